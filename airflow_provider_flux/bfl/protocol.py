@@ -1,0 +1,210 @@
+"""The protocol, sans I/O: a request description out, a typed answer or a typed error in.
+
+The requests hook and the aiohttp client both stand on these functions, so they cannot drift apart.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+from urllib.parse import urlencode
+
+from airflow_provider_flux.bfl.errors import (
+    FluxAuthenticationError,
+    FluxConnectionError,
+    FluxError,
+    FluxInsufficientCreditsError,
+    FluxRateLimitedError,
+    FluxRequestError,
+    FluxServiceError,
+    FluxSubmitUncertainError,
+    FluxUntrustedURLError,
+)
+from airflow_provider_flux.bfl.generation import GenerationRequest
+from airflow_provider_flux.bfl.responses import Submission, TaskResult
+from airflow_provider_flux.bfl.settings import FluxSettings
+from airflow_provider_flux.bfl.trust import check_polling_url, describe_url, redact
+
+#: Longest Retry-After that is believed, in seconds.
+_LONGEST_RETRY_AFTER = 300.0
+_SHOWN_DETAIL = 300
+
+
+@dataclass(frozen=True)
+class HttpRequest:
+    """One HTTP request to BFL; headers and body are kept out of the repr."""
+
+    method: str
+    url: str
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True)
+class HttpAnswer:
+    """One HTTP answer; ``headers`` is case-insensitive, as both HTTP libraries give it."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes = field(repr=False)
+
+
+def submit_request(request: GenerationRequest, settings: FluxSettings) -> HttpRequest:
+    """Describe the POST that submits a generation. It is billed once it was answered with 200."""
+    headers = {**_headers(settings), "content-type": "application/json"}
+    body = json.dumps(dict(request.parameters)).encode()
+    return HttpRequest("POST", f"{settings.base_url}{request.path}", headers, body)
+
+
+def poll_request(request_id: str, polling_url: str | None, settings: FluxSettings) -> HttpRequest:
+    """Describe the GET that asks for a result: at the polling URL as it was returned.
+
+    Without one (the service returns none for webhook requests) the host of the connection is asked.
+
+    :raises FluxUntrustedURLError: if the key must not be sent to the polling URL.
+    """
+    url = polling_url or f"{settings.base_url}/v1/get_result?{urlencode({'id': request_id})}"
+    return HttpRequest("GET", check_polling_url(url, settings), _headers(settings))
+
+
+def credits_request(settings: FluxSettings) -> HttpRequest:
+    """Describe the free GET of the account's balance."""
+    return HttpRequest("GET", f"{settings.base_url}/v1/credits", _headers(settings))
+
+
+def read_submission(answer: HttpAnswer, request: GenerationRequest, *, now: float) -> Submission:
+    """Read the answer to a submit.
+
+    :raises FluxSubmitUncertainError: if it does not say whether a task was made: any 5xx, or a
+        success without an id.
+    :raises FluxError: the typed refusal otherwise; then nothing was paid.
+    """
+    secret = request.parameters.get("webhook_secret")
+    body = _json(answer.body)
+    if answer.status == 200 and isinstance(body, Mapping) and body.get("id"):
+        return Submission.from_body(body, now=now)
+    if answer.status < 400 or answer.status >= 500:
+        raise _uncertain_submit(f"the service answered with HTTP {answer.status}{_detail(body, secret)}")
+    raise _error_of(answer, body, f"{request.model} was refused", secret)
+
+
+def read_result(answer: HttpAnswer) -> TaskResult:
+    """Read the answer to a poll.
+
+    A JSON body that carries a task is authoritative whatever the HTTP status: the service answers
+    404 for *Task not found* and 422 for some *Error* tasks.
+
+    :raises FluxError: if the answer carries no task.
+    """
+    body = _json(answer.body)
+    if isinstance(body, Mapping) and ("status" in body or "state" in body):
+        return TaskResult.from_body(body)
+    if 300 <= answer.status < 400:
+        raise FluxUntrustedURLError(
+            "BFL's polling URL answered with a redirect. It was not followed, because the API key would go along."
+        )
+    raise _error_of(answer, body, "The poll was refused")
+
+
+def read_credits(answer: HttpAnswer) -> float:
+    """Read the balance in credits.
+
+    :raises FluxError: if the answer holds none.
+    """
+    body = _json(answer.body)
+    if answer.status == 200 and isinstance(body, Mapping) and isinstance(body.get("credits"), (int, float)):
+        return float(body["credits"])
+    raise _error_of(answer, body, "The balance was refused")
+
+
+def lost_answer(request: HttpRequest, reason: str, *, nothing_sent: bool) -> FluxError:
+    """Return the error for a request that the network gave no answer to.
+
+    :param nothing_sent: whether it is sure that no byte of the request left, so that it may be repeated.
+    """
+    where = describe_url(request.url)
+    if nothing_sent:
+        return FluxConnectionError(f"Could not connect to {where} ({reason}); nothing was sent.")
+    if request.method == "POST":
+        return _uncertain_submit(f"the connection broke before it was answered ({reason})")
+    return FluxServiceError(f"No answer from {where} ({reason}).")
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Read ``Retry-After`` in seconds, written as seconds or as a date; at most five minutes."""
+    text = headers.get("Retry-After")
+    if not text:
+        return None
+    try:
+        seconds = float(text)
+    except ValueError:
+        try:
+            moment = parsedate_to_datetime(text)
+        except ValueError:
+            return None
+        moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        seconds = (moment - datetime.now(tz=UTC)).total_seconds()
+    return min(max(seconds, 0.0), _LONGEST_RETRY_AFTER) if seconds == seconds else None
+
+
+def _uncertain_submit(reason: str) -> FluxSubmitUncertainError:
+    """Return the error for a submit that was sent and has no usable answer."""
+    return FluxSubmitUncertainError(
+        f"The submit was sent, but {reason}. The image may have been generated and billed, and BFL "
+        "has no way to ask. It is not sent again by itself; clear the task to accept a possible second charge."
+    )
+
+
+def _headers(settings: FluxSettings) -> dict[str, str]:
+    return {"x-key": settings.api_key, "accept": "application/json"}
+
+
+def _json(body: bytes) -> Any:
+    try:
+        return json.loads(body)
+    except ValueError:
+        return None
+
+
+def _error_of(answer: HttpAnswer, body: Any, what: str, *secrets: str | None) -> FluxError:
+    detail = _detail(body, *secrets)
+    is_key_format = answer.status == 422 and isinstance(body, Mapping) and "api key" in str(body.get("detail")).lower()
+    if answer.status in {401, 403} or (is_key_format and isinstance(body["detail"], str)):
+        return FluxAuthenticationError(
+            f"BFL refused the API key (HTTP {answer.status}{detail}). Check the password of the flux connection."
+        )
+    if answer.status == 402:
+        return FluxInsufficientCreditsError(f"{what}: the account has not enough credits (HTTP 402{detail}).")
+    if answer.status == 429:
+        return FluxRateLimitedError(
+            f"{what}: too many active tasks on the account (HTTP 429{detail}).",
+            retry_after=retry_after(answer.headers),
+        )
+    if 400 <= answer.status < 500:
+        return FluxRequestError(f"{what} by BFL (HTTP {answer.status}{detail}). Nothing was paid.")
+    return FluxServiceError(f"BFL answered with HTTP {answer.status}{detail}.", retry_after=retry_after(answer.headers))
+
+
+def _detail(body: Any, *secrets: str | None) -> str:
+    """Return the service's own words. It echoes the request in ``input``, which is left out."""
+    detail = body.get("detail", body.get("message")) if isinstance(body, Mapping) else None
+    if isinstance(detail, list):
+        text = "; ".join(_sentence(item) for item in detail[:5])
+    elif isinstance(detail, Mapping):
+        text = _sentence(detail)
+    else:
+        text = str(detail or "")
+    return f": {redact(text, *secrets)[:_SHOWN_DETAIL]}" if text else ""
+
+
+def _sentence(item: Any) -> str:
+    if not isinstance(item, Mapping):
+        return str(item)
+    place = item.get("loc")
+    where = ".".join(str(part) for part in place if part != "body") if isinstance(place, list) else ""
+    said = next((item[key] for key in ("msg", "message", "error") if isinstance(item.get(key), str)), "refused")
+    return f"{where}: {said}" if where else str(said)
