@@ -1,0 +1,93 @@
+"""Which operator arguments are known when the DAG is parsed, and which only when the task runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+from airflow_provider_flux.bfl.catalog import MODELS, get_model
+from airflow_provider_flux.bfl.errors import FluxRequestError
+from airflow_provider_flux.bfl.generation import find_problems
+from airflow_provider_flux.storage.naming import check_output_path
+
+_JINJA_MARKS = ("{{", "{%", "{#")
+
+
+def is_template(value: Any) -> bool:
+    """Whether the value, or anything in it, is a Jinja template."""
+    if isinstance(value, str):
+        return any(mark in value for mark in _JINJA_MARKS)
+    if isinstance(value, Mapping):
+        return any(is_template(item) for item in value.values())
+    return isinstance(value, (list, tuple)) and any(is_template(item) for item in value)
+
+
+def is_resolved_later(value: Any) -> bool:
+    """Whether the value is only known at run time: a template, an XComArg, or something holding one."""
+    if hasattr(value, "iter_references"):  # XComArg and its kin
+        return True
+    if isinstance(value, Mapping):
+        return any(is_resolved_later(item) for item in value.values())
+    if isinstance(value, (list, tuple)):
+        return any(is_resolved_later(item) for item in value)
+    return is_template(value)
+
+
+def settle_output_path(path: Any) -> Any:
+    """Return the path as checked text; an XComArg is left to be checked when the task runs.
+
+    :raises FluxRequestError: if no image can be written there.
+    """
+    return path if hasattr(path, "iter_references") else check_output_path(path)
+
+
+def merge(named: Mapping[str, Any], parameters: Any) -> dict[str, Any]:
+    """Return the named arguments and ``parameters`` as one.
+
+    :raises FluxRequestError: if ``parameters`` is not a dict, or gives a named argument again.
+    """
+    if parameters is None:
+        parameters = {}
+    if not isinstance(parameters, Mapping):
+        raise FluxRequestError(f"parameters is {type(parameters).__name__}, not a dict of model parameters.")
+    given = {name: value for name, value in named.items() if value is not None}
+    twice = sorted(set(given) & set(parameters))
+    if twice:
+        raise FluxRequestError(f"{twice[0]} is given twice: as an argument and in parameters. Keep one.")
+    return {**given, **parameters}
+
+
+def check_literals(model: Any, named: Mapping[str, Any], parameters: Any) -> None:
+    """Check at parse time what can be checked; what is resolved later is checked before the submit.
+
+    :raises FluxRequestError: naming each field, its value and the allowed range.
+    """
+    if is_resolved_later(model):
+        return
+    entry = get_model(model)
+    if hasattr(parameters, "iter_references") or isinstance(parameters, str):
+        merged, unresolved = dict(named), set(entry.schema.model_fields)
+    else:
+        merged = merge(named, parameters)
+        unresolved = {name for name, value in merged.items() if is_resolved_later(value)}
+    literals = {name: value for name, value in merged.items() if name not in unresolved and value is not None}
+    problems = find_problems(entry, literals, unresolved=unresolved)
+    if problems:
+        raise FluxRequestError(f"{entry.name}: {'; '.join(problems)}")
+
+
+def sent_defaults(model: Any) -> Mapping[str, Any]:
+    """Return the defaults that are sent for a model that is known at parse time."""
+    return MODELS[model].sent_defaults if isinstance(model, str) and model in MODELS else {}
+
+
+def seconds(name: str, value: float | timedelta, *, minimum: float) -> float:
+    """Return a duration argument in seconds.
+
+    :raises FluxRequestError: if it is not a number, or below the minimum.
+    """
+    number = value.total_seconds() if isinstance(value, timedelta) else value
+    if isinstance(number, bool) or not isinstance(number, (int, float)) or not minimum <= number < float("inf"):
+        raise FluxRequestError(f"{name}={value!r} must be a number of seconds or a timedelta, {minimum:g} or more.")
+    return float(number)

@@ -1,0 +1,272 @@
+"""FluxGenerateOperator: one prompt, one image."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from airflow.providers.common.compat.sdk import BaseOperator, conf, mask_secret
+
+from airflow_provider_flux.bfl.errors import FluxRequestError, FluxTriggerEventError, error_from_dict
+from airflow_provider_flux.bfl.generation import GenerationRequest, build_request
+from airflow_provider_flux.bfl.responses import TaskResult
+from airflow_provider_flux.hooks.flux import DEFAULT_TIMEOUT, FluxHook
+from airflow_provider_flux.operators import arguments
+from airflow_provider_flux.retries import failing_for_good, how_to_collect
+from airflow_provider_flux.storage.naming import check_output_path
+from airflow_provider_flux.triggers.result import FluxResultTrigger
+from airflow_provider_flux.xcom import Generation, read_generation, ready, submission_of, submitted
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context, ObjectStoragePath
+
+#: Seconds a deferral lasts at least. The scheduler can fail a task whose trigger fires while it still
+#: handles the first half of the task (apache/airflow issues 71580, 72716), and the image is paid for.
+_SHORTEST_DEFERRAL = 10.0
+#: Seconds after our own deadline at which Airflow ends a deferral whose trigger is gone.
+_BACKSTOP = 60.0
+_NAMED = (
+    "prompt",
+    "width",
+    "height",
+    "prompt_upsampling",
+    "seed",
+    "safety_tolerance",
+    "output_format",
+    "webhook_url",
+    "webhook_secret",
+)
+
+
+class FluxGenerateOperator(BaseOperator):
+    """Generate one image with FLUX and, with ``output_path``, land it in object storage.
+
+    The task submits once, waits up to ``inline_wait`` seconds on the worker, where most images are
+    done, and then defers: the triggerer polls, and the worker slot is free. Mistakes in literal
+    arguments fail when the DAG is parsed, in templated ones before anything is paid.
+
+    XCom: :class:`~airflow_provider_flux.xcom.Generation`, a small dict with ``request_id``,
+    ``polling_url``, ``model``, ``status``, ``seed``, ``cost``, ``cost_source``, ``submitted_at`` and
+    ``image`` (``uri``, ``sha256``, ``bytes``, ``width``, ``height``, ``content_type``; ``None``
+    without ``output_path``).
+
+    The parameters of FLUX1.1 [pro] are named arguments; their defaults are sent for that model. For
+    other models only what you give is sent. All of them are templated.
+
+    :param prompt: what the image should show.
+    :param model: name of the model, ``flux-pro-1.1`` by default.
+    :param width: pixels, 256 to 1440 in steps of 32; 1024 by default.
+    :param height: pixels, 256 to 1440 in steps of 32; 1024 by default.
+    :param prompt_upsampling: let the service rewrite the prompt; ``False`` by default.
+    :param seed: for reproducible images; random by default. The effective seed is in the XCom.
+    :param safety_tolerance: moderation from 0 (most strict) to 6; 2 by default.
+    :param output_format: ``jpeg`` (default), ``png`` or ``webp``.
+    :param webhook_url: URL that BFL tells when the image is ready, beside the polling done here.
+    :param webhook_secret: sent to the webhook in ``X-Webhook-Secret``. Better kept in the connection,
+        whose ``webhook_secret`` is used when this is not given. A literal is not stored by Airflow.
+    :param parameters: further parameters of the model by BFL's names, or all those of another model.
+    :param output_path: where to land the image, an absolute path or any URI of ``ObjectStoragePath``:
+        ``s3://my_conn@bucket/{{ ds }}/hero.{ext}``. Beside Jinja it may hold ``{ext}``,
+        ``{request_id}``, ``{seed}`` and ``{index}`` (the map index of a mapped task).
+    :param flux_conn_id: connection to BFL.
+    :param inline_wait: seconds to wait on the worker before deferring; 0 defers at once.
+    :param deferrable: whether to defer at all; ``[operators] default_deferrable`` by default.
+    :param poll_interval: shortest seconds between polls; it grows to a tenth of the time waited.
+    :param timeout: seconds from the submit after which to give up, wherever the task waits then.
+        ``execution_timeout``, which Airflow does not enforce while a task is deferred, shortens it.
+    :param validate: ``False`` sends models and parameters that this version does not know.
+    :raises FluxRequestError: when the DAG is parsed, for a mistake in a literal argument.
+    """
+
+    template_fields: Sequence[str] = (*_NAMED, "model", "parameters", "output_path", "flux_conn_id")
+    template_fields_renderers: ClassVar[dict[str, str]] = {"parameters": "json"}
+    ui_color = "#e8e3f4"
+
+    def __init__(
+        self,
+        *,
+        prompt: str | None = None,
+        model: str = "flux-pro-1.1",
+        width: int | str | None = None,
+        height: int | str | None = None,
+        prompt_upsampling: bool | str | None = None,
+        seed: int | str | None = None,
+        safety_tolerance: int | str | None = None,
+        output_format: str | None = None,
+        webhook_url: str | None = None,
+        webhook_secret: str | None = None,
+        parameters: Mapping[str, Any] | None = None,
+        output_path: str | ObjectStoragePath | None = None,
+        flux_conn_id: str = FluxHook.default_conn_name,
+        inline_wait: float | timedelta = 30.0,
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        poll_interval: float | timedelta = 0.5,
+        timeout: float | timedelta = DEFAULT_TIMEOUT,
+        validate: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.model = model
+        self.prompt = prompt
+        self.width = width
+        self.height = height
+        self.prompt_upsampling = prompt_upsampling
+        self.seed = seed
+        self.safety_tolerance = safety_tolerance
+        self.output_format = output_format
+        self.webhook_url = webhook_url
+        self.webhook_secret = webhook_secret
+        self.parameters = parameters
+        self.output_path = (
+            output_path if output_path is None or arguments.is_resolved_later(output_path) else str(output_path)
+        )
+        self.flux_conn_id = flux_conn_id
+        self.inline_wait = arguments.seconds("inline_wait", inline_wait, minimum=0)
+        self.deferrable = deferrable
+        self.poll_interval = arguments.seconds("poll_interval", poll_interval, minimum=0.1)
+        self.timeout = arguments.seconds("timeout", timeout, minimum=1)
+        self.validate = validate
+        if validate:
+            arguments.check_literals(model, self._named(), parameters)
+        self._settle_arguments()
+
+    def _settle_arguments(self) -> None:
+        """Show the defaults that will be sent, note what is templated, and hide a literal secret.
+
+        Template fields are stored in the serialized DAG, where a literal secret could be read.
+        """
+        given = {**self._named(), **_as_dict(self.parameters)}
+        self._templated = frozenset(name for name, value in given.items() if arguments.is_template(value))
+        self._secret: str | None = None
+        if self.webhook_secret is not None and not arguments.is_resolved_later(self.webhook_secret):
+            self._secret, self.webhook_secret = self.webhook_secret, None
+        if self.parameters is not None and not isinstance(self.parameters, Mapping):
+            return  # an XComArg: it may turn out to give any parameter
+        for name, value in arguments.sent_defaults(self.model).items():
+            if given.get(name) is None:
+                setattr(self, name, value)
+
+    def _named(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in _NAMED}
+
+    @cached_property
+    def hook(self) -> FluxHook:
+        """The hook of the connection."""
+        return FluxHook(self.flux_conn_id)
+
+    def execute(self, context: Context) -> Generation:
+        """Submit, wait a moment, and defer or finish."""
+        with failing_for_good():
+            request = self._build_request()
+            self._check_target()
+            submission = self.hook.submit(request, max_wait=self.timeout)
+        generation = submitted(request, submission)
+        self._paid_for = generation
+        self.log.info(
+            "Submitted request %s to %s (%s credits, %s)",
+            generation["request_id"],
+            request.model,
+            generation["cost"],
+            generation["cost_source"],
+        )
+        with failing_for_good(paid_for=generation):
+            deadline = submission.submitted_at + self._time_to_wait()
+            result = self.hook.wait(
+                submission,
+                deadline=deadline,
+                poll_interval=self.poll_interval,
+                pause_at=time.time() + self.inline_wait if self.deferrable else None,
+            )
+            if result is None:
+                self._defer(generation, deadline)
+            return self._finish(generation, context, result)
+
+    def execute_complete(self, context: Context, event: Mapping[str, Any]) -> Generation:
+        """Go on after the deferral: raise what the trigger met, or land what is ready."""
+        with failing_for_good():
+            generation = _generation_of(event)
+        self._paid_for = generation
+        with failing_for_good(paid_for=generation):
+            if "error" in event:
+                raise error_from_dict(event["error"])
+            if event["status"] == "ready":
+                return self._finish(generation, context)
+            self.log.warning("Waiting on the worker: %s", event.get("reason"))
+            submission = submission_of(generation)
+            deadline = max(submission.submitted_at + self._time_to_wait(), time.time())
+            result = self.hook.wait(submission, deadline=deadline, poll_interval=self.poll_interval)
+            return self._finish(generation, context, result)
+
+    def on_kill(self) -> None:
+        """Say what goes on: BFL has no cancel."""
+        generation = getattr(self, "_paid_for", None)
+        if generation:
+            self.log.warning(
+                "Killed. BFL has no cancel: request %s goes on and is billed. %s",
+                generation["request_id"],
+                how_to_collect(generation),
+            )
+
+    def _build_request(self) -> GenerationRequest:
+        named = {**self._named(), "webhook_secret": self._secret or self.webhook_secret}
+        if named["webhook_secret"]:
+            mask_secret(named["webhook_secret"])
+        merged = arguments.merge(named, self.parameters)
+        return build_request(self.model, merged, validate=self.validate, rendered=self._templated)
+
+    def _check_target(self) -> None:
+        """Find a bad path, a missing connection or package before anything is paid."""
+        if self.output_path is not None:
+            from airflow_provider_flux.storage.writer import open_target
+
+            open_target(check_output_path(self.output_path))
+
+    def _time_to_wait(self) -> float:
+        limit = self.execution_timeout.total_seconds() if self.execution_timeout else self.timeout
+        return min(self.timeout, limit)
+
+    def _defer(self, generation: Generation, deadline: float) -> None:
+        now = time.time()
+        self.defer(
+            trigger=FluxResultTrigger(
+                flux_conn_id=self.flux_conn_id,
+                generation=generation,
+                deadline=deadline,
+                not_before=now + _SHORTEST_DEFERRAL,
+                poll_interval=self.poll_interval,
+            ),
+            method_name="execute_complete",
+            timeout=timedelta(seconds=max(deadline - now, _SHORTEST_DEFERRAL) + _BACKSTOP),
+        )
+
+    def _finish(self, generation: Generation, context: Context, result: TaskResult | None = None) -> Generation:
+        if result is not None:
+            generation = ready(generation, result)
+        self.log.info("Request %s is ready, seed %s", generation["request_id"], generation["seed"])
+        if self.output_path is None:
+            return generation
+        from airflow_provider_flux.storage.landing import land  # Pillow: not at DAG parse time
+
+        index = max(context["ti"].map_index or 0, 0)
+        return land(self.hook, generation, str(self.output_path), index=index, result=result)
+
+
+def _as_dict(value: Any) -> dict[str, Any]:
+    return dict(value) if isinstance(value, Mapping) else {}
+
+
+def _generation_of(event: Any) -> Generation:
+    """Return the record a trigger event carries.
+
+    :raises FluxTriggerEventError: if the event is not one of :class:`FluxResultTrigger`.
+    """
+    if isinstance(event, Mapping) and event.get("status") in {"ready", "error", "hand_over"}:
+        try:
+            return read_generation(event.get("generation"))
+        except FluxRequestError:
+            pass
+    shown = sorted(event) if isinstance(event, Mapping) else type(event).__name__
+    raise FluxTriggerEventError(f"The task was resumed with an event that is not of this provider: {shown}")

@@ -1,0 +1,88 @@
+"""What Airflow reads about this provider. It runs in every component, so it imports nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+#: The standard fields of the connection form; the hook gives the same to Airflow before 3.2.
+CONNECTION_FORM: dict[str, Any] = {
+    "hidden_fields": ["schema", "port", "login"],
+    "relabeling": {"password": "API key", "host": "Base URL"},
+    "placeholders": {"host": "https://api.bfl.ai", "password": "bfl_..."},
+}
+
+_CONNECTION_FIELDS: dict[str, Any] = {
+    "region": {
+        "label": "Region",
+        "description": "Where to generate, when no base URL is given: global, eu (GDPR) or us.",
+        "schema": {"type": ["string", "null"], "enum": ["global", "eu", "us"], "default": "global"},
+    },
+    "max_active": {
+        "label": "Max active tasks",
+        "description": "Task limit of the account, 24 by default.",
+        "schema": {"type": ["integer", "null"], "minimum": 1},
+    },
+    "connect_timeout": {
+        "label": "Connect timeout (s)",
+        "description": "Seconds to open a connection, 10 by default.",
+        "schema": {"type": ["number", "null"], "minimum": 0.1},
+    },
+    "read_timeout": {
+        "label": "Read timeout (s)",
+        "description": "Seconds to wait for the next bytes of an answer, 60 by default.",
+        "schema": {"type": ["number", "null"], "minimum": 0.1},
+    },
+    "proxy": {
+        "label": "Proxy",
+        "description": "http://host:port; without it HTTPS_PROXY and NO_PROXY of the environment count.",
+        "schema": {"type": ["string", "null"]},
+    },
+    "webhook_secret": {
+        "label": "Webhook secret",
+        "description": "Sent as webhook_secret with every request that has a webhook_url and no secret of its own.",
+        "schema": {"type": ["string", "null"], "format": "password"},
+    },
+    "trusted_hosts": {
+        "label": "Trusted hosts",
+        "description": "Hosts beside BFL's that may serve polling and delivery URLs, comma-separated.",
+        "schema": {"type": ["string", "null"]},
+    },
+}
+
+
+def get_provider_info() -> dict[str, Any]:
+    """Return the provider metadata, as ``provider_info.schema.json`` of Airflow describes it."""
+    integration = "FLUX (Black Forest Labs)"
+    return {
+        "package-name": "airflow-provider-flux",
+        "name": integration,
+        "description": "FLUX image generation by `Black Forest Labs (BFL) <https://bfl.ai>`__.",
+        "integrations": [
+            {"integration-name": integration, "external-doc-url": "https://docs.bfl.ai", "tags": ["service"]}
+        ],
+        "hooks": [{"integration-name": integration, "python-modules": ["airflow_provider_flux.hooks.flux"]}],
+        "operators": [
+            {"integration-name": integration, "python-modules": ["airflow_provider_flux.operators.generate"]}
+        ],
+        "triggers": [{"integration-name": integration, "python-modules": ["airflow_provider_flux.triggers.result"]}],
+        "transfers": [
+            {
+                "source-integration-name": integration,
+                "target-integration-name": "Object Storage",
+                "python-module": "airflow_provider_flux.transfers.flux_to_object_storage",
+            }
+        ],
+        "connection-types": [
+            {
+                "connection-type": "flux",
+                "hook-class-name": "airflow_provider_flux.hooks.flux.FluxHook",
+                "hook-name": integration,
+                "ui-field-behaviour": {name.replace("_", "-"): value for name, value in CONNECTION_FORM.items()},
+                "conn-fields": _CONNECTION_FIELDS,
+            }
+        ],
+    }
+
+
+def _modules(integration: str, *modules: str) -> list[dict[str, Any]]:
+    return [{"integration-name": integration, "python-modules": list(modules)}]

@@ -1,0 +1,43 @@
+"""What Airflow's ``retries`` may repeat: nothing that fails the same way, nothing that pays twice."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from airflow.providers.common.compat.sdk import AirflowFailException
+
+from airflow_provider_flux.bfl.errors import (
+    FluxError,
+    FluxGenerationError,
+    FluxModeratedError,
+    FluxResultExpiredError,
+    FluxTaskNotFoundError,
+)
+from airflow_provider_flux.xcom import Generation
+
+_NOTHING_TO_COLLECT = (FluxModeratedError, FluxGenerationError, FluxTaskNotFoundError, FluxResultExpiredError)
+
+
+@contextmanager
+def failing_for_good(*, paid_for: Generation | None = None) -> Iterator[None]:
+    """Raise errors that a retry cannot help as ``AirflowFailException``; others pass as they are.
+
+    :param paid_for: the generation this task has submitted. A retry would submit, and pay, again, so
+        only one that BFL ended without charging for it is left to Airflow's retries.
+    """
+    try:
+        yield
+    except FluxError as error:
+        if not error.permanent and (paid_for is None or isinstance(error, FluxGenerationError)):
+            raise
+        message = f"{type(error).__name__}: {error}"
+        if paid_for and not isinstance(error, _NOTHING_TO_COLLECT):
+            message += f" The task is not retried, because that would pay again. {how_to_collect(paid_for)}"
+        raise AirflowFailException(message) from error
+
+
+def how_to_collect(generation: Generation) -> str:
+    """Say how an image that was paid for, and not landed, can still be had."""
+    wanted = {"request_id": generation["request_id"], "polling_url": generation["polling_url"]}
+    return f"To collect the image without paying: FluxToObjectStorageOperator(generation={wanted}, output_path=...)."

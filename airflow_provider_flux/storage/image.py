@@ -1,0 +1,95 @@
+"""Is this the whole image, and what is it? Told from headers and end markers, without decoding.
+
+Pillow alone does not notice a truncated JPEG (its ``verify()`` passes a stub of 1 KB), so the end of
+each format is checked here; only a JPEG with bytes after its end is decoded, to be fair to it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import struct
+import warnings
+import zlib
+from dataclasses import dataclass
+
+from PIL import Image, UnidentifiedImageError
+
+from airflow_provider_flux.bfl.errors import FluxImageError
+
+#: Largest image that is accepted, in pixels: four times the largest output of the service.
+MAX_PIXELS = 16 * 1024 * 1024
+_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_FORMATS = {"JPEG": "jpeg", "PNG": "png", "WEBP": "webp"}
+
+
+@dataclass(frozen=True)
+class ImageInfo:
+    """What an image is. ``format`` is BFL's name for it, and the ``{ext}`` of ``output_path``."""
+
+    format: str
+    width: int
+    height: int
+    size: int
+    sha256: str
+
+    @property
+    def content_type(self) -> str:
+        """The MIME type."""
+        return f"image/{self.format}"
+
+
+def inspect_image(data: bytes) -> ImageInfo:
+    """Return what the image is.
+
+    :raises FluxImageError: if it is empty, not an image, cut short, damaged or absurdly large.
+    """
+    if not data:
+        raise FluxImageError("The result is empty.")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(io.BytesIO(data)) as image:
+                name, (width, height) = _FORMATS.get(image.format or ""), image.size
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError):
+        raise FluxImageError(f"The result is not an image (it starts with {data[:16]!r}).") from None
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError):
+        raise FluxImageError("The result claims to be too many pixels to be an image of this service.") from None
+    if name is None:
+        raise FluxImageError("The result is an image, but not JPEG, PNG or WebP.")
+    if width * height > MAX_PIXELS:
+        raise FluxImageError(f"The result is {width}x{height}, more than {MAX_PIXELS} pixels.")
+    if not _is_whole(name, data):
+        raise FluxImageError(f"The {name} result of {len(data)} bytes is cut short or damaged.")
+    return ImageInfo(name, width, height, len(data), hashlib.sha256(data).hexdigest())
+
+
+def _is_whole(name: str, data: bytes) -> bool:
+    if name == "png":
+        return _png_is_whole(data)
+    if name == "webp":
+        return len(data) >= 12 and len(data) >= struct.unpack("<I", data[4:8])[0] + 8
+    return data.endswith(b"\xff\xd9") or _decodes(data)
+
+
+def _png_is_whole(data: bytes) -> bool:
+    """Walk the chunks to IEND and check the CRC of each."""
+    at = len(_PNG_SIGNATURE)
+    while at + 12 <= len(data):
+        length, kind = struct.unpack(">I4s", data[at : at + 8])
+        end = at + 8 + length
+        if end + 4 > len(data) or zlib.crc32(data[at + 4 : end]) != struct.unpack(">I", data[end : end + 4])[0]:
+            return False
+        if kind == b"IEND":
+            return True
+        at = end + 4
+    return False
+
+
+def _decodes(data: bytes) -> bool:
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            image.load()
+    except (OSError, SyntaxError, ValueError):
+        return False
+    return True

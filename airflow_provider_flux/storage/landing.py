@@ -1,0 +1,94 @@
+"""Land one generation: fresh result, verified bytes, one put. It pays for nothing and can be repeated."""
+
+from __future__ import annotations
+
+import logging
+
+from airflow_provider_flux.bfl.errors import FluxImageError, FluxResultExpiredError
+from airflow_provider_flux.bfl.responses import TaskResult
+from airflow_provider_flux.hooks.flux import FluxHook
+from airflow_provider_flux.storage.image import ImageInfo, inspect_image
+from airflow_provider_flux.storage.naming import expand
+from airflow_provider_flux.storage.writer import put
+from airflow_provider_flux.xcom import Generation, LandedImage, ready, submission_of
+
+log = logging.getLogger(__name__)
+
+#: Times a result is downloaded when what arrives is not a whole image.
+_DOWNLOADS = 3
+
+
+def land(
+    hook: FluxHook,
+    generation: Generation,
+    output_path: str,
+    *,
+    index: int = 0,
+    deadline: float | None = None,
+    result: TaskResult | None = None,
+) -> Generation:
+    """Bring the image of a generation to ``output_path`` and return its record with ``image`` filled in.
+
+    :param index: what ``{index}`` stands for.
+    :param deadline: epoch seconds until which to wait for a generation that is not ready yet.
+    :param result: a Ready result, if it was fetched just now; otherwise a fresh one is asked for.
+    :raises FluxResultExpiredError: if the signed URL is refused, and so is a fresh one.
+    :raises FluxImageError: if what BFL delivers is not a whole image.
+    :raises FluxStorageError: if it cannot be written.
+    """
+    result = result or _fresh_result(hook, generation, deadline)
+    record = ready(generation, result)
+    data, image = _fetch(hook, record, result, deadline)
+    uri = expand(output_path, ext=image.format, request_id=record["request_id"], seed=record["seed"], index=index)
+    put(uri, data, image.content_type)
+    record["image"] = LandedImage(
+        uri=uri,
+        sha256=image.sha256,
+        bytes=image.size,
+        width=image.width,
+        height=image.height,
+        content_type=image.content_type,
+    )
+    log.info("Landed request %s at %s (%d bytes)", record["request_id"], uri, image.size)
+    return record
+
+
+def _fresh_result(hook: FluxHook, generation: Generation, deadline: float | None) -> TaskResult:
+    result = hook.wait(submission_of(generation), deadline=deadline)
+    assert result is not None  # noqa: S101 - wait() pauses only when it was told to
+    return result
+
+
+def _fetch(hook: FluxHook, record: Generation, result: TaskResult, deadline: float | None) -> tuple[bytes, ImageInfo]:
+    """Download until the bytes are a whole image; a dead URL is exchanged for a fresh one, once."""
+    renewed = False
+    for attempt in range(1, _DOWNLOADS + 1):
+        try:
+            if not result.sample:
+                raise FluxResultExpiredError("The result is Ready but names no image.")
+            data = hook.download(result.sample, request_id=record["request_id"])
+            return data, inspect_image(data)
+        except FluxResultExpiredError as error:
+            if renewed:
+                raise _paid_and_lost(record, error) from None
+            log.warning("%s Asking for a fresh one.", error)
+            result, renewed = _fresh_result(hook, record, deadline), True
+        except FluxImageError as error:
+            if attempt == _DOWNLOADS:
+                raise FluxImageError(
+                    f"Request {record['request_id']}: {error} Downloaded {attempt} times; nothing was stored.",
+                    request_id=record["request_id"],
+                    cost=record["cost"],
+                ) from None
+            log.warning("%s Downloading it again.", error)
+    raise _paid_and_lost(record, FluxResultExpiredError("The signed URL was refused."))
+
+
+def _paid_and_lost(record: Generation, error: FluxResultExpiredError) -> FluxResultExpiredError:
+    price = f"{record['cost']:g} credits, {record['cost_source']}" if record["cost"] is not None else "price not known"
+    return FluxResultExpiredError(
+        f"{error} A fresh URL was refused too. The image of request {record['request_id']} was generated and paid "
+        f"for ({price}) and BFL does not deliver it any more: clearing the task that generated it pays for a new one.",
+        request_id=record["request_id"],
+        cost=record["cost"],
+    )

@@ -1,0 +1,1 @@
+"""Transfers: from FLUX to elsewhere."""

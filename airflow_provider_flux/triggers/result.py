@@ -1,0 +1,104 @@
+"""FluxResultTrigger: wait for a generation on the triggerer, without a worker slot."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+from airflow.triggers.base import BaseTrigger, TriggerEvent
+
+from airflow_provider_flux.bfl.errors import FluxConfigurationError, FluxError
+from airflow_provider_flux.bfl.polling import Poller
+from airflow_provider_flux.hooks.flux import FluxHook
+from airflow_provider_flux.xcom import Generation, ready, submission_of
+
+
+class FluxResultTrigger(BaseTrigger):
+    """Poll one generation until it ends, and fire exactly one event.
+
+    It only reads, and everything it knows is in its arguments, so it may be restarted, moved or run
+    twice at any time. Arguments and event are stored by Airflow in plain text: they hold ids and
+    times, never the key or the signed URL.
+
+    The event is one of
+
+    - ``{"status": "ready", "generation": {...}}``
+    - ``{"status": "error", "error": {"type", "message", ...}, "generation": {...}}``
+    - ``{"status": "hand_over", "reason": ..., "generation": {...}}``: the triggerer cannot wait for it
+      (it has no access to the connection, say), the worker should.
+
+    :param flux_conn_id: connection to poll with.
+    :param generation: record of the submitted generation.
+    :param deadline: epoch seconds after which to give up; a last poll is made then.
+    :param not_before: epoch seconds before which no event is fired. An event within seconds of the
+        deferral can make Airflow's scheduler fail the task (apache/airflow issues 71580, 72716).
+    :param poll_interval: shortest seconds between polls.
+    """
+
+    def __init__(
+        self,
+        *,
+        flux_conn_id: str,
+        generation: Generation,
+        deadline: float,
+        not_before: float = 0.0,
+        poll_interval: float = 0.5,
+    ) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.flux_conn_id = flux_conn_id
+        self.generation = generation
+        self.deadline = deadline
+        self.not_before = not_before
+        self.poll_interval = poll_interval
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return the class path and the arguments, as JSON."""
+        return (
+            f"{FluxResultTrigger.__module__}.{FluxResultTrigger.__qualname__}",
+            {
+                "flux_conn_id": self.flux_conn_id,
+                "generation": dict(self.generation),
+                "deadline": self.deadline,
+                "not_before": self.not_before,
+                "poll_interval": self.poll_interval,
+            },
+        )
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Wait, then fire the one event."""
+        event = await self._wait()
+        await asyncio.sleep(max(0.0, self.not_before - time.time()))
+        yield TriggerEvent(event)  # type: ignore[no-untyped-call]
+
+    async def _wait(self) -> dict[str, Any]:
+        try:
+            result = await self._poll()
+        except FluxConfigurationError as error:
+            return self._hand_over(f"the triggerer cannot use the connection: {error}")
+        except FluxError as error:
+            return {"status": "error", "error": error.as_dict(), "generation": dict(self.generation)}
+        except Exception as error:
+            # A trigger that raises fails its task, and the image would be paid for and lost.
+            self.log.warning("Request %s: unexpected %s", self.generation["request_id"], type(error).__name__)
+            return self._hand_over(f"the triggerer met an unexpected {type(error).__name__}")
+        return {"status": "ready", "generation": dict(ready(self.generation, result))}
+
+    async def _poll(self) -> Any:
+        hook = FluxHook(self.flux_conn_id)
+        # Reading a connection blocks, and before Airflow 3.3.2 must not happen on the loop at all.
+        await asyncio.to_thread(lambda: hook.settings)
+        submission = submission_of(self.generation)
+        poller = Poller(
+            request_id=submission.request_id,
+            submitted_at=submission.submitted_at,
+            deadline=self.deadline,
+            poll_interval=self.poll_interval,
+            cost=submission.cost,
+        )
+        async with hook.async_client() as client:
+            return await client.wait(poller, submission.polling_url)
+
+    def _hand_over(self, reason: str) -> dict[str, Any]:
+        return {"status": "hand_over", "reason": reason, "generation": dict(self.generation)}

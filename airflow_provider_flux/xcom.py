@@ -1,0 +1,151 @@
+"""What travels between tasks: a small JSON dict for each generation, never bytes or a signed URL."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, Literal, TypedDict, cast
+
+import pendulum
+
+from airflow_provider_flux.bfl.errors import FluxRequestError
+from airflow_provider_flux.bfl.generation import GenerationRequest
+from airflow_provider_flux.bfl.responses import Status, Submission, TaskResult
+
+
+class LandedImage(TypedDict):
+    """Where an image landed, and what it is."""
+
+    uri: str
+    sha256: str
+    bytes: int
+    width: int
+    height: int
+    content_type: str
+
+
+class Generation(TypedDict):
+    """The XCom of one generation.
+
+    ``cost`` is in credits (1 credit = 0.01 USD): as the service *reported* it, or *estimated* from
+    the price list where it reports none. ``image`` is ``None`` until the image has landed.
+    """
+
+    request_id: str
+    polling_url: str | None
+    model: str
+    status: str
+    seed: int | None
+    cost: float | None
+    cost_source: Literal["reported", "estimated"] | None
+    submitted_at: str
+    image: LandedImage | None
+
+
+def submitted(request: GenerationRequest, submission: Submission) -> Generation:
+    """Return the record of a generation that was just accepted."""
+    cost, source = submission.cost, "reported"
+    if cost is None:
+        cost, source = request.expected_cost, "estimated"
+    return Generation(
+        request_id=submission.request_id,
+        polling_url=submission.polling_url,
+        model=request.model,
+        status=Status.PENDING.value,
+        seed=None,
+        cost=cost,
+        cost_source=cast("Any", source if cost is not None else None),
+        submitted_at=pendulum.from_timestamp(submission.submitted_at).isoformat(),
+        image=None,
+    )
+
+
+def ready(generation: Generation, result: TaskResult) -> Generation:
+    """Return the record with what the result adds: status, effective seed, settled cost."""
+    record = generation.copy()
+    record["status"] = result.status.value
+    record["seed"] = result.seed if result.seed is not None else generation["seed"]
+    if result.cost is not None:
+        record["cost"], record["cost_source"] = result.cost, "reported"
+    return record
+
+
+def submission_of(generation: Generation) -> Submission:
+    """Return what is needed to wait for a recorded generation."""
+    moment = pendulum.parse(generation["submitted_at"])
+    assert isinstance(moment, pendulum.DateTime)  # noqa: S101 - exact=False always gives a DateTime
+    return Submission(
+        request_id=generation["request_id"],
+        polling_url=generation["polling_url"],
+        submitted_at=moment.timestamp(),
+        cost=generation["cost"] if generation["cost_source"] == "reported" else None,
+    )
+
+
+def read_generation(value: Any, *, field: str = "generation") -> Generation:
+    """Check a value that another task, or a user, calls a generation.
+
+    Only ``request_id`` is needed; ``polling_url`` should be there, since a task lives in one cluster.
+
+    :raises FluxRequestError: naming what is wrong with it.
+    """
+    if not isinstance(value, Mapping):
+        raise FluxRequestError(
+            f"{field} is {type(value).__name__}, not a generation. Pass the output of FluxGenerateOperator "
+            "(hero.output), or a dict with request_id and polling_url."
+        )
+    request_id, polling_url = value.get("request_id"), value.get("polling_url")
+    if not isinstance(request_id, str) or not request_id:
+        raise FluxRequestError(f"{field} has no request_id: it is not the output of FluxGenerateOperator.")
+    if polling_url is not None and not isinstance(polling_url, str):
+        raise FluxRequestError(f"{field} has a polling_url of type {type(polling_url).__name__}, not a text.")
+    return Generation(
+        request_id=request_id,
+        polling_url=polling_url,
+        model=str(value.get("model") or "unknown"),
+        status=str(value.get("status") or Status.UNKNOWN.value),
+        seed=value.get("seed"),
+        cost=value.get("cost"),
+        cost_source=value.get("cost_source"),
+        submitted_at=_moment(value.get("submitted_at"), field),
+        image=value.get("image"),
+    )
+
+
+def read_generations(value: Any) -> tuple[list[Generation], bool]:
+    """Check one generation or a list of them, as objects or as JSON text; also say whether it was a list.
+
+    :raises FluxRequestError: naming the element that is wrong, and how.
+    """
+    if isinstance(value, str):
+        value = _from_json(value)
+    if isinstance(value, Mapping):
+        return [read_generation(value)], False
+    if value is None or not hasattr(value, "__iter__"):
+        raise FluxRequestError(
+            f"generation is {value!r}: the task it comes from pushed no result (was it skipped?). "
+            "Pass the output of FluxGenerateOperator, or a list of them."
+        )
+    return [read_generation(item, field=f"generation[{index}]") for index, item in enumerate(value)], True
+
+
+def _from_json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        raise FluxRequestError(
+            "generation is a text that is not JSON. A Jinja template renders a dict as Python text: pass hero.output "
+            "itself, or '{{ ti.xcom_pull(task_ids=\"hero\") | tojson }}'."
+        ) from None
+
+
+def _moment(value: Any, field: str) -> str:
+    if value is None:
+        return pendulum.now("UTC").isoformat()
+    try:
+        parsed = pendulum.parse(str(value))
+    except ValueError:
+        parsed = None
+    if not isinstance(parsed, pendulum.DateTime):
+        raise FluxRequestError(f"{field} has submitted_at={str(value)[:40]!r}, which is not an ISO 8601 time.")
+    return parsed.isoformat()
