@@ -168,7 +168,17 @@ def _from_text(model: Model, name: str, value: Any) -> Any:
     try:
         return field_type.validate_python(text)
     except ValidationError:
-        return value
+        return _number(text, otherwise=value)
+
+
+def _number(text: str, *, otherwise: Any) -> Any:
+    """Return the number a text is, so that it is refused for its range and not for being text."""
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return otherwise
 
 
 def _accepts(field_type: TypeAdapter[Any], value: Any) -> bool:

@@ -1,0 +1,170 @@
+"""The poller decides alone: driven here through simulated time."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from airflow_provider_flux.bfl.errors import (
+    FluxAuthenticationError,
+    FluxError,
+    FluxGenerationError,
+    FluxModeratedError,
+    FluxServiceError,
+    FluxTaskNotFoundError,
+    FluxTimeoutError,
+)
+from airflow_provider_flux.bfl.polling import Done, Failed, Outcome, Paused, Poller, Wait
+from airflow_provider_flux.bfl.responses import TaskResult
+
+START = 1_000_000.0
+
+
+def poller(**options) -> Poller:
+    return Poller(
+        **{
+            "request_id": "r1",
+            "submitted_at": START,
+            "deadline": START + 600,
+            "poll_interval": 0.5,
+            "jitter": lambda: 0.5,
+            **options,
+        }
+    )
+
+
+def result(status: str, **body) -> TaskResult:
+    return TaskResult.from_body({"id": "r1", "status": status, **body})
+
+
+def drive(p: Poller, ready_at: float, *, start: float = START) -> tuple[float, int, Outcome]:
+    """Poll a generation that becomes Ready at ``ready_at``; return when it was noticed, and the polls."""
+    now, polls = start + p.first_wait(start), 0
+    while True:
+        polls += 1
+        outcome = p.on_result(result("Ready" if now >= ready_at else "Pending"), now)
+        if not isinstance(outcome, Wait):
+            return now, polls, outcome
+        now += outcome.seconds
+
+
+@given(latency=st.floats(0.1, 500), jitter=st.floats(0, 0.999), interval=st.floats(0.1, 5))
+def test_an_image_is_noticed_about_ten_percent_late_at_most(latency: float, jitter: float, interval: float) -> None:
+    noticed, _, outcome = drive(poller(jitter=lambda: jitter, poll_interval=interval), START + latency)
+    assert isinstance(outcome, Done)
+    assert 0 <= noticed - (START + latency) <= max(interval, 0.1 * latency) * 1.11 + 0.01
+
+
+def test_a_long_wait_takes_few_polls() -> None:
+    _, polls, _ = drive(poller(), START + 300)
+    assert polls < 60
+
+
+@given(deadline=st.floats(0.2, 1000), jitter=st.floats(0, 0.999))
+def test_the_last_poll_is_made_at_the_deadline_and_never_before(deadline: float, jitter: float) -> None:
+    noticed, _, outcome = drive(poller(deadline=START + deadline, jitter=lambda: jitter), START + 10_000)
+    assert isinstance(outcome, Failed)
+    assert isinstance(outcome.error, FluxTimeoutError)
+    assert START + deadline <= noticed <= START + deadline + 0.1
+
+
+def test_ready_at_the_last_poll_is_ready() -> None:
+    assert isinstance(poller().on_result(result("Ready"), START + 9999), Done)
+
+
+def test_a_generation_of_a_while_ago_is_asked_for_at_once() -> None:
+    assert poller().first_wait(START + 60) == 0
+    assert poller().first_wait(START) == 0.5
+    assert poller(deadline=START + 0.1).first_wait(START) == pytest.approx(0.1)
+
+
+def test_waiting_pauses_where_it_was_told_to_but_not_on_the_deadline() -> None:
+    noticed, _, outcome = drive(poller(pause_at=START + 5), START + 100)
+    assert isinstance(outcome, Paused)
+    assert START + 5 <= noticed < START + 5.1
+    assert isinstance(poller(pause_at=START).on_result(result("Pending"), START), Paused)
+    late = poller(pause_at=START + 700).on_result(result("Pending"), START + 600)
+    assert isinstance(late, Failed)
+
+
+@pytest.mark.parametrize(
+    ("body", "error", "said"),
+    [
+        ({"status": "Error", "details": {"error": "Invalid image"}}, FluxGenerationError, "Invalid image"),
+        ({"status": "Error", "result": "older text"}, FluxGenerationError, "older text"),
+        ({"status": "Failed"}, FluxGenerationError, "no reason given"),
+        ({"status": "Request Moderated", "details": "a text"}, FluxModeratedError, "a text"),
+        (
+            {"status": "Content Moderated", "details": {"Moderation Reasons": ["Violence", "Self Harm"]}},
+            FluxModeratedError,
+            "Violence, Self Harm",
+        ),
+    ],
+)
+def test_an_ended_generation_is_a_typed_error(body: dict, error: type[FluxError], said: str) -> None:
+    outcome = poller(cost=4).on_result(TaskResult.from_body(body), START + 5)
+    assert isinstance(outcome, Failed)
+    assert isinstance(outcome.error, error)
+    assert said in str(outcome.error)
+    assert outcome.error.request_id == "r1"
+    assert outcome.error.cost == 4
+
+
+@pytest.mark.parametrize("status", ["Pending", "Reasoning", "Generating", "Queued", "Something new", "None"])
+def test_statuses_that_are_not_ends_keep_polling(status: str) -> None:
+    assert isinstance(poller().on_result(result(status), START + 5), Wait)
+
+
+def test_task_not_found_is_believed_after_a_grace() -> None:
+    p = poller()
+    missing = result("Task not found")
+    outcomes = [p.on_result(missing, START + seconds) for seconds in (1, 2, 3, 20)]
+    assert all(isinstance(outcome, Wait) for outcome in outcomes)
+    last = p.on_result(missing, START + 31)
+    assert isinstance(last, Failed)
+    assert isinstance(last.error, FluxTaskNotFoundError)
+
+
+def test_one_not_found_proves_nothing_even_past_the_deadline() -> None:
+    p = poller(deadline=START + 1)
+    now = START + 3600
+    assert isinstance(p.on_result(result("Task not found"), now), Wait)
+    assert isinstance(p.on_result(result("Task not found"), now + 1), Wait)
+    last = p.on_result(result("Task not found"), now + 2)
+    assert isinstance(last, Failed)
+    assert isinstance(last.error, FluxTaskNotFoundError)
+
+
+def test_a_found_task_resets_the_grace() -> None:
+    p = poller()
+    for _ in range(2):
+        p.on_result(result("Task not found"), START + 40)
+    p.on_result(result("Pending"), START + 41)
+    assert isinstance(p.on_result(result("Task not found"), START + 42), Wait)
+
+
+def test_transient_trouble_backs_off_and_asks_for_what_retry_after_says() -> None:
+    p = poller()
+    waits = [p.on_error(FluxServiceError("500"), START + 1).seconds for _ in range(4)]
+    assert waits == sorted(waits)
+    assert waits[-1] > waits[0]
+    told = p.on_error(FluxServiceError("503", retry_after=17), START + 1)
+    assert told == Wait(17)
+
+
+def test_retry_after_beyond_the_deadline_still_leaves_a_last_poll() -> None:
+    outcome = poller(deadline=START + 10).on_error(FluxServiceError("503", retry_after=60), START + 4)
+    assert outcome == Wait(6)
+
+
+def test_permanent_trouble_ends_at_once() -> None:
+    outcome = poller().on_error(FluxAuthenticationError("403"), START + 1)
+    assert isinstance(outcome, Failed)
+
+
+def test_a_timeout_names_the_last_trouble() -> None:
+    p = poller(deadline=START + 1)
+    outcome = p.on_error(FluxServiceError("HTTP 500 all day"), START + 2)
+    assert isinstance(outcome, Failed)
+    assert "HTTP 500 all day" in str(outcome.error)

@@ -1,0 +1,228 @@
+"""Answers of the service become typed values or typed errors, and never echo what is secret."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from airflow_provider_flux.bfl import errors, protocol
+from airflow_provider_flux.bfl.delivery import download_error
+from airflow_provider_flux.bfl.errors import FluxError, error_from_dict
+from airflow_provider_flux.bfl.generation import build_request
+from airflow_provider_flux.bfl.protocol import HttpAnswer
+from airflow_provider_flux.bfl.responses import Status, TaskResult
+from airflow_provider_flux.bfl.settings import FluxSettings
+
+KEY = "bfl_canary_0123456789"
+SECRET = "canary-webhook-secret"
+SETTINGS = FluxSettings(api_key=KEY)
+REQUEST = build_request("flux-pro-1.1", {"prompt": "x", "webhook_url": "https://a.b", "webhook_secret": SECRET})
+
+
+def answer(status: int, body: object, **headers: str) -> HttpAnswer:
+    data = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return HttpAnswer(status, {name.replace("_", "-"): value for name, value in headers.items()}, data)
+
+
+def test_the_submit_is_described_with_key_and_body() -> None:
+    described = protocol.submit_request(REQUEST, SETTINGS)
+    assert (described.method, described.url) == ("POST", "https://api.bfl.ai/v1/flux-pro-1.1")
+    assert described.headers["x-key"] == KEY
+    assert json.loads(described.body or b"")["width"] == 1024
+    assert KEY not in repr(described)
+    assert SECRET not in repr(described)
+
+
+def test_both_shapes_of_a_submit_answer_are_read() -> None:
+    url = "https://api.eu2.bfl.ai/v1/get_result?id=u1"
+    plain = protocol.read_submission(answer(200, {"id": "u1", "polling_url": url, "cost": 3}), REQUEST, now=5.0)
+    assert (plain.request_id, plain.polling_url, plain.cost, plain.submitted_at) == ("u1", url, 3.0, 5.0)
+    webhook = {"id": "u2", "status": "Pending", "webhook_url": "https://a.b", "cost": None}
+    assert protocol.read_submission(answer(200, webhook), REQUEST, now=5.0).polling_url is None
+
+
+def test_polling_goes_to_the_url_as_it_was_returned() -> None:
+    url = "https://api.eu2.bfl.ai/v1/get_result?id=u1"
+    assert protocol.poll_request("u1", url, SETTINGS).url == url
+    assert protocol.poll_request("u 1", None, SETTINGS).url == "https://api.bfl.ai/v1/get_result?id=u+1"
+    with pytest.raises(errors.FluxUntrustedURLError):
+        protocol.poll_request("u1", "https://evil.example/v1/get_result?id=u1", SETTINGS)
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "error"),
+    [
+        (400, {"detail": "Finetune not found or not ready"}, errors.FluxRequestError),
+        (401, {"error": "invalid_api_key"}, errors.FluxAuthenticationError),
+        (402, {"detail": "Insufficient credits"}, errors.FluxInsufficientCreditsError),
+        (403, {"detail": "Not authenticated"}, errors.FluxAuthenticationError),
+        (404, {"detail": "Not Found"}, errors.FluxRequestError),
+        (422, {"detail": "Invalid API key format"}, errors.FluxAuthenticationError),
+        (422, {"detail": [{"loc": ["body", "width"], "msg": "too big", "input": 9}]}, errors.FluxRequestError),
+        (422, {"detail": {"message": "an object"}}, errors.FluxRequestError),
+        (429, {}, errors.FluxRateLimitedError),
+        (500, b"<html>", errors.FluxSubmitUncertainError),
+        (503, {"detail": "down"}, errors.FluxSubmitUncertainError),
+        (200, {"polling_url": "https://api.bfl.ai"}, errors.FluxSubmitUncertainError),
+        (200, b"not json", errors.FluxSubmitUncertainError),
+        (302, b"", errors.FluxSubmitUncertainError),
+    ],
+)
+def test_submit_refusals_are_typed(status: int, body: object, error: type[FluxError]) -> None:
+    with pytest.raises(error):
+        protocol.read_submission(answer(status, body), REQUEST, now=0.0)
+
+
+def test_the_services_own_words_are_told_without_the_echoed_input() -> None:
+    detail = [
+        {"loc": ["body", "width"], "msg": "Input should be less", "input": {"image": "QUJD" * 500, "s": SECRET}},
+        {"loc": ["body"], "msg": "Value error, mask size differs", "ctx": {"error": {}}},
+        "a plain text",
+    ]
+    with pytest.raises(errors.FluxRequestError) as caught:
+        protocol.read_submission(answer(422, {"detail": detail}), REQUEST, now=0.0)
+    said = str(caught.value)
+    assert "width: Input should be less; Value error, mask size differs; a plain text" in said
+    assert "QUJD" not in said
+
+
+@pytest.mark.parametrize(
+    "leak",
+    [
+        KEY,
+        SECRET,
+        "QUJD" * 100,
+        "https://delivery.eu.bfl.ai/r/s.jpeg?se=2026&sig=abcSIG%2Bdef",
+        "data:image/png;base64,QUJD",
+    ],
+)
+def test_errors_never_echo_secrets(leak: str) -> None:
+    for status in (400, 402, 403, 422, 429):
+        with pytest.raises(FluxError) as caught:
+            protocol.read_submission(answer(status, {"detail": f"bad thing: {leak} !"}), REQUEST, now=0.0)
+        assert leak not in str(caught.value)
+        assert "sig=" not in str(caught.value)
+    ended = TaskResult.from_body({"status": "Error", "details": {"error": f"no {leak}"}})
+    assert leak not in str(ended.as_error(request_id="r", cost=None)) or leak == SECRET
+
+
+@pytest.mark.parametrize("status", [200, 404, 422, 500])
+def test_a_body_with_a_task_counts_whatever_the_http_status(status: int) -> None:
+    task = {"id": "u", "status": "Error", "result": None, "details": {"error": "Invalid or corrupted image input"}}
+    assert protocol.read_result(answer(status, task)).status is Status.ERROR
+    missing = {"id": "u", "status": "Task not found", "result": None}
+    assert protocol.read_result(answer(status, missing)).status is Status.TASK_NOT_FOUND
+    assert protocol.read_result(answer(status, {"state": "Pending"})).status is Status.PENDING
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "error"),
+    [
+        (403, {"detail": "Not authenticated"}, errors.FluxAuthenticationError),
+        (422, {"detail": [{"loc": ["query", "id"], "msg": "Field required"}]}, errors.FluxRequestError),
+        (429, {}, errors.FluxRateLimitedError),
+        (500, b"oops", errors.FluxServiceError),
+        (200, b"<html>a gateway page</html>", errors.FluxServiceError),
+        (302, b"", errors.FluxUntrustedURLError),
+    ],
+)
+def test_poll_refusals_are_typed(status: int, body: object, error: type[FluxError]) -> None:
+    with pytest.raises(error):
+        protocol.read_result(answer(status, body))
+
+
+def test_ready_is_read_in_full() -> None:
+    body = {
+        "id": "u",
+        "status": "Ready",
+        "cost": 15,
+        "progress": None,
+        "result": {"sample": "https://delivery.eu.bfl.ai/s.jpeg?sig=abc", "seed": 42, "prompt": "longer"},
+    }
+    result = protocol.read_result(answer(200, body))
+    assert result.status.is_success
+    assert (result.seed, result.cost) == (42, 15.0)
+    assert result.sample == body["result"]["sample"]
+    assert "sig" not in repr(result)
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.floats() | st.text(), lambda x: st.lists(x) | st.dictionaries(st.text(), x)
+    )
+)
+def test_no_answer_breaks_the_reading(value: object) -> None:
+    names = ("id", "status", "result", "cost", "progress", "details", "detail", "credits")
+    body = json.dumps(dict.fromkeys(names, value)).encode()
+    for status in (200, 404, 422, 500):
+        for read in (protocol.read_result, protocol.read_credits):
+            try:
+                read(HttpAnswer(status, {}, body))
+            except FluxError:
+                pass
+        try:
+            protocol.read_submission(HttpAnswer(status, {}, body), REQUEST, now=0.0)
+        except FluxError:
+            pass
+
+
+def test_retry_after_is_read_as_seconds_and_as_a_date() -> None:
+    assert protocol.retry_after({"Retry-After": "7"}) == 7
+    assert protocol.retry_after({"Retry-After": "-3"}) == 0
+    assert protocol.retry_after({"Retry-After": "1e9"}) == 300
+    assert protocol.retry_after({"Retry-After": "nan"}) is None
+    assert protocol.retry_after({"Retry-After": "soon"}) is None
+    assert protocol.retry_after({}) is None
+    in_a_minute = format_datetime(datetime.now(tz=UTC) + timedelta(seconds=60), usegmt=True)
+    assert 50 <= (protocol.retry_after({"Retry-After": in_a_minute}) or 0) <= 60
+    with pytest.raises(errors.FluxServiceError) as caught:
+        protocol.read_result(answer(503, b"", Retry_After="9"))
+    assert caught.value.retry_after == 9
+
+
+def test_credits_are_read() -> None:
+    assert protocol.read_credits(answer(200, {"credits": 12.5})) == 12.5
+    with pytest.raises(errors.FluxServiceError):
+        protocol.read_credits(answer(200, {}))
+
+
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [
+        (403, errors.FluxResultExpiredError),
+        (404, errors.FluxResultExpiredError),
+        (429, errors.FluxServiceError),
+        (503, errors.FluxServiceError),
+        (418, errors.FluxUntrustedURLError),
+    ],
+)
+def test_delivery_refusals_are_typed(status: int, error: type[FluxError]) -> None:
+    assert isinstance(download_error(status, {}, request_id="r"), error)
+    assert download_error(200, {}, request_id="r") is None
+
+
+def test_errors_travel_as_json() -> None:
+    sent = errors.FluxModeratedError("refused", reasons=("Violence",), request_id="r", cost=4)
+    back = error_from_dict(json.loads(json.dumps(sent.as_dict())))
+    assert isinstance(back, errors.FluxModeratedError)
+    assert (back.message, back.reasons, back.request_id, back.cost) == ("refused", ("Violence",), "r", 4)
+    assert type(error_from_dict({"type": "os.system"})) is FluxError
+
+
+def all_errors(base: type[FluxError] = FluxError) -> list[type[FluxError]]:
+    return [base, *(sub for cls in base.__subclasses__() for sub in all_errors(cls))]
+
+
+@pytest.mark.parametrize("error", all_errors())
+def test_every_error_survives_the_triggerer(error: type[FluxError]) -> None:
+    assert type(error_from_dict(error("m").as_dict())) is error
+    assert (
+        "retry" in (error.__doc__ or "").lower()
+        or error.permanent
+        or error in {FluxError, errors.FluxImageError, errors.FluxStorageError, errors.FluxTransientError}
+    )
