@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -151,24 +152,24 @@ def test_ready_is_read_in_full() -> None:
     assert "sig" not in repr(result)
 
 
-@given(
-    st.recursive(
-        st.none() | st.booleans() | st.floats() | st.text(), lambda x: st.lists(x) | st.dictionaries(st.text(), x)
-    )
+json_values = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
 )
+
+
+@given(json_values)
 def test_no_answer_breaks_the_reading(value: object) -> None:
     names = ("id", "status", "result", "cost", "progress", "details", "detail", "credits")
     body = json.dumps(dict.fromkeys(names, value)).encode()
     for status in (200, 404, 422, 500):
-        for read in (protocol.read_result, protocol.read_credits):
-            try:
-                read(HttpAnswer(status, {}, body))
-            except FluxError:
-                pass
-        try:
-            protocol.read_submission(HttpAnswer(status, {}, body), REQUEST, now=0.0)
-        except FluxError:
-            pass
+        answered = HttpAnswer(status, {}, body)
+        with contextlib.suppress(FluxError):
+            protocol.read_result(answered)
+        with contextlib.suppress(FluxError):
+            protocol.read_credits(answered)
+        with contextlib.suppress(FluxError):
+            protocol.read_submission(answered, REQUEST, now=0.0)
 
 
 def test_retry_after_is_read_as_seconds_and_as_a_date() -> None:
