@@ -1,0 +1,61 @@
+"""What all tests share: an Airflow home of their own, and an emulator on a real socket."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+
+# Before the first import of Airflow, which reads its home then. No test touches the user's own.
+_HOME = tempfile.TemporaryDirectory(prefix="flux-tests-")
+os.environ["AIRFLOW_HOME"] = _HOME.name
+os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
+os.environ["AIRFLOW__CORE__UNIT_TEST_MODE"] = "False"
+for _name in ("BFL_API_KEY", "BFL_API_BASE", "HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy", "all_proxy"):
+    os.environ.pop(_name, None)
+
+import pytest
+
+from airflow_provider_flux.emulator import EmulatorConfig, EmulatorServer
+
+KEY = "bfl_canary_key_0123456789"
+
+
+@pytest.fixture(scope="session")
+def emulator_process() -> Iterator[EmulatorServer]:
+    """One emulator for the session, whose images take 0.2 s."""
+    with EmulatorServer(EmulatorConfig(latency=0.2)) as server:
+        yield server
+
+
+@pytest.fixture
+def connect(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Define the connection ``flux_default`` for the test."""
+
+    def define(host: str | None, password: str | None = KEY, conn_id: str = "flux_default", **extra: object) -> None:
+        connection = {"conn_type": "flux", "password": password, "host": host, "extra": extra}
+        monkeypatch.setenv(f"AIRFLOW_CONN_{conn_id.upper()}", json.dumps(connection))
+
+    return define
+
+
+@pytest.fixture
+def emulator(emulator_process: EmulatorServer, connect: Callable[..., None]) -> EmulatorServer:
+    """A fresh emulator, and a connection ``flux_default`` that points to it."""
+    emulator_process.reset()
+    connect(emulator_process.url)
+    return emulator_process
+
+
+@pytest.fixture
+def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shorten backoffs and graces that real trouble needs and a test does not."""
+    from tenacity import wait_fixed
+
+    from airflow_provider_flux.bfl import polling, retrying
+    from airflow_provider_flux.operators import generate
+
+    monkeypatch.setattr(retrying, "_BACKOFF", wait_fixed(0.05))
+    monkeypatch.setattr(polling, "_NOT_FOUND_GRACE", 0.1)
+    monkeypatch.setattr(generate, "_SHORTEST_DEFERRAL", 0.1)
