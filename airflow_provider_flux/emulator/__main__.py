@@ -1,0 +1,67 @@
+"""``python -m airflow_provider_flux.emulator``: run an emulator until SIGTERM or Ctrl-C."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import signal
+import sys
+import threading
+from collections.abc import Sequence
+
+from airflow_provider_flux.emulator.config import EmulatorConfig
+from airflow_provider_flux.emulator.faults import FAULTS
+from airflow_provider_flux.emulator.server import EmulatorServer
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit code."""
+    parser = _parser()
+    options = vars(parser.parse_args(argv))
+    options["region_hosts"] = tuple(host.strip() for host in options["region_hosts"].split(",") if host.strip())
+    if options["verbose"]:
+        logging.basicConfig(level=logging.INFO, format="%(message)s")
+    ended = threading.Event()
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(signum, lambda *_: ended.set())
+    try:
+        server = EmulatorServer(EmulatorConfig(**options))
+        server.start()
+    except (ValueError, OSError) as error:  # a mistyped fault, a port that is taken
+        parser.error(str(error))
+    sys.stdout.write(f"FLUX emulator on {server.url} (docs: /docs)\n")
+    sys.stdout.flush()
+    ended.wait()
+    server.stop()
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    defaults = EmulatorConfig()
+    parser = argparse.ArgumentParser(
+        prog="python -m airflow_provider_flux.emulator",
+        description="A local emulator of the Black Forest Labs image API. Any key like bfl_emulator works.",
+        epilog=_fault_list(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--host", default=defaults.host, help="address to listen on (default: %(default)s)")
+    add("--port", type=int, default=8484, help="port to listen on, 0 for a free one (default: %(default)s)")
+    add("--latency", type=float, help="seconds a task takes (default: what is usual for the model)")
+    add("--credits", type=float, default=defaults.credits, help="balance of each key (default: %(default)g)")
+    add("--max-active", type=int, default=defaults.max_active, help="active tasks per key (default: %(default)s)")
+    add("--url-lifetime", type=float, default=defaults.url_lifetime, help="seconds an image URL is good for")
+    add("--region-hosts", default="", metavar="HOST,HOST", help="hosts to spread the tasks over")
+    add("--fault", dest="faults", action="append", default=[], metavar="NAME=ARG", help="for every request; repeatable")
+    add("--retention", type=float, help="seconds an ended task can be polled (default: for ever)")
+    add("--verbose", action="store_true", help="log each request")
+    return parser
+
+
+def _fault_list() -> str:
+    head = "faults, here for every request, in a prompt as [[fault:NAME=ARG]] (N: a count or 'always'; default 1):"
+    return "\n".join([head, *(f"  {kind.phase:9} {kind.usage:28} {kind.meaning}" for kind in FAULTS.values())])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

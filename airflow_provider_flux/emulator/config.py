@@ -1,0 +1,42 @@
+"""What an emulator is told when it is started."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from airflow_provider_flux.emulator.faults import parse_faults
+
+
+@dataclass(frozen=True)
+class EmulatorConfig:
+    """How one emulator behaves.
+
+    :param host: IPv4 address, or name, to listen on.
+    :param port: port to listen on; 0 takes a free one.
+    :param latency: seconds from submit to the end of a task; ``None`` takes what is usual for the model.
+    :param credits: balance each API key starts with.
+    :param max_active: active tasks per API key. A model whose own limit is below the 24 of the service
+        keeps its own.
+    :param url_lifetime: seconds a signed image URL is good for.
+    :param region_hosts: hosts that stand for BFL's clusters: a task is put on one of them, and only
+        that host knows it. Loopback addresses such as ``127.0.0.2`` need no setup on Linux.
+    :param faults: fault scripts (``NAME=ARG``) that hold for every request.
+    :param retention: seconds a task can still be polled after its end; ``None`` is for ever.
+    :param verbose: whether each request is logged, to the logger ``uvicorn.access``.
+    :raises ValueError: if a fault is unknown, or its argument cannot be read.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 0
+    latency: float | None = None
+    credits: float = 1000.0
+    max_active: int = 24
+    url_lifetime: float = 600.0
+    region_hosts: Sequence[str] = ()
+    faults: Sequence[str] = ()
+    retention: float | None = None
+    verbose: bool = False
+
+    def __post_init__(self) -> None:
+        parse_faults(self.faults)

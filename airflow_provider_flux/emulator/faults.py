@@ -1,0 +1,195 @@
+"""Fault scripts: what goes wrong, for which request, and how often.
+
+A fault is written ``NAME``, ``NAME=ARG`` or ``NAME=ARG,ARG``: in the prompt as ``[[fault:NAME=ARG]]``, in the
+header ``x-flux-fault`` of a submit as ``NAME=ARG; NAME``, or in the configuration of the server for every
+request. Where they name the same fault, the prompt beats the header and the header beats the server.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import sys
+from collections import Counter
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Literal
+
+#: How often a fault strikes that is not counted.
+ALWAYS = sys.maxsize
+
+Phase = Literal["submit", "waiting", "delivery"]
+Argument = Literal["times", "seconds", "text"]
+
+_MARKER = re.compile(r"\[\[fault:([^\]]*)\]\]")
+_SIGNS: Mapping[Argument, str] = {"times": "N", "seconds": "SECONDS", "text": "TEXT"}
+
+
+class FaultError(ValueError):
+    """A fault is unknown, or its argument cannot be read."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One fault of a request, with its arguments.
+
+    :param times: how many times it strikes, from the first.
+    :param seconds: a duration, or the ``Retry-After`` to send.
+    """
+
+    name: str
+    times: int = ALWAYS
+    seconds: float | None = None
+    text: str = ""
+
+
+@dataclass(frozen=True)
+class FaultKind:
+    """What a fault does, and the arguments it takes."""
+
+    name: str
+    phase: Phase
+    meaning: str
+    takes: tuple[Argument, ...] = ()
+    required: bool = False
+
+    @property
+    def usage(self) -> str:
+        """How it is written, for example ``rate-limit[=N,SECONDS]``."""
+        arguments = ",".join(_SIGNS[argument] for argument in self.takes)
+        if not arguments:
+            return self.name
+        return f"{self.name}={arguments}" if self.required else f"{self.name}[={arguments}]"
+
+
+_KINDS = (
+    FaultKind("rate-limit", "submit", "429 for the first N submits", ("times", "seconds")),
+    FaultKind("no-credits", "submit", "402"),
+    FaultKind("submit-500", "submit", "500, no task is made"),
+    FaultKind("submit-503", "submit", "503 with Retry-After, no task is made", ("seconds",)),
+    FaultKind("submit-hang", "submit", "the task is made, the answer is late", ("seconds",), required=True),
+    FaultKind("submit-lost", "submit", "the task is made, the connection is closed within the answer"),
+    FaultKind("detail-object", "submit", "422 whose detail is an object"),
+    FaultKind("echo-secrets", "submit", "400 that echoes the key, the secret, base64 and a signed URL"),
+    FaultKind("foreign-polling-url", "submit", "polling_url on a host that is not BFL's"),
+    FaultKind("no-polling-url", "submit", "no polling_url in the answer"),
+    FaultKind("slow", "waiting", "the task takes SECONDS", ("seconds",), required=True),
+    FaultKind("stuck", "waiting", "Pending for ever"),
+    FaultKind("moderated", "waiting", "Content Moderated, for the reasons TEXT (comma separated)", ("text",)),
+    FaultKind("request-moderated", "waiting", "Request Moderated, for the reasons TEXT", ("text",)),
+    FaultKind("moderated-text", "waiting", "Content Moderated whose details are a plain text"),
+    FaultKind("error", "waiting", "Error"),
+    FaultKind("error-422", "waiting", "Error, with HTTP status 422"),
+    FaultKind("failed", "waiting", "Failed"),
+    FaultKind("poll-500", "waiting", "500 for the first N polls", ("times",)),
+    FaultKind("poll-503", "waiting", "503 for the first N polls, with Retry-After", ("times", "seconds")),
+    FaultKind("poll-429", "waiting", "429 for the first N polls", ("times", "seconds")),
+    FaultKind("poll-reset", "waiting", "connection reset within the answer to the first N polls", ("times",)),
+    FaultKind("poll-html", "waiting", "200 with an HTML page for the first N polls", ("times",)),
+    FaultKind("poll-redirect", "waiting", "302 to a host that is not BFL's"),
+    FaultKind("poll-403", "waiting", "403"),
+    FaultKind("not-found", "waiting", "Task not found for the first N polls", ("times",)),
+    FaultKind("lost", "waiting", "Task not found for ever"),
+    FaultKind("unknown-status", "waiting", "status Queued for the first N polls", ("times",)),
+    FaultKind("state-key", "waiting", "the status is in 'state'"),
+    FaultKind("truncate", "delivery", "connection closed within the first N downloads", ("times",)),
+    FaultKind("cut", "delivery", "half an image of matching content-length, N times", ("times",)),
+    FaultKind("reset", "delivery", "connection reset within the first N downloads", ("times",)),
+    FaultKind("html", "delivery", "200 with an HTML page for the first N downloads", ("times",)),
+    FaultKind("empty", "delivery", "200 without a body for the first N downloads", ("times",)),
+    FaultKind("expired", "delivery", "403 as of an expired URL for the first N downloads", ("times",)),
+    FaultKind("deliver-503", "delivery", "503 for the first N downloads", ("times", "seconds")),
+    FaultKind("redirect-download", "delivery", "302 to a host that is not BFL's"),
+    FaultKind("wrong-size", "delivery", "an image of another size"),
+    FaultKind("wrong-format", "delivery", "an image of another format, under the same content type"),
+)
+
+#: Every fault there is, by name.
+FAULTS: Mapping[str, FaultKind] = MappingProxyType({kind.name: kind for kind in _KINDS})
+
+
+def parse_fault(text: str) -> Fault:
+    """Read one fault, ``NAME`` or ``NAME=ARG,ARG``. A count may be ``always``; without one it is 1.
+
+    :raises FaultError: if the name is unknown, with the known ones, or an argument cannot be read.
+    """
+    name, _, arguments = (part.strip() for part in text.partition("="))
+    kind = FAULTS.get(name)
+    if kind is None:
+        raise FaultError(f"Unknown fault {name!r}. Known: {', '.join(FAULTS)}")
+    # The last argument keeps its commas: reasons are a list, and a number with a comma is refused.
+    given = arguments.split(",", max(len(kind.takes) - 1, 0)) if arguments else []
+    if len(given) > len(kind.takes) or (kind.required and not given):
+        raise FaultError(f"Fault {text!r} must be written {kind.usage}")
+    values: dict[str, Any] = {"times": 1} if "times" in kind.takes else {}
+    try:
+        values |= {
+            argument: _READERS[argument](value.strip()) for argument, value in zip(kind.takes, given, strict=False)
+        }
+    except ValueError as error:
+        raise FaultError(f"Fault {text!r} must be written {kind.usage}: {error}") from None
+    return Fault(name, **values)
+
+
+def parse_faults(texts: Iterable[str]) -> dict[str, Fault]:
+    """Read faults; of two with the same name the later one counts.
+
+    :raises FaultError: as :func:`parse_fault`.
+    """
+    return {fault.name: fault for fault in map(parse_fault, texts)}
+
+
+def faults_in_prompt(prompt: str) -> list[str]:
+    """Return what is written in the markers of a prompt."""
+    return _MARKER.findall(prompt)
+
+
+def faults_in_header(value: str | None) -> list[str]:
+    """Return the faults a header names, separated by semicolons."""
+    return [part for part in (value or "").split(";") if part.strip()]
+
+
+def without_markers(prompt: str) -> str:
+    """Return the prompt as it is drawn."""
+    return " ".join(_MARKER.sub(" ", prompt).split())
+
+
+class FaultCounter:
+    """Remembers how often each fault has struck."""
+
+    def __init__(self) -> None:
+        self._struck: Counter[tuple[str, Hashable]] = Counter()
+
+    def first_due(self, script: Mapping[str, Fault], names: Collection[str], key: Hashable) -> Fault | None:
+        """Return the first fault of the script, among ``names``, that is not used up for ``key``."""
+        for fault in script.values():
+            if fault.name in names and self._struck[fault.name, key] < fault.times:
+                self._struck[fault.name, key] += 1
+                return fault
+        return None
+
+
+def _read_times(text: str) -> int:
+    if text == "always":
+        return ALWAYS
+    if not text.isdecimal():
+        raise ValueError(f"{text!r} is not a whole number or 'always'")
+    return int(text)
+
+
+def _read_seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 <= seconds < math.inf:
+        raise ValueError(f"{text!r} is not a number of seconds")
+    return seconds
+
+
+_READERS: Mapping[Argument, Callable[[str], int | float | str]] = {
+    "times": _read_times,
+    "seconds": _read_seconds,
+    "text": str,
+}

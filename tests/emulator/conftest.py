@@ -1,0 +1,101 @@
+"""An emulator on a real socket, and a plain client for it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import requests
+
+from airflow_provider_flux.emulator import EmulatorConfig, EmulatorServer
+
+KEY = "bfl_emulator_tests"
+
+
+class Client:
+    """Calls an emulator as a user of the service would."""
+
+    def __init__(self, server: EmulatorServer, key: str = KEY) -> None:
+        self.server = server
+        self.headers = {"x-key": key}
+
+    def post(self, model: str = "flux-pro-1.1", **kwargs: Any) -> requests.Response:
+        """Submit, with the given requests arguments."""
+        kwargs.setdefault("headers", self.headers)
+        return requests.post(f"{self.server.url}/v1/{model}", timeout=5, **kwargs)
+
+    def submit(self, prompt: str = "a red fox", model: str = "flux-pro-1.1", **parameters: Any) -> dict[str, Any]:
+        """Submit, and return the body of the success."""
+        answer = self.post(model, json={"prompt": prompt, **parameters})
+        assert answer.status_code == 200, answer.text
+        body: dict[str, Any] = answer.json()
+        return body
+
+    def get(self, url: str, **kwargs: Any) -> requests.Response:
+        """Ask, without following redirects."""
+        return requests.get(url, timeout=5, allow_redirects=False, **kwargs)
+
+    def credits(self) -> float:
+        """Return the balance."""
+        return float(self.get(f"{self.server.url}/v1/credits", headers=self.headers).json()["credits"])
+
+    def wait(self, task: dict[str, Any]) -> dict[str, Any]:
+        """Poll until the task has ended, and return the body."""
+        deadline = time.monotonic() + 5
+        while time.monotonic() < deadline:
+            body: dict[str, Any] = self.get(task["polling_url"]).json()
+            if body["status"] != "Pending":
+                return body
+            time.sleep(0.01)
+        raise AssertionError(f"still Pending: {body}")
+
+    def sample(self, prompt: str = "a red fox", **parameters: Any) -> str:
+        """Submit, wait and return the signed URL of the image."""
+        return str(self.wait(self.submit(prompt, **parameters))["result"]["sample"])
+
+    def image(self, prompt: str = "a red fox", **parameters: Any) -> bytes:
+        """Submit, wait, download."""
+        answer = self.get(self.sample(prompt, **parameters))
+        assert answer.status_code == 200, answer.text
+        return answer.content
+
+
+#: Starts an emulator of the given configuration, and returns a client for it.
+Start = Callable[..., Client]
+
+
+@pytest.fixture(scope="session")
+def _shared_server() -> Iterator[EmulatorServer]:
+    with EmulatorServer(EmulatorConfig(latency=0.03)) as server:
+        yield server
+
+
+@pytest.fixture
+def emulator(_shared_server: EmulatorServer) -> EmulatorServer:
+    """A fast emulator that has seen nothing yet."""
+    _shared_server.reset()
+    return _shared_server
+
+
+@pytest.fixture
+def client(emulator: EmulatorServer) -> Client:
+    """A client of the fast emulator."""
+    return Client(emulator)
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Start an emulator of the given configuration, and return a client for it."""
+    servers: list[EmulatorServer] = []
+
+    def start(**config: Any) -> Client:
+        server = EmulatorServer(EmulatorConfig(**{"latency": 0.03, **config}))
+        server.start()
+        servers.append(server)
+        return Client(server)
+
+    yield start
+    for server in servers:
+        server.stop()

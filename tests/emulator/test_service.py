@@ -1,0 +1,139 @@
+"""Accounts, tasks and limits by an injected clock, without a socket."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from airflow_provider_flux.bfl.catalog import MODELS
+from airflow_provider_flux.emulator import EmulatorConfig
+from airflow_provider_flux.emulator.faults import parse_faults
+from airflow_provider_flux.emulator.service import RefusalError, Service
+from airflow_provider_flux.emulator.tasks import Task
+
+HOME = "http://127.0.0.1:80"
+
+
+class Clock:
+    """A clock that stands until it is moved."""
+
+    now = 1_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Bench:
+    """A service, its clock, and short ways to use it."""
+
+    def __init__(self, **config: Any) -> None:
+        self.clock = Clock()
+        self.service = Service(EmulatorConfig(**{"latency": 5.0, **config}), self.clock)
+
+    def submit(self, *faults: str, model: str = "flux-pro-1.1", key: str = "a", max_active: int = 24) -> Task:
+        entry = replace(MODELS[model], max_active=max_active)
+        return self.service.submit(entry, {"prompt": "x"}, key=key, home=HOME, faults=parse_faults(faults))
+
+
+def test_tasks_end_by_the_clock_without_a_poll() -> None:
+    bench = Bench(max_active=2)
+    bench.submit()
+    bench.submit()
+    with pytest.raises(RefusalError, match="429"):
+        bench.submit()
+    bench.clock.now += 5
+    bench.submit()
+    assert bench.service.stats()["active"] == 1
+    assert bench.service.stats()["max_active"] == 2
+
+
+def test_limit_is_of_the_account() -> None:
+    bench = Bench(max_active=1)
+    bench.submit(key="a")
+    bench.submit(key="b")
+    with pytest.raises(RefusalError, match="429"):
+        bench.submit(key="a")
+
+
+def test_narrow_limit_of_a_model_holds_beside_the_limit_of_the_account() -> None:
+    bench = Bench(max_active=200)
+    for _ in range(6):
+        bench.submit(model="flux-kontext-pro", max_active=6)
+    with pytest.raises(RefusalError, match="429"):
+        bench.submit(model="flux-kontext-pro", max_active=6)
+    for _ in range(30):
+        bench.submit()
+
+
+def test_refused_submits_cost_nothing() -> None:
+    bench = Bench(max_active=1, credits=10)
+    bench.submit()
+    with pytest.raises(RefusalError):
+        bench.submit()
+    assert bench.service.balance("a") == 6
+
+
+@pytest.mark.parametrize("fault", ["moderated", "request-moderated", "moderated-text", "error", "error-422", "failed"])
+def test_what_brings_no_image_is_given_back_when_it_ends(fault: str) -> None:
+    bench = Bench(credits=10)
+    bench.submit(fault)
+    assert bench.service.balance("a") == 6
+    bench.clock.now += 5
+    assert bench.service.balance("a") == 10
+    stats = bench.service.stats()
+    assert (stats["credits_spent"], stats["credits_refunded"]) == (0, 4)
+
+
+def test_stuck_task_is_pending_and_active_for_ever() -> None:
+    bench = Bench()
+    task = bench.submit("stuck")
+    bench.clock.now += 1e9
+    assert bench.service.body(task)["status"] == "Pending"
+    assert bench.service.stats()["active"] == 1
+
+
+def test_progress_rises_from_0_to_1() -> None:
+    bench = Bench()
+    task = bench.submit()
+    seen = []
+    for _ in range(5):
+        seen.append(bench.service.body(task)["progress"])
+        bench.clock.now += 1
+    assert seen == [0.0, 0.2, 0.4, 0.6, 0.8]
+    assert bench.service.body(task)["progress"] is None
+
+
+def test_latency_is_that_of_the_model_unless_configured_or_scripted() -> None:
+    usual = Bench(latency=None)
+    assert usual.submit().latency == MODELS["flux-pro-1.1"].typical_seconds
+    assert usual.submit("slow=2.5").latency == 2.5
+    assert Bench(latency=0.0).submit().latency == 0.0
+
+
+def test_ready_task_is_forgotten_after_the_retention() -> None:
+    bench = Bench(retention=60)
+    task = bench.submit()
+    bench.clock.now += 64
+    assert bench.service.find(task.id) is task
+    bench.clock.now += 1
+    assert bench.service.find(task.id) is None
+
+
+def test_links_are_signed_afresh_and_expire() -> None:
+    bench = Bench(latency=0.0)
+    task = bench.submit()
+    first = bench.service.body(task)["result"]["sample"]
+    bench.clock.now += 1
+    assert bench.service.body(task)["result"]["sample"] != first
+    assert "se=1970-01-01T00%3A26%3A40Z" in first
+
+
+def test_reset_forgets_everything() -> None:
+    bench = Bench()
+    task = bench.submit()
+    bench.service.reset()
+    assert bench.service.find(task.id) is None
+    assert bench.service.balance("a") == 1000
+    assert bench.service.stats()["submits"] == 0
