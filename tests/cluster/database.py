@@ -1,0 +1,48 @@
+"""Reading the metadata database of a test cluster, past Airflow."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from sqlalchemy import NullPool, Text, cast, column, create_engine, func, select, table, text
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.sql import ColumnElement
+
+TEXT_COLUMNS = """
+    select table_name, column_name, data_type from information_schema.columns
+    where table_schema = 'public' and data_type in ('text', 'character varying', 'json', 'jsonb', 'bytea')
+    order by table_name, column_name
+"""
+
+
+class Database:
+    """Plain SQL on a database; every call has a connection of its own, so restarts do no harm."""
+
+    def __init__(self, url: str) -> None:
+        """Take a SQLAlchemy URL; nothing is connected yet."""
+        self._engine = create_engine(url, poolclass=NullPool)
+
+    def reachable(self) -> bool:
+        """Whether the server answers."""
+        try:
+            self.sql("select 1")
+        except OperationalError:
+            return False
+        return True
+
+    def sql(self, query: str, **params: Any) -> list[tuple[Any, ...]]:
+        """Run one statement with ``:name`` parameters, commit it, and return its rows if it has any."""
+        with self._engine.begin() as connection:
+            result = connection.execute(text(query), params)
+            return [tuple(row) for row in result] if result.returns_rows else []
+
+    def texts(self) -> Iterator[tuple[str, str]]:
+        """Yield ``(table.column, content)`` for every text, JSON and binary value of every table."""
+        for table_name, column_name, kind in self.sql(TEXT_COLUMNS):
+            values: ColumnElement[Any] = column(column_name)
+            content = func.encode(values, "escape") if kind == "bytea" else cast(values, Text)
+            query = select(content).select_from(table(table_name)).where(values.is_not(None))
+            with self._engine.connect() as connection:
+                for value in connection.scalars(query):
+                    yield f"{table_name}.{column_name}", value
