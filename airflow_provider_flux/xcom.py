@@ -144,7 +144,7 @@ def _moment(value: Any, field: str) -> str:
         return pendulum.now("UTC").isoformat()
     try:
         parsed = pendulum.parse(str(value))
-    except ValueError:
+    except (ValueError, TypeError):  # TypeError: pendulum's own, for an interval that starts with a date
         parsed = None
     if not isinstance(parsed, pendulum.DateTime):
         raise FluxRequestError(f"{field} has submitted_at={str(value)[:40]!r}, which is not an ISO 8601 time.")

@@ -18,6 +18,7 @@ _LONGEST_WAIT = 30.0
 #: A new task may be unknown for a moment; so long, and so many times, "Task not found" is not believed.
 _NOT_FOUND_GRACE = 30.0
 _NOT_FOUND_TIMES = 3
+_NOT_FOUND_WAIT = 1.0
 _SHORTEST_WAIT = 0.01
 
 
@@ -95,9 +96,9 @@ class Poller:
         if result.status is Status.TASK_NOT_FOUND:
             self._missing += 1
             if self._missing < _NOT_FOUND_TIMES:
-                return Wait(max(1.0, self._interval(now)))  # even past the deadline: one 404 proves nothing
+                return Wait(_NOT_FOUND_WAIT)  # even past the deadline: one 404 proves nothing
             if now - self.submitted_at < _NOT_FOUND_GRACE:
-                return self._wait(max(1.0, self._interval(now)), now)
+                return self._wait(_NOT_FOUND_WAIT, now)
         else:
             self._missing = 0
         error = result.as_error(request_id=self.request_id, cost=self.cost)
@@ -110,7 +111,7 @@ class Poller:
         self._failures += 1
         self._last_trouble = error.message
         backoff = min(self.poll_interval * 2**self._failures, _LONGEST_WAIT) * (0.5 + self._jitter() / 2)
-        return self._wait(max(backoff, self._interval(now), error.retry_after or 0.0), now)
+        return self._wait(max(backoff, self.poll_interval, error.retry_after or 0.0), now)
 
     def _interval(self, now: float) -> float:
         grown = min(_GROWTH * (now - self.submitted_at), _LONGEST_WAIT)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import time
 from collections.abc import Mapping
@@ -215,6 +216,14 @@ class FluxHook(BaseHook):
             return False, str(error)
         usd = credits_left * USD_PER_CREDIT
         return True, f"Connected to {self.settings.base_url}: {credits_left:g} credits left (${usd:.2f})."
+
+    def prepare_async(self) -> None:
+        """Do what blocks, in a thread, before :meth:`async_client`: read the connection, import aiohttp.
+
+        Before Airflow 3.3.2 a connection must not be read on an event loop at all.
+        """
+        _ = self.settings
+        importlib.import_module("airflow_provider_flux.client")
 
     def async_client(self) -> AbstractAsyncContextManager[FluxAsyncClient]:
         """Return the async client of the connection; its session is shared on the running loop."""

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.common.compat.sdk import BaseOperator, conf, mask_secret
 
+from airflow_provider_flux import arguments
 from airflow_provider_flux.bfl.errors import FluxRequestError, FluxTriggerEventError, error_from_dict
 from airflow_provider_flux.bfl.generation import GenerationRequest, build_request
 from airflow_provider_flux.bfl.responses import TaskResult
 from airflow_provider_flux.hooks.flux import DEFAULT_TIMEOUT, FluxHook
-from airflow_provider_flux.operators import arguments
 from airflow_provider_flux.retries import failing_for_good, how_to_collect
 from airflow_provider_flux.storage.naming import check_output_path
 from airflow_provider_flux.triggers.result import FluxResultTrigger
@@ -120,9 +120,7 @@ class FluxGenerateOperator(BaseOperator):
         self.webhook_url = webhook_url
         self.webhook_secret = webhook_secret
         self.parameters = parameters
-        self.output_path = (
-            output_path if output_path is None or arguments.is_resolved_later(output_path) else str(output_path)
-        )
+        self.output_path = None if output_path is None else arguments.settle_output_path(output_path)
         self.flux_conn_id = flux_conn_id
         self.inline_wait = arguments.seconds("inline_wait", inline_wait, minimum=0)
         self.deferrable = deferrable

@@ -10,8 +10,9 @@ import os
 import uuid
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
-from airflow.providers.common.compat.sdk import ObjectStoragePath
+from airflow.providers.common.compat.sdk import BaseHook, ObjectStoragePath
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from airflow_provider_flux.bfl.errors import FluxConfigurationError, FluxStorageError
@@ -30,6 +31,7 @@ def open_target(uri: str) -> ObjectStoragePath:
     """
     scheme = uri.partition("://")[0] if "://" in uri else "file"
     try:
+        _check_connection(uri)
         path = ObjectStoragePath(uri)
         _ = path.fs
     except ImportError as error:
@@ -59,6 +61,16 @@ def put(uri: str, data: bytes, content_type: str) -> str:
         reason = f"{type(error).__name__}: {redact(str(error))[:300]}"
         raise FluxStorageError(f"The image could not be written to {uri} ({reason}).") from None
     return uri
+
+
+def _check_connection(uri: str) -> None:
+    """Refuse a missing connection: the AWS one would be replaced by whatever credentials lie around.
+
+    ``aws_default`` may be missing: it is how instance roles are used.
+    """
+    conn_id = urlsplit(uri).netloc.rpartition("@")[0]
+    if conn_id and conn_id != "aws_default":
+        BaseHook.get_connection(conn_id)
 
 
 def _put_once(path: ObjectStoragePath, data: bytes, content_type: str) -> None:

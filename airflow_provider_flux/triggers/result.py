@@ -87,8 +87,7 @@ class FluxResultTrigger(BaseTrigger):
 
     async def _poll(self) -> Any:
         hook = FluxHook(self.flux_conn_id)
-        # Reading a connection blocks, and before Airflow 3.3.2 must not happen on the loop at all.
-        await asyncio.to_thread(lambda: hook.settings)
+        await asyncio.to_thread(hook.prepare_async)
         submission = submission_of(self.generation)
         poller = Poller(
             request_id=submission.request_id,

@@ -1,0 +1,335 @@
+"""FluxGenerateOperator, sync and deferred: every fault has its documented end, and one paid submit."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.sdk import DAG, ObjectStoragePath
+from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
+from PIL import Image
+
+from airflow_provider_flux.bfl import errors
+from airflow_provider_flux.bfl.errors import FluxError, FluxRequestError
+from airflow_provider_flux.emulator import EmulatorServer
+from airflow_provider_flux.operators import generate
+from airflow_provider_flux.operators.generate import FluxGenerateOperator
+from tests.running import WAYS, context, run
+
+pytestmark = pytest.mark.usefixtures("hurry")
+ways = pytest.mark.parametrize("way", WAYS)
+
+
+def operator(prompt: str | None = "a fox", way: str = "sync", **arguments: Any) -> FluxGenerateOperator:
+    arguments = {"task_id": "hero", "prompt": prompt, "poll_interval": 0.1, **WAYS[way], **arguments}
+    return FluxGenerateOperator(**arguments)
+
+
+@ways
+def test_an_image_without_output_path(emulator: EmulatorServer, way: str) -> None:
+    generation = run(operator(seed=7, way=way))
+    assert sorted(generation) == sorted(
+        ["request_id", "polling_url", "model", "status", "seed", "cost", "cost_source", "submitted_at", "image"]
+    )
+    assert (generation["model"], generation["status"], generation["seed"]) == ("flux-pro-1.1", "Ready", 7)
+    assert (generation["cost"], generation["cost_source"]) == (4, "estimated")
+    assert generation["image"] is None
+    assert "sig=" not in json.dumps(generation)
+    assert emulator.stats()["submits"] == 1
+
+
+@ways
+def test_an_image_is_landed_at_output_path(emulator: EmulatorServer, tmp_path: Path, way: str) -> None:
+    path = f"file://{tmp_path}/{{index:02d}}-{{seed}}-{{request_id}}.{{ext}}"
+    arguments = {"seed": 9, "width": 512, "height": 256, "output_format": "png"}
+    generation = run(operator(way=way, output_path=path, **arguments), map_index=3)
+    image = generation["image"]
+    assert image["uri"] == f"file://{tmp_path}/03-9-{generation['request_id']}.png"
+    data = ObjectStoragePath(image["uri"]).read_bytes()
+    assert (image["bytes"], image["content_type"]) == (len(data), "image/png")
+    assert (image["width"], image["height"]) == Image.open(io.BytesIO(data)).size == (512, 256)
+    assert emulator.stats()["submits"] == 1
+
+
+@pytest.mark.parametrize(
+    ("model", "parameters", "size", "cost"),
+    [
+        ("flux-pro-1.1-ultra", {"aspect_ratio": "16:9", "raw": True}, None, (6, "estimated")),
+        ("flux-2-pro", {"width": 512, "height": 256}, (512, 256), (3, "reported")),
+        ("flux-kontext-pro", {"aspect_ratio": "1:1"}, (1024, 1024), (4, "estimated")),
+    ],
+)
+def test_other_models_take_their_parameters(
+    emulator: EmulatorServer, tmp_path: Path, model: str, parameters: dict, size: Any, cost: Any
+) -> None:
+    generation = run(operator(model=model, parameters=parameters, output_path=f"{tmp_path}/x.{{ext}}"))
+    assert (generation["cost"], generation["cost_source"]) == cost
+    if size:
+        assert (generation["image"]["width"], generation["image"]["height"]) == size
+
+
+RECOVERS = [
+    "rate-limit=2",
+    "poll-500=2",
+    "poll-503=1,0.2",
+    "poll-429=2",
+    "poll-reset=1",
+    "poll-html=1",
+    "not-found=2",
+    "unknown-status=2",
+    "state-key",
+    "no-polling-url",
+    "slow=0.6",
+    "truncate=1",
+    "cut=1",
+    "reset=1",
+    "html=1",
+    "empty=1",
+    "expired=1",
+    "deliver-503=1,0.1",
+]
+
+
+@ways
+@pytest.mark.parametrize("fault", RECOVERS)
+def test_what_passes_is_recovered_from(emulator: EmulatorServer, tmp_path: Path, fault: str, way: str) -> None:
+    generation = run(operator(f"x [[fault:{fault}]]", way=way, output_path=f"{tmp_path}/x.{{ext}}"))
+    assert Path(generation["image"]["uri"]).stat().st_size == generation["image"]["bytes"]
+    assert emulator.stats()["submits"] == 1
+
+
+#: Fault, error, paid submits, and whether Airflow's retries are left to it.
+ENDS: list[tuple[str, type[FluxError], int, bool]] = [
+    ("no-credits", errors.FluxInsufficientCreditsError, 0, False),
+    ("submit-500", errors.FluxSubmitUncertainError, 0, False),
+    ("submit-503=1", errors.FluxSubmitUncertainError, 0, False),
+    ("submit-lost", errors.FluxSubmitUncertainError, 1, False),
+    ("detail-object", errors.FluxRequestError, 0, False),
+    ("echo-secrets", errors.FluxRequestError, 0, False),
+    ("foreign-polling-url", errors.FluxUntrustedURLError, 1, False),
+    ("moderated=Violence", errors.FluxModeratedError, 1, False),
+    ("request-moderated", errors.FluxModeratedError, 1, False),
+    ("moderated-text", errors.FluxModeratedError, 1, False),
+    ("error", errors.FluxGenerationError, 1, True),
+    ("error-422", errors.FluxGenerationError, 1, True),
+    ("failed", errors.FluxGenerationError, 1, True),
+    ("lost", errors.FluxTaskNotFoundError, 1, False),
+    ("stuck", errors.FluxTimeoutError, 1, False),
+    ("poll-403", errors.FluxAuthenticationError, 1, False),
+    ("poll-redirect", errors.FluxUntrustedURLError, 1, False),
+    ("truncate=always", errors.FluxServiceError, 1, False),
+    ("cut=always", errors.FluxImageError, 1, False),
+    ("html=always", errors.FluxImageError, 1, False),
+    ("empty=always", errors.FluxImageError, 1, False),
+    ("expired=always", errors.FluxResultExpiredError, 1, False),
+    ("redirect-download", errors.FluxUntrustedURLError, 1, False),
+]
+
+
+@ways
+@pytest.mark.parametrize(("fault", "error", "paid", "is_retried"), ENDS)
+def test_what_does_not_pass_ends_typed_and_is_not_paid_again(
+    emulator: EmulatorServer, tmp_path: Path, fault: str, error: type[FluxError], paid: int, is_retried: bool, way: str
+) -> None:
+    task = operator(f"x [[fault:{fault}]]", way=way, output_path=f"{tmp_path}/x.{{ext}}", timeout=1.2)
+    with pytest.raises(error if is_retried else AirflowFailException) as caught:
+        run(task)
+    if not is_retried:
+        assert str(caught.value).startswith(f"{error.__name__}: ")
+        assert isinstance(caught.value.__cause__, error)
+    assert emulator.stats()["submits"] == paid
+    assert list(tmp_path.iterdir()) == []
+    assert "sig=" not in str(caught.value)
+
+
+def test_a_full_account_is_left_to_airflows_retries(emulator: EmulatorServer) -> None:
+    with pytest.raises(errors.FluxRateLimitedError):
+        run(operator("x [[fault:rate-limit=99]]", timeout=1))
+    assert emulator.stats()["submits"] == 0
+
+
+def test_what_was_paid_for_and_not_landed_can_be_collected(emulator: EmulatorServer, tmp_path: Path) -> None:
+    from airflow_provider_flux.transfers.flux_to_object_storage import FluxToObjectStorageOperator
+
+    task = operator("x [[fault:slow=1.5]]", timeout=1)
+    with pytest.raises(AirflowFailException, match="FluxToObjectStorageOperator") as caught:
+        run(task)
+    wanted = str(caught.value).partition("generation=")[2].partition(", output_path")[0]
+    generation = json.loads(wanted.replace("'", '"'))
+    collect = FluxToObjectStorageOperator(task_id="c", generation=generation, output_path=f"{tmp_path}/x.{{ext}}")
+    assert Path(run(collect)["image"]["uri"]).exists()
+    assert emulator.stats()["submits"] == 1
+
+
+def test_the_deferral_holds_nothing_secret_and_is_bounded(emulator: EmulatorServer) -> None:
+    with pytest.raises(TaskDeferred) as deferred:
+        operator(way="deferred", timeout=100).execute(context())
+    trigger = deferred.value.trigger
+    assert sorted(trigger.serialize()[1]) == ["deadline", "flux_conn_id", "generation", "not_before", "poll_interval"]
+    assert 100 < deferred.value.timeout.total_seconds() <= 161
+    assert "bfl_" not in repr(trigger)
+
+
+def test_execution_timeout_shortens_the_wait(emulator: EmulatorServer) -> None:
+    from datetime import timedelta
+
+    with pytest.raises(AirflowFailException, match="FluxTimeoutError"):
+        run(operator("x [[fault:stuck]]", way="deferred", execution_timeout=timedelta(seconds=1)))
+
+
+def test_a_triggerer_without_the_connection_hands_over_to_the_worker(
+    emulator: EmulatorServer, tmp_path: Path, connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import asyncio
+
+    from tests.running import fire
+
+    task = operator(way="deferred", output_path=f"{tmp_path}/x.{{ext}}")
+    with pytest.raises(TaskDeferred) as deferred:
+        task.execute(context())
+    monkeypatch.delenv("AIRFLOW_CONN_FLUX_DEFAULT")
+    event = asyncio.run(fire(deferred.value.trigger))
+    assert event["status"] == "hand_over"
+    assert "flux_default" in event["reason"]
+    connect(emulator.url)
+    assert Path(task.execute_complete(context(), event)["image"]["uri"]).exists()
+    assert emulator.stats()["submits"] == 1
+
+
+@pytest.mark.parametrize("event", [None, {}, {"status": "ready"}, {"status": "sold", "generation": {}}, "ready"])
+def test_an_event_of_somebody_else_is_refused(event: Any) -> None:
+    with pytest.raises(AirflowFailException, match="FluxTriggerEventError"):
+        operator().execute_complete(context(), event)
+
+
+def test_the_page_defaults_are_shown_and_sent() -> None:
+    task = operator()
+    assert (task.width, task.height, task.prompt_upsampling) == (1024, 1024, False)
+    assert (task.safety_tolerance, task.output_format, task.seed) == (2, "jpeg", None)
+    assert operator(model="flux-2-pro").width is None
+    assert operator(parameters={"width": 512}).width is None
+    assert set(generate._NAMED) <= set(task.template_fields)
+
+
+def test_templates_are_rendered_to_their_types(emulator: EmulatorServer) -> None:
+    with DAG("d", schedule=None):
+        task = operator(
+            "{{ p }}",
+            width="{{ w }}",
+            seed="{{ s }}",
+            parameters={"image_prompt": "{{ i }}"},
+            output_path="/{{ p }}.png",
+        )
+    task.render_template_fields({"p": "a fox", "w": 512, "s": None, "i": None})
+    request = task._build_request()
+    assert request.parameters["width"] == 512
+    assert "seed" not in request.parameters
+    assert "image_prompt" not in request.parameters
+    assert task.output_path == "/a fox.png"
+
+
+#: What is wrong, arguments, what the error says. All of it is literal, so the DAG does not parse.
+BAD_LITERALS: list[tuple[dict[str, Any], str]] = [
+    ({"prompt": None}, "prompt is missing"),
+    ({"prompt": ""}, "prompt is missing"),
+    ({"prompt": 7}, "prompt=7"),
+    ({"width": 1000}, "width=1000"),
+    ({"width": 255}, "width=255"),
+    ({"height": 1472}, "height=1472"),
+    ({"width": "1024"}, "width='1024'"),
+    ({"seed": "abc"}, "seed='abc'"),
+    ({"safety_tolerance": 7}, "safety_tolerance=7"),
+    ({"output_format": "gif"}, "output_format='gif'"),
+    ({"prompt_upsampling": "yes"}, "prompt_upsampling='yes'"),
+    ({"model": "flux-pro-11"}, "Did you mean 'flux-pro-1.1'"),
+    ({"model": "flux-kontext-pro", "width": 512}, "width is not a parameter of flux-kontext-pro"),
+    ({"parameters": {"widht": 512}}, "widht is not a parameter"),
+    ({"parameters": {"prompt": "b"}}, "prompt is given twice"),
+    ({"parameters": [1]}, "parameters is list"),
+    ({"webhook_secret": "s3cret-value"}, "webhook_url is not"),
+    ({"webhook_url": "nowhere"}, "webhook_url='nowhere'"),
+    ({"output_path": ""}, "output_path='' is empty"),
+    ({"output_path": "s3:///key.png"}, "has no bucket"),
+    ({"output_path": "images/x.png"}, "is relative"),
+    ({"output_path": "s3://b/{name}.png"}, "unknown placeholder"),
+    ({"timeout": 0}, "timeout=0"),
+    ({"timeout": "10"}, "timeout='10'"),
+    ({"poll_interval": 0.01}, "poll_interval=0.01"),
+    ({"inline_wait": -1}, "inline_wait=-1"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "said"), BAD_LITERALS)
+def test_a_literal_mistake_fails_when_the_dag_is_parsed(arguments: dict[str, Any], said: str) -> None:
+    with pytest.raises(FluxRequestError) as caught:
+        operator(**{"prompt": "a fox", **arguments})
+    assert said in str(caught.value)
+    assert "s3cret-value" not in str(caught.value)
+
+
+#: The same at run time: after templates are rendered, or in the connection.
+BAD_AT_RUN_TIME: list[tuple[dict[str, Any], str]] = [
+    ({"prompt": ""}, "prompt is missing"),
+    ({"prompt": "None"}, "prompt is missing"),
+    ({"width": "1000"}, "width=1000"),
+    ({"seed": "abc"}, "seed='abc'"),
+    ({"output_format": "gif"}, "output_format='gif'"),
+    ({"model": "flux-pro-11"}, "Did you mean"),
+    ({"output_path": "s3:///x.png"}, "has no bucket"),
+    ({"output_path": "s3://no_such_conn@bucket/x.png"}, "no_such_conn"),
+    ({"flux_conn_id": "no_such_flux"}, "'no_such_flux' does not exist"),
+]
+
+
+@pytest.mark.parametrize(("rendered", "said"), BAD_AT_RUN_TIME)
+def test_a_templated_mistake_fails_before_anything_is_paid(
+    emulator: EmulatorServer, rendered: dict[str, str], said: str
+) -> None:
+    task = operator(**{"prompt": "a fox", **dict.fromkeys(rendered, "{{ x }}")})
+    for name, value in rendered.items():
+        setattr(task, name, value)
+    with pytest.raises(AirflowFailException) as caught:
+        run(task)
+    assert said in str(caught.value)
+    assert emulator.stats()["submits"] + emulator.stats()["refused"] == 0
+
+
+@pytest.mark.parametrize(
+    ("connection", "said"),
+    [
+        ({"host": "127.0.0.1:8080"}, "scheme"),
+        ({"password": "bfl_abc\n"}, "line break"),
+        ({"password": None}, "no API key"),
+        ({"region": "mars"}, "region='mars'"),
+    ],
+)
+def test_a_bad_connection_fails_before_anything_is_paid(
+    emulator: EmulatorServer, connect, connection: dict[str, Any], said: str
+) -> None:
+    connect(**{"host": None if "region" in connection else emulator.url, **connection})
+    with pytest.raises(AirflowFailException) as caught:
+        run(operator())
+    assert said in str(caught.value)
+    assert emulator.stats()["submits"] + emulator.stats()["refused"] == 0
+
+
+def test_a_literal_secret_is_not_in_what_airflow_stores_of_the_dag() -> None:
+    from airflow.serialization.serialized_objects import DagSerialization
+
+    with DAG("d", schedule=None) as dag:
+        operator(webhook_url="https://a.b/c", webhook_secret="s3cret-value")
+    assert "s3cret-value" not in json.dumps(DagSerialization.to_dict(dag))
+
+
+def test_on_kill_says_what_goes_on(emulator: EmulatorServer) -> None:
+    task = operator()
+    task.on_kill()
+    generation = run(task)
+    lines: list[str] = []
+    task.log.warning = lambda text, *values: lines.append(text % values)  # type: ignore[method-assign]
+    task.on_kill()
+    assert generation["request_id"] in lines[0]
+    assert "is billed" in lines[0]

@@ -1,0 +1,150 @@
+"""FluxToObjectStorageOperator: one generation or many, fresh results, and what a retry may do."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.sdk import DAG, XComArg
+from airflow.sdk.exceptions import AirflowFailException
+
+from airflow_provider_flux.bfl import errors
+from airflow_provider_flux.bfl.errors import FluxRequestError
+from airflow_provider_flux.emulator import EmulatorConfig, EmulatorServer
+from airflow_provider_flux.hooks.flux import FluxHook
+from airflow_provider_flux.operators.generate import FluxGenerateOperator
+from airflow_provider_flux.transfers.flux_to_object_storage import FluxToObjectStorageOperator
+from tests.running import run
+
+pytestmark = pytest.mark.usefixtures("hurry")
+
+
+def generated(prompt: str = "a fox", **arguments: Any) -> dict[str, Any]:
+    return run(FluxGenerateOperator(task_id="hero", prompt=prompt, poll_interval=0.1, **arguments))
+
+
+def land(generation: Any, output_path: Any, **arguments: Any) -> Any:
+    task = FluxToObjectStorageOperator(task_id="l", generation=generation, output_path=str(output_path), **arguments)
+    return run(task)
+
+
+def test_one_generation(emulator: EmulatorServer, tmp_path: Path) -> None:
+    generation = generated(seed=5)
+    landed = land(generation, f"file://{tmp_path}/{{seed}}.{{ext}}")
+    assert landed == {**generation, "image": landed["image"]}
+    assert landed["image"]["uri"] == f"file://{tmp_path}/5.jpeg"
+    assert Path(tmp_path / "5.jpeg").stat().st_size == landed["image"]["bytes"]
+    assert land(generation, f"file://{tmp_path}/{{seed}}.{{ext}}")["image"] == landed["image"]
+    assert emulator.stats()["submits"] == 1
+
+
+def test_a_list_of_generations(emulator: EmulatorServer, tmp_path: Path) -> None:
+    generations = [generated(f"fox {n}") for n in range(3)]
+    landed = land(generations, f"{tmp_path}/{{index:03d}}.{{ext}}")
+    assert [one["image"]["uri"] for one in landed] == [f"{tmp_path}/00{n}.jpeg" for n in range(3)]
+    assert [one["request_id"] for one in landed] == [one["request_id"] for one in generations]
+    assert land([], f"{tmp_path}/{{index}}.{{ext}}") == []
+
+
+def test_json_text_of_a_template_is_read(emulator: EmulatorServer, tmp_path: Path) -> None:
+    generation = generated()
+    assert land(json.dumps(generation), f"{tmp_path}/a.{{ext}}")["image"]
+    assert len(land(json.dumps([generation]), f"{tmp_path}/a.{{ext}}")) == 1
+
+
+def test_a_generation_that_is_still_running_is_waited_for(emulator: EmulatorServer, tmp_path: Path) -> None:
+    submission = FluxHook().submit("flux-pro-1.1", {"prompt": "x [[fault:slow=1]]"})
+    wanted = {"request_id": submission.request_id, "polling_url": submission.polling_url}
+    assert Path(land(wanted, f"{tmp_path}/a.{{ext}}")["image"]["uri"]).exists()
+
+
+def test_an_expired_url_is_exchanged_for_a_fresh_one(tmp_path: Path, connect) -> None:
+    with EmulatorServer(EmulatorConfig(latency=0.05, url_lifetime=600)) as server:
+        connect(server.url)
+        generation = generated("x [[fault:expired=1]]")
+        assert Path(land(generation, f"{tmp_path}/a.{{ext}}")["image"]["uri"]).exists()
+
+
+def test_an_image_that_is_lost_says_what_happened_to_the_money(emulator: EmulatorServer, tmp_path: Path) -> None:
+    generation = generated("x [[fault:expired=always]]")
+    with pytest.raises(AirflowFailException, match=r"paid for \(4 credits, estimated\)") as caught:
+        land(generation, f"{tmp_path}/a.{{ext}}")
+    assert isinstance(caught.value.__cause__, errors.FluxResultExpiredError)
+    assert generation["request_id"] in str(caught.value)
+
+
+def test_a_generation_bfl_has_forgotten(emulator: EmulatorServer, tmp_path: Path) -> None:
+    wanted = {"request_id": "gone", "polling_url": f"{emulator.url}/v1/get_result?id=gone"}
+    with pytest.raises(AirflowFailException, match="FluxTaskNotFoundError"):
+        land({**wanted, "submitted_at": "2026-01-01T00:00:00+00:00"}, f"{tmp_path}/a.{{ext}}")
+
+
+@pytest.mark.parametrize("fault", ["cut=always", "html=always", "empty=always"])
+def test_bytes_that_are_no_image_are_not_stored_and_a_retry_is_free(
+    emulator: EmulatorServer, tmp_path: Path, fault: str
+) -> None:
+    generation = generated(f"x [[fault:{fault}]]")
+    with pytest.raises(errors.FluxImageError, match="nothing was stored"):
+        land(generation, f"{tmp_path}/a.{{ext}}")
+    assert list(tmp_path.iterdir()) == []
+    assert emulator.stats()["submits"] == 1
+
+
+def test_a_store_that_fails_is_left_to_airflows_retries(emulator: EmulatorServer, tmp_path: Path) -> None:
+    generation = generated()
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(errors.FluxStorageError):
+        land(generation, f"{tmp_path}/file/a.{{ext}}")
+    assert land(generation, f"{tmp_path}/a.{{ext}}")["image"]
+
+
+def test_the_others_of_a_list_are_landed_before_it_fails(emulator: EmulatorServer, tmp_path: Path) -> None:
+    generations = [generated("one"), generated("two [[fault:cut=always]]"), generated("three")]
+    with pytest.raises(errors.FluxImageError, match="1 of 3 images could not be landed"):
+        land(generations, f"{tmp_path}/{{index}}.{{ext}}")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["0.jpeg", "2.jpeg"]
+
+
+def test_a_retry_that_may_help_one_of_a_list_is_left_to_airflow(emulator: EmulatorServer, tmp_path: Path) -> None:
+    generations = [generated("one [[fault:expired=always]]"), generated("two [[fault:cut=always]]")]
+    with pytest.raises(errors.FluxImageError, match="2 of 2"):
+        land(generations, f"{tmp_path}/{{index}}.{{ext}}")
+
+
+@pytest.mark.parametrize(
+    ("generation", "said"),
+    [
+        (None, "pushed no result"),
+        (7, "pushed no result"),
+        ("{'request_id': 'r'}", "not JSON"),
+        ({}, "no request_id"),
+        ({"request_id": 7}, "no request_id"),
+        ({"request_id": "r", "polling_url": 7}, "polling_url of type int"),
+        ({"request_id": "r", "polling_url": "https://evil.example/x"}, "evil.example"),
+        ({"request_id": "r", "submitted_at": "yesterday"}, "submitted_at='yesterday'"),
+        ({"request_id": "r", "submitted_at": "2026-11-22/P1D"}, "ISO 8601"),
+        ([{"request_id": "r"}, None], r"generation[1] is NoneType"),
+        ([{"request_id": "r"}, {"request_id": "s"}], "the same name"),
+    ],
+)
+def test_a_bad_generation_is_named(emulator: EmulatorServer, tmp_path: Path, generation: Any, said: str) -> None:
+    with pytest.raises(AirflowFailException) as caught:
+        land(generation, f"{tmp_path}/x.{{ext}}")
+    assert said in str(caught.value)
+    assert emulator.stats()["submits"] == 0
+
+
+@pytest.mark.parametrize("path", ["", "s3:///x", "x.png", "s3://b/{name}"])
+def test_a_bad_path_fails_when_the_dag_is_parsed(path: str) -> None:
+    with pytest.raises(FluxRequestError, match="output_path"):
+        FluxToObjectStorageOperator(task_id="l", generation={}, output_path=path)
+
+
+def test_the_output_of_another_task_is_taken_as_it_is() -> None:
+    with DAG("d", schedule=None):
+        hero = FluxGenerateOperator(task_id="hero", prompt="x")
+        task = FluxToObjectStorageOperator(task_id="l", generation=hero.output, output_path=hero.output["path"])
+    assert isinstance(task.generation, XComArg)
+    assert isinstance(task.output_path, XComArg)

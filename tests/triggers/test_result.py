@@ -1,0 +1,207 @@
+"""FluxResultTrigger: one event whatever happens, and a loop that stays free."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import time
+from typing import Any
+
+import pytest
+
+from airflow_provider_flux import client as client_module
+from airflow_provider_flux.emulator import EmulatorConfig, EmulatorServer
+from airflow_provider_flux.hooks.flux import FluxHook
+from airflow_provider_flux.triggers.result import FluxResultTrigger
+from airflow_provider_flux.xcom import Generation
+from tests.conftest import KEY
+from tests.running import fire
+
+pytestmark = pytest.mark.usefixtures("hurry")
+
+
+def generation(prompt: str = "a fox") -> Generation:
+    from airflow_provider_flux.bfl.generation import build_request
+    from airflow_provider_flux.xcom import submitted
+
+    request = build_request("flux-pro-1.1", {"prompt": prompt})
+    return submitted(request, FluxHook().submit(request))
+
+
+def trigger(prompt: str = "a fox", *, timeout: float = 20.0, **arguments: Any) -> FluxResultTrigger:
+    return FluxResultTrigger(
+        flux_conn_id="flux_default",
+        generation=generation(prompt),
+        deadline=time.time() + timeout,
+        poll_interval=0.1,
+        **arguments,
+    )
+
+
+async def test_ready(emulator: EmulatorServer) -> None:
+    event = await fire(trigger())
+    assert event["status"] == "ready"
+    assert event["generation"]["status"] == "Ready"
+    assert isinstance(event["generation"]["seed"], int)
+    assert "sig=" not in str(event)
+
+
+@pytest.mark.parametrize(
+    ("fault", "error"),
+    [
+        ("moderated", "FluxModeratedError"),
+        ("error-422", "FluxGenerationError"),
+        ("lost", "FluxTaskNotFoundError"),
+        ("poll-403", "FluxAuthenticationError"),
+        ("stuck", "FluxTimeoutError"),
+    ],
+)
+async def test_an_end_without_an_image(emulator: EmulatorServer, fault: str, error: str) -> None:
+    waiting = trigger(f"x [[fault:{fault}]]", timeout=1)
+    event = await fire(waiting)
+    assert (event["status"], event["error"]["type"]) == ("error", error)
+    assert event["error"]["request_id"] in {waiting.generation["request_id"], None}
+    assert event["generation"] == waiting.generation
+
+
+async def test_it_may_be_run_again_and_twice_at_once(emulator: EmulatorServer) -> None:
+    waiting = trigger()
+    first, second = await asyncio.gather(fire(waiting), fire(waiting))
+    again = await fire(waiting)
+    assert first == second == again
+    assert emulator.stats()["submits"] == 1
+
+
+async def test_the_deadline_does_not_move_when_it_is_restarted(emulator: EmulatorServer) -> None:
+    waiting = trigger("x [[fault:stuck]]", timeout=1)
+    await asyncio.sleep(1.1)
+    started = time.monotonic()
+    event = await fire(waiting)
+    assert event["error"]["type"] == "FluxTimeoutError"
+    assert time.monotonic() - started < 0.8
+
+
+async def test_no_event_is_fired_too_soon(emulator: EmulatorServer) -> None:
+    not_before = time.time() + 1.5
+    await fire(trigger(not_before=not_before))
+    assert time.time() >= not_before
+
+
+async def test_an_emulator_that_goes_away_for_a_while_is_waited_for(connect) -> None:
+    server = EmulatorServer(EmulatorConfig(latency=0.3))
+    server.start()
+    connect(server.url)
+    port = int(server.url.rpartition(":")[2])
+    waiting = trigger("x [[fault:slow=2]]", timeout=3)
+    task = asyncio.create_task(fire(waiting))
+    await asyncio.sleep(0.3)
+    server.stop()
+    again = EmulatorServer(EmulatorConfig(port=port))  # has forgotten the task: the trigger says so in the end
+    again.start()
+    try:
+        assert (await task)["error"]["type"] in {"FluxTaskNotFoundError", "FluxTimeoutError"}
+    finally:
+        again.stop()
+
+
+async def test_an_unexpected_error_hands_over(emulator: EmulatorServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def explode(*_: object) -> None:
+        raise RuntimeError("nobody expects this")
+
+    monkeypatch.setattr(client_module.FluxAsyncClient, "poll", explode)
+    waiting = trigger()
+    event = await fire(waiting)
+    assert (event["status"], event["generation"]) == ("hand_over", waiting.generation)
+
+
+def open_sockets() -> int:
+    return sum(1 for fd in os.listdir("/proc/self/fd") if _is_socket(fd))
+
+
+def _is_socket(fd: str) -> bool:
+    try:
+        return os.readlink(f"/proc/self/fd/{fd}").startswith("socket:")
+    except OSError:
+        return False
+
+
+async def measure_lag(lags: list[float]) -> None:
+    while True:
+        started = time.perf_counter()
+        await asyncio.sleep(0.005)
+        lags.append(time.perf_counter() - started - 0.005)
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="counts sockets through /proc")
+def test_two_hundred_triggers_share_a_session_and_leave_the_loop_free(connect) -> None:
+    """The emulator is another process here, so that only the triggers are on this one's cores."""
+    import re
+    import subprocess
+    import sys
+
+    command = [sys.executable, "-m", "airflow_provider_flux.emulator", "--port", "0", "--latency", "2"]
+    command += ["--max-active", "1000"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        found = re.search(r"http://\S+", process.stdout.readline())
+        assert found is not None
+        connect(found[0])
+        waiting = [trigger(f"fox {n}", timeout=60) for n in range(200)]
+        blocked: list[float] = []
+        gc.collect()
+        gc.freeze()  # what other tests left on the heap is not to be walked while the callbacks are timed
+        before = open_sockets()
+        events = asyncio.run(_fire_all(waiting, blocked))
+        gc.unfreeze()
+        gc.collect()
+        assert [event["status"] for event in events] == ["ready"] * 200
+        assert max(blocked) < 0.1
+        assert open_sockets() == before
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+async def _fire_all(waiting: list[FluxResultTrigger], blocked: list[float]) -> list[dict[str, Any]]:
+    loop = asyncio.get_running_loop()
+    _time_callbacks(blocked)
+    try:
+        tasks = [asyncio.create_task(fire(one)) for one in waiting]
+        await asyncio.sleep(1)
+        sessions = client_module._SESSIONS[loop]
+        assert len(sessions) == 1
+        (shared,) = sessions.values()
+        assert shared.users > 100
+        assert len(shared.session.connector._conns) <= 1  # one host
+        events = await asyncio.gather(*tasks)
+    finally:
+        _stop_timing()
+    assert client_module._SESSIONS[loop] == {}
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+    return events
+
+
+_original_run = asyncio.events.Handle._run
+
+
+def _time_callbacks(blocked: list[float]) -> None:
+    """Record how long each callback keeps this thread's loop, in CPU time: a busy machine is not our fault."""
+
+    def timed(handle: asyncio.events.Handle) -> None:
+        started = time.thread_time()
+        _original_run(handle)
+        blocked.append(time.thread_time() - started)
+
+    asyncio.events.Handle._run = timed  # type: ignore[method-assign]
+
+
+def _stop_timing() -> None:
+    asyncio.events.Handle._run = _original_run  # type: ignore[method-assign]
+
+
+def test_the_canary_key_is_nowhere_in_what_airflow_stores(emulator: EmulatorServer) -> None:
+    waiting = trigger()
+    event = asyncio.run(fire(waiting))
+    assert KEY not in repr(waiting) + str(waiting.serialize()) + str(event)
