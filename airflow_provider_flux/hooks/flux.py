@@ -114,7 +114,8 @@ class FluxHook(BaseHook):
         :raises FluxError: the other typed refusals; nothing was paid then.
         """
         request = model if isinstance(model, GenerationRequest) else build_request(model, parameters or {})
-        described = protocol.submit_request(self._with_webhook_secret(request), self.settings)
+        request = self._with_webhook_secret(request)
+        described = protocol.submit_request(request, self.settings)
 
         def once() -> Submission:
             return protocol.read_submission(self._transport.send(described), request, now=time.time())

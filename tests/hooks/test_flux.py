@@ -141,6 +141,13 @@ def test_a_submit_that_may_have_been_paid_is_never_repeated(
     assert KEY not in str(caught.value)
 
 
+def test_the_connections_webhook_secret_is_not_echoed(emulator: EmulatorServer, connect) -> None:
+    connect(emulator.url, webhook_secret="whs_from_connection")
+    with pytest.raises(errors.FluxRequestError) as caught:
+        FluxHook().submit("flux-pro-1.1", {"prompt": "x [[fault:echo-secrets]]", "webhook_url": "http://127.0.0.1:9"})
+    assert "whs_from_connection" not in str(caught.value)
+
+
 def test_a_submit_whose_answer_times_out_is_uncertain(emulator: EmulatorServer, connect) -> None:
     connect(emulator.url, read_timeout=0.3)
     with pytest.raises(errors.FluxSubmitUncertainError, match="possible second charge"):

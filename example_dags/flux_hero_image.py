@@ -1,0 +1,27 @@
+"""A hero image every day: generate it, then land it with a task of its own."""
+
+from __future__ import annotations
+
+# [START flux_hero_image]
+import pendulum
+from airflow.sdk import DAG
+
+from airflow_provider_flux.operators.generate import FluxGenerateOperator
+from airflow_provider_flux.transfers.flux_to_object_storage import FluxToObjectStorageOperator
+
+OUTPUT = "{{ var.value.get('flux_output', 'file:///tmp/flux') }}"
+DAY = "{{ dag_run.run_after | ds }}"
+
+with DAG("flux_hero_image", schedule="@daily", start_date=pendulum.datetime(2026, 1, 1), catchup=False):
+    hero = FluxGenerateOperator(
+        task_id="generate",
+        prompt="A lighthouse on a cliff, {{ dag_run.run_after.strftime('%B') }} morning light, editorial photo",
+        seed=7,
+        deferrable=True,
+    )
+    FluxToObjectStorageOperator(
+        task_id="land",
+        generation=hero.output,
+        output_path=f"{OUTPUT}/hero/{DAY}.{{ext}}",
+    )
+# [END flux_hero_image]

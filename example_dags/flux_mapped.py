@@ -1,0 +1,31 @@
+"""One task for each prompt, and a pool that keeps them all under the account's task limit.
+
+Create the pool first; it has to count deferred tasks, because their images are being generated::
+
+    airflow pools set flux 24 "Active tasks of the BFL account" --include-deferred
+"""
+
+from __future__ import annotations
+
+# [START flux_mapped]
+import pendulum
+from airflow.sdk import DAG
+
+from airflow_provider_flux.operators.generate import FluxGenerateOperator
+
+OUTPUT = "{{ var.value.get('flux_output', 'file:///tmp/flux') }}"
+
+with DAG(
+    "flux_mapped",
+    schedule=None,
+    start_date=pendulum.datetime(2026, 1, 1),
+):
+    FluxGenerateOperator.partial(
+        task_id="generate",
+        pool="flux",
+        width=768,
+        height=512,
+        output_path=f"{OUTPUT}/mapped/{{{{ run_id }}}}/{{index:03d}}.{{ext}}",
+        deferrable=True,
+    ).expand(prompt=[f"A {season} street market, watercolour" for season in ("spring", "summer", "autumn", "winter")])
+# [END flux_mapped]

@@ -1,0 +1,74 @@
+"""A catalogue: products without an image become prompts, images land, and the table learns where they are.
+
+A product that has its image is not asked for again, so a second run pays for new products only.
+"""
+
+from __future__ import annotations
+
+# [START flux_product_catalog]
+import csv
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pendulum
+from airflow.sdk import DAG, task
+
+from airflow_provider_flux.operators.generate import FluxGenerateOperator
+
+OUTPUT = "{{ var.value.get('flux_output', 'file:///tmp/flux') }}"
+DATABASE = "{{ var.value.get('flux_catalog_db', '/tmp/flux/catalog.db') }}"
+PRODUCTS = Path(__file__).with_name("products.csv")
+
+
+@task
+def extract(database: str) -> list[dict[str, Any]]:
+    """Return the products that have no image yet, in a table that is made from the CSV at first."""
+    Path(database).parent.mkdir(parents=True, exist_ok=True)
+    with closing(sqlite3.connect(database)) as db, db:
+        db.execute("CREATE TABLE IF NOT EXISTS products (sku TEXT PRIMARY KEY, name TEXT, material TEXT)")
+        db.execute("CREATE TABLE IF NOT EXISTS images (sku TEXT PRIMARY KEY, uri TEXT, seed INTEGER, credits REAL)")
+        with PRODUCTS.open(newline="") as file:
+            db.executemany("INSERT OR IGNORE INTO products VALUES (:sku, :name, :material)", list(csv.DictReader(file)))
+        db.row_factory = sqlite3.Row
+        rows = db.execute("SELECT * FROM products WHERE sku NOT IN (SELECT sku FROM images) ORDER BY sku")
+        return [dict(row) for row in rows]
+
+
+@task
+def to_request(product: dict[str, Any]) -> dict[str, Any]:
+    """Return the arguments of one generation."""
+    return {"prompt": f"Studio photo of a {product['name']} made of {product['material']}, on white", "seed": 1}
+
+
+@task
+def load(database: str, products: list[dict[str, Any]], generations: list[dict[str, Any]]) -> int:
+    """Write back where each image is, and what it cost."""
+    rows = [
+        (product["sku"], generation["image"]["uri"], generation["seed"], generation["cost"])
+        for product, generation in zip(products, generations, strict=True)
+    ]
+    with closing(sqlite3.connect(database)) as db, db:
+        db.executemany("INSERT OR REPLACE INTO images VALUES (?, ?, ?, ?)", rows)
+    return len(rows)
+
+
+with DAG(
+    "flux_product_catalog",
+    schedule="@daily",
+    start_date=pendulum.datetime(2026, 1, 1),
+    catchup=False,
+    max_active_runs=1,  # two runs at once would both pay for the same new product
+):
+    products = extract(DATABASE)
+    images = FluxGenerateOperator.partial(
+        task_id="generate",
+        width=512,
+        height=512,
+        output_path=f"{OUTPUT}/catalog/{{request_id}}.{{ext}}",
+        deferrable=True,
+        max_active_tis_per_dagrun=24,
+    ).expand_kwargs(to_request.expand(product=products))
+    load(DATABASE, products, images.output)
+# [END flux_product_catalog]

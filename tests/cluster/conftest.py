@@ -1,0 +1,39 @@
+"""A folder of DAGs for a cluster, and the environment in which they find the emulator."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+from airflow_provider_flux.emulator import EmulatorServer
+
+EXAMPLES = Path(__file__).parents[2] / "example_dags"
+KEY = "bfl_canary_key_0123456789"
+WEBHOOK_SECRET = "canary-webhook-secret-of-the-connection"
+
+
+def copy_examples(folder: Path) -> Path:
+    """Copy the example DAGs, and a hero image that defers at once, into a folder for a cluster."""
+    shutil.copytree(EXAMPLES, folder)
+    hero = (EXAMPLES / "flux_hero_image.py").read_text()
+    deferred = hero.replace('"flux_hero_image"', '"flux_hero_deferred"').replace("/hero/", "/hero-deferred/")
+    changed = deferred.replace("deferrable=True", "deferrable=True, inline_wait=0")
+    assert changed != deferred
+    (folder / "flux_hero_deferred.py").write_text(changed)
+    return folder
+
+
+def flux_environment(emulator: EmulatorServer, output: Path) -> dict[str, str]:
+    """Return the connection, variables and settings the example DAGs use."""
+    connection = {
+        "conn_type": "flux",
+        "password": KEY,
+        "host": emulator.url,
+        "extra": {"webhook_secret": WEBHOOK_SECRET},
+    }
+    return {
+        "AIRFLOW_CONN_FLUX_DEFAULT": json.dumps(connection),
+        "AIRFLOW_VAR_FLUX_OUTPUT": f"file://{output}",
+        "AIRFLOW_VAR_FLUX_CATALOG_DB": str(output / "catalog.db"),
+    }

@@ -1,0 +1,181 @@
+"""The example DAGs, the free worker slot and the canaries, on a real Airflow over a real PostgreSQL."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from airflow_provider_flux.emulator import EmulatorConfig, EmulatorServer
+
+from .conftest import KEY, WEBHOOK_SECRET, copy_examples, flux_environment
+from .harness import Cluster, DagRun
+from .processes import wait_until
+
+pytestmark = pytest.mark.cluster
+
+LITERAL_SECRET = "canary-webhook-secret-of-a-dag-file"
+
+TEST_DAGS = f"""
+import time
+
+from airflow.sdk import DAG, task
+
+from airflow_provider_flux.operators.generate import FluxGenerateOperator
+from airflow_provider_flux.transfers.flux_to_object_storage import FluxToObjectStorageOperator
+
+OUTPUT = "{{{{ var.value.flux_output }}}}"
+
+with DAG("one_slot", schedule=None):
+    FluxGenerateOperator(
+        task_id="generate",
+        prompt="slow [[fault:slow=20]]",
+        pool="only_slot",
+        deferrable=True,
+        inline_wait=0,
+    )
+
+    @task(pool="only_slot")
+    def neighbour():
+        return time.time()
+
+    neighbour()
+
+with DAG("canaries", schedule=None):
+    deferred = {{"deferrable": True, "inline_wait": 0}}
+    nowhere = "http://127.0.0.1:9/hook"
+    FluxGenerateOperator(
+        task_id="landed", prompt="a", output_path=f"{{OUTPUT}}/canary/{{{{seed}}}}.{{{{ext}}}}", **deferred
+    )
+    FluxGenerateOperator(task_id="webhook", prompt="b", webhook_url=nowhere, **deferred)
+    FluxGenerateOperator(task_id="literal", prompt="c", webhook_url=nowhere, webhook_secret="{LITERAL_SECRET}")
+    FluxGenerateOperator(task_id="echo", prompt="d [[fault:echo-secrets]]", webhook_url=nowhere)
+    FluxGenerateOperator(task_id="moderated", prompt="e [[fault:moderated=Violence]]", **deferred)
+    FluxGenerateOperator(
+        task_id="expired",
+        prompt="f [[fault:expired=always]]",
+        output_path=f"{{OUTPUT}}/canary/x.{{{{ext}}}}",
+        **deferred,
+    )
+    FluxGenerateOperator(
+        task_id="broken", prompt="g [[fault:truncate=always]]", output_path=f"{{OUTPUT}}/canary/y.{{{{ext}}}}"
+    )
+    FluxGenerateOperator(task_id="redirected", prompt="h [[fault:redirect-download]]", output_path=f"{{OUTPUT}}/z.png")
+"""
+
+
+@pytest.fixture(scope="module")
+def emulator() -> Iterator[EmulatorServer]:
+    with EmulatorServer(EmulatorConfig(latency=3)) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("output")
+
+
+@pytest.fixture(scope="module")
+def cluster(emulator: EmulatorServer, output: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    folder = tmp_path_factory.mktemp("cluster")
+    dags = copy_examples(folder / "dags")
+    (dags / "test_dags.py").write_text(TEST_DAGS)
+    with Cluster(folder, dags, env=flux_environment(emulator, output)) as running:
+        running.create_pool("flux", 24, include_deferred=True)
+        running.create_pool("only_slot", 1, include_deferred=False)
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def fresh_counts(emulator: EmulatorServer) -> None:
+    emulator.reset()
+
+
+def succeed(cluster: Cluster, dag_id: str) -> DagRun:
+    """Run a DAG to its end."""
+    run = cluster.run_dag(dag_id)
+    assert cluster.wait(run) == "success", cluster.dump()
+    return run
+
+
+def wait_for_all_runs(cluster: Cluster, dag_id: str) -> int:
+    """Wait for every run of a DAG, since a scheduled one starts by itself; return how many there are."""
+    states = "SELECT state FROM dag_run WHERE dag_id = :dag_id"
+    assert wait_until(lambda: {row[0] for row in cluster.sql(states, dag_id=dag_id)} == {"success"}, 60)
+    return len(cluster.sql(states, dag_id=dag_id))
+
+
+@pytest.mark.parametrize(("dag_id", "folder"), [("flux_hero_image", "hero"), ("flux_hero_deferred", "hero-deferred")])
+def test_the_hero_image(cluster: Cluster, emulator: EmulatorServer, output: Path, dag_id: str, folder: str) -> None:
+    run = succeed(cluster, dag_id)
+    landed = cluster.xcom(run, "land")
+    (file,) = (output / folder).iterdir()
+    assert landed["image"]["uri"] == f"file://{file}"
+    with Image.open(file) as image:
+        assert image.size == (1024, 1024)
+    assert emulator.stats()["submits"] == wait_for_all_runs(cluster, dag_id)
+    assert cluster.trigger_rows() == []
+
+
+def test_generate_and_land_in_one_task(cluster: Cluster, emulator: EmulatorServer, output: Path) -> None:
+    run = succeed(cluster, "flux_single_task")
+    generation = cluster.xcom(run, "generate")
+    file = output / "single" / f"{generation['request_id']}-{generation['seed']}.png"
+    assert file.stat().st_size == generation["image"]["bytes"]
+    assert (generation["image"]["width"], generation["image"]["height"]) == (1440, 960)
+
+
+def test_mapped_prompts_in_a_pool(cluster: Cluster, emulator: EmulatorServer, output: Path) -> None:
+    run = succeed(cluster, "flux_mapped")
+    names = sorted(path.name for path in (output / "mapped" / run.run_id).iterdir())
+    assert names == ["000.jpeg", "001.jpeg", "002.jpeg", "003.jpeg"]
+    assert emulator.stats()["submits"] == 4
+
+
+def test_a_product_catalogue_pays_for_new_products_only(
+    cluster: Cluster, emulator: EmulatorServer, output: Path
+) -> None:
+    succeed(cluster, "flux_product_catalog")
+    wait_for_all_runs(cluster, "flux_product_catalog")
+    with closing(sqlite3.connect(output / "catalog.db")) as db:
+        rows = db.execute("SELECT sku, uri, seed, credits FROM images ORDER BY sku").fetchall()
+        assert [row[0] for row in rows] == ["BAG-12", "CHAIR-3", "LAMP-01", "MUG-07"]
+        assert all(Path(row[1].removeprefix("file://")).exists() for row in rows)
+        assert {row[2:] for row in rows} == {(1, 4.0)}
+        db.execute("DELETE FROM images WHERE sku = 'MUG-07'")
+        db.commit()
+    assert emulator.stats()["submits"] == 4
+    succeed(cluster, "flux_product_catalog")
+    assert emulator.stats()["submits"] == 5
+
+
+def test_the_worker_slot_is_free_while_the_image_is_generated(cluster: Cluster) -> None:
+    run = cluster.run_dag("one_slot")
+    cluster.wait_task(run, "neighbour", "success")
+    states = {row.task_id: row.state for row in cluster.task_instances(run)}
+    assert states["generate"] in {"deferred", "queued", "scheduled", "running"}
+    assert cluster.wait(run) == "success", cluster.dump()
+    rows = {row.task_id: row for row in cluster.task_instances(run)}
+    assert rows["neighbour"].end_date < rows["generate"].end_date
+
+
+def test_no_canary_is_anywhere(cluster: Cluster, emulator: EmulatorServer, output: Path) -> None:
+    run = cluster.run_dag("canaries")
+    cluster.wait(run)
+    states = {row.task_id: row.state for row in cluster.task_instances(run)}
+    ended_well = {task for task, state in states.items() if state == "success"}
+    assert ended_well == {"landed", "webhook", "literal"}, cluster.dump()
+    assert emulator.stats()["key_seen_on_delivery"] == 0
+    canaries = (KEY, WEBHOOK_SECRET, LITERAL_SECRET, "sig=")
+    searched = 0
+    for name, text in cluster.all_text():
+        searched += len(text)
+        if name.startswith("dag_code") or "test_dags.py" in name:
+            continue  # Airflow stores the source of DAG files: a literal in one is in there
+        for canary in canaries:
+            assert canary not in text, f"{canary[:8]}... in {name}"
+    assert searched > 10_000
