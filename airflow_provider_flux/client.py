@@ -14,11 +14,12 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from functools import lru_cache
-from urllib.parse import urljoin
+from urllib.parse import urljoin, urlsplit
 from weakref import WeakKeyDictionary
 
 import aiohttp
 import certifi
+from requests.utils import get_environ_proxies, select_proxy
 from tenacity import AsyncRetrying
 
 from airflow_provider_flux.bfl import delivery, protocol, retrying
@@ -42,6 +43,7 @@ class FluxAsyncClient:
     def __init__(self, settings: FluxSettings, session: aiohttp.ClientSession) -> None:
         self.settings = settings
         self._session = session
+        self._proxies: dict[tuple[str, str], str | None] = {}
 
     async def submit(self, request: GenerationRequest, *, max_wait: float = 300.0) -> Submission:
         """Submit one generation, which BFL bills; see :meth:`FluxHook.submit` for what is sent again."""
@@ -104,7 +106,7 @@ class FluxAsyncClient:
                 request.url,
                 headers=dict(request.headers),
                 data=request.body,
-                proxy=self.settings.proxy,
+                proxy=self._proxy_for(request.url),
                 allow_redirects=False,
             ) as response:
                 return HttpAnswer(response.status, response.headers, await response.read())
@@ -113,7 +115,20 @@ class FluxAsyncClient:
             raise protocol.lost_answer(request, type(error).__name__, nothing_sent=nothing_sent) from None
 
     def _get(self, url: str) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
-        return self._session.get(url, headers=delivery.HEADERS, proxy=self.settings.proxy, allow_redirects=False)
+        return self._session.get(url, headers=delivery.HEADERS, proxy=self._proxy_for(url), allow_redirects=False)
+
+    def _proxy_for(self, url: str) -> str | None:
+        """Choose the proxy as requests does, so that a task behaves the same on worker and triggerer.
+
+        aiohttp's own ``trust_env`` costs two hops through a thread pool for each poll.
+        """
+        if self.settings.proxy:
+            return self.settings.proxy
+        parts = urlsplit(url)
+        origin = (parts.scheme, parts.netloc)
+        if origin not in self._proxies:
+            self._proxies[origin] = select_proxy(url, get_environ_proxies(url))
+        return self._proxies[origin]
 
     async def _download(self, url: str, request_id: str | None, max_bytes: int) -> bytes:
         for _ in range(delivery.MAX_REDIRECTS + 1):
@@ -174,8 +189,6 @@ def _open_session(settings: FluxSettings, tls: ssl.SSLContext) -> aiohttp.Client
         timeout=aiohttp.ClientTimeout(
             total=_TOTAL_SECONDS, sock_connect=settings.connect_timeout, sock_read=settings.read_timeout
         ),
-        trust_env=True,
-        auto_decompress=True,
         cookie_jar=aiohttp.DummyCookieJar(),
     )
 

@@ -1,0 +1,58 @@
+# On a fresh machine with Python 3.11 or newer and make, every target sets up what it needs by itself.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+.PHONY: help demo test cluster-test lint docs bench soak dist lock clean
+
+help: ## Say what there is to make
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+
+demo: $(VENV)/runtime ## Generate and land one image with a real Airflow DAG
+	@$(BIN)/python scripts/demo.py
+
+test: $(VENV)/dev ## Run all tests, with branch coverage
+	$(BIN)/python -m pytest --cov --cov-report=term
+
+lint: $(VENV)/dev ## Check style, types, layers and snippets
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python scripts/sync_snippets.py --check
+
+docs: $(VENV)/dev ## Bring the snippets in README and docs up to date
+	$(BIN)/python scripts/sync_snippets.py
+
+bench: $(VENV)/dev ## Print the figures of benchmarks/
+	$(BIN)/python -m benchmarks.triggers
+
+soak: $(VENV)/dev ## Run the cluster tests five times over
+	for n in 1 2 3 4 5; do $(BIN)/python -m pytest -m cluster -q || exit 1; done
+
+dist: $(VENV)/dev ## Build wheel and sdist, check their contents, install the wheel in a fresh environment
+	$(BIN)/python scripts/check_dist.py
+
+lock: $(VENV)/dev ## Renew the hashed requirements
+	$(BIN)/python scripts/lock.py
+
+clean: ## Remove what the targets have made
+	rm -rf $(VENV) .demo dist build .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+$(VENV)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11")'
+	@$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/runtime: requirements/runtime.txt pyproject.toml | $(VENV)/python
+	@echo "Installing Airflow and the provider into $(VENV), once..."
+	@$(PIP) --require-hashes -r requirements/runtime.txt
+	@$(PIP) --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/dev: requirements/dev.txt pyproject.toml | $(VENV)/python
+	@echo "Installing what tests and linters need into $(VENV), once..."
+	@$(PIP) --require-hashes -r requirements/dev.txt
+	@$(PIP) --no-deps --no-build-isolation -e .
+	@touch $@ $(VENV)/runtime

@@ -1,0 +1,87 @@
+"""Build wheel and sdist, check what is in them, and try the wheel in a fresh environment."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tarfile
+import tempfile
+import venv
+import zipfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = "airflow_provider_flux"
+#: What a new user's Airflow has to say of the provider.
+TRIALS = {
+    "providers list": "airflow-provider-flux",
+    "providers hooks": "airflow_provider_flux.hooks.flux.FluxHook",
+    "providers triggers": "airflow_provider_flux.triggers.result",
+}
+
+
+def main() -> None:
+    """Build, look inside, install, try."""
+    with tempfile.TemporaryDirectory() as folder:
+        target = Path(folder)
+        _run(sys.executable, "-m", "build", "--no-isolation", "--outdir", str(target / "dist"), str(ROOT))
+        (wheel,) = (target / "dist").glob("*.whl")
+        (sdist,) = (target / "dist").glob("*.tar.gz")
+        _check_wheel(wheel)
+        _check_sdist(sdist)
+        _try_wheel(wheel, target)
+    print("Wheel and sdist are as they should be.")
+
+
+def _check_wheel(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+        (points,) = (name for name in names if name.endswith("entry_points.txt"))
+        _check("apache_airflow_provider" in archive.read(points).decode(), "the entry point of the provider is missing")
+    tops = {name.split("/")[0] for name in names}
+    _check(
+        tops == {PACKAGE, next(top for top in tops if top.endswith(".dist-info"))}, f"strangers in the wheel: {tops}"
+    )
+    sources = {str(path.relative_to(ROOT)) for path in (ROOT / PACKAGE).rglob("*.py")} | {f"{PACKAGE}/py.typed"}
+    _check(sources <= names, f"missing in the wheel: {sources - names}")
+    _check(any(name.endswith("licenses/LICENSE") for name in names), "the licence is missing in the wheel")
+
+
+def _check_sdist(sdist: Path) -> None:
+    with tarfile.open(sdist) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    wanted = {"README.md", "CHANGELOG.md", "LICENSE", "Makefile", "pyproject.toml"}
+    wanted |= {"example_dags/products.csv", "docs/quickstart.md", "tests/conftest.py", "requirements/dev.txt"}
+    _check(wanted <= names, f"missing in the sdist: {wanted - names}")
+    _check(not any(".venv" in name or ".demo" in name for name in names), "made files in the sdist")
+
+
+def _try_wheel(wheel: Path, target: Path) -> None:
+    """Install the wheel beside the tested versions, and ask Airflow for the provider."""
+    venv.create(target / "venv", with_pip=True)
+    python = str(target / "venv" / "bin" / "python")
+    pip = (python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
+    _run(*pip, "--require-hashes", "-r", str(ROOT / "requirements" / "runtime.txt"))
+    _run(*pip, "--no-deps", str(wheel))
+    _run(python, "-m", "pip", "check")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
+    environment["AIRFLOW_HOME"] = str(target / "home")
+    for command, wanted in TRIALS.items():
+        said = _run(python, "-m", "airflow", *command.split(), "--output", "plain", cwd=target, env=environment)
+        _check(wanted in said, f"`airflow {command}` does not name {wanted}:\n{said}")
+
+
+def _run(*command: str, cwd: Path | None = None, env: dict[str, str] | None = None) -> str:
+    done = subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, check=False)
+    _check(done.returncode == 0, f"{' '.join(command)}\n{done.stdout}\n{done.stderr}")
+    return done.stdout
+
+
+def _check(holds: bool, otherwise: str) -> None:
+    if not holds:
+        sys.exit(otherwise)
+
+
+if __name__ == "__main__":
+    main()

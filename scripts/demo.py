@@ -1,0 +1,104 @@
+"""Run the example DAG ``flux_hero_image`` once on a real Airflow, and name the image it landed.
+
+Without ``BFL_API_KEY`` the images come from the emulator of this package; with it, from BFL, which
+charges for them. Everything that is made lies in ``.demo/``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+import time
+from contextlib import closing, nullcontext
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+HOME = ROOT / ".demo"
+DAG = "flux_hero_image"
+AIRFLOW = [sys.executable, "-m", "airflow"]
+#: Lines of the task log that tell a user what is going on.
+TOLD = ("Submitted request", ": Pending", ": Ready", "Landed request", "Trying again")
+
+
+def main() -> int:
+    """Set Airflow up if need be, run the DAG, tell the result."""
+    started = time.monotonic()
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
+    environment |= {
+        "AIRFLOW_HOME": str(HOME / "airflow"),
+        "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "example_dags"),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__LOGGING__COLORED_CONSOLE_LOG": "False",
+        "AIRFLOW_VAR_FLUX_OUTPUT": (HOME / "images").as_uri(),
+        "NO_COLOR": "1",
+    }
+    database = HOME / "airflow" / "airflow.db"
+    if not database.exists():
+        print("Setting up an Airflow of its own in .demo/ ...", flush=True)
+        _run([*AIRFLOW, "db", "migrate"], environment)
+    with _service(environment) as emulator:
+        if emulator:
+            environment |= {"BFL_API_KEY": "bfl_emulator_demo", "BFL_API_BASE": emulator.url}
+        print(f"Running the DAG {DAG} ...", flush=True)
+        _run([*AIRFLOW, "dags", "test", DAG], environment)
+    generation = _result(database)
+    image = generation["image"]
+    path = image["uri"].removeprefix("file://")
+    print(
+        f"\nmodel {generation['model']}, seed {generation['seed']}, "
+        f"cost {generation['cost']:g} credits ({generation['cost_source']}{', by the emulator' if emulator else ''}), "
+        f"{image['width']}x{image['height']} {image['content_type']}, {time.monotonic() - started:.0f} s in all"
+    )
+    print(f"The image: {path}")
+    return 0
+
+
+def _service(environment: dict[str, str]) -> Any:
+    """Return the emulator to run, or nothing when the real service is to be used."""
+    if environment.get("BFL_API_KEY"):
+        print("BFL_API_KEY is set: this asks the real service for one image, about 4 credits ($0.04).", flush=True)
+        return nullcontext()
+    from airflow_provider_flux.emulator import EmulatorConfig, EmulatorServer
+
+    print("BFL_API_KEY is not set: the image comes from the emulator, for nothing.", flush=True)
+    return EmulatorServer(EmulatorConfig())
+
+
+def _run(command: list[str], environment: dict[str, str]) -> None:
+    """Run a command, tell the lines that matter, keep all of them; end the demo if it fails."""
+    HOME.mkdir(exist_ok=True)
+    log = HOME / "demo.log"
+    with (
+        log.open("a") as file,
+        subprocess.Popen(
+            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        ) as process,
+    ):
+        for line in process.stdout or ():
+            file.write(line)
+            if any(text in line for text in TOLD):
+                print(f"  {line.partition(']')[2].partition('[airflow')[0].strip()}", flush=True)
+    if process.returncode:
+        print(*log.read_text().splitlines()[-40:], sep="\n")
+        sys.exit(f"The demo failed; the whole log is {log}")
+
+
+def _result(database: Path) -> dict[str, Any]:
+    """Return what the task ``land`` pushed last."""
+    query = (
+        "SELECT value FROM xcom WHERE dag_id = ? AND task_id = 'land' AND key = 'return_value' ORDER BY timestamp DESC"
+    )
+    with closing(sqlite3.connect(database)) as db:
+        row = db.execute(query, (DAG,)).fetchone()
+    if row is None:
+        sys.exit(f"The DAG ran, but landed nothing; the whole log is {HOME / 'demo.log'}")
+    value = json.loads(row[0])
+    return json.loads(value) if isinstance(value, str) else value
+
+
+if __name__ == "__main__":
+    sys.exit(main())

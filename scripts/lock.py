@@ -1,0 +1,24 @@
+"""Resolve the dependencies anew into hashed requirements, without any address of a registry."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+REQUIREMENTS = Path(__file__).resolve().parents[1] / "requirements"
+OPTIONS = ("--universal", "--python-version", "3.11", "--generate-hashes", "--no-emit-index-url", "--no-annotate")
+
+
+def compile_requirements(target: str, *sources: str) -> None:
+    """Write ``requirements/<target>.txt`` from the package's dependencies and the given sources."""
+    command = [sys.executable, "-m", "uv", "pip", "compile", "--quiet", *OPTIONS]
+    command += ["--custom-compile-command", "make lock", "--output-file", str(REQUIREMENTS / f"{target}.txt")]
+    subprocess.run([*command, *sources, str(REQUIREMENTS.parent / "pyproject.toml")], check=True)
+
+
+if __name__ == "__main__":
+    runtime, dev = str(REQUIREMENTS / "runtime.in"), str(REQUIREMENTS / "dev.in")
+    compile_requirements("dev", runtime, dev)
+    # the demo runs with the very versions that are tested
+    compile_requirements("runtime", runtime, "--constraint", str(REQUIREMENTS / "dev.txt"))
