@@ -46,6 +46,15 @@ def test_submit_wait_download(emulator: EmulatorServer) -> None:
     assert (stats["submits"], stats["key_seen_on_delivery"]) == (1, 0)
 
 
+def test_get_result_asks_once_and_waits_out_trouble(emulator: EmulatorServer) -> None:
+    hook = FluxHook()
+    submission = hook.submit("flux-pro-1.1", {"prompt": "x [[fault:poll-500=2]] [[fault:slow=30]]"})
+    result = hook.get_result(submission.request_id, submission.polling_url)
+    assert (result.status_text, result.sample) == ("Pending", None)
+    assert emulator.stats()["polls"] == 3
+    assert hook.get_result("no-such-task").status_text == "Task not found"
+
+
 def test_one_pooled_connection_serves_many_calls(emulator: EmulatorServer) -> None:
     hook = FluxHook()
     for _ in range(5):

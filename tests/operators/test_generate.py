@@ -324,6 +324,34 @@ def test_a_literal_secret_is_not_in_what_airflow_stores_of_the_dag() -> None:
     assert "s3cret-value" not in json.dumps(DagSerialization.to_dict(dag))
 
 
+def test_what_other_tasks_give_is_checked_when_it_is_known(emulator: EmulatorServer) -> None:
+    with DAG("d", schedule=None):
+        upstream = operator(task_id="upstream")
+        whole = operator(task_id="whole", prompt=None, parameters=upstream.output["parameters"])
+        part = operator(task_id="part", parameters={"image_prompt": upstream.output["image"]})
+        listed = operator(task_id="listed", model="{{ m }}", prompt="{{ p }}", output_path=upstream.output["path"])
+    assert whole.width is None  # the parameters may turn out to give it
+    assert part.width == 1024
+    assert listed.upstream_task_ids == whole.upstream_task_ids == part.upstream_task_ids == {"upstream"}
+    whole.parameters = {"prompt": "a fox", "width": 1000}
+    with pytest.raises(AirflowFailException, match="width=1000"):
+        run(whole)
+    assert emulator.stats()["submits"] == 0
+
+
+def test_a_mapped_task_is_checked_when_it_is_mapped() -> None:
+    with DAG("d", schedule=None):
+        mapped = FluxGenerateOperator.partial(task_id="m", width="{{ w }}").expand(prompt=["a", "b"])
+        assert mapped.unmap({"prompt": "a"}).prompt == "a"
+        with pytest.raises(FluxRequestError, match="seed='x'"):
+            FluxGenerateOperator.partial(task_id="n", prompt="a").expand(seed=["x"]).unmap({"seed": "x"})
+
+
+def test_validate_false_sends_what_this_version_does_not_know() -> None:
+    request = operator(model="flux-9-max", parameters={"sparkle": 3}, validate=False)._build_request()
+    assert (request.path, dict(request.parameters)) == ("/v1/flux-9-max", {"prompt": "a fox", "sparkle": 3})
+
+
 def test_on_kill_says_what_goes_on(emulator: EmulatorServer) -> None:
     task = operator()
     task.on_kill()

@@ -62,6 +62,19 @@ def test_a_store_that_cannot_be_used_says_why(uri: str, said: str) -> None:
         open_target(uri)
 
 
+@pytest.mark.parametrize(
+    ("protocol", "option"),
+    [
+        ("s3", {"ContentType": "image/png"}),
+        ("gs", {"content_type": "image/png"}),
+        ("abfs", {"content_settings": {"content_type": "image/png"}}),
+        ("memory", {}),
+    ],
+)
+def test_each_store_has_its_own_word_for_the_content_type(protocol: str, option: dict) -> None:
+    assert writer._content_type_option(protocol, "image/png") == option
+
+
 @pytest.fixture(scope="module")
 def s3() -> Iterator[str]:
     """A real S3 server on loopback; returns its URL."""
