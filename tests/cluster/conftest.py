@@ -8,19 +8,22 @@ from pathlib import Path
 
 from airflow_provider_flux.emulator import EmulatorServer
 
-EXAMPLES = Path(__file__).parents[2] / "example_dags"
+ROOT = Path(__file__).parents[2]
+EXAMPLES = ROOT / "example_dags"
+README_DAG = ROOT / "docs" / "snippets" / "ten_lines.py"
 KEY = "bfl_canary_key_0123456789"
 WEBHOOK_SECRET = "canary-webhook-secret-of-the-connection"
 
 
-def copy_examples(folder: Path) -> Path:
-    """Copy the example DAGs, and a hero image that defers at once, into a folder for a cluster."""
+def copy_examples(folder: Path, output: Path) -> Path:
+    """Copy the example DAGs, the README's, and a hero image that defers at once, for a cluster."""
     shutil.copytree(EXAMPLES, folder)
     hero = (EXAMPLES / "flux_hero_image.py").read_text()
     deferred = hero.replace('"flux_hero_image"', '"flux_hero_deferred"').replace("/hero/", "/hero-deferred/")
     changed = deferred.replace("deferrable=True", "deferrable=True, inline_wait=0")
     assert changed != deferred
     (folder / "flux_hero_deferred.py").write_text(changed)
+    (folder / "ten_lines.py").write_text(README_DAG.read_text().replace("file:///tmp/flux", f"file://{output}"))
     return folder
 
 

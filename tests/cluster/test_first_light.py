@@ -82,7 +82,7 @@ def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def cluster(emulator: EmulatorServer, output: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     folder = tmp_path_factory.mktemp("cluster")
-    dags = copy_examples(folder / "dags")
+    dags = copy_examples(folder / "dags", output)
     (dags / "test_dags.py").write_text(TEST_DAGS)
     with Cluster(folder, dags, env=flux_environment(emulator, output)) as running:
         running.create_pool("flux", 24, include_deferred=True)
@@ -127,6 +127,13 @@ def test_generate_and_land_in_one_task(cluster: Cluster, emulator: EmulatorServe
     file = output / "single" / f"{generation['request_id']}-{generation['seed']}.png"
     assert file.stat().st_size == generation["image"]["bytes"]
     assert (generation["image"]["width"], generation["image"]["height"]) == (1440, 960)
+
+
+def test_the_dag_of_the_readme(cluster: Cluster, output: Path) -> None:
+    run = succeed(cluster, "flux_ten_lines")
+    uri = cluster.xcom(run, "hero")["image"]["uri"]
+    assert uri.startswith(f"file://{output}")
+    assert Path(uri.removeprefix("file://")).exists()
 
 
 def test_mapped_prompts_in_a_pool(cluster: Cluster, emulator: EmulatorServer, output: Path) -> None:
