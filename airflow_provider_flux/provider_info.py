@@ -60,11 +60,9 @@ def get_provider_info() -> dict[str, Any]:
         "integrations": [
             {"integration-name": integration, "external-doc-url": "https://docs.bfl.ai", "tags": ["service"]}
         ],
-        "hooks": [{"integration-name": integration, "python-modules": ["airflow_provider_flux.hooks.flux"]}],
-        "operators": [
-            {"integration-name": integration, "python-modules": ["airflow_provider_flux.operators.generate"]}
-        ],
-        "triggers": [{"integration-name": integration, "python-modules": ["airflow_provider_flux.triggers.result"]}],
+        "hooks": _modules(integration, "airflow_provider_flux.hooks.flux"),
+        "operators": _modules(integration, "airflow_provider_flux.operators.generate"),
+        "triggers": _modules(integration, "airflow_provider_flux.triggers.result"),
         "transfers": [
             {
                 "source-integration-name": integration,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from airflow.providers.common.compat.sdk import AirflowFailException
+from airflow.providers.common.compat.sdk import AirflowFailException, AirflowTaskTimeout
 
 from airflow_provider_flux.bfl.errors import (
     FluxError,
@@ -14,6 +14,7 @@ from airflow_provider_flux.bfl.errors import (
     FluxResultExpiredError,
     FluxTaskNotFoundError,
 )
+from airflow_provider_flux.bfl.trust import redact
 from airflow_provider_flux.xcom import Generation
 
 _NOTHING_TO_COLLECT = (FluxModeratedError, FluxGenerationError, FluxTaskNotFoundError, FluxResultExpiredError)
@@ -24,17 +25,24 @@ def failing_for_good(*, paid_for: Generation | None = None) -> Iterator[None]:
     """Raise errors that a retry cannot help as ``AirflowFailException``; others pass as they are.
 
     :param paid_for: the generation this task has submitted. A retry would submit, and pay, again, so
-        only one that BFL ended without charging for it is left to Airflow's retries.
+        whatever goes wrong then ends the task, ``execution_timeout`` included; only a generation that
+        BFL ended without charging for it is left to Airflow's retries.
     """
     try:
         yield
-    except FluxError as error:
-        if not error.permanent and (paid_for is None or isinstance(error, FluxGenerationError)):
+    except (Exception, AirflowTaskTimeout) as error:
+        if not _ends_for_good(error, paid=paid_for is not None):
             raise
-        message = f"{type(error).__name__}: {error}"
+        message = f"{type(error).__name__}: {redact(str(error))}"
         if paid_for and not isinstance(error, _NOTHING_TO_COLLECT):
             message += f" The task is not retried, because that would pay again. {how_to_collect(paid_for)}"
         raise AirflowFailException(message) from error
+
+
+def _ends_for_good(error: BaseException, *, paid: bool) -> bool:
+    if isinstance(error, FluxError) and error.permanent:
+        return True
+    return paid and not isinstance(error, (FluxGenerationError, AirflowFailException))
 
 
 def how_to_collect(generation: Generation) -> str:

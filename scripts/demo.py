@@ -96,8 +96,8 @@ def _result(database: Path) -> dict[str, Any]:
         row = db.execute(query, (DAG,)).fetchone()
     if row is None:
         sys.exit(f"The DAG ran, but landed nothing; the whole log is {HOME / 'demo.log'}")
-    value = json.loads(row[0])
-    return json.loads(value) if isinstance(value, str) else value
+    generation: dict[str, Any] = json.loads(row[0])
+    return generation
 
 
 if __name__ == "__main__":

@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
+from urllib.parse import urlsplit
 
-from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook, mask_secret
+from airflow.providers.common.compat.sdk import AirflowNotFoundException, AirflowTaskTimeout, BaseHook, mask_secret
 from tenacity import Retrying
 
 from airflow_provider_flux.bfl import delivery, protocol, retrying
@@ -85,7 +86,8 @@ class FluxHook(BaseHook):
 
     def _checked(self, key: str | None, host: str | None, extra: Mapping[str, Any], source: str) -> FluxSettings:
         settings = read_settings(api_key=key, base_url=host, extra=extra, source=source)
-        for secret in (settings.api_key, settings.webhook_secret):
+        proxy_password = urlsplit(settings.proxy or "").password
+        for secret in (settings.api_key, settings.webhook_secret, proxy_password):
             if secret:
                 mask_secret(secret)
         return settings
@@ -118,7 +120,11 @@ class FluxHook(BaseHook):
         described = protocol.submit_request(request, self.settings)
 
         def once() -> Submission:
-            return protocol.read_submission(self._transport.send(described), request, now=time.time())
+            try:
+                answer = self._transport.send(described)
+            except AirflowTaskTimeout:
+                raise protocol.lost_answer(described, "execution_timeout", nothing_sent=False) from None
+            return protocol.read_submission(answer, request, now=time.time())
 
         return Retrying(**retrying.submit_retries(max_wait), before_sleep=self._log_retry)(once)
 

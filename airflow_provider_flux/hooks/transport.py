@@ -28,8 +28,8 @@ class RequestsTransport:
         self._settings = settings
         self._session = requests.Session()
         self._session.auth = _no_netrc
-        if settings.proxy:
-            self._session.proxies = {"http": settings.proxy, "https": settings.proxy}
+        # Given with each request, since requests lets the environment win over proxies of the session.
+        self._proxies = {"http": settings.proxy, "https": settings.proxy} if settings.proxy else None
         pool = HTTPAdapter(pool_connections=4, pool_maxsize=max(10, settings.max_active), max_retries=0)
         self._session.mount("https://", pool)
         self._session.mount("http://", pool)
@@ -49,6 +49,7 @@ class RequestsTransport:
                 headers=dict(request.headers),
                 data=request.body,
                 timeout=self._timeout,
+                proxies=self._proxies,
                 allow_redirects=False,
             )
         except (requests.RequestException, OSError) as error:
@@ -88,7 +89,12 @@ class RequestsTransport:
 
     def _get_stream(self, url: str) -> requests.Response:
         return self._session.get(
-            url, headers=dict(delivery.HEADERS), timeout=self._timeout, allow_redirects=False, stream=True
+            url,
+            headers=dict(delivery.HEADERS),
+            timeout=self._timeout,
+            proxies=self._proxies,
+            allow_redirects=False,
+            stream=True,
         )
 
 

@@ -66,7 +66,8 @@ class FluxGenerateOperator(BaseOperator):
     :param output_format: ``jpeg`` (default), ``png`` or ``webp``.
     :param webhook_url: URL that BFL tells when the image is ready, beside the polling done here.
     :param webhook_secret: sent to the webhook in ``X-Webhook-Secret``. Better kept in the connection,
-        whose ``webhook_secret`` is used when this is not given. A literal is not stored by Airflow.
+        whose ``webhook_secret`` is used when this is not given: Airflow stores the source of DAG files,
+        and the arguments of ``partial()``, in its database.
     :param parameters: further parameters of the model by BFL's names, or all those of another model.
     :param output_path: where to land the image, an absolute path or any URI of ``ObjectStoragePath``:
         ``s3://my_conn@bucket/{{ ds }}/hero.{ext}``. Beside Jinja it may hold ``{ext}``,
@@ -139,8 +140,10 @@ class FluxGenerateOperator(BaseOperator):
         given = {**self._named(), **_as_dict(self.parameters)}
         self._templated = frozenset(name for name, value in given.items() if arguments.is_template(value))
         self._secret: str | None = None
-        if self.webhook_secret is not None and not arguments.is_resolved_later(self.webhook_secret):
-            self._secret, self.webhook_secret = self.webhook_secret, None
+        if given.get("webhook_secret") and not arguments.is_resolved_later(given["webhook_secret"]):
+            self._secret, self.webhook_secret = given["webhook_secret"], None
+            if isinstance(self.parameters, Mapping):
+                self.parameters = {name: value for name, value in self.parameters.items() if name != "webhook_secret"}
         if self.parameters is not None and not isinstance(self.parameters, Mapping):
             return  # an XComArg: it may turn out to give any parameter
         for name, value in arguments.sent_defaults(self.model).items():
@@ -164,11 +167,12 @@ class FluxGenerateOperator(BaseOperator):
         generation = submitted(request, submission)
         self._paid_for = generation
         self.log.info(
-            "Submitted request %s to %s (%s credits, %s)",
+            "Submitted request %s to %s (%s credits, %s), to be polled at %s",
             generation["request_id"],
             request.model,
             generation["cost"],
             generation["cost_source"],
+            generation["polling_url"],
         )
         with failing_for_good(paid_for=generation):
             deadline = submission.submitted_at + self._time_to_wait()

@@ -18,6 +18,7 @@ PLACEHOLDERS: Mapping[str, str] = {
     "index": "position in the list, from 0; {index:04d} pads it",
 }
 _JINJA = re.compile(r"\{\{.*?\}\}|\{%.*?%\}|\{#.*?#\}", re.DOTALL)
+_INDEX_FORMAT = re.compile(r"0?[1-9]d")
 _MISSPELT_SCHEMES = {
     "wasb": "abfs",
     "wasbs": "abfs",
@@ -27,7 +28,7 @@ _MISSPELT_SCHEMES = {
     "http": None,
     "https": None,
 }
-_WITHOUT_BUCKET = {"file", "local", "memory", ""}
+_WITHOUT_BUCKET = {"file", "local", ""}
 
 
 def check_output_path(path: Any) -> str:
@@ -49,7 +50,7 @@ def check_output_path(path: Any) -> str:
         way_out = f"Write {better}:// instead" if better else "Name an object store or file:///"
         raise _refusal(text, f"has the scheme {parts.scheme}://, which Airflow's object storage has not. {way_out}")
     if parts.scheme in _WITHOUT_BUCKET:
-        if not parts.path.startswith("/"):
+        if parts.netloc.rpartition("@")[2] or not parts.path.startswith("/"):
             raise _refusal(text, "is relative. Write an absolute path, or a URI like s3://bucket/key or file:///dir")
     elif not parts.netloc.rpartition("@")[2]:
         raise _refusal(text, f"has no bucket. Write it like {parts.scheme}://my_conn@bucket/key")
@@ -60,7 +61,7 @@ def check_output_path(path: Any) -> str:
 def expand(path: str, *, ext: str, request_id: str, seed: int | None, index: int) -> str:
     """Return ``path`` with its placeholders filled in.
 
-    :raises FluxRequestError: for an unknown placeholder or a format that does not fit.
+    :raises FluxRequestError: for a placeholder that :func:`check_output_path` refuses.
     """
     values: dict[str, Any] = {
         "ext": ext,
@@ -69,21 +70,22 @@ def expand(path: str, *, ext: str, request_id: str, seed: int | None, index: int
         "index": index,
     }
     _check_placeholders(path, path)
-    try:
-        return path.format_map(values)
-    except (ValueError, TypeError) as error:
-        raise _refusal(path, f"has a format that does not fit: {error}") from None
+    return path.format_map(values)
 
 
 def _check_placeholders(shown: str, path: str) -> None:
     try:
-        names = {name for _, name, _, _ in Formatter().parse(path) if name is not None}
+        fields = [(name, spec, how) for _, name, spec, how in Formatter().parse(path) if name is not None]
     except ValueError as error:
         raise _refusal(shown, f"has unbalanced braces ({error}); write {{{{ and }}}} only for Jinja") from None
+    names = {name for name, _, _ in fields}
     unknown = sorted(names - set(PLACEHOLDERS))
     if unknown:
         known = " ".join(f"{{{name}}}" for name in PLACEHOLDERS)
         raise _refusal(shown, f"holds the unknown placeholder {{{unknown[0]}}}. Known: {known}")
+    for name, spec, how in fields:
+        if how or (spec and not (name == "index" and _INDEX_FORMAT.fullmatch(spec))):
+            raise _refusal(shown, f"formats {{{name}}}; only {{index}} takes a format, its width: {{index:04d}}")
 
 
 def _check_key(text: str, key: str) -> None:

@@ -359,6 +359,8 @@ def test_a_proxy_of_the_connection_and_of_the_environment_is_used(
     assert "hidden" not in str(caught.value)
     connect("http://bfl.test", proxy=emulator.url)  # asked as a proxy, the emulator answers absolute URLs
     assert FluxHook().get_credits() == 1000
+    monkeypatch.setenv("http_proxy", dead)  # the connection's own wins
+    assert FluxHook().get_credits() == 1000
     connect("http://bfl.test")
     monkeypatch.setenv("http_proxy", emulator.url)
     assert FluxHook().get_credits() == 1000

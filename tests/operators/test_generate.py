@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from airflow.sdk import DAG, ObjectStoragePath
-from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
+from airflow.sdk.exceptions import AirflowFailException, AirflowTaskTimeout, TaskDeferred
 from PIL import Image
 
 from airflow_provider_flux.bfl import errors
@@ -180,6 +180,31 @@ def test_execution_timeout_shortens_the_wait(emulator: EmulatorServer) -> None:
         run(operator("x [[fault:stuck]]", way="deferred", execution_timeout=timedelta(seconds=1)))
 
 
+@pytest.mark.parametrize("phase", ["submit", "wait", "land"])
+def test_what_airflow_itself_raises_after_the_submit_is_not_retried(
+    emulator: EmulatorServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, phase: str
+) -> None:
+    """A timer that fires in the middle, as ``execution_timeout`` does on the worker."""
+    import signal
+
+    def alarm(*_: object) -> None:
+        raise AirflowTaskTimeout("Timeout")
+
+    prompt = {"submit": "x [[fault:submit-hang=2]]", "wait": "x [[fault:stuck]]", "land": "x"}[phase]
+    task = operator(prompt, output_path=f"{tmp_path}/x.{{ext}}")
+    if phase == "land":
+        monkeypatch.setattr("airflow_provider_flux.storage.landing.inspect_image", alarm)
+    before = signal.signal(signal.SIGALRM, alarm)
+    signal.setitimer(signal.ITIMER_REAL, 0 if phase == "land" else 0.6)
+    try:
+        with pytest.raises(AirflowFailException, match=r"FluxSubmitUncertainError|AirflowTaskTimeout"):
+            run(task)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert emulator.stats()["submits"] == 1
+
+
 def test_a_triggerer_without_the_connection_hands_over_to_the_worker(
     emulator: EmulatorServer, tmp_path: Path, connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -321,6 +346,8 @@ def test_a_literal_secret_is_not_in_what_airflow_stores_of_the_dag() -> None:
 
     with DAG("d", schedule=None) as dag:
         operator(webhook_url="https://a.b/c", webhook_secret="s3cret-value")
+        by_name = operator(task_id="b", parameters={"webhook_url": "https://a.b/c", "webhook_secret": "s3cret-value"})
+    assert by_name._build_request().parameters["webhook_secret"] == "s3cret-value"
     assert "s3cret-value" not in json.dumps(DagSerialization.to_dict(dag))
 
 

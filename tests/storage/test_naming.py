@@ -41,6 +41,11 @@ def test_paths_that_can_be_written(path: str) -> None:
         ("s3://bucket/{name}.png", r"unknown placeholder \{name\}.*\{ext\} \{request_id\} \{seed\} \{index\}"),
         ("s3://bucket/{}.png", "unknown placeholder"),
         ("s3://bucket/{ext", "unbalanced braces"),
+        ("file://relative/x.png", "is relative"),
+        ("/x/{request_id:04d}", "only {index} takes a format"),
+        ("/x/{seed:x}", "only {index} takes a format"),
+        ("/x/{index:q}", "only {index} takes a format"),
+        ("/x/{ext!r}", "only {index} takes a format"),
         ("s3://bucket/../other/x.png", "climbs out"),
         ("s3://bucket/a\nb.png", "line break"),
         ("wasb://c/x.png", "Write abfs://"),
@@ -58,7 +63,7 @@ def test_placeholders_are_filled_in() -> None:
     assert expand("/x/{seed}.{ext}", ext="png", request_id="a", seed=None, index=0) == "/x/unknown.png"
 
 
-@pytest.mark.parametrize("path", ["/x/{ext.__class__}", "/x/{ext[0]}", "/x/{ext!z}", "/x/{index:q}"])
+@pytest.mark.parametrize("path", ["/x/{ext.__class__}", "/x/{ext[0]}", "/x/{ext!z}", "/x/{index:999d}"])
 def test_placeholders_are_names_and_nothing_more(path: str) -> None:
     with pytest.raises(FluxRequestError):
         expand(path, ext="png", request_id="a", seed=1, index=0)

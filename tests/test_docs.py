@@ -1,0 +1,427 @@
+"""The documentation says what the code does: snippets, links, and no parameter, error or fault left out."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import os
+import re
+import shlex
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from airflow.sdk.exceptions import AirflowFailException
+
+from airflow_provider_flux.bfl import errors
+from airflow_provider_flux.bfl.catalog import MODELS
+from airflow_provider_flux.bfl.errors import FluxError
+from airflow_provider_flux.bfl.pricing import USD_PER_CREDIT, Flat, PerMegapixel
+from airflow_provider_flux.emulator import EmulatorConfig, EmulatorServer
+from airflow_provider_flux.emulator.__main__ import _parser
+from airflow_provider_flux.emulator.faults import FAULTS
+from airflow_provider_flux.hooks.flux import FluxHook
+from airflow_provider_flux.operators.generate import FluxGenerateOperator
+from airflow_provider_flux.provider_info import CONNECTION_FORM, get_provider_info
+from airflow_provider_flux.storage.naming import PLACEHOLDERS
+from airflow_provider_flux.transfers.flux_to_object_storage import FluxToObjectStorageOperator
+from airflow_provider_flux.triggers.result import FluxResultTrigger
+from airflow_provider_flux.xcom import Generation, LandedImage
+from scripts import sync_snippets
+from tests.running import run
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "CHANGELOG.md", *sync_snippets.pages(ROOT)]
+NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
+each_page = pytest.mark.parametrize("page", PAGES, ids=NAMES)
+
+_FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
+_HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
+_CONNECTION = re.compile(r"\bAIRFLOW_CONN_FLUX_DEFAULT=")
+
+
+def text_of(name: str) -> str:
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+def blocks(text: str, language: str) -> list[str]:
+    return [code for kind, code in _FENCE.findall(text) if kind == language]
+
+
+def prose(text: str) -> str:
+    return _FENCE.sub("", text)
+
+
+def anchors(text: str) -> set[str]:
+    """Return the fragments that the headings of a page can be linked by."""
+    headings = [re.sub(r"[^\w\- ]", "", heading.lower()) for heading in _HEADING.findall(prose(text))]
+    return {heading.strip().replace(" ", "-") for heading in headings}
+
+
+def dead_links(page: Path, root: Path = ROOT) -> list[str]:
+    """Return the relative links of a page that lead nowhere."""
+    dead = []
+    for target in _LINK.findall(prose(page.read_text(encoding="utf-8"))):
+        path, _, fragment = target.partition("#")
+        if re.match(r"[a-z]+:", target):
+            continue
+        file = (page.parent / path).resolve() if path else page
+        lost_fragment = (
+            fragment and file.suffix == ".md" and file.exists() and fragment not in anchors(file.read_text())
+        )
+        if not file.exists() or not file.is_relative_to(root) or lost_fragment:
+            dead.append(target)
+    return dead
+
+
+def missing(names: Any, text: str, shape: str = "`{}`") -> list[str]:
+    """Return the names that a text does not hold in the given shape."""
+    return [name for name in names if shape.format(name) not in text]
+
+
+def connections(text: str) -> list[str]:
+    """Return the values of AIRFLOW_CONN_FLUX_DEFAULT in the shell blocks of a page."""
+    words = [word for code in blocks(text, "bash") if _CONNECTION.search(code) for word in shlex.split(code)]
+    return [word.partition("=")[2] for word in words if word.startswith("AIRFLOW_CONN_FLUX_DEFAULT=")]
+
+
+# Snippets
+
+
+def test_the_snippets_are_in_sync() -> None:
+    assert sync_snippets.main(["--check"]) == 0
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """A page with one stale snippet, and its source."""
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "a.py").write_text("def f():\n    # [START one]\n    x = 1\n\n    y = 2\n    # [END one]\n")
+    (tmp_path / "README.md").write_text("Before\n\n<!-- snippet: a.py#one -->\n```python\nold\n```\n\nAfter\n")
+    return tmp_path
+
+
+def test_a_stale_snippet_is_named_and_renewed(tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = (tree / "README.md").read_text()
+    assert sync_snippets.main(["--check"], tree) == 1
+    assert "README.md: a.py#one is stale" in capsys.readouterr().out
+    assert (tree / "README.md").read_text() == before
+    assert sync_snippets.main([], tree) == 0
+    assert (tree / "README.md").read_text() == before.replace("old", "x = 1\n\ny = 2")
+    assert sync_snippets.main(["--check"], tree) == 0
+
+
+@pytest.mark.parametrize(
+    ("marker", "said"),
+    [
+        ("<!-- snippet: a.py#two -->\n```python\n```", "no region"),
+        ("<!-- snippet: b.py#one -->\n```python\n```", "cannot be read"),
+        ("<!-- snippet: a.py#one -->\nText\n```python\n```", "no fenced block"),
+    ],
+)
+def test_a_wrong_marker_fails(tree: Path, capsys: pytest.CaptureFixture[str], marker: str, said: str) -> None:
+    (tree / "docs" / "page.md").write_text(f"{marker}\n")
+    assert sync_snippets.main(["--check"], tree) == 1
+    assert said in capsys.readouterr().err
+
+
+def test_python_in_the_pages_is_a_snippet() -> None:
+    for name in NAMES:
+        text = text_of(name)
+        assert len(blocks(text, "python")) == len(list(sync_snippets.snippets(text, ROOT))), name
+
+
+# Links
+
+
+@each_page
+def test_links_lead_somewhere(page: Path) -> None:
+    assert dead_links(page) == []
+
+
+def test_a_dead_link_is_found(tmp_path: Path) -> None:
+    (tmp_path / "there.md").write_text("# A `heading`, here\n")
+    page = tmp_path / "page.md"
+    page.write_text(
+        "[a](there.md) [b](gone.md) ![c](gone.png) [d](there.md#a-heading-here) [e](there.md#nowhere) [f](#x)"
+    )
+    assert dead_links(page, tmp_path) == ["gone.md", "gone.png", "there.md#nowhere", "#x"]
+
+
+def test_the_index_lists_every_page() -> None:
+    pages = [name.removeprefix("docs/") for name in NAMES if name.startswith("docs/")]
+    assert missing([name for name in pages if name != "index.md"], text_of("docs/index.md"), "({})") == []
+
+
+def test_the_picture_is_small() -> None:
+    assert 10_000 < (ROOT / "docs/images/hero.jpeg").stat().st_size < 250_000
+
+
+# Names
+
+
+def error_names() -> list[str]:
+    return [cls.__name__ for cls in vars(errors).values() if isinstance(cls, type) and issubclass(cls, FluxError)]
+
+
+def test_every_error_is_explained() -> None:
+    assert missing(error_names(), text_of("docs/errors.md"), "\n| `{}` |") == []
+    met_by_users = set(error_names()) - {"FluxError", "FluxTransientError"}
+    assert missing(met_by_users, text_of("README.md"), "\n| `{}` |") == []
+
+
+@each_page
+def test_every_error_named_exists(page: Path) -> None:
+    assert set(re.findall(r"\bFlux\w+Error\b", page.read_text())) - set(error_names()) == set()
+
+
+@pytest.mark.parametrize(
+    ("operator", "name"),
+    [
+        (FluxGenerateOperator, "docs/operators/generate.md"),
+        (FluxToObjectStorageOperator, "docs/operators/to_object_storage.md"),
+    ],
+)
+def test_every_parameter_is_explained_with_its_default(operator: type, name: str) -> None:
+    rows = {row[0]: row[1:] for row in table(text_of(name), "parameter")}
+    taken = inspect.signature(operator.__init__).parameters
+    names = [one for one in taken if one not in {"self", "kwargs"}]
+    assert sorted(rows) == sorted(names)
+    for one in names:
+        is_templated = one in operator.template_fields
+        assert rows[one][2] == ("yes" if is_templated else "no"), one
+        default = taken[one].default
+        if isinstance(default, (float, str)):
+            wanted = f"{default:g}" if isinstance(default, float) else default
+            assert rows[one][0].strip("`") == wanted, one
+    assert set(operator.template_fields) <= set(rows)
+
+
+def table(text: str, head: str) -> list[list[str]]:
+    """Return the rows of the table whose first column has that head; backticks of the first cell are removed."""
+    rows = text.partition(f"\n| {head} |")[2].partition("\n\n")[0].splitlines()[2:]
+    cells = [[cell.strip() for cell in row.strip("|").split(" | ")] for row in rows]
+    return [[first.strip("` "), *(cell.strip(" |") for cell in rest)] for first, *rest in cells]
+
+
+def test_the_documented_defaults_are_sent() -> None:
+    rows = {row[0]: row[1].strip("`") for row in table(text_of("docs/operators/generate.md"), "parameter")}
+    for name, value in MODELS["flux-pro-1.1"].sent_defaults.items():
+        assert rows[name] == str(value), name
+
+
+def test_every_model_and_its_parameters_are_explained() -> None:
+    rows = {row[0]: row[1] for row in table(text_of("docs/operators/generate.md"), "model")}
+    assert list(rows) == list(MODELS)
+    common = {"prompt", "seed", "user", "webhook_url", "webhook_secret"}
+    for model in MODELS.values():
+        named = {name for name in model.schema.model_fields if not re.fullmatch(r"input_image_\d", name)}
+        assert missing(named - common, rows[model.name]) == [], model.name
+
+
+def test_the_prices_are_those_of_the_catalog() -> None:
+    rows = {row[0]: row[1:] for row in table(text_of("README.md"), "model")}
+    assert list(rows) == list(MODELS)
+    for model in MODELS.values():
+        price, (said, usd, reported) = model.price, rows[model.name]
+        assert reported == ("yes" if model.echoes_cost else "no")
+        if isinstance(price, Flat):
+            assert (said, usd) == (f"{price.per_image:g}", f"{price.per_image * USD_PER_CREDIT:.2f}")
+        else:
+            assert isinstance(price, PerMegapixel)
+            assert said.startswith(f"{price.first:g}, and {price.further:g} for each further output megapixel")
+            assert usd == f"{price.first * USD_PER_CREDIT:.2f}, and {price.further * USD_PER_CREDIT:.3f}"
+
+
+def test_every_placeholder_is_explained() -> None:
+    rows = table(text_of("docs/operators/generate.md"), "placeholder")
+    assert [row[0] for row in rows] == [f"{{{name}}}" for name in PLACEHOLDERS]
+
+
+def test_the_xcom_is_explained() -> None:
+    rows = {row[0]: row[1] for row in table(text_of("docs/operators/generate.md"), "key")}
+    assert list(rows) == list(Generation.__annotations__)
+    assert missing(LandedImage.__annotations__, rows["image"]) == []
+    (shown,) = [json.loads(code) for code in blocks(text_of("README.md"), "json")]
+    assert list(shown) == list(Generation.__annotations__)
+    assert list(shown["image"]) == list(LandedImage.__annotations__)
+
+
+def test_the_trigger_is_explained() -> None:
+    generation = {"request_id": "r", "polling_url": None}
+    trigger = FluxResultTrigger(flux_conn_id="flux_default", generation=generation, deadline=0)  # type: ignore[typeddict-item]
+    rows = table(text_of("docs/how-waiting-works.md"), "argument of the trigger")
+    assert [row[0] for row in rows] == list(trigger.serialize()[1])
+
+
+# Connection
+
+
+def test_every_connection_field_is_explained() -> None:
+    rows = {row[0]: row[1] for row in table(text_of("docs/connection.md"), "field")}
+    ((connection,), form) = get_provider_info()["connection-types"], CONNECTION_FORM
+    assert missing(connection["conn-fields"], "".join(rows), "{}` (extra)") == []
+    for name, field in connection["conn-fields"].items():
+        assert rows[f"{name}` (extra)"] == field["label"]
+    for name, label in form["relabeling"].items():
+        assert rows[name] == label
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_connection_shown_can_be_used(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for value in connections(text_of(name)):
+        monkeypatch.setenv("AIRFLOW_CONN_FLUX_DEFAULT", value)
+        settings = FluxHook().settings
+        assert settings.api_key in {"bfl_your_key", "bfl_emulator"}
+        for word, host in {
+            "eu": "https://api.eu.bfl.ai",
+            "us": "https://api.us.bfl.ai",
+            "8484": "http://127.0.0.1:8484",
+        }.items():
+            if re.search(rf"\b{word}\b|3A{word}", value):
+                assert settings.base_url == host
+        if "read_timeout" in value:
+            assert settings.read_timeout == 90
+
+
+def test_connections_are_shown_in_both_forms() -> None:
+    for name in ("README.md", "docs/connection.md"):
+        shown = connections(text_of(name))
+        assert {value.startswith("{") for value in shown} == {True, False}, name
+
+
+# Emulator
+
+
+def test_every_fault_is_listed_as_it_is() -> None:
+    rows = [tuple(row) for row in table(text_of("docs/emulator.md"), "fault")]
+    assert rows == [(kind.usage, kind.phase, kind.meaning) for kind in FAULTS.values()]
+
+
+def test_every_option_of_the_emulator_is_listed_with_its_default() -> None:
+    rows = {row[0]: row[1] for row in table(text_of("docs/emulator.md"), "option")}
+    options = {one.option_strings[-1]: one.default for one in _parser()._actions if one.dest != "help"}
+    assert sorted(rows) == sorted(options)
+    for name, default in options.items():
+        if default and default is not True:
+            assert rows[name] == (f"{default:g}" if isinstance(default, float) else str(default)), name
+
+
+# [START emulator_fixture]
+@pytest.fixture
+def flux(monkeypatch: pytest.MonkeyPatch) -> Iterator[EmulatorServer]:
+    with EmulatorServer(EmulatorConfig(latency=0.2)) as server:
+        connection = {"conn_type": "flux", "password": "bfl_emulator", "host": server.url}
+        monkeypatch.setenv("AIRFLOW_CONN_FLUX_DEFAULT", json.dumps(connection))
+        yield server
+
+
+def test_trouble_while_waiting_is_not_paid_for_twice(flux: EmulatorServer, tmp_path: Path) -> None:
+    task = FluxGenerateOperator(
+        task_id="hero",
+        prompt="A lighthouse [[fault:poll-500=2]]",
+        output_path=f"{tmp_path}/hero.{{ext}}",
+        deferrable=False,
+    )
+    generation = task.execute({"ti": SimpleNamespace(map_index=-1)})
+    assert Path(generation["image"]["uri"]).exists()
+    assert flux.stats()["submits"] == 1
+    # [END emulator_fixture]
+
+
+# The DAGs that only the pages show
+
+
+@pytest.fixture(scope="module")
+def shown_tasks() -> dict[str, Any]:
+    """All tasks of docs/snippets, as ``dag.task``."""
+    from airflow.dag_processing.dagbag import DagBag
+
+    bag = DagBag(str(ROOT / "docs" / "snippets"))
+    assert bag.import_errors == {}
+    return {f"{name}.{task.task_id}": task for name, dag in bag.dags.items() for task in dag.tasks}
+
+
+@pytest.fixture
+def landed_below(tmp_path: Path) -> Callable[[Any, dict[str, Any]], Any]:
+    """Render a task, move what it lands from /tmp/flux below the folder of the test, and run it."""
+
+    def render_and_run(task: Any, values: dict[str, Any]) -> Any:
+        task = task.prepare_for_execution()
+        task.render_template_fields(values)
+        task.output_path = task.output_path.replace("file:///tmp/flux", f"file://{tmp_path}")
+        return run(task)
+
+    return render_and_run
+
+
+def test_the_ten_lines(emulator: EmulatorServer, shown_tasks, landed_below, tmp_path: Path) -> None:
+    import pendulum
+
+    day = SimpleNamespace(run_after=pendulum.datetime(2026, 11, 22))
+    landed_below(shown_tasks["flux_ten_lines.hero"], {"dag_run": day})
+    assert (tmp_path / "2026-11-22" / "hero.jpeg").exists()
+    assert emulator.stats()["submits"] == 1
+
+
+def test_collecting_pays_nothing(emulator: EmulatorServer, shown_tasks, landed_below, tmp_path: Path) -> None:
+    submission = FluxHook().submit("flux-pro-1.1", {"prompt": "a fox"})
+    params = {"request_id": submission.request_id, "polling_url": submission.polling_url}
+    landed_below(shown_tasks["flux_collect.land"], {"params": params})
+    landed_below(shown_tasks["flux_collect.land"], {"params": {**params, "polling_url": ""}})
+    assert (tmp_path / "collected" / f"{submission.request_id}.jpeg").exists()
+    assert emulator.stats()["submits"] == 1
+    with pytest.raises(AirflowFailException, match="no request_id"):
+        landed_below(shown_tasks["flux_collect.land"], {"params": {"request_id": "", "polling_url": ""}})
+
+
+def test_landing_many(emulator: EmulatorServer, shown_tasks, landed_below, tmp_path: Path) -> None:
+    land = shown_tasks["flux_land_many.land"].prepare_for_execution()
+    land.generation = [run(FluxGenerateOperator(task_id=f"g{n}", prompt=f"door {n}")) for n in range(3)]
+    assert len(landed_below(land, {"run_id": "r"})) == 3
+    assert sorted(path.name for path in (tmp_path / "doors" / "r").iterdir()) == ["000.jpeg", "001.jpeg", "002.jpeg"]
+
+
+def test_other_models(shown_tasks) -> None:
+    known = shown_tasks["flux_other_models.in_the_catalog"]._build_request()
+    assert known.parameters == {
+        "prompt": "A paper boat on a puddle",
+        "width": 1024,
+        "height": 768,
+        "disable_pup": True,
+    }
+    assert (known.path, known.expected_cost) == ("/v1/flux-2-pro", 3)
+    unknown = shown_tasks["flux_other_models.not_in_the_catalog"]._build_request()
+    assert (unknown.path, unknown.expected_cost) == ("/v1/flux-2-klein-4b", None)
+
+
+# The rest
+
+
+@each_page
+def test_every_make_target_named_exists(page: Path) -> None:
+    targets = set(re.findall(r"^([a-z-]+):", text_of("Makefile"), re.MULTILINE))
+    text = page.read_text()
+    named = set(re.findall(r"`make ([a-z-]+)`", text))
+    named |= {name for code in blocks(text, "bash") for name in re.findall(r"^make ([a-z-]+)$", code, re.MULTILINE)}
+    assert named - targets == set()
+
+
+def test_the_tree_in_the_pages_exists() -> None:
+    rows = table(text_of("docs/development.md"), "folder")
+    assert [row[0] for row in rows if not (ROOT / row[0]).exists()] == []
+    package = {
+        f"airflow_provider_flux/{path.name}{'/' if path.is_dir() else ''}"
+        for path in (ROOT / "airflow_provider_flux").iterdir()
+        if not path.name.startswith("__") and path.name != "py.typed"
+    }
+    assert package <= {row[0] for row in rows}
+
+
+@each_page
+def test_no_path_of_a_machine_is_named(page: Path) -> None:
+    home = os.path.expanduser("~")
+    assert [place for place in (str(ROOT), f"{home}/", "/work/") if place in page.read_text()] == []
