@@ -35,6 +35,7 @@ from airflow_provider_flux.bfl.trust import check_delivery_url
 _CONNECTIONS = 32
 #: Longest a whole exchange may take, beside the connect and read timeouts of the connection.
 _TOTAL_SECONDS = 300.0
+_NOTHING_SENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.ClientHttpProxyError)
 
 
 class FluxAsyncClient:
@@ -109,9 +110,9 @@ class FluxAsyncClient:
                 proxy=self._proxy_for(request.url),
                 allow_redirects=False,
             ) as response:
-                return HttpAnswer(response.status, response.headers, await response.read())
-        except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            nothing_sent = isinstance(error, (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError))
+                return HttpAnswer(response.status, response.headers, await response.read(), self.settings.secrets)
+        except Exception as error:
+            nothing_sent = isinstance(error, _NOTHING_SENT)
             raise protocol.lost_answer(request, type(error).__name__, nothing_sent=nothing_sent) from None
 
     def _get(self, url: str) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
@@ -146,7 +147,9 @@ class FluxAsyncClient:
                     async for chunk in response.content.iter_chunked(delivery.CHUNK_BYTES):
                         body.add(chunk)
                     return body.get()
-            except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            except FluxError:
+                raise
+            except Exception as error:
                 raise delivery.broken_download(url, type(error).__name__) from None
         raise delivery.too_many_redirects(url)
 

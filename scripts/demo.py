@@ -36,13 +36,14 @@ def main() -> int:
         "AIRFLOW_VAR_FLUX_OUTPUT": (HOME / "images").as_uri(),
         "NO_COLOR": "1",
     }
-    database = HOME / "airflow" / "airflow.db"
-    if not database.exists():
+    database, is_set_up = HOME / "airflow" / "airflow.db", HOME / "is-set-up"
+    if not is_set_up.exists():
         print("Setting up an Airflow of its own in .demo/ ...", flush=True)
         _run([*AIRFLOW, "db", "migrate"], environment)
+        is_set_up.touch()
     with _service(environment) as emulator:
         if emulator:
-            environment |= {"BFL_API_KEY": "bfl_emulator_demo", "BFL_API_BASE": emulator.url}
+            environment |= {"BFL_API_KEY": "bfl_emulator_demo", "BFL_API_BASE": emulator.url, "NO_PROXY": "127.0.0.1"}
         print(f"Running the DAG {DAG} ...", flush=True)
         _run([*AIRFLOW, "dags", "test", DAG], environment)
     generation = _result(database)

@@ -57,7 +57,8 @@ def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     from airflow_provider_flux.operators import generate
 
     monkeypatch.setattr(retrying, "_BACKOFF", wait_fixed(0.05))
-    monkeypatch.setattr(polling, "_NOT_FOUND_GRACE", 0.1)
+    monkeypatch.setattr(polling, "_NOT_FOUND_GRACE", 0.5)
+    monkeypatch.setattr(polling, "_NOT_FOUND_WAIT", 0.1)
     monkeypatch.setattr(generate, "_SHORTEST_DEFERRAL", 0.1)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from types import SimpleNamespace
 from typing import Any
 
 from airflow.providers.common.compat.module_loading import import_string
@@ -19,18 +18,33 @@ WAYS: dict[str, dict[str, Any]] = {
 }
 
 
+class FakeTaskInstance:
+    """As much of a task instance as the operators use: its map index, and XComs that outlive a deferral."""
+
+    def __init__(self, map_index: int) -> None:
+        self.map_index = map_index
+        self.xcoms: dict[str, Any] = {}
+
+    def xcom_push(self, key: str, value: Any) -> None:
+        self.xcoms[key] = json.loads(json.dumps(value))
+
+    def xcom_pull(self, *, task_ids: str, key: str) -> Any:
+        return self.xcoms.get(key)
+
+
 def context(map_index: int = -1) -> Any:
     """Return as much of a task's context as the operators use."""
-    return {"ti": SimpleNamespace(map_index=map_index)}
+    return {"ti": FakeTaskInstance(map_index)}
 
 
 def run(operator: BaseOperator, **kwargs: Any) -> Any:
     """Execute; follow a deferral through the serialized trigger and its one event."""
+    given = context(**kwargs)
     try:
-        return operator.execute(context(**kwargs))
+        return operator.execute(given)
     except TaskDeferred as deferred:
         event = asyncio.run(fire(deferred.trigger))
-        return getattr(operator, deferred.method_name)(context(**kwargs), event=event)
+        return operator.resume_execution(deferred.method_name, {"event": event}, given)
 
 
 async def fire(trigger: Any) -> dict[str, Any]:

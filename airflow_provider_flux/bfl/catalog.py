@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any
 
 from airflow_provider_flux.bfl.errors import FluxRequestError
 from airflow_provider_flux.bfl.pricing import Flat, PerMegapixel, Price
@@ -47,7 +47,6 @@ class Model:
     echoes_cost: bool = False
     max_active: int = 24
     typical_seconds: float = 6.0
-    media_type: Literal["image"] = "image"
 
 
 _REFERENCES = ("input_image", *(f"input_image_{n}" for n in range(2, 9)))
@@ -109,7 +108,7 @@ def get_model(name: str) -> Model:
 
     :raises FluxRequestError: if there is none, with the nearest names.
     """
-    model = MODELS.get(name)
+    model = MODELS.get(name) if isinstance(name, str) else None
     if model is None:
         near = nearest(name, MODELS)
         raise FluxRequestError(

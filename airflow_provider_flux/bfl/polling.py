@@ -15,9 +15,8 @@ from airflow_provider_flux.bfl.responses import Status, TaskResult
 #: Share of the time waited so far that the next wait takes: how far a poll overshoots at most.
 _GROWTH = 0.1
 _LONGEST_WAIT = 30.0
-#: A new task may be unknown for a moment; so long, and so many times, "Task not found" is not believed.
+#: A task may be unknown for a moment, a new one above all: "Task not found" is believed after so long.
 _NOT_FOUND_GRACE = 30.0
-_NOT_FOUND_TIMES = 3
 _NOT_FOUND_WAIT = 1.0
 _SHORTEST_WAIT = 0.01
 
@@ -81,12 +80,13 @@ class Poller:
         self.pause_at = pause_at
         self._jitter = jitter
         self._failures = 0
-        self._missing = 0
+        self._missing_since: float | None = None
         self._last_trouble: str | None = None
 
     def first_wait(self, now: float) -> float:
         """Return the seconds before the first poll: none for a generation submitted a while ago."""
-        return max(0.0, min(self.submitted_at + self.poll_interval, self.deadline) - now)
+        first = min(self.submitted_at + self.poll_interval, self.deadline, self.pause_at or self.deadline)
+        return max(0.0, first - now)
 
     def on_result(self, result: TaskResult, now: float) -> Outcome:
         """Decide on a poll that was answered with a task."""
@@ -94,13 +94,11 @@ class Poller:
         if result.status.is_success:
             return Done(result)
         if result.status is Status.TASK_NOT_FOUND:
-            self._missing += 1
-            if self._missing < _NOT_FOUND_TIMES:
+            self._missing_since = now if self._missing_since is None else self._missing_since
+            if now - self._missing_since < _NOT_FOUND_GRACE:
                 return Wait(_NOT_FOUND_WAIT)  # even past the deadline: one 404 proves nothing
-            if now - self.submitted_at < _NOT_FOUND_GRACE:
-                return self._wait(_NOT_FOUND_WAIT, now)
         else:
-            self._missing = 0
+            self._missing_since = None
         error = result.as_error(request_id=self.request_id, cost=self.cost)
         return Failed(error) if error else self._wait(self._interval(now), now)
 
@@ -110,7 +108,7 @@ class Poller:
             return Failed(error)
         self._failures += 1
         self._last_trouble = error.message
-        backoff = min(self.poll_interval * 2**self._failures, _LONGEST_WAIT) * (0.5 + self._jitter() / 2)
+        backoff = min(self.poll_interval * 2 ** min(self._failures, 10), _LONGEST_WAIT) * (0.5 + self._jitter() / 2)
         return self._wait(max(backoff, self.poll_interval, error.retry_after or 0.0), now)
 
     def _interval(self, now: float) -> float:

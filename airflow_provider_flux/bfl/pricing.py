@@ -47,6 +47,11 @@ class PerMegapixel:
 
     def credits(self, parameters: Mapping[str, Any], images_in: int) -> float:
         """Return the price for the requested output size."""
-        width, height = parameters.get("width") or 1024, parameters.get("height") or 1024
+        width, height = _side(parameters.get("width")), _side(parameters.get("height"))
         megapixels_out = math.ceil(width * height / _MEGAPIXEL)
         return self.first + self.further * (megapixels_out - 1 + images_in)
+
+
+def _side(value: Any) -> int:
+    """Return a requested side in pixels; what was not checked may be anything."""
+    return value if isinstance(value, int) and value > 0 else 1024

@@ -25,7 +25,7 @@ from airflow_provider_flux.bfl.errors import (
     FluxUntrustedURLError,
 )
 from airflow_provider_flux.bfl.generation import GenerationRequest
-from airflow_provider_flux.bfl.responses import Submission, TaskResult
+from airflow_provider_flux.bfl.responses import Status, Submission, TaskResult, read_number
 from airflow_provider_flux.bfl.settings import FluxSettings
 from airflow_provider_flux.bfl.trust import check_polling_url, describe_url, redact
 
@@ -51,12 +51,19 @@ class HttpAnswer:
     status: int
     headers: Mapping[str, str]
     body: bytes = field(repr=False)
+    secrets: tuple[str, ...] = field(default=(), repr=False)  # not to be echoed from the body
 
 
 def submit_request(request: GenerationRequest, settings: FluxSettings) -> HttpRequest:
-    """Describe the POST that submits a generation. It is billed once it was answered with 200."""
+    """Describe the POST that submits a generation. It is billed once it was answered with 200.
+
+    :raises FluxRequestError: if the parameters are not JSON.
+    """
     headers = {**_headers(settings), "content-type": "application/json"}
-    body = json.dumps(dict(request.parameters)).encode()
+    try:
+        body = json.dumps(dict(request.parameters)).encode()
+    except (TypeError, ValueError) as error:
+        raise FluxRequestError(f"The parameters of {request.model} cannot be sent as JSON: {error}") from None
     return HttpRequest("POST", f"{settings.base_url}{request.path}", headers, body)
 
 
@@ -83,13 +90,13 @@ def read_submission(answer: HttpAnswer, request: GenerationRequest, *, now: floa
         success without an id.
     :raises FluxError: the typed refusal otherwise; then nothing was paid.
     """
-    secret = request.parameters.get("webhook_secret")
+    secrets = (*answer.secrets, str(request.parameters.get("webhook_secret") or ""))
     body = _json(answer.body)
-    if answer.status == 200 and isinstance(body, Mapping) and body.get("id"):
+    if 200 <= answer.status < 300 and isinstance(body, Mapping) and body.get("id"):
         return Submission.from_body(body, now=now)
     if answer.status < 400 or answer.status >= 500:
-        raise _uncertain_submit(f"the service answered with HTTP {answer.status}{_detail(body, secret)}")
-    raise _error_of(answer, body, f"{request.model} was refused", secret)
+        raise _uncertain_submit(f"the service answered with HTTP {answer.status}{_detail(body, secrets)}")
+    raise _error_of(answer, body, f"{request.model} was refused by BFL, and nothing was paid", secrets)
 
 
 def read_result(answer: HttpAnswer) -> TaskResult:
@@ -102,12 +109,14 @@ def read_result(answer: HttpAnswer) -> TaskResult:
     """
     body = _json(answer.body)
     if isinstance(body, Mapping) and ("status" in body or "state" in body):
-        return TaskResult.from_body(body)
+        return TaskResult.from_body(body, secrets=answer.secrets)
+    if answer.status == 404:  # a gateway's, say: to be believed after a grace, like the service's own
+        return TaskResult.from_body({"status": Status.TASK_NOT_FOUND.value})
     if 300 <= answer.status < 400:
         raise FluxUntrustedURLError(
             "BFL's polling URL answered with a redirect. It was not followed, because the API key would go along."
         )
-    raise _error_of(answer, body, "The poll was refused")
+    raise _error_of(answer, body, "The poll was refused by BFL", answer.secrets)
 
 
 def read_credits(answer: HttpAnswer) -> float:
@@ -116,9 +125,10 @@ def read_credits(answer: HttpAnswer) -> float:
     :raises FluxError: if the answer holds none.
     """
     body = _json(answer.body)
-    if answer.status == 200 and isinstance(body, Mapping) and isinstance(body.get("credits"), (int, float)):
-        return float(body["credits"])
-    raise _error_of(answer, body, "The balance was refused")
+    credits_left = read_number(body.get("credits")) if isinstance(body, Mapping) else None
+    if answer.status == 200 and credits_left is not None:
+        return credits_left
+    raise _error_of(answer, body, "The balance was refused by BFL", answer.secrets)
 
 
 def lost_answer(request: HttpRequest, reason: str, *, nothing_sent: bool) -> FluxError:
@@ -144,7 +154,7 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     except ValueError:
         try:
             moment = parsedate_to_datetime(text)
-        except ValueError:
+        except (ValueError, OverflowError):
             return None
         moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
         seconds = (moment - datetime.now(tz=UTC)).total_seconds()
@@ -166,12 +176,12 @@ def _headers(settings: FluxSettings) -> dict[str, str]:
 def _json(body: bytes) -> Any:
     try:
         return json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
 
 
-def _error_of(answer: HttpAnswer, body: Any, what: str, *secrets: str | None) -> FluxError:
-    detail = _detail(body, *secrets)
+def _error_of(answer: HttpAnswer, body: Any, what: str, secrets: tuple[str, ...]) -> FluxError:
+    detail = _detail(body, secrets)
     is_key_format = answer.status == 422 and isinstance(body, Mapping) and "api key" in str(body.get("detail")).lower()
     if answer.status in {401, 403} or (is_key_format and isinstance(body["detail"], str)):
         return FluxAuthenticationError(
@@ -184,12 +194,12 @@ def _error_of(answer: HttpAnswer, body: Any, what: str, *secrets: str | None) ->
             f"{what}: too many active tasks on the account (HTTP 429{detail}).",
             retry_after=retry_after(answer.headers),
         )
-    if 400 <= answer.status < 500:
-        return FluxRequestError(f"{what} by BFL (HTTP {answer.status}{detail}). Nothing was paid.")
+    if 400 <= answer.status < 500 and answer.status not in {408, 425}:
+        return FluxRequestError(f"{what} (HTTP {answer.status}{detail}).")
     return FluxServiceError(f"BFL answered with HTTP {answer.status}{detail}.", retry_after=retry_after(answer.headers))
 
 
-def _detail(body: Any, *secrets: str | None) -> str:
+def _detail(body: Any, secrets: tuple[str, ...]) -> str:
     """Return the service's own words. It echoes the request in ``input``, which is left out."""
     detail = body.get("detail", body.get("message")) if isinstance(body, Mapping) else None
     if isinstance(detail, list):

@@ -80,7 +80,7 @@ class Submission:
             request_id=str(body["id"]),
             polling_url=str(polling_url) if polling_url else None,
             submitted_at=now,
-            cost=_number(body.get("cost")),
+            cost=read_number(body.get("cost")),
         )
 
 
@@ -105,8 +105,11 @@ class TaskResult:
     moderation_reasons: tuple[str, ...] = ()
 
     @classmethod
-    def from_body(cls, body: Mapping[str, Any]) -> TaskResult:
-        """Read a poll answer: ``status`` or ``state``, a result that is an object, a text or absent."""
+    def from_body(cls, body: Mapping[str, Any], *, secrets: tuple[str, ...] = ()) -> TaskResult:
+        """Read a poll answer: ``status`` or ``state``, a result that is an object, a text or absent.
+
+        :param secrets: what must not be echoed in ``error`` and ``moderation_reasons``.
+        """
         text = str(body.get("status", body.get("state")))
         result = body.get("result")
         fields: Mapping[str, Any] = result if isinstance(result, Mapping) else {}
@@ -117,10 +120,10 @@ class TaskResult:
             status_text=text[:80],
             sample=str(fields["sample"]) if fields.get("sample") else None,
             seed=seed if isinstance(seed, int) and not isinstance(seed, bool) else None,
-            cost=_number(body.get("cost")),
-            progress=_number(body.get("progress")),
-            error=_error_text(body.get("details"), result),
-            moderation_reasons=_reasons(body.get("details")),
+            cost=read_number(body.get("cost")),
+            progress=read_number(body.get("progress")),
+            error=_error_text(body.get("details"), result, secrets),
+            moderation_reasons=_reasons(body.get("details"), secrets),
         )
 
     def as_error(self, *, request_id: str, cost: float | None) -> FluxError | None:
@@ -150,24 +153,30 @@ class TaskResult:
         return None
 
 
-def _number(value: object) -> float | None:
-    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+def read_number(value: object) -> float | None:
+    """Return a JSON number as a float; ``None`` for anything else."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    try:
+        return float(value)
+    except OverflowError:
+        return None
 
 
-def _error_text(details: object, result: object) -> str | None:
+def _error_text(details: object, result: object, secrets: tuple[str, ...]) -> str | None:
     """Return the reason of an ``Error``: in ``details.error``, or on older answers in ``result``."""
     for place in (details, result):
         if isinstance(place, Mapping) and isinstance(place.get("error"), str):
-            return redact(place["error"])[:300]
+            return redact(place["error"], *secrets)[:300]
         if isinstance(place, str) and place:
-            return redact(place)[:300]
+            return redact(place, *secrets)[:300]
     return None
 
 
-def _reasons(details: object) -> tuple[str, ...]:
+def _reasons(details: object, secrets: tuple[str, ...]) -> tuple[str, ...]:
     if isinstance(details, str) and details:
-        return (redact(details)[:100],)
+        return (redact(details, *secrets)[:100],)
     reasons = details.get("Moderation Reasons") if isinstance(details, Mapping) else None
     if isinstance(reasons, str):
         reasons = [reasons]
-    return tuple(redact(str(reason))[:100] for reason in reasons) if isinstance(reasons, list) else ()
+    return tuple(redact(str(reason), *secrets)[:100] for reason in reasons) if isinstance(reasons, list) else ()

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from airflow_provider_flux.bfl.errors import FluxConfigurationError
 
@@ -15,6 +16,11 @@ REGIONS: Mapping[str, str] = {
     "eu": "https://api.eu.bfl.ai",
     "us": "https://api.us.bfl.ai",
 }
+
+
+_LABEL = r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9])?"
+#: Host names and IP addresses as every HTTP library reads them; no trailing dot, no empty label.
+HOST = re.compile(rf"{_LABEL}(\.{_LABEL})*|[0-9a-f.]*:[0-9a-f:.]*")
 
 
 @dataclass(frozen=True)
@@ -41,6 +47,11 @@ class FluxSettings:
     webhook_secret: str | None = field(default=None, repr=False)
     trusted_hosts: tuple[str, ...] = ()
 
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What must never be written anywhere, whoever echoes it."""
+        return tuple(secret for secret in (self.api_key, self.webhook_secret) if secret)
+
 
 def read_settings(*, api_key: str | None, base_url: str | None, extra: Mapping[str, Any], source: str) -> FluxSettings:
     """Check configuration values and return them as :class:`FluxSettings`.
@@ -55,8 +66,8 @@ def read_settings(*, api_key: str | None, base_url: str | None, extra: Mapping[s
         read_timeout=_number(extra, "read_timeout", 60.0, source),
         proxy=_check_proxy(extra.get("proxy"), source),
         max_active=_whole_number(extra, "max_active", 24, source),
-        webhook_secret=extra.get("webhook_secret") or None,
-        trusted_hosts=_names(extra.get("trusted_hosts")),
+        webhook_secret=str(extra["webhook_secret"]) if extra.get("webhook_secret") else None,
+        trusted_hosts=_names(extra, "trusted_hosts", source),
     )
 
 
@@ -82,25 +93,26 @@ def _region_url(region: Any, source: str) -> str:
 
 
 def _check_base_url(url: str, source: str) -> str:
-    parts = urlsplit(url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
+    shown = "<not shown>" if "@" in url or "bfl_" in url else repr(url)  # it may hold a password, or the key
+    parts = _split(url)
+    if parts is None or parts.scheme not in {"http", "https"} or not HOST.fullmatch(parts.hostname or ""):
         raise FluxConfigurationError(
-            f"host={url!r} in {source} is not a URL with scheme and host. Write it like {REGIONS['global']}."
+            f"host={shown} in {source} is not a URL with scheme and host. Write it like {REGIONS['global']}."
         )
     if parts.username or parts.password or parts.query or parts.fragment or parts.path.strip("/"):
         raise FluxConfigurationError(
             f"host in {source} must be scheme and host only, like {REGIONS['global']}: no user, path or query."
         )
-    if parts.scheme == "http" and (parts.hostname == "bfl.ai" or parts.hostname.endswith(".bfl.ai")):
-        raise FluxConfigurationError(f"host={url!r} in {source} would send the key unencrypted. Use https.")
+    if parts.scheme == "http" and f".{parts.hostname}".endswith(".bfl.ai"):
+        raise FluxConfigurationError(f"host={shown} in {source} would send the key unencrypted. Use https.")
     return url.rstrip("/")
 
 
 def _check_proxy(proxy: Any, source: str) -> str | None:
     if not proxy:
         return None
-    parts = urlsplit(str(proxy))
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
+    parts = _split(str(proxy))
+    if parts is None or parts.scheme not in {"http", "https"} or not parts.hostname:
         raise FluxConfigurationError(f"proxy in {source} is not a URL like http://proxy.example:3128.")
     return str(proxy)
 
@@ -125,6 +137,18 @@ def _whole_number(extra: Mapping[str, Any], name: str, default: int, source: str
     return int(number)
 
 
-def _names(value: Any) -> tuple[str, ...]:
-    parts = value.split(",") if isinstance(value, str) else list(value or ())
+def _split(url: str) -> SplitResult | None:
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # raises on a port that cannot be one
+    except ValueError:
+        return None
+    return parts
+
+
+def _names(extra: Mapping[str, Any], name: str, source: str) -> tuple[str, ...]:
+    value = extra.get(name) or ()
+    if not isinstance(value, (str, list, tuple)):
+        raise FluxConfigurationError(f"{name}={value!r} in {source} must be host names, separated by commas.")
+    parts = value.split(",") if isinstance(value, str) else value
     return tuple(str(part).strip().lower() for part in parts if str(part).strip())

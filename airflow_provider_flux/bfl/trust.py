@@ -11,10 +11,11 @@ import re
 from urllib.parse import SplitResult, urlsplit
 
 from airflow_provider_flux.bfl.errors import FluxUntrustedURLError
-from airflow_provider_flux.bfl.settings import FluxSettings
+from airflow_provider_flux.bfl.settings import HOST, FluxSettings
 
 # BFL serves results from its own domain, and from its Azure storage accounts directly.
 _DELIVERY_BLOB = re.compile(r"bfldelivery[a-z0-9]*\.blob\.core\.windows\.net")
+_PLAIN_URL = re.compile(r"[!-\[\]-~]+")  # printable ASCII without the backslash
 _SECRET_SHAPES = (
     (re.compile(r"(https?://[^\s'\"?]+)\?[^\s'\"]*"), r"\1?<query removed>"),
     (re.compile(r"bfl_[A-Za-z0-9_\-]+"), "bfl_***"),
@@ -64,12 +65,17 @@ def describe_url(url: str) -> str:
 
 
 def _split(url: str) -> SplitResult | None:
+    """Split a URL whose host every HTTP library reads the same; ``None`` for any other.
+
+    A backslash, say, ends the host for urllib3 and is part of it for urlsplit: what looks like a host
+    below bfl.ai would be another one.
+    """
     try:
         parts = urlsplit(url)
         _ = parts.port  # raises on a port that is not a number
     except ValueError:
         return None
-    return parts
+    return parts if _PLAIN_URL.fullmatch(url) and HOST.fullmatch(parts.hostname or "") else None
 
 
 def _is_plain_https(parts: SplitResult) -> bool:

@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import urlsplit
 
-from airflow.providers.common.compat.sdk import AirflowNotFoundException, AirflowTaskTimeout, BaseHook, mask_secret
+from airflow.providers.common.compat.sdk import AirflowNotFoundException, AirflowTaskTimeout, BaseHook
 from tenacity import Retrying
 
 from airflow_provider_flux.bfl import delivery, protocol, retrying
@@ -21,6 +21,7 @@ from airflow_provider_flux.bfl.polling import Done, Failed, Outcome, Paused, Pol
 from airflow_provider_flux.bfl.pricing import USD_PER_CREDIT
 from airflow_provider_flux.bfl.responses import Submission, TaskResult
 from airflow_provider_flux.bfl.settings import FluxSettings, read_settings
+from airflow_provider_flux.compat import mask_secret
 from airflow_provider_flux.hooks.transport import RequestsTransport
 
 if TYPE_CHECKING:
@@ -110,7 +111,8 @@ class FluxHook(BaseHook):
 
         :param model: model name, or a request that was built before.
         :param parameters: parameters of the model by BFL's own names.
-        :param max_wait: seconds to wait for a free slot while the account is at its task limit (429).
+        :param max_wait: seconds to wait for a free slot while the account is at its task limit (429);
+            a last ``Retry-After`` of up to five minutes may come on top.
         :raises FluxRequestError: if the request is not valid; before anything is sent if we can tell.
         :raises FluxSubmitUncertainError: if the answer was lost.
         :raises FluxError: the other typed refusals; nothing was paid then.
@@ -121,10 +123,11 @@ class FluxHook(BaseHook):
 
         def once() -> Submission:
             try:
-                answer = self._transport.send(described)
-            except AirflowTaskTimeout:
-                raise protocol.lost_answer(described, "execution_timeout", nothing_sent=False) from None
-            return protocol.read_submission(answer, request, now=time.time())
+                return protocol.read_submission(self._transport.send(described), request, now=time.time())
+            except FluxError:
+                raise
+            except (Exception, AirflowTaskTimeout) as error:  # whatever it is, the request may be out
+                raise protocol.lost_answer(described, type(error).__name__, nothing_sent=False) from None
 
         return Retrying(**retrying.submit_retries(max_wait), before_sleep=self._log_retry)(once)
 
@@ -184,7 +187,7 @@ class FluxHook(BaseHook):
         try:
             result = protocol.read_result(self._transport.send(described))
         except FluxError as error:
-            progress.tell(f"poll failed, will go on: {error}")
+            progress.tell(f"poll failed: {error}")
             return poller.on_error(error, time.time())
         percent = "" if result.progress is None else f", {result.progress:.0%}"
         progress.tell(f"{result.status_text}{percent}", state=result.status_text)

@@ -6,19 +6,37 @@ query of a delivery URL is a credential.
 
 from __future__ import annotations
 
+import logging
+import re
+import ssl
 from contextlib import closing
 from urllib.parse import urljoin
 
 import requests
 from requests.adapters import HTTPAdapter
-from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
+from urllib3.exceptions import ConnectTimeoutError, NewConnectionError, ProxyError
 
 from airflow_provider_flux.bfl import delivery, protocol
+from airflow_provider_flux.bfl.errors import FluxError
 from airflow_provider_flux.bfl.protocol import HttpAnswer, HttpRequest
 from airflow_provider_flux.bfl.settings import FluxSettings
 from airflow_provider_flux.bfl.trust import check_delivery_url
 
-_NOTHING_SENT = (NewConnectionError, ConnectTimeoutError)
+#: urllib3 raises ProxyError only until the proxy has opened the connection to the host.
+_NOTHING_SENT = (NewConnectionError, ConnectTimeoutError, ProxyError, ssl.SSLCertVerificationError)
+
+
+class _HideSignatures(logging.Filter):
+    """Keep signed queries out of the debug log of urllib3, which writes the path of each request."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        text = record.getMessage()
+        if "sig=" in text:
+            record.msg, record.args = re.sub(r"\?[^\s'\"]*sig=[^\s'\"]*", "?<query removed>", text), ()
+        return True
+
+
+logging.getLogger("urllib3.connectionpool").addFilter(_HideSignatures())
 
 
 class RequestsTransport:
@@ -52,9 +70,9 @@ class RequestsTransport:
                 proxies=self._proxies,
                 allow_redirects=False,
             )
-        except (requests.RequestException, OSError) as error:
+        except Exception as error:  # not only of requests: a malformed Location, say, raises a bare ValueError
             raise protocol.lost_answer(request, type(error).__name__, nothing_sent=_nothing_was_sent(error)) from None
-        return HttpAnswer(response.status_code, response.headers, response.content)
+        return HttpAnswer(response.status_code, response.headers, response.content, self._settings.secrets)
 
     def download(self, url: str, *, request_id: str | None, max_bytes: int) -> bytes:
         """Read a result from the delivery host, without the key; redirects only to trusted hosts.
@@ -79,13 +97,11 @@ class RequestsTransport:
                     for chunk in response.iter_content(delivery.CHUNK_BYTES):
                         body.add(chunk)
                     return body.get()
-            except (requests.RequestException, OSError) as error:
+            except FluxError:
+                raise
+            except Exception as error:
                 raise delivery.broken_download(url, type(error).__name__) from None
         raise delivery.too_many_redirects(url)
-
-    def close(self) -> None:
-        """Close the pooled connections."""
-        self._session.close()
 
     def _get_stream(self, url: str) -> requests.Response:
         return self._session.get(

@@ -8,12 +8,13 @@ from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow.providers.common.compat.sdk import BaseOperator, conf, mask_secret
+from airflow.providers.common.compat.sdk import BaseOperator, conf
 
 from airflow_provider_flux import arguments
 from airflow_provider_flux.bfl.errors import FluxRequestError, FluxTriggerEventError, error_from_dict
 from airflow_provider_flux.bfl.generation import GenerationRequest, build_request
 from airflow_provider_flux.bfl.responses import TaskResult
+from airflow_provider_flux.compat import mask_secret
 from airflow_provider_flux.hooks.flux import DEFAULT_TIMEOUT, FluxHook
 from airflow_provider_flux.retries import failing_for_good, how_to_collect
 from airflow_provider_flux.storage.naming import check_output_path
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 _SHORTEST_DEFERRAL = 10.0
 #: Seconds after our own deadline at which Airflow ends a deferral whose trigger is gone.
 _BACKSTOP = 60.0
+#: XCom key of what was submitted, for the case that the deferral ends without an event.
+_RECORD = "submitted"
 _NAMED = (
     "prompt",
     "width",
@@ -128,6 +131,8 @@ class FluxGenerateOperator(BaseOperator):
         self.poll_interval = arguments.seconds("poll_interval", poll_interval, minimum=0.1)
         self.timeout = arguments.seconds("timeout", timeout, minimum=1)
         self.validate = validate
+        self._paid_for: Generation | None = None
+        self._is_submitting = False
         if validate:
             arguments.check_literals(model, self._named(), parameters)
         self._settle_arguments()
@@ -138,7 +143,7 @@ class FluxGenerateOperator(BaseOperator):
         Template fields are stored in the serialized DAG, where a literal secret could be read.
         """
         given = {**self._named(), **_as_dict(self.parameters)}
-        self._templated = frozenset(name for name, value in given.items() if arguments.is_template(value))
+        self._resolved_later = frozenset(name for name, value in given.items() if arguments.is_resolved_later(value))
         self._secret: str | None = None
         if given.get("webhook_secret") and not arguments.is_resolved_later(given["webhook_secret"]):
             self._secret, self.webhook_secret = given["webhook_secret"], None
@@ -162,10 +167,10 @@ class FluxGenerateOperator(BaseOperator):
         """Submit, wait a moment, and defer or finish."""
         with failing_for_good():
             request = self._build_request()
-            self._check_target()
+            self._check_target(context)
+            self._is_submitting = True
             submission = self.hook.submit(request, max_wait=self.timeout)
-        generation = submitted(request, submission)
-        self._paid_for = generation
+        generation = self._paid_for = submitted(request, submission)
         self.log.info(
             "Submitted request %s to %s (%s credits, %s), to be polled at %s",
             generation["request_id"],
@@ -176,6 +181,8 @@ class FluxGenerateOperator(BaseOperator):
         )
         with failing_for_good(paid_for=generation):
             deadline = submission.submitted_at + self._time_to_wait()
+            if self.deferrable and not self.inline_wait:
+                self._defer(generation, deadline, context)
             result = self.hook.wait(
                 submission,
                 deadline=deadline,
@@ -183,7 +190,7 @@ class FluxGenerateOperator(BaseOperator):
                 pause_at=time.time() + self.inline_wait if self.deferrable else None,
             )
             if result is None:
-                self._defer(generation, deadline)
+                self._defer(generation, deadline, context)
             return self._finish(generation, context, result)
 
     def execute_complete(self, context: Context, event: Mapping[str, Any]) -> Generation:
@@ -202,9 +209,22 @@ class FluxGenerateOperator(BaseOperator):
             result = self.hook.wait(submission, deadline=deadline, poll_interval=self.poll_interval)
             return self._finish(generation, context, result)
 
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """Go on after a deferral that Airflow ended itself: no triggerer ran the trigger, or it could not start.
+
+        Airflow would fail the task, and its retry would pay again. The image may well be ready by now.
+        """
+        recorded = context["ti"].xcom_pull(task_ids=self.task_id, key=_RECORD) if next_method == "__fail__" else None
+        if not recorded:
+            return super().resume_execution(next_method, next_kwargs, context)
+        reason = f"Airflow ended the deferral ({(next_kwargs or {}).get('error', 'unknown')})"
+        return self.execute_complete(context, {"status": "hand_over", "reason": reason, "generation": recorded})
+
     def on_kill(self) -> None:
         """Say what goes on: BFL has no cancel."""
-        generation = getattr(self, "_paid_for", None)
+        generation = self._paid_for
+        if generation is None and self._is_submitting:
+            self.log.warning("Killed during the submit: the image may be generated and billed.")
         if generation:
             self.log.warning(
                 "Killed. BFL has no cancel: request %s goes on and is billed. %s",
@@ -217,20 +237,26 @@ class FluxGenerateOperator(BaseOperator):
         if named["webhook_secret"]:
             mask_secret(named["webhook_secret"])
         merged = arguments.merge(named, self.parameters)
-        return build_request(self.model, merged, validate=self.validate, rendered=self._templated)
+        return build_request(self.model, merged, validate=self.validate, rendered=self._resolved_later)
 
-    def _check_target(self) -> None:
+    def _check_target(self, context: Context) -> None:
         """Find a bad path, a missing connection or package before anything is paid."""
-        if self.output_path is not None:
-            from airflow_provider_flux.storage.writer import open_target
+        if self.output_path is None:
+            return
+        from airflow_provider_flux.storage.writer import open_target
 
-            open_target(check_output_path(self.output_path))
+        path = check_output_path(self.output_path)
+        open_target(path)
+        map_index = context["ti"].map_index
+        if map_index is not None and map_index >= 0 and "{" not in path and str(map_index) not in path:
+            self.log.warning("output_path=%r is the same for all mapped tasks: add {index}.", path)
 
     def _time_to_wait(self) -> float:
         limit = self.execution_timeout.total_seconds() if self.execution_timeout else self.timeout
         return min(self.timeout, limit)
 
-    def _defer(self, generation: Generation, deadline: float) -> None:
+    def _defer(self, generation: Generation, deadline: float, context: Context) -> None:
+        context["ti"].xcom_push(key=_RECORD, value=dict(generation))
         now = time.time()
         self.defer(
             trigger=FluxResultTrigger(

@@ -16,6 +16,7 @@ log = logging.getLogger(__name__)
 
 #: Times a result is downloaded when what arrives is not a whole image.
 _DOWNLOADS = 3
+_SUFFIXES = {"jpg": "jpeg", "jpeg": "jpeg", "png": "png", "webp": "webp"}
 
 
 def land(
@@ -40,6 +41,9 @@ def land(
     record = ready(generation, result)
     data, image = _fetch(hook, record, result, deadline)
     uri = expand(output_path, ext=image.format, request_id=record["request_id"], seed=record["seed"], index=index)
+    suffix = uri.rpartition(".")[2].lower()
+    if suffix in _SUFFIXES and _SUFFIXES[suffix] != image.format:
+        log.warning("%s is a %s image; {ext} in output_path would name it rightly", uri, image.format)
     put(uri, data, image.content_type)
     record["image"] = LandedImage(
         uri=uri,

@@ -65,7 +65,7 @@ def expand(path: str, *, ext: str, request_id: str, seed: int | None, index: int
     """
     values: dict[str, Any] = {
         "ext": ext,
-        "request_id": re.sub(r"[^A-Za-z0-9._\-]", "_", request_id),
+        "request_id": re.sub(r"[^A-Za-z0-9_\-]", "_", request_id),
         "seed": "unknown" if seed is None else seed,
         "index": index,
     }

@@ -46,9 +46,10 @@ def open_target(uri: str) -> ObjectStoragePath:
 def put(uri: str, data: bytes, content_type: str) -> str:
     """Write ``data`` in one piece, replacing what is there, and return the URI.
 
+    The target should have been opened once with :func:`open_target`; its connection is not read again.
+
     :raises FluxStorageError: if it could not be written; the old object, or none, is there then.
     """
-    path = open_target(uri)
     retrying = Retrying(
         stop=stop_after_attempt(3),
         wait=wait_random_exponential(multiplier=0.5, max=5),
@@ -56,7 +57,7 @@ def put(uri: str, data: bytes, content_type: str) -> str:
         reraise=True,
     )
     try:
-        retrying(_put_once, path, data, content_type)
+        retrying(_put_once, ObjectStoragePath(uri), data, content_type)
     except Exception as error:
         reason = f"{type(error).__name__}: {redact(str(error))[:300]}"
         raise FluxStorageError(f"The image could not be written to {uri} ({reason}).") from None
@@ -87,7 +88,9 @@ def _content_type_option(protocol: str, content_type: str) -> dict[str, Any]:
     if protocol in {"gs", "gcs"}:
         return {"content_type": content_type}
     if protocol in {"abfs", "abfss", "adl"}:
-        return {"content_settings": {"content_type": content_type}}
+        from azure.storage.blob import ContentSettings  # type: ignore[import-not-found]  # a dict works with the newest adlfs only
+
+        return {"content_settings": ContentSettings(content_type=content_type)}
     return {}
 
 

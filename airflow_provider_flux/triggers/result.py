@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
+from asgiref.sync import sync_to_async
 
 from airflow_provider_flux.bfl.errors import FluxConfigurationError, FluxError
 from airflow_provider_flux.bfl.polling import Poller
@@ -87,7 +88,9 @@ class FluxResultTrigger(BaseTrigger):
 
     async def _poll(self) -> Any:
         hook = FluxHook(self.flux_conn_id)
-        await asyncio.to_thread(hook.prepare_async)
+        # Not asyncio.to_thread: before Airflow 3.2.2 a call to the supervisor from a foreign thread breaks the
+        # triggerer's channel for all its triggers.
+        await sync_to_async(hook.prepare_async)()
         submission = submission_of(self.generation)
         poller = Poller(
             request_id=submission.request_id,

@@ -108,8 +108,10 @@ def test_errors_never_echo_secrets(leak: str) -> None:
             protocol.read_submission(answer(status, {"detail": f"bad thing: {leak} !"}), REQUEST, now=0.0)
         assert leak not in str(caught.value)
         assert "sig=" not in str(caught.value)
-    ended = TaskResult.from_body({"status": "Error", "details": {"error": f"no {leak}"}})
-    assert leak not in str(ended.as_error(request_id="r", cost=None)) or leak == SECRET
+    for details in ({"error": f"no {leak}"}, {"Moderation Reasons": [f"no {leak}"]}, f"no {leak}"):
+        for status in ("Error", "Content Moderated"):
+            ended = TaskResult.from_body({"status": status, "details": details}, secrets=(SECRET, KEY))
+            assert leak not in str(ended.as_error(request_id="r", cost=None))
 
 
 @pytest.mark.parametrize("status", [200, 404, 422, 500])
@@ -126,6 +128,7 @@ def test_a_body_with_a_task_counts_whatever_the_http_status(status: int) -> None
     [
         (403, {"detail": "Not authenticated"}, errors.FluxAuthenticationError),
         (422, {"detail": [{"loc": ["query", "id"], "msg": "Field required"}]}, errors.FluxRequestError),
+        (408, {}, errors.FluxServiceError),
         (429, {}, errors.FluxRateLimitedError),
         (500, b"oops", errors.FluxServiceError),
         (200, b"<html>a gateway page</html>", errors.FluxServiceError),
@@ -135,6 +138,27 @@ def test_a_body_with_a_task_counts_whatever_the_http_status(status: int) -> None
 def test_poll_refusals_are_typed(status: int, body: object, error: type[FluxError]) -> None:
     with pytest.raises(error):
         protocol.read_result(answer(status, body))
+
+
+def test_a_404_of_a_gateway_is_believed_after_a_grace_only() -> None:
+    assert protocol.read_result(answer(404, b"<html>no such page</html>")).status is Status.TASK_NOT_FOUND
+
+
+def test_a_gateways_own_key_is_not_echoed() -> None:
+    said = HttpAnswer(403, {}, b'{"detail": "key sk-gateway-123 unknown"}', ("sk-gateway-123",))
+    with pytest.raises(errors.FluxAuthenticationError) as caught:
+        protocol.read_credits(said)
+    assert "sk-gateway" not in str(caught.value)
+
+
+def test_parameters_that_are_not_json_are_refused() -> None:
+    request = build_request("flux-9", {"prompt": object()}, validate=False)
+    with pytest.raises(errors.FluxRequestError, match="JSON"):
+        protocol.submit_request(request, SETTINGS)
+
+
+def test_any_success_with_an_id_is_one_we_pay_for() -> None:
+    assert protocol.read_submission(answer(202, {"id": "u1"}), REQUEST, now=0.0).request_id == "u1"
 
 
 def test_ready_is_read_in_full() -> None:
@@ -153,7 +177,7 @@ def test_ready_is_read_in_full() -> None:
 
 
 json_values = st.recursive(
-    st.none() | st.booleans() | st.floats() | st.text(),
+    st.none() | st.booleans() | st.floats() | st.integers() | st.just(10**400) | st.text(),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
 )
 
@@ -179,11 +203,17 @@ def test_retry_after_is_read_as_seconds_and_as_a_date() -> None:
     assert protocol.retry_after({"Retry-After": "nan"}) is None
     assert protocol.retry_after({"Retry-After": "soon"}) is None
     assert protocol.retry_after({}) is None
+    assert protocol.retry_after({"Retry-After": "Mon, 01 Jan 2024 00:00:00 +99999999999999"}) is None
     in_a_minute = format_datetime(datetime.now(tz=UTC) + timedelta(seconds=60), usegmt=True)
     assert 50 <= (protocol.retry_after({"Retry-After": in_a_minute}) or 0) <= 60
     with pytest.raises(errors.FluxServiceError) as caught:
         protocol.read_result(answer(503, b"", Retry_After="9"))
     assert caught.value.retry_after == 9
+
+
+def test_a_body_that_is_nested_without_end_is_no_answer() -> None:
+    with pytest.raises(errors.FluxServiceError):
+        protocol.read_result(answer(200, b"[" * 200_000))
 
 
 def test_credits_are_read() -> None:

@@ -55,6 +55,53 @@ def test_get_result_asks_once_and_waits_out_trouble(emulator: EmulatorServer) ->
     assert hook.get_result("no-such-task").status_text == "Task not found"
 
 
+def serve_once(answer: bytes) -> tuple[str, list[bytes]]:
+    """Answer one connection with these bytes; return the URL, and what was received."""
+    received: list[bytes] = []
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        connection, _ = listener.accept()
+        with connection, listener:
+            received.append(connection.recv(65536))
+            connection.sendall(answer)
+
+    threading.Thread(target=serve, daemon=True).start()
+    return f"http://127.0.0.1:{listener.getsockname()[1]}", received
+
+
+@pytest.mark.parametrize("location", [b"http://[::1", b"\xff\xfe", b"/elsewhere"])
+def test_a_redirected_submit_is_uncertain_whatever_its_location(connect, location: bytes) -> None:
+    head = b"HTTP/1.1 307 Moved\r\nLocation: %s\r\nContent-Length: 0\r\n\r\n" % location
+    url, received = serve_once(head)
+    connect(url)
+    with pytest.raises(errors.FluxSubmitUncertainError):
+        FluxHook().submit("flux-pro-1.1", {"prompt": "x"})
+    assert received[0].startswith(b"POST")
+
+
+def test_a_certificate_that_is_not_trusted_was_sent_nothing(connect) -> None:
+    url, received = serve_once(b"HTTP/1.1 200 OK\r\n\r\n")  # no TLS at all behind https
+    connect(url.replace("http://", "https://"))
+    with pytest.raises(FluxError):
+        FluxHook().submit("flux-pro-1.1", {"prompt": "x"})
+    assert b"x-key" not in b"".join(received)
+
+
+def test_the_key_does_not_follow_a_backslash(emulator: EmulatorServer) -> None:
+    with pytest.raises(errors.FluxUntrustedURLError):
+        FluxHook().get_result("r", r"https://localhost\.bfl.ai/v1/get_result?id=r")
+
+
+def test_the_debug_log_of_urllib3_holds_no_signature(emulator: EmulatorServer, caplog) -> None:
+    sample = generate().sample
+    assert sample is not None
+    with caplog.at_level("DEBUG", logger="urllib3.connectionpool"):
+        FluxHook().download(sample)
+    assert "GET /results/" in caplog.text
+    assert "sig=" not in caplog.text
+
+
 def test_one_pooled_connection_serves_many_calls(emulator: EmulatorServer) -> None:
     hook = FluxHook()
     for _ in range(5):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from PIL import Image
 from airflow_provider_flux.bfl import errors
 from airflow_provider_flux.bfl.errors import FluxError, FluxRequestError
 from airflow_provider_flux.emulator import EmulatorServer
+from airflow_provider_flux.emulator.faults import FAULTS
 from airflow_provider_flux.operators import generate
 from airflow_provider_flux.operators.generate import FluxGenerateOperator
 from tests.running import WAYS, context, run
@@ -90,6 +92,8 @@ RECOVERS = [
     "empty=1",
     "expired=1",
     "deliver-503=1,0.1",
+    "wrong-size",
+    "wrong-format",
 ]
 
 
@@ -129,6 +133,11 @@ ENDS: list[tuple[str, type[FluxError], int, bool]] = [
 ]
 
 
+def test_every_fault_script_is_tried() -> None:
+    tried = [*RECOVERS, *(fault for fault, *_ in ENDS), "submit-hang"]  # which needs a read timeout of its own
+    assert {fault.partition("=")[0] for fault in tried} == set(FAULTS)
+
+
 @ways
 @pytest.mark.parametrize(("fault", "error", "paid", "is_retried"), ENDS)
 def test_what_does_not_pass_ends_typed_and_is_not_paid_again(
@@ -143,6 +152,45 @@ def test_what_does_not_pass_ends_typed_and_is_not_paid_again(
     assert emulator.stats()["submits"] == paid
     assert list(tmp_path.iterdir()) == []
     assert "sig=" not in str(caught.value)
+
+
+@ways
+def test_a_submit_whose_answer_is_late_is_not_repeated(emulator: EmulatorServer, connect, way: str) -> None:
+    connect(emulator.url, read_timeout=0.3)
+    with pytest.raises(AirflowFailException, match="FluxSubmitUncertainError"):
+        run(operator("x [[fault:submit-hang=1]]", way=way))
+    assert emulator.stats()["submits"] == 1
+
+
+@pytest.mark.parametrize("error", ["Trigger timeout", "Trigger failure"])
+def test_a_deferral_that_airflow_ended_is_waited_for_on_the_worker(
+    emulator: EmulatorServer, tmp_path: Path, error: str
+) -> None:
+    task, given = operator(way="deferred", output_path=f"{tmp_path}/x.{{ext}}"), context()
+    with pytest.raises(TaskDeferred):
+        task.execute(given)
+    generation = task.resume_execution("__fail__", {"error": error}, given)
+    assert Path(generation["image"]["uri"]).exists()
+    assert emulator.stats()["submits"] == 1
+
+
+def test_a_deferral_that_airflow_ended_too_late_is_not_retried(emulator: EmulatorServer) -> None:
+    task, given = operator("x [[fault:stuck]]", way="deferred", timeout=1), context()
+    with pytest.raises(TaskDeferred):
+        task.execute(given)
+    time.sleep(1.1)
+    with pytest.raises(AirflowFailException, match="FluxTimeoutError"):
+        task.resume_execution("__fail__", {"error": "Trigger timeout"}, given)
+
+
+def test_pure_deferral_does_not_wait_on_the_worker(emulator: EmulatorServer) -> None:
+    started = time.monotonic()
+    with pytest.raises(TaskDeferred):
+        operator(way="deferred", poll_interval=30).execute(context())
+    with pytest.raises(TaskDeferred):
+        operator("x [[fault:slow=9]]", way="between", poll_interval=30).execute(context())
+    assert time.monotonic() - started < 5
+    assert emulator.stats()["polls"] == 1
 
 
 def test_a_full_account_is_left_to_airflows_retries(emulator: EmulatorServer) -> None:
@@ -355,11 +403,14 @@ def test_what_other_tasks_give_is_checked_when_it_is_known(emulator: EmulatorSer
     with DAG("d", schedule=None):
         upstream = operator(task_id="upstream")
         whole = operator(task_id="whole", prompt=None, parameters=upstream.output["parameters"])
+        text = operator(task_id="text", width=upstream.output["width"])
         part = operator(task_id="part", parameters={"image_prompt": upstream.output["image"]})
         listed = operator(task_id="listed", model="{{ m }}", prompt="{{ p }}", output_path=upstream.output["path"])
     assert whole.width is None  # the parameters may turn out to give it
     assert part.width == 1024
     assert listed.upstream_task_ids == whole.upstream_task_ids == part.upstream_task_ids == {"upstream"}
+    text.width = "512"
+    assert text._build_request().parameters["width"] == 512
     whole.parameters = {"prompt": "a fox", "width": 1000}
     with pytest.raises(AirflowFailException, match="width=1000"):
         run(whole)
@@ -386,5 +437,8 @@ def test_on_kill_says_what_goes_on(emulator: EmulatorServer) -> None:
     lines: list[str] = []
     task.log.warning = lambda text, *values: lines.append(text % values)  # type: ignore[method-assign]
     task.on_kill()
+    task._paid_for = None
+    task.on_kill()
+    assert "during the submit" in lines[1]
     assert generation["request_id"] in lines[0]
     assert "is billed" in lines[0]

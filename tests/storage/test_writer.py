@@ -67,7 +67,6 @@ def test_a_store_that_cannot_be_used_says_why(uri: str, said: str) -> None:
     [
         ("s3", {"ContentType": "image/png"}),
         ("gs", {"content_type": "image/png"}),
-        ("abfs", {"content_settings": {"content_type": "image/png"}}),
         ("memory", {}),
     ],
 )

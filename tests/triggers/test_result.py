@@ -126,13 +126,6 @@ def _is_socket(fd: str) -> bool:
         return False
 
 
-async def measure_lag(lags: list[float]) -> None:
-    while True:
-        started = time.perf_counter()
-        await asyncio.sleep(0.005)
-        lags.append(time.perf_counter() - started - 0.005)
-
-
 @pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="counts sockets through /proc")
 def test_two_hundred_triggers_share_a_session_and_leave_the_loop_free(connect) -> None:
     """The emulator is another process here, so that only the triggers are on this one's cores."""
@@ -141,27 +134,33 @@ def test_two_hundred_triggers_share_a_session_and_leave_the_loop_free(connect) -
     import sys
 
     command = [sys.executable, "-m", "airflow_provider_flux.emulator", "--port", "0", "--latency", "2"]
-    command += ["--max-active", "1000"]
+    command += ["--max-active", "1000", "--credits", "100000"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
         found = re.search(r"http://\S+", process.stdout.readline())
         assert found is not None
         connect(found[0])
-        waiting = [trigger(f"fox {n}", timeout=60) for n in range(200)]
-        blocked: list[float] = []
-        gc.collect()
-        gc.freeze()  # what other tests left on the heap is not to be walked while the callbacks are timed
-        before = open_sockets()
-        events = asyncio.run(_fire_all(waiting, blocked))
-        gc.unfreeze()
-        gc.collect()
-        assert [event["status"] for event in events] == ["ready"] * 200
-        assert max(blocked) < 0.1
-        assert open_sockets() == before
+        # A busy machine can take a callback's core away; a callback that blocks does it each time.
+        assert min(_longest_callback(trial) for trial in range(3)) < 0.1
     finally:
         process.terminate()
         process.wait(10)
+
+
+def _longest_callback(trial: int) -> float:
+    """Wait for 200 triggers at once, and return the wall-clock seconds of the longest callback."""
+    waiting = [trigger(f"fox {trial}-{n}", timeout=60) for n in range(200)]
+    blocked: list[float] = []
+    gc.collect()
+    gc.freeze()  # what other tests left on the heap is not to be walked while the callbacks are timed
+    before = open_sockets()
+    events = asyncio.run(_fire_all(waiting, blocked))
+    gc.unfreeze()
+    gc.collect()
+    assert [event["status"] for event in events] == ["ready"] * 200
+    assert open_sockets() == before
+    return max(blocked)
 
 
 async def _fire_all(waiting: list[FluxResultTrigger], blocked: list[float]) -> list[dict[str, Any]]:
@@ -174,7 +173,8 @@ async def _fire_all(waiting: list[FluxResultTrigger], blocked: list[float]) -> l
         assert len(sessions) == 1
         (shared,) = sessions.values()
         assert shared.users > 100
-        assert len(shared.session.connector._conns) <= 1  # one host
+        connections = sum(len(pool) for pool in shared.session.connector._conns.values())
+        assert connections + len(shared.session.connector._acquired) <= client_module._CONNECTIONS
         events = await asyncio.gather(*tasks)
     finally:
         _stop_timing()
@@ -187,12 +187,12 @@ _original_run = asyncio.events.Handle._run
 
 
 def _time_callbacks(blocked: list[float]) -> None:
-    """Record how long each callback keeps this thread's loop, in CPU time: a busy machine is not our fault."""
+    """Record how long each callback keeps the loop."""
 
     def timed(handle: asyncio.events.Handle) -> None:
-        started = time.thread_time()
+        started = time.perf_counter()
         _original_run(handle)
-        blocked.append(time.thread_time() - started)
+        blocked.append(time.perf_counter() - started)
 
     asyncio.events.Handle._run = timed  # type: ignore[method-assign]
 
