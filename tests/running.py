@@ -28,7 +28,8 @@ class FakeTaskInstance:
     def xcom_push(self, key: str, value: Any) -> None:
         self.xcoms[key] = json.loads(json.dumps(value))
 
-    def xcom_pull(self, *, task_ids: str, key: str) -> Any:
+    def xcom_pull(self, *, task_ids: str, key: str, map_indexes: int) -> Any:
+        assert map_indexes == self.map_index
         return self.xcoms.get(key)
 
 

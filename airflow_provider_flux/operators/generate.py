@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow.providers.common.compat.sdk import BaseOperator, conf
 
 from airflow_provider_flux import arguments
-from airflow_provider_flux.bfl.errors import FluxRequestError, FluxTriggerEventError, error_from_dict
+from airflow_provider_flux.bfl.errors import error_from_dict
 from airflow_provider_flux.bfl.generation import GenerationRequest, build_request
 from airflow_provider_flux.bfl.responses import TaskResult
 from airflow_provider_flux.compat import mask_secret
 from airflow_provider_flux.hooks.flux import DEFAULT_TIMEOUT, FluxHook
 from airflow_provider_flux.retries import failing_for_good, how_to_collect
 from airflow_provider_flux.storage.naming import check_output_path
-from airflow_provider_flux.triggers.result import FluxResultTrigger
-from airflow_provider_flux.xcom import Generation, read_generation, ready, submission_of, submitted
+from airflow_provider_flux.triggers.result import FluxResultTrigger, read_event
+from airflow_provider_flux.xcom import Generation, ready, submission_of, submitted
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context, ObjectStoragePath
@@ -196,7 +196,7 @@ class FluxGenerateOperator(BaseOperator):
     def execute_complete(self, context: Context, event: Mapping[str, Any]) -> Generation:
         """Go on after the deferral: raise what the trigger met, or land what is ready."""
         with failing_for_good():
-            generation = _generation_of(event)
+            generation = read_event(event)
         self._paid_for = generation
         with failing_for_good(paid_for=generation):
             if "error" in event:
@@ -214,7 +214,9 @@ class FluxGenerateOperator(BaseOperator):
 
         Airflow would fail the task, and its retry would pay again. The image may well be ready by now.
         """
-        recorded = context["ti"].xcom_pull(task_ids=self.task_id, key=_RECORD) if next_method == "__fail__" else None
+        ti = context["ti"]
+        is_failed = next_method == "__fail__"
+        recorded = is_failed and ti.xcom_pull(task_ids=self.task_id, key=_RECORD, map_indexes=ti.map_index)
         if not recorded:
             return super().resume_execution(next_method, next_kwargs, context)
         reason = f"Airflow ended the deferral ({(next_kwargs or {}).get('error', 'unknown')})"
@@ -284,17 +286,3 @@ class FluxGenerateOperator(BaseOperator):
 
 def _as_dict(value: Any) -> dict[str, Any]:
     return dict(value) if isinstance(value, Mapping) else {}
-
-
-def _generation_of(event: Any) -> Generation:
-    """Return the record a trigger event carries.
-
-    :raises FluxTriggerEventError: if the event is not one of :class:`FluxResultTrigger`.
-    """
-    if isinstance(event, Mapping) and event.get("status") in {"ready", "error", "hand_over"}:
-        try:
-            return read_generation(event.get("generation"))
-        except FluxRequestError:
-            pass
-    shown = sorted(event) if isinstance(event, Mapping) else type(event).__name__
-    raise FluxTriggerEventError(f"The task was resumed with an event that is not of this provider: {shown}")

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 from asgiref.sync import sync_to_async
 
-from airflow_provider_flux.bfl.errors import FluxConfigurationError, FluxError
+from airflow_provider_flux.bfl.errors import (
+    FluxConfigurationError,
+    FluxError,
+    FluxRequestError,
+    FluxTriggerEventError,
+)
 from airflow_provider_flux.bfl.polling import Poller
 from airflow_provider_flux.hooks.flux import FluxHook
-from airflow_provider_flux.xcom import Generation, ready, submission_of
+from airflow_provider_flux.xcom import Generation, read_generation, ready, submission_of
 
 
 class FluxResultTrigger(BaseTrigger):
@@ -104,3 +109,17 @@ class FluxResultTrigger(BaseTrigger):
 
     def _hand_over(self, reason: str) -> dict[str, Any]:
         return {"status": "hand_over", "reason": reason, "generation": dict(self.generation)}
+
+
+def read_event(event: Any) -> Generation:
+    """Return the record a trigger event carries.
+
+    :raises FluxTriggerEventError: if the event is not one of :class:`FluxResultTrigger`.
+    """
+    if isinstance(event, Mapping) and event.get("status") in {"ready", "error", "hand_over"}:
+        try:
+            return read_generation(event.get("generation"))
+        except FluxRequestError:
+            pass
+    shown = sorted(event) if isinstance(event, Mapping) else type(event).__name__
+    raise FluxTriggerEventError(f"The task was resumed with an event that is not of this provider: {shown}")
