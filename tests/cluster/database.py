@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from sqlalchemy import NullPool, Text, cast, column, create_engine, func, select, table, text
+from sqlalchemy import Text, cast, column, create_engine, func, select, table, text
 from sqlalchemy.exc import OperationalError
+from sqlalchemy.pool import NullPool
 from sqlalchemy.sql import ColumnElement
 
 TEXT_COLUMNS = """
