@@ -14,7 +14,7 @@ from urllib.parse import urljoin
 
 import requests
 from requests.adapters import HTTPAdapter
-from urllib3.exceptions import ConnectTimeoutError, NewConnectionError, ProxyError
+from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
 
 from airflow_provider_flux.bfl import delivery, protocol
 from airflow_provider_flux.bfl.errors import FluxError
@@ -22,8 +22,8 @@ from airflow_provider_flux.bfl.protocol import HttpAnswer, HttpRequest
 from airflow_provider_flux.bfl.settings import FluxSettings
 from airflow_provider_flux.bfl.trust import check_delivery_url
 
-#: urllib3 raises ProxyError only until the proxy has opened the connection to the host.
-_NOTHING_SENT = (NewConnectionError, ConnectTimeoutError, ProxyError, ssl.SSLCertVerificationError)
+# Not ProxyError: urllib3 raises it also for a proxy that broke off after the request was sent.
+_NOTHING_SENT = (NewConnectionError, ConnectTimeoutError, ssl.SSLCertVerificationError)
 
 
 class _HideSignatures(logging.Filter):
@@ -124,7 +124,7 @@ def _nothing_was_sent(error: BaseException | None) -> bool:
     for _ in range(6):
         if error is None:
             return False
-        if isinstance(error, _NOTHING_SENT):
+        if isinstance(error, _NOTHING_SENT) or str(error).startswith("Tunnel connection failed"):
             return True
         wrapped = getattr(error, "reason", None) or getattr(error, "original_error", None)
         first_arg = error.args[0] if error.args and isinstance(error.args[0], BaseException) else None

@@ -65,8 +65,8 @@ def _fresh_result(hook: FluxHook, generation: Generation, deadline: float | None
 
 def _fetch(hook: FluxHook, record: Generation, result: TaskResult, deadline: float | None) -> tuple[bytes, ImageInfo]:
     """Download until the bytes are a whole image; a dead URL is exchanged for a fresh one, once."""
-    renewed = False
-    for attempt in range(1, _DOWNLOADS + 1):
+    renewed, damaged = False, 0
+    while True:
         try:
             if not result.sample:
                 raise FluxResultExpiredError("The result is Ready but names no image.")
@@ -78,14 +78,14 @@ def _fetch(hook: FluxHook, record: Generation, result: TaskResult, deadline: flo
             log.warning("%s Asking for a fresh one.", error)
             result, renewed = _fresh_result(hook, record, deadline), True
         except FluxImageError as error:
-            if attempt == _DOWNLOADS:
+            damaged += 1
+            if damaged == _DOWNLOADS:
                 raise FluxImageError(
-                    f"Request {record['request_id']}: {error} Downloaded {attempt} times; nothing was stored.",
+                    f"Request {record['request_id']}: {error} Downloaded {damaged} times; nothing was stored.",
                     request_id=record["request_id"],
                     cost=record["cost"],
                 ) from None
             log.warning("%s Downloading it again.", error)
-    raise _paid_and_lost(record, FluxResultExpiredError("The signed URL was refused."))
 
 
 def _paid_and_lost(record: Generation, error: FluxResultExpiredError) -> FluxResultExpiredError:

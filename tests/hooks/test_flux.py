@@ -80,6 +80,23 @@ def test_a_redirected_submit_is_uncertain_whatever_its_location(connect, locatio
     assert received[0].startswith(b"POST")
 
 
+def test_a_proxy_that_breaks_off_after_the_submit_leaves_it_uncertain(connect) -> None:
+    url, received = serve_once(b"")
+    connect("http://bfl.test", proxy=url)
+    with pytest.raises(errors.FluxSubmitUncertainError):
+        FluxHook().submit("flux-pro-1.1", {"prompt": "x"})
+    assert len(received) == 1
+    assert received[0].startswith(b"POST http://bfl.test/v1/flux-pro-1.1")
+
+
+def test_a_proxy_that_refuses_the_tunnel_was_sent_nothing(connect) -> None:
+    url, received = serve_once(b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n")
+    connect("https://api.bfl.ai", proxy=url)
+    with pytest.raises(errors.FluxConnectionError):
+        FluxHook().submit("flux-pro-1.1", {"prompt": "x"})
+    assert received[0].startswith(b"CONNECT api.bfl.ai:443")
+
+
 def test_a_certificate_that_is_not_trusted_was_sent_nothing(connect) -> None:
     url, received = serve_once(b"HTTP/1.1 200 OK\r\n\r\n")  # no TLS at all behind https
     connect(url.replace("http://", "https://"))

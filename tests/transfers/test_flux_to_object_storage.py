@@ -67,6 +67,12 @@ def test_an_expired_url_is_exchanged_for_a_fresh_one(tmp_path: Path, connect) ->
         assert Path(land(generation, f"{tmp_path}/a.{{ext}}")["image"]["uri"]).exists()
 
 
+def test_damaged_downloads_do_not_use_up_the_fresh_url(emulator: EmulatorServer, tmp_path: Path) -> None:
+    generation = generated("x [[fault:cut=2]] [[fault:expired=1]]")
+    assert Path(land(generation, f"{tmp_path}/a.{{ext}}")["image"]["uri"]).exists()
+    assert emulator.stats()["downloads"] == 4
+
+
 def test_an_image_that_is_lost_says_what_happened_to_the_money(emulator: EmulatorServer, tmp_path: Path) -> None:
     generation = generated("x [[fault:expired=always]]")
     with pytest.raises(AirflowFailException, match=r"paid for \(4 credits, estimated\)") as caught:
