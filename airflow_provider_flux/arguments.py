@@ -7,8 +7,8 @@ from datetime import timedelta
 from typing import Any
 
 from airflow_provider_flux.bfl.catalog import MODELS, get_model
+from airflow_provider_flux.bfl.checks import find_problems
 from airflow_provider_flux.bfl.errors import FluxRequestError
-from airflow_provider_flux.bfl.generation import find_problems
 from airflow_provider_flux.storage.naming import check_output_path
 
 _JINJA_MARKS = ("{{", "{%", "{#")
@@ -67,7 +67,7 @@ def check_literals(model: Any, named: Mapping[str, Any], parameters: Any) -> Non
         return
     entry = get_model(model)
     if hasattr(parameters, "iter_references") or isinstance(parameters, str):
-        merged, unresolved = dict(named), set(entry.schema.model_fields)
+        merged, unresolved = dict(named), set(entry.fields)
     else:
         merged = merge(named, parameters)
         unresolved = {name for name, value in merged.items() if is_resolved_later(value)}

@@ -9,7 +9,7 @@ from typing import Any, Literal, TypedDict, cast
 import pendulum
 
 from airflow_provider_flux.bfl.errors import FluxRequestError
-from airflow_provider_flux.bfl.generation import GenerationRequest
+from airflow_provider_flux.bfl.generation import GenerationRequest, estimate_cost
 from airflow_provider_flux.bfl.responses import Status, Submission, TaskResult
 
 
@@ -46,7 +46,7 @@ def submitted(request: GenerationRequest, submission: Submission) -> Generation:
     """Return the record of a generation that was just accepted."""
     cost, source = submission.cost, "reported"
     if cost is None:
-        cost, source = request.expected_cost, "estimated"
+        cost, source = estimate_cost(request).credits, "estimated"
     return Generation(
         request_id=submission.request_id,
         polling_url=submission.polling_url,

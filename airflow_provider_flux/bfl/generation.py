@@ -5,55 +5,82 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
-from pydantic_core import ErrorDetails
-
-from airflow_provider_flux.bfl.catalog import Model, get_model, nearest, route_of
+from airflow_provider_flux.bfl.catalog import MODELS, MediaField, Model, get_model, route_of
+from airflow_provider_flux.bfl.cautions import find_cautions
+from airflow_provider_flux.bfl.checks import find_problems, from_text
 from airflow_provider_flux.bfl.errors import FluxRequestError
+from airflow_provider_flux.bfl.media import MediaFile, inputs_of, media_cautions, media_problems
+from airflow_provider_flux.bfl.pricing import Estimate
 
-_SECRET_FIELDS = frozenset({"webhook_secret"})
-_SHOWN_VALUE = 60
+_NOT_PART_OF_THE_IMAGE = frozenset({"webhook_url", "webhook_secret"})
+#: Where files lie; in a request of an unknown model such a value must be an input to send along.
+_STORE_SCHEMES = ("s3://", "s3a://", "gs://", "gcs://", "abfs://", "abfss://", "file://")
 
 
 @dataclass(frozen=True)
 class GenerationRequest:
-    """One image to generate.
+    """One image or video to generate.
 
     :param model: name of the model.
     :param path: route of the model below the API host.
-    :param parameters: the JSON body. Not part of the repr: it may hold image bytes and a secret.
+    :param parameters: the JSON body; input files are :class:`~airflow_provider_flux.bfl.media.MediaFile`.
+        Not part of the repr: it may hold image bytes and a secret.
+    :param entry: what the catalog says of the model, if it knows it.
+    :param cautions: what may not work as meant, to be logged.
     """
 
     model: str
     path: str
     parameters: Mapping[str, Any] = field(repr=False)
+    entry: Model | None = field(default=None, repr=False)
+    cautions: tuple[str, ...] = ()
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 over model and parameters: equal for equal images wanted.
+        """SHA-256 over model, parameters and the bytes of input files: equal for equal images wanted.
 
-        Where the webhook goes does not change the image, so it does not count.
+        Where the webhook goes does not change the image, so it does not count. An input that is sent
+        as a URL counts by its URL.
         """
-        wanted = {k: v for k, v in self.parameters.items() if k not in {"webhook_url", "webhook_secret"}}
-        canonical = json.dumps([self.model, wanted], sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        wanted = {name: value for name, value in self.parameters.items() if name not in _NOT_PART_OF_THE_IMAGE}
+        canonical = json.dumps(
+            [self.model, wanted], sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=_identity
+        )
         return hashlib.sha256(canonical.encode()).hexdigest()
 
     @property
-    def expected_cost(self) -> float | None:
-        """Credits by the price list, ``None`` for a model that is not in the catalog."""
-        try:
-            model = get_model(self.model)
-        except FluxRequestError:
-            return None
-        images_in = sum(1 for name in model.image_fields if self.parameters.get(name))
-        return model.price.credits(self.parameters, images_in)
+    def media(self) -> Mapping[str, MediaField]:
+        """The fields that carry images or videos."""
+        if self.entry is not None:
+            return self.entry.media_fields
+        found = [name for name, value in self.parameters.items() if str(value).startswith(_STORE_SCHEMES)]
+        return {name: MediaField(name, max_pixels=None) for name in found}
+
+    def with_inputs(self, inputs: Mapping[str, Any]) -> GenerationRequest:
+        """Return the request with its media fields replaced, checked as far as their bytes are known.
+
+        :raises FluxRequestError: naming the field, and what the service would refuse about it.
+        """
+        parameters = {**self.parameters, **inputs}
+        if self.entry is None:
+            return replace(self, parameters=parameters)
+        problems = media_problems(self.entry, parameters)
+        if problems:
+            shown = ", ".join(f"{name}={file}" for name, file in _files(self.entry, parameters))
+            raise FluxRequestError(f"{self.model}: {'; '.join(problems)}. Given: {shown}")
+        return replace(self, parameters=parameters, cautions=(*self.cautions, *media_cautions(self.entry, parameters)))
 
 
 def build_request(
-    model: str, parameters: Mapping[str, Any], *, validate: bool = True, rendered: Collection[str] = ()
+    model: str,
+    parameters: Mapping[str, Any],
+    *,
+    validate: bool = True,
+    rendered: Collection[str] = (),
+    models: Mapping[str, Model] = MODELS,
 ) -> GenerationRequest:
     """Check parameters and complete them with the documented defaults of the model.
 
@@ -61,129 +88,51 @@ def build_request(
     :param validate: ``False`` sends a model or parameter this version does not know.
     :param rendered: names of parameters that came out of a template. Templates render to text, so
         for these ``"1024"`` counts as 1024 and ``"None"`` as not given.
+    :param models: the catalog.
     :raises FluxRequestError: naming each field, its value and the allowed range.
     """
     if not validate:
         given = {name: value for name, value in parameters.items() if value is not None}
-        return GenerationRequest(model, route_of(model), given)
-    entry = get_model(model)
-    typed = {name: _from_text(entry, name, value) if name in rendered else value for name, value in parameters.items()}
-    given = {name: value for name, value in typed.items() if value is not None}
+        return GenerationRequest(model, route_of(model, models), given, models.get(model))
+    entry = get_model(model, models)
+    known = with_known_mode(entry, parameters)
+    typed = {name: from_text(entry, name, value, known) if name in rendered else value for name, value in known.items()}
+    given = {name: _as_json(value) for name, value in typed.items() if value is not None}
     complete = {**entry.sent_defaults, **given}
     problems = find_problems(entry, complete)
     if problems:
         raise FluxRequestError(f"{model}: {'; '.join(problems)}")
-    return GenerationRequest(model, entry.path, complete)
+    return GenerationRequest(model, entry.path, complete, entry, tuple(find_cautions(entry, complete)))
 
 
-def find_problems(model: Model, parameters: Mapping[str, Any], *, unresolved: Collection[str] = ()) -> list[str]:
-    """Return what is wrong with the parameters, one sentence for each field.
+def estimate_cost(request: GenerationRequest) -> Estimate:
+    """Return what a request is expected to cost by the price list of this version, in credits and USD.
 
-    :param unresolved: fields whose value is not known yet (a template, an XComArg); nothing is said
-        of them.
+    The service is the judge: where it reports a cost, that one counts.
     """
-    known = model.schema.model_fields
-    problems = [
-        f"{name} is not a parameter of {model.name}.{nearest(name, list(known))} Known: {', '.join(known)}"
-        for name in parameters
-        if name not in known
-    ]
-    try:
-        model.schema.model_validate(dict(parameters), strict=True)
-    except ValidationError as error:
-        problems += [
-            _describe(model, detail)
-            for detail in error.errors(include_url=False)
-            if _field_of(detail) not in unresolved and detail["type"] != "missing"
-        ]
-    problems += _missing_prompt(model, parameters, unresolved)
-    if parameters.get("webhook_secret") and not parameters.get("webhook_url") and "webhook_url" not in unresolved:
-        problems.append("webhook_secret is set but webhook_url is not: set both, or neither")
-    return problems
+    if request.entry is None:
+        return Estimate(None, f"{request.model} is not in the price list of this version")
+    inputs = inputs_of(request.entry, request.parameters)
+    sizes = {name: [one if isinstance(one, MediaFile) else None for one in group] for name, group in inputs.items()}
+    return request.entry.price.estimate(request.parameters, sizes)
 
 
-def _missing_prompt(model: Model, parameters: Mapping[str, Any], unresolved: Collection[str]) -> list[str]:
-    prompt = parameters.get("prompt")
-    if "prompt" in unresolved or not isinstance(prompt, (str, type(None))):
-        return []
-    has_image = any(parameters.get(name) or name in unresolved for name in model.image_fields)
-    if (prompt and prompt.strip()) or (has_image and not model.prompt_required):
-        return []
-    return ["prompt is missing or empty: say what the image should show"]
+def with_known_mode(model: Model, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the parameters with a long word for ``mode`` replaced by the one the schema has."""
+    mode = parameters.get("mode")
+    short = model.mode_aliases.get(mode) if isinstance(mode, str) else None
+    return {**parameters, "mode": short} if short else dict(parameters)
 
 
-def _field_of(detail: ErrorDetails) -> str:
-    return str(detail["loc"][0]) if detail["loc"] else "request"
+def _identity(value: Any) -> str:
+    return f"sha256:{value.sha256}" if isinstance(value, MediaFile) else str(value)
 
 
-def _describe(model: Model, detail: ErrorDetails) -> str:
-    name = _field_of(detail)
-    value = detail.get("input")
-    if name in _SECRET_FIELDS or name in model.image_fields:
-        shown = f"<{type(value).__name__}>"
-    else:
-        text = repr(value)
-        shown = text if len(text) <= _SHOWN_VALUE else f"{text[:_SHOWN_VALUE]}..."
-    rule = detail["msg"].removeprefix("Value error, ")
-    return f"{name}={shown}: {rule}{_allowed(model, name)}"
+def _files(model: Model, parameters: Mapping[str, Any]) -> list[tuple[str, MediaFile]]:
+    inputs = inputs_of(model, parameters)
+    return [(name, one) for name, group in inputs.items() for one in group if isinstance(one, MediaFile)]
 
 
-def _allowed(model: Model, name: str) -> str:
-    """Return the whole range of a number, of which the failed rule names only one end."""
-    limits = {
-        key: value
-        for rule in _rules_of(model, name)
-        for key in ("ge", "le", "multiple_of")
-        if (value := getattr(rule, key, None)) is not None
-    }
-    if not limits:
-        return ""
-    text = f"{limits['ge']} to {limits['le']}" if "le" in limits else f"{limits['ge']} or more"
-    return f" (allowed: {text}{', multiples of ' + str(limits['multiple_of']) if 'multiple_of' in limits else ''})"
-
-
-def _rules_of(model: Model, name: str) -> list[Any]:
-    """Return the constraints of a field, also those inside ``X | None``."""
-    field_info = model.schema.model_fields[name]
-    parts = getattr(field_info.annotation, "__args__", ())
-    rules = [*field_info.metadata, *(rule for part in parts for rule in getattr(part, "__metadata__", ()))]
-    return [nested for rule in rules for nested in (rule, *getattr(rule, "metadata", ()))]
-
-
-def _from_text(model: Model, name: str, value: Any) -> Any:
-    """Return the value a rendered template stands for; text that fits no type is left to be refused."""
-    field_info = model.schema.model_fields.get(name)
-    if field_info is None or value is None:
-        return value
-    text = str(value).strip()
-    if text == "None":
-        return None
-    field_type: TypeAdapter[Any] = TypeAdapter(field_info.rebuild_annotation())
-    if _accepts(field_type, value):
-        return value
-    if _accepts(field_type, text):  # native rendering made a number of what should be text
-        return text
-    if not text:
-        return None
-    try:
-        return field_type.validate_python(text)
-    except ValidationError:
-        return _number(text, otherwise=value)
-
-
-def _number(text: str, *, otherwise: Any) -> Any:
-    """Return the number a text is, so that it is refused for its range and not for being text."""
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return otherwise
-
-
-def _accepts(field_type: TypeAdapter[Any], value: Any) -> bool:
-    try:
-        field_type.validate_python(value, strict=True)
-    except ValidationError:
-        return False
-    return True
+def _as_json(value: Any) -> Any:
+    """Return tuples as the lists they become in JSON."""
+    return [_as_json(item) for item in value] if isinstance(value, (list, tuple)) else value

@@ -13,6 +13,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlencode
 
+from airflow_provider_flux.bfl.body import JsonBody, encode
 from airflow_provider_flux.bfl.errors import (
     FluxAuthenticationError,
     FluxConnectionError,
@@ -41,7 +42,12 @@ class HttpRequest:
     method: str
     url: str
     headers: Mapping[str, str] = field(repr=False)
-    body: bytes | None = field(default=None, repr=False)
+    body: bytes | JsonBody | None = field(default=None, repr=False)
+
+    @property
+    def is_all_sent(self) -> bool:
+        """Whether the service can have read the whole request. Half a JSON document asks for nothing."""
+        return not isinstance(self.body, JsonBody) or self.body.is_handed_out
 
 
 @dataclass(frozen=True)
@@ -60,11 +66,7 @@ def submit_request(request: GenerationRequest, settings: FluxSettings) -> HttpRe
     :raises FluxRequestError: if the parameters are not JSON.
     """
     headers = {**_headers(settings), "content-type": "application/json"}
-    try:
-        body = json.dumps(dict(request.parameters)).encode()
-    except (TypeError, ValueError) as error:
-        raise FluxRequestError(f"The parameters of {request.model} cannot be sent as JSON: {error}") from None
-    return HttpRequest("POST", f"{settings.base_url}{request.path}", headers, body)
+    return HttpRequest("POST", f"{settings.base_url}{request.path}", headers, encode(request.parameters))
 
 
 def poll_request(request_id: str, polling_url: str | None, settings: FluxSettings) -> HttpRequest:
@@ -139,6 +141,8 @@ def lost_answer(request: HttpRequest, reason: str, *, nothing_sent: bool) -> Flu
     where = describe_url(request.url)
     if nothing_sent:
         return FluxConnectionError(f"Could not connect to {where} ({reason}); nothing was sent.")
+    if not request.is_all_sent:
+        return FluxConnectionError(f"The connection to {where} broke while the request was being sent ({reason}).")
     if request.method == "POST":
         return _uncertain_submit(f"the connection broke before it was answered ({reason})")
     return FluxServiceError(f"No answer from {where} ({reason}).")

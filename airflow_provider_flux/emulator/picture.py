@@ -51,7 +51,8 @@ def size_of(model: Model, parameters: Mapping[str, Any]) -> tuple[int, int]:
     """Return width and height of the image the model makes."""
     if "width" in model.schema.model_fields:
         return parameters.get("width") or _DEFAULT_SIDE, parameters.get("height") or _DEFAULT_SIDE
-    across, _, down = (parameters.get("aspect_ratio") or "1:1").partition(":")
+    shape = parameters.get("aspect_ratio") or "1:1"
+    across, _, down = ("1:1" if shape == "auto" else shape).partition(":")
     ratio = int(across) / int(down)
     area, grid = _AREA_AND_GRID.get(model.name, _USUAL_AREA_AND_GRID)
     height = math.sqrt(area / ratio)

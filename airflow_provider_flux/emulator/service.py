@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypedDict
 
 from airflow_provider_flux.bfl.catalog import Model
+from airflow_provider_flux.bfl.media import inputs_of
 from airflow_provider_flux.emulator.config import EmulatorConfig
 from airflow_provider_flux.emulator.faults import Fault, FaultCounter, parse_faults
 from airflow_provider_flux.emulator.links import LinkSigner
@@ -155,7 +156,9 @@ class Service:
 
     def _make_task(self, model: Model, parameters: Mapping[str, Any], home: str, faults: Mapping[str, Fault]) -> Task:
         seed = parameters.get("seed")
-        images_in = sum(1 for name in model.image_fields if parameters.get(name))
+        inputs = inputs_of(model, parameters)
+        images_in = sum(len(group) for group in inputs.values())
+        estimate = model.price.estimate(parameters, {name: [None] * len(group) for name, group in inputs.items()})
         return Task(
             id=str(uuid.uuid4()),
             prompt=parameters.get("prompt") or "",
@@ -163,8 +166,8 @@ class Service:
             home=home,
             submitted_at=self.clock(),
             latency=self._latency(model, faults),
-            cost=model.price.credits(parameters, images_in),
-            cost_shown=model.echoes_cost,
+            cost=estimate.credits or 0.0,
+            cost_shown=model.cost_reported == "at submit",
             images_in=images_in,
             outcome=outcome_of(faults),
             faults=faults,

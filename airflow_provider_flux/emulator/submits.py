@@ -6,14 +6,16 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any
+from functools import reduce
+from operator import or_
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Body, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.responses import JSONResponse, Response
 
 from airflow_provider_flux.bfl.catalog import MODELS, Model
-from airflow_provider_flux.bfl.requests import FluxInputs
+from airflow_provider_flux.bfl.requests.common import FluxInputs
 from airflow_provider_flux.emulator.answers import FOREIGN_ORIGIN, BrokenResponse
 from airflow_provider_flux.emulator.auth import ApiKey
 from airflow_provider_flux.emulator.faults import Fault, FaultError, faults_in_header, faults_in_prompt, parse_faults
@@ -63,8 +65,15 @@ def _endpoint(
         return _answer(task)
 
     # FastAPI reads the schema of the body from here; it differs by route.
-    submit.__annotations__["inputs"] = model.schema
+    submit.__annotations__["inputs"] = _body_type(model)
     return submit
+
+
+def _body_type(model: Model) -> Any:
+    """Return what the route takes: one schema, or one of several told apart by ``mode``."""
+    if not model.modes:
+        return model.schema
+    return Annotated[reduce(or_, model.modes.values()), Body(discriminator="mode")]
 
 
 def _script(service: Service, request: Request, parameters: Mapping[str, Any]) -> dict[str, Fault]:

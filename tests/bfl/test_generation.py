@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from airflow_provider_flux.bfl.catalog import MODELS, route_of
 from airflow_provider_flux.bfl.errors import FluxRequestError
-from airflow_provider_flux.bfl.generation import build_request, find_problems
+from airflow_provider_flux.bfl.checks import find_problems
+from airflow_provider_flux.bfl.generation import build_request, estimate_cost
 
 
 def test_defaults_of_the_documentation_page_are_sent_explicitly() -> None:
@@ -127,7 +128,7 @@ def test_an_unknown_model_can_be_sent_without_validation() -> None:
     request = build_request("flux-9-max", {"prompt": "x", "strange": 1, "seed": None}, validate=False)
     assert request.path == "/v1/flux-9-max"
     assert dict(request.parameters) == {"prompt": "x", "strange": 1}
-    assert request.expected_cost is None
+    assert estimate_cost(request).credits is None
 
 
 @pytest.mark.parametrize("name", ["../credits", "a b", "", "flux?x=1", "FLUX", "/v1"])
@@ -150,7 +151,7 @@ def test_a_model_name_cannot_change_the_route(name: str) -> None:
     ],
 )
 def test_expected_cost(model: str, parameters: dict, credits: float) -> None:
-    assert build_request(model, {"prompt": "x", **parameters}).expected_cost == credits
+    assert estimate_cost(build_request(model, {"prompt": "x", **parameters})).credits == credits
 
 
 sides = st.integers(8, 45).map(lambda n: n * 32)

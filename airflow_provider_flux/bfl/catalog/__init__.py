@@ -1,0 +1,84 @@
+"""The models of the service, one declarative entry each, and how to find one by its name."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+
+from airflow_provider_flux.bfl.catalog.entry import MediaField, MediaKind, Model
+from airflow_provider_flux.bfl.catalog.image_models import IMAGE_MODELS
+from airflow_provider_flux.bfl.catalog.video_models import VIDEO_MODELS
+from airflow_provider_flux.bfl.errors import FluxRequestError
+
+__all__ = ["MODELS", "MediaField", "MediaKind", "Model", "get_model", "nearest", "route_of"]
+
+MODELS: Mapping[str, Model] = MappingProxyType({model.name: model for model in (*IMAGE_MODELS, *VIDEO_MODELS)})
+
+#: Names that people write, some from BFL's own material, and what is meant.
+_ALIASES: Mapping[str, str] = {
+    "flux-kontext": "'flux-kontext-pro' or 'flux-kontext-max'",
+    "flux-fill": "'flux-pro-1.0-fill'",
+    "flux-expand": "'flux-pro-1.0-expand'",
+    "flux-pro-1.1-raw": "'flux-pro-1.1-ultra' with parameters={'raw': True}",
+    "flux-pro": "'flux-pro-1.1' (flux-pro is retired)",
+    "flux-2": "'flux-2-pro'",
+    "flux-2-klein": "'flux-2-klein-4b' or 'flux-2-klein-9b'",
+    "flux-3": "'flux-3-image' or 'flux-3-video'",
+    "flux-outpainting": "'flux-tools/outpainting-v1'",
+    "flux-erase": "'flux-tools/erase-v1'",
+    "flux-deblur": "'flux-tools/deblur-v1'",
+    "flux-vto": "'flux-tools/vto-v2'",
+}
+_ROUTE_NAME = re.compile(r"[a-z0-9][a-z0-9._\-]*(/[a-z0-9][a-z0-9._\-]*)*")
+_WORD = re.compile(r"\d+(?:\.\d+)?b?|v\d+|[a-z]+")
+
+
+def get_model(name: object, models: Mapping[str, Model] = MODELS) -> Model:
+    """Return the entry of a model.
+
+    :param models: the built-in ones, and those of the user.
+    :raises FluxRequestError: if there is none, with the name that was probably meant.
+    """
+    model = models.get(name) if isinstance(name, str) else None
+    if model is None:
+        raise FluxRequestError(
+            f"model={name!r} is not a known FLUX model.{_meant(str(name), models)} Known: {', '.join(models)}. "
+            "To send a model this version does not know, set validate=False."
+        )
+    return model
+
+
+def route_of(name: str, models: Mapping[str, Model] = MODELS) -> str:
+    """Return the API path of a model that need not be in the catalog.
+
+    :raises FluxRequestError: if the name cannot be part of a path.
+    """
+    if name in models:
+        return models[name].path
+    if not _ROUTE_NAME.fullmatch(name):
+        raise FluxRequestError(
+            f"model={name!r} cannot be a route of the API: use lower-case letters, digits, '.', '-', '/'."
+        )
+    return f"/v1/{name}"
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return `` Did you mean ...?`` for a mistyped name, or nothing."""
+    near = difflib.get_close_matches(str(name).lower(), list(known), n=2, cutoff=0.5)
+    return f" Did you mean {' or '.join(repr(match) for match in near)}?" if near else ""
+
+
+def _meant(name: str, models: Mapping[str, Model]) -> str:
+    """Return what a name stands for: another order of the same words, a known alias, or a near one."""
+    words = _words(name)
+    same = [known for known in models if _words(known) == words or _words(known) == {"flux", "tools", *words}]
+    meant = " or ".join(repr(known) for known in same)
+    meant = meant or next((target for alias, target in _ALIASES.items() if _words(alias) == words), "")
+    return f" Did you mean {meant}?" if meant else nearest(name, models)
+
+
+def _words(name: str) -> set[str]:
+    """Return the words of a name: ``FLUX.2 [pro]`` has the same ones as ``flux-2-pro``."""
+    return {*_WORD.findall(name.lower().removeprefix("flux.")), "flux"} - {"1"}  # "FLUX.1 [dev]" is flux-dev

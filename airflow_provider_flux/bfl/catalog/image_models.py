@@ -1,0 +1,209 @@
+"""The image models, FLUX.1 to FLUX 3, one entry each."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from types import MappingProxyType
+
+from airflow_provider_flux.bfl.catalog.entry import MediaField, MediaKind, Model
+from airflow_provider_flux.bfl.pricing import ByValue, Flat, PerMegapixel
+from airflow_provider_flux.bfl.requests.flux1 import (
+    FinetuneFluxProFillInputs,
+    FinetuneFluxUltraInput,
+    FluxDevInputs,
+    FluxKontextProInputs,
+    FluxPro11Inputs,
+    FluxProExpandInputs,
+    FluxProFillInputs,
+    FluxUltraInput,
+)
+from airflow_provider_flux.bfl.requests.flux2 import (
+    Flux2DeblurInputs,
+    Flux2EraseInputs,
+    Flux2FlexInputs,
+    Flux2Inputs,
+    Flux2KleinInputs,
+    Flux2KleinTryonInputs,
+    FluxOutpaintingInputs,
+)
+from airflow_provider_flux.bfl.requests.flux3 import Flux3ImageInputs
+
+# FLUX.1 routes describe their images as base64 only; the newer ones fetch URLs.
+_REDUX = MediaField("image_prompt", takes_url=False, min_side=256)
+_OLD_IMAGE = MediaField("image", takes_url=False)
+_OLD_MASK = MediaField("mask", MediaKind.MASK, takes_url=False, same_size_as="image")
+_REFERENCES = tuple(MediaField(name) for name in ("input_image", *(f"input_image_{n}" for n in range(2, 9))))
+
+_FLUX_1 = (
+    Model(
+        name="flux-pro-1.1",
+        schema=FluxPro11Inputs,
+        price=Flat(4),
+        media=(_REDUX,),
+        prompt_required=False,
+        # The model's own page promises 1024x1024; the default of the API is 1024x768.
+        sent_defaults=MappingProxyType(
+            {
+                "width": 1024,
+                "height": 1024,
+                "prompt_upsampling": False,
+                "safety_tolerance": 2,
+                "output_format": "jpeg",
+            }
+        ),
+        typical_seconds=4.5,
+    ),
+    Model(
+        name="flux-pro-1.1-ultra",
+        schema=FluxUltraInput,
+        price=Flat(6),
+        media=(_REDUX,),
+        prompt_required=False,
+        typical_seconds=10.0,
+    ),
+    Model(
+        name="flux-pro-1.1-ultra-finetuned",
+        schema=FinetuneFluxUltraInput,
+        price=Flat(7),
+        media=(_REDUX,),
+        prompt_required=False,
+        typical_seconds=12.0,
+    ),
+    Model(
+        name="flux-dev",
+        schema=FluxDevInputs,
+        price=Flat(2.5),
+        media=(_REDUX,),
+        prompt_required=False,
+        typical_seconds=4.0,
+    ),
+    Model(
+        name="flux-kontext-pro",
+        schema=FluxKontextProInputs,
+        price=Flat(4),
+        media=_REFERENCES[:4],
+        typical_seconds=8.0,
+    ),
+    Model(
+        name="flux-kontext-max",
+        schema=FluxKontextProInputs,
+        price=Flat(8),
+        media=_REFERENCES[:4],
+        max_active=6,
+        typical_seconds=12.0,
+    ),
+    Model(
+        name="flux-pro-1.0-fill",
+        schema=FluxProFillInputs,
+        price=Flat(5),
+        media=(_OLD_IMAGE, _OLD_MASK),
+        prompt_required=False,
+        typical_seconds=10.0,
+    ),
+    Model(
+        name="flux-pro-1.0-fill-finetuned",
+        schema=FinetuneFluxProFillInputs,
+        price=Flat(6),
+        media=(_OLD_IMAGE, _OLD_MASK),
+        prompt_required=False,
+        typical_seconds=12.0,
+    ),
+    Model(
+        name="flux-pro-1.0-expand",
+        schema=FluxProExpandInputs,
+        price=Flat(5),
+        media=(_OLD_IMAGE,),
+        prompt_required=False,
+        typical_seconds=10.0,
+    ),
+)
+
+_FLUX_2_PRO = Model(
+    name="flux-2-pro",
+    schema=Flux2Inputs,
+    price=PerMegapixel(first=3, further=1.5),
+    media=_REFERENCES,
+    cost_reported="at submit",
+    typical_seconds=10.0,
+)
+_KLEIN = Model(
+    name="flux-2-klein-4b",
+    schema=Flux2KleinInputs,
+    price=PerMegapixel(first=1.4, further=0.1),
+    media=_REFERENCES[:4],
+    cost_reported="at submit",
+    typical_seconds=2.0,
+)
+
+_FLUX_2 = (
+    replace(_FLUX_2_PRO, name="flux-2-max", price=PerMegapixel(first=7, further=3), typical_seconds=15.0),
+    _FLUX_2_PRO,
+    replace(_FLUX_2_PRO, name="flux-2-pro-preview"),
+    replace(
+        _FLUX_2_PRO,
+        name="flux-2-flex",
+        schema=Flux2FlexInputs,
+        price=PerMegapixel(first=5, further=5),
+        typical_seconds=15.0,
+    ),
+    _KLEIN,
+    replace(_KLEIN, name="flux-2-klein-9b", price=PerMegapixel(first=1.5, further=0.2)),
+    replace(_KLEIN, name="flux-2-klein-9b-preview", price=PerMegapixel(first=1.5, further=0.2)),
+)
+
+_TRY_ON = Model(
+    name="flux-tools/vto-v1",
+    schema=Flux2KleinTryonInputs,
+    price=Flat(4.75),
+    media=(MediaField("person"), MediaField("garment")),
+    cost_reported="at submit",
+    typical_seconds=8.0,
+)
+
+_TOOLS = (
+    Model(
+        name="flux-tools/erase-v1",
+        schema=Flux2EraseInputs,
+        price=Flat(3),
+        media=(MediaField("image"), MediaField("mask", MediaKind.MASK, same_size_as="image")),
+        cost_reported="at submit",
+        typical_seconds=8.0,
+    ),
+    Model(
+        name="flux-tools/deblur-v1",
+        schema=Flux2DeblurInputs,
+        price=Flat(3),
+        media=(MediaField("image"),),
+        cost_reported="at submit",
+        typical_seconds=8.0,
+    ),
+    Model(
+        name="flux-tools/outpainting-v1",
+        schema=FluxOutpaintingInputs,
+        price=ByValue("mode", {"fast": 4.5, "high": 20}, "high", note="it depends on the size of the canvas"),
+        media=(MediaField("input_image"),),
+        prompt_required=False,
+        cost_reported="at submit",
+        typical_seconds=15.0,
+    ),
+    _TRY_ON,
+    replace(_TRY_ON, name="flux-tools/vto-v2"),
+)
+
+_FLUX_3 = (
+    Model(
+        name="flux-3-image",
+        schema=Flux3ImageInputs,
+        price=ByValue(
+            "resolution",
+            {"768sq": 4.1, "1k": 4.8, "2k": 10, "4k": 60.7},
+            "1k",
+            bounds={"1.5k": "2k"},
+        ),
+        media=(MediaField("images"),),
+        cost_reported="when ready",
+        typical_seconds=90.0,
+    ),
+)
+
+IMAGE_MODELS = (*_FLUX_1, *_FLUX_2, *_TOOLS, *_FLUX_3)
