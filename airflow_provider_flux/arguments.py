@@ -6,9 +6,13 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
-from airflow_provider_flux.bfl.catalog import MODELS, get_model
+from airflow_provider_flux.bfl.catalog import get_model
 from airflow_provider_flux.bfl.checks import find_problems
 from airflow_provider_flux.bfl.errors import FluxRequestError
+from airflow_provider_flux.bfl.generation import with_known_mode
+from airflow_provider_flux.hooks.flux import DEFAULT_TIMEOUT
+from airflow_provider_flux.media.source import find_source_problems, hide
+from airflow_provider_flux.models import known_models
 from airflow_provider_flux.storage.naming import check_output_path
 
 _JINJA_MARKS = ("{{", "{%", "{#")
@@ -65,21 +69,43 @@ def check_literals(model: Any, named: Mapping[str, Any], parameters: Any) -> Non
     """
     if is_resolved_later(model):
         return
-    entry = get_model(model)
+    entry = get_model(model, known_models())
     if hasattr(parameters, "iter_references") or isinstance(parameters, str):
         merged, unresolved = dict(named), set(entry.fields)
     else:
         merged = merge(named, parameters)
         unresolved = {name for name, value in merged.items() if is_resolved_later(value)}
     literals = {name: value for name, value in merged.items() if name not in unresolved and value is not None}
-    problems = find_problems(entry, literals, unresolved=unresolved)
+    literals = with_known_mode(entry, literals)
+    problems = find_problems(entry, literals, unresolved=unresolved) + find_source_problems(entry.media, literals)
     if problems:
         raise FluxRequestError(f"{entry.name}: {'; '.join(problems)}")
 
 
 def sent_defaults(model: Any) -> Mapping[str, Any]:
     """Return the defaults that are sent for a model that is known at parse time."""
-    return MODELS[model].sent_defaults if isinstance(model, str) and model in MODELS else {}
+    entry = known_models().get(model) if isinstance(model, str) else None
+    return entry.sent_defaults if entry else {}
+
+
+def typical_seconds(model: Any) -> float:
+    """Return how long a generation usually takes; 0 for a model that is not known."""
+    entry = known_models().get(model) if isinstance(model, str) else None
+    return entry.typical_seconds if entry else 0.0
+
+
+def default_timeout(model: Any) -> float:
+    """Return the seconds after which to give up on a generation, ten times as long as it usually takes."""
+    return max(DEFAULT_TIMEOUT, 10 * typical_seconds(model))
+
+
+def hide_inputs(model: Any, parameters: Any) -> Any:
+    """Return ``parameters`` with base64 in its media fields wrapped, so that Airflow stores none of it."""
+    if not isinstance(parameters, Mapping):
+        return parameters
+    entry = known_models().get(model) if isinstance(model, str) else None
+    media = entry.media_fields if entry else {}
+    return {name: hide(value, media[name].kind) if name in media else hide(value) for name, value in parameters.items()}
 
 
 def seconds(name: str, value: float | timedelta, *, minimum: float) -> float:

@@ -22,8 +22,9 @@ import certifi
 from requests.utils import get_environ_proxies, select_proxy
 from tenacity import AsyncRetrying
 
-from airflow_provider_flux.bfl import delivery, protocol, retrying
-from airflow_provider_flux.bfl.errors import FluxError
+from airflow_provider_flux.bfl import account, delivery, protocol, retrying
+from airflow_provider_flux.bfl.body import JsonBody
+from airflow_provider_flux.bfl.errors import FluxError, FluxInsufficientCreditsError
 from airflow_provider_flux.bfl.generation import GenerationRequest
 from airflow_provider_flux.bfl.polling import Done, Failed, Poller, Wait
 from airflow_provider_flux.bfl.protocol import HttpAnswer, HttpRequest
@@ -47,13 +48,20 @@ class FluxAsyncClient:
         self._proxies: dict[tuple[str, str], str | None] = {}
 
     async def submit(self, request: GenerationRequest, *, max_wait: float = 300.0) -> Submission:
-        """Submit one generation, which BFL bills; see :meth:`FluxHook.submit` for what is sent again."""
+        """Submit one generation, which BFL bills; see :meth:`FluxHook.submit` for what is sent again.
+
+        :param request: with its inputs read, if it has any: ``FluxHook.prepared`` does that, on a thread.
+        """
         described = protocol.submit_request(request, self.settings)
+        return await AsyncRetrying(**retrying.submit_retries(max_wait))(self._submit_once, described, request)
 
-        async def once() -> Submission:
+    async def _submit_once(self, described: HttpRequest, request: GenerationRequest) -> Submission:
+        try:
             return protocol.read_submission(await self._send(described), request, now=time.time())
-
-        return await AsyncRetrying(**retrying.submit_retries(max_wait))(once)
+        except FluxInsufficientCreditsError as error:
+            if not retrying.may_be_busy(request):
+                raise
+            raise retrying.judge_402(error, request, balance=await self.get_credits()) from None
 
     async def poll(self, request_id: str, polling_url: str | None = None) -> TaskResult:
         """Ask once where a generation stands, without retrying.
@@ -86,7 +94,7 @@ class FluxAsyncClient:
         """Return the balance of the account in credits. Free."""
 
         async def once() -> float:
-            return protocol.read_credits(await self._send(protocol.credits_request(self.settings)))
+            return account.read_credits(await self._send(account.credits_request(self.settings)))
 
         return await AsyncRetrying(**retrying.read_retries())(once)
 
@@ -105,8 +113,8 @@ class FluxAsyncClient:
             async with self._session.request(
                 request.method,
                 request.url,
-                headers=dict(request.headers),
-                data=request.body,
+                headers=_headers(request),
+                data=_stream(request.body) if isinstance(request.body, JsonBody) else request.body,
                 proxy=self._proxy_for(request.url),
                 allow_redirects=False,
             ) as response:
@@ -184,6 +192,18 @@ async def shared_client(settings: FluxSettings) -> AsyncIterator[FluxAsyncClient
         if not shared.users:
             del sessions[settings]
             await shared.session.close()
+
+
+def _headers(request: HttpRequest) -> dict[str, str]:
+    length = {"content-length": str(len(request.body))} if isinstance(request.body, JsonBody) else {}
+    return {**request.headers, **length}
+
+
+async def _stream(body: JsonBody) -> AsyncIterator[bytes]:
+    """Read and encode the files of a body off the loop, piece by piece."""
+    pieces = iter(body)
+    while piece := await asyncio.to_thread(next, pieces, b""):
+        yield piece
 
 
 def _open_session(settings: FluxSettings, tls: ssl.SSLContext) -> aiohttp.ClientSession:

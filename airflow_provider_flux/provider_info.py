@@ -47,6 +47,11 @@ _CONNECTION_FIELDS: dict[str, Any] = {
         "description": "Hosts beside BFL's that may serve polling and delivery URLs, comma-separated.",
         "schema": {"type": ["string", "null"]},
     },
+    "private_input_hosts": {
+        "label": "Private input hosts",
+        "description": "Hosts with private addresses that input images and videos may be read from, comma-separated.",
+        "schema": {"type": ["string", "null"]},
+    },
 }
 
 

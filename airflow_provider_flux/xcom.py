@@ -24,11 +24,21 @@ class LandedImage(TypedDict):
     content_type: str
 
 
+class LandedVideo(LandedImage):
+    """Where a video landed, and what it is.
+
+    ``seconds`` is its length. ``draft_cache`` is the URI of what mode ``draft_enhance`` needs of a draft.
+    """
+
+    seconds: float
+    draft_cache: str | None
+
+
 class Generation(TypedDict):
     """The XCom of one generation.
 
     ``cost`` is in credits (1 credit = 0.01 USD): as the service *reported* it, or *estimated* from
-    the price list where it reports none. ``image`` is ``None`` until the image has landed.
+    the price list where it reports none. ``image``, or ``video``, is ``None`` until it has landed.
     """
 
     request_id: str
@@ -40,6 +50,7 @@ class Generation(TypedDict):
     cost_source: Literal["reported", "estimated"] | None
     submitted_at: str
     image: LandedImage | None
+    video: LandedVideo | None
 
 
 def submitted(request: GenerationRequest, submission: Submission) -> Generation:
@@ -57,6 +68,7 @@ def submitted(request: GenerationRequest, submission: Submission) -> Generation:
         cost_source=cast("Any", source if cost is not None else None),
         submitted_at=pendulum.from_timestamp(submission.submitted_at).isoformat(),
         image=None,
+        video=None,
     )
 
 
@@ -109,6 +121,7 @@ def read_generation(value: Any, *, field: str = "generation") -> Generation:
         cost_source=value.get("cost_source"),
         submitted_at=_moment(value.get("submitted_at"), field),
         image=value.get("image"),
+        video=value.get("video"),
     )
 
 

@@ -9,7 +9,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from airflow_provider_flux.bfl.catalog import Model, nearest
-from airflow_provider_flux.bfl.media import MediaFile
+from airflow_provider_flux.bfl.media import InlineMedia, MediaFile
 from airflow_provider_flux.bfl.trust import redact
 
 _SECRET_FIELDS = frozenset({"webhook_secret"})
@@ -45,7 +45,7 @@ def from_text(model: Model, name: str, value: Any, parameters: Mapping[str, Any]
     """
     schema = model.schema_for(parameters)
     field_info = schema.model_fields.get(name)
-    if field_info is None or value is None or isinstance(value, (list, tuple, Mapping)):
+    if field_info is None or value is None or isinstance(value, (list, tuple, Mapping, InlineMedia)):
         return value
     text = str(value).strip()
     if text == "None":
@@ -130,8 +130,11 @@ def _allowed(schema: type[BaseModel], name: str) -> str:
     }
     if not limits:
         return ""
-    text = f"{limits['ge']} to {limits['le']}" if "le" in limits else f"{limits['ge']} or more"
-    return f" (allowed: {text}{', multiples of ' + str(limits['multiple_of']) if 'multiple_of' in limits else ''})"
+    least, most, step = (limits.get(key) for key in ("ge", "le", "multiple_of"))
+    bounds = [f"{least:g} or more" if most is None else f"{least:g} to {most:g}"] if least is not None else []
+    bounds += [f"{most:g} or less"] if least is None and most is not None else []
+    bounds += [f"multiples of {step:g}"] if step else []
+    return f" (allowed: {', '.join(bounds)})"
 
 
 def _rules_of(schema: type[BaseModel], name: str) -> list[Any]:
@@ -161,7 +164,7 @@ def _accepts(field_type: TypeAdapter[Any], value: Any) -> bool:
 
 
 def _text(value: Any) -> Any:
-    """Return a value with the text of the service in place of each input file."""
+    """Return a value with a text in place of each input, which is what the service is sent."""
     if isinstance(value, list):
         return [_text(item) for item in value]
-    return str(value) if isinstance(value, MediaFile) else value
+    return str(value) if isinstance(value, (MediaFile, InlineMedia)) else value

@@ -16,8 +16,8 @@ from airflow_provider_flux.bfl.trust import describe_url
 
 #: A delivery URL may be redirected so often, each time to a trusted host.
 MAX_REDIRECTS = 3
-#: Largest result that is read, in bytes. The largest image of the service is 4 megapixels.
-MAX_RESULT_BYTES = 128 * 1024 * 1024
+#: Largest result that is read, in bytes: far above 20 seconds of video in the largest size.
+MAX_RESULT_BYTES = 512 * 1024 * 1024
 #: A compressed body would not match its Content-Length. Never a key: the URL is the credential.
 HEADERS: Mapping[str, str] = {"accept-encoding": "identity"}
 CHUNK_BYTES = 256 * 1024
@@ -30,7 +30,7 @@ def download_error(status: int, headers: Mapping[str, str], *, request_id: str |
     if status in {401, 403, 404, 410}:
         return FluxResultExpiredError(
             f"The signed URL of request {request_id} was refused by the delivery host (HTTP {status}): "
-            "it lives for 10 minutes after the image is ready.",
+            "it lives for 10 minutes after an image is ready, longer for videos.",
             request_id=request_id,
         )
     if status == 429 or status >= 500:

@@ -91,7 +91,10 @@ class FluxServiceError(FluxTransientError):
 
 
 class FluxConnectionError(FluxServiceError):
-    """The connection to BFL could not be opened, so nothing was sent. A retry is free."""
+    """The connection to BFL could not be opened, or broke while the request was being sent.
+
+    BFL cannot have read a whole request, so nothing was paid. A retry is free.
+    """
 
 
 class FluxSubmitUncertainError(FluxError):
@@ -119,6 +122,13 @@ class FluxModeratedError(FluxError):
     def as_dict(self) -> dict[str, Any]:
         """Return the error as JSON, with the reasons."""
         return {**super().as_dict(), "reasons": list(self.reasons)}
+
+
+class FluxInputError(FluxError):
+    """An input image or video could not be read: its store or host is in trouble. Nothing was paid.
+
+    A retry is free. An input that is missing, too large or no image is a :class:`FluxRequestError`.
+    """
 
 
 class FluxGenerationError(FluxError):

@@ -30,6 +30,7 @@ class GenerationRequest:
         Not part of the repr: it may hold image bytes and a secret.
     :param entry: what the catalog says of the model, if it knows it.
     :param cautions: what may not work as meant, to be logged.
+    :param is_prepared: whether its inputs have been read and checked.
     """
 
     model: str
@@ -37,6 +38,7 @@ class GenerationRequest:
     parameters: Mapping[str, Any] = field(repr=False)
     entry: Model | None = field(default=None, repr=False)
     cautions: tuple[str, ...] = ()
+    is_prepared: bool = False
 
     @property
     def fingerprint(self) -> str:
@@ -66,12 +68,13 @@ class GenerationRequest:
         """
         parameters = {**self.parameters, **inputs}
         if self.entry is None:
-            return replace(self, parameters=parameters)
+            return replace(self, parameters=parameters, is_prepared=True)
         problems = media_problems(self.entry, parameters)
         if problems:
             shown = ", ".join(f"{name}={file}" for name, file in _files(self.entry, parameters))
             raise FluxRequestError(f"{self.model}: {'; '.join(problems)}. Given: {shown}")
-        return replace(self, parameters=parameters, cautions=(*self.cautions, *media_cautions(self.entry, parameters)))
+        cautions = (*self.cautions, *media_cautions(self.entry, parameters))
+        return replace(self, parameters=parameters, cautions=cautions, is_prepared=True)
 
 
 def build_request(

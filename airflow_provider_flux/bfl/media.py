@@ -42,6 +42,26 @@ class MediaFile:
         return f"<{self.media_type}{shape}, {self.size} bytes, from {self.source}>"
 
 
+class InlineMedia:
+    """An input that was given as base64 text. Whoever prints, logs or stores it sees its length alone."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def __str__(self) -> str:
+        """Return what may be shown."""
+        return f"<base64 text of {len(self.text)} characters>"
+
+    __repr__ = __str__
+
+
+def map_inputs(value: Any, change: Callable[[Any], Any]) -> Any:
+    """Apply ``change`` to the inputs in a field's value: one, a list of them, or pairs with a time."""
+    if isinstance(value, (list, tuple)):
+        return [map_inputs(item, change) for item in value]
+    return value if isinstance(value, (int, float)) else change(value)
+
+
 def inputs_of(model: Model, parameters: Mapping[str, Any]) -> dict[str, list[Any]]:
     """Return the media of a request, by field: :class:`MediaFile`, or the text of a URL."""
     found = {name: list(_leaves(parameters.get(name))) for name in model.media_fields}

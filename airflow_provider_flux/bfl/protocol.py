@@ -26,7 +26,7 @@ from airflow_provider_flux.bfl.errors import (
     FluxUntrustedURLError,
 )
 from airflow_provider_flux.bfl.generation import GenerationRequest
-from airflow_provider_flux.bfl.responses import Status, Submission, TaskResult, read_number
+from airflow_provider_flux.bfl.responses import Status, Submission, TaskResult
 from airflow_provider_flux.bfl.settings import FluxSettings
 from airflow_provider_flux.bfl.trust import check_polling_url, describe_url, redact
 
@@ -65,8 +65,7 @@ def submit_request(request: GenerationRequest, settings: FluxSettings) -> HttpRe
 
     :raises FluxRequestError: if the parameters are not JSON.
     """
-    headers = {**_headers(settings), "content-type": "application/json"}
-    return HttpRequest("POST", f"{settings.base_url}{request.path}", headers, encode(request.parameters))
+    return post_request(request.path, encode(request.parameters), settings)
 
 
 def poll_request(request_id: str, polling_url: str | None, settings: FluxSettings) -> HttpRequest:
@@ -80,9 +79,15 @@ def poll_request(request_id: str, polling_url: str | None, settings: FluxSetting
     return HttpRequest("GET", check_polling_url(url, settings), _headers(settings))
 
 
-def credits_request(settings: FluxSettings) -> HttpRequest:
-    """Describe the free GET of the account's balance."""
-    return HttpRequest("GET", f"{settings.base_url}/v1/credits", _headers(settings))
+def get_request(path: str, settings: FluxSettings) -> HttpRequest:
+    """Describe a GET at the host of the connection."""
+    return HttpRequest("GET", f"{settings.base_url}{path}", _headers(settings))
+
+
+def post_request(path: str, body: bytes | JsonBody, settings: FluxSettings) -> HttpRequest:
+    """Describe a POST of a JSON document to the host of the connection."""
+    headers = {**_headers(settings), "content-type": "application/json"}
+    return HttpRequest("POST", f"{settings.base_url}{path}", headers, body)
 
 
 def read_submission(answer: HttpAnswer, request: GenerationRequest, *, now: float) -> Submission:
@@ -93,12 +98,12 @@ def read_submission(answer: HttpAnswer, request: GenerationRequest, *, now: floa
     :raises FluxError: the typed refusal otherwise; then nothing was paid.
     """
     secrets = (*answer.secrets, str(request.parameters.get("webhook_secret") or ""))
-    body = _json(answer.body)
+    body = read_json(answer)
     if 200 <= answer.status < 300 and isinstance(body, Mapping) and body.get("id"):
         return Submission.from_body(body, now=now)
     if answer.status < 400 or answer.status >= 500:
         raise _uncertain_submit(f"the service answered with HTTP {answer.status}{_detail(body, secrets)}")
-    raise _error_of(answer, body, f"{request.model} was refused by BFL, and nothing was paid", secrets)
+    raise error_of(answer, f"{request.model} was refused by BFL, and nothing was paid", *secrets)
 
 
 def read_result(answer: HttpAnswer) -> TaskResult:
@@ -109,7 +114,7 @@ def read_result(answer: HttpAnswer) -> TaskResult:
 
     :raises FluxError: if the answer carries no task.
     """
-    body = _json(answer.body)
+    body = read_json(answer)
     if isinstance(body, Mapping) and ("status" in body or "state" in body):
         return TaskResult.from_body(body, secrets=answer.secrets)
     if answer.status == 404:  # a gateway's, say: to be believed after a grace, like the service's own
@@ -118,19 +123,7 @@ def read_result(answer: HttpAnswer) -> TaskResult:
         raise FluxUntrustedURLError(
             "BFL's polling URL answered with a redirect. It was not followed, because the API key would go along."
         )
-    raise _error_of(answer, body, "The poll was refused by BFL", answer.secrets)
-
-
-def read_credits(answer: HttpAnswer) -> float:
-    """Read the balance in credits.
-
-    :raises FluxError: if the answer holds none.
-    """
-    body = _json(answer.body)
-    credits_left = read_number(body.get("credits")) if isinstance(body, Mapping) else None
-    if answer.status == 200 and credits_left is not None:
-        return credits_left
-    raise _error_of(answer, body, "The balance was refused by BFL", answer.secrets)
+    raise error_of(answer, "The poll was refused by BFL")
 
 
 def lost_answer(request: HttpRequest, reason: str, *, nothing_sent: bool) -> FluxError:
@@ -177,15 +170,22 @@ def _headers(settings: FluxSettings) -> dict[str, str]:
     return {"x-key": settings.api_key, "accept": "application/json"}
 
 
-def _json(body: bytes) -> Any:
+def read_json(answer: HttpAnswer) -> Any:
+    """Return the JSON of an answer, ``None`` if it is none."""
     try:
-        return json.loads(body)
+        return json.loads(answer.body)
     except (ValueError, RecursionError):
         return None
 
 
-def _error_of(answer: HttpAnswer, body: Any, what: str, secrets: tuple[str, ...]) -> FluxError:
-    detail = _detail(body, secrets)
+def error_of(answer: HttpAnswer, what: str, *secrets: str) -> FluxError:
+    """Return the typed error of an answer that is none of the expected ones.
+
+    :param what: what was refused, and by whom.
+    :param secrets: what must not be echoed, beside the secrets of the connection.
+    """
+    body = read_json(answer)
+    detail = _detail(body, (*answer.secrets, *secrets))
     is_key_format = answer.status == 422 and isinstance(body, Mapping) and "api key" in str(body.get("detail")).lower()
     if answer.status in {401, 403} or (is_key_format and isinstance(body["detail"], str)):
         return FluxAuthenticationError(

@@ -89,7 +89,8 @@ class TaskResult:
     """What a poll says of a generation.
 
     :param status_text: the status as the service wrote it.
-    :param sample: the signed URL of the image, good for 10 minutes; never part of the repr.
+    :param sample: the signed URL of the image or video, good for 10 minutes or more; never part of the repr.
+    :param draft_cache: the signed URL of what mode ``draft_enhance`` needs of a draft video.
     :param cost: credits the service settled on, where it says so.
     :param progress: 0 to 1, or ``None``.
     """
@@ -98,6 +99,7 @@ class TaskResult:
     status: Status
     status_text: str
     sample: str | None = field(default=None, repr=False)
+    draft_cache: str | None = field(default=None, repr=False)
     seed: int | None = None
     cost: float | None = None
     progress: float | None = None
@@ -119,6 +121,7 @@ class TaskResult:
             status=Status.of(text),
             status_text=text[:80],
             sample=str(fields["sample"]) if fields.get("sample") else None,
+            draft_cache=str(fields["draft_cache"]) if fields.get("draft_cache") else None,
             seed=seed if isinstance(seed, int) and not isinstance(seed, bool) else None,
             cost=read_number(body.get("cost")),
             progress=read_number(body.get("progress")),

@@ -16,7 +16,14 @@ from tenacity import (
     wait_random_exponential,
 )
 
-from airflow_provider_flux.bfl.errors import FluxConnectionError, FluxRateLimitedError, FluxTransientError
+from airflow_provider_flux.bfl.errors import (
+    FluxConnectionError,
+    FluxError,
+    FluxInsufficientCreditsError,
+    FluxRateLimitedError,
+    FluxTransientError,
+)
+from airflow_provider_flux.bfl.generation import GenerationRequest, estimate_cost
 
 _BACKOFF = wait_random_exponential(multiplier=1, min=0.5, max=30)
 _CONNECTION_ATTEMPTS = 4
@@ -44,6 +51,31 @@ def read_retries() -> dict[str, Any]:
         "stop": stop_after_attempt(_READ_ATTEMPTS),
         "reraise": True,
     }
+
+
+def may_be_busy(request: GenerationRequest) -> bool:
+    """Whether a 402 for this request need not mean that the credits are used up.
+
+    Videos submitted back to back were refused with 402 although there were credits, and accepted a
+    little later (source: published captures of the service).
+    """
+    return request.entry is not None and request.entry.busy_is_402
+
+
+def judge_402(error: FluxInsufficientCreditsError, request: GenerationRequest, *, balance: float) -> FluxError:
+    """Return what a 402 means, given the balance: too fast, to be tried again, or out of credits.
+
+    An estimate that is only an upper bound proves nothing, so any balance is given a try then.
+    """
+    estimate = estimate_cost(request)
+    needed = estimate.credits if estimate.credits is not None and not estimate.note else 0.0
+    if balance <= 0 or balance < needed:
+        text = f"{error.message} The balance is {balance:g} credits; needed: {estimate}."
+        return FluxInsufficientCreditsError(text)
+    return FluxRateLimitedError(
+        f"{request.model} was refused with HTTP 402 although the account has {balance:g} credits: "
+        "videos were submitted too fast."
+    )
 
 
 def _wait(state: RetryCallState) -> float:

@@ -36,6 +36,8 @@ class FluxSettings:
     :param webhook_secret: default for ``webhook_secret`` of requests with a ``webhook_url``.
     :param trusted_hosts: hosts, or ``*.domain`` patterns, that may also serve polling and delivery
         URLs: a gateway of your own, say. BFL's hosts are always trusted.
+    :param private_input_hosts: hosts, or ``*.domain`` patterns, with private addresses that input
+        images and videos may be read from; BFL cannot reach them, so their bytes are sent.
     """
 
     api_key: str = field(repr=False)
@@ -46,6 +48,7 @@ class FluxSettings:
     max_active: int = 24
     webhook_secret: str | None = field(default=None, repr=False)
     trusted_hosts: tuple[str, ...] = ()
+    private_input_hosts: tuple[str, ...] = ()
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -68,6 +71,7 @@ def read_settings(*, api_key: str | None, base_url: str | None, extra: Mapping[s
         max_active=_whole_number(extra, "max_active", 24, source),
         webhook_secret=str(extra["webhook_secret"]) if extra.get("webhook_secret") else None,
         trusted_hosts=_names(extra, "trusted_hosts", source),
+        private_input_hosts=_names(extra, "private_input_hosts", source),
     )
 
 

@@ -8,6 +8,7 @@ a forged one would send the key, or read an internal address.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from urllib.parse import SplitResult, urlsplit
 
 from airflow_provider_flux.bfl.errors import FluxUntrustedURLError
@@ -46,6 +47,17 @@ def check_delivery_url(url: str, settings: FluxSettings) -> str:
     if not is_blob and not _is_service_url(url, settings):
         raise FluxUntrustedURLError(_refusal("delivery", url))
     return url
+
+
+def host_of(url: str) -> str | None:
+    """Return the host of an http(s) URL that every HTTP library reads the same; ``None`` for any other."""
+    parts = _split(url)
+    return parts.hostname if parts is not None and parts.scheme in {"http", "https"} else None
+
+
+def matches_any(host: str, patterns: Iterable[str]) -> bool:
+    """Whether a host is one of the given hosts or ``*.domain`` patterns."""
+    return any(_matches(host, pattern) for pattern in patterns)
 
 
 def redact(text: str, *secrets: str | None) -> str:
@@ -91,7 +103,7 @@ def _is_service_url(url: str, settings: FluxSettings) -> bool:
         return False
     if (parts.scheme, parts.netloc.lower()) == (base.scheme, base.netloc.lower()):
         return True
-    if any(_matches(parts.hostname, pattern) for pattern in settings.trusted_hosts):
+    if matches_any(parts.hostname, settings.trusted_hosts):
         return True
     return _is_plain_https(parts) and _matches(parts.hostname, "*.bfl.ai")
 

@@ -5,32 +5,34 @@ from __future__ import annotations
 import importlib
 import os
 import time
-from collections.abc import Mapping
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 from urllib.parse import urlsplit
 
 from airflow.providers.common.compat.sdk import AirflowNotFoundException, AirflowTaskTimeout, BaseHook
 from tenacity import Retrying
 
-from airflow_provider_flux.bfl import delivery, protocol, retrying
-from airflow_provider_flux.bfl.errors import FluxConfigurationError, FluxError
+from airflow_provider_flux.bfl import account, delivery, protocol, retrying
+from airflow_provider_flux.bfl.errors import FluxConfigurationError, FluxError, FluxInsufficientCreditsError
 from airflow_provider_flux.bfl.generation import GenerationRequest, build_request
-from airflow_provider_flux.bfl.polling import Done, Failed, Outcome, Paused, Poller
+from airflow_provider_flux.bfl.polling import Poller
 from airflow_provider_flux.bfl.pricing import USD_PER_CREDIT
 from airflow_provider_flux.bfl.responses import Submission, TaskResult
 from airflow_provider_flux.bfl.settings import FluxSettings, read_settings
 from airflow_provider_flux.compat import mask_secret
 from airflow_provider_flux.hooks.transport import RequestsTransport
+from airflow_provider_flux.hooks.waiting import Waiter
+from airflow_provider_flux.models import known_models
 
 if TYPE_CHECKING:
     from airflow_provider_flux.client import FluxAsyncClient
 
 #: Seconds to wait for a generation.
 DEFAULT_TIMEOUT = 600.0
-#: Seconds between two progress lines in the task log while nothing changes.
-_PROGRESS_EVERY = 30.0
+_T = TypeVar("_T")
 
 
 class FluxHook(BaseHook):
@@ -42,7 +44,7 @@ class FluxHook(BaseHook):
 
     :param flux_conn_id: connection of type ``flux``: password = API key, host = base URL (default
         ``https://api.bfl.ai``), extras ``region``, ``connect_timeout``, ``read_timeout``, ``proxy``,
-        ``max_active``, ``webhook_secret``, ``trusted_hosts``.
+        ``max_active``, ``webhook_secret``, ``trusted_hosts``, ``private_input_hosts``.
     """
 
     conn_name_attr: ClassVar[str] = "flux_conn_id"
@@ -101,35 +103,59 @@ class FluxHook(BaseHook):
         """Return the pooled HTTP transport of the connection."""
         return self._transport
 
+    def prepared(self, request: GenerationRequest) -> AbstractContextManager[GenerationRequest]:
+        """Read and check the inputs of a request; they are at hand as files inside the ``with`` block.
+
+        :raises FluxRequestError: if an input is not there, is of the wrong kind, or breaks a limit.
+        :raises FluxInputError: if an input could not be read; trying again may help.
+        """
+        from airflow_provider_flux.media.prepare import prepared  # Pillow: not at DAG parse time
+
+        return prepared(request, self.settings)
+
     def submit(
         self, model: str | GenerationRequest, parameters: Mapping[str, Any] | None = None, *, max_wait: float = 300.0
     ) -> Submission:
         """Submit one generation. **This is what BFL bills.**
 
-        It is sent again only after a 429, or when no connection could be opened: then nothing was
-        paid. Any other loss of the answer is an error, since BFL has no idempotency key.
+        It is sent again only after a 429, or when BFL cannot have read a whole request: then nothing
+        was paid. Any other loss of the answer is an error, since BFL has no idempotency key. A 402
+        that a video is refused with although there are credits counts as a 429.
 
         :param model: model name, or a request that was built before.
-        :param parameters: parameters of the model by BFL's own names.
+        :param parameters: parameters of the model by BFL's own names; images and videos as a URI of an
+            object store, a URL, an absolute path or base64.
         :param max_wait: seconds to wait for a free slot while the account is at its task limit (429);
             a last ``Retry-After`` of up to five minutes may come on top.
         :raises FluxRequestError: if the request is not valid; before anything is sent if we can tell.
+        :raises FluxInputError: if an input could not be read; nothing was sent.
         :raises FluxSubmitUncertainError: if the answer was lost.
         :raises FluxError: the other typed refusals; nothing was paid then.
         """
-        request = model if isinstance(model, GenerationRequest) else build_request(model, parameters or {})
-        request = self._with_webhook_secret(request)
-        described = protocol.submit_request(request, self.settings)
+        if not isinstance(model, GenerationRequest):
+            model = build_request(model, parameters or {}, models=known_models())
+        with self.prepared(self._with_webhook_secret(model)) as request:
+            for caution in request.cautions:
+                self.log.warning("%s: %s", request.model, caution)
+            described = protocol.submit_request(request, self.settings)
+            retries = Retrying(**retrying.submit_retries(max_wait), before_sleep=self._log_retry)
+            return retries(self._submit_once, described, request)
 
-        def once() -> Submission:
-            try:
-                return protocol.read_submission(self._transport.send(described), request, now=time.time())
-            except FluxError:
+    def _submit_once(self, described: protocol.HttpRequest, request: GenerationRequest) -> Submission:
+        try:
+            return protocol.read_submission(self._transport.send(described), request, now=time.time())
+        except FluxInsufficientCreditsError as error:
+            if not retrying.may_be_busy(request):
                 raise
-            except (Exception, AirflowTaskTimeout) as error:  # whatever it is, the request may be out
-                raise protocol.lost_answer(described, type(error).__name__, nothing_sent=False) from None
-
-        return Retrying(**retrying.submit_retries(max_wait), before_sleep=self._log_retry)(once)
+            raise retrying.judge_402(error, request, balance=self.get_credits()) from None
+        except FluxError:
+            raise
+        except AirflowTaskTimeout as error:
+            if not described.is_all_sent:
+                raise
+            raise protocol.lost_answer(described, type(error).__name__, nothing_sent=False) from None
+        except Exception as error:  # whatever it is, the request may be out
+            raise protocol.lost_answer(described, type(error).__name__, nothing_sent=False) from None
 
     def get_result(self, request_id: str, polling_url: str | None = None) -> TaskResult:
         """Ask once where a generation stands; transient trouble is retried. Free.
@@ -138,12 +164,7 @@ class FluxHook(BaseHook):
             host of the connection is asked, which may not know the task.
         :raises FluxUntrustedURLError: if the key must not be sent there.
         """
-        described = protocol.poll_request(request_id, polling_url, self.settings)
-
-        def once() -> TaskResult:
-            return protocol.read_result(self._transport.send(described))
-
-        return Retrying(**retrying.read_retries(), before_sleep=self._log_retry)(once)
+        return self._read(protocol.poll_request(request_id, polling_url, self.settings), protocol.read_result)
 
     def wait(
         self,
@@ -170,28 +191,7 @@ class FluxHook(BaseHook):
             pause_at=pause_at,
         )
         described = protocol.poll_request(submission.request_id, submission.polling_url, self.settings)
-        delay = poller.first_wait(time.time())
-        progress = _Progress(self.log, submission.request_id)
-        while True:
-            time.sleep(delay)
-            outcome = self._poll(poller, described, progress)
-            if isinstance(outcome, Done):
-                return outcome.result
-            if isinstance(outcome, Failed):
-                raise outcome.error
-            if isinstance(outcome, Paused):
-                return None
-            delay = outcome.seconds
-
-    def _poll(self, poller: Poller, described: protocol.HttpRequest, progress: _Progress) -> Outcome:
-        try:
-            result = protocol.read_result(self._transport.send(described))
-        except FluxError as error:
-            progress.tell(f"poll failed: {error}")
-            return poller.on_error(error, time.time())
-        percent = "" if result.progress is None else f", {result.progress:.0%}"
-        progress.tell(f"{result.status_text}{percent}", state=result.status_text)
-        return poller.on_result(result, time.time())
+        return Waiter(poller, described, self._transport, self.log).wait()
 
     def download(
         self, sample: str, *, request_id: str | None = None, max_bytes: int = delivery.MAX_RESULT_BYTES
@@ -210,18 +210,45 @@ class FluxHook(BaseHook):
 
     def get_credits(self) -> float:
         """Return the balance of the account in credits (1 credit = 0.01 USD). Free."""
-        described = protocol.credits_request(self.settings)
+        return self._read(account.credits_request(self.settings), account.read_credits)
 
-        def once() -> float:
-            return protocol.read_credits(self._transport.send(described))
+    def get_my_finetunes(self) -> list[Any]:
+        """Return the finetunes of the account (``GET /v1/my_finetunes``), as BFL lists them. Free."""
+        return self._read(account.finetunes_request(self.settings), account.read_finetunes)
 
-        return Retrying(**retrying.read_retries())(once)
+    def get_finetune_details(self, finetune_id: str) -> dict[str, Any]:
+        """Return what a finetune was made with (``GET /v1/finetune_details``). Free.
+
+        :raises FluxRequestError: if there is none with that id, or it is not the account's.
+        """
+        return self._read(account.finetune_request(finetune_id, self.settings), account.read_finetune)
+
+    def delete_finetune(self, finetune_id: str) -> dict[str, Any]:
+        """Delete a finetune for good (``POST /v1/delete_finetune``) and return BFL's confirmation.
+
+        :raises FluxRequestError: if there is none with that id, or it is not the account's.
+        :raises FluxServiceError: if the answer was lost; :meth:`get_my_finetunes` tells what happened.
+        """
+        return account.read_deletion(self._transport.send(account.delete_finetune_request(finetune_id, self.settings)))
+
+    def report_license_usage(self, model: str, number_of_generations: int) -> None:
+        """Report images made with open weights under a licence (``POST /v1/licenses/models/{model}/usage``).
+
+        It is sent once: a report whose answer was lost may have been counted.
+
+        :param model: ``flux-1-dev``, ``flux-1-kontext-dev``, ``flux-1-krea-dev`` or ``flux-tools``.
+        :param number_of_generations: images since the last report, 1 or more.
+        :raises FluxRequestError: if the model or the number is refused.
+        :raises FluxServiceError: if the answer was lost.
+        """
+        described = account.usage_request(model, number_of_generations, self.settings)
+        account.check_usage(self._transport.send(described))
 
     def test_connection(self) -> tuple[bool, str]:
         """Check key and host with a free call, for the Test button; the key is never part of the answer."""
         try:
-            described = protocol.credits_request(self.settings)
-            credits_left = protocol.read_credits(self._transport.send(described))
+            described = account.credits_request(self.settings)
+            credits_left = account.read_credits(self._transport.send(described))
         except FluxError as error:
             return False, str(error)
         usd = credits_left * USD_PER_CREDIT
@@ -246,24 +273,15 @@ class FluxHook(BaseHook):
         parameters = request.parameters
         if not self.settings.webhook_secret or not parameters.get("webhook_url") or parameters.get("webhook_secret"):
             return request
-        with_secret = {**parameters, "webhook_secret": self.settings.webhook_secret}
-        return GenerationRequest(request.model, request.path, with_secret)
+        return replace(request, parameters={**parameters, "webhook_secret": self.settings.webhook_secret})
+
+    def _read(self, described: protocol.HttpRequest, reader: Callable[[protocol.HttpAnswer], _T]) -> _T:
+        """Send a request that only reads; transient trouble is retried."""
+
+        def once() -> _T:
+            return reader(self._transport.send(described))
+
+        return Retrying(**retrying.read_retries(), before_sleep=self._log_retry)(once)
 
     def _log_retry(self, state: Any) -> None:
         self.log.warning("%s Trying again in %.1f s.", state.outcome.exception(), state.next_action.sleep)
-
-
-class _Progress:
-    """Lines for the task log at a human pace: when something changes, and now and then."""
-
-    def __init__(self, log: Any, request_id: str) -> None:
-        self._log = log
-        self._request_id = request_id
-        self._state: str | None = None
-        self._told_at = 0.0
-
-    def tell(self, text: str, *, state: str = "trouble") -> None:
-        now = time.monotonic()
-        if state != self._state or now - self._told_at >= _PROGRESS_EVERY:
-            self._log.info("Request %s: %s", self._request_id, text)
-            self._state, self._told_at = state, now

@@ -70,6 +70,8 @@ class RequestsTransport:
                 proxies=self._proxies,
                 allow_redirects=False,
             )
+        except FluxError:
+            raise  # of the body, while it was read
         except Exception as error:  # not only of requests: a malformed Location, say, raises a bare ValueError
             raise protocol.lost_answer(request, type(error).__name__, nothing_sent=_nothing_was_sent(error)) from None
         return HttpAnswer(response.status_code, response.headers, response.content, self._settings.secrets)

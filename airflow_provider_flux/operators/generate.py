@@ -12,10 +12,12 @@ from airflow.providers.common.compat.sdk import BaseOperator, conf
 
 from airflow_provider_flux import arguments
 from airflow_provider_flux.bfl.errors import error_from_dict
-from airflow_provider_flux.bfl.generation import GenerationRequest, build_request
+from airflow_provider_flux.bfl.generation import GenerationRequest, build_request, estimate_cost
 from airflow_provider_flux.bfl.responses import TaskResult
 from airflow_provider_flux.compat import mask_secret
-from airflow_provider_flux.hooks.flux import DEFAULT_TIMEOUT, FluxHook
+from airflow_provider_flux.hooks.flux import FluxHook
+from airflow_provider_flux.media.source import hide
+from airflow_provider_flux.models import known_models
 from airflow_provider_flux.retries import failing_for_good, how_to_collect
 from airflow_provider_flux.storage.naming import check_output_path
 from airflow_provider_flux.triggers.result import FluxResultTrigger, read_event
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
 _SHORTEST_DEFERRAL = 10.0
 #: Seconds after our own deadline at which Airflow ends a deferral whose trigger is gone.
 _BACKSTOP = 60.0
+#: Seconds from which on a model is one that takes its time: waiting on the worker for it is in vain.
+_LONG = 60.0
 #: XCom key of what was submitted, for the case that the deferral ends without an event.
 _RECORD = "submitted"
 _NAMED = (
@@ -45,16 +49,17 @@ _NAMED = (
 
 
 class FluxGenerateOperator(BaseOperator):
-    """Generate one image with FLUX and, with ``output_path``, land it in object storage.
+    """Generate one image or video with FLUX and, with ``output_path``, land it in object storage.
 
     The task submits once, waits up to ``inline_wait`` seconds on the worker, where most images are
-    done, and then defers: the triggerer polls, and the worker slot is free. Mistakes in literal
-    arguments fail when the DAG is parsed, in templated ones before anything is paid.
+    done, and then defers: the triggerer polls, and the worker slot is free. A model that usually takes a
+    minute or more, and longer than ``inline_wait``, defers at once. Mistakes in literal arguments fail when the DAG is
+    parsed, in templated ones before anything is paid.
 
     XCom: :class:`~airflow_provider_flux.xcom.Generation`, a small dict with ``request_id``,
     ``polling_url``, ``model``, ``status``, ``seed``, ``cost``, ``cost_source``, ``submitted_at`` and
-    ``image`` (``uri``, ``sha256``, ``bytes``, ``width``, ``height``, ``content_type``; ``None``
-    without ``output_path``).
+    ``image`` or ``video`` (``uri``, ``sha256``, ``bytes``, ``width``, ``height``, ``content_type``;
+    ``None`` without ``output_path``).
 
     The parameters of FLUX1.1 [pro] are named arguments; their defaults are sent for that model. For
     other models only what you give is sent. All of them are templated.
@@ -72,6 +77,8 @@ class FluxGenerateOperator(BaseOperator):
         whose ``webhook_secret`` is used when this is not given: Airflow stores the source of DAG files,
         and the arguments of ``partial()``, in its database.
     :param parameters: further parameters of the model by BFL's names, or all those of another model.
+        An image, mask or video may be a URI of an object store (``s3://my_conn@bucket/key``, ``gs://``,
+        ``abfs://``, ``file://``), an http(s) URL, an absolute path, or base64; it is read on the worker.
     :param output_path: where to land the image, an absolute path or any URI of ``ObjectStoragePath``:
         ``s3://my_conn@bucket/{{ ds }}/hero.{ext}``. Beside Jinja it may hold ``{ext}``,
         ``{request_id}``, ``{seed}`` and ``{index}`` (the map index of a mapped task).
@@ -79,7 +86,8 @@ class FluxGenerateOperator(BaseOperator):
     :param inline_wait: seconds to wait on the worker before deferring; 0 defers at once.
     :param deferrable: whether to defer at all; ``[operators] default_deferrable`` by default.
     :param poll_interval: shortest seconds between polls; it grows to a tenth of the time waited.
-    :param timeout: seconds from the submit after which to give up, wherever the task waits then.
+    :param timeout: seconds from the submit after which to give up, wherever the task waits then. By
+        default ten minutes, and half an hour for models that usually take minutes.
         ``execution_timeout``, which Airflow does not enforce while a task is deferred, shortens it.
     :param validate: ``False`` sends models and parameters that this version does not know.
     :raises FluxRequestError: when the DAG is parsed, for a mistake in a literal argument.
@@ -108,7 +116,7 @@ class FluxGenerateOperator(BaseOperator):
         inline_wait: float | timedelta = 30.0,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         poll_interval: float | timedelta = 0.5,
-        timeout: float | timedelta = DEFAULT_TIMEOUT,
+        timeout: float | timedelta | None = None,
         validate: bool = True,
         **kwargs: Any,
     ) -> None:
@@ -129,7 +137,7 @@ class FluxGenerateOperator(BaseOperator):
         self.inline_wait = arguments.seconds("inline_wait", inline_wait, minimum=0)
         self.deferrable = deferrable
         self.poll_interval = arguments.seconds("poll_interval", poll_interval, minimum=0.1)
-        self.timeout = arguments.seconds("timeout", timeout, minimum=1)
+        self.timeout = None if timeout is None else arguments.seconds("timeout", timeout, minimum=1)
         self.validate = validate
         self._paid_for: Generation | None = None
         self._is_submitting = False
@@ -149,6 +157,7 @@ class FluxGenerateOperator(BaseOperator):
             self._secret, self.webhook_secret = given["webhook_secret"], None
             if isinstance(self.parameters, Mapping):
                 self.parameters = {name: value for name, value in self.parameters.items() if name != "webhook_secret"}
+        self.parameters = arguments.hide_inputs(self.model, self.parameters)
         if self.parameters is not None and not isinstance(self.parameters, Mapping):
             return  # an XComArg: it may turn out to give any parameter
         for name, value in arguments.sent_defaults(self.model).items():
@@ -163,13 +172,19 @@ class FluxGenerateOperator(BaseOperator):
         """The hook of the connection."""
         return FluxHook(self.flux_conn_id)
 
+    def render_template(self, content: Any, *args: Any, **kwargs: Any) -> Any:
+        """Render as Airflow does; base64 that comes out is wrapped before Airflow stores the rendered fields."""
+        return hide(super().render_template(content, *args, **kwargs))
+
     def execute(self, context: Context) -> Generation:
         """Submit, wait a moment, and defer or finish."""
         with failing_for_good():
             request = self._build_request()
             self._check_target(context)
-            self._is_submitting = True
-            submission = self.hook.submit(request, max_wait=self.timeout)
+            with self.hook.prepared(request) as request:
+                self.log.info("Submitting to %s: %s", request.model, estimate_cost(request))
+                self._is_submitting = True
+                submission = self.hook.submit(request, max_wait=self._time_to_wait())
         generation = self._paid_for = submitted(request, submission)
         self.log.info(
             "Submitted request %s to %s (%s credits, %s), to be polled at %s",
@@ -181,7 +196,7 @@ class FluxGenerateOperator(BaseOperator):
         )
         with failing_for_good(paid_for=generation):
             deadline = submission.submitted_at + self._time_to_wait()
-            if self.deferrable and not self.inline_wait:
+            if self.deferrable and self._would_wait_in_vain():
                 self._defer(generation, deadline, context)
             result = self.hook.wait(
                 submission,
@@ -239,23 +254,29 @@ class FluxGenerateOperator(BaseOperator):
         if named["webhook_secret"]:
             mask_secret(named["webhook_secret"])
         merged = arguments.merge(named, self.parameters)
-        return build_request(self.model, merged, validate=self.validate, rendered=self._resolved_later)
+        return build_request(
+            self.model, merged, validate=self.validate, rendered=self._resolved_later, models=known_models()
+        )
 
     def _check_target(self, context: Context) -> None:
         """Find a bad path, a missing connection or package before anything is paid."""
         if self.output_path is None:
             return
-        from airflow_provider_flux.storage.writer import open_target
+        from airflow_provider_flux.stores import open_path
 
         path = check_output_path(self.output_path)
-        open_target(path)
+        open_path(path)
         map_index = context["ti"].map_index
         if map_index is not None and map_index >= 0 and "{" not in path and str(map_index) not in path:
             self.log.warning("output_path=%r is the same for all mapped tasks: add {index}.", path)
 
+    def _would_wait_in_vain(self) -> bool:
+        usual = arguments.typical_seconds(self.model)
+        return not self.inline_wait or (usual >= _LONG and usual > self.inline_wait)
+
     def _time_to_wait(self) -> float:
-        limit = self.execution_timeout.total_seconds() if self.execution_timeout else self.timeout
-        return min(self.timeout, limit)
+        timeout = self.timeout or arguments.default_timeout(self.model)
+        return min(timeout, self.execution_timeout.total_seconds()) if self.execution_timeout else timeout
 
     def _defer(self, generation: Generation, deadline: float, context: Context) -> None:
         context["ti"].xcom_push(key=_RECORD, value=dict(generation))

@@ -7,16 +7,19 @@ import logging
 from airflow_provider_flux.bfl.errors import FluxImageError, FluxResultExpiredError
 from airflow_provider_flux.bfl.responses import TaskResult
 from airflow_provider_flux.hooks.flux import FluxHook
-from airflow_provider_flux.storage.image import ImageInfo, inspect_image
+from airflow_provider_flux.media.image import inspect_image
+from airflow_provider_flux.media.info import MediaInfo
+from airflow_provider_flux.media.video import inspect_video, is_mp4
+from airflow_provider_flux.models import known_models
 from airflow_provider_flux.storage.naming import expand
 from airflow_provider_flux.storage.writer import put
-from airflow_provider_flux.xcom import Generation, LandedImage, ready, submission_of
+from airflow_provider_flux.xcom import Generation, LandedImage, LandedVideo, ready, submission_of
 
 log = logging.getLogger(__name__)
 
 #: Times a result is downloaded when what arrives is not a whole image.
 _DOWNLOADS = 3
-_SUFFIXES = {"jpg": "jpeg", "jpeg": "jpeg", "png": "png", "webp": "webp"}
+_SUFFIXES = {"jpg": "jpeg", "jpeg": "jpeg", "png": "png", "webp": "webp", "mp4": "mp4"}
 
 
 def land(
@@ -39,22 +42,42 @@ def land(
     """
     result = result or _fresh_result(hook, generation, deadline)
     record = ready(generation, result)
-    data, image = _fetch(hook, record, result, deadline)
-    uri = expand(output_path, ext=image.format, request_id=record["request_id"], seed=record["seed"], index=index)
+    data, info, result = _fetch(hook, record, result, deadline)
+    uri = expand(output_path, ext=info.format, request_id=record["request_id"], seed=record["seed"], index=index)
     suffix = uri.rpartition(".")[2].lower()
-    if suffix in _SUFFIXES and _SUFFIXES[suffix] != image.format:
-        log.warning("%s is a %s image; {ext} in output_path would name it rightly", uri, image.format)
-    put(uri, data, image.content_type)
-    record["image"] = LandedImage(
+    if suffix in _SUFFIXES and _SUFFIXES[suffix] != info.format:
+        log.warning("%s is of the format %s; {ext} in output_path would name it rightly", uri, info.format)
+    put(uri, data, info.content_type)
+    landed = LandedImage(
         uri=uri,
-        sha256=image.sha256,
-        bytes=image.size,
-        width=image.width,
-        height=image.height,
-        content_type=image.content_type,
+        sha256=info.sha256,
+        bytes=info.size,
+        width=info.width,
+        height=info.height,
+        content_type=info.content_type,
     )
-    log.info("Landed request %s at %s (%d bytes)", record["request_id"], uri, image.size)
+    if info.seconds is None:
+        record["image"] = landed
+    else:
+        draft_cache = _land_draft_cache(hook, record, result, uri)
+        record["video"] = LandedVideo(**landed, seconds=info.seconds, draft_cache=draft_cache)
+    log.info("Landed request %s at %s (%d bytes)", record["request_id"], uri, info.size)
     return record
+
+
+def _land_draft_cache(hook: FluxHook, record: Generation, result: TaskResult, uri: str) -> str | None:
+    """Land what ``draft_enhance`` needs of a draft beside its video: its URL dies, too, and cannot be kept."""
+    if not result.draft_cache:
+        return None
+    target = f"{uri.removesuffix('.mp4')}.draft.bin"
+    put(target, hook.download(result.draft_cache, request_id=record["request_id"]), "application/octet-stream")
+    return target
+
+
+def _inspect(data: bytes, model: str) -> MediaInfo:
+    entry = known_models().get(model)
+    is_video = entry.output == "video" if entry else is_mp4(data[:12])
+    return inspect_video(data) if is_video else inspect_image(data)
 
 
 def _fresh_result(hook: FluxHook, generation: Generation, deadline: float | None) -> TaskResult:
@@ -63,15 +86,17 @@ def _fresh_result(hook: FluxHook, generation: Generation, deadline: float | None
     return result
 
 
-def _fetch(hook: FluxHook, record: Generation, result: TaskResult, deadline: float | None) -> tuple[bytes, ImageInfo]:
-    """Download until the bytes are a whole image; a dead URL is exchanged for a fresh one, once."""
+def _fetch(
+    hook: FluxHook, record: Generation, result: TaskResult, deadline: float | None
+) -> tuple[bytes, MediaInfo, TaskResult]:
+    """Download until the bytes are a whole result; a dead URL is exchanged for a fresh one, once."""
     renewed, damaged = False, 0
     while True:
         try:
             if not result.sample:
                 raise FluxResultExpiredError("The result is Ready but names no image.")
             data = hook.download(result.sample, request_id=record["request_id"])
-            return data, inspect_image(data)
+            return data, _inspect(data, record["model"]), result
         except FluxResultExpiredError as error:
             if renewed:
                 raise _paid_and_lost(record, error) from None

@@ -12,7 +12,7 @@ from airflow_provider_flux.bfl.errors import FluxRequestError
 
 #: What may stand in braces, and what it stands for.
 PLACEHOLDERS: Mapping[str, str] = {
-    "ext": "jpeg, png or webp, as the image really is",
+    "ext": "jpeg, png, webp or mp4, as the result really is",
     "request_id": "the id BFL gave the generation",
     "seed": "the seed the image was made with",
     "index": "position in the list, from 0; {index:04d} pads it",

@@ -73,9 +73,9 @@ class FluxToObjectStorageOperator(BaseOperator):
 
     def _land_all(self, path: str, generations: list[Generation]) -> list[Generation]:
         from airflow_provider_flux.storage.landing import land  # Pillow: not at DAG parse time
-        from airflow_provider_flux.storage.writer import open_target
+        from airflow_provider_flux.stores import open_path
 
-        open_target(path)
+        open_path(path)
         hook = FluxHook(self.flux_conn_id)
         _ = hook.get_conn()  # reads the connection here, once, before threads share the hook
         deadline = time.time() + self.timeout

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_flux.bfl import errors, protocol
+from airflow_provider_flux.bfl import account, errors, protocol
 from airflow_provider_flux.bfl.delivery import download_error
 from airflow_provider_flux.bfl.errors import FluxError, error_from_dict
 from airflow_provider_flux.bfl.generation import build_request
@@ -147,7 +147,7 @@ def test_a_404_of_a_gateway_is_believed_after_a_grace_only() -> None:
 def test_a_gateways_own_key_is_not_echoed() -> None:
     said = HttpAnswer(403, {}, b'{"detail": "key sk-gateway-123 unknown"}', ("sk-gateway-123",))
     with pytest.raises(errors.FluxAuthenticationError) as caught:
-        protocol.read_credits(said)
+        account.read_credits(said)
     assert "sk-gateway" not in str(caught.value)
 
 
@@ -191,7 +191,7 @@ def test_no_answer_breaks_the_reading(value: object) -> None:
         with contextlib.suppress(FluxError):
             protocol.read_result(answered)
         with contextlib.suppress(FluxError):
-            protocol.read_credits(answered)
+            account.read_credits(answered)
         with contextlib.suppress(FluxError):
             protocol.read_submission(answered, REQUEST, now=0.0)
 
@@ -217,9 +217,9 @@ def test_a_body_that_is_nested_without_end_is_no_answer() -> None:
 
 
 def test_credits_are_read() -> None:
-    assert protocol.read_credits(answer(200, {"credits": 12.5})) == 12.5
+    assert account.read_credits(answer(200, {"credits": 12.5})) == 12.5
     with pytest.raises(errors.FluxServiceError):
-        protocol.read_credits(answer(200, {}))
+        account.read_credits(answer(200, {}))
 
 
 @pytest.mark.parametrize(

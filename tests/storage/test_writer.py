@@ -18,7 +18,8 @@ from airflow.sdk import ObjectStoragePath
 
 from airflow_provider_flux.bfl.errors import FluxConfigurationError, FluxStorageError
 from airflow_provider_flux.storage import writer
-from airflow_provider_flux.storage.writer import open_target, put
+from airflow_provider_flux.storage.writer import put
+from airflow_provider_flux.stores import open_path
 
 
 def test_a_local_file_is_written_with_its_folders_and_nothing_else(tmp_path: Path) -> None:
@@ -59,7 +60,7 @@ def test_a_target_that_is_a_folder_is_a_storage_error(tmp_path: Path) -> None:
 )
 def test_a_store_that_cannot_be_used_says_why(uri: str, said: str) -> None:
     with pytest.raises(FluxConfigurationError, match=said):
-        open_target(uri)
+        open_path(uri)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from airflow_provider_flux.bfl.errors import FluxImageError
-from airflow_provider_flux.storage.image import inspect_image
+from airflow_provider_flux.media.image import inspect_image
 
 
 def picture(name: str, size: tuple[int, int] = (96, 64)) -> bytes:

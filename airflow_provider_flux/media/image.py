@@ -11,11 +11,11 @@ import io
 import struct
 import warnings
 import zlib
-from dataclasses import dataclass
 
 from PIL import Image, UnidentifiedImageError
 
 from airflow_provider_flux.bfl.errors import FluxImageError
+from airflow_provider_flux.media.info import MediaInfo
 
 #: Largest image that is accepted, in pixels: four times the largest output of the service.
 MAX_PIXELS = 16 * 1024 * 1024
@@ -23,23 +23,7 @@ _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _FORMATS = {"JPEG": "jpeg", "PNG": "png", "WEBP": "webp"}
 
 
-@dataclass(frozen=True)
-class ImageInfo:
-    """What an image is. ``format`` is BFL's name for it, and the ``{ext}`` of ``output_path``."""
-
-    format: str
-    width: int
-    height: int
-    size: int
-    sha256: str
-
-    @property
-    def content_type(self) -> str:
-        """The MIME type."""
-        return f"image/{self.format}"
-
-
-def inspect_image(data: bytes) -> ImageInfo:
+def inspect_image(data: bytes) -> MediaInfo:
     """Return what the image is.
 
     :raises FluxImageError: if it is empty, not an image, cut short, damaged or absurdly large.
@@ -61,7 +45,7 @@ def inspect_image(data: bytes) -> ImageInfo:
         raise FluxImageError(f"The result is {width}x{height}, more than {MAX_PIXELS} pixels.")
     if not _is_whole(name, data):
         raise FluxImageError(f"The {name} result of {len(data)} bytes is cut short or damaged.")
-    return ImageInfo(name, width, height, len(data), hashlib.sha256(data).hexdigest())
+    return MediaInfo(name, width, height, len(data), hashlib.sha256(data).hexdigest())
 
 
 def _is_whole(name: str, data: bytes) -> bool:

@@ -1,0 +1,103 @@
+"""Models of the user: a route that BFL has opened and this version does not know yet, as JSON.
+
+A model is described by what it is ``like``, and what differs::
+
+    {"flux-2-ultra": {"like": "flux-2-pro", "price": 9, "parameters": {"detail": {"type": "number", "maximum": 1}}}}
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, create_model
+
+from airflow_provider_flux.bfl.catalog import get_model, route_of
+from airflow_provider_flux.bfl.catalog.entry import Model
+from airflow_provider_flux.bfl.errors import FluxConfigurationError, FluxRequestError
+from airflow_provider_flux.bfl.pricing import Flat
+
+_TYPES: Mapping[str, Any] = {"string": str, "integer": int, "number": float, "boolean": bool}
+
+
+class _Parameter(BaseModel):
+    """A parameter that the model takes beside those of the model it is like, in words of JSON Schema."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    type: Literal["string", "integer", "number", "boolean"]
+    description: str = "As BFL describes it."
+    required: bool = False
+    default: Any = None
+    enum: list[Any] | None = None
+    minimum: float | None = None
+    maximum: float | None = None
+    multiple_of: float | None = Field(None, alias="multipleOf")
+
+    def definition(self) -> tuple[Any, Any]:
+        """Return type and field for :func:`pydantic.create_model`."""
+        limits = Field(ge=self.minimum, le=self.maximum, multiple_of=self.multiple_of)
+        kind = Literal[tuple(self.enum)] if self.enum else Annotated[_TYPES[self.type], limits]
+        if self.required:
+            return kind, Field(description=self.description)
+        return kind | None, Field(self.default, description=self.description)
+
+
+class _CustomModel(BaseModel):
+    """What can be said of a model."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    like: str
+    path: Annotated[str, Field(pattern=r"^/[A-Za-z0-9._/\-]+$")] | None = None
+    price: Annotated[float, Field(ge=0)] | None = None
+    max_active: Annotated[int, Field(ge=1)] | None = None
+    typical_seconds: Annotated[float, Field(gt=0)] | None = None
+    url_lifetime: Annotated[float, Field(gt=0)] | None = None
+    parameters: dict[str, _Parameter] = {}
+    without: list[str] = []
+
+
+def read_models(text: str) -> dict[str, Model]:
+    """Return the models that a JSON object describes.
+
+    :raises FluxConfigurationError: naming the model, the field and the fault.
+    """
+    try:
+        described = TypeAdapter(dict[str, _CustomModel]).validate_python(json.loads(text))
+        return {name: _build(name, one) for name, one in described.items()}
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise FluxConfigurationError(f"[flux] models: {place}: {first['msg']}.") from None
+    except FluxRequestError as error:
+        raise FluxConfigurationError(f"[flux] models: {error}") from None
+    except (ValueError, TypeError) as error:
+        raise FluxConfigurationError(f"[flux] models is not usable: {error}.") from None
+
+
+def _build(name: str, described: _CustomModel) -> Model:
+    base = get_model(described.like)
+    given = described.model_dump(include={"max_active", "typical_seconds", "url_lifetime"}, exclude_none=True)
+    if described.price is not None:
+        given["price"] = Flat(described.price)
+    if described.parameters or described.without:
+        given["schema"] = _schema(name, base, described)
+    media = tuple(field for field in base.media if field.name not in described.without)
+    return replace(base, name=name, route=described.path or route_of(name, {}), media=media, **given)
+
+
+def _schema(name: str, base: Model, described: _CustomModel) -> type[BaseModel]:
+    if base.modes:
+        raise FluxRequestError(f"{name} is like {base.name}, which has modes: its parameters cannot be changed.")
+    kept: dict[str, Any] = {
+        field: (info.rebuild_annotation(), info)
+        for field, info in base.schema.model_fields.items()
+        if field not in described.without
+    }
+    added: dict[str, Any] = {field: one.definition() for field, one in described.parameters.items()}
+    title = "".join(word.title() for word in name.replace("/", "-").split("-")) + "Inputs"
+    fields: dict[str, Any] = {**kept, **added}
+    return create_model(title, __config__=base.schema.model_config, **fields)

@@ -1,0 +1,143 @@
+"""Bring an input into a file of the worker: never more bytes than the field may have, never from where it must not."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from pathlib import Path
+from urllib.parse import urljoin
+
+import requests
+from requests.adapters import HTTPAdapter
+from requests_hardened.ip_filter import InvalidIPAddress  # type: ignore[import-untyped]
+from requests_hardened.ip_filter_adapter import IPFilterAdapter  # type: ignore[import-untyped]
+
+from airflow_provider_flux.bfl.catalog.entry import MIB
+from airflow_provider_flux.bfl.errors import FluxConfigurationError, FluxError, FluxInputError, FluxRequestError
+from airflow_provider_flux.bfl.settings import FluxSettings
+from airflow_provider_flux.bfl.trust import describe_url, host_of, matches_any
+from airflow_provider_flux.media.source import Source, SourceKind
+from airflow_provider_flux.stores import open_path
+
+_CHUNK = 256 * 1024
+_MOST_REDIRECTS = 5
+_GONE = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError)
+
+
+def fetch(source: Source, target: Path, *, max_bytes: int, what: str, settings: FluxSettings) -> str:
+    """Copy an input to ``target`` and return the SHA-256 of its bytes.
+
+    :param what: field and source, for error messages.
+    :raises FluxRequestError: if it is not there, or larger than ``max_bytes``.
+    :raises FluxInputError: if it could not be read; trying again may help.
+    """
+    if source.kind is SourceKind.URL:
+        return _write(_download(source.text, what, settings), target, max_bytes, what)
+    if source.kind is SourceKind.BASE64:
+        return _write(_decode(source.text, what), target, max_bytes, what)
+    try:
+        if source.kind is SourceKind.FILE:
+            if not Path(source.text).is_file():  # a device or a pipe has no end
+                raise FluxRequestError(f"{what} is not a file of this worker.")
+            _check_size(Path(source.text).stat().st_size, max_bytes, what)
+            shutil.copyfile(source.text, target)
+        else:
+            _from_store(source.text, target, max_bytes, what)
+    except (FluxRequestError, FluxConfigurationError):
+        raise
+    except _GONE as error:
+        raise FluxRequestError(f"{what} cannot be read ({type(error).__name__}).") from None
+    except Exception as error:
+        raise FluxInputError(f"{what} could not be read ({type(error).__name__}).") from None
+    _check_size(target.stat().st_size, max_bytes, what)
+    with target.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _from_store(uri: str, target: Path, max_bytes: int, what: str) -> None:
+    """Copy an object in one streamed read; ``open()`` would cache blocks of up to 50 MB in memory."""
+    path = open_path(uri, field=what.partition(" ")[0])
+    _check_size(path.stat().st_size, max_bytes, what)
+    path.fs.get_file(path.path, str(target))
+
+
+def _write(chunks: Iterable[bytes], target: Path, max_bytes: int, what: str) -> str:
+    digest, size = hashlib.sha256(), 0
+    with target.open("wb") as file:
+        for chunk in chunks:
+            size += len(chunk)
+            _check_size(size, max_bytes, what)
+            digest.update(chunk)
+            file.write(chunk)
+    return digest.hexdigest()
+
+
+def _decode(text: str, what: str) -> Iterator[bytes]:
+    """Decode base64 piece by piece, so that the whole is never in memory twice."""
+    if any(c.isspace() for c in text[:200]):
+        text = "".join(text.split())
+    try:
+        for at in range(0, len(text), 4 * _CHUNK):
+            yield base64.b64decode(text[at : at + 4 * _CHUNK], validate=True)
+    except (binascii.Error, ValueError):
+        raise FluxRequestError(f"{what} is not valid base64.") from None
+
+
+def _download(url: str, what: str, settings: FluxSettings) -> Iterator[bytes]:
+    """Read a URL; every host on the way must be public, or named in ``private_input_hosts``."""
+    with requests.Session() as session:
+        session.auth = lambda request: request  # no credentials of a .netrc file
+        for _ in range(_MOST_REDIRECTS + 1):
+            try:
+                with closing(_get(session, url, what, settings)) as response:
+                    location = response.headers.get("Location")
+                    if response.is_redirect and location:
+                        url = urljoin(url, location)
+                        continue
+                    _check_answer(response, what)
+                    yield from response.iter_content(_CHUNK)
+                    return
+            except FluxError:
+                raise
+            except InvalidIPAddress:
+                raise FluxRequestError(
+                    f"{what} is on a private address. If that is meant, name its host in the connection's "
+                    "'private_input_hosts'."
+                ) from None
+            except Exception as error:
+                raise FluxInputError(f"{what} could not be downloaded ({type(error).__name__}).") from None
+    raise FluxRequestError(f"{what} was redirected too often.")
+
+
+def _get(session: requests.Session, url: str, what: str, settings: FluxSettings) -> requests.Response:
+    host = host_of(url)
+    if host is None:
+        raise FluxRequestError(f"{what} leads to {describe_url(url)}, which is not an http(s) URL.")
+    is_private = matches_any(host, settings.private_input_hosts)
+    for scheme in ("http", "https"):
+        adapter = HTTPAdapter() if is_private else IPFilterAdapter(is_https_proto=scheme == "https")
+        session.mount(f"{scheme}://", adapter)
+    return session.get(
+        url,
+        timeout=(settings.connect_timeout, settings.read_timeout),
+        headers={"accept-encoding": "identity"},
+        allow_redirects=False,
+        stream=True,
+    )
+
+
+def _check_answer(response: requests.Response, what: str) -> None:
+    status = response.status_code
+    if status == 429 or status >= 500:
+        raise FluxInputError(f"{what} could not be downloaded (HTTP {status}).")
+    if status != 200:
+        raise FluxRequestError(f"{what} cannot be downloaded (HTTP {status}).")
+
+
+def _check_size(size: int, max_bytes: int, what: str) -> None:
+    if size > max_bytes:
+        raise FluxRequestError(f"{what} is larger than the {max_bytes // MIB} MB that the service takes.")

@@ -1,0 +1,71 @@
+"""Make a request ready to be sent: its inputs read, checked, and at hand as files."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from itertools import count
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from airflow_provider_flux.bfl.catalog import MediaField
+from airflow_provider_flux.bfl.generation import GenerationRequest
+from airflow_provider_flux.bfl.media import MediaFile, map_inputs
+from airflow_provider_flux.bfl.settings import FluxSettings
+from airflow_provider_flux.bfl.trust import host_of, matches_any
+from airflow_provider_flux.media.fetch import fetch
+from airflow_provider_flux.media.probe import probe
+from airflow_provider_flux.media.source import Source, SourceKind, read_source
+
+
+@contextmanager
+def prepared(request: GenerationRequest, settings: FluxSettings) -> Iterator[GenerationRequest]:
+    """Yield the request with its inputs read into files, which are removed afterwards.
+
+    URLs are passed through where the service fetches them itself, unless their host is one of
+    ``private_input_hosts``, which it cannot reach. A request that is ready is yielded as it is.
+
+    :raises FluxRequestError: if an input is not there, is of the wrong kind, or breaks a limit.
+    :raises FluxInputError: if an input could not be read; trying again may help.
+    """
+    given = {name: value for name in request.media if (value := request.parameters.get(name))}
+    if not given or request.is_prepared:
+        yield request
+        return
+    with tempfile.TemporaryDirectory(prefix="flux-inputs-") as folder:
+        names = (Path(folder) / str(number) for number in count())
+        readers = {name: partial(_read, request.media[name], names, settings) for name in given}
+        yield request.with_inputs({name: map_inputs(value, readers[name]) for name, value in given.items()})
+
+
+def _read(spec: MediaField, names: Iterator[Path], settings: FluxSettings, value: Any) -> Any:
+    if isinstance(value, MediaFile):
+        return value
+    source = read_source(value, name=spec.name, kind=spec.kind)
+    if source.kind is SourceKind.URL and spec.takes_url and not _is_private(source, settings):
+        return source.text
+    path = next(names)
+    what = f"{spec.name} ({source})"
+    sha256 = fetch(source, path, max_bytes=spec.max_bytes, what=what, settings=settings)
+    facts = probe(path, spec.kind, what)
+    return MediaFile(
+        source=str(source),
+        media_type=facts.media_type,
+        size=path.stat().st_size,
+        sha256=sha256,
+        open=partial(_open, path),
+        width=facts.width,
+        height=facts.height,
+        seconds=facts.seconds,
+    )
+
+
+def _open(path: Path) -> BinaryIO:
+    return path.open("rb")
+
+
+def _is_private(source: Source, settings: FluxSettings) -> bool:
+    host = host_of(source.text)
+    return host is not None and matches_any(host, settings.private_input_hosts)

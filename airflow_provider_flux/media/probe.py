@@ -1,0 +1,57 @@
+"""Is an input the image or video its field takes? Told from its header; the rest is never decoded."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image, UnidentifiedImageError
+
+from airflow_provider_flux.bfl.catalog import MediaKind
+from airflow_provider_flux.bfl.errors import FluxRequestError
+from airflow_provider_flux.media.video import DamagedVideoError, read_video
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the header of a file says."""
+
+    media_type: str
+    width: int | None = None
+    height: int | None = None
+    seconds: float | None = None
+
+
+def probe(path: Path, kind: MediaKind, what: str) -> Facts:
+    """Return what a file is.
+
+    :param what: field and source, for the error message.
+    :raises FluxRequestError: if it is not of the kind the field takes. The message holds none of its bytes.
+    """
+    if not path.stat().st_size:
+        raise FluxRequestError(f"{what} is empty.")
+    if kind is MediaKind.DRAFT:
+        return Facts("application/octet-stream")
+    return _probe_video(path, what) if kind is MediaKind.VIDEO else _probe_image(path, what)
+
+
+def _probe_image(path: Path, what: str) -> Facts:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the pixel limit is checked later
+            with Image.open(path) as image:
+                return Facts(Image.MIME.get(image.format or "", "image/unknown"), image.width, image.height)
+    except Image.DecompressionBombError:
+        raise FluxRequestError(f"{what} has far too many pixels.") from None
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError):
+        raise FluxRequestError(f"{what} is not an image.") from None
+
+
+def _probe_video(path: Path, what: str) -> Facts:
+    try:
+        with path.open("rb") as file:
+            video = read_video(file)
+    except DamagedVideoError as error:
+        raise FluxRequestError(f"{what} cannot be used: {error}.") from None
+    return Facts("video/mp4", video.width, video.height, video.seconds)

@@ -1,0 +1,134 @@
+"""Where an input image or video lies: a store, a URL, a file of the worker, or in the request itself."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import os
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import partial
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from airflow_provider_flux.bfl.catalog import MediaField, MediaKind
+from airflow_provider_flux.bfl.errors import FluxRequestError
+from airflow_provider_flux.bfl.media import InlineMedia, map_inputs
+from airflow_provider_flux.bfl.trust import describe_url
+from airflow_provider_flux.media.video import is_mp4
+
+_SCHEME = re.compile(r"([a-z][a-z0-9+.\-]*)://", re.IGNORECASE)
+_DATA_URL = re.compile(r"data:[^,]{0,200};base64,", re.IGNORECASE)
+_BASE64_HEAD = re.compile(r"[A-Za-z0-9+/\s]+=*\s*")
+_HEAD = 64
+#: A draft cache has no known signature: base64 text is at least so long, a path rarely is.
+_LONG = 512
+_MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n", b"GIF8", b"II*\x00", b"MM\x00*")
+
+
+class SourceKind(StrEnum):
+    """How an input is read."""
+
+    URL = "url"
+    STORE = "store"
+    FILE = "file"
+    BASE64 = "base64"
+
+
+@dataclass(frozen=True)
+class Source:
+    """An input as the user named it. ``text`` is a URI, a path, or plain base64 (kept out of the repr)."""
+
+    kind: SourceKind
+    text: str = field(repr=False)
+
+    def __str__(self) -> str:
+        """Return what may be written to a log: no query, no base64."""
+        if self.kind is SourceKind.BASE64:
+            return "base64"
+        return describe_url(self.text) if self.kind is SourceKind.URL else self.text
+
+
+def read_source(value: Any, *, name: str, kind: MediaKind = MediaKind.IMAGE) -> Source:
+    """Tell where an input lies.
+
+    :raises FluxRequestError: if the value names nothing that can be read.
+    """
+    text = value.text if isinstance(value, InlineMedia) else _as_text(value)
+    if match := _DATA_URL.match(text):
+        return Source(SourceKind.BASE64, text[match.end() :])
+    if match := _SCHEME.match(text):
+        return _of_scheme(match[1].lower(), text, name)
+    if _is_base64(text, kind):
+        return Source(SourceKind.BASE64, text)
+    if text.startswith("/"):
+        return Source(SourceKind.FILE, text)
+    raise FluxRequestError(
+        f"{name} is neither a URI (s3://my_conn@bucket/key, gs://, abfs://, file:///), nor an http(s) URL, nor an "
+        f"absolute path, nor the base64 of an image or video. {_hint(text)}"
+    )
+
+
+def hide(value: Any, kind: MediaKind = MediaKind.IMAGE) -> Any:
+    """Return a value with base64 in it wrapped, so that nobody who shows or stores it has the bytes."""
+    if isinstance(value, (list, tuple)):
+        return [hide(item, kind) for item in value]
+    if isinstance(value, str) and (_DATA_URL.match(value) or (not _SCHEME.match(value) and _is_base64(value, kind))):
+        return InlineMedia(value)
+    return value
+
+
+def find_source_problems(media: Iterable[MediaField], parameters: Mapping[str, Any]) -> list[str]:
+    """Return which inputs name nothing that could be read; nothing is opened."""
+    problems: list[str] = []
+
+    def check(spec: MediaField, value: Any) -> None:
+        try:
+            read_source(value, name=spec.name, kind=spec.kind)
+        except FluxRequestError as error:
+            problems.append(str(error).rstrip("."))
+
+    for spec in media:
+        if value := parameters.get(spec.name):
+            map_inputs(value, partial(check, spec))
+    return problems
+
+
+def _of_scheme(scheme: str, text: str, name: str) -> Source:
+    if scheme in {"http", "https"}:
+        return Source(SourceKind.URL, text)
+    if scheme in {"file", "local"}:
+        parts = urlsplit(text)
+        path = unquote(parts.path)
+        if parts.netloc not in {"", "localhost"} or not path.startswith("/"):
+            raise FluxRequestError(f"{name}={text!r} is relative: write file:///absolute/path.")
+        return Source(SourceKind.FILE, path)
+    return Source(SourceKind.STORE, text)
+
+
+def _as_text(value: Any) -> str:
+    """Return the text of a path object as well; ObjectStoragePath has a connection, which ``str`` keeps."""
+    return os.fspath(value) if isinstance(value, os.PathLike) and "://" not in str(value) else str(value).strip()
+
+
+def _is_base64(text: str, kind: MediaKind) -> bool:
+    """Whether a text is base64. The base64 of a JPEG starts like a path, ``/9j/``, so its bytes decide."""
+    head = text[:_HEAD]
+    if not _BASE64_HEAD.fullmatch(head):
+        return False
+    plain = "".join(head.split()).rstrip("=")
+    try:
+        raw = base64.b64decode(plain[: len(plain) // 4 * 4])
+    except binascii.Error:
+        return False
+    if raw.startswith(_MAGIC) or is_mp4(raw) or (raw[:4] == b"RIFF" and raw[8:12] == b"WEBP"):
+        return True
+    return kind is MediaKind.DRAFT and len(text) >= _LONG and bool(_BASE64_HEAD.fullmatch(text[:_LONG]))
+
+
+def _hint(text: str) -> str:
+    if len(text) > 200:
+        return f"It is a text of {len(text)} characters."
+    return f"It is {text!r}."
