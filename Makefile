@@ -27,6 +27,7 @@ docs: $(VENV)/dev ## Bring the snippets in README and docs up to date
 
 bench: $(VENV)/dev ## Print the figures of benchmarks/
 	$(BIN)/python -m benchmarks.triggers
+	$(BIN)/python -m benchmarks.inputs
 
 soak: $(VENV)/dev ## Run the cluster tests five times over
 	for n in 1 2 3 4 5; do $(BIN)/python -m pytest -m cluster -q || exit 1; done

@@ -55,6 +55,25 @@ _CONNECTION_FIELDS: dict[str, Any] = {
 }
 
 
+_CONFIG: dict[str, Any] = {
+    "flux": {
+        "description": "Options of the FLUX provider.",
+        "options": {
+            "models": {
+                "description": (
+                    "Models that BFL has opened and this version of the provider does not know, as a JSON object: "
+                    "by name, what each is like, and what differs."
+                ),
+                "version_added": None,
+                "type": "string",
+                "example": '{"flux-2-next": {"like": "flux-2-pro", "price": 4}}',
+                "default": "",
+            },
+        },
+    },
+}
+
+
 def get_provider_info() -> dict[str, Any]:
     """Return the provider metadata, as ``provider_info.schema.json`` of Airflow describes it."""
     integration = "FLUX (Black Forest Labs)"
@@ -75,6 +94,7 @@ def get_provider_info() -> dict[str, Any]:
                 "python-module": "airflow_provider_flux.transfers.flux_to_object_storage",
             }
         ],
+        "config": _CONFIG,
         "connection-types": [
             {
                 "connection-type": "flux",

@@ -125,9 +125,9 @@ class FluxModeratedError(FluxError):
 
 
 class FluxInputError(FluxError):
-    """An input image or video could not be read: its store or host is in trouble. Nothing was paid.
+    """An input image or video is not there, or could not be read. Nothing was paid.
 
-    A retry is free. An input that is missing, too large or no image is a :class:`FluxRequestError`.
+    A retry is free. An input that is too large, or no image at all, is a :class:`FluxRequestError`.
     """
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from airflow_provider_flux.bfl.catalog import MODELS, MediaField, Model, get_model, route_of
+from airflow_provider_flux.bfl.catalog.entry import MIB
 from airflow_provider_flux.bfl.cautions import find_cautions
 from airflow_provider_flux.bfl.checks import find_problems, from_text
 from airflow_provider_flux.bfl.errors import FluxRequestError
@@ -16,7 +17,9 @@ from airflow_provider_flux.bfl.media import MediaFile, inputs_of, media_cautions
 from airflow_provider_flux.bfl.pricing import Estimate
 
 _NOT_PART_OF_THE_IMAGE = frozenset({"webhook_url", "webhook_secret"})
-#: Where files lie; in a request of an unknown model such a value must be an input to send along.
+#: Largest input that is read where the limits of the catalog do not count.
+_MOST_BYTES = 512 * MIB
+#: Where files lie; in a request that is not checked such a value must be an input to send along.
 _STORE_SCHEMES = ("s3://", "s3a://", "gs://", "gcs://", "abfs://", "abfss://", "file://")
 
 
@@ -30,6 +33,7 @@ class GenerationRequest:
         Not part of the repr: it may hold image bytes and a secret.
     :param entry: what the catalog says of the model, if it knows it.
     :param cautions: what may not work as meant, to be logged.
+    :param is_checked: whether what the catalog says of the model counts (``validate=True``).
     :param is_prepared: whether its inputs have been read and checked.
     """
 
@@ -38,6 +42,7 @@ class GenerationRequest:
     parameters: Mapping[str, Any] = field(repr=False)
     entry: Model | None = field(default=None, repr=False)
     cautions: tuple[str, ...] = ()
+    is_checked: bool = True
     is_prepared: bool = False
 
     @property
@@ -56,10 +61,12 @@ class GenerationRequest:
     @property
     def media(self) -> Mapping[str, MediaField]:
         """The fields that carry images or videos."""
-        if self.entry is not None:
-            return self.entry.media_fields
+        known = self.entry.media_fields if self.entry else {}
+        if self.is_checked:
+            return known
         found = [name for name, value in self.parameters.items() if str(value).startswith(_STORE_SCHEMES)]
-        return {name: MediaField(name, max_pixels=None) for name in found}
+        fields = {**{name: MediaField(name) for name in found}, **known}
+        return {name: replace(spec, max_bytes=_MOST_BYTES) for name, spec in fields.items()}
 
     def with_inputs(self, inputs: Mapping[str, Any]) -> GenerationRequest:
         """Return the request with its media fields replaced, checked as far as their bytes are known.
@@ -67,7 +74,7 @@ class GenerationRequest:
         :raises FluxRequestError: naming the field, and what the service would refuse about it.
         """
         parameters = {**self.parameters, **inputs}
-        if self.entry is None:
+        if self.entry is None or not self.is_checked:
             return replace(self, parameters=parameters, is_prepared=True)
         problems = media_problems(self.entry, parameters)
         if problems:
@@ -96,7 +103,7 @@ def build_request(
     """
     if not validate:
         given = {name: value for name, value in parameters.items() if value is not None}
-        return GenerationRequest(model, route_of(model, models), given, models.get(model))
+        return GenerationRequest(model, route_of(model, models), given, models.get(model), is_checked=False)
     entry = get_model(model, models)
     known = with_known_mode(entry, parameters)
     typed = {name: from_text(entry, name, value, known) if name in rendered else value for name, value in known.items()}

@@ -106,8 +106,8 @@ class FluxHook(BaseHook):
     def prepared(self, request: GenerationRequest) -> AbstractContextManager[GenerationRequest]:
         """Read and check the inputs of a request; they are at hand as files inside the ``with`` block.
 
-        :raises FluxRequestError: if an input is not there, is of the wrong kind, or breaks a limit.
-        :raises FluxInputError: if an input could not be read; trying again may help.
+        :raises FluxRequestError: if an input is of the wrong kind, or breaks a limit.
+        :raises FluxInputError: if an input is not there, or could not be read; trying again may help.
         """
         from airflow_provider_flux.media.prepare import prepared  # Pillow: not at DAG parse time
 

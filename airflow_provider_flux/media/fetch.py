@@ -17,7 +17,7 @@ from requests_hardened.ip_filter import InvalidIPAddress  # type: ignore[import-
 from requests_hardened.ip_filter_adapter import IPFilterAdapter  # type: ignore[import-untyped]
 
 from airflow_provider_flux.bfl.catalog.entry import MIB
-from airflow_provider_flux.bfl.errors import FluxConfigurationError, FluxError, FluxInputError, FluxRequestError
+from airflow_provider_flux.bfl.errors import FluxError, FluxInputError, FluxRequestError
 from airflow_provider_flux.bfl.settings import FluxSettings
 from airflow_provider_flux.bfl.trust import describe_url, host_of, matches_any
 from airflow_provider_flux.media.source import Source, SourceKind
@@ -25,15 +25,15 @@ from airflow_provider_flux.stores import open_path
 
 _CHUNK = 256 * 1024
 _MOST_REDIRECTS = 5
-_GONE = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError)
 
 
 def fetch(source: Source, target: Path, *, max_bytes: int, what: str, settings: FluxSettings) -> str:
     """Copy an input to ``target`` and return the SHA-256 of its bytes.
 
     :param what: field and source, for error messages.
-    :raises FluxRequestError: if it is not there, or larger than ``max_bytes``.
-    :raises FluxInputError: if it could not be read; trying again may help.
+    :raises FluxInputError: if it is not there, or could not be read; trying again may help.
+    :raises FluxRequestError: if it is larger than ``max_bytes``, or on a private address.
+    :raises FluxConfigurationError: if its store cannot be used.
     """
     if source.kind is SourceKind.URL:
         return _write(_download(source.text, what, settings), target, max_bytes, what)
@@ -42,15 +42,13 @@ def fetch(source: Source, target: Path, *, max_bytes: int, what: str, settings: 
     try:
         if source.kind is SourceKind.FILE:
             if not Path(source.text).is_file():  # a device or a pipe has no end
-                raise FluxRequestError(f"{what} is not a file of this worker.")
+                raise FluxInputError(f"{what} is not a file of this worker.")
             _check_size(Path(source.text).stat().st_size, max_bytes, what)
             shutil.copyfile(source.text, target)
         else:
             _from_store(source.text, target, max_bytes, what)
-    except (FluxRequestError, FluxConfigurationError):
+    except FluxError:
         raise
-    except _GONE as error:
-        raise FluxRequestError(f"{what} cannot be read ({type(error).__name__}).") from None
     except Exception as error:
         raise FluxInputError(f"{what} could not be read ({type(error).__name__}).") from None
     _check_size(target.stat().st_size, max_bytes, what)
@@ -131,11 +129,8 @@ def _get(session: requests.Session, url: str, what: str, settings: FluxSettings)
 
 
 def _check_answer(response: requests.Response, what: str) -> None:
-    status = response.status_code
-    if status == 429 or status >= 500:
-        raise FluxInputError(f"{what} could not be downloaded (HTTP {status}).")
-    if status != 200:
-        raise FluxRequestError(f"{what} cannot be downloaded (HTTP {status}).")
+    if response.status_code != 200:
+        raise FluxInputError(f"{what} could not be downloaded (HTTP {response.status_code}).")
 
 
 def _check_size(size: int, max_bytes: int, what: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +20,8 @@ from airflow_provider_flux.media.fetch import fetch
 from airflow_provider_flux.media.probe import probe
 from airflow_provider_flux.media.source import Source, SourceKind, read_source
 
+log = logging.getLogger(__name__)
+
 
 @contextmanager
 def prepared(request: GenerationRequest, settings: FluxSettings) -> Iterator[GenerationRequest]:
@@ -27,8 +30,8 @@ def prepared(request: GenerationRequest, settings: FluxSettings) -> Iterator[Gen
     URLs are passed through where the service fetches them itself, unless their host is one of
     ``private_input_hosts``, which it cannot reach. A request that is ready is yielded as it is.
 
-    :raises FluxRequestError: if an input is not there, is of the wrong kind, or breaks a limit.
-    :raises FluxInputError: if an input could not be read; trying again may help.
+    :raises FluxRequestError: if an input is of the wrong kind, or breaks a limit.
+    :raises FluxInputError: if an input is not there, or could not be read; trying again may help.
     """
     given = {name: value for name in request.media if (value := request.parameters.get(name))}
     if not given or request.is_prepared:
@@ -50,7 +53,7 @@ def _read(spec: MediaField, names: Iterator[Path], settings: FluxSettings, value
     what = f"{spec.name} ({source})"
     sha256 = fetch(source, path, max_bytes=spec.max_bytes, what=what, settings=settings)
     facts = probe(path, spec.kind, what)
-    return MediaFile(
+    file = MediaFile(
         source=str(source),
         media_type=facts.media_type,
         size=path.stat().st_size,
@@ -60,6 +63,8 @@ def _read(spec: MediaField, names: Iterator[Path], settings: FluxSettings, value
         height=facts.height,
         seconds=facts.seconds,
     )
+    log.info("%s: %s", spec.name, file)
+    return file
 
 
 def _open(path: Path) -> BinaryIO:
