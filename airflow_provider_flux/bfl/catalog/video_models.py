@@ -39,7 +39,9 @@ VIDEO_MODELS = (
             {
                 "text-to-video": "t2v",
                 "image-to-video": "i2v",
+                "image-continuation": "i2v",
                 "video-to-video": "v2v",
+                "video-continuation": "v2v",
                 "draft-enhance": "draft_enhance",
             }
         ),

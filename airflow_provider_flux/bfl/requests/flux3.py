@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, model_validator
 
 from airflow_provider_flux.bfl.requests.common import (
     ByUser,
@@ -22,7 +22,7 @@ MOST_IMAGES = 10
 _ImageRatio = Literal[
     "auto", "21:9", "2:1", "16:9", "3:2", "7:5", "4:3", "5:4", "1:1", "4:5", "3:4", "5:7", "2:3", "9:16", "1:2", "9:21"
 ]
-_VideoRatio = Literal["auto", "21:9", "16:9", "4:3", "1:1", "3:4", "9:16", "9:21"]
+_VideoRatio = Literal["auto", "21:9", "2:1", "16:9", "4:3", "1:1", "3:4", "9:16", "9:21"]
 _VideoResolution = Literal["hd", "fhd", "qhd", "uhd"]
 _To20Seconds = Literal["auto"] | Annotated[int, Field(ge=5, le=20)]
 _To15Seconds = Literal["auto"] | Annotated[int, Field(ge=5, le=15)]
@@ -125,12 +125,21 @@ class DraftEnhanceInputs(Flux3VideoInputs):
     resolution: _VideoResolution = Field("fhd", description="Size of the video.")
 
 
+def _check_number(value: Any) -> Any:
+    if isinstance(value, bool):  # which is 0 or 1 for Python, but not for the service
+        raise ValueError("must be 0 or 1")
+    return value
+
+
+_Creativity = Annotated[Literal[0, 1], BeforeValidator(_check_number)]
+
+
 class Flux3VideoUpscaleInputs(StrictInputs, ByUser, Webhooked):
     """Video upscaling: the first 20 seconds of a video, 1.5 to 3 times as large."""
 
     input_video: Media = Field(description="Video to upscale, mp4.")
     prompt: str = prompt_field("What the video shows.", default="")
-    creativity: Literal[0, 1] = Field(1, description="0 is precise, 1 is creative.")
+    creativity: _Creativity = Field(1, description="0 is precise, 1 is creative.")
     upscale_factor: Annotated[float, Field(ge=1.5, le=3)] = Field(2.0, description="Factor for each side.")
     safety_tolerance: Tolerance4 = tolerance_field()
 
