@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
-from airflow_provider_flux.bfl.catalog import get_model
+from airflow_provider_flux.bfl.catalog import MediaKind, get_model
 from airflow_provider_flux.bfl.checks import find_problems
 from airflow_provider_flux.bfl.errors import FluxRequestError
 from airflow_provider_flux.bfl.generation import with_known_mode
@@ -104,8 +104,15 @@ def hide_inputs(model: Any, parameters: Any) -> Any:
     if not isinstance(parameters, Mapping):
         return parameters
     entry = known_models().get(model) if isinstance(model, str) else None
-    media = entry.media_fields if entry else {}
-    return {name: hide(value, media[name].kind) if name in media else hide(value) for name, value in parameters.items()}
+    kinds = {name: spec.kind for name, spec in entry.media_fields.items()} if entry else {}
+    return {name: _hide(value, kinds.get(name, MediaKind.DRAFT)) for name, value in parameters.items()}
+
+
+def _hide(value: Any, kind: MediaKind) -> Any:
+    """Hide what is base64 already; a template such as ``data:image/png;base64,{{ ... }}`` is still to be rendered."""
+    if isinstance(value, (list, tuple)):
+        return [_hide(item, kind) for item in value]
+    return value if is_template(value) else hide(value, kind)
 
 
 def seconds(name: str, value: float | timedelta, *, minimum: float) -> float:

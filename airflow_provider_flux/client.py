@@ -109,6 +109,7 @@ class FluxAsyncClient:
         return await AsyncRetrying(**retrying.read_retries())(once)
 
     async def _send(self, request: HttpRequest) -> HttpAnswer:
+        request.begin()
         try:
             async with self._session.request(
                 request.method,

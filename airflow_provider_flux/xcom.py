@@ -38,7 +38,8 @@ class Generation(TypedDict):
     """The XCom of one generation.
 
     ``cost`` is in credits (1 credit = 0.01 USD): as the service *reported* it, or *estimated* from
-    the price list where it reports none. ``image``, or ``video``, is ``None`` until it has landed.
+    the price list where it reports none. ``estimated_cost`` is what the price list says in either case.
+    ``image``, or ``video``, is ``None`` until it has landed.
     """
 
     request_id: str
@@ -48,6 +49,7 @@ class Generation(TypedDict):
     seed: int | None
     cost: float | None
     cost_source: Literal["reported", "estimated"] | None
+    estimated_cost: float | None
     submitted_at: str
     image: LandedImage | None
     video: LandedVideo | None
@@ -55,9 +57,9 @@ class Generation(TypedDict):
 
 def submitted(request: GenerationRequest, submission: Submission) -> Generation:
     """Return the record of a generation that was just accepted."""
-    cost, source = submission.cost, "reported"
+    cost, source, estimated = submission.cost, "reported", estimate_cost(request).credits
     if cost is None:
-        cost, source = estimate_cost(request).credits, "estimated"
+        cost, source = estimated, "estimated"
     return Generation(
         request_id=submission.request_id,
         polling_url=submission.polling_url,
@@ -66,6 +68,7 @@ def submitted(request: GenerationRequest, submission: Submission) -> Generation:
         seed=None,
         cost=cost,
         cost_source=cast("Any", source if cost is not None else None),
+        estimated_cost=estimated,
         submitted_at=pendulum.from_timestamp(submission.submitted_at).isoformat(),
         image=None,
         video=None,
@@ -119,6 +122,7 @@ def read_generation(value: Any, *, field: str = "generation") -> Generation:
         seed=value.get("seed"),
         cost=value.get("cost"),
         cost_source=value.get("cost_source"),
+        estimated_cost=value.get("estimated_cost"),
         submitted_at=_moment(value.get("submitted_at"), field),
         image=value.get("image"),
         video=value.get("video"),

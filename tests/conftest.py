@@ -18,6 +18,7 @@ for _name in ("BFL_API_KEY", "BFL_API_BASE", "HTTP_PROXY", "HTTPS_PROXY", "http_
 import pytest
 
 from airflow_provider_flux.emulator import EmulatorConfig, EmulatorServer
+from tests.object_stores import s3_server
 
 KEY = "bfl_canary_key_0123456789"
 
@@ -27,6 +28,14 @@ def emulator_process() -> Iterator[EmulatorServer]:
     """One emulator for the session, whose images take 0.2 s."""
     with EmulatorServer(EmulatorConfig(latency=0.2)) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[str]:
+    """A real S3 server on loopback; returns its URL."""
+    pytest.importorskip("moto.server")
+    with s3_server() as url:
+        yield url
 
 
 @pytest.fixture
@@ -46,6 +55,15 @@ def emulator(emulator_process: EmulatorServer, connect: Callable[..., None]) -> 
     emulator_process.reset()
     connect(emulator_process.url)
     return emulator_process
+
+
+@pytest.fixture
+def aws_lab(s3: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Define the connection ``aws_lab`` to the S3 server; its id."""
+    extra = {"region_name": "us-east-1", "endpoint_url": s3}
+    connection = {"conn_type": "aws", "login": "test", "password": "testtest", "extra": extra}
+    monkeypatch.setenv("AIRFLOW_CONN_AWS_LAB", json.dumps(connection))
+    return "aws_lab"
 
 
 @pytest.fixture

@@ -35,21 +35,23 @@ class JsonBody:
         left = self._size
         for piece in self._pieces():
             left -= len(piece)
-            if left < 0:
-                raise _changed()
-            self.is_handed_out = left == 0
+            self.is_handed_out = not left
             yield piece
-        if left:
-            raise _changed()
 
     def _pieces(self) -> Iterator[bytes]:
         for part in self._parts:
             if isinstance(part, bytes):
                 yield part
                 continue
+            left = part.size
             with part.open() as file:
                 while raw := file.read(_PIECE):
+                    left -= len(raw)
+                    if left < 0:
+                        raise _changed()
                     yield base64.b64encode(raw)
+            if left:
+                raise _changed()
 
 
 def encode(parameters: Mapping[str, Any]) -> bytes | JsonBody:
@@ -67,7 +69,7 @@ def encode(parameters: Mapping[str, Any]) -> bytes | JsonBody:
         return mark
 
     try:
-        text = json.dumps(dict(parameters), default=place)
+        text = json.dumps(dict(parameters), default=place, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise FluxRequestError(f"The parameters cannot be sent as JSON: {error}") from None
     if not files:

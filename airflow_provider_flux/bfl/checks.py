@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from os import PathLike
 from typing import Any
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
@@ -64,7 +65,8 @@ def from_text(model: Model, name: str, value: Any, parameters: Mapping[str, Any]
 
 
 def _unknown(model: Model, name: str, known: Collection[str], parameters: Mapping[str, Any]) -> str:
-    where = f"{model.name} with mode {parameters['mode']!r}" if parameters.get("mode") in model.modes else model.name
+    mode = parameters.get("mode")
+    where = f"{model.name} with mode {mode!r}" if isinstance(mode, str) and mode in model.modes else model.name
     return f"{name} is not a parameter of {where}.{nearest(name, known)} Known: {', '.join(known)}"
 
 
@@ -165,6 +167,6 @@ def _accepts(field_type: TypeAdapter[Any], value: Any) -> bool:
 
 def _text(value: Any) -> Any:
     """Return a value with a text in place of each input, which is what the service is sent."""
-    if isinstance(value, list):
+    if isinstance(value, (list, tuple)):
         return [_text(item) for item in value]
-    return str(value) if isinstance(value, (MediaFile, InlineMedia)) else value
+    return str(value) if isinstance(value, (MediaFile, InlineMedia, PathLike)) else value

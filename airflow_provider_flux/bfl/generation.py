@@ -8,12 +8,19 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from airflow_provider_flux.bfl.catalog import MODELS, MediaField, Model, get_model, route_of
+from airflow_provider_flux.bfl.catalog import MODELS, MediaField, MediaKind, Model, get_model, route_of
 from airflow_provider_flux.bfl.catalog.entry import MIB
 from airflow_provider_flux.bfl.cautions import find_cautions
 from airflow_provider_flux.bfl.checks import find_problems, from_text
 from airflow_provider_flux.bfl.errors import FluxRequestError
-from airflow_provider_flux.bfl.media import MediaFile, inputs_of, media_cautions, media_problems
+from airflow_provider_flux.bfl.media import (
+    InlineMedia,
+    MediaFile,
+    inputs_of,
+    leaves_of,
+    media_cautions,
+    media_problems,
+)
 from airflow_provider_flux.bfl.pricing import Estimate
 
 _NOT_PART_OF_THE_IMAGE = frozenset({"webhook_url", "webhook_secret"})
@@ -56,7 +63,7 @@ class GenerationRequest:
         canonical = json.dumps(
             [self.model, wanted], sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=_identity
         )
-        return hashlib.sha256(canonical.encode()).hexdigest()
+        return hashlib.sha256(canonical.encode(errors="surrogatepass")).hexdigest()
 
     @property
     def media(self) -> Mapping[str, MediaField]:
@@ -64,8 +71,8 @@ class GenerationRequest:
         known = self.entry.media_fields if self.entry else {}
         if self.is_checked:
             return known
-        found = [name for name, value in self.parameters.items() if str(value).startswith(_STORE_SCHEMES)]
-        fields = {**{name: MediaField(name) for name in found}, **known}
+        found = [name for name, value in self.parameters.items() if any(map(_is_input, leaves_of(value)))]
+        fields = {**{name: MediaField(name, MediaKind.FILE) for name in found}, **known}
         return {name: replace(spec, max_bytes=_MOST_BYTES) for name, spec in fields.items()}
 
     def with_inputs(self, inputs: Mapping[str, Any]) -> GenerationRequest:
@@ -134,7 +141,13 @@ def with_known_mode(model: Model, parameters: Mapping[str, Any]) -> dict[str, An
     return {**parameters, "mode": short} if short else dict(parameters)
 
 
+def _is_input(value: Any) -> bool:
+    return isinstance(value, InlineMedia) or str(value).startswith(_STORE_SCHEMES)
+
+
 def _identity(value: Any) -> str:
+    if isinstance(value, InlineMedia):  # not read yet
+        return hashlib.sha256(value.text.encode()).hexdigest()
     return f"sha256:{value.sha256}" if isinstance(value, MediaFile) else str(value)
 
 

@@ -64,15 +64,15 @@ def map_inputs(value: Any, change: Callable[[Any], Any]) -> Any:
 
 def inputs_of(model: Model, parameters: Mapping[str, Any]) -> dict[str, list[Any]]:
     """Return the media of a request, by field: :class:`MediaFile`, or the text of a URL."""
-    found = {name: list(_leaves(parameters.get(name))) for name in model.media_fields}
+    found = {name: list(leaves_of(parameters.get(name))) for name in model.media_fields}
     return {name: values for name, values in found.items() if values}
 
 
-def _leaves(value: Any) -> Iterator[Any]:
+def leaves_of(value: Any) -> Iterator[Any]:
     """Yield the media in a field that may hold one, a list of them, or pairs with a time."""
     if isinstance(value, (list, tuple)):
         for item in value:
-            yield from _leaves(item)
+            yield from leaves_of(item)
     elif value and not isinstance(value, (int, float)):
         yield value
 
@@ -87,8 +87,7 @@ def media_problems(model: Model, parameters: Mapping[str, Any]) -> list[str]:
         for sentence in _problems_of(model.media_fields[name], file)
     ]
     for spec in model.media:
-        sizes = {(file.width, file.height) for file in _both(inputs, spec.name, spec.same_size_as)}
-        if len(sizes) > 1:
+        if spec.same_size_as and _differ_in_size(*(_files(inputs.get(n, [])) for n in (spec.name, spec.same_size_as))):
             problems.append(f"{_title(spec.name)} must have the size of {spec.same_size_as}")
     if "auto_crop" in model.fields:
         problems += _outside_canvas(parameters, _files(inputs.get("input_image", [])))
@@ -124,10 +123,8 @@ def _problems_of(spec: MediaField, file: MediaFile) -> Iterator[str]:
         yield f"{name} dimensions must be at least {spec.min_side}x{spec.min_side} pixels"
 
 
-def _both(inputs: Mapping[str, list[Any]], *names: str | None) -> list[MediaFile]:
-    """Return the files of the named fields, if all of them are at hand."""
-    files = [file for name in names for file in _files(inputs.get(name or "", []))]
-    return files if len(files) == len(names) else []
+def _differ_in_size(ones: Sequence[MediaFile], others: Sequence[MediaFile]) -> bool:
+    return any((one.width, one.height) != (other.width, other.height) for one in ones for other in others)
 
 
 def _outside_canvas(parameters: Mapping[str, Any], files: Sequence[MediaFile]) -> list[str]:

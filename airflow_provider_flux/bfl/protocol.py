@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -37,17 +37,26 @@ _SHOWN_DETAIL = 300
 
 @dataclass(frozen=True)
 class HttpRequest:
-    """One HTTP request to BFL; headers and body are kept out of the repr."""
+    """One HTTP request to BFL; headers and body are kept out of the repr.
+
+    :param is_billed: whether BFL bills it, so that it must not be made twice.
+    """
 
     method: str
     url: str
     headers: Mapping[str, str] = field(repr=False)
     body: bytes | JsonBody | None = field(default=None, repr=False)
+    is_billed: bool = False
 
     @property
     def is_all_sent(self) -> bool:
         """Whether the service can have read the whole request. Half a JSON document asks for nothing."""
         return not isinstance(self.body, JsonBody) or self.body.is_handed_out
+
+    def begin(self) -> None:
+        """Say that it is about to be sent, perhaps again."""
+        if isinstance(self.body, JsonBody):
+            self.body.is_handed_out = False
 
 
 @dataclass(frozen=True)
@@ -65,7 +74,7 @@ def submit_request(request: GenerationRequest, settings: FluxSettings) -> HttpRe
 
     :raises FluxRequestError: if the parameters are not JSON.
     """
-    return post_request(request.path, encode(request.parameters), settings)
+    return replace(post_request(request.path, encode(request.parameters), settings), is_billed=True)
 
 
 def poll_request(request_id: str, polling_url: str | None, settings: FluxSettings) -> HttpRequest:
@@ -136,7 +145,7 @@ def lost_answer(request: HttpRequest, reason: str, *, nothing_sent: bool) -> Flu
         return FluxConnectionError(f"Could not connect to {where} ({reason}); nothing was sent.")
     if not request.is_all_sent:
         return FluxConnectionError(f"The connection to {where} broke while the request was being sent ({reason}).")
-    if request.method == "POST":
+    if request.is_billed:
         return _uncertain_submit(f"the connection broke before it was answered ({reason})")
     return FluxServiceError(f"No answer from {where} ({reason}).")
 

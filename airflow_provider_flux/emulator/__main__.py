@@ -19,6 +19,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = _parser()
     options = vars(parser.parse_args(argv))
     options["region_hosts"] = tuple(host.strip() for host in options["region_hosts"].split(",") if host.strip())
+    options["finetunes"] = options["finetunes"] or EmulatorConfig.finetunes
     if options["verbose"]:
         logging.basicConfig(level=logging.INFO, format="%(message)s")
     ended = threading.Event()
@@ -40,7 +41,7 @@ def _parser() -> argparse.ArgumentParser:
     defaults = EmulatorConfig()
     parser = argparse.ArgumentParser(
         prog="python -m airflow_provider_flux.emulator",
-        description="A local emulator of the Black Forest Labs image API. Any key like bfl_emulator works.",
+        description="A local emulator of the Black Forest Labs API. Any key like bfl_emulator works.",
         epilog=_fault_list(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -50,9 +51,10 @@ def _parser() -> argparse.ArgumentParser:
     add("--latency", type=float, help="seconds a task takes (default: what is usual for the model)")
     add("--credits", type=float, default=defaults.credits, help="balance of each key (default: %(default)g)")
     add("--max-active", type=int, default=defaults.max_active, help="active tasks per key (default: %(default)s)")
-    add("--url-lifetime", type=float, default=defaults.url_lifetime, help="seconds an image URL is good for")
+    add("--url-lifetime", type=float, help="seconds a result's URL is good for (default: what is usual for the model)")
     add("--region-hosts", default="", metavar="HOST,HOST", help="hosts to spread the tasks over")
     add("--fault", dest="faults", action="append", default=[], metavar="NAME=ARG", help="for every request; repeatable")
+    add("--finetune", dest="finetunes", action="append", metavar="NAME", help="one each key has; repeatable")
     add("--retention", type=float, help="seconds an ended task can be polled (default: for ever)")
     add("--verbose", action="store_true", help="log each request")
     return parser

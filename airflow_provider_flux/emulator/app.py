@@ -13,15 +13,16 @@ from fastapi.exception_handlers import request_validation_exception_handler
 from fastapi.exceptions import RequestValidationError
 from starlette.responses import Response
 
+from airflow_provider_flux.bfl.catalog import MODELS
 from airflow_provider_flux.emulator.answers import error
-from airflow_provider_flux.emulator.auth import ApiKey
+from airflow_provider_flux.emulator.background import Background
 from airflow_provider_flux.emulator.config import EmulatorConfig
 from airflow_provider_flux.emulator.deliveries import delivery_routes
 from airflow_provider_flux.emulator.polls import poll_routes
-from airflow_provider_flux.emulator.schemas import CreditsResponse
-from airflow_provider_flux.emulator.service import RefusalError, Service, Stats
-from airflow_provider_flux.emulator.submits import submit_routes
-from airflow_provider_flux.emulator.webhooks import WebhookSender
+from airflow_provider_flux.emulator.refusals import RefusalError
+from airflow_provider_flux.emulator.service import Service, Stats
+from airflow_provider_flux.emulator.submits import SubmitDesk, submit_routes
+from airflow_provider_flux.emulator.utility import utility_routes
 
 
 class Emulator:
@@ -32,13 +33,14 @@ class Emulator:
 
     def __init__(self, config: EmulatorConfig, clock: Callable[[], float] = time.time) -> None:
         self.service = Service(config, clock)
-        self.webhooks = WebhookSender(self.service)
+        #: Fetches inputs and sends webhooks.
+        self.background = Background()
         #: Set before the server stops, to end the answers that hang.
         self.closing = asyncio.Event()
 
     def reset(self) -> None:
         """Forget every account, task, count and webhook."""
-        self.webhooks.cancel()
+        self.background.cancel()
         self.service.reset()
 
 
@@ -48,26 +50,16 @@ def create_app(emulator: Emulator) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
-        emulator.webhooks.cancel()
+        emulator.background.cancel()
 
     app = FastAPI(title="BFL API", description="Local emulator of the BFL API.", version="0.0.1", lifespan=lifespan)
-    app.include_router(submit_routes(emulator.service, emulator.webhooks, emulator.closing))
+    app.include_router(submit_routes(SubmitDesk(emulator.service, emulator.background, emulator.closing)))
     app.include_router(poll_routes(emulator.service))
     app.include_router(delivery_routes(emulator.service))
-    app.include_router(_account_routes(emulator.service))
+    app.include_router(utility_routes(emulator.service))
     app.include_router(_test_routes(emulator))
     _answer_refusals(app, emulator.service)
     return app
-
-
-def _account_routes(service: Service) -> APIRouter:
-    router = APIRouter(tags=["Utility"])
-
-    @router.get("/v1/credits", summary="Get the credits of the account.")
-    async def get_credits(key: ApiKey) -> CreditsResponse:
-        return CreditsResponse(credits=service.balance(key))
-
-    return router
 
 
 def _test_routes(emulator: Emulator) -> APIRouter:
@@ -86,9 +78,10 @@ def _test_routes(emulator: Emulator) -> APIRouter:
 
 
 def _answer_refusals(app: FastAPI, service: Service) -> None:
+    submit_paths = {model.path for model in MODELS.values()}
+
     def count(request: Request) -> None:
-        if request.method == "POST":
-            service.seen["refused"] += 1
+        service.seen["refused"] += request.url.path in submit_paths
 
     @app.exception_handler(RefusalError)
     async def refuse(request: Request, refusal: RefusalError) -> Response:

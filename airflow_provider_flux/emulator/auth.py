@@ -8,7 +8,7 @@ from typing import Annotated
 from fastapi import Depends, Request, Security
 from fastapi.security import APIKeyHeader
 
-from airflow_provider_flux.emulator.service import RefusalError
+from airflow_provider_flux.emulator.refusals import RefusalError
 
 _KEY = re.compile(r"bfl_[A-Za-z0-9_-]{8,}")
 _REVOKED = "bfl_revoked"

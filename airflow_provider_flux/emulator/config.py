@@ -17,12 +17,14 @@ class EmulatorConfig:
     :param latency: seconds from submit to the end of a task; ``None`` takes what is usual for the model.
     :param credits: balance each API key starts with.
     :param max_active: active tasks per API key. A model whose own limit is below the 24 of the service
-        keeps its own.
-    :param url_lifetime: seconds a signed image URL is good for.
+        keeps its own, and all videos share theirs.
+    :param url_lifetime: seconds the signed URL of a result is good for; ``None`` takes what is usual for
+        the model.
     :param region_hosts: hosts that stand for BFL's clusters: a task is put on one of them, and only
         that host knows it. Loopback addresses such as ``127.0.0.2`` need no setup on Linux.
     :param faults: fault scripts (``NAME=ARG``) that hold for every request.
     :param retention: seconds a task can still be polled after its end; ``None`` is for ever.
+    :param finetunes: names of the finetunes each account has.
     :param verbose: whether each request is logged, to the logger ``uvicorn.access``.
     :raises ValueError: if a fault is unknown, or its argument cannot be read.
     """
@@ -32,10 +34,11 @@ class EmulatorConfig:
     latency: float | None = None
     credits: float = 1000.0
     max_active: int = 24
-    url_lifetime: float = 600.0
+    url_lifetime: float | None = None
     region_hosts: Sequence[str] = ()
     faults: Sequence[str] = ()
     retention: float | None = None
+    finetunes: Sequence[str] = ("demo-style",)
     verbose: bool = False
 
     def __post_init__(self) -> None:

@@ -1,8 +1,7 @@
-"""The route that delivers images."""
+"""The route that delivers results: images, videos, and the caches of drafts."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
@@ -12,17 +11,19 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from airflow_provider_flux.emulator.answers import BrokenResponse, error, foreign_redirect, html_page
+from airflow_provider_flux.emulator.background import in_thread
 from airflow_provider_flux.emulator.faults import Fault
 from airflow_provider_flux.emulator.picture import Picture
 from airflow_provider_flux.emulator.render import render
 from airflow_provider_flux.emulator.service import Service
-from airflow_provider_flux.emulator.tasks import Task
+from airflow_provider_flux.emulator.tasks import CACHE_TYPE, Task
+from airflow_provider_flux.emulator.video import draft_cache
 
-_OTHER_FORMAT = {"jpeg": "png", "png": "webp", "webp": "jpeg"}
+_OTHER_FORMAT = {"jpeg": "png", "png": "webp", "webp": "jpeg", "mp4": "jpeg"}
 
 
 def delivery_routes(service: Service) -> APIRouter:
-    """Return the route of the signed image URLs. It asks for no key, and counts the keys it gets."""
+    """Return the route of the signed URLs. It asks for no key, and counts the keys it gets."""
     router = APIRouter(include_in_schema=False)
 
     @router.get("/results/{task_id}/{name}")
@@ -30,7 +31,7 @@ def delivery_routes(service: Service) -> APIRouter:
         service.seen["downloads"] += 1
         service.seen["key_seen_on_delivery"] += "x-key" in request.headers
         task = service.task(task_id)
-        if task is None or request.url.path != task.sample_path:
+        if task is None or request.url.path not in {task.sample_path, task.cache_path}:
             return _azure_error(404, "BlobNotFound", "The specified blob does not exist.")
         reason = service.links.refusal(request.url.path, request.query_params, now=service.clock())
         if reason:
@@ -38,9 +39,12 @@ def delivery_routes(service: Service) -> APIRouter:
         fault = service.faults.first_due(task.faults, {*_ANSWERS, *_DAMAGES}, task_id)
         if fault and fault.name in _ANSWERS:
             return _ANSWERS[fault.name](fault, request)
-        image = await asyncio.to_thread(render, _picture(task))
         damage = _DAMAGES[fault.name] if fault else Response
-        return damage(image, media_type=task.content_type)
+        if request.url.path == task.cache_path and task.picture.clip is not None:
+            cache = await in_thread(draft_cache, task.picture, task.picture.clip)
+            return damage(cache, media_type=CACHE_TYPE)
+        content = await in_thread(render, _picture(task))
+        return damage(content, media_type=task.picture.content_type)
 
     return router
 
@@ -51,11 +55,19 @@ def _picture(task: Task) -> Picture:
         picture = replace(picture, width=picture.width // 2, height=picture.height // 2)
     if "wrong-format" in task.faults:
         picture = replace(picture, format=_OTHER_FORMAT[picture.format])
+        if picture.clip is not None:
+            picture = replace(picture, clip=None, inputs={})
     return picture
 
 
-def _cut(image: bytes, *, media_type: str) -> Response:
-    return Response(image[: len(image) // 2], media_type=media_type)
+def _cut(content: bytes, *, media_type: str) -> Response:
+    return Response(content[: len(content) // 2], media_type=media_type)
+
+
+def _overwrite(content: bytes, *, media_type: str) -> Response:
+    """Answer with a file whose head is whole, and whose pictures are not."""
+    quarter = len(content) // 4
+    return Response(content[:quarter] + b"\xff" * (len(content) - quarter), media_type=media_type)
 
 
 def _forbidden(reason: str) -> Response:
@@ -82,5 +94,6 @@ _DAMAGES: Mapping[str, Callable[..., Response]] = {
     "truncate": BrokenResponse,
     "reset": partial(BrokenResponse, reset=True),
     "cut": _cut,
-    "empty": lambda image, media_type: Response(b"", media_type=media_type),
+    "empty": lambda content, media_type: Response(b"", media_type=media_type),
+    "damaged-video": _overwrite,
 }

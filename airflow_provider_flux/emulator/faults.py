@@ -66,6 +66,7 @@ class FaultKind:
 _KINDS = (
     FaultKind("rate-limit", "submit", "429 for the first N submits", ("times", "seconds")),
     FaultKind("no-credits", "submit", "402"),
+    FaultKind("busy-402", "submit", "402 for the first N submits, although there are credits", ("times",)),
     FaultKind("submit-500", "submit", "500, no task is made"),
     FaultKind("submit-503", "submit", "503 with Retry-After, no task is made", ("seconds",)),
     FaultKind("submit-hang", "submit", "the task is made, the answer is late", ("seconds",), required=True),
@@ -81,6 +82,7 @@ _KINDS = (
     FaultKind("moderated-text", "waiting", "Content Moderated whose details are a plain text"),
     FaultKind("error", "waiting", "Error"),
     FaultKind("error-422", "waiting", "Error, with HTTP status 422"),
+    FaultKind("bad-input", "waiting", "Error for an input that cannot be read, with HTTP status 422"),
     FaultKind("failed", "waiting", "Failed"),
     FaultKind("poll-500", "waiting", "500 for the first N polls", ("times",)),
     FaultKind("poll-503", "waiting", "503 for the first N polls, with Retry-After", ("times", "seconds")),
@@ -94,15 +96,18 @@ _KINDS = (
     FaultKind("unknown-status", "waiting", "status Queued for the first N polls", ("times",)),
     FaultKind("state-key", "waiting", "the status is in 'state'"),
     FaultKind("truncate", "delivery", "connection closed within the first N downloads", ("times",)),
-    FaultKind("cut", "delivery", "half an image of matching content-length, N times", ("times",)),
+    FaultKind("cut", "delivery", "half a file of matching content-length, N times", ("times",)),
+    FaultKind("damaged-video", "delivery", "a file that is whole at its head only, N times", ("times",)),
     FaultKind("reset", "delivery", "connection reset within the first N downloads", ("times",)),
     FaultKind("html", "delivery", "200 with an HTML page for the first N downloads", ("times",)),
     FaultKind("empty", "delivery", "200 without a body for the first N downloads", ("times",)),
     FaultKind("expired", "delivery", "403 as of an expired URL for the first N downloads", ("times",)),
     FaultKind("deliver-503", "delivery", "503 for the first N downloads", ("times", "seconds")),
     FaultKind("redirect-download", "delivery", "302 to a host that is not BFL's"),
-    FaultKind("wrong-size", "delivery", "an image of another size"),
-    FaultKind("wrong-format", "delivery", "an image of another format, under the same content type"),
+    FaultKind("wrong-size", "delivery", "an image or a video of another size"),
+    FaultKind(
+        "wrong-format", "delivery", "an image of another format, under the same content type, also in place of a video"
+    ),
 )
 
 #: Every fault there is, by name.

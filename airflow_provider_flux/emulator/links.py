@@ -1,4 +1,4 @@
-"""Signed image URLs in the shape of an Azure shared access signature."""
+"""Signed URLs of results in the shape of an Azure shared access signature."""
 
 from __future__ import annotations
 
@@ -22,17 +22,15 @@ class LinkSigner:
     """Sign paths for a while, and check what comes back.
 
     :param secret: key of the signatures.
-    :param lifetime: seconds a link is good for.
     """
 
-    def __init__(self, secret: bytes, lifetime: float) -> None:
+    def __init__(self, secret: bytes) -> None:
         self._secret = secret
-        self._lifetime = lifetime
 
-    def sign(self, path: str, *, content_type: str, now: float) -> str:
+    def sign(self, path: str, *, content_type: str, now: float, lifetime: float) -> str:
         """Return ``path`` with a signed query that expires ``lifetime`` seconds after ``now``."""
-        expiry = datetime.fromtimestamp(now + self._lifetime, UTC).replace(tzinfo=None)
-        precision = "seconds" if self._lifetime >= _COARSE else "milliseconds"
+        expiry = datetime.fromtimestamp(now + lifetime, UTC).replace(tzinfo=None)
+        precision = "seconds" if lifetime >= _COARSE else "milliseconds"
         query = {
             "se": f"{expiry.isoformat(timespec=precision)}Z",
             "sp": "r",

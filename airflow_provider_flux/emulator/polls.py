@@ -41,7 +41,7 @@ def poll_routes(service: Service) -> APIRouter:
 
 def _answer(service: Service, task: Task) -> Response:
     body = service.body(task)
-    http_status = 200 if body["status"] == Status.PENDING else task.outcome.http_status
+    http_status = task.outcome.http_status if body["status"] == task.outcome.status else 200
     if service.faults.first_due(task.faults, {"unknown-status"}, task.id):
         body = task_shape(task.id, "Queued")
     if "state-key" in task.faults:

@@ -63,3 +63,30 @@ class CreditsResponse(BaseModel):
     """Answer to a question for the balance."""
 
     credits: float = Field(description="User's current credit balance")
+
+
+class MyFinetunesResponse(BaseModel):
+    """Answer to a question for the finetunes."""
+
+    finetunes: list[Any] = Field(description="List of finetunes created by the user")
+
+
+class FinetuneDetailResponse(BaseModel):
+    """Answer to a question for one finetune."""
+
+    finetune_details: dict[str, Any] = Field(description="Details about the parameters used for finetuning")
+
+
+class DeleteFinetuneInputs(BaseModel):
+    """Which finetune to delete."""
+
+    finetune_id: str = Field(description="ID of the fine-tuned model you want to delete.")
+
+
+class DeleteFinetuneResponse(BaseModel):
+    """Answer to the deletion of a finetune."""
+
+    status: str = Field(description="Status of the deletion operation")
+    message: str = Field(description="Detailed message about the deletion result")
+    deleted_finetune_id: str = Field(description="ID of the deleted finetune")
+    timestamp: str = Field(description="Timestamp of the deletion")

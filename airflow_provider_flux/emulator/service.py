@@ -2,37 +2,22 @@
 
 from __future__ import annotations
 
+import math
 import secrets
 import uuid
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import replace
 from typing import Any, TypedDict
 
 from airflow_provider_flux.bfl.catalog import Model
-from airflow_provider_flux.bfl.media import inputs_of
+from airflow_provider_flux.emulator.accounts import Account
 from airflow_provider_flux.emulator.config import EmulatorConfig
 from airflow_provider_flux.emulator.faults import Fault, FaultCounter, parse_faults
+from airflow_provider_flux.emulator.inputs import NO_INPUTS, Inputs
 from airflow_provider_flux.emulator.links import LinkSigner
-from airflow_provider_flux.emulator.picture import compose
+from airflow_provider_flux.emulator.plan import make_plan
 from airflow_provider_flux.emulator.tasks import Task, outcome_of, poll_body
-
-# The limit of most routes; a route with a smaller one keeps it, whatever the account may do.
-_USUAL_MAX_ACTIVE = 24
-
-
-class RefusalError(Exception):
-    """A request is answered with an error of the service.
-
-    :param detail: what stands in ``detail`` of the body.
-    :param retry_after: seconds for the ``Retry-After`` header.
-    """
-
-    def __init__(self, status: int, detail: Any, *, retry_after: float | None = None) -> None:
-        super().__init__(f"HTTP {status}: {detail}")
-        self.status = status
-        self.detail = detail
-        self.retry_after = retry_after
 
 
 class Stats(TypedDict):
@@ -40,11 +25,13 @@ class Stats(TypedDict):
 
     ``submits`` counts the tasks made (and charged), ``refused`` the submits that made none;
     ``credits_spent`` is net of ``credits_refunded``; ``polls`` and ``downloads`` count requests,
-    whatever their answer; ``webhooks`` counts those that were accepted by the receiver.
+    whatever their answer; ``webhooks`` counts those that were accepted by the receiver;
+    ``license_generations`` adds up what was reported for the open weights, by model.
     """
 
     submits: int
     submits_per_prompt: dict[str, int]
+    submits_per_model: dict[str, int]
     refused: int
     polls: int
     downloads: int
@@ -55,14 +42,7 @@ class Stats(TypedDict):
     active: int
     max_active: int
     key_seen_on_delivery: int
-
-
-@dataclass
-class _Account:
-    """Balance of one API key, and its tasks that are not settled yet."""
-
-    credits: float
-    unsettled: list[Task] = field(default_factory=list)
+    license_generations: dict[str, int]
 
 
 class Service:
@@ -77,39 +57,62 @@ class Service:
         self.config = config
         self.clock = clock
         self.script = parse_faults(config.faults)
-        self.links = LinkSigner(secrets.token_bytes(32), config.url_lifetime)
+        self.links = LinkSigner(secrets.token_bytes(32))
         self.reset()
 
     def reset(self) -> None:
         """Forget every account, task and count."""
         self.seen: Counter[str] = Counter()
         self.faults = FaultCounter()
-        self._accounts: dict[str, _Account] = {}
+        self.license_generations: Counter[str] = Counter()
+        self._accounts: dict[str, Account] = {}
         self._tasks: dict[str, Task] = {}
         self._prompts: Counter[str] = Counter()
+        self._models: Counter[str] = Counter()
         self._charged = self._refunded = 0.0
         self._max_active = 0
 
     def submit(
-        self, model: Model, parameters: Mapping[str, Any], *, key: str, home: str, faults: Mapping[str, Fault]
+        self,
+        model: Model,
+        parameters: Mapping[str, Any],
+        inputs: Inputs = NO_INPUTS,
+        *,
+        key: str,
+        home: str,
+        faults: Mapping[str, Fault],
     ) -> Task:
         """Charge the account and start a task.
 
+        :param inputs: the media of the request; while some are URLs, the task does not end.
         :param home: scheme and host the task is to live on.
         :raises RefusalError: if the account has not enough credits, or too many active tasks.
         """
-        account = self._account(key)
-        task = self._make_task(model, parameters, home, faults)
-        if account.credits < task.cost:
-            raise RefusalError(402, "Insufficient credits")
-        self._check_active(account, model)
-        account.credits -= task.cost
-        self._charged += task.cost
-        account.unsettled.append(task)
+        account = self.account(key)
+        task = self._make_task(model, parameters, inputs, key=key, home=home, faults=faults)
+        account.check(model, parameters, task.plan.cost)
+        self._charge(account, task.plan.cost)
+        account.add(task)
         self._tasks[task.id] = task
         self._prompts[task.prompt] += 1
+        self._models[model.name] += 1
         self._max_active = max(self._max_active, self._count_active())
         return task
+
+    def go_on(self, task: Task, parameters: Mapping[str, Any], inputs: Inputs) -> None:
+        """Let a task end whose inputs have been fetched, or could not be.
+
+        What is reported with the result is charged for what came; what was reported at submit is final.
+        """
+        plan = make_plan(task.model, parameters, inputs, task.picture.seed)
+        if inputs.error or task.model.cost_reported != "when ready":
+            plan = replace(plan, cost=task.plan.cost)
+        account = self.account(task.key)
+        self._charge(account, plan.cost - task.plan.cost)
+        task.plan = plan
+        task.outcome = outcome_of(task.faults, inputs.error)
+        task.arrived_at = self.clock()
+        account.expect(task)
 
     def find(self, task_id: str, *, host: str | None = None) -> Task | None:
         """Return a task that ``host`` knows (any host, if there are no regions) and has not forgotten."""
@@ -123,18 +126,26 @@ class Service:
         return None if is_forgotten else task
 
     def task(self, task_id: str) -> Task | None:
-        """Return a task wherever it lives, for the delivery of its image."""
+        """Return a task wherever it lives, for the delivery of its result."""
         return self._tasks.get(task_id)
 
     def body(self, task: Task) -> dict[str, Any]:
         """Return the poll body of a task, with a freshly signed URL once it is Ready."""
         now = self.clock()
-        signed = self.links.sign(task.sample_path, content_type=task.content_type, now=now)
-        return poll_body(task, sample=f"{task.home}{signed}", now=now)
+        lifetime = task.model.url_lifetime if self.config.url_lifetime is None else self.config.url_lifetime
 
-    def balance(self, key: str) -> float:
-        """Return the credits of an account."""
-        return self._account(key).credits
+        def sign(path: str, content_type: str) -> str:
+            return task.home + self.links.sign(path, content_type=content_type, now=now, lifetime=lifetime)
+
+        return poll_body(task, sign=sign, now=now)
+
+    def account(self, key: str) -> Account:
+        """Return the account of a key, with all settled that has ended."""
+        account = self._accounts.get(key)
+        if account is None:
+            account = self._accounts[key] = Account(self.config)
+        self._settle(account)
+        return account
 
     def stats(self) -> Stats:
         """Return what was seen so far."""
@@ -142,6 +153,7 @@ class Service:
         return Stats(
             submits=self._prompts.total(),
             submits_per_prompt=dict(self._prompts),
+            submits_per_model=dict(self._models),
             refused=self.seen["refused"],
             polls=self.seen["polls"],
             downloads=self.seen["downloads"],
@@ -152,25 +164,33 @@ class Service:
             active=active,
             max_active=self._max_active,
             key_seen_on_delivery=self.seen["key_seen_on_delivery"],
+            license_generations=dict(self.license_generations),
         )
 
-    def _make_task(self, model: Model, parameters: Mapping[str, Any], home: str, faults: Mapping[str, Fault]) -> Task:
+    def _make_task(
+        self,
+        model: Model,
+        parameters: Mapping[str, Any],
+        inputs: Inputs,
+        *,
+        key: str,
+        home: str,
+        faults: Mapping[str, Fault],
+    ) -> Task:
         seed = parameters.get("seed")
-        inputs = inputs_of(model, parameters)
-        images_in = sum(len(group) for group in inputs.values())
-        estimate = model.price.estimate(parameters, {name: [None] * len(group) for name, group in inputs.items()})
+        now = self.clock()
         return Task(
             id=str(uuid.uuid4()),
+            model=model,
             prompt=parameters.get("prompt") or "",
-            picture=compose(model, parameters, secrets.randbelow(2**32) if seed is None else seed),
+            plan=make_plan(model, parameters, inputs, secrets.randbelow(2**32) if seed is None else seed),
             home=home,
-            submitted_at=self.clock(),
+            submitted_at=now,
             latency=self._latency(model, faults),
-            cost=estimate.credits or 0.0,
-            cost_shown=model.cost_reported == "at submit",
-            images_in=images_in,
-            outcome=outcome_of(faults),
+            arrived_at=math.inf if inputs.are_pending else now,
+            outcome=outcome_of(faults, inputs.error),
             faults=faults,
+            key=key,
             webhook_url=parameters.get("webhook_url"),
             webhook_secret=parameters.get("webhook_secret"),
         )
@@ -181,24 +201,12 @@ class Service:
             return slow.seconds
         return model.typical_seconds if self.config.latency is None else self.config.latency
 
-    def _check_active(self, account: _Account, model: Model) -> None:
-        of_model = sum(1 for task in account.unsettled if task.picture.model == model.name)
-        is_narrow = model.max_active < _USUAL_MAX_ACTIVE
-        if len(account.unsettled) >= self.config.max_active or (is_narrow and of_model >= model.max_active):
-            raise RefusalError(429, "Rate limit exceeded: too many active tasks")
+    def _charge(self, account: Account, credits_: float) -> None:
+        account.credits -= credits_
+        self._charged += credits_
 
-    def _account(self, key: str) -> _Account:
-        account = self._accounts.setdefault(key, _Account(self.config.credits))
-        self._settle(account)
-        return account
-
-    def _settle(self, account: _Account) -> None:
-        """Let go of the tasks that have ended, and give back what is not billed."""
-        now = self.clock()
-        refund = sum(task.refund for task in account.unsettled if task.ends_at <= now)
-        account.credits += refund
-        self._refunded += refund
-        account.unsettled = [task for task in account.unsettled if task.ends_at > now]
+    def _settle(self, account: Account) -> None:
+        self._refunded += account.settle(self.clock())
 
     def _count_active(self) -> int:
         for account in self._accounts.values():

@@ -7,6 +7,7 @@ import math
 
 import aiohttp
 
+from airflow_provider_flux.emulator.background import Background
 from airflow_provider_flux.emulator.service import Service
 from airflow_provider_flux.emulator.tasks import Task
 
@@ -20,21 +21,14 @@ _TIMEOUT = aiohttp.ClientTimeout(total=10)
 class WebhookSender:
     """Send the poll body of each task that has a ``webhook_url`` when it ends."""
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: Service, background: Background) -> None:
         self._service = service
-        self._waiting: set[asyncio.Task[None]] = set()
+        self._background = background
 
     def watch(self, task: Task) -> None:
         """Send the webhook of a task, if it has one, when the task ends."""
         if task.webhook_url and task.ends_at < math.inf:
-            waiting = asyncio.create_task(self._deliver(task, task.webhook_url))
-            self._waiting.add(waiting)
-            waiting.add_done_callback(self._waiting.discard)
-
-    def cancel(self) -> None:
-        """Forget the webhooks that are still to be sent."""
-        for waiting in self._waiting:
-            waiting.cancel()
+            self._background.start(self._deliver(task, task.webhook_url))
 
     async def _deliver(self, task: Task, url: str) -> None:
         await asyncio.sleep(max(0.0, task.ends_at - self._service.clock()) + _MARGIN)

@@ -60,6 +60,7 @@ class RequestsTransport:
         :raises FluxSubmitUncertainError: if a POST was sent and has no answer.
         :raises FluxServiceError: if a GET has no answer.
         """
+        request.begin()
         try:
             response = self._session.request(
                 request.method,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import shutil
 from collections.abc import Iterable, Iterator
@@ -38,7 +37,7 @@ def fetch(source: Source, target: Path, *, max_bytes: int, what: str, settings: 
     if source.kind is SourceKind.URL:
         return _write(_download(source.text, what, settings), target, max_bytes, what)
     if source.kind is SourceKind.BASE64:
-        return _write(_decode(source.text, what), target, max_bytes, what)
+        return _write(_decode(source, what), target, max_bytes, what)
     try:
         if source.kind is SourceKind.FILE:
             if not Path(source.text).is_file():  # a device or a pipe has no end
@@ -74,14 +73,19 @@ def _write(chunks: Iterable[bytes], target: Path, max_bytes: int, what: str) -> 
     return digest.hexdigest()
 
 
-def _decode(text: str, what: str) -> Iterator[bytes]:
-    """Decode base64 piece by piece, so that the whole is never in memory twice."""
-    if any(c.isspace() for c in text[:200]):
-        text = "".join(text.split())
+def _decode(source: Source, what: str) -> Iterator[bytes]:
+    """Decode base64 piece by piece, so that the whole is never in memory twice. It may be broken into lines."""
+    rest = ""
     try:
-        for at in range(0, len(text), 4 * _CHUNK):
-            yield base64.b64decode(text[at : at + 4 * _CHUNK], validate=True)
-    except (binascii.Error, ValueError):
+        for at in range(source.start, len(source.text), _CHUNK):
+            text = rest + "".join(source.text[at : at + _CHUNK].split())
+            whole = (len(text) - 1) // 4 * 4  # the end, which alone may be padded, is kept for last
+            text, rest = text[:whole], text[whole:]
+            if "=" in text:
+                raise ValueError("padded in the middle")
+            yield base64.b64decode(text, validate=True)
+        yield base64.b64decode(rest, validate=True)
+    except ValueError:
         raise FluxRequestError(f"{what} is not valid base64.") from None
 
 

@@ -31,7 +31,7 @@ def probe(path: Path, kind: MediaKind, what: str) -> Facts:
     """
     if not path.stat().st_size:
         raise FluxRequestError(f"{what} is empty.")
-    if kind is MediaKind.DRAFT:
+    if kind in {MediaKind.DRAFT, MediaKind.FILE}:
         return Facts("application/octet-stream")
     return _probe_video(path, what) if kind is MediaKind.VIDEO else _probe_image(path, what)
 

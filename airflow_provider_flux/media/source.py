@@ -16,15 +16,18 @@ from urllib.parse import unquote, urlsplit
 from airflow_provider_flux.bfl.catalog import MediaField, MediaKind
 from airflow_provider_flux.bfl.errors import FluxRequestError
 from airflow_provider_flux.bfl.media import InlineMedia, map_inputs
-from airflow_provider_flux.bfl.trust import describe_url
+from airflow_provider_flux.bfl.trust import describe_url, redact
 from airflow_provider_flux.media.video import is_mp4
 
 _SCHEME = re.compile(r"([a-z][a-z0-9+.\-]*)://", re.IGNORECASE)
-_DATA_URL = re.compile(r"data:[^,]{0,200};base64,", re.IGNORECASE)
+_DATA_URL = re.compile(r"\s*data:[^,]{0,200};base64,", re.IGNORECASE)
 _BASE64_HEAD = re.compile(r"[A-Za-z0-9+/\s]+=*\s*")
 _HEAD = 64
+#: Longest path of a file; longer text is base64 of something that is no image we know.
+_LONGEST_PATH = 4096
+_SHOWN = 200
 #: A draft cache has no known signature: base64 text is at least so long, a path rarely is.
-_LONG = 512
+_LONG_BASE64 = re.compile(r"\s*[A-Za-z0-9+/\r\n]{512}")
 _MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n", b"GIF8", b"II*\x00", b"MM\x00*")
 
 
@@ -39,16 +42,19 @@ class SourceKind(StrEnum):
 
 @dataclass(frozen=True)
 class Source:
-    """An input as the user named it. ``text`` is a URI, a path, or plain base64 (kept out of the repr)."""
+    """An input as the user named it. ``text`` is a URI, a path, or base64 from ``start`` on (kept out of the repr)."""
 
     kind: SourceKind
     text: str = field(repr=False)
+    start: int = 0
 
     def __str__(self) -> str:
         """Return what may be written to a log: no query, no base64."""
         if self.kind is SourceKind.BASE64:
             return "base64"
-        return describe_url(self.text) if self.kind is SourceKind.URL else self.text
+        if self.kind is SourceKind.URL:
+            return describe_url(self.text)
+        return self.text if len(self.text) <= _SHOWN else f"{redact(self.text[:_SHOWN])}..."
 
 
 def read_source(value: Any, *, name: str, kind: MediaKind = MediaKind.IMAGE) -> Source:
@@ -58,12 +64,14 @@ def read_source(value: Any, *, name: str, kind: MediaKind = MediaKind.IMAGE) -> 
     """
     text = value.text if isinstance(value, InlineMedia) else _as_text(value)
     if match := _DATA_URL.match(text):
-        return Source(SourceKind.BASE64, text[match.end() :])
+        return Source(SourceKind.BASE64, text, match.end())
+    if isinstance(value, InlineMedia):
+        return Source(SourceKind.BASE64, text)
     if match := _SCHEME.match(text):
         return _of_scheme(match[1].lower(), text, name)
     if _is_base64(text, kind):
         return Source(SourceKind.BASE64, text)
-    if text.startswith("/"):
+    if text.startswith("/") and len(text) <= _LONGEST_PATH:
         return Source(SourceKind.FILE, text)
     raise FluxRequestError(
         f"{name} is neither a URI (s3://my_conn@bucket/key, gs://, abfs://, file:///), nor an http(s) URL, nor an "
@@ -71,10 +79,15 @@ def read_source(value: Any, *, name: str, kind: MediaKind = MediaKind.IMAGE) -> 
     )
 
 
-def hide(value: Any, kind: MediaKind = MediaKind.IMAGE) -> Any:
-    """Return a value with base64 in it wrapped, so that nobody who shows or stores it has the bytes."""
+def hide(value: Any, kind: MediaKind = MediaKind.DRAFT) -> Any:
+    """Return a value with base64 in it wrapped, so that nobody who shows or stores it has the bytes.
+
+    :param kind: what the value is for; where that is not known, any long base64 counts.
+    """
     if isinstance(value, (list, tuple)):
         return [hide(item, kind) for item in value]
+    if isinstance(value, Mapping):
+        return {name: hide(item, kind) for name, item in value.items()}
     if isinstance(value, str) and (_DATA_URL.match(value) or (not _SCHEME.match(value) and _is_base64(value, kind))):
         return InlineMedia(value)
     return value
@@ -125,10 +138,10 @@ def _is_base64(text: str, kind: MediaKind) -> bool:
         return False
     if raw.startswith(_MAGIC) or is_mp4(raw) or (raw[:4] == b"RIFF" and raw[8:12] == b"WEBP"):
         return True
-    return kind is MediaKind.DRAFT and len(text) >= _LONG and bool(_BASE64_HEAD.fullmatch(text[:_LONG]))
+    return kind is MediaKind.DRAFT and bool(_LONG_BASE64.match(text))
 
 
 def _hint(text: str) -> str:
-    if len(text) > 200:
+    if len(text) > _SHOWN:
         return f"It is a text of {len(text)} characters."
-    return f"It is {text!r}."
+    return f"It is {redact(text)!r}."

@@ -53,13 +53,13 @@ class FluxGenerateOperator(BaseOperator):
 
     The task submits once, waits up to ``inline_wait`` seconds on the worker, where most images are
     done, and then defers: the triggerer polls, and the worker slot is free. A model that usually takes a
-    minute or more, and longer than ``inline_wait``, defers at once. Mistakes in literal arguments fail when the DAG is
-    parsed, in templated ones before anything is paid.
+    minute or more, and longer than ``inline_wait``, defers at once. Mistakes in literal arguments fail
+    when the DAG is parsed, in templated ones before anything is paid.
 
     XCom: :class:`~airflow_provider_flux.xcom.Generation`, a small dict with ``request_id``,
-    ``polling_url``, ``model``, ``status``, ``seed``, ``cost``, ``cost_source``, ``submitted_at`` and
-    ``image`` or ``video`` (``uri``, ``sha256``, ``bytes``, ``width``, ``height``, ``content_type``;
-    ``None`` without ``output_path``).
+    ``polling_url``, ``model``, ``status``, ``seed``, ``cost``, ``cost_source``, ``estimated_cost``,
+    ``submitted_at``, ``image`` and ``video`` (``uri``, ``sha256``, ``bytes``, ``width``, ``height``,
+    ``content_type``; ``None`` until one has landed).
 
     The parameters of FLUX1.1 [pro] are named arguments; their defaults are sent for that model. For
     other models only what you give is sent. All of them are templated.
@@ -296,7 +296,13 @@ class FluxGenerateOperator(BaseOperator):
     def _finish(self, generation: Generation, context: Context, result: TaskResult | None = None) -> Generation:
         if result is not None:
             generation = ready(generation, result)
-        self.log.info("Request %s is ready, seed %s", generation["request_id"], generation["seed"])
+        self.log.info(
+            "Request %s is ready, seed %s, %s credits (%s)",
+            generation["request_id"],
+            generation["seed"],
+            generation["cost"],
+            generation["cost_source"],
+        )
         if self.output_path is None:
             return generation
         from airflow_provider_flux.storage.landing import land  # Pillow: not at DAG parse time

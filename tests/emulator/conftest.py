@@ -10,8 +10,10 @@ import pytest
 import requests
 
 from airflow_provider_flux.emulator import EmulatorConfig, EmulatorServer
+from tests.emulator.media import Shelf
 
 KEY = "bfl_emulator_tests"
+RUNNING = {"Pending", "Reasoning", "Generating"}
 
 
 class Client:
@@ -24,18 +26,20 @@ class Client:
     def post(self, model: str = "flux-pro-1.1", **kwargs: Any) -> requests.Response:
         """Submit, with the given requests arguments."""
         kwargs.setdefault("headers", self.headers)
-        return requests.post(f"{self.server.url}/v1/{model}", timeout=5, **kwargs)
+        return requests.post(f"{self.server.url}/v1/{model}", timeout=10, **kwargs)
 
-    def submit(self, prompt: str = "a red fox", model: str = "flux-pro-1.1", **parameters: Any) -> dict[str, Any]:
+    def submit(
+        self, prompt: str | None = "a red fox", model: str = "flux-pro-1.1", **parameters: Any
+    ) -> dict[str, Any]:
         """Submit, and return the body of the success."""
-        answer = self.post(model, json={"prompt": prompt, **parameters})
+        answer = self.post(model, json=parameters if prompt is None else {"prompt": prompt, **parameters})
         assert answer.status_code == 200, answer.text
         body: dict[str, Any] = answer.json()
         return body
 
     def get(self, url: str, **kwargs: Any) -> requests.Response:
         """Ask, without following redirects."""
-        return requests.get(url, timeout=5, allow_redirects=False, **kwargs)
+        return requests.get(url, timeout=10, allow_redirects=False, **kwargs)
 
     def credits(self) -> float:
         """Return the balance."""
@@ -46,16 +50,18 @@ class Client:
         deadline = time.monotonic() + 5
         while time.monotonic() < deadline:
             body: dict[str, Any] = self.get(task["polling_url"]).json()
-            if body["status"] != "Pending":
+            if body["status"] not in RUNNING:
                 return body
             time.sleep(0.01)
-        raise AssertionError(f"still Pending: {body}")
+        raise AssertionError(f"still running: {body}")
 
-    def sample(self, prompt: str = "a red fox", **parameters: Any) -> str:
-        """Submit, wait and return the signed URL of the image."""
-        return str(self.wait(self.submit(prompt, **parameters))["result"]["sample"])
+    def sample(self, prompt: str | None = "a red fox", **parameters: Any) -> str:
+        """Submit, wait and return the signed URL of the result."""
+        body = self.wait(self.submit(prompt, **parameters))
+        assert body["status"] == "Ready", body
+        return str(body["result"]["sample"])
 
-    def image(self, prompt: str = "a red fox", **parameters: Any) -> bytes:
+    def image(self, prompt: str | None = "a red fox", **parameters: Any) -> bytes:
         """Submit, wait, download."""
         answer = self.get(self.sample(prompt, **parameters))
         assert answer.status_code == 200, answer.text
@@ -99,3 +105,10 @@ def start() -> Iterator[Start]:
     yield start
     for server in servers:
         server.stop()
+
+
+@pytest.fixture
+def shelf() -> Iterator[Shelf]:
+    """A server to fetch inputs from."""
+    with Shelf().open() as shelf:
+        yield shelf

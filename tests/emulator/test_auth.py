@@ -80,13 +80,6 @@ def test_missing_field_echoes_the_body(client: Client) -> None:
     assert problem["input"] == {"seed": 1}
 
 
-def test_more_than_four_megapixels_are_a_value_error(client: Client) -> None:
-    answer = client.post("flux-2-pro", json={"prompt": "x", "width": 4096, "height": 4096})
-    (problem,) = answer.json()["detail"]
-    assert (answer.status_code, problem["type"], problem["loc"]) == (422, "value_error", ["body"])
-    assert client.post("flux-2-pro", json={"prompt": "x", "width": 2048, "height": 2048}).status_code == 200
-
-
 def test_body_is_checked_before_the_credits(start: Start) -> None:
     poor = start(credits=3)
     assert poor.post(json={"prompt": "x", "width": 7}).status_code == 422
@@ -105,8 +98,25 @@ def test_openapi_document_has_the_schemas_and_the_security_of_the_service(client
     for model in MODELS.values():
         route = document["paths"][model.path]["post"]
         schema = route["requestBody"]["content"]["application/json"]["schema"]
-        assert schema == {"$ref": f"#/components/schemas/{model.schema.__name__}"}
+        bodies = [one.__name__ for one in model.modes.values()] or [model.schema.__name__]
+        named = schema["oneOf"] if model.modes else [schema]
+        assert [one["$ref"].rpartition("/")[2] for one in named] == bodies
+        assert set(schema.get("discriminator", {}).get("mapping", {})) == set(model.modes)
         assert route["security"] == [{"APIKeyHeader": []}]
         assert set(route["responses"]) == {"200", "422"}
     assert "security" not in document["paths"]["/v1/get_result"]["get"]
-    assert not [path for path in document["paths"] if "_emulator" in path]
+    assert not [path for path in document["paths"] if "_emulator" in path or "licenses" in path]
+
+
+def test_flux_3_image_never_answers_as_to_a_webhook(client: Client) -> None:
+    paths = client.get(f"{client.server.url}/openapi.json").json()["paths"]
+    answers = {name: paths[model.path]["post"]["responses"]["200"] for name, model in MODELS.items()}
+    without = [name for name, answer in answers.items() if "AsyncWebhookResponse" not in str(answer)]
+    assert without == ["flux-3-image"]
+
+
+def test_only_submits_are_counted_as_refused(client: Client) -> None:
+    url = f"{client.server.url}/v1"
+    assert requests.post(f"{url}/delete_finetune", json={}, headers=client.headers, timeout=5).status_code == 422
+    assert client.post(json={"width": 7}).status_code == 422
+    assert client.server.stats()["refused"] == 1

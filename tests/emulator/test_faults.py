@@ -13,6 +13,7 @@ from PIL import Image
 
 from airflow_provider_flux.emulator.faults import FAULTS
 from tests.emulator.conftest import Client
+from tests.emulator.media import decoded, plain, text_of
 
 BROKEN = (requests.exceptions.ChunkedEncodingError, requests.exceptions.ConnectionError)
 SMALL = {"width": 256, "height": 256}
@@ -196,11 +197,28 @@ def _wrong_format(client: Client) -> None:
     assert answer.headers["content-type"] == "image/jpeg"
 
 
+def _busy_402(client: Client) -> None:
+    answers = [_submit(client, "busy-402=2") for _ in range(3)]
+    assert [answer.status_code for answer in answers] == [402, 402, 200]
+    assert answers[0].json() == {"detail": "Insufficient credits"}
+    assert client.server.stats()["refused"] == 2
+
+
+def _damaged(client: Client) -> None:
+    first, second = _downloads(client, "damaged-video")
+    assert len(first.content) == len(second.content)
+    assert first.content[:1000] == second.content[:1000]
+    decoded(second.content)
+    with pytest.raises(OSError, match="truncated"):
+        decoded(first.content)
+
+
 CORRUPT = {"error": "Invalid or corrupted image input"}
 
 CHECKS: dict[str, Callable[[Client], None]] = {
     "rate-limit": _rate_limit,
     "no-credits": lambda client: _is_refused(client, "no-credits", 402),
+    "busy-402": _busy_402,
     "submit-500": lambda client: _is_refused(client, "submit-500", 500),
     "submit-503": lambda client: _is_refused(client, "submit-503=1.5", 503, "1.5"),
     "submit-hang": _submit_hang,
@@ -220,6 +238,7 @@ CHECKS: dict[str, Callable[[Client], None]] = {
     "moderated-text": lambda client: _ends(client, "moderated-text", "Content Moderated", "Safety Filter"),
     "error": lambda client: _ends(client, "error", "Error", CORRUPT),
     "error-422": lambda client: _ends(client, "error-422", "Error", CORRUPT, http_status=422),
+    "bad-input": lambda client: _ends(client, "bad-input", "Error", CORRUPT, http_status=422),
     "failed": lambda client: _ends(client, "failed", "Failed", {"error": "The generation failed"}),
     "poll-500": lambda client: _poll_statuses(client, "poll-500=2", [500, 500, 200]),
     "poll-503": lambda client: _poll_statuses(client, "poll-503=1,3", [503, 200], "3"),
@@ -235,6 +254,7 @@ CHECKS: dict[str, Callable[[Client], None]] = {
     "truncate": lambda client: _breaks(client, "truncate"),
     "reset": lambda client: _breaks(client, "reset"),
     "cut": _cut,
+    "damaged-video": _damaged,
     "html": _html,
     "empty": _empty,
     "expired": _expired,
@@ -248,3 +268,9 @@ CHECKS: dict[str, Callable[[Client], None]] = {
 @pytest.mark.parametrize("name", FAULTS)
 def test_each_fault_does_what_it_says(client: Client, name: str) -> None:
     CHECKS[name](client)
+
+
+def test_routes_without_a_prompt_have_faults_by_header(client: Client) -> None:
+    headers = {**client.headers, "x-flux-fault": "failed"}
+    task = client.post("flux-tools/deblur-v1", json={"image": text_of(plain())}, headers=headers).json()
+    assert client.wait(task)["status"] == "Failed"

@@ -19,8 +19,9 @@ SIZES = [
     ("flux-pro-1.1-ultra", {}, (2752, 1536), "JPEG"),
     ("flux-pro-1.1-ultra", {"aspect_ratio": "9:21"}, (1344, 3136), "JPEG"),
     ("flux-2-pro", {}, (1024, 1024), "JPEG"),
-    ("flux-2-pro", {"width": 64, "height": 1000}, (64, 1000), "JPEG"),
+    ("flux-2-pro", {"width": 64, "height": 1008}, (64, 1008), "JPEG"),
     ("flux-kontext-pro", {}, (1024, 1024), "PNG"),
+    ("flux-kontext-pro", {"output_format": None}, (1024, 1024), "PNG"),
     ("flux-kontext-pro", {"aspect_ratio": "16:9", "output_format": "jpeg"}, (1376, 768), "JPEG"),
 ]
 

@@ -106,7 +106,9 @@ def _command(*options: str) -> subprocess.Popen[str]:
 
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
 def test_command_says_where_it_is_and_ends_on_a_signal(signum: signal.Signals) -> None:
-    process = _command("--port", "0", "--latency", "0", "--credits", "8", "--fault", "state-key", "--fault", "error")
+    process = _command(
+        "--port", "0", "--latency", "0", "--credits", "8", "--fault", "state-key", "--fault", "error", "--finetune", "a"
+    )
     try:
         assert process.stdout is not None
         line = process.stdout.readline()
@@ -116,6 +118,7 @@ def test_command_says_where_it_is_and_ends_on_a_signal(signum: signal.Signals) -
         task = requests.post(f"{url}/v1/flux-pro-1.1", json={"prompt": "x"}, headers=HEADERS, timeout=5).json()
         assert requests.get(task["polling_url"], timeout=5).json()["state"] == "Error"
         assert requests.get(f"{url}/v1/credits", headers=HEADERS, timeout=5).json() == {"credits": 8.0}
+        assert requests.get(f"{url}/v1/my_finetunes", headers=HEADERS, timeout=5).json() == {"finetunes": ["a"]}
         os.kill(process.pid, signum)
         out, err = process.communicate(timeout=5)
     finally:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
 from airflow_provider_flux.bfl.catalog import MODELS
 from airflow_provider_flux.emulator import EmulatorConfig
 from airflow_provider_flux.emulator.faults import parse_faults
-from airflow_provider_flux.emulator.service import RefusalError, Service
+from airflow_provider_flux.emulator.inputs import Inputs
+from airflow_provider_flux.emulator.refusals import RefusalError
+from airflow_provider_flux.emulator.service import Service
 from airflow_provider_flux.emulator.tasks import Task
 
 HOME = "http://127.0.0.1:80"
@@ -72,16 +76,16 @@ def test_refused_submits_cost_nothing() -> None:
     bench.submit()
     with pytest.raises(RefusalError):
         bench.submit()
-    assert bench.service.balance("a") == 6
+    assert bench.service.account("a").credits == 6
 
 
 @pytest.mark.parametrize("fault", ["moderated", "request-moderated", "moderated-text", "error", "error-422", "failed"])
 def test_what_brings_no_image_is_given_back_when_it_ends(fault: str) -> None:
     bench = Bench(credits=10)
     bench.submit(fault)
-    assert bench.service.balance("a") == 6
+    assert bench.service.account("a").credits == 6
     bench.clock.now += 5
-    assert bench.service.balance("a") == 10
+    assert bench.service.account("a").credits == 10
     stats = bench.service.stats()
     assert (stats["credits_spent"], stats["credits_refunded"]) == (0, 4)
 
@@ -105,6 +109,44 @@ def test_progress_rises_from_0_to_1() -> None:
     assert bench.service.body(task)["progress"] is None
 
 
+@pytest.mark.parametrize("model", ["flux-3-image", "flux-3-video", "flux-tools/video-edit-v1"])
+def test_flux_3_tells_its_stages(model: str) -> None:
+    bench = Bench(latency=9.0)
+    parameters = {"prompt": "x", "mode": "t2v"}
+    task = bench.service.submit(MODELS[model], parameters, key="a", home=HOME, faults={})
+    seen = []
+    for _ in range(4):
+        seen.append(bench.service.body(task)["status"])
+        bench.clock.now += 3
+    assert seen == ["Pending", "Reasoning", "Generating", "Ready"]
+
+
+def test_task_whose_inputs_are_fetched_ends_when_they_are_there() -> None:
+    bench = Bench(latency=5.0)
+    model, parameters = MODELS["flux-3-image"], {"prompt": "x", "images": "http://a/b"}
+    inputs = Inputs({"images": ["http://a/b"]})
+    task = bench.service.submit(model, parameters, inputs, key="a", home=HOME, faults={})
+    bench.clock.now += 7
+    assert bench.service.body(task)["status"] == "Generating"
+    assert bench.service.stats()["active"] == 1
+    bench.service.go_on(task, parameters, Inputs(error="unreadable"))
+    body = bench.service.body(task)
+    assert (body["status"], body["details"]) == ("Error", {"error": "unreadable"})
+    assert (task.duration, bench.service.stats()["active"]) == (7.0, 0)
+    assert bench.service.account("a").credits == 1000
+
+
+def test_inputs_that_are_there_early_do_not_end_a_task() -> None:
+    bench = Bench(latency=5.0)
+    inputs = Inputs({"images": ["http://a/b"]})
+    task = bench.service.submit(MODELS["flux-3-image"], {"prompt": "x"}, inputs, key="a", home=HOME, faults={})
+    bench.clock.now += 1
+    bench.service.go_on(task, {"prompt": "x"}, Inputs())
+    assert bench.service.body(task)["status"] == "Pending"
+    bench.clock.now += 4
+    assert bench.service.body(task)["status"] == "Ready"
+
+
 def test_latency_is_that_of_the_model_unless_configured_or_scripted() -> None:
     usual = Bench(latency=None)
     assert usual.submit().latency == MODELS["flux-pro-1.1"].typical_seconds
@@ -121,6 +163,25 @@ def test_ready_task_is_forgotten_after_the_retention() -> None:
     assert bench.service.find(task.id) is None
 
 
+@pytest.mark.parametrize(
+    ("model", "lifetime", "configured"),
+    [
+        ("flux-pro-1.1", 600, None),
+        ("flux-3-image", 600, None),
+        ("flux-3-video", 7200, None),
+        ("flux-tools/video-upscale-v1", 3600, None),
+        ("flux-3-video", 90, 90.0),
+    ],
+)
+def test_links_live_as_long_as_the_model_says_or_the_configuration(
+    model: str, lifetime: int, configured: float | None
+) -> None:
+    bench = Bench(latency=0.0, url_lifetime=configured)
+    task = bench.service.submit(MODELS[model], {"prompt": "x", "mode": "t2v"}, key="a", home=HOME, faults={})
+    query = parse_qs(urlsplit(bench.service.body(task)["result"]["sample"]).query)
+    assert datetime.fromisoformat(query["se"][0]).timestamp() == bench.clock.now + lifetime
+
+
 def test_links_are_signed_afresh_and_expire() -> None:
     bench = Bench(latency=0.0)
     task = bench.submit()
@@ -135,5 +196,5 @@ def test_reset_forgets_everything() -> None:
     task = bench.submit()
     bench.service.reset()
     assert bench.service.find(task.id) is None
-    assert bench.service.balance("a") == 1000
+    assert bench.service.account("a").credits == 1000
     assert bench.service.stats()["submits"] == 0

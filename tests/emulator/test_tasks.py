@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests.emulator.conftest import Client, Start
+from tests.emulator.media import plain, text_of, wait_until
 
 
 def test_submit_answers_with_id_polling_url_and_no_cost(client: Client) -> None:
@@ -29,7 +30,8 @@ def test_submit_answers_with_id_polling_url_and_no_cost(client: Client) -> None:
 
 
 def test_flux_2_reports_cost_and_megapixels(client: Client) -> None:
-    body = client.submit(model="flux-2-pro", width=1440, height=1440, input_image="aGk=")
+    image = text_of(plain(size=(1024, 1024)))
+    body = client.submit(model="flux-2-pro", width=1440, height=1440, input_image=image)
     assert (body["cost"], body["input_mp"], body["output_mp"]) == (6.0, 1.0, 1.98)
     assert client.wait(body)["cost"] == 6.0
 
@@ -89,6 +91,7 @@ def test_stats_count_submits_per_prompt_polls_and_refusals(client: Client) -> No
     stats = client.get(f"{client.server.url}/_emulator/stats").json()
     assert stats == client.server.stats()
     assert (stats["submits"], stats["submits_per_prompt"]) == (3, {"a": 2, "b": 1})
+    assert stats["submits_per_model"] == {"flux-pro-1.1": 3}
     assert (stats["refused"], stats["polls"], stats["credits_spent"]) == (1, 3, 12)
 
 
@@ -167,7 +170,11 @@ def test_webhook_is_retried(client: Client, receiver: Receiver) -> None:
     receiver.refusals = 2
     client.submit(webhook_url=receiver.url)
     receiver.wait_for(3)
-    deadline = time.monotonic() + 2
-    while not client.server.stats()["webhooks"] and time.monotonic() < deadline:
-        time.sleep(0.01)
+    wait_until(lambda: client.server.stats()["webhooks"])
     assert client.server.stats()["webhooks"] == 1
+
+
+def test_webhook_that_nobody_takes_is_given_up(client: Client) -> None:
+    client.submit(webhook_url="http://127.0.0.1:1/hook")
+    wait_until(lambda: client.server.stats()["webhooks_failed"] == 1)
+    assert client.server.stats()["webhooks"] == 0

@@ -4,16 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import signal
-import socket
-import subprocess
-import sys
-import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import requests
 from airflow.sdk import ObjectStoragePath
 
 from airflow_provider_flux.bfl.errors import FluxConfigurationError, FluxStorageError
@@ -73,29 +66,6 @@ def test_a_store_that_cannot_be_used_says_why(uri: str, said: str) -> None:
 )
 def test_each_store_has_its_own_word_for_the_content_type(protocol: str, option: dict) -> None:
     assert writer._content_type_option(protocol, "image/png") == option
-
-
-@pytest.fixture(scope="module")
-def s3() -> Iterator[str]:
-    """A real S3 server on loopback; returns its URL."""
-    pytest.importorskip("moto.server")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    url = f"http://127.0.0.1:{port}"
-    try:
-        for _ in range(100):
-            try:
-                requests.get(f"{url}/moto-api/", timeout=1)
-                break
-            except requests.ConnectionError:
-                time.sleep(0.1)
-        yield url
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(10)
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")

@@ -55,9 +55,9 @@ def route_of(name: str, models: Mapping[str, Model] = MODELS) -> str:
 
     :raises FluxRequestError: if the name cannot be part of a path.
     """
-    if name in models:
+    if isinstance(name, str) and name in models:
         return models[name].path
-    if not _ROUTE_NAME.fullmatch(name):
+    if not isinstance(name, str) or not _ROUTE_NAME.fullmatch(name):
         raise FluxRequestError(
             f"model={name!r} cannot be a route of the API: use lower-case letters, digits, '.', '-', '/'."
         )

@@ -10,11 +10,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Annotated, Any, Literal
+from types import MappingProxyType
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, create_model
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, create_model, model_validator
 
-from airflow_provider_flux.bfl.catalog import get_model, route_of
+from airflow_provider_flux.bfl.catalog import get_model, nearest, route_of
 from airflow_provider_flux.bfl.catalog.entry import Model
 from airflow_provider_flux.bfl.errors import FluxConfigurationError, FluxRequestError
 from airflow_provider_flux.bfl.pricing import Flat
@@ -31,10 +32,19 @@ class _Parameter(BaseModel):
     description: str = "As BFL describes it."
     required: bool = False
     default: Any = None
-    enum: list[Any] | None = None
+    enum: Annotated[list[str | int | float | bool], Field(min_length=1)] | None = None
     minimum: float | None = None
     maximum: float | None = None
-    multiple_of: float | None = Field(None, alias="multipleOf")
+    multiple_of: Annotated[float, Field(gt=0)] | None = Field(None, alias="multipleOf")
+
+    @model_validator(mode="after")
+    def _check_limits(self) -> Self:
+        limits = [limit for limit in (self.minimum, self.maximum, self.multiple_of) if limit is not None]
+        if limits and self.type not in {"integer", "number"}:
+            raise ValueError("minimum, maximum and multipleOf are for numbers")
+        if self.type == "integer" and not all(limit.is_integer() for limit in limits):
+            raise ValueError("minimum, maximum and multipleOf of an integer must be whole numbers")
+        return self
 
     def definition(self) -> tuple[Any, Any]:
         """Return type and field for :func:`pydantic.create_model`."""
@@ -56,7 +66,7 @@ class _CustomModel(BaseModel):
     max_active: Annotated[int, Field(ge=1)] | None = None
     typical_seconds: Annotated[float, Field(gt=0)] | None = None
     url_lifetime: Annotated[float, Field(gt=0)] | None = None
-    parameters: dict[str, _Parameter] = {}
+    parameters: dict[Annotated[str, Field(pattern="^[a-z][a-z0-9_]*$")], _Parameter] = {}
     without: list[str] = []
 
 
@@ -71,9 +81,10 @@ def read_models(text: str) -> dict[str, Model]:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         place = ".".join(str(part) for part in first["loc"])
-        raise FluxConfigurationError(f"[flux] models: {place}: {first['msg']}.") from None
+        where = f"[flux] models: {place}" if place else "[flux] models"
+        raise FluxConfigurationError(f"{where}: {first['msg'].removeprefix('Value error, ')}.") from None
     except FluxRequestError as error:
-        raise FluxConfigurationError(f"[flux] models: {error}") from None
+        raise FluxConfigurationError(f"[flux] models: {error}".rstrip(".") + ".") from None
     except (ValueError, TypeError) as error:
         raise FluxConfigurationError(f"[flux] models is not usable: {error}.") from None
 
@@ -85,8 +96,13 @@ def _build(name: str, described: _CustomModel) -> Model:
         given["price"] = Flat(described.price)
     if described.parameters or described.without:
         given["schema"] = _schema(name, base, described)
+    if unknown := [field for field in described.without if field not in base.fields]:
+        near = nearest(unknown[0], base.fields)
+        raise FluxRequestError(f"{name}.without: {unknown[0]!r} is not a parameter of {base.name}.{near}")
     media = tuple(field for field in base.media if field.name not in described.without)
-    return replace(base, name=name, route=described.path or route_of(name, {}), media=media, **given)
+    sent = {field: value for field, value in base.sent_defaults.items() if field not in described.without}
+    path = described.path or route_of(name, {})
+    return replace(base, name=name, route=path, media=media, sent_defaults=MappingProxyType(sent), **given)
 
 
 def _schema(name: str, base: Model, described: _CustomModel) -> type[BaseModel]:

@@ -24,6 +24,7 @@ class MediaKind(StrEnum):
     MASK = "mask"
     VIDEO = "video"
     DRAFT = "draft cache"
+    FILE = "file"
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,19 @@
+"""What the service answers instead of making a task."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class RefusalError(Exception):
+    """A request is answered with an error of the service.
+
+    :param detail: what stands in ``detail`` of the body.
+    :param retry_after: seconds for the ``Retry-After`` header.
+    """
+
+    def __init__(self, status: int, detail: Any, *, retry_after: float | None = None) -> None:
+        super().__init__(f"HTTP {status}: {detail}")
+        self.status = status
+        self.detail = detail
+        self.retry_after = retry_after

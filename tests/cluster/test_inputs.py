@@ -1,0 +1,206 @@
+"""One DAG of each kind of generation, those of the how-to pages, with inputs from a real S3 server."""
+
+from __future__ import annotations
+
+import base64
+import json
+import shutil
+from collections.abc import Iterator
+from typing import Any
+
+import boto3
+import pytest
+from PIL import Image, ImageDraw
+
+from airflow_provider_flux.emulator import EmulatorConfig, EmulatorServer
+from tests.emulator.media import (
+    BLUE,
+    GREEN,
+    RED,
+    YELLOW,
+    Video,
+    decoded,
+    distance,
+    encoded,
+    mean,
+    plain,
+    quarters,
+    video,
+)
+
+from .conftest import ROOT, flux_environment
+from .harness import Cluster, DagRun
+
+pytestmark = pytest.mark.cluster
+
+SNIPPETS = ("edit", "multi_reference", "inpaint", "outpaint", "erase", "try_on", "video")
+TEXT_DAG = """
+from airflow.sdk import DAG
+
+from airflow_provider_flux.operators.generate import FluxGenerateOperator
+
+with DAG("flux_text", schedule=None):
+    FluxGenerateOperator(
+        task_id="text",
+        model="flux-2-klein-4b",
+        prompt="A lighthouse",
+        parameters={"width": 512, "height": 256},
+        output_path="s3://my_s3@media/out/flux_text/{request_id}.{ext}",
+    )
+"""
+SIZE = (1024, 768)
+ROOM = quarters(SIZE)
+#: The part of the room that the mask covers: a piece of its red quarter.
+HOLE = (60, 60, 300, 240)
+MASK = Image.new("L", SIZE)
+ImageDraw.Draw(MASK).rectangle(HOLE, fill=255)
+INPUTS = {
+    "room.jpeg": encoded(ROOM, "JPEG", quality=95),
+    "mask.png": encoded(MASK),
+    "person.jpeg": encoded(quarters((768, 1024)), "JPEG"),
+    "garment.jpeg": encoded(plain(BLUE, (512, 512)), "JPEG"),
+    "logo.png": encoded(plain(YELLOW, (256, 256))),
+    "product.jpeg": encoded(plain(RED, (800, 600)), "JPEG"),
+}
+
+
+@pytest.fixture(scope="module")
+def emulator() -> Iterator[EmulatorServer]:
+    with EmulatorServer(EmulatorConfig(latency=2, credits=100_000)) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def bucket(s3: str) -> Any:
+    """A bucket that holds the inputs."""
+    store = boto3.resource(
+        "s3", endpoint_url=s3, aws_access_key_id="x", aws_secret_access_key="x", region_name="us-east-1"
+    )
+    bucket = store.create_bucket(Bucket="media")
+    files = INPUTS | {"clip.mp4": video(quarters((640, 360)), seconds=2)}
+    for name, content in files.items():
+        bucket.put_object(Key=f"in/{name}", Body=content)
+    return bucket
+
+
+@pytest.fixture(scope="module")
+def cluster(
+    emulator: EmulatorServer, s3: str, bucket: Any, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Cluster]:
+    folder = tmp_path_factory.mktemp("cluster")
+    dags = folder / "dags"
+    dags.mkdir()
+    for name in SNIPPETS:
+        shutil.copy(ROOT / "docs" / "snippets" / f"{name}.py", dags)
+    (dags / "text.py").write_text(TEXT_DAG)
+    store = {
+        "conn_type": "aws",
+        "login": "x",
+        "password": "x",
+        "extra": {"endpoint_url": s3, "region_name": "us-east-1"},
+    }
+    environment = flux_environment(emulator, folder) | {"AIRFLOW_CONN_MY_S3": json.dumps(store)}
+    with Cluster(folder, dags, env=environment) as running:
+        yield running
+
+
+def run_to_the_end(cluster: Cluster, dag_id: str) -> DagRun:
+    run = cluster.run_dag(dag_id)
+    assert cluster.wait(run, 180) == "success", cluster.dump()
+    return run
+
+
+def landed(cluster: Cluster, run: DagRun, task_id: str, bucket: Any, kind: str = "image") -> bytes:
+    """Return the bytes that a task landed, as the store serves them."""
+    record = cluster.xcom(run, task_id)[kind]
+    found = bucket.Object(record["uri"].removeprefix("s3://my_s3@media/")).get()
+    content = bytes(found["Body"].read())
+    assert (found["ContentType"], len(content)) == (record["content_type"], record["bytes"])
+    return content
+
+
+def image_of(cluster: Cluster, run: DagRun, task_id: str, bucket: Any) -> Image.Image:
+    return decoded(landed(cluster, run, task_id, bucket)).convert("RGB")
+
+
+def is_near(image: Image.Image, box: tuple[int, int, int, int], colour: tuple[int, int, int], most: float = 8) -> bool:
+    return distance(mean(image, box), colour) <= most
+
+
+def test_text(cluster: Cluster, emulator: EmulatorServer, bucket: Any) -> None:
+    run = run_to_the_end(cluster, "flux_text")
+    assert image_of(cluster, run, "text", bucket).size == (512, 256)
+    assert cluster.xcom(run, "text")["cost_source"] == "reported"
+
+
+def test_edit(cluster: Cluster, bucket: Any) -> None:
+    run = run_to_the_end(cluster, "flux_edit")
+    image = image_of(cluster, run, "repaint", bucket)
+    width, height = image.size
+    assert abs(width / height - 4 / 3) < 0.02
+    for box, colour in (((0, height // 4, width // 2, height // 2 - 8), RED), ((width // 2, 90, width, 300), GREEN)):
+        assert is_near(image, box, colour, 60), (mean(image, box), colour)
+
+
+def test_multi_reference(cluster: Cluster, bucket: Any) -> None:
+    run = run_to_the_end(cluster, "flux_multi_reference")
+    image = image_of(cluster, run, "combine", bucket)
+    assert image.size == (1536, 1024)
+    record = cluster.xcom(run, "combine")
+    # 1.5 megapixels out make 2, the inputs 1 each: what was estimated from their sizes is what was reported
+    assert (record["cost"], record["cost_source"], record["estimated_cost"]) == (9.0, "reported", 9.0)
+
+
+def test_inpaint(cluster: Cluster, bucket: Any) -> None:
+    image = image_of(cluster, run_to_the_end(cluster, "flux_inpaint"), "fill", bucket)
+    assert image.size == SIZE
+    assert is_near(image, (600, 60, 1000, 300), GREEN)
+    assert not is_near(image, HOLE, RED, 20)
+
+
+def test_outpaint(cluster: Cluster, bucket: Any) -> None:
+    run = run_to_the_end(cluster, "flux_outpaint")
+    canvas, margins = (image_of(cluster, run, task, bucket) for task in ("canvas", "margins"))
+    assert (canvas.size, margins.size) == ((1536, 1024), (1536, 768))
+    assert is_near(canvas, (100, 228, 400, 428), RED)  # at the left edge, centred from top to bottom
+    assert is_near(margins, (356, 100, 656, 300), RED)
+    assert cluster.xcom(run, "canvas")["image"]["content_type"] == "image/png"
+
+
+def test_erase(cluster: Cluster, emulator: EmulatorServer, bucket: Any) -> None:
+    image = image_of(cluster, run_to_the_end(cluster, "flux_erase"), "erase", bucket)
+    assert image.size == SIZE
+    assert is_near(image, HOLE, RED, 60)  # filled from around it
+    assert not is_near(image, HOLE, RED)
+    assert is_near(image, (600, 450, 1000, 600), YELLOW)
+
+
+def test_try_on(cluster: Cluster, bucket: Any) -> None:
+    image = image_of(cluster, run_to_the_end(cluster, "flux_try_on"), "try_on", bucket)
+    assert image.size == (768, 1024)
+
+
+def test_video(cluster: Cluster, emulator: EmulatorServer, bucket: Any) -> None:
+    run = run_to_the_end(cluster, "flux_video")
+    draft, final, animated = (
+        Video(landed(cluster, run, task, bucket, "video")) for task in ("draft", "enhance", "animate")
+    )
+    for clip in (draft, final, animated):
+        assert (clip.codec, round(clip.seconds)) == ("h264", 5)
+    assert final.size[0] > draft.size[0]
+    assert is_near(animated.frames[0], (20, 40, 200, 120), RED, 40)
+    record = cluster.xcom(run, "draft")
+    assert record["image"] is None
+    assert record["video"]["draft_cache"].endswith(".draft.bin")
+    assert (record["cost"], record["cost_source"]) == (30, "reported")  # settled with the result
+    assert emulator.stats()["key_seen_on_delivery"] == 0
+
+
+def test_no_bytes_of_an_input_are_kept_by_airflow(cluster: Cluster, bucket: Any) -> None:
+    run_to_the_end(cluster, "flux_inpaint")
+    marks = [base64.b64encode(content)[40:120].decode() for content in INPUTS.values()]
+    searched = 0
+    for name, text in cluster.all_text():
+        searched += len(text)
+        assert not [mark for mark in marks if mark in text], name
+    assert searched > 10_000

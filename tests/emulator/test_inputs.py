@@ -1,0 +1,278 @@
+"""Inputs: base64, data URLs and URLs; what is refused, and what ends a task with an Error."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import pytest
+import requests
+
+from airflow_provider_flux.bfl.catalog import MODELS
+from airflow_provider_flux.emulator import inputs
+from tests.emulator.conftest import RUNNING, Client
+from tests.emulator.media import (
+    BLUE,
+    RED,
+    Shelf,
+    decoded,
+    distance,
+    encoded,
+    mean,
+    plain,
+    quarters,
+    text_of,
+    video,
+    wait_until,
+)
+
+CORRUPT = {"error": "Invalid or corrupted image input"}
+PNG = text_of(plain())
+PHOTO = quarters((640, 480))
+
+
+def _ends_in_error(client: Client, task: dict[str, Any], details: Any = CORRUPT) -> None:
+    body = client.wait(task)
+    assert (body["status"], body["details"], body["result"]) == ("Error", details, None)
+    assert client.get(task["polling_url"]).status_code == 422
+    assert client.credits() == 1000
+
+
+@pytest.mark.parametrize("image_format", ["PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF"])
+def test_base64_and_data_urls_of_every_format_are_taken(client: Client, image_format: str) -> None:
+    text = text_of(encoded(plain(BLUE), image_format))
+    for given in (text, f"data:image/{image_format.lower()};base64,{text}"):
+        image = decoded(client.image(model="flux-kontext-pro", input_image=given, seed=1))
+        assert distance(mean(image, (0, 0, 400, 300)), BLUE) < 60
+
+
+def test_the_bytes_count_and_not_how_they_came(client: Client, shelf: Shelf) -> None:
+    text = text_of(encoded(PHOTO))
+    ways = [text, f"data:image/png;base64,{text}", shelf.put(PHOTO), f"{shelf.url}/redirect/input"]
+    images = {client.image(model="flux-2-pro", input_image=given, seed=1) for given in ways}
+    assert len(images) == 1
+    other = encoded(PHOTO, "PNG", compress_level=9)
+    assert client.image(model="flux-2-pro", input_image=text_of(other), seed=1) not in images
+    assert shelf.asked == ["input", "redirect/input", "input"]
+
+
+@pytest.mark.parametrize(
+    ("model", "parameters", "sentence"),
+    [
+        (
+            "flux-pro-1.1",
+            {"image_prompt": text_of(plain(size=(300, 200)))},
+            "Image_prompt dimensions must be at least 256x256 pixels",
+        ),
+        ("flux-pro-1.0-fill", {"image": PNG, "mask": text_of(plain(size=(9, 9)))}, "Mask must have the size of image"),
+        ("flux-tools/erase-v1", {"image": PNG, "mask": text_of(PHOTO)}, "Mask must have the size of image"),
+        (
+            "flux-2-pro",
+            {"prompt": "x", "input_image_2": text_of(plain(size=(5000, 4001)))},
+            "Input_image_2 must not have more than 20 megapixels",
+        ),
+        (
+            "flux-tools/video-edit-v1",
+            {"prompt": "x", "video": text_of(video(plain(size=(200, 100)), 0.2))},
+            "Video dimensions must be at least 160x160 pixels",
+        ),
+        (
+            "flux-tools/video-edit-v1",
+            {"prompt": "x", "video": text_of(video(plain(), 16, rate=2))},
+            "Video must not be longer than 15 seconds",
+        ),
+    ],
+)
+def test_images_that_do_not_fit_are_a_value_error_of_the_body(
+    client: Client, model: str, parameters: dict[str, Any], sentence: str
+) -> None:
+    answer = client.post(model, json=parameters)
+    assert answer.status_code == 422
+    assert answer.json() == {
+        "detail": [
+            {
+                "type": "value_error",
+                "loc": ["body"],
+                "msg": f"Value error, {sentence}",
+                "input": parameters,
+                "ctx": {"error": {}},
+            }
+        ]
+    }
+    assert (client.server.stats()["submits"], client.server.stats()["refused"]) == (0, 1)
+
+
+def test_image_outside_of_the_canvas_is_refused_unless_it_may_be_cropped(client: Client) -> None:
+    body = {"input_image": PNG, "width": 320, "height": 240, "reference_offset_x": 1}
+    answer = client.post("flux-tools/outpainting-v1", json=body)
+    assert answer.status_code == 422
+    assert "does not lie inside the canvas" in answer.json()["detail"][0]["msg"]
+    assert client.image(None, model="flux-tools/outpainting-v1", **body, auto_crop=True)
+
+
+def test_a_file_of_more_bytes_than_the_service_takes_is_refused(client: Client) -> None:
+    padded = encoded(plain()) + bytes(20 * 1024 * 1024)
+    answer = client.post("flux-2-pro", json={"prompt": "x", "input_image": text_of(padded)})
+    assert answer.status_code == 422
+    assert answer.json()["detail"][0]["msg"] == "Value error, Input_image must not be larger than 20 MB"
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "not base64 at all",
+        "ünlesbar",
+        "aGVsbG8gd29ybGQ=",
+        "data:image/png,hello",
+        text_of(encoded(PHOTO, "JPEG", quality=95)[:-3000]),
+        text_of(encoded(PHOTO)[:200]),
+        text_of(b"%PDF-1.4 not an image"),
+        "ftp://127.0.0.1/x.png",
+        "file:///etc/hostname",
+    ],
+)
+def test_what_is_no_image_ends_in_an_error(client: Client, given: str) -> None:
+    _ends_in_error(client, client.submit(model="flux-2-pro", input_image=PNG, input_image_2=given))
+
+
+def test_video_and_image_are_not_taken_for_each_other(client: Client) -> None:
+    moving = text_of(video(plain(), 0.2))
+    _ends_in_error(client, client.submit(model="flux-2-pro", input_image=moving))
+    _ends_in_error(client, client.submit(model="flux-tools/video-edit-v1", video=PNG))
+
+
+@pytest.mark.parametrize(
+    ("model", "parameters"),
+    [
+        ("flux-tools/deblur-v1", {"image": ""}),
+        ("flux-tools/erase-v1", {"image": PNG, "mask": ""}),
+        ("flux-pro-1.0-fill", {"image": ""}),
+        ("flux-3-video", {"mode": "i2v", "keyframes": [[1, ""]]}),
+        ("flux-3-video", {"mode": "v2v", "start_video": ""}),
+    ],
+)
+def test_an_empty_input_ends_in_an_error_where_one_is_needed(
+    client: Client, model: str, parameters: dict[str, Any]
+) -> None:
+    prompt = "x" if model == "flux-3-video" else None
+    _ends_in_error(client, client.submit(prompt, model, **parameters))
+
+
+def test_an_empty_input_is_none_where_it_may_be_left_out(client: Client) -> None:
+    assert client.wait(client.submit(model="flux-2-pro", input_image=""))["status"] == "Ready"
+
+
+BASE64_ONLY = [(model.name, field.name) for model in MODELS.values() for field in model.media if not field.takes_url]
+
+
+@pytest.mark.parametrize(("model", "field"), BASE64_ONLY)
+def test_a_url_ends_in_an_error_where_only_base64_is_taken(
+    client: Client, shelf: Shelf, model: str, field: str
+) -> None:
+    wanted = {"image": PNG} if "image" in MODELS[model].fields else {}
+    finetune = {"finetune_id": "demo-style"} if "finetune_id" in MODELS[model].fields else {}
+    _ends_in_error(client, client.submit(model=model, **{**wanted, **finetune, field: shelf.put(PHOTO)}))
+    assert shelf.asked == []
+
+
+def test_urls_are_fetched_after_the_answer_and_before_the_result(client: Client, shelf: Shelf) -> None:
+    shelf.gate.clear()
+    task = client.submit(model="flux-2-pro", input_image=shelf.put(PHOTO), seed=1)
+    assert (task["cost"], task["input_mp"], task["output_mp"]) == (4.5, 1.0, 1.0)
+    wait_until(lambda: shelf.asked)
+    assert client.get(task["polling_url"]).json()["status"] == "Pending"
+    assert client.server.stats()["active"] == 1
+    shelf.gate.set()
+    body = client.wait(task)
+    assert body["cost"] == 4.5
+    assert body["result"]["duration"] >= 0.03
+    image = decoded(client.get(body["result"]["sample"]).content)
+    assert image.size == PHOTO.size
+    assert distance(mean(image, (0, 0, 300, 200)), RED) < 60
+
+
+@pytest.mark.parametrize(
+    "content", [None, b"", b"<html>log in</html>", encoded(plain(size=(6000, 4200))), bytes(20 * 1024 * 1024 + 1)]
+)
+def test_a_url_without_a_usable_image_ends_in_an_error(client: Client, shelf: Shelf, content: bytes | None) -> None:
+    url = f"{shelf.url}/nothing" if content is None else shelf.put(content)
+    _ends_in_error(client, client.submit(model="flux-2-pro", input_image=PNG, input_image_2=url))
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:1/x.png", "http://", "https://:x/", "http://no.such.host.invalid/"])
+def test_a_url_that_leads_nowhere_ends_in_an_error(client: Client, url: str) -> None:
+    _ends_in_error(client, client.submit(model="flux-2-pro", input_image=url))
+
+
+def test_all_urls_of_a_request_are_fetched_at_once(client: Client, shelf: Shelf) -> None:
+    shelf.gate.clear()
+    urls = [shelf.put(plain(), f"{number}") for number in range(8)]
+    names = ["input_image", *(f"input_image_{number}" for number in range(2, 9))]
+    task = client.submit(model="flux-2-pro", **dict(zip(names, urls, strict=True)))
+    wait_until(lambda: len(shelf.asked) == 8)
+    shelf.gate.set()
+    assert client.wait(task)["status"] == "Ready"
+
+
+def test_a_result_can_be_the_input_of_the_next_request(client: Client) -> None:
+    sample = client.sample(width=512, height=256)
+    assert decoded(client.image(model="flux-2-pro", input_image=sample)).size == (512, 256)
+
+
+def test_a_webhook_waits_for_the_inputs(client: Client, shelf: Shelf) -> None:
+    shelf.gate.clear()
+    task = client.submit(model="flux-2-pro", input_image=shelf.put(PHOTO), webhook_url=f"{shelf.url}/hook")
+    wait_until(lambda: shelf.asked)
+    shelf.gate.set()
+    polling_url = f"{client.server.url}/v1/get_result?id={task['id']}"
+    assert client.wait({"polling_url": polling_url})["status"] == "Ready"
+    wait_until(lambda: client.server.stats()["webhooks"] == 1)
+    assert shelf.asked == ["input", "POST hook"]
+
+
+def test_a_fault_beats_what_the_inputs_would_do(client: Client, shelf: Shelf) -> None:
+    task = client.submit("[[fault:moderated]]", "flux-2-pro", input_image=f"{shelf.url}/nothing")
+    assert client.wait(task)["status"] == "Content Moderated"
+
+
+def test_reset_forgets_what_is_being_fetched(client: Client, shelf: Shelf) -> None:
+    shelf.gate.clear()
+    client.submit(model="flux-2-pro", input_image=shelf.put(PHOTO))
+    wait_until(lambda: shelf.asked)
+    client.server.reset()
+    shelf.gate.set()
+    assert client.server.stats()["active"] == 0
+
+
+def test_decoding_does_not_keep_others_waiting(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    is_decoding, may_go_on = threading.Event(), threading.Event()
+
+    def read(*_: Any) -> inputs.Inputs:
+        is_decoding.set()
+        assert may_go_on.wait(10)
+        return inputs.NO_INPUTS
+
+    monkeypatch.setattr(inputs, "_read_all", read)
+    answers: list[requests.Response] = []
+    body = {"prompt": "x", "input_image": PNG}
+    submit = threading.Thread(target=lambda: answers.append(client.post("flux-2-pro", json=body)))
+    submit.start()
+    assert is_decoding.wait(5)
+    assert client.credits() == 1000
+    may_go_on.set()
+    submit.join(5)
+    assert answers[0].status_code == 200
+
+
+def test_equal_inputs_are_kept_once(client: Client) -> None:
+    spec = MODELS["flux-2-pro"].media[0]
+    data = encoded(PHOTO)
+    assert inputs.read_bytes(data, spec, "a") is inputs.read_bytes(bytes(bytearray(data)), spec, "b")
+
+
+def test_flux_3_takes_one_image_or_a_list(client: Client) -> None:
+    for images in (PNG, [PNG], [PNG, text_of(PHOTO)], [PNG] * 10):
+        task = client.submit(model="flux-3-image", images=images)
+        assert task["id"]
+        assert client.get(task["polling_url"]).json()["status"] in {*RUNNING, "Ready"}
+        assert client.wait(task)["status"] == "Ready"
