@@ -97,6 +97,7 @@ RECOVERS = [
     "deliver-503=1,0.1",
     "wrong-size",
     "wrong-format",
+    "damaged-video=1",
 ]
 
 
@@ -111,6 +112,7 @@ def test_what_passes_is_recovered_from(emulator: EmulatorServer, tmp_path: Path,
 #: Fault, error, paid submits, and whether Airflow's retries are left to it.
 ENDS: list[tuple[str, type[FluxError], int, bool]] = [
     ("no-credits", errors.FluxInsufficientCreditsError, 0, False),
+    ("busy-402", errors.FluxInsufficientCreditsError, 0, False),  # only of videos it may mean something else
     ("submit-500", errors.FluxSubmitUncertainError, 0, False),
     ("submit-503=1", errors.FluxSubmitUncertainError, 0, False),
     ("submit-lost", errors.FluxSubmitUncertainError, 1, False),
@@ -122,6 +124,7 @@ ENDS: list[tuple[str, type[FluxError], int, bool]] = [
     ("moderated-text", errors.FluxModeratedError, 1, False),
     ("error", errors.FluxGenerationError, 1, True),
     ("error-422", errors.FluxGenerationError, 1, True),
+    ("bad-input", errors.FluxGenerationError, 1, True),
     ("failed", errors.FluxGenerationError, 1, True),
     ("lost", errors.FluxTaskNotFoundError, 1, False),
     ("stuck", errors.FluxTimeoutError, 1, False),
