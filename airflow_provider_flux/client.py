@@ -61,7 +61,13 @@ class FluxAsyncClient:
         except FluxInsufficientCreditsError as error:
             if not retrying.may_be_busy(request):
                 raise
-            raise retrying.judge_402(error, request, balance=await self.get_credits()) from None
+            raise retrying.judge_402(error, request, balance=await self._balance()) from None
+
+    async def _balance(self) -> float | None:
+        try:
+            return await self.get_credits()
+        except FluxError:
+            return None
 
     async def poll(self, request_id: str, polling_url: str | None = None) -> TaskResult:
         """Ask once where a generation stands, without retrying.

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from os import PathLike
 from typing import Any
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from airflow_provider_flux.bfl.catalog import Model, nearest
-from airflow_provider_flux.bfl.media import InlineMedia, MediaFile
+from airflow_provider_flux.bfl.catalog.entry import fields_of
+from airflow_provider_flux.bfl.media import as_text
 from airflow_provider_flux.bfl.trust import redact
 
 _SECRET_FIELDS = frozenset({"webhook_secret"})
@@ -25,7 +25,7 @@ def find_problems(model: Model, parameters: Mapping[str, Any], *, unresolved: Co
     """
     schema = model.schema_for(parameters)
     mode_is_open = bool(model.modes) and schema is model.schema
-    known = model.fields if mode_is_open else tuple(schema.model_fields)
+    known = model.fields if mode_is_open else fields_of(schema)
     problems = [_unknown(model, name, known, parameters) for name in parameters if name not in known]
     checked = {name: _text(value) for name, value in parameters.items() if name in schema.model_fields}
     try:
@@ -46,10 +46,10 @@ def from_text(model: Model, name: str, value: Any, parameters: Mapping[str, Any]
     """
     schema = model.schema_for(parameters)
     field_info = schema.model_fields.get(name)
-    if field_info is None or value is None or isinstance(value, (list, tuple, Mapping, InlineMedia)):
+    if field_info is None or value is None or not isinstance(value, (str, int, float)):
         return value
     text = str(value).strip()
-    if text == "None":
+    if text == "None" or (not text and name in model.media_fields):
         return None
     field_type: TypeAdapter[Any] = TypeAdapter(field_info.rebuild_annotation())
     if _accepts(field_type, value):
@@ -169,4 +169,4 @@ def _text(value: Any) -> Any:
     """Return a value with a text in place of each input, which is what the service is sent."""
     if isinstance(value, (list, tuple)):
         return [_text(item) for item in value]
-    return str(value) if isinstance(value, (MediaFile, InlineMedia, PathLike)) else value
+    return as_text(value)

@@ -17,6 +17,7 @@ from airflow_provider_flux.bfl.media import (
     InlineMedia,
     MediaFile,
     inputs_of,
+    is_path,
     leaves_of,
     media_cautions,
     media_problems,
@@ -109,12 +110,13 @@ def build_request(
     :raises FluxRequestError: naming each field, its value and the allowed range.
     """
     if not validate:
-        given = {name: value for name, value in parameters.items() if value is not None}
+        given = {name: _as_json(value) for name, value in parameters.items() if value is not None}
         return GenerationRequest(model, route_of(model, models), given, models.get(model), is_checked=False)
     entry = get_model(model, models)
     known = with_known_mode(entry, parameters)
     typed = {name: from_text(entry, name, value, known) if name in rendered else value for name, value in known.items()}
-    given = {name: _as_json(value) for name, value in typed.items() if value is not None}
+    empty = {name for name in entry.media_fields if typed.get(name) == ""}
+    given = {name: _as_json(value) for name, value in typed.items() if value is not None and name not in empty}
     complete = {**entry.sent_defaults, **given}
     problems = find_problems(entry, complete)
     if problems:
@@ -157,5 +159,7 @@ def _files(model: Model, parameters: Mapping[str, Any]) -> list[tuple[str, Media
 
 
 def _as_json(value: Any) -> Any:
-    """Return tuples as the lists they become in JSON."""
-    return [_as_json(item) for item in value] if isinstance(value, (list, tuple)) else value
+    """Return tuples as the lists, and path objects as the text, that they become in JSON."""
+    if isinstance(value, (list, tuple)):
+        return [_as_json(item) for item in value]
+    return str(value) if is_path(value) else value

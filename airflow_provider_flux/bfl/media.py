@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from os import PathLike
 from typing import Any, BinaryIO
 
 from airflow_provider_flux.bfl.catalog.entry import MIB, MediaField, Model
@@ -53,6 +54,16 @@ class InlineMedia:
         return f"<base64 text of {len(self.text)} characters>"
 
     __repr__ = __str__
+
+
+def is_path(value: Any) -> bool:
+    """Whether a value is a path object; Airflow's ObjectStoragePath is one, but no ``os.PathLike``."""
+    return isinstance(value, PathLike) or hasattr(type(value), "conn_id")
+
+
+def as_text(value: Any) -> Any:
+    """Return an input as text: a path object as its path, a file or base64 as what may be shown of it."""
+    return str(value) if is_path(value) or isinstance(value, (MediaFile, InlineMedia)) else value
 
 
 def map_inputs(value: Any, change: Callable[[Any], Any]) -> Any:

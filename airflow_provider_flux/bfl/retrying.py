@@ -62,11 +62,15 @@ def may_be_busy(request: GenerationRequest) -> bool:
     return request.entry is not None and request.entry.busy_is_402
 
 
-def judge_402(error: FluxInsufficientCreditsError, request: GenerationRequest, *, balance: float) -> FluxError:
+def judge_402(error: FluxInsufficientCreditsError, request: GenerationRequest, *, balance: float | None) -> FluxError:
     """Return what a 402 means, given the balance: too fast, to be tried again, or out of credits.
 
     An estimate that is only an upper bound proves nothing, so any balance is given a try then.
+
+    :param balance: ``None`` if BFL would not say it; then the 402 is believed.
     """
+    if balance is None:
+        return error
     estimate = estimate_cost(request)
     needed = estimate.credits if estimate.credits is not None and not estimate.note else 0.0
     if balance <= 0 or balance < needed:

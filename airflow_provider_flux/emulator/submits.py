@@ -56,7 +56,7 @@ class SubmitDesk:
         parameters = body.model_dump(mode="json", exclude_none=True)
         faults = _script(self._service, request, parameters)
         if model.output == "video" and not video.is_available():
-            raise RefusalError(501, _NO_VIDEO)
+            raise RefusalError(400, _NO_VIDEO)
         refused = self._service.faults.first_due(faults, _REFUSALS, (model.name, parameters.get("prompt")))
         if refused:
             raise _REFUSALS[refused.name](refused, key, parameters)

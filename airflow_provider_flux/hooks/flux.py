@@ -147,7 +147,7 @@ class FluxHook(BaseHook):
         except FluxInsufficientCreditsError as error:
             if not retrying.may_be_busy(request):
                 raise
-            raise retrying.judge_402(error, request, balance=self.get_credits()) from None
+            raise retrying.judge_402(error, request, balance=self._balance()) from None
         except FluxError:
             raise
         except AirflowTaskTimeout as error:
@@ -274,6 +274,12 @@ class FluxHook(BaseHook):
         if not self.settings.webhook_secret or not parameters.get("webhook_url") or parameters.get("webhook_secret"):
             return request
         return replace(request, parameters={**parameters, "webhook_secret": self.settings.webhook_secret})
+
+    def _balance(self) -> float | None:
+        try:
+            return self.get_credits()
+        except FluxError:
+            return None
 
     def _read(self, described: protocol.HttpRequest, reader: Callable[[protocol.HttpAnswer], _T]) -> _T:
         """Send a request that only reads; transient trouble is retried."""

@@ -46,13 +46,13 @@ def fetch(source: Source, target: Path, *, max_bytes: int, what: str, settings: 
             shutil.copyfile(source.text, target)
         else:
             _from_store(source.text, target, max_bytes, what)
+        _check_size(target.stat().st_size, max_bytes, what)
+        with target.open("rb") as file:  # not there, if the store took it for a folder
+            return hashlib.file_digest(file, "sha256").hexdigest()
     except FluxError:
         raise
     except Exception as error:
         raise FluxInputError(f"{what} could not be read ({type(error).__name__}).") from None
-    _check_size(target.stat().st_size, max_bytes, what)
-    with target.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _from_store(uri: str, target: Path, max_bytes: int, what: str) -> None:
@@ -125,6 +125,7 @@ def _get(session: requests.Session, url: str, what: str, settings: FluxSettings)
         session.mount(f"{scheme}://", adapter)
     return session.get(
         url,
+        proxies=None if is_private or not settings.proxy else {"http": settings.proxy, "https": settings.proxy},
         timeout=(settings.connect_timeout, settings.read_timeout),
         headers={"accept-encoding": "identity"},
         allow_redirects=False,

@@ -17,8 +17,8 @@ from PIL import Image, UnidentifiedImageError
 from airflow_provider_flux.bfl.errors import FluxImageError
 from airflow_provider_flux.media.info import MediaInfo
 
-#: Largest image that is accepted, in pixels: four times the largest output of the service.
-MAX_PIXELS = 16 * 1024 * 1024
+#: Largest image that is accepted, in pixels: four times the largest output of the service, "4k".
+MAX_PIXELS = 64 * 1024 * 1024
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _FORMATS = {"JPEG": "jpeg", "PNG": "png", "WEBP": "webp"}
 

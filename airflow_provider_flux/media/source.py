@@ -40,6 +40,9 @@ class SourceKind(StrEnum):
     BASE64 = "base64"
 
 
+_FILES = (SourceKind.FILE, SourceKind.STORE)
+
+
 @dataclass(frozen=True)
 class Source:
     """An input as the user named it. ``text`` is a URI, a path, or base64 from ``start`` on (kept out of the repr)."""
@@ -62,6 +65,14 @@ def read_source(value: Any, *, name: str, kind: MediaKind = MediaKind.IMAGE) -> 
 
     :raises FluxRequestError: if the value names nothing that can be read.
     """
+    source = _read(value, name, kind)
+    # A draft cache has no known signature: its name keeps a templated path from sending any other file.
+    if kind is MediaKind.DRAFT and source.kind in _FILES and not source.text.lower().endswith(".bin"):
+        raise FluxRequestError(f"{name} ({source}) must be a .bin file, as a draft video was landed with.")
+    return source
+
+
+def _read(value: Any, name: str, kind: MediaKind) -> Source:
     text = value.text if isinstance(value, InlineMedia) else _as_text(value)
     if match := _DATA_URL.match(text):
         return Source(SourceKind.BASE64, text, match.end())

@@ -87,7 +87,7 @@ class FluxGenerateOperator(BaseOperator):
     :param deferrable: whether to defer at all; ``[operators] default_deferrable`` by default.
     :param poll_interval: shortest seconds between polls; it grows to a tenth of the time waited.
     :param timeout: seconds from the submit after which to give up, wherever the task waits then. By
-        default ten minutes, and half an hour for models that usually take minutes.
+        default ten times what the model usually takes, and ten minutes at least.
         ``execution_timeout``, which Airflow does not enforce while a task is deferred, shortens it.
     :param validate: ``False`` sends models and parameters that this version does not know.
     :raises FluxRequestError: when the DAG is parsed, for a mistake in a literal argument.

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.common.compat.sdk import BaseOperator
 
-from airflow_provider_flux.arguments import seconds, settle_output_path
+from airflow_provider_flux.arguments import default_timeout, seconds, settle_output_path
 from airflow_provider_flux.bfl.errors import FluxError, FluxRequestError, error_from_dict
-from airflow_provider_flux.hooks.flux import DEFAULT_TIMEOUT, FluxHook
+from airflow_provider_flux.hooks.flux import FluxHook
 from airflow_provider_flux.retries import failing_for_good
 from airflow_provider_flux.storage.naming import check_output_path, expand
 from airflow_provider_flux.xcom import Generation, read_generations
@@ -39,7 +39,8 @@ class FluxToObjectStorageOperator(BaseOperator):
         ``s3://my_conn@bucket/{{ ds }}/{index:04d}-{request_id}.{ext}``. Beside Jinja it may hold
         ``{ext}``, ``{request_id}``, ``{seed}`` and ``{index}`` (position in the list). (templated)
     :param flux_conn_id: connection to BFL. (templated)
-    :param timeout: seconds from the start of the task to wait for a generation that is not ready yet.
+    :param timeout: seconds from the start of the task to wait for a generation that is not ready yet. By
+        default ten times what the model usually takes, and ten minutes at least.
     :raises FluxRequestError: when the DAG is parsed, for an ``output_path`` that cannot be one.
     """
 
@@ -53,14 +54,14 @@ class FluxToObjectStorageOperator(BaseOperator):
         generation: Any,
         output_path: str | ObjectStoragePath,
         flux_conn_id: str = FluxHook.default_conn_name,
-        timeout: float | timedelta = DEFAULT_TIMEOUT,
+        timeout: float | timedelta | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.generation = generation
         self.output_path = settle_output_path(output_path)
         self.flux_conn_id = flux_conn_id
-        self.timeout = seconds("timeout", timeout, minimum=1)
+        self.timeout = None if timeout is None else seconds("timeout", timeout, minimum=1)
 
     def execute(self, context: Context) -> Generation | list[Generation]:
         """Land everything, then report what could not be landed."""
@@ -78,7 +79,8 @@ class FluxToObjectStorageOperator(BaseOperator):
         open_path(path)
         hook = FluxHook(self.flux_conn_id)
         _ = hook.get_conn()  # reads the connection here, once, before threads share the hook
-        deadline = time.time() + self.timeout
+        timeout = self.timeout or max((default_timeout(one["model"]) for one in generations), default=0.0)
+        deadline = time.time() + timeout
 
         def land_one(index: int, generation: Generation) -> Generation | FluxError:
             try:

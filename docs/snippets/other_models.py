@@ -1,11 +1,11 @@
-"""Models beside the default one; docs/operators/generate.md shows it, the tests run it."""
+"""Models beside the default one; docs/operators/generate.md and docs/new-models.md show it, the tests run it."""
 
-# [START other_models]
 from airflow.sdk import DAG
 
 from airflow_provider_flux.operators.generate import FluxGenerateOperator
 
 with DAG("flux_other_models", schedule=None):
+    # [START in_the_catalog]
     FluxGenerateOperator(
         task_id="in_the_catalog",
         model="flux-2-pro",
@@ -14,11 +14,13 @@ with DAG("flux_other_models", schedule=None):
         height=768,
         parameters={"disable_pup": True},
     )
+    # [END in_the_catalog]
+    # [START not_in_the_catalog]
     FluxGenerateOperator(
         task_id="not_in_the_catalog",
-        model="flux-2-klein-4b",
+        model="flux-2-next",
         prompt="A paper boat on a puddle",
         parameters={"width": 1024, "height": 768},
         validate=False,
     )
-# [END other_models]
+    # [END not_in_the_catalog]

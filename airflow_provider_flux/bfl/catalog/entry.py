@@ -49,6 +49,16 @@ class MediaField:
     same_size_as: str | None = None
 
 
+#: What many routes share; a list of parameters is read for the others first.
+_COMMON = ("safety_tolerance", "output_format", "seed", "webhook_url", "webhook_secret", "user")
+
+
+def fields_of(*schemas: type[BaseModel]) -> tuple[str, ...]:
+    """Return the names of all fields, those that many routes share last."""
+    names = dict.fromkeys(name for schema in schemas for name in schema.model_fields)
+    return tuple(sorted(names, key=lambda name: _COMMON.index(name) if name in _COMMON else -1))
+
+
 @dataclass(frozen=True)
 class Model:
     """A generation route of the service.
@@ -101,8 +111,7 @@ class Model:
     @property
     def fields(self) -> tuple[str, ...]:
         """Every field of the route, of all its modes."""
-        schemas = list(self.modes.values()) or [self.schema]
-        return tuple(dict.fromkeys(name for schema in schemas for name in schema.model_fields))
+        return fields_of(*self.modes.values()) if self.modes else fields_of(self.schema)
 
     @property
     def has_webhooks(self) -> bool:

@@ -34,11 +34,11 @@ _FinetuneStrength = Annotated[float, Field(ge=0, le=2)]
 
 _WIDTH = "Width in pixels."
 _HEIGHT = "Height in pixels."
-_REDUX = "Image to remix, base64 (Redux)."
+_REDUX = "Image to remix (Redux)."
 _STEPS = "Number of steps of the generation."
 _GUIDANCE = "How closely the prompt is followed."
-_IMAGE = "Image to edit, base64; its alpha channel may be the mask."
-_MASK = "Mask of the same size, base64: white is painted anew, black is kept."
+_IMAGE = "Image to edit; its alpha channel may be the mask."
+_MASK = "Mask of the same size: white is painted anew, black is kept."
 _RATIO = "Between 21:9 and 9:21."
 _FINETUNE = "Name of the finetune; org-id/name for one of another organization."
 _STRENGTH = "Strength of the finetune."
@@ -140,7 +140,7 @@ class FinetuneFluxProFillInputs(Common):
 class FluxProExpandInputs(Common):
     """FLUX.1 Expand [pro]: grow an image beyond its borders (outpainting by margins)."""
 
-    image: Media = Field(description="Image to expand, base64.")
+    image: Media = Field(description="Image to expand.")
     top: _Margin | None = Field(0, description="Pixels to add at the top.")
     bottom: _Margin | None = Field(0, description="Pixels to add at the bottom.")
     left: _Margin | None = Field(0, description="Pixels to add on the left.")
