@@ -20,11 +20,11 @@ lint: $(VENV)/dev ## Check style, types, layers and snippets
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python scripts/model_page.py --check
+	$(BIN)/python -m scripts.model_page --check
 	$(BIN)/python scripts/sync_snippets.py --check
 
 docs: $(VENV)/dev ## Bring the model page, and the snippets in README and docs, up to date
-	$(BIN)/python scripts/model_page.py
+	$(BIN)/python -m scripts.model_page
 	$(BIN)/python scripts/sync_snippets.py
 
 bench: $(VENV)/dev ## Print the figures of benchmarks/

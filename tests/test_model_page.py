@@ -17,6 +17,8 @@ from airflow_provider_flux.bfl.media import MediaFile
 from airflow_provider_flux.operators import generate
 from airflow_provider_flux.operators.generate import FluxGenerateOperator
 from scripts import model_page
+from scripts.model_page import examples, words
+from scripts.model_page.tables import ARGUMENTS
 
 PAGE = (model_page.ROOT / model_page.PAGE).read_text(encoding="utf-8")
 SECTIONS = {part.partition("\n")[0]: part for part in re.split(r"^## ", PAGE, flags=re.MULTILINE)[1:]}
@@ -89,7 +91,7 @@ def test_every_example_is_accepted(code: str) -> None:
 
 
 def test_what_is_said_to_be_an_argument_is_one() -> None:
-    assert set(model_page.ARGUMENTS) == set(generate._NAMED)
+    assert set(ARGUMENTS) == set(generate._NAMED)
 
 
 def file(width: int = 1024, height: int = 768, seconds: float | None = None) -> MediaFile:
@@ -122,16 +124,16 @@ WARNED = {
 }
 
 
-@pytest.mark.parametrize("rule", model_page.REFUSED, ids=lambda rule: rule.text)
-def test_what_is_said_to_be_refused_is(rule: model_page.Rule) -> None:
+@pytest.mark.parametrize("rule", words.REFUSED, ids=lambda rule: rule.text)
+def test_what_is_said_to_be_refused_is(rule: words.Rule) -> None:
     (model, parameters), *_ = [case for start, case in REFUSED.items() if rule.text.startswith(start)]
     assert rule.applies(MODELS[model])
     with pytest.raises(FluxRequestError):
         checked(model, parameters)
 
 
-@pytest.mark.parametrize("rule", model_page.WARNED, ids=lambda rule: rule.text)
-def test_what_is_said_to_be_warned_of_is(rule: model_page.Rule) -> None:
+@pytest.mark.parametrize("rule", words.WARNED, ids=lambda rule: rule.text)
+def test_what_is_said_to_be_warned_of_is(rule: words.Rule) -> None:
     (model, parameters), *_ = [case for start, case in WARNED.items() if rule.text.startswith(start)]
     assert rule.applies(MODELS[model])
     assert len(checked(model, parameters).cautions) == 1
@@ -146,7 +148,7 @@ def test_the_prompt_is_needed_where_nothing_else_is_said(model: Model) -> None:
     if model.modes or "prompt" not in model.fields:
         return
     needs = {name for name, info in model.schema.model_fields.items() if info.is_required()} - {"prompt"}
-    given = {name: "/x" if name in model.media_fields else model_page._VALUES.get(name, "x") for name in needs}
+    given = {name: "/x" if name in model.media_fields else examples.VALUES.get(name, "x") for name in needs}
     may_be_missing = "`prompt` may be missing." in SECTIONS[model.name]
     if may_be_missing:
         build_request(model.name, given)
