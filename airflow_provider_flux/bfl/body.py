@@ -24,18 +24,25 @@ class JsonBody:
     def __init__(self, parts: list[bytes | MediaFile]) -> None:
         self._parts = parts
         self._size = sum(len(part) if isinstance(part, bytes) else _encoded_size(part.size) for part in parts)
+        self._turn = 0
         #: Whether all of it was handed out; before that, nobody can have read a whole request.
         self.is_handed_out = False
 
     def __len__(self) -> int:
         return self._size
 
-    def __iter__(self) -> Iterator[bytes]:
+    def begin(self) -> None:
+        """Forget what was handed out: it is about to be sent, perhaps again."""
+        self._turn += 1
         self.is_handed_out = False
-        left = self._size
+
+    def __iter__(self) -> Iterator[bytes]:
+        self.begin()
+        turn, left = self._turn, self._size
         for piece in self._pieces():
             left -= len(piece)
-            self.is_handed_out = not left
+            if turn == self._turn:  # not one that was broken off, and still runs in its thread
+                self.is_handed_out = not left
             yield piece
 
     def _pieces(self) -> Iterator[bytes]:

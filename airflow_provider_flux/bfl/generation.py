@@ -24,6 +24,8 @@ from airflow_provider_flux.bfl.media import (
 )
 from airflow_provider_flux.bfl.pricing import Estimate
 
+#: What a user of the DAG may write; it is never taken for the name of a file to send.
+_NEVER_AN_INPUT = frozenset({"prompt", "user", "webhook_url", "webhook_secret"})
 _NOT_PART_OF_THE_IMAGE = frozenset({"webhook_url", "webhook_secret"})
 #: Largest input that is read where the limits of the catalog do not count.
 _MOST_BYTES = 512 * MIB
@@ -72,7 +74,8 @@ class GenerationRequest:
         known = self.entry.media_fields if self.entry else {}
         if self.is_checked:
             return known
-        found = [name for name, value in self.parameters.items() if any(map(_is_input, leaves_of(value)))]
+        given = {name: value for name, value in self.parameters.items() if name not in _NEVER_AN_INPUT}
+        found = [name for name, value in given.items() if any(map(_is_input, leaves_of(value)))]
         fields = {**{name: MediaField(name, MediaKind.FILE) for name in found}, **known}
         return {name: replace(spec, max_bytes=_MOST_BYTES) for name, spec in fields.items()}
 

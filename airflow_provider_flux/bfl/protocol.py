@@ -56,7 +56,7 @@ class HttpRequest:
     def begin(self) -> None:
         """Say that it is about to be sent, perhaps again."""
         if isinstance(self.body, JsonBody):
-            self.body.is_handed_out = False
+            self.body.begin()
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import logging
 import re
 import ssl
 from contextlib import closing
+from typing import Any
 from urllib.parse import urljoin
 
 import requests
@@ -48,7 +49,7 @@ class RequestsTransport:
         self._session.auth = _no_netrc
         # Given with each request, since requests lets the environment win over proxies of the session.
         self._proxies = {"http": settings.proxy, "https": settings.proxy} if settings.proxy else None
-        pool = HTTPAdapter(pool_connections=4, pool_maxsize=max(10, settings.max_active), max_retries=0)
+        pool = _Adapter(settings.read_timeout, pool_connections=4, pool_maxsize=max(10, settings.max_active))
         self._session.mount("https://", pool)
         self._session.mount("http://", pool)
         self._timeout = (settings.connect_timeout, settings.read_timeout)
@@ -115,6 +116,33 @@ class RequestsTransport:
             allow_redirects=False,
             stream=True,
         )
+
+
+class _Adapter(HTTPAdapter):
+    """An adapter without retries, whose connections have another timeout once they are open.
+
+    urllib3 sends on a new connection with the connect timeout: an upload that stalls for so long would break off.
+    """
+
+    def __init__(self, timeout: float, **options: Any) -> None:
+        self._timeout_when_open = timeout
+        super().__init__(max_retries=0, **options)
+
+    def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> Any:
+        pool: Any = super().get_connection_with_tls_context(*args, **kwargs)
+        if not hasattr(pool.ConnectionCls, "timeout_when_open"):
+            pool.ConnectionCls = _patient(pool.ConnectionCls, self._timeout_when_open)
+        return pool
+
+
+def _patient(connection: Any, timeout: float) -> Any:
+    """Return a class of connections that change their timeout once they are open."""
+
+    def connect(self: Any) -> None:
+        connection.connect(self)
+        self.sock.settimeout(timeout)
+
+    return type("PatientConnection", (connection,), {"connect": connect, "timeout_when_open": timeout})
 
 
 def _no_netrc(request: requests.PreparedRequest) -> requests.PreparedRequest:

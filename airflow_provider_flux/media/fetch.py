@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
-from urllib.parse import urljoin
+from urllib.parse import unquote, urljoin
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -40,10 +40,11 @@ def fetch(source: Source, target: Path, *, max_bytes: int, what: str, settings: 
         return _write(_decode(source, what), target, max_bytes, what)
     try:
         if source.kind is SourceKind.FILE:
-            if not Path(source.text).is_file():  # a device or a pipe has no end
+            path = _local(source.text)
+            if not path.is_file():  # a device or a pipe has no end
                 raise FluxInputError(f"{what} is not a file of this worker.")
-            _check_size(Path(source.text).stat().st_size, max_bytes, what)
-            shutil.copyfile(source.text, target)
+            _check_size(path.stat().st_size, max_bytes, what)
+            shutil.copyfile(path, target)
         else:
             _from_store(source.text, target, max_bytes, what)
         _check_size(target.stat().st_size, max_bytes, what)
@@ -53,6 +54,12 @@ def fetch(source: Source, target: Path, *, max_bytes: int, what: str, settings: 
         raise
     except Exception as error:
         raise FluxInputError(f"{what} could not be read ({type(error).__name__}).") from None
+
+
+def _local(text: str) -> Path:
+    """Return a path as ``output_path`` takes it, literally; or as a URI that is quoted, if there is no such file."""
+    path = Path(text)
+    return path if "%" not in text or path.is_file() else Path(unquote(text))
 
 
 def _from_store(uri: str, target: Path, max_bytes: int, what: str) -> None:

@@ -11,7 +11,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from airflow_provider_flux.bfl.catalog import MediaField
+from airflow_provider_flux.bfl.catalog import MediaField, MediaKind
 from airflow_provider_flux.bfl.generation import GenerationRequest
 from airflow_provider_flux.bfl.media import MediaFile, map_inputs
 from airflow_provider_flux.bfl.settings import FluxSettings
@@ -52,7 +52,7 @@ def _read(spec: MediaField, names: Iterator[Path], settings: FluxSettings, value
     path = next(names)
     what = f"{spec.name} ({source})"
     sha256 = fetch(source, path, max_bytes=spec.max_bytes, what=what, settings=settings)
-    facts = probe(path, spec.kind, what)
+    facts = probe(path, _kind_of(source, spec.kind), what)
     file = MediaFile(
         source=str(source),
         media_type=facts.media_type,
@@ -65,6 +65,12 @@ def _read(spec: MediaField, names: Iterator[Path], settings: FluxSettings, value
     )
     log.info("%s: %s", spec.name, file)
     return file
+
+
+def _kind_of(source: Source, kind: MediaKind) -> MediaKind:
+    """Where the field is not known, a ``.bin`` file is taken for a draft cache, and base64 for what was meant."""
+    is_taken = source.kind is SourceKind.BASE64 or source.text.lower().endswith(".bin")
+    return MediaKind.DRAFT if kind is MediaKind.FILE and is_taken else kind
 
 
 def _open(path: Path) -> BinaryIO:

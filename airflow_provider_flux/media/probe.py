@@ -10,7 +10,7 @@ from PIL import Image, UnidentifiedImageError
 
 from airflow_provider_flux.bfl.catalog import MediaKind
 from airflow_provider_flux.bfl.errors import FluxRequestError
-from airflow_provider_flux.media.video import DamagedVideoError, read_video
+from airflow_provider_flux.media.video import DamagedVideoError, is_mp4, read_video
 
 
 @dataclass(frozen=True)
@@ -31,9 +31,15 @@ def probe(path: Path, kind: MediaKind, what: str) -> Facts:
     """
     if not path.stat().st_size:
         raise FluxRequestError(f"{what} is empty.")
-    if kind in {MediaKind.DRAFT, MediaKind.FILE}:
+    if kind is MediaKind.DRAFT:
         return Facts("application/octet-stream")
-    return _probe_video(path, what) if kind is MediaKind.VIDEO else _probe_image(path, what)
+    is_video = kind is MediaKind.VIDEO or (kind is MediaKind.FILE and is_mp4(_head(path)))
+    return _probe_video(path, what) if is_video else _probe_image(path, what)
+
+
+def _head(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(12)
 
 
 def _probe_image(path: Path, what: str) -> Facts:

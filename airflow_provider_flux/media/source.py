@@ -6,12 +6,13 @@ import base64
 import binascii
 import os
 import re
+import string
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import partial
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote
 
 from airflow_provider_flux.bfl.catalog import MediaField, MediaKind
 from airflow_provider_flux.bfl.errors import FluxRequestError
@@ -122,11 +123,10 @@ def find_source_problems(media: Iterable[MediaField], parameters: Mapping[str, A
 
 def _of_scheme(scheme: str, text: str, name: str) -> Source:
     if scheme in {"http", "https"}:
-        return Source(SourceKind.URL, text)
+        return Source(SourceKind.URL, quote(text, safe=string.punctuation))
     if scheme in {"file", "local"}:
-        parts = urlsplit(text)
-        path = unquote(parts.path)
-        if parts.netloc not in {"", "localhost"} or not path.startswith("/"):
+        path = text.partition("://")[2].removeprefix("localhost")
+        if not path.startswith("/"):
             raise FluxRequestError(f"{name}={text!r} is relative: write file:///absolute/path.")
         return Source(SourceKind.FILE, path)
     return Source(SourceKind.STORE, text)

@@ -131,6 +131,20 @@ def test_a_large_file_is_never_in_memory_as_a_whole(tmp_path: Path) -> None:
     assert peak < 2 * MIB
 
 
+def test_an_iteration_that_was_broken_off_says_nothing_any_more() -> None:
+    body = encode({"image": media(2 * _PIECE)})
+    assert isinstance(body, JsonBody)
+    old = iter(body)
+    next(old)
+    assert list(body)
+    assert body.is_handed_out
+    next(old)
+    assert body.is_handed_out
+    body.begin()
+    list(old)
+    assert not body.is_handed_out
+
+
 def test_a_request_that_is_sent_again_counts_as_sent_only_when_it_is() -> None:
     request = HttpRequest("POST", "https://api.bfl.ai/v1/x", {}, encode({"image": media(9)}), is_billed=True)
     assert not request.is_all_sent
