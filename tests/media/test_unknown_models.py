@@ -1,0 +1,79 @@
+"""Inputs of models that are not known, with ``validate=False``: told by their form, and never just any file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_provider_flux.bfl.errors import FluxRequestError
+from airflow_provider_flux.bfl.generation import build_request
+from airflow_provider_flux.bfl.media import InlineMedia, MediaFile
+from airflow_provider_flux.bfl.settings import FluxSettings
+from airflow_provider_flux.media.prepare import prepared
+from tests.samples import MIB, clip, large_picture, picture, text_of
+
+URL = "https://images.example/a.png?sig=abc"
+
+
+def ready(parameters: dict[str, Any], model: str = "flux-9-max") -> dict[str, Any]:
+    """Return what a request holds when it is sent, with the bytes in place of the files."""
+    with prepared(build_request(model, parameters, validate=False), FluxSettings("bfl_x")) as one:
+        return {name: content(value) for name, value in one.parameters.items()}
+
+
+def content(value: Any) -> Any:
+    if isinstance(value, list):
+        return [content(item) for item in value]
+    if isinstance(value, MediaFile):
+        with value.open() as file:
+            return file.read()
+    return value
+
+
+def put(folder: Path, name: str, data: bytes) -> str:
+    (folder / name).write_bytes(data)
+    return f"file://{folder}/{name}"
+
+
+def test_files_of_a_store_and_base64_that_was_hidden_are_inputs(tmp_path: Path) -> None:
+    given = {
+        "picture": put(tmp_path, "a.png", picture()),
+        "film": put(tmp_path, "a.mp4", clip()),
+        "draft": put(tmp_path, "a.draft.bin", b"whatever it is"),
+        "several": [put(tmp_path, "b.png", picture(shade=1)), URL],
+        "timed": [[0, put(tmp_path, "c.png", picture(shade=2))], (1.5, URL)],
+        "literal": InlineMedia(text_of(picture())),
+    }
+    assert ready(given) == {
+        "picture": picture(),
+        "film": clip(),
+        "draft": b"whatever it is",
+        "several": [picture(shade=1), URL],
+        "timed": [[0, picture(shade=2)], [1.5, URL]],
+        "literal": picture(),
+    }
+
+
+def test_anything_else_is_sent_as_it_is() -> None:
+    given = {"style": "/not/an/input", "url": URL, "size": 7, "deep": {"uri": "s3://bucket/key"}, "nothing": ""}
+    assert ready(given) == given
+
+
+@pytest.mark.parametrize("name", ["prompt", "user", "webhook_url", "webhook_secret"])
+def test_what_a_user_of_the_dag_may_write_is_never_the_name_of_a_file(name: str) -> None:
+    assert ready({name: "file:///etc/hosts"}) == {name: "file:///etc/hosts"}
+
+
+@pytest.mark.parametrize("name", ["secrets.txt", "secrets.mp4"])
+def test_a_file_that_is_no_image_and_no_video_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(FluxRequestError) as caught:
+        ready({"picture": put(tmp_path, name, b"hidden text")})
+    assert "is not an image" in str(caught.value)
+    assert "hidden" not in str(caught.value)
+
+
+def test_the_limits_of_a_known_model_do_not_count(tmp_path: Path) -> None:
+    data = large_picture(21 * MIB, "png")
+    assert ready({"image_prompt": put(tmp_path, "a.png", data)}, "flux-pro-1.1") == {"image_prompt": data}
