@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_flux.bfl.catalog import MODELS, route_of
-from airflow_provider_flux.bfl.errors import FluxRequestError
 from airflow_provider_flux.bfl.checks import find_problems
+from airflow_provider_flux.bfl.errors import FluxRequestError
 from airflow_provider_flux.bfl.generation import build_request, estimate_cost
 
 
