@@ -24,7 +24,7 @@ class Asked:
     method: str
     path: str
     headers: dict[str, str]
-    body: bytes = b""
+    body: bytearray = field(default_factory=bytearray, repr=False)
 
     @property
     def json(self) -> Any:
@@ -47,7 +47,7 @@ class Exchange(BaseHTTPRequestHandler):
 
     do_POST = do_GET  # noqa: N815
 
-    def read(self, size: int | None = None) -> bytes:
+    def read(self, size: int | None = None) -> bytearray:
         """Read what is left of the body, or some of it."""
         left = int(self.headers.get("Content-Length", 0)) - len(self.asked.body) if size is None else size
         while left > 0 and (piece := self.rfile.read(min(left, 64 * 1024))):

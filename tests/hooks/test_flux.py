@@ -151,6 +151,7 @@ def test_the_test_button_says_what_is_wrong(emulator: EmulatorServer, connect, p
 def test_the_environment_stands_in_for_a_missing_default_connection(
     emulator_process: EmulatorServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    emulator_process.reset()
     monkeypatch.setenv("BFL_API_KEY", KEY)
     monkeypatch.setenv("BFL_API_BASE", emulator_process.url)
     assert FluxHook().get_credits() == 1000

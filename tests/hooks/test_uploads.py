@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 import signal
 import threading
@@ -16,6 +17,7 @@ import pytest
 from airflow.sdk.exceptions import AirflowTaskTimeout
 
 from airflow_provider_flux.bfl import errors
+from airflow_provider_flux.bfl.media import MediaFile
 from tests.hooks.sending import LARGE, Submit, accept, both_clients, over_requests
 from tests.hosts import Asked, Exchange, Host
 from tests.samples import large_picture
@@ -73,7 +75,7 @@ def test_a_connection_that_breaks_after_the_upload_leaves_it_uncertain(
 def test_an_answer_that_does_not_come_leaves_it_uncertain(
     service: Host, connect: Callable[..., None], large: dict[str, Any], submit: Submit
 ) -> None:
-    connect(service.url, read_timeout=0.5)
+    connect(service.url, read_timeout=1)
     service.answers["*"] = lambda exchange: (exchange.read(), exchange.wait(3))[-1]
     with pytest.raises(errors.FluxSubmitUncertainError):
         submit("flux-2-pro", large)
@@ -113,15 +115,17 @@ def test_a_refusal_before_all_was_sent_is_heard(service: Host, large: dict[str, 
 
 
 @contextmanager
-def alarm(service: Host, delay: float = 0.1) -> Iterator[None]:
-    """Raise what ``execution_timeout`` raises, a moment after the service has been asked."""
+def alarm(service: Host, *, size: int) -> Iterator[None]:
+    """Raise what ``execution_timeout`` raises, a moment after the service has read so much of a request."""
 
     def ring(*_: object) -> None:
         raise AirflowTaskTimeout("Timeout")
 
     def watch() -> None:
-        service.wait_for(1)
-        time.sleep(delay)
+        [asked] = service.wait_for(1)
+        while len(asked.body) < size and not service.closing.wait(0.01):
+            pass
+        time.sleep(0.1)
         signal.pthread_kill(main, signal.SIGUSR1)
 
     main = threading.main_thread().ident or 0
@@ -139,7 +143,7 @@ def test_a_timeout_of_the_task_within_the_upload_stays_one(
     service: Host, large: dict[str, Any], temporary: Path
 ) -> None:
     service.answers["*"] = lambda exchange: (exchange.read(100_000), exchange.wait(5), exchange.hang_up())[-1]
-    with pytest.raises(AirflowTaskTimeout), alarm(service):
+    with pytest.raises(AirflowTaskTimeout), alarm(service, size=100_000):
         over_requests("flux-2-pro", large)
     assert len(service.asked) == 1
     assert list(temporary.iterdir()) == []
@@ -147,9 +151,16 @@ def test_a_timeout_of_the_task_within_the_upload_stays_one(
 
 def test_a_timeout_of_the_task_after_the_upload_leaves_it_uncertain(service: Host, large: dict[str, Any]) -> None:
     service.answers["*"] = lambda exchange: (exchange.read(), exchange.wait(5), exchange.hang_up())[-1]
-    with pytest.raises(errors.FluxSubmitUncertainError), alarm(service, delay=0.5):
+    with pytest.raises(errors.FluxSubmitUncertainError), alarm(service, size=LARGE * 4 // 3):
         over_requests("flux-2-pro", large)
     assert len(service.asked) == 1
+
+
+def test_a_file_that_changes_under_way_is_told_and_nothing_was_paid(service: Host) -> None:
+    file = MediaFile("a.png", "image/png", LARGE, "0" * 64, lambda: io.BytesIO(bytes(LARGE // 2)))
+    with pytest.raises(errors.FluxRequestError, match="changed while it was being sent"):
+        over_requests("flux-2-pro", {"prompt": "x", "input_image": file})
+    assert len(service.wait_for(1)) == 1
 
 
 @both_clients

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import tempfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -184,6 +186,19 @@ def test_what_is_of_the_wrong_kind_is_refused_without_its_bytes(
     assert said in str(caught.value)
     assert "hidden" not in str(caught.value)
     assert len(str(caught.value)) < 300
+
+
+def test_an_image_that_claims_to_be_endless_is_not_decoded(tmp_path: Path) -> None:
+    data = bytearray(picture())
+    data[16:24] = (60_000).to_bytes(4, "big") * 2
+    data[29:33] = zlib.crc32(data[12:29]).to_bytes(4, "big")
+    with pytest.raises(FluxRequestError, match="has far too many pixels"):
+        ready(request("flux-2-pro", {"input_image": put(tmp_path, "a.png", bytes(data))}))
+
+
+def test_a_file_that_was_read_elsewhere_is_taken_as_it_is() -> None:
+    file = MediaFile("a.png", "image/png", 3, "0" * 64, lambda: io.BytesIO(b"abc"), 64, 64)
+    assert ready(request("flux-2-pro", {"input_image": file})) == {"input_image": b"abc"}
 
 
 def test_a_draft_cache_is_not_looked_into(tmp_path: Path) -> None:
