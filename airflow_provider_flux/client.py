@@ -24,7 +24,7 @@ from tenacity import AsyncRetrying
 
 from airflow_provider_flux.bfl import account, delivery, protocol, retrying
 from airflow_provider_flux.bfl.body import JsonBody
-from airflow_provider_flux.bfl.errors import FluxError, FluxInsufficientCreditsError
+from airflow_provider_flux.bfl.errors import FluxError, FluxInsufficientCreditsError, FluxRequestError
 from airflow_provider_flux.bfl.generation import GenerationRequest
 from airflow_provider_flux.bfl.polling import Done, Failed, Poller, Wait
 from airflow_provider_flux.bfl.protocol import HttpAnswer, HttpRequest
@@ -52,6 +52,8 @@ class FluxAsyncClient:
 
         :param request: with its inputs read, if it has any: ``FluxHook.prepared`` does that, on a thread.
         """
+        if not request.is_prepared and any(request.parameters.get(name) for name in request.media):
+            raise FluxRequestError(f"The inputs of {request.model} are not read yet: use FluxHook.prepared(request).")
         described = protocol.submit_request(request, self.settings)
         return await AsyncRetrying(**retrying.submit_retries(max_wait))(self._submit_once, described, request)
 

@@ -12,6 +12,8 @@ from airflow_provider_flux.bfl.catalog.entry import MIB, MediaField, Model
 #: [pro] works on this many megapixels, inputs and output together.
 _FLUX_2_MEGAPIXELS = 9
 _MEGAPIXEL = 1024 * 1024
+#: Seconds by which a video may be longer than its limit: the last piece of its sound is often longer than its pictures.
+_ROUNDING = 0.5
 
 
 @dataclass(frozen=True)
@@ -124,7 +126,7 @@ def _problems_of(spec: MediaField, file: MediaFile) -> Iterator[str]:
     name = _title(spec.name)
     if file.size > spec.max_bytes:
         yield f"{name} must not be larger than {spec.max_bytes // MIB} MB"
-    if file.seconds is not None and spec.max_seconds is not None and file.seconds > spec.max_seconds:
+    if file.seconds is not None and spec.max_seconds is not None and file.seconds > spec.max_seconds + _ROUNDING:
         yield f"{name} must not be longer than {spec.max_seconds:g} seconds"
     if file.width is None or file.height is None:
         return

@@ -14,6 +14,8 @@ from typing import Any, Protocol
 
 USD_PER_CREDIT = 0.01
 MEGAPIXEL = 1024 * 1024
+#: Seconds of the shortest video that can be asked for.
+_SHORTEST_VIDEO = 5
 
 
 @dataclass(frozen=True)
@@ -22,10 +24,12 @@ class Estimate:
 
     :param credits: ``None`` if the price is not known.
     :param note: what the figure rests on, where that is not the request alone.
+    :param at_least: what it cannot cost less than, where ``credits`` is an upper bound.
     """
 
     credits: float | None
     note: str = ""
+    at_least: float = 0.0
 
     @property
     def usd(self) -> float | None:
@@ -160,7 +164,9 @@ class PerSecond:
         duration = parameters.get("duration")
         if isinstance(duration, (int, float)):
             return Estimate(round(rate * duration, 6))
-        return Estimate(rate * self.longest[mode], f"duration auto is counted as {self.longest[mode]} s, the longest")
+        longest = self.longest[mode]
+        note = f"duration auto is counted as {longest} s, the longest"
+        return Estimate(rate * longest, note, at_least=rate * _SHORTEST_VIDEO)
 
     def describe(self) -> str:
         """Return all the rates."""

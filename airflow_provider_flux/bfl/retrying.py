@@ -65,14 +65,14 @@ def may_be_busy(request: GenerationRequest) -> bool:
 def judge_402(error: FluxInsufficientCreditsError, request: GenerationRequest, *, balance: float | None) -> FluxError:
     """Return what a 402 means, given the balance: too fast, to be tried again, or out of credits.
 
-    An estimate that is only an upper bound proves nothing, so any balance is given a try then.
+    Of an estimate that is only an upper bound the least counts, so that a smaller balance is given a try.
 
     :param balance: ``None`` if BFL would not say it; then the 402 is believed.
     """
     if balance is None:
         return error
     estimate = estimate_cost(request)
-    needed = estimate.credits if estimate.credits is not None and not estimate.note else 0.0
+    needed = estimate.credits if estimate.credits is not None and not estimate.note else estimate.at_least
     if balance <= 0 or balance < needed:
         text = f"{error.message} The balance is {balance:g} credits; needed: {estimate}."
         return FluxInsufficientCreditsError(text)

@@ -60,4 +60,5 @@ def _probe_video(path: Path, what: str) -> Facts:
             video = read_video(file)
     except DamagedVideoError as error:
         raise FluxRequestError(f"{what} cannot be used: {error}.") from None
-    return Facts("video/mp4", video.width, video.height, video.seconds)
+    seconds = video.seconds or None  # a fragmented file does not say it
+    return Facts("video/mp4", video.width, video.height, seconds)

@@ -92,7 +92,8 @@ def test_images_of_a_list_may_differ_in_size(count: int) -> None:
 def test_a_video_to_edit_has_limits() -> None:
     model = "flux-tools/video-edit-v1"
     assert problems(model, video=video(15, (160, 160), 50 * MIB)) == []
-    assert problems(model, video=video(15.01)) == ["Video must not be longer than 15 seconds"]
+    assert problems(model, video=video(15.03)) == []  # the sound of a clip is often a little longer
+    assert problems(model, video=video(15.6)) == ["Video must not be longer than 15 seconds"]
     assert problems(model, video=video(5, (160, 158))) == ["Video dimensions must be at least 160x160 pixels"]
     assert problems(model, video=video(5, size_in_bytes=50 * MIB + 1)) == ["Video must not be larger than 50 MB"]
     assert len(problems(model, video=video(60, (8, 8), 60 * MIB))) == 3

@@ -73,7 +73,7 @@ def test_an_s3_object_has_its_content_type(s3: str, monkeypatch: pytest.MonkeyPa
     extra = {"region_name": "us-east-1", "endpoint_url": s3}
     connection = {"conn_type": "aws", "login": "test", "password": "testtest", "extra": extra}
     monkeypatch.setenv("AIRFLOW_CONN_AWS_LAB", json.dumps(connection))
-    ObjectStoragePath("s3://aws_lab@media/").mkdir()
+    ObjectStoragePath("s3://aws_lab@media/").mkdir(exist_ok=True)
     uri = "s3://aws_lab@media/2026/hero ü.png"
     assert put(uri, b"image bytes", "image/png") == uri
     path = ObjectStoragePath(uri)
