@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowTaskTimeout
@@ -21,21 +21,23 @@ _NOTHING_TO_COLLECT = (FluxModeratedError, FluxGenerationError, FluxTaskNotFound
 
 
 @contextmanager
-def failing_for_good(*, paid_for: Generation | None = None) -> Iterator[None]:
+def failing_for_good(*, paid_for: Generation | Callable[[], Generation | None] | None = None) -> Iterator[None]:
     """Raise errors that a retry cannot help as ``AirflowFailException``; others pass as they are.
 
     :param paid_for: the generation this task has submitted. A retry would submit, and pay, again, so
         whatever goes wrong then ends the task, ``execution_timeout`` included; only a generation that
-        BFL ended without charging for it is left to Airflow's retries.
+        BFL ended without charging for it is left to Airflow's retries. A function is asked when something
+        goes wrong, since it may be in the middle of the submit.
     """
     try:
         yield
     except (Exception, AirflowTaskTimeout) as error:
-        if not _ends_for_good(error, paid=paid_for is not None):
+        generation = paid_for() if callable(paid_for) else paid_for
+        if not _ends_for_good(error, paid=generation is not None):
             raise
         message = f"{type(error).__name__}: {redact(str(error))}"
-        if paid_for and not isinstance(error, _NOTHING_TO_COLLECT):
-            message += f" The task is not retried, because that would pay again. {how_to_collect(paid_for)}"
+        if generation and not isinstance(error, _NOTHING_TO_COLLECT):
+            message += f" The task is not retried, because that would pay again. {how_to_collect(generation)}"
         raise AirflowFailException(message) from error
 
 

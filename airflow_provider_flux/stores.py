@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 from airflow.providers.common.compat.sdk import BaseHook, ObjectStoragePath
 
 from airflow_provider_flux.bfl.errors import FluxConfigurationError
-from airflow_provider_flux.bfl.trust import redact
+from airflow_provider_flux.bfl.trust import hide_userinfo, redact
 
 _EXTRA_OF = {"s3": "s3", "s3a": "s3", "s3n": "s3", "gs": "gcs", "gcs": "gcs", "abfs": "azure", "abfss": "azure"}
 
@@ -30,7 +30,7 @@ def open_path(uri: str, *, field: str = "output_path") -> ObjectStoragePath:
     except Exception as error:
         reason = f"{type(error).__name__}: {redact(str(error))[:300]}"
         hint = _install_hint(scheme, error) if "filesystem" in str(error).lower() else "Check its connection."
-        raise FluxConfigurationError(f"{field}={uri!r} cannot be used ({reason}). {hint}") from None
+        raise FluxConfigurationError(f"{field}={hide_userinfo(uri)!r} cannot be used ({reason}). {hint}") from None
     return path
 
 

@@ -272,12 +272,12 @@ def test_an_estimate_of_the_pages(page: str, words: str, model: str, parameters:
 
 
 def test_the_estimate_of_a_large_input() -> None:
-    assert "an input of 12 million pixels is estimated at 18 credits" in (PAGES / "multi-reference.md").read_text()
+    assert "an input of 4 megapixels or more is estimated at 6 credits" in (PAGES / "multi-reference.md").read_text()
     without, with_it = (
         estimate_cost(build_request("flux-2-pro", {"prompt": "x", **SQUARE, **inputs})).credits or 0
         for inputs in ({}, {"input_image": file(4000, 3000)})
     )
-    assert with_it - without == 18
+    assert with_it - without == 6
 
 
 def test_the_cost_of_an_enhanced_draft_is_not_known() -> None:

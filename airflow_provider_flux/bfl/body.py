@@ -37,8 +37,11 @@ class JsonBody:
         self.is_handed_out = False
 
     def __iter__(self) -> Iterator[bytes]:
-        self.begin()
-        turn, left = self._turn, self._size
+        self.begin()  # now, not at the first piece, which may come when another turn has begun
+        return self._hand_out(self._turn)
+
+    def _hand_out(self, turn: int) -> Iterator[bytes]:
+        left = self._size
         for piece in self._pieces():
             left -= len(piece)
             if turn == self._turn:  # not one that was broken off, and still runs in its thread

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -118,13 +118,15 @@ def build_request(
     entry = get_model(model, models)
     known = with_known_mode(entry, parameters)
     typed = {name: from_text(entry, name, value, known) if name in rendered else value for name, value in known.items()}
-    empty = {name for name in entry.media_fields if typed.get(name) == ""}
+    empty = [name for name in entry.media_fields if name in typed and not typed[name]]
     given = {name: _as_json(value) for name, value in typed.items() if value is not None and name not in empty}
     complete = {**entry.sent_defaults, **given}
-    problems = find_problems(entry, complete)
+    emptied = [name for name in empty if name in rendered or parameters[name] is not None]
+    problems = find_problems(entry, complete) + _lost_inputs(entry, complete, emptied)
     if problems:
         raise FluxRequestError(f"{model}: {'; '.join(problems)}")
-    return GenerationRequest(model, entry.path, complete, entry, tuple(find_cautions(entry, complete)))
+    cautions = [f"{name} came out empty: sent without it" for name in emptied] + find_cautions(entry, complete)
+    return GenerationRequest(model, entry.path, complete, entry, tuple(cautions))
 
 
 def estimate_cost(request: GenerationRequest) -> Estimate:
@@ -142,8 +144,20 @@ def estimate_cost(request: GenerationRequest) -> Estimate:
 def with_known_mode(model: Model, parameters: Mapping[str, Any]) -> dict[str, Any]:
     """Return the parameters with a long word for ``mode`` replaced by the one the schema has."""
     mode = parameters.get("mode")
-    short = model.mode_aliases.get(mode) if isinstance(mode, str) else None
-    return {**parameters, "mode": short} if short else dict(parameters)
+    if not model.modes or not isinstance(mode, str):
+        return dict(parameters)
+    return {**parameters, "mode": model.mode_aliases.get(mode.strip(), mode.strip())}
+
+
+def _lost_inputs(model: Model, parameters: Mapping[str, Any], emptied: Collection[str]) -> list[str]:
+    """Refuse an edit that has lost its only input, or its mask: it would be paid for as something else."""
+    has_input = bool(inputs_of(model, parameters))
+    optional = [name for name in emptied if not model.schema_for(parameters).model_fields[name].is_required()]
+    return [
+        f"{name} came out empty: its template, or the task before, gave none. Leave it out to do without it"
+        for name in optional
+        if not has_input or model.media_fields[name].kind is MediaKind.MASK
+    ]
 
 
 def _is_input(value: Any) -> bool:
@@ -163,6 +177,6 @@ def _files(model: Model, parameters: Mapping[str, Any]) -> list[tuple[str, Media
 
 def _as_json(value: Any) -> Any:
     """Return tuples as the lists, and path objects as the text, that they become in JSON."""
-    if isinstance(value, (list, tuple)):
+    if isinstance(value, Sequence) and not isinstance(value, (str, bytes)):  # also the lazy one of a mapped task
         return [_as_json(item) for item in value]
     return str(value) if is_path(value) else value

@@ -16,6 +16,8 @@ USD_PER_CREDIT = 0.01
 MEGAPIXEL = 1024 * 1024
 #: Seconds of the shortest video that can be asked for.
 _SHORTEST_VIDEO = 5
+#: Megapixels that FLUX.2 works on, in one image.
+_MOST_MEGAPIXELS = 4
 
 
 @dataclass(frozen=True)
@@ -92,8 +94,8 @@ class Flat:
 class PerMegapixel:
     """FLUX.2: ``first`` for the first output megapixel, ``further`` for each other one, in or out.
 
-    Megapixels are rounded up. What is not known before the answer is counted as one megapixel: an
-    output size that the service chooses, an input image that is a URL.
+    Megapixels are rounded up. Without width and height the output has the size of the first input
+    image. What is not known before the answer is counted as one megapixel, an input that is a URL say.
     """
 
     first: float
@@ -103,10 +105,13 @@ class PerMegapixel:
         """Return the price for the requested output size and the input images."""
         images = [image for group in inputs.values() for image in group]
         width, height = parameters.get("width"), parameters.get("height")
-        size_is_known = _is_side(width) and _is_side(height)
-        out = math.ceil(width * height / MEGAPIXEL) if size_is_known else 1  # type: ignore[operator]
+        first = images[0] if images else None
+        if _is_side(width) and _is_side(height):
+            out, out_is_known = math.ceil(width * height / MEGAPIXEL), True  # type: ignore[operator]
+        else:  # the size of the first input image
+            out, out_is_known = _megapixels(first), first is not None and bool(first.width)
         megapixels_in = sum(_megapixels(image) for image in images)
-        guessed = not size_is_known or any(image is None or not image.width for image in images)
+        guessed = not out_is_known or any(image is None or not image.width for image in images)
         credits_ = self.first + self.further * (out - 1 + megapixels_in)
         return Estimate(round(credits_, 6), "an unknown size is counted as one megapixel" if guessed else "")
 
@@ -211,6 +216,8 @@ class PerUpscaledSecond:
         if video is None or not video.width or not video.height or video.seconds is None:
             return Estimate(None, "it depends on the size and length of the video, which is a URL")
         factor = parameters.get("upscale_factor") or 2.0
+        if not isinstance(factor, (int, float)):
+            return Estimate(None, "upscale_factor is not a number")
         rate = self.precise if parameters.get("creativity") == 0 else self.creative
         pixels = video.width * video.height * float(factor) ** 2
         return Estimate(float(round(rate * pixels / 1e6 * min(video.seconds, self.longest))))
@@ -230,7 +237,7 @@ def _is_side(value: object) -> bool:
 def _megapixels(image: Sized | None) -> int:
     if image is None or not image.width or not image.height:
         return 1
-    return math.ceil(image.width * image.height / MEGAPIXEL)
+    return min(math.ceil(image.width * image.height / MEGAPIXEL), _MOST_MEGAPIXELS)  # larger ones are reduced
 
 
 def _first(inputs: Inputs, name: str) -> Sized | None:

@@ -67,18 +67,18 @@ def judge_402(error: FluxInsufficientCreditsError, request: GenerationRequest, *
 
     Of an estimate that is only an upper bound the least counts, so that a smaller balance is given a try.
 
-    :param balance: ``None`` if BFL would not say it; then the 402 is believed.
+    :param balance: ``None`` if BFL would not say it: then it is tried again.
     """
     if balance is None:
-        return error
+        return FluxRateLimitedError(f"{request.model} was refused with HTTP 402, and the balance could not be read.")
     estimate = estimate_cost(request)
     needed = estimate.credits if estimate.credits is not None and not estimate.note else estimate.at_least
     if balance <= 0 or balance < needed:
-        text = f"{error.message} The balance is {balance:g} credits; needed: {estimate}."
+        text = f"{error.message} The balance is {balance:g} credits; needed, by our estimate: {needed:g} or more."
         return FluxInsufficientCreditsError(text)
     return FluxRateLimitedError(
         f"{request.model} was refused with HTTP 402 although the account has {balance:g} credits: "
-        "videos were submitted too fast."
+        "videos were submitted too fast, or this one costs more than that."
     )
 
 

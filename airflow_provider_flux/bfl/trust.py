@@ -60,6 +60,11 @@ def matches_any(host: str, patterns: Iterable[str]) -> bool:
     return any(_matches(host, pattern) for pattern in patterns)
 
 
+def hide_userinfo(uri: str) -> str:
+    """Return a URI without a password in front of its host; a connection id alone stays."""
+    return re.sub(r"://[^/\s@:]*:[^/\s@]+@", "://***@", uri)
+
+
 def redact(text: str, *secrets: str | None) -> str:
     """Return ``text`` without keys, signed queries, base64 bodies and the given ``secrets``."""
     for secret in secrets:

@@ -32,8 +32,8 @@ class _HideSignatures(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         text = record.getMessage()
-        if "sig=" in text:
-            record.msg, record.args = re.sub(r"\?[^\s'\"]*sig=[^\s'\"]*", "?<query removed>", text), ()
+        if "?" in text and "/v1/get_result?" not in text:
+            record.msg, record.args = re.sub(r"\?[^\s'\"]+", "?<query removed>", text), ()
         return True
 
 

@@ -37,7 +37,7 @@ def prepared(request: GenerationRequest, settings: FluxSettings) -> Iterator[Gen
     if not given or request.is_prepared:
         yield request
         return
-    with tempfile.TemporaryDirectory(prefix="flux-inputs-") as folder:
+    with tempfile.TemporaryDirectory(prefix="flux-inputs-", ignore_cleanup_errors=True) as folder:
         names = (Path(folder) / str(number) for number in count())
         readers = {name: partial(_read, request.media[name], names, settings) for name in given}
         yield request.with_inputs({name: map_inputs(value, readers[name]) for name, value in given.items()})

@@ -7,7 +7,7 @@ import binascii
 import os
 import re
 import string
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import partial
@@ -17,7 +17,7 @@ from urllib.parse import quote
 from airflow_provider_flux.bfl.catalog import MediaField, MediaKind
 from airflow_provider_flux.bfl.errors import FluxRequestError
 from airflow_provider_flux.bfl.media import InlineMedia, map_inputs
-from airflow_provider_flux.bfl.trust import describe_url, redact
+from airflow_provider_flux.bfl.trust import describe_url, hide_userinfo, redact
 from airflow_provider_flux.media.video import is_mp4
 
 _SCHEME = re.compile(r"([a-z][a-z0-9+.\-]*)://", re.IGNORECASE)
@@ -58,7 +58,8 @@ class Source:
             return "base64"
         if self.kind is SourceKind.URL:
             return describe_url(self.text)
-        return self.text if len(self.text) <= _SHOWN else f"{redact(self.text[:_SHOWN])}..."
+        text = hide_userinfo(self.text)
+        return text if len(text) <= _SHOWN else f"{redact(text[:_SHOWN])}..."
 
 
 def read_source(value: Any, *, name: str, kind: MediaKind = MediaKind.IMAGE) -> Source:
@@ -96,7 +97,9 @@ def hide(value: Any, kind: MediaKind = MediaKind.DRAFT) -> Any:
 
     :param kind: what the value is for; where that is not known, any long base64 counts.
     """
-    if isinstance(value, (list, tuple)):
+    if isinstance(value, bytes):
+        return InlineMedia(value.decode("latin-1"))
+    if isinstance(value, Sequence) and not isinstance(value, str):
         return [hide(item, kind) for item in value]
     if isinstance(value, Mapping):
         return {name: hide(item, kind) for name, item in value.items()}

@@ -13,7 +13,7 @@ from airflow.providers.common.compat.sdk import BaseOperator, conf
 from airflow_provider_flux import arguments
 from airflow_provider_flux.bfl.errors import error_from_dict
 from airflow_provider_flux.bfl.generation import GenerationRequest, build_request, estimate_cost
-from airflow_provider_flux.bfl.responses import TaskResult
+from airflow_provider_flux.bfl.responses import Submission, TaskResult
 from airflow_provider_flux.compat import mask_secret
 from airflow_provider_flux.hooks.flux import FluxHook
 from airflow_provider_flux.media.source import hide
@@ -178,23 +178,11 @@ class FluxGenerateOperator(BaseOperator):
 
     def execute(self, context: Context) -> Generation:
         """Submit, wait a moment, and defer or finish."""
-        with failing_for_good():
+        self._paid_for = None
+        with failing_for_good(paid_for=lambda: self._paid_for):
             request = self._build_request()
             self._check_target(context)
-            with self.hook.prepared(request) as request:
-                self.log.info("Submitting to %s: %s", request.model, estimate_cost(request))
-                self._is_submitting = True
-                submission = self.hook.submit(request, max_wait=self._time_to_wait())
-        generation = self._paid_for = submitted(request, submission)
-        self.log.info(
-            "Submitted request %s to %s (%s credits, %s), to be polled at %s",
-            generation["request_id"],
-            request.model,
-            generation["cost"],
-            generation["cost_source"],
-            generation["polling_url"],
-        )
-        with failing_for_good(paid_for=generation):
+            generation, submission = self._submit(request)
             deadline = submission.submitted_at + self._time_to_wait()
             if self.deferrable and self._would_wait_in_vain():
                 self._defer(generation, deadline, context)
@@ -207,6 +195,22 @@ class FluxGenerateOperator(BaseOperator):
             if result is None:
                 self._defer(generation, deadline, context)
             return self._finish(generation, context, result)
+
+    def _submit(self, request: GenerationRequest) -> tuple[Generation, Submission]:
+        """Pay. What was paid for is noted at once, before anything else can go wrong."""
+        with self.hook.prepared(request) as request:
+            self.log.info("Submitting to %s: %s", request.model, estimate_cost(request))
+            self._is_submitting = True
+            submission = self.hook.submit(request, max_wait=self._time_to_wait())
+            generation = self._paid_for = submitted(request, submission)
+        self.log.info(
+            "Submitted request %s to %s (%s), to be polled at %s",
+            generation["request_id"],
+            request.model,
+            _cost_of(generation),
+            generation["polling_url"],
+        )
+        return generation, submission
 
     def execute_complete(self, context: Context, event: Mapping[str, Any]) -> Generation:
         """Go on after the deferral: raise what the trigger met, or land what is ready."""
@@ -297,11 +301,7 @@ class FluxGenerateOperator(BaseOperator):
         if result is not None:
             generation = ready(generation, result)
         self.log.info(
-            "Request %s is ready, seed %s, %s credits (%s)",
-            generation["request_id"],
-            generation["seed"],
-            generation["cost"],
-            generation["cost_source"],
+            "Request %s is ready, seed %s, %s", generation["request_id"], generation["seed"], _cost_of(generation)
         )
         if self.output_path is None:
             return generation
@@ -309,6 +309,12 @@ class FluxGenerateOperator(BaseOperator):
 
         index = max(context["ti"].map_index or 0, 0)
         return land(self.hook, generation, str(self.output_path), index=index, result=result)
+
+
+def _cost_of(generation: Generation) -> str:
+    if generation["cost"] is None:
+        return "cost not known yet"
+    return f"{generation['cost']:g} credits, {generation['cost_source']}"
 
 
 def _as_dict(value: Any) -> dict[str, Any]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 
-from airflow_provider_flux.bfl.errors import FluxImageError, FluxResultExpiredError
+from airflow_provider_flux.bfl.catalog import MODELS
+from airflow_provider_flux.bfl.errors import FluxError, FluxImageError, FluxResultExpiredError
 from airflow_provider_flux.bfl.responses import TaskResult
 from airflow_provider_flux.hooks.flux import FluxHook
 from airflow_provider_flux.media.image import inspect_image
 from airflow_provider_flux.media.info import MediaInfo
 from airflow_provider_flux.media.video import inspect_video, is_mp4
-from airflow_provider_flux.models import known_models
 from airflow_provider_flux.storage.naming import expand
 from airflow_provider_flux.storage.writer import put
 from airflow_provider_flux.xcom import Generation, LandedImage, LandedVideo, ready, submission_of
@@ -70,14 +70,21 @@ def _land_draft_cache(hook: FluxHook, record: Generation, result: TaskResult, ur
     if not result.draft_cache:
         return None
     target = f"{uri.removesuffix('.mp4')}.draft.bin"
-    put(target, hook.download(result.draft_cache, request_id=record["request_id"]), "application/octet-stream")
+    try:
+        put(target, hook.download(result.draft_cache, request_id=record["request_id"]), "application/octet-stream")
+    except FluxError as error:  # the video has landed: it must not be lost with its cache
+        log.warning("The video has landed, but not its draft cache: draft_enhance cannot use it. %s", error)
+        return None
     return target
 
 
 def _inspect(data: bytes, model: str) -> MediaInfo:
-    entry = known_models().get(model)
-    is_video = entry.output == "video" if entry else is_mp4(data[:12])
-    return inspect_video(data) if is_video else inspect_image(data)
+    """Tell what a result is from its bytes: it is paid for, whatever the catalog says of the model."""
+    info = inspect_video(data) if is_mp4(data[:12]) else inspect_image(data)
+    entry = MODELS.get(model)
+    if entry and (entry.output == "video") != (info.seconds is not None):
+        log.warning("The result of %s is %s, and not the %s it should be", model, info.content_type, entry.output)
+    return info
 
 
 def _fresh_result(hook: FluxHook, generation: Generation, deadline: float | None) -> TaskResult:

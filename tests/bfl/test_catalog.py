@@ -132,8 +132,8 @@ def test_the_limits_of_inputs_are_those_of_the_service() -> None:
         for field in model.media
     }
     video = {
-        ("flux-3-video", "start_video"): (50, None, None, None),
-        ("flux-3-video", "draft_cache"): (50, None, None, None),
+        ("flux-3-video", "start_video"): (512, None, None, None),
+        ("flux-3-video", "draft_cache"): (512, None, None, None),
         ("flux-tools/video-upscale-v1", "input_video"): (50, 2560 * 1440, None, None),
         ("flux-tools/video-edit-v1", "video"): (50, None, 160, 15.0),
     }

@@ -155,7 +155,8 @@ MISTAKES: list[tuple[Any, str]] = [
     ({"m": {"like": "flux-3-video", "without": ["draft"]}}, "has modes: its parameters cannot be changed"),
     ({"m": {"like": "flux-3-video", "parameters": {"x": {"type": "string"}}}}, "has modes"),
     ({"m": {"like": "flux-2-pro", "parameters": {"x": {}}}}, "models: m.parameters.x.type: Field required"),
-    ({"m": {"like": "flux-2-pro", "parameters": {"x": {"type": "image"}}}}, "models: m.parameters.x.type: "),
+    ({"m": {"like": "flux-2-pro", "parameters": {"x": {"type": "picture"}}}}, "models: m.parameters.x.type: "),
+    ({"m": {"like": "flux-2-pro", "parameters": {"json": {"type": "string"}}}}, "'json' cannot be a name here"),
     ({"m": {"like": "flux-2-pro", "parameters": {"x": {"type": "string", "min": 1}}}}, "models: m.parameters.x.min: "),
     ({"m": {"like": "flux-2-pro", "parameters": {"x": {"type": "string", "enum": []}}}}, "parameters.x.enum: "),
     ({"m": {"like": "flux-2-pro", "parameters": {"x": {"type": "string", "enum": [[1]]}}}}, "parameters.x.enum.0"),
@@ -230,3 +231,9 @@ def test_a_broken_option_is_told_when_the_dag_is_parsed(monkeypatch: pytest.Monk
     monkeypatch.setenv("AIRFLOW__FLUX__MODELS", "{'flux-2-next': {}}")
     with pytest.raises(FluxConfigurationError, match=r"\[flux\] models is not usable"):
         FluxGenerateOperator(task_id="x", prompt="a fox")
+
+
+def test_a_new_input_is_read_like_any_other() -> None:
+    models = read_models('{"m": {"like": "flux-2-pro", "parameters": {"style_image": {"type": "image"}}}}')
+    request = build_request("m", {"prompt": "x", "style_image": "s3://a@b/c.png"}, models=models)
+    assert request.media["style_image"].takes_url

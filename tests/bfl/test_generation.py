@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -188,3 +190,37 @@ def test_the_fingerprint_depends_on_the_values_alone(parameters: dict, random) -
 def test_a_width_is_accepted_exactly_when_the_service_does(width: int) -> None:
     allowed = 256 <= width <= 1440 and width % 32 == 0
     assert (find_problems(MODELS["flux-pro-1.1"], {"prompt": "x", "width": width}) == []) is allowed
+
+
+@pytest.mark.parametrize(
+    ("model", "parameters"),
+    [
+        ("flux-kontext-pro", {"prompt": "x", "input_image": ""}),
+        ("flux-kontext-pro", {"prompt": "x", "input_image": "None"}),
+        ("flux-3-image", {"prompt": "x", "images": ""}),
+        ("flux-pro-1.0-fill", {"image": "https://x.example/a.png", "mask": "None"}),
+    ],
+)
+def test_an_edit_that_lost_its_only_input_or_its_mask_is_not_paid_for(model: str, parameters: dict) -> None:
+    with pytest.raises(FluxRequestError, match="came out empty"):
+        build_request(model, parameters, rendered=set(parameters))
+
+
+def test_one_reference_of_several_may_be_empty() -> None:
+    parameters = {"prompt": "x", "input_image": "https://x.example/a.png", "input_image_2": ""}
+    request = build_request("flux-2-pro", parameters, rendered={"input_image_2"})
+    assert "input_image_2" not in request.parameters
+    assert request.cautions[0] == "input_image_2 came out empty: sent without it"
+
+
+def test_a_lazy_sequence_is_a_list_and_a_mode_is_trimmed() -> None:
+    class Lazy(Sequence):
+        def __getitem__(self, index: int) -> str:  # type: ignore[override]
+            return ["https://x.example/a.png"][index]
+
+        def __len__(self) -> int:
+            return 1
+
+    request = build_request("flux-3-image", {"prompt": "x", "images": Lazy()})
+    assert request.parameters["images"] == ["https://x.example/a.png"]
+    assert build_request("flux-3-video", {"prompt": "x", "mode": " t2v "}).parameters["mode"] == "t2v"

@@ -107,7 +107,13 @@ def test_what_is_not_known_is_counted_as_one_megapixel_and_said() -> None:
     assert estimate("flux-2-pro") == Estimate(3, note)
     assert estimate("flux-2-pro", width=2048) == Estimate(3, note)
     assert estimate("flux-2-pro", input_image=URL, **SQUARE) == Estimate(4.5, note)
-    assert estimate("flux-2-pro", {"input_image": image(1)}) == Estimate(4.5, note)
+    assert estimate("flux-2-pro", input_image=URL) == Estimate(4.5, note)
+
+
+def test_without_a_size_the_output_has_that_of_the_first_input() -> None:
+    assert estimate("flux-2-pro", {"input_image": image(1)}) == Estimate(4.5)
+    assert estimate("flux-2-pro", {"input_image": image(3.5)}) == Estimate(3 + 3 * 1.5 + 4 * 1.5)
+    assert estimate("flux-2-pro", {"input_image": image(19)}) == Estimate(3 + 3 * 1.5 + 4 * 1.5)  # reduced to 4
 
 
 @pytest.mark.parametrize(("mode", "credits"), [({}, 20), ({"mode": "high"}, 20), ({"mode": "fast"}, 4.5)])

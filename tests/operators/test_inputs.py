@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -198,11 +199,13 @@ def test_a_templated_uri_is_read_when_the_task_runs(emulator: EmulatorServer, aw
 
 
 @pytest.mark.parametrize("value", [None, ""])
-def test_an_input_that_renders_to_nothing_is_not_given(emulator: EmulatorServer, value: Any) -> None:
+def test_an_edit_whose_input_renders_to_nothing_is_not_paid_for(emulator: EmulatorServer, value: Any) -> None:
     with DAG("d", schedule=None):
         task = operator(parameters={"input_image": "{{ image }}"})
     task.render_template_fields({"image": value})
-    assert run(task)["cost"] == 3
+    with pytest.raises(AirflowFailException, match="input_image came out empty"):
+        run(task)
+    assert emulator.stats()["submits"] == 0
 
 
 def test_path_objects_are_inputs(emulator: EmulatorServer, tmp_path: Path) -> None:
@@ -238,3 +241,21 @@ def test_an_input_of_a_model_that_is_not_known_is_sent_along(emulator: EmulatorS
         assert request.parameters["surprise"] == 1
     with pytest.raises(AirflowFailException, match="HTTP 404"):
         task.execute(context())
+
+
+def test_a_folder_that_cannot_be_removed_does_not_pay_twice(
+    emulator: EmulatorServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = tmp_path / "a.png"
+    image.write_bytes(picture())
+
+    def refuse(*_: object, **__: object) -> None:
+        raise TimeoutError("the clean-up hangs")  # not an OSError that would be ignored, as a task timeout is not
+
+    monkeypatch.setattr(tempfile.TemporaryDirectory, "cleanup", refuse)
+    task = FluxGenerateOperator(
+        task_id="t", model="flux-2-pro", prompt="x", parameters={"input_image": str(image)}, inline_wait=0
+    )
+    with pytest.raises(AirflowFailException, match="request_id"):
+        task.execute(context())
+    assert emulator.stats()["submits"] == 1

@@ -17,6 +17,7 @@ from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
 from airflow_provider_flux.bfl import errors
 from airflow_provider_flux.bfl.errors import FluxError
 from airflow_provider_flux.emulator import EmulatorServer
+from airflow_provider_flux.hooks.flux import FluxHook
 from airflow_provider_flux.operators.generate import FluxGenerateOperator
 from airflow_provider_flux.transfers.flux_to_object_storage import FluxToObjectStorageOperator
 from tests.running import WAYS, context, run
@@ -92,7 +93,6 @@ def test_a_video_that_arrives_damaged_is_downloaded_again(
         ("cut=always", errors.FluxImageError),
         ("html=always", errors.FluxImageError),
         ("empty=always", errors.FluxImageError),
-        ("wrong-format", errors.FluxImageError),
         ("truncate=always", errors.FluxServiceError),
         ("expired=always", errors.FluxResultExpiredError),
     ],
@@ -198,3 +198,28 @@ def test_the_timeout_follows_the_model(
     left = deferred.value.trigger.deadline - time.time()
     assert seconds - 5 < left <= seconds
     assert seconds + 50 < deferred.value.timeout.total_seconds() <= seconds + 61
+
+
+def test_a_result_of_another_kind_than_expected_is_kept_since_it_is_paid_for(
+    emulator: EmulatorServer, tmp_path: Path
+) -> None:
+    task = operator("x [[fault:wrong-format]]", parameters=DRAFT, output_path=f"{tmp_path}/x.{{ext}}")
+    generation = run(task)
+    assert generation["video"] is None
+    assert generation["image"]["uri"] == f"{tmp_path}/x.jpeg"
+
+
+def test_a_video_that_has_landed_is_not_lost_with_its_draft_cache(
+    emulator: EmulatorServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = FluxHook.download
+
+    def refuse_the_cache(hook: FluxHook, url: str, **options: Any) -> bytes:
+        if ".bin" in url:
+            raise errors.FluxResultExpiredError("gone")
+        return original(hook, url, **options)
+
+    monkeypatch.setattr(FluxHook, "download", refuse_the_cache)
+    generation = run(operator("x", parameters=DRAFT, output_path=f"{tmp_path}/x.{{ext}}"))
+    assert generation["video"]["draft_cache"] is None
+    assert (tmp_path / "x.mp4").stat().st_size == generation["video"]["bytes"]

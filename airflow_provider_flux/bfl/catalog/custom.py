@@ -16,11 +16,18 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, create_model, model_validator
 
 from airflow_provider_flux.bfl.catalog import get_model, nearest, route_of
-from airflow_provider_flux.bfl.catalog.entry import Model
+from airflow_provider_flux.bfl.catalog.entry import MediaField, MediaKind, Model
 from airflow_provider_flux.bfl.errors import FluxConfigurationError, FluxRequestError
 from airflow_provider_flux.bfl.pricing import Flat
 
-_TYPES: Mapping[str, Any] = {"string": str, "integer": int, "number": float, "boolean": bool}
+_MEDIA: Mapping[str, MediaKind] = {"image": MediaKind.IMAGE, "mask": MediaKind.MASK, "video": MediaKind.VIDEO}
+_TYPES: Mapping[str, Any] = {
+    "string": str,
+    "integer": int,
+    "number": float,
+    "boolean": bool,
+    **dict.fromkeys(_MEDIA, str),
+}
 
 
 class _Parameter(BaseModel):
@@ -28,7 +35,7 @@ class _Parameter(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    type: Literal["string", "integer", "number", "boolean"]
+    type: Literal["string", "integer", "number", "boolean", "image", "mask", "video"]
     description: str = "As BFL describes it."
     required: bool = False
     default: Any = None
@@ -100,6 +107,11 @@ def _build(name: str, described: _CustomModel) -> Model:
         near = nearest(unknown[0], base.fields)
         raise FluxRequestError(f"{name}.without: {unknown[0]!r} is not a parameter of {base.name}.{near}")
     media = tuple(field for field in base.media if field.name not in described.without)
+    media += tuple(
+        MediaField(field, _MEDIA[one.type], max_pixels=None)
+        for field, one in described.parameters.items()
+        if one.type in _MEDIA
+    )
     sent = {field: value for field, value in base.sent_defaults.items() if field not in described.without}
     path = described.path or route_of(name, {})
     return replace(base, name=name, route=path, media=media, sent_defaults=MappingProxyType(sent), **given)
@@ -108,6 +120,8 @@ def _build(name: str, described: _CustomModel) -> Model:
 def _schema(name: str, base: Model, described: _CustomModel) -> type[BaseModel]:
     if base.modes:
         raise FluxRequestError(f"{name} is like {base.name}, which has modes: its parameters cannot be changed.")
+    if taken := [field for field in described.parameters if hasattr(BaseModel, field)]:
+        raise FluxRequestError(f"{name}.parameters: {taken[0]!r} cannot be a name here: send it with validate=False")
     kept: dict[str, Any] = {
         field: (info.rebuild_annotation(), info)
         for field, info in base.schema.model_fields.items()
