@@ -70,16 +70,13 @@ async def test_aiohttp_sees_broken_answers_too(client: Client) -> None:
 
 
 async def test_many_tasks_beside_a_running_loop() -> None:
-    with EmulatorServer(EmulatorConfig(latency=0.5, max_active=200)) as server:
+    with EmulatorServer(EmulatorConfig(latency=3, max_active=200)) as server:
         async with aiohttp.ClientSession(headers=HEADERS, connector=aiohttp.TCPConnector(limit=0)) as session:
-            begun = time.monotonic()
             statuses = await asyncio.gather(*(_generate(session, server.url, number) for number in range(200)))
-            seconds = time.monotonic() - begun
         stats = server.stats()
     assert statuses == ["Ready"] * 200
     assert stats["max_active"] == 200
     assert stats["submits"] == 200
-    assert seconds < 5
 
 
 async def _generate(session: aiohttp.ClientSession, url: str, number: int) -> str:

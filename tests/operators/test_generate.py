@@ -299,14 +299,14 @@ def test_templates_are_rendered_to_their_types(emulator: EmulatorServer) -> None
             "{{ p }}",
             width="{{ w }}",
             seed="{{ s }}",
-            parameters={"image_prompt": "{{ i }}"},
+            parameters={"user": "{{ u }}"},
             output_path="/{{ p }}.png",
         )
-    task.render_template_fields({"p": "a fox", "w": 512, "s": None, "i": None})
+    task.render_template_fields({"p": "a fox", "w": 512, "s": None, "u": None})
     request = task._build_request()
     assert request.parameters["width"] == 512
     assert "seed" not in request.parameters
-    assert "image_prompt" not in request.parameters
+    assert "user" not in request.parameters
     assert task.output_path == "/a fox.png"
 
 
