@@ -118,7 +118,7 @@ def build_request(
     entry = get_model(model, models)
     known = with_known_mode(entry, parameters)
     typed = {name: from_text(entry, name, value, known) if name in rendered else value for name, value in known.items()}
-    empty = [name for name in entry.media_fields if name in typed and not typed[name]]
+    empty = [name for name in entry.media_fields if name in typed and typed[name] in (None, "")]
     given = {name: _as_json(value) for name, value in typed.items() if value is not None and name not in empty}
     complete = {**entry.sent_defaults, **given}
     emptied = [name for name in empty if name in rendered or parameters[name] is not None]

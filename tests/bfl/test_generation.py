@@ -224,3 +224,9 @@ def test_a_lazy_sequence_is_a_list_and_a_mode_is_trimmed() -> None:
     request = build_request("flux-3-image", {"prompt": "x", "images": Lazy()})
     assert request.parameters["images"] == ["https://x.example/a.png"]
     assert build_request("flux-3-video", {"prompt": "x", "mode": " t2v "}).parameters["mode"] == "t2v"
+
+
+@pytest.mark.parametrize("value", [{}, []])
+def test_an_input_of_a_wrong_type_is_no_empty_one(value: object) -> None:
+    with pytest.raises(FluxRequestError, match="input_image_2=<"):
+        build_request("flux-2-pro", {"prompt": "x", "input_image": "https://x.example/a.png", "input_image_2": value})
