@@ -152,11 +152,12 @@ def with_known_mode(model: Model, parameters: Mapping[str, Any]) -> dict[str, An
 def _lost_inputs(model: Model, parameters: Mapping[str, Any], emptied: Collection[str]) -> list[str]:
     """Refuse an edit that has lost its only input, or its mask: it would be paid for as something else."""
     has_input = bool(inputs_of(model, parameters))
-    optional = [name for name in emptied if not model.schema_for(parameters).model_fields[name].is_required()]
+    fields = model.schema_for(parameters).model_fields
+    required = {name for name in emptied if name in fields and fields[name].is_required()}  # told to be missing
     return [
         f"{name} came out empty: its template, or the task before, gave none. Leave it out to do without it"
-        for name in optional
-        if not has_input or model.media_fields[name].kind is MediaKind.MASK
+        for name in emptied
+        if name not in required and (not has_input or model.media_fields[name].kind is MediaKind.MASK)
     ]
 
 

@@ -8,10 +8,10 @@ from os import PathLike
 from typing import Any, BinaryIO
 
 from airflow_provider_flux.bfl.catalog.entry import MIB, MediaField, Model
+from airflow_provider_flux.bfl.pricing import MEGAPIXEL
 
 #: [pro] works on this many megapixels, inputs and output together.
 _FLUX_2_MEGAPIXELS = 9
-_MEGAPIXEL = 1024 * 1024
 #: Seconds by which a video may be longer than its limit: the last piece of its sound is often longer than its pictures.
 _ROUNDING = 0.5
 
@@ -113,7 +113,7 @@ def media_cautions(model: Model, parameters: Mapping[str, Any]) -> list[str]:
     cautions = []
     if model.name == "flux-tools/video-upscale-v1":
         cautions += [f"input_video is {f.seconds:.0f} s long: only 20 s are upscaled" for f in files if _over(f, 20)]
-    if model.name.startswith("flux-2-") and _pixels(parameters, files) > _FLUX_2_MEGAPIXELS * _MEGAPIXEL:
+    if model.name.startswith("flux-2-") and _pixels(parameters, files) > _FLUX_2_MEGAPIXELS * MEGAPIXEL:
         cautions.append(f"inputs and output are more than {_FLUX_2_MEGAPIXELS} megapixels: they may be scaled down")
     return cautions
 

@@ -198,6 +198,7 @@ def test_a_width_is_accepted_exactly_when_the_service_does(width: int) -> None:
         ("flux-kontext-pro", {"prompt": "x", "input_image": ""}),
         ("flux-kontext-pro", {"prompt": "x", "input_image": "None"}),
         ("flux-3-image", {"prompt": "x", "images": ""}),
+        ("flux-3-video", {"mode": "t2v", "prompt": "x", "keyframes": ""}),
         ("flux-pro-1.0-fill", {"image": "https://x.example/a.png", "mask": "None"}),
     ],
 )
