@@ -10,7 +10,6 @@ from airflow_provider_flux.bfl.catalog import MediaKind, get_model
 from airflow_provider_flux.bfl.checks import find_problems
 from airflow_provider_flux.bfl.errors import FluxRequestError
 from airflow_provider_flux.bfl.generation import with_known_mode
-from airflow_provider_flux.hooks.flux import DEFAULT_TIMEOUT
 from airflow_provider_flux.media.source import find_source_problems, hide
 from airflow_provider_flux.models import known_models
 from airflow_provider_flux.storage.naming import check_output_path
@@ -86,17 +85,6 @@ def sent_defaults(model: Any) -> Mapping[str, Any]:
     """Return the defaults that are sent for a model that is known at parse time."""
     entry = known_models().get(model) if isinstance(model, str) else None
     return entry.sent_defaults if entry else {}
-
-
-def typical_seconds(model: Any) -> float:
-    """Return how long a generation usually takes; 0 for a model that is not known."""
-    entry = known_models().get(model) if isinstance(model, str) else None
-    return entry.typical_seconds if entry else 0.0
-
-
-def default_timeout(model: Any) -> float:
-    """Return the seconds after which to give up on a generation, ten times as long as it usually takes."""
-    return max(DEFAULT_TIMEOUT, 10 * typical_seconds(model))
 
 
 def hide_inputs(model: Any, parameters: Any) -> Any:

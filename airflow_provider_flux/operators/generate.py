@@ -18,6 +18,7 @@ from airflow_provider_flux.compat import mask_secret
 from airflow_provider_flux.hooks.flux import FluxHook
 from airflow_provider_flux.media.source import hide
 from airflow_provider_flux.models import known_models
+from airflow_provider_flux.patience import longest_wait, would_wait_in_vain
 from airflow_provider_flux.retries import failing_for_good, how_to_collect
 from airflow_provider_flux.storage.naming import check_output_path
 from airflow_provider_flux.triggers.result import FluxResultTrigger, read_event
@@ -31,8 +32,6 @@ if TYPE_CHECKING:
 _SHORTEST_DEFERRAL = 10.0
 #: Seconds after our own deadline at which Airflow ends a deferral whose trigger is gone.
 _BACKSTOP = 60.0
-#: Seconds from which on a model is one that takes its time: waiting on the worker for it is in vain.
-_LONG = 60.0
 #: XCom key of what was submitted, for the case that the deferral ends without an event.
 _RECORD = "submitted"
 _NAMED = (
@@ -184,7 +183,7 @@ class FluxGenerateOperator(BaseOperator):
             self._check_target(context)
             generation, submission = self._submit(request)
             deadline = submission.submitted_at + self._time_to_wait()
-            if self.deferrable and self._would_wait_in_vain():
+            if self.deferrable and would_wait_in_vain(self.model, self.inline_wait):
                 self._defer(generation, deadline, context)
             result = self.hook.wait(
                 submission,
@@ -274,13 +273,8 @@ class FluxGenerateOperator(BaseOperator):
         if map_index is not None and map_index >= 0 and "{" not in path and str(map_index) not in path:
             self.log.warning("output_path=%r is the same for all mapped tasks: add {index}.", path)
 
-    def _would_wait_in_vain(self) -> bool:
-        usual = arguments.typical_seconds(self.model)
-        return not self.inline_wait or (usual >= _LONG and usual > self.inline_wait)
-
     def _time_to_wait(self) -> float:
-        timeout = self.timeout or arguments.default_timeout(self.model)
-        return min(timeout, self.execution_timeout.total_seconds()) if self.execution_timeout else timeout
+        return longest_wait(self.model, self.timeout, self.execution_timeout)
 
     def _defer(self, generation: Generation, deadline: float, context: Context) -> None:
         context["ti"].xcom_push(key=_RECORD, value=dict(generation))

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.common.compat.sdk import BaseOperator
 
-from airflow_provider_flux.arguments import default_timeout, seconds, settle_output_path
+from airflow_provider_flux.arguments import seconds, settle_output_path
 from airflow_provider_flux.bfl.errors import FluxError, FluxRequestError, error_from_dict
 from airflow_provider_flux.hooks.flux import FluxHook
+from airflow_provider_flux.patience import default_timeout
 from airflow_provider_flux.retries import failing_for_good
 from airflow_provider_flux.storage.naming import check_output_path, expand
 from airflow_provider_flux.xcom import Generation, read_generations
