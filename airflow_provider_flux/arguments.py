@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Any
+from typing import Any, get_args
 
 from airflow_provider_flux.bfl.catalog import MediaKind, get_model
 from airflow_provider_flux.bfl.checks import find_problems
@@ -13,6 +13,7 @@ from airflow_provider_flux.bfl.generation import with_known_mode
 from airflow_provider_flux.media.source import find_source_problems, hide
 from airflow_provider_flux.models import known_models
 from airflow_provider_flux.storage.naming import check_output_path
+from airflow_provider_flux.storage.target import Reuse
 
 _JINJA_MARKS = ("{{", "{%", "{#")
 
@@ -43,6 +44,19 @@ def settle_output_path(path: Any) -> Any:
     :raises FluxRequestError: if no image can be written there.
     """
     return path if hasattr(path, "iter_references") else check_output_path(path)
+
+
+def check_reuse(reuse: Any, path: Any, sidecar: Any) -> None:
+    """Check whether images can be reused.
+
+    :raises FluxRequestError: if they cannot.
+    """
+    if reuse not in get_args(Reuse):
+        raise FluxRequestError(f"reuse={reuse!r} must be one of {', '.join(map(repr, get_args(Reuse)))}.")
+    if reuse != "never" and path is None:
+        raise FluxRequestError(f"reuse={reuse!r} needs output_path: an image is looked for where images land.")
+    if reuse != "never" and not sidecar:
+        raise FluxRequestError(f"reuse={reuse!r} needs sidecar=True: an image is known by its sidecar.")
 
 
 def merge(named: Mapping[str, Any], parameters: Any) -> dict[str, Any]:

@@ -1,15 +1,27 @@
-"""Open a path of an object store through Airflow's ObjectStoragePath, with errors that name the way out."""
+"""Object stores through Airflow's ObjectStoragePath: open one, and work with it from a thread or an event loop.
+
+The filesystems behind it have an event loop of their own, in a thread of its own. What is done to a
+store is a coroutine that runs there: a worker waits for it, and the loop of a triggerer stays free.
+"""
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Coroutine
+from concurrent.futures import Future
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from airflow.providers.common.compat.sdk import BaseHook, ObjectStoragePath
+from fsspec.asyn import get_loop  # type: ignore[import-untyped]
 
 from airflow_provider_flux.bfl.errors import FluxConfigurationError
 from airflow_provider_flux.bfl.trust import hide_userinfo, redact
 
 _EXTRA_OF = {"s3": "s3", "s3a": "s3", "s3n": "s3", "gs": "gcs", "gcs": "gcs", "abfs": "azure", "abfss": "azure"}
+#: Connections of one store. botocore's default of 10 would hold back 24 active tasks.
+_CONNECTIONS = 32
+_T = TypeVar("_T")
 
 
 def open_path(uri: str, *, field: str = "output_path") -> ObjectStoragePath:
@@ -24,14 +36,34 @@ def open_path(uri: str, *, field: str = "output_path") -> ObjectStoragePath:
     try:
         _check_connection(uri)
         path = ObjectStoragePath(uri)
-        _ = path.fs
+        _widen_pool(path.fs)
     except ImportError as error:
         raise FluxConfigurationError(_install_hint(scheme, error)) from None
     except Exception as error:
         reason = f"{type(error).__name__}: {redact(str(error))[:300]}"
-        hint = _install_hint(scheme, error) if "filesystem" in str(error).lower() else "Check its connection."
-        raise FluxConfigurationError(f"{field}={hide_userinfo(uri)!r} cannot be used ({reason}). {hint}") from None
+        raise FluxConfigurationError(
+            f"{field}={hide_userinfo(uri)!r} cannot be used ({reason}). {_hint(scheme, error)}"
+        ) from None
     return path
+
+
+def run(work: Coroutine[Any, Any, _T]) -> _T:
+    """Do something to a store and wait for it on this thread; when the wait is broken off, so is the work."""
+    future = _start(work)
+    try:
+        return future.result()
+    except BaseException:
+        future.cancel()
+        raise
+
+
+async def arun(work: Coroutine[Any, Any, _T]) -> _T:
+    """Do something to a store and wait for it on an event loop, which stays free."""
+    return await asyncio.wrap_future(_start(work))
+
+
+def _start(work: Coroutine[Any, Any, _T]) -> Future[_T]:
+    return asyncio.run_coroutine_threadsafe(work, get_loop())
 
 
 def _check_connection(uri: str) -> None:
@@ -42,6 +74,21 @@ def _check_connection(uri: str) -> None:
     conn_id = urlsplit(uri).netloc.rpartition("@")[0]
     if conn_id and conn_id != "aws_default":
         BaseHook.get_connection(conn_id)
+
+
+def _widen_pool(fs: Any) -> None:
+    """Give S3 as many connections as images may be on their way, unless the connection says otherwise."""
+    if "s3" in fs.protocol and isinstance(getattr(fs, "config_kwargs", None), dict):
+        fs.config_kwargs.setdefault("max_pool_connections", _CONNECTIONS)
+
+
+def _hint(scheme: str, error: Exception) -> str:
+    text = str(error)
+    if "filesystem" in text.lower():
+        return _install_hint(scheme, error)
+    if "account_name" in text:
+        return 'The connection needs "account_name" or "connection_string" in its extra: see docs/object-storage.md.'
+    return "Check its connection: docs/object-storage.md has one for each store."
 
 
 def _install_hint(scheme: str, error: Exception) -> str:

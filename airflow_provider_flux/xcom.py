@@ -14,7 +14,7 @@ from airflow_provider_flux.bfl.responses import Status, Submission, TaskResult
 
 
 class LandedImage(TypedDict):
-    """Where an image landed, and what it is."""
+    """Where an image landed, and what it is. ``sidecar`` is the URI of the JSON file that says where it came from."""
 
     uri: str
     sha256: str
@@ -22,6 +22,7 @@ class LandedImage(TypedDict):
     width: int
     height: int
     content_type: str
+    sidecar: str | None
 
 
 class LandedVideo(LandedImage):
@@ -39,7 +40,8 @@ class Generation(TypedDict):
 
     ``cost`` is in credits (1 credit = 0.01 USD): as the service *reported* it, or *estimated* from
     the price list where it reports none. ``estimated_cost`` is what the price list says in either case.
-    ``image``, or ``video``, is ``None`` until it has landed.
+    ``fingerprint`` is equal for equal images wanted. ``reused`` says that the image was there already:
+    nothing was submitted, and ``cost`` is 0. ``image``, or ``video``, is ``None`` until it has landed.
     """
 
     request_id: str
@@ -47,10 +49,12 @@ class Generation(TypedDict):
     model: str
     status: str
     seed: int | None
+    fingerprint: str | None
     cost: float | None
-    cost_source: Literal["reported", "estimated"] | None
+    cost_source: Literal["reported", "estimated", "reused"] | None
     estimated_cost: float | None
     submitted_at: str
+    reused: bool
     image: LandedImage | None
     video: LandedVideo | None
 
@@ -66,10 +70,12 @@ def submitted(request: GenerationRequest, submission: Submission) -> Generation:
         model=request.model,
         status=Status.PENDING.value,
         seed=None,
+        fingerprint=request.fingerprint,
         cost=cost,
         cost_source=cast("Any", source if cost is not None else None),
         estimated_cost=estimated,
         submitted_at=pendulum.from_timestamp(submission.submitted_at).isoformat(),
+        reused=False,
         image=None,
         video=None,
     )
@@ -83,6 +89,25 @@ def ready(generation: Generation, result: TaskResult) -> Generation:
     if result.cost is not None:
         record["cost"], record["cost_source"] = result.cost, "reported"
     return record
+
+
+def with_landed(
+    record: Generation, landed: LandedImage, seconds: float | None, draft_cache: str | None = None
+) -> Generation:
+    """Return the record with what has landed: an image, or a video if it has a length."""
+    record = record.copy()
+    if seconds is None:
+        record["image"] = landed
+    else:
+        record["video"] = LandedVideo(**landed, seconds=seconds, draft_cache=draft_cache)
+    return record
+
+
+def describe_cost(generation: Generation) -> str:
+    """Return what a generation cost, for a log."""
+    if generation["cost"] is None:
+        return "cost not known yet"
+    return f"{generation['cost']:g} credits, {generation['cost_source']}"
 
 
 def submission_of(generation: Generation) -> Submission:
@@ -110,7 +135,8 @@ def read_generation(value: Any, *, field: str = "generation") -> Generation:
             "(hero.output), or a dict with request_id and polling_url."
         )
     request_id, polling_url = value.get("request_id"), value.get("polling_url")
-    if not isinstance(request_id, str) or not request_id:
+    has_landed = bool(value.get("image") or value.get("video"))
+    if not isinstance(request_id, str) or not (request_id or has_landed):
         raise FluxRequestError(f"{field} has no request_id: it is not the output of FluxGenerateOperator.")
     if polling_url is not None and not isinstance(polling_url, str):
         raise FluxRequestError(f"{field} has a polling_url of type {type(polling_url).__name__}, not a text.")
@@ -120,10 +146,12 @@ def read_generation(value: Any, *, field: str = "generation") -> Generation:
         model=str(value.get("model") or "unknown"),
         status=str(value.get("status") or Status.UNKNOWN.value),
         seed=value.get("seed"),
+        fingerprint=value.get("fingerprint"),
         cost=value.get("cost"),
         cost_source=value.get("cost_source"),
         estimated_cost=value.get("estimated_cost"),
         submitted_at=_moment(value.get("submitted_at"), field),
+        reused=bool(value.get("reused")),
         image=value.get("image"),
         video=value.get("video"),
     )

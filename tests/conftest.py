@@ -6,19 +6,33 @@ import json
 import os
 import tempfile
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 # Before the first import of Airflow, which reads its home then. No test touches the user's own.
 _HOME = tempfile.TemporaryDirectory(prefix="flux-tests-")
 os.environ["AIRFLOW_HOME"] = _HOME.name
 os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
 os.environ["AIRFLOW__CORE__UNIT_TEST_MODE"] = "False"
+# gcsfs reads it when it is imported. It asks Google's gRPC API how a bucket is laid out: of an emulator, for a minute.
+os.environ["GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT"] = "false"
 for _name in ("BFL_API_KEY", "BFL_API_BASE", "HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy", "all_proxy"):
     os.environ.pop(_name, None)
 
 import pytest
 
 from airflow_provider_flux.emulator import EmulatorConfig, EmulatorServer
-from tests.object_stores import s3_server
+from tests.object_stores import (
+    AzureStore,
+    FileStore,
+    GcsStore,
+    S3Store,
+    Store,
+    azure_server,
+    azurite,
+    gcs_server,
+    s3_connection,
+    s3_server,
+)
 
 KEY = "bfl_canary_key_0123456789"
 
@@ -35,6 +49,23 @@ def s3() -> Iterator[str]:
     """A real S3 server on loopback; returns its URL."""
     pytest.importorskip("moto.server")
     with s3_server() as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def azure() -> Iterator[str]:
+    """A real Azure blob service on loopback; returns its URL."""
+    if azurite() is None:
+        pytest.skip("azurite is not installed: make clean test, with npm at hand, or FLUX_TESTS_NPM=<its folder>")
+    with azure_server() as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def gcs() -> Iterator[str]:
+    """A server of the JSON API of GCS on loopback; returns its URL."""
+    pytest.importorskip("gcp_storage_emulator")
+    with gcs_server() as url:
         yield url
 
 
@@ -60,10 +91,24 @@ def emulator(emulator_process: EmulatorServer, connect: Callable[..., None]) -> 
 @pytest.fixture
 def aws_lab(s3: str, monkeypatch: pytest.MonkeyPatch) -> str:
     """Define the connection ``aws_lab`` to the S3 server; its id."""
-    extra = {"region_name": "us-east-1", "endpoint_url": s3}
-    connection = {"conn_type": "aws", "login": "test", "password": "testtest", "extra": extra}
-    monkeypatch.setenv("AIRFLOW_CONN_AWS_LAB", json.dumps(connection))
+    monkeypatch.setenv("AIRFLOW_CONN_AWS_LAB", s3_connection(s3))
     return "aws_lab"
+
+
+@pytest.fixture(params=["file", "s3", "gs", "abfs"])
+def store(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
+    """An empty folder in each kind of store, and a connection to it.
+
+    Airflow keeps what it has opened for a connection id: a test that wants another endpoint needs a fresh id.
+    """
+    if request.param == "file":
+        (tmp_path / "store").mkdir()
+        return FileStore(tmp_path / "store")
+    server, kind = {"s3": ("s3", S3Store), "gs": ("gcs", GcsStore), "abfs": ("azure", AzureStore)}[request.param]
+    made = kind(request.getfixturevalue(server))
+    made.make_bucket()
+    monkeypatch.setenv(f"AIRFLOW_CONN_{made.conn_id.upper()}", made.connection(made.url))
+    return made
 
 
 @pytest.fixture

@@ -45,7 +45,8 @@ def run(operator: BaseOperator, **kwargs: Any) -> Any:
         return operator.execute(given)
     except TaskDeferred as deferred:
         event = asyncio.run(fire(deferred.trigger))
-        return operator.resume_execution(deferred.method_name, {"event": event}, given)
+        kwargs = json.loads(json.dumps(deferred.kwargs or {}))
+        return operator.resume_execution(deferred.method_name, {**kwargs, "event": event}, given)
 
 
 async def fire(trigger: Any) -> dict[str, Any]:

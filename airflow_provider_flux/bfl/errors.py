@@ -180,6 +180,16 @@ class FluxStorageError(FluxError):
     """
 
 
+class FluxExistsError(FluxStorageError):
+    """There is another object at ``output_path``, and ``if_exists="error"``. It is untouched.
+
+    Nothing was paid if the name was known before the image, which is so without ``{request_id}``,
+    ``{seed}`` and ``{sha256}`` in it. A retry fails the same way.
+    """
+
+    permanent = True
+
+
 class FluxTriggerEventError(FluxError):
     """A deferred task was resumed with an event this provider did not send."""
 

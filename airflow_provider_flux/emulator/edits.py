@@ -143,7 +143,8 @@ def _placed(picture: Picture, canvas: Size, offset: tuple[int, int]) -> Image.Im
     image = opened(picture.images[0]).convert("RGB")
     size = _size(picture)
     if size != canvas:
-        image = image.resize(tuple(max(_scaled(*one), 1) for one in zip(image.size, size, canvas, strict=True)))
+        width, height = (max(_scaled(*one), 1) for one in zip(image.size, size, canvas, strict=True))
+        image = image.resize((width, height))
     base = backdrop(picture.digest, size)
     base.paste(image, (_scaled(offset[0], size[0], canvas[0]), _scaled(offset[1], size[1], canvas[1])))
     return base

@@ -22,9 +22,11 @@ MAX_PIXELS = 64 * 1024 * 1024
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
-def inspect_image(data: bytes) -> MediaInfo:
+def inspect_image(data: bytes, *, full_decode: bool = False) -> MediaInfo:
     """Return what the image is.
 
+    :param full_decode: decode it as well, which takes 10 to 100 ms; it finds damage in the middle of a PNG's
+        or WebP's data, and some of a JPEG's.
     :raises FluxImageError: if it is empty, not an image, cut short, damaged or absurdly large.
     """
     if not data:
@@ -40,7 +42,7 @@ def inspect_image(data: bytes) -> MediaInfo:
         raise FluxImageError(f"The result is not an image (it starts with {data[:16]!r}).") from None
     if width * height > MAX_PIXELS:
         raise FluxImageError(f"The result is {width}x{height}, more than {MAX_PIXELS} pixels.")
-    if not _is_whole(name, data):
+    if not _is_whole(name, data) or (full_decode and not _decodes(data)):
         raise FluxImageError(f"The {name} result of {len(data)} bytes is cut short or damaged.")
     return MediaInfo(name, width, height, len(data), hashlib.sha256(data).hexdigest())
 
@@ -50,7 +52,20 @@ def _is_whole(name: str, data: bytes) -> bool:
         return _png_is_whole(data)
     if name == "webp":
         return len(data) >= 12 and len(data) >= struct.unpack("<I", data[4:8])[0] + 8
-    return (name == "jpeg" and data.endswith(b"\xff\xd9")) or _decodes(data)
+    return (name == "jpeg" and _jpeg_is_whole(data)) or _decodes(data)
+
+
+def _jpeg_is_whole(data: bytes) -> bool:
+    """Walk the segments to the picture itself, and see that it ends: a thumbnail before it has an end of its own."""
+    at = 2
+    while at + 4 <= len(data) and data[at] == 0xFF:
+        if data[at + 1] == 0xFF:  # fill byte
+            at += 1
+            continue
+        if data[at + 1] == 0xDA:
+            return data.endswith(b"\xff\xd9")
+        at += 2 + int(struct.unpack(">H", data[at + 2 : at + 4])[0])
+    return False
 
 
 def _png_is_whole(data: bytes) -> bool:

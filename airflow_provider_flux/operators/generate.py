@@ -8,7 +8,7 @@ from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow.providers.common.compat.sdk import BaseOperator, conf
+from airflow.providers.common.compat.sdk import conf
 
 from airflow_provider_flux import arguments
 from airflow_provider_flux.bfl.errors import error_from_dict
@@ -16,16 +16,17 @@ from airflow_provider_flux.bfl.generation import GenerationRequest, build_reques
 from airflow_provider_flux.bfl.responses import Submission, TaskResult
 from airflow_provider_flux.compat import mask_secret
 from airflow_provider_flux.hooks.flux import FluxHook
+from airflow_provider_flux.landing_operator import FluxLandingOperator, with_request
 from airflow_provider_flux.media.source import hide
 from airflow_provider_flux.models import known_models
 from airflow_provider_flux.patience import longest_wait, would_wait_in_vain
 from airflow_provider_flux.retries import failing_for_good, how_to_collect
-from airflow_provider_flux.storage.naming import check_output_path
+from airflow_provider_flux.storage.target import Reuse, Target, read_target
 from airflow_provider_flux.triggers.result import FluxResultTrigger, read_event
-from airflow_provider_flux.xcom import Generation, ready, submission_of, submitted
+from airflow_provider_flux.xcom import Generation, describe_cost, ready, submission_of, submitted
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import Context, ObjectStoragePath
+    from airflow.providers.common.compat.sdk import Context
 
 #: Seconds a deferral lasts at least. The scheduler can fail a task whose trigger fires while it still
 #: handles the first half of the task (apache/airflow issues 71580, 72716), and the image is paid for.
@@ -47,18 +48,19 @@ _NAMED = (
 )
 
 
-class FluxGenerateOperator(BaseOperator):
+class FluxGenerateOperator(FluxLandingOperator):
     """Generate one image or video with FLUX and, with ``output_path``, land it in object storage.
 
     The task submits once, waits up to ``inline_wait`` seconds on the worker, where most images are
     done, and then defers: the triggerer polls, and the worker slot is free. A model that usually takes a
     minute or more, and longer than ``inline_wait``, defers at once. Mistakes in literal arguments fail
-    when the DAG is parsed, in templated ones before anything is paid.
+    when the DAG is parsed, in templated ones before anything is paid. The arguments that say where and how
+    the image lands are those of :class:`~airflow_provider_flux.landing_operator.FluxLandingOperator`.
 
     XCom: :class:`~airflow_provider_flux.xcom.Generation`, a small dict with ``request_id``,
-    ``polling_url``, ``model``, ``status``, ``seed``, ``cost``, ``cost_source``, ``estimated_cost``,
-    ``submitted_at``, ``image`` and ``video`` (``uri``, ``sha256``, ``bytes``, ``width``, ``height``,
-    ``content_type``; ``None`` until one has landed).
+    ``polling_url``, ``model``, ``status``, ``seed``, ``fingerprint``, ``cost``, ``cost_source``,
+    ``estimated_cost``, ``submitted_at``, ``reused``, ``image`` and ``video`` (``uri``, ``sha256``, ``bytes``,
+    ``width``, ``height``, ``content_type``, ``sidecar``; ``None`` until one has landed).
 
     The parameters of FLUX1.1 [pro] are named arguments; their defaults are sent for that model. For
     other models only what you give is sent. All of them are templated.
@@ -78,9 +80,9 @@ class FluxGenerateOperator(BaseOperator):
     :param parameters: further parameters of the model by BFL's names, or all those of another model.
         An image, mask or video may be a URI of an object store (``s3://my_conn@bucket/key``, ``gs://``,
         ``abfs://``, ``file://``), an http(s) URL, an absolute path, or base64; it is read on the worker.
-    :param output_path: where to land the image, an absolute path or any URI of ``ObjectStoragePath``:
-        ``s3://my_conn@bucket/{{ ds }}/hero.{ext}``. Beside Jinja it may hold ``{ext}``,
-        ``{request_id}``, ``{seed}`` and ``{index}`` (the map index of a mapped task).
+    :param reuse: whether an image that exists already, made by the same model from the same parameters and
+        inputs, is taken instead of paying for another: ``never`` (default), ``run`` (made in this DAG run)
+        or ``always``. It is looked for below the beginning of ``output_path`` that has no templates.
     :param flux_conn_id: connection to BFL.
     :param inline_wait: seconds to wait on the worker before deferring; 0 defers at once.
     :param deferrable: whether to defer at all; ``[operators] default_deferrable`` by default.
@@ -92,9 +94,11 @@ class FluxGenerateOperator(BaseOperator):
     :raises FluxRequestError: when the DAG is parsed, for a mistake in a literal argument.
     """
 
-    template_fields: Sequence[str] = (*_NAMED, "model", "parameters", "output_path", "flux_conn_id")
-    template_fields_renderers: ClassVar[dict[str, str]] = {"parameters": "json"}
-    ui_color = "#e8e3f4"
+    template_fields: Sequence[str] = (*_NAMED, "model", "parameters", *FluxLandingOperator.template_fields)
+    template_fields_renderers: ClassVar[dict[str, str]] = {
+        **FluxLandingOperator.template_fields_renderers,
+        "parameters": "json",
+    }
 
     def __init__(
         self,
@@ -110,8 +114,7 @@ class FluxGenerateOperator(BaseOperator):
         webhook_url: str | None = None,
         webhook_secret: str | None = None,
         parameters: Mapping[str, Any] | None = None,
-        output_path: str | ObjectStoragePath | None = None,
-        flux_conn_id: str = FluxHook.default_conn_name,
+        reuse: Reuse = "never",
         inline_wait: float | timedelta = 30.0,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         poll_interval: float | timedelta = 0.5,
@@ -131,8 +134,7 @@ class FluxGenerateOperator(BaseOperator):
         self.webhook_url = webhook_url
         self.webhook_secret = webhook_secret
         self.parameters = parameters
-        self.output_path = None if output_path is None else arguments.settle_output_path(output_path)
-        self.flux_conn_id = flux_conn_id
+        self.reuse = reuse
         self.inline_wait = arguments.seconds("inline_wait", inline_wait, minimum=0)
         self.deferrable = deferrable
         self.poll_interval = arguments.seconds("poll_interval", poll_interval, minimum=0.1)
@@ -140,6 +142,7 @@ class FluxGenerateOperator(BaseOperator):
         self.validate = validate
         self._paid_for: Generation | None = None
         self._is_submitting = False
+        arguments.check_reuse(reuse, self.output_path, self.sidecar)
         if validate:
             arguments.check_literals(model, self._named(), parameters)
         self._settle_arguments()
@@ -180,11 +183,16 @@ class FluxGenerateOperator(BaseOperator):
         self._paid_for = None
         with failing_for_good(paid_for=lambda: self._paid_for):
             request = self._build_request()
-            self._check_target(context)
-            generation, submission = self._submit(request)
+            target = self._target(context, reuse=self.reuse)
+            with self.hook.prepared(request) as request:
+                if target:
+                    target = with_request(target, request)
+                    if existing := self._find_existing(target, request):
+                        return existing
+                generation, submission = self._submit(request)
             deadline = submission.submitted_at + self._time_to_wait()
             if self.deferrable and would_wait_in_vain(self.model, self.inline_wait):
-                self._defer(generation, deadline, context)
+                self._defer(generation, deadline, target, context)
             result = self.hook.wait(
                 submission,
                 deadline=deadline,
@@ -192,40 +200,55 @@ class FluxGenerateOperator(BaseOperator):
                 pause_at=time.time() + self.inline_wait if self.deferrable else None,
             )
             if result is None:
-                self._defer(generation, deadline, context)
-            return self._finish(generation, context, result)
+                self._defer(generation, deadline, target, context)
+            return self._finish(generation, target, result)
+
+    def _find_existing(self, target: Target, request: GenerationRequest) -> Generation | None:
+        """Look for an image that makes the request needless."""
+        if target.reuse == "never" and target.options.if_exists == "overwrite":
+            return None
+        from airflow_provider_flux.storage.reuse import find  # Pillow: not at DAG parse time
+        from airflow_provider_flux.stores import run
+
+        return run(find(target, estimate_cost(request).credits))
 
     def _submit(self, request: GenerationRequest) -> tuple[Generation, Submission]:
         """Pay. What was paid for is noted at once, before anything else can go wrong."""
-        with self.hook.prepared(request) as request:
-            self.log.info("Submitting to %s: %s", request.model, estimate_cost(request))
-            self._is_submitting = True
-            submission = self.hook.submit(request, max_wait=self._time_to_wait())
-            generation = self._paid_for = submitted(request, submission)
+        self.log.info("Submitting to %s: %s", request.model, estimate_cost(request))
+        self._is_submitting = True
+        submission = self.hook.submit(request, max_wait=self._time_to_wait())
+        generation = self._paid_for = submitted(request, submission)
         self.log.info(
             "Submitted request %s to %s (%s), to be polled at %s",
             generation["request_id"],
             request.model,
-            _cost_of(generation),
+            describe_cost(generation),
             generation["polling_url"],
         )
         return generation, submission
 
-    def execute_complete(self, context: Context, event: Mapping[str, Any]) -> Generation:
-        """Go on after the deferral: raise what the trigger met, or land what is ready."""
+    def execute_complete(
+        self, context: Context, event: Mapping[str, Any], target: Mapping[str, Any] | None = None
+    ) -> Generation:
+        """Go on after the deferral: raise what the trigger met, or land what is ready and has not landed yet."""
         with failing_for_good():
             generation = read_event(event)
         self._paid_for = generation
         with failing_for_good(paid_for=generation):
             if "error" in event:
                 raise error_from_dict(event["error"])
+            if event["status"] == "landed":
+                self._tell_ready(generation)
+                return generation
+            if reason := event.get("reason"):
+                self.log.warning("Going on on the worker: %s", reason)
+            wanted = (read_target(target) or self._rebuild_target(context)) if self.output_path is not None else None
             if event["status"] == "ready":
-                return self._finish(generation, context)
-            self.log.warning("Waiting on the worker: %s", event.get("reason"))
+                return self._finish(generation, wanted)
             submission = submission_of(generation)
             deadline = max(submission.submitted_at + self._time_to_wait(), time.time())
             result = self.hook.wait(submission, deadline=deadline, poll_interval=self.poll_interval)
-            return self._finish(generation, context, result)
+            return self._finish(generation, wanted, result)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Go on after a deferral that Airflow ended itself: no triggerer ran the trigger, or it could not start.
@@ -261,24 +284,18 @@ class FluxGenerateOperator(BaseOperator):
             self.model, merged, validate=self.validate, rendered=self._resolved_later, models=known_models()
         )
 
-    def _check_target(self, context: Context) -> None:
-        """Find a bad path, a missing connection or package before anything is paid."""
-        if self.output_path is None:
-            return
-        from airflow_provider_flux.stores import open_path
-
-        path = check_output_path(self.output_path)
-        open_path(path)
-        map_index = context["ti"].map_index
-        if map_index is not None and map_index >= 0 and "{" not in path and str(map_index) not in path:
-            self.log.warning("output_path=%r is the same for all mapped tasks: add {index}.", path)
+    def _rebuild_target(self, context: Context) -> Target | None:
+        """Return the target where the one of the submit was not kept: without the hashes of inputs."""
+        target = self._target(context, reuse=self.reuse)
+        return with_request(target, self._build_request()) if target else None
 
     def _time_to_wait(self) -> float:
         return longest_wait(self.model, self.timeout, self.execution_timeout)
 
-    def _defer(self, generation: Generation, deadline: float, context: Context) -> None:
+    def _defer(self, generation: Generation, deadline: float, target: Target | None, context: Context) -> None:
         context["ti"].xcom_push(key=_RECORD, value=dict(generation))
         now = time.time()
+        wanted = target.model_dump(mode="json") if target else None
         self.defer(
             trigger=FluxResultTrigger(
                 flux_conn_id=self.flux_conn_id,
@@ -286,29 +303,29 @@ class FluxGenerateOperator(BaseOperator):
                 deadline=deadline,
                 not_before=now + _SHORTEST_DEFERRAL,
                 poll_interval=self.poll_interval,
+                target=wanted,
             ),
             method_name="execute_complete",
+            kwargs={"target": wanted},
             timeout=timedelta(seconds=max(deadline - now, _SHORTEST_DEFERRAL) + _BACKSTOP),
         )
 
-    def _finish(self, generation: Generation, context: Context, result: TaskResult | None = None) -> Generation:
+    def _finish(self, generation: Generation, target: Target | None, result: TaskResult | None = None) -> Generation:
         if result is not None:
             generation = ready(generation, result)
-        self.log.info(
-            "Request %s is ready, seed %s, %s", generation["request_id"], generation["seed"], _cost_of(generation)
-        )
-        if self.output_path is None:
+        self._tell_ready(generation)
+        if target is None:
             return generation
         from airflow_provider_flux.storage.landing import land  # Pillow: not at DAG parse time
+        from airflow_provider_flux.stores import open_path
 
-        index = max(context["ti"].map_index or 0, 0)
-        return land(self.hook, generation, str(self.output_path), index=index, result=result)
+        open_path(target.path)
+        return land(self.hook, generation, target, result=result)
 
-
-def _cost_of(generation: Generation) -> str:
-    if generation["cost"] is None:
-        return "cost not known yet"
-    return f"{generation['cost']:g} credits, {generation['cost_source']}"
+    def _tell_ready(self, generation: Generation) -> None:
+        self.log.info(
+            "Request %s is ready, seed %s, %s", generation["request_id"], generation["seed"], describe_cost(generation)
+        )
 
 
 def _as_dict(value: Any) -> dict[str, Any]:

@@ -1,130 +1,192 @@
-"""Land one generation: fresh result, verified bytes, one put. It pays for nothing and can be repeated."""
+"""Land one generation: fresh result, verified bytes, one put, a sidecar. It pays for nothing and can be repeated."""
 
 from __future__ import annotations
 
 import logging
+import re
+from collections.abc import Awaitable, Callable
 
-from airflow_provider_flux.bfl.catalog import MODELS
-from airflow_provider_flux.bfl.errors import FluxError, FluxImageError, FluxResultExpiredError
+from airflow_provider_flux.bfl.errors import FluxError, FluxExistsError, FluxImageError, FluxStorageError
 from airflow_provider_flux.bfl.responses import TaskResult
+from airflow_provider_flux.client import FluxAsyncClient
 from airflow_provider_flux.hooks.flux import FluxHook
-from airflow_provider_flux.media.image import inspect_image
 from airflow_provider_flux.media.info import MediaInfo
-from airflow_provider_flux.media.video import inspect_video, is_mp4
-from airflow_provider_flux.storage.naming import expand
+from airflow_provider_flux.storage import sidecar
+from airflow_provider_flux.storage.dialects import Manner
+from airflow_provider_flux.storage.existing import describe, load, load_landed
+from airflow_provider_flux.storage.fetching import Fetched, afetch, fetch, inspect
+from airflow_provider_flux.storage.marking import mark
+from airflow_provider_flux.storage.reuse import remember
+from airflow_provider_flux.storage.target import Target
+from airflow_provider_flux.storage.wanted import find_mismatches
 from airflow_provider_flux.storage.writer import put
-from airflow_provider_flux.xcom import Generation, LandedImage, LandedVideo, ready, submission_of
+from airflow_provider_flux.stores import arun, run
+from airflow_provider_flux.xcom import Generation, ready, submission_of, with_landed
 
 log = logging.getLogger(__name__)
 
-#: Times a result is downloaded when what arrives is not a whole image.
-_DOWNLOADS = 3
 _SUFFIXES = {"jpg": "jpeg", "jpeg": "jpeg", "png": "png", "webp": "webp", "mp4": "mp4"}
+_NOT_ASCII = re.compile(r"[^\x21-\x7e]")
 
 
 def land(
     hook: FluxHook,
     generation: Generation,
-    output_path: str,
+    target: Target,
     *,
-    index: int = 0,
     deadline: float | None = None,
     result: TaskResult | None = None,
 ) -> Generation:
-    """Bring the image of a generation to ``output_path`` and return its record with ``image`` filled in.
+    """Bring the image of a generation to its target and return its record with ``image`` filled in.
 
-    :param index: what ``{index}`` stands for.
+    A generation that has landed elsewhere is copied from there.
+
     :param deadline: epoch seconds until which to wait for a generation that is not ready yet.
     :param result: a Ready result, if it was fetched just now; otherwise a fresh one is asked for.
     :raises FluxResultExpiredError: if the signed URL is refused, and so is a fresh one.
     :raises FluxImageError: if what BFL delivers is not a whole image.
+    :raises FluxExistsError: if there is another object, and it must not be replaced.
     :raises FluxStorageError: if it cannot be written.
     """
-    result = result or _fresh_result(hook, generation, deadline)
+
+    def refresh() -> TaskResult:
+        fresh = hook.wait(submission_of(generation), deadline=deadline)
+        assert fresh is not None  # noqa: S101 - wait() pauses only when it was told to
+        return fresh
+
+    copied = None if result else run(_copy(generation, target))
+    if copied:
+        return copied
+    if not generation["request_id"]:
+        raise FluxStorageError("The image was not made by this task, and is not where it was found any more.")
+    result = result or refresh()
     record = ready(generation, result)
-    data, info, result = _fetch(hook, record, result, deadline)
-    uri = expand(output_path, ext=info.format, request_id=record["request_id"], seed=record["seed"], index=index)
+    fetched = fetch(hook, record, result, refresh, full_decode=target.options.full_decode)
+    return run(place(fetched, record, target))
+
+
+async def aland(
+    client: FluxAsyncClient,
+    generation: Generation,
+    target: Target,
+    result: TaskResult,
+    refresh: Callable[[], Awaitable[TaskResult]],
+) -> Generation:
+    """Bring the image of a Ready generation to its target from an event loop. See :func:`land`."""
+    record = ready(generation, result)
+    fetched = await afetch(client, record, result, refresh, full_decode=target.options.full_decode)
+    return await arun(place(fetched, record, target))
+
+
+async def place(fetched: Fetched, record: Generation, target: Target) -> Generation:
+    """Put what was fetched where it belongs. To be run by :mod:`~airflow_provider_flux.stores`."""
+    mismatches = find_mismatches(target.request, fetched.info)
+    _judge_mismatches(mismatches, target, record)
+    data, info = _marked(fetched, record, target)
+    uri = target.uri_of(record, info)
     suffix = uri.rpartition(".")[2].lower()
     if suffix in _SUFFIXES and _SUFFIXES[suffix] != info.format:
         log.warning("%s is of the format %s; {ext} in output_path would name it rightly", uri, info.format)
-    put(uri, data, info.content_type)
-    landed = LandedImage(
-        uri=uri,
-        sha256=info.sha256,
-        bytes=info.size,
-        width=info.width,
-        height=info.height,
-        content_type=info.content_type,
-    )
-    if info.seconds is None:
-        record["image"] = landed
-    else:
-        draft_cache = _land_draft_cache(hook, record, result, uri)
-        record["video"] = LandedVideo(**landed, seconds=info.seconds, draft_cache=draft_cache)
+    options = target.options
+    try:
+        await put(uri, data, _manner(record, info, target), exclusive=options.if_exists != "overwrite")
+    except FluxExistsError:
+        if options.if_exists == "error":
+            raise
+        return await _keep_existing(uri, record)
+    draft_cache = await _put_draft_cache(uri, fetched.draft_cache)
+    landed = describe(uri, info, sidecar.uri_of(uri) if options.sidecar else None)
+    if options.sidecar:
+        delivered = fetched.info.sha256 if fetched.info.sha256 != info.sha256 else None
+        described = sidecar.build(
+            record,
+            target,
+            landed,
+            mismatches,
+            delivered_sha256=delivered,
+            seconds=info.seconds,
+            draft_cache=draft_cache,
+        )
+        await put(sidecar.uri_of(uri), sidecar.to_bytes(described), Manner(sidecar.CONTENT_TYPE))
+        await remember(uri, target)
     log.info("Landed request %s at %s (%d bytes)", record["request_id"], uri, info.size)
-    return record
+    return with_landed(record, landed, info.seconds, draft_cache)
 
 
-def _land_draft_cache(hook: FluxHook, record: Generation, result: TaskResult, uri: str) -> str | None:
-    """Land what ``draft_enhance`` needs of a draft beside its video: its URL dies, too, and cannot be kept."""
-    if not result.draft_cache:
+async def _copy(generation: Generation, target: Target) -> Generation | None:
+    """Copy what has landed already, if it is still there, unchanged: BFL may have forgotten it."""
+    landed = generation["image"] or generation["video"]
+    if not landed:
+        return None
+    try:
+        found = await load_landed(generation)
+    except FluxError as error:
+        log.warning("%s Asking BFL for the image.", error)
+        return None
+    if found is None:
+        log.warning("%s is not there any more, or was changed: asking BFL for it", landed["uri"])
+        return None
+    fetched, described = found
+    if target.uri_of(generation, fetched.info) == landed["uri"]:
+        return generation
+    if described and target.request.model is None:
+        target = target.model_copy(update={"request": described.request})
+    return await place(fetched, generation, target)
+
+
+def _judge_mismatches(mismatches: list[str], target: Target, record: Generation) -> None:
+    if not mismatches:
+        return
+    said = f"The result of request {record['request_id']} is not as it was asked for: {'; '.join(mismatches)}."
+    if target.options.on_mismatch == "fail":
+        raise FluxImageError(f"{said} It was not stored.", request_id=record["request_id"], cost=record["cost"])
+    log.warning("%s It is landed all the same, since it is paid for.", said)
+
+
+def _marked(fetched: Fetched, record: Generation, target: Target) -> tuple[bytes, MediaInfo]:
+    """Write the AI-generated mark into the bytes, if that is wanted, and check that they are whole again."""
+    if not target.options.embed_metadata:
+        return fetched.data, fetched.info
+    data = mark(fetched.data, fetched.info.format, model=record["model"], request_id=record["request_id"])
+    return data, inspect(data, record["model"])
+
+
+def _manner(record: Generation, info: MediaInfo, target: Target) -> Manner:
+    facts = {
+        "model": record["model"],
+        "seed": record["seed"],
+        "request_id": record["request_id"],
+        "sha256": info.sha256,
+    }
+    return Manner(
+        content_type=info.content_type,
+        cache_control=target.options.cache_control,
+        metadata={name: _NOT_ASCII.sub("_", str(value))[:256] for name, value in facts.items() if value is not None},
+        options=target.options.store_options,
+    )
+
+
+async def _keep_existing(uri: str, record: Generation) -> Generation:
+    """Describe what is there, and was not to be replaced, instead of what was generated."""
+    found = await load(uri)
+    if found is None:
+        raise FluxStorageError(f"What was at {uri} is gone again. Landing it once more is free.")
+    log.warning(
+        "There is an image at %s already (if_exists='skip'): the one of request %s was not stored",
+        uri,
+        record["request_id"],
+    )
+    return with_landed(record, found.landed, found.info.seconds, found.draft_cache)
+
+
+async def _put_draft_cache(uri: str, data: bytes | None) -> str | None:
+    """Land what ``draft_enhance`` needs of a draft beside its video."""
+    if data is None:
         return None
     target = f"{uri.removesuffix('.mp4')}.draft.bin"
     try:
-        put(target, hook.download(result.draft_cache, request_id=record["request_id"]), "application/octet-stream")
-    except FluxError as error:  # the video has landed: it must not be lost with its cache
+        await put(target, data, Manner("application/octet-stream"))
+    except FluxStorageError as error:  # the video has landed: it must not be lost with its cache
         log.warning("The video has landed, but not its draft cache: draft_enhance cannot use it. %s", error)
         return None
     return target
-
-
-def _inspect(data: bytes, model: str) -> MediaInfo:
-    """Tell what a result is from its bytes: it is paid for, whatever the catalog says of the model."""
-    info = inspect_video(data) if is_mp4(data[:12]) else inspect_image(data)
-    entry = MODELS.get(model)
-    if entry and (entry.output == "video") != (info.seconds is not None):
-        log.warning("The result of %s is %s, and not the %s it should be", model, info.content_type, entry.output)
-    return info
-
-
-def _fresh_result(hook: FluxHook, generation: Generation, deadline: float | None) -> TaskResult:
-    result = hook.wait(submission_of(generation), deadline=deadline)
-    assert result is not None  # noqa: S101 - wait() pauses only when it was told to
-    return result
-
-
-def _fetch(
-    hook: FluxHook, record: Generation, result: TaskResult, deadline: float | None
-) -> tuple[bytes, MediaInfo, TaskResult]:
-    """Download until the bytes are a whole result; a dead URL is exchanged for a fresh one, once."""
-    renewed, damaged = False, 0
-    while True:
-        try:
-            if not result.sample:
-                raise FluxResultExpiredError("The result is Ready but names no image.")
-            data = hook.download(result.sample, request_id=record["request_id"])
-            return data, _inspect(data, record["model"]), result
-        except FluxResultExpiredError as error:
-            if renewed:
-                raise _paid_and_lost(record, error) from None
-            log.warning("%s Asking for a fresh one.", error)
-            result, renewed = _fresh_result(hook, record, deadline), True
-        except FluxImageError as error:
-            damaged += 1
-            if damaged == _DOWNLOADS:
-                raise FluxImageError(
-                    f"Request {record['request_id']}: {error} Downloaded {damaged} times; nothing was stored.",
-                    request_id=record["request_id"],
-                    cost=record["cost"],
-                ) from None
-            log.warning("%s Downloading it again.", error)
-
-
-def _paid_and_lost(record: Generation, error: FluxResultExpiredError) -> FluxResultExpiredError:
-    price = f"{record['cost']:g} credits, {record['cost_source']}" if record["cost"] is not None else "price not known"
-    return FluxResultExpiredError(
-        f"{error} A fresh URL was refused too. The image of request {record['request_id']} was generated and paid "
-        f"for ({price}) and BFL does not deliver it any more: clearing the task that generated it pays for a new one.",
-        request_id=record["request_id"],
-        cost=record["cost"],
-    )

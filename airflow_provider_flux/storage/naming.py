@@ -1,4 +1,4 @@
-"""Names of landed images: Jinja first, then ``{ext} {request_id} {seed} {index}``."""
+"""Names of landed images: Jinja first, then placeholders such as ``{key}`` and ``{ext}``."""
 
 from __future__ import annotations
 
@@ -12,13 +12,23 @@ from airflow_provider_flux.bfl.errors import FluxRequestError
 
 #: What may stand in braces, and what it stands for.
 PLACEHOLDERS: Mapping[str, str] = {
-    "ext": "jpeg, png, webp or mp4, as the result really is",
+    "key": "name of the image in its run: the map index, the position in the list, or the task id",
+    "index": "map index, or position in the list, from 0; {index:04d} pads it",
     "request_id": "the id BFL gave the generation",
     "seed": "the seed the image was made with",
-    "index": "position in the list, from 0; {index:04d} pads it",
+    "model": "name of the model",
+    "fingerprint": "SHA-256 of model, parameters and inputs: equal for equal images wanted",
+    "ext": "jpeg, png, webp or mp4, as the result really is",
+    "sha256": "SHA-256 of the bytes of the image",
 }
+#: Known only when the image is.
+_KNOWN_AFTERWARDS = frozenset({"request_id", "seed", "sha256"})
+#: What tells the images of one task's map indexes, or of one list, apart.
+_DISTINCT = frozenset({"key", "index", "request_id", "seed", "fingerprint", "sha256"})
 _JINJA = re.compile(r"\{\{.*?\}\}|\{%.*?%\}|\{#.*?#\}", re.DOTALL)
 _INDEX_FORMAT = re.compile(r"0?[1-9]d")
+_UNSAFE = re.compile(r"[^\w.\-]")
+_LONGEST_VALUE = 128
 _MISSPELT_SCHEMES = {
     "wasb": "abfs",
     "wasbs": "abfs",
@@ -29,6 +39,7 @@ _MISSPELT_SCHEMES = {
     "https": None,
 }
 _WITHOUT_BUCKET = {"file", "local", ""}
+_AZURE_HOSTS = (".dfs.core.windows.net", ".blob.core.windows.net")
 
 
 def check_output_path(path: Any) -> str:
@@ -45,32 +56,67 @@ def check_output_path(path: Any) -> str:
     if text.lstrip().startswith(("{{", "{%")):
         return text  # even the scheme comes from the template
     parts = urlsplit(plain)
+    bucket = parts.netloc.rpartition("@")[2]
     if parts.scheme in _MISSPELT_SCHEMES:
         better = _MISSPELT_SCHEMES[parts.scheme]
         way_out = f"Write {better}:// instead" if better else "Name an object store or file:///"
         raise _refusal(text, f"has the scheme {parts.scheme}://, which Airflow's object storage has not. {way_out}")
     if parts.scheme in _WITHOUT_BUCKET:
-        if parts.netloc.rpartition("@")[2] or not parts.path.startswith("/"):
+        if bucket or not parts.path.startswith("/"):
             raise _refusal(text, "is relative. Write an absolute path, or a URI like s3://bucket/key or file:///dir")
-    elif not parts.netloc.rpartition("@")[2]:
+    elif not bucket:
         raise _refusal(text, f"has no bucket. Write it like {parts.scheme}://my_conn@bucket/key")
+    elif bucket.endswith(_AZURE_HOSTS):
+        raise _refusal(
+            text,
+            "names an Azure host: Airflow takes what stands before @ for a connection. Write abfs://my_conn@container/key",
+        )
     _check_key(text, parts.path)
     return text
 
 
-def expand(path: str, *, ext: str, request_id: str, seed: int | None, index: int) -> str:
-    """Return ``path`` with its placeholders filled in.
+def expand(path: str, values: Mapping[str, Any]) -> str:
+    """Return ``path`` with its placeholders filled in; what is not safe in a name becomes ``_``.
 
     :raises FluxRequestError: for a placeholder that :func:`check_output_path` refuses.
+    :raises KeyError: for a placeholder whose value is not given.
     """
-    values: dict[str, Any] = {
-        "ext": ext,
-        "request_id": re.sub(r"[^A-Za-z0-9_\-]", "_", request_id),
-        "seed": "unknown" if seed is None else seed,
-        "index": index,
-    }
     _check_placeholders(path, path)
-    return path.format_map(values)
+    return path.format_map({name: _safe(value) for name, value in values.items()})
+
+
+def is_known_before(path: str) -> bool:
+    """Whether the name can be told before the image is there, but for its ``{ext}``."""
+    return not _KNOWN_AFTERWARDS & _names_in(path)
+
+
+def tells_apart(path: str) -> bool:
+    """Whether the placeholders of ``path`` give each image of a list, or each map index, a name of its own."""
+    return bool(_DISTINCT & _names_in(path))
+
+
+def root_of(path: str) -> str:
+    """Return the folder ``path`` begins with, before any template or placeholder; empty if there is none."""
+    fixed = path.partition("{")[0]
+    folder = fixed.rpartition("/")[0]
+    return "" if folder.endswith(":/") or not folder else f"{folder}/"
+
+
+def is_template(path: str) -> bool:
+    """Whether ``path`` still holds Jinja."""
+    return bool(_JINJA.search(path))
+
+
+def _names_in(path: str) -> set[str]:
+    return {name for _, name, _, _ in Formatter().parse(path) if name is not None}
+
+
+def _safe(value: Any) -> Any:
+    """Return a value that cannot change the folder, nor be a hidden file."""
+    if isinstance(value, int):
+        return value
+    text = "unknown" if value is None else _UNSAFE.sub("_", str(value))[:_LONGEST_VALUE]
+    return re.sub(r"^\.+", "_", text) or "_"
 
 
 def _check_placeholders(shown: str, path: str) -> None:

@@ -1,75 +1,106 @@
-"""One verified put: what lies at the target is the whole image, or what was there before.
+"""One atomic put: what lies at the target is the whole object, or what was there before.
 
 ``path.open("wb")`` publishes a truncated object when its block raises, so the bytes are complete in
-memory before a single ``pipe_file`` (one PUT on s3, gs and abfs) or a rename (local files).
+memory before a single write.
 """
 
 from __future__ import annotations
 
-import os
-import uuid
-from pathlib import Path
+import asyncio
+import hashlib
+import inspect
 from typing import Any
 
 from airflow.providers.common.compat.sdk import ObjectStoragePath
-from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
+from tenacity import AsyncRetrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
-from airflow_provider_flux.bfl.errors import FluxStorageError
+from airflow_provider_flux.bfl.errors import FluxExistsError, FluxStorageError
 from airflow_provider_flux.bfl.trust import redact
+from airflow_provider_flux.storage.dialects import Manner, dialect_of
+from airflow_provider_flux.storage.failures import is_conflict, may_pass
 
-_POINTLESS_TO_RETRY = (PermissionError, FileNotFoundError, IsADirectoryError, NotADirectoryError, TypeError, ValueError)
+#: Seconds for which a store that does not answer is tried again; what is in memory is paid for.
+_PATIENCE = 45.0
 
 
-def put(uri: str, data: bytes, content_type: str) -> str:
-    """Write ``data`` in one piece, replacing what is there, and return the URI.
+async def put(uri: str, data: bytes, manner: Manner, *, exclusive: bool = False) -> None:
+    """Write ``data`` in one piece. To be run by :mod:`~airflow_provider_flux.stores`, on the loop of the stores.
 
-    The target should have been opened once with :func:`~airflow_provider_flux.stores.open_path`; its
+    The store must have been opened once with :func:`~airflow_provider_flux.stores.open_path`; its
     connection is not read again.
 
+    :param exclusive: refuse to replace an object, unless it holds the very same bytes: then it was
+        written by us, and the store's answer was lost.
+    :raises FluxExistsError: if there is another object, which is untouched.
     :raises FluxStorageError: if it could not be written; the old object, or none, is there then.
     """
-    retrying = Retrying(
-        stop=stop_after_attempt(3),
-        wait=wait_random_exponential(multiplier=0.5, max=5),
-        retry=retry_if_exception(lambda error: not isinstance(error, _POINTLESS_TO_RETRY)),
+    retrying = AsyncRetrying(
+        stop=stop_after_delay(_PATIENCE),
+        wait=wait_random_exponential(multiplier=0.5, max=8),
+        retry=retry_if_exception(may_pass),
         reraise=True,
     )
     try:
-        retrying(_put_once, ObjectStoragePath(uri), data, content_type)
+        await retrying(_put_once, ObjectStoragePath(uri), data, manner, exclusive)
+    except FluxExistsError:
+        raise
     except Exception as error:
-        reason = f"{type(error).__name__}: {redact(str(error))[:300]}"
-        raise FluxStorageError(f"The image could not be written to {uri} ({reason}).") from None
-    return uri
+        raise FluxStorageError(f"The image could not be written to {uri} ({_reason(error)}).") from None
 
 
-def _put_once(path: ObjectStoragePath, data: bytes, content_type: str) -> None:
-    if path.protocol in {"", "file", "local"}:
-        _replace_file(Path(path.path), data)
-    else:
-        path.fs.pipe_file(path.path, data, **_content_type_option(path.protocol, content_type))
+async def read(uri: str) -> bytes | None:
+    """Return the bytes of an object; ``None`` if there is none. To be run on the loop of the stores.
 
-
-def _content_type_option(protocol: str, content_type: str) -> dict[str, Any]:
-    """Each filesystem has its own word for the content type; by default all store octet-stream."""
-    if protocol in {"s3", "s3a", "s3n"}:
-        return {"ContentType": content_type}
-    if protocol in {"gs", "gcs"}:
-        return {"content_type": content_type}
-    if protocol in {"abfs", "abfss", "adl"}:
-        from azure.storage.blob import ContentSettings  # type: ignore[import-not-found]  # a dict works with the newest adlfs only
-
-        return {"content_settings": ContentSettings(content_type=content_type)}
-    return {}
-
-
-def _replace_file(target: Path, data: bytes) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}.tmp")
+    :raises FluxStorageError: if it cannot be told.
+    """
+    path = ObjectStoragePath(uri)
     try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
+        return bytes(await _call(path.fs, "cat_file", path.path))
+    except FileNotFoundError:
+        return None
+    except Exception as error:
+        raise FluxStorageError(f"{uri} could not be read ({_reason(error)}).") from None
+
+
+async def exists(uri: str) -> bool | None:
+    """Whether there is an object; ``None`` if that may not be asked. Listings that are remembered do not count."""
+    path = ObjectStoragePath(uri)
+    path.fs.invalidate_cache()
+    try:
+        await _call(path.fs, "info", path.path)
+    except FileNotFoundError:
+        return False
+    except Exception:
+        return None
+    return True
+
+
+async def _put_once(path: ObjectStoragePath, data: bytes, manner: Manner, exclusive: bool) -> None:
+    # Asked beforehand too: not every store knows an exclusive create, and some overwrite in silence.
+    if exclusive and await exists(str(path)):
+        await _accept_own(path, data)
+        return
+    try:
+        await dialect_of(path.protocol).write(path.fs, path.path, data, manner, exclusive)
+    except Exception as error:
+        if not exclusive or not is_conflict(error):
+            raise
+        await _accept_own(path, data)
+
+
+async def _accept_own(path: ObjectStoragePath, data: bytes) -> None:
+    there = await read(str(path))
+    if there is None or hashlib.sha256(there).digest() != hashlib.sha256(data).digest():
+        raise FluxExistsError(f"There is an object at {path} already; it is untouched.")
+
+
+async def _call(fs: Any, name: str, *arguments: Any) -> Any:
+    """Call a method of a filesystem: its coroutine, or in a thread where it has none."""
+    method = getattr(fs, f"_{name}", None)
+    if inspect.iscoroutinefunction(method):
+        return await method(*arguments)
+    return await asyncio.to_thread(getattr(fs, name), *arguments)
+
+
+def _reason(error: Exception) -> str:
+    return f"{type(error).__name__}: {redact(str(error))[:300]}"

@@ -1,11 +1,11 @@
-"""FluxResultTrigger: wait for a generation on the triggerer, without a worker slot."""
+"""FluxResultTrigger: wait for a generation on the triggerer, without a worker slot, and land it there."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 from asgiref.sync import sync_to_async
@@ -17,20 +17,30 @@ from airflow_provider_flux.bfl.errors import (
     FluxTriggerEventError,
 )
 from airflow_provider_flux.bfl.polling import Poller
+from airflow_provider_flux.bfl.responses import TaskResult
+from airflow_provider_flux.bfl.trust import redact
 from airflow_provider_flux.hooks.flux import FluxHook
+from airflow_provider_flux.storage.target import Target, read_target
 from airflow_provider_flux.xcom import Generation, read_generation, ready, submission_of
+
+if TYPE_CHECKING:
+    from airflow_provider_flux.client import FluxAsyncClient
 
 
 class FluxResultTrigger(BaseTrigger):
     """Poll one generation until it ends, and fire exactly one event.
 
-    It only reads, and everything it knows is in its arguments, so it may be restarted, moved or run
-    twice at any time. Arguments and event are stored by Airflow in plain text: they hold ids and
-    times, never the key or the signed URL.
+    It pays for nothing, and everything it knows is in its arguments, so it may be restarted, moved or run
+    twice at any time. Arguments and event are stored by Airflow: they hold ids, times and, in ``target``,
+    the parameters of the request, never the key or the signed URL.
+
+    With a ``target`` the image is landed the moment it is ready: its URL dies after ten minutes, and a
+    worker slot may take longer to come.
 
     The event is one of
 
-    - ``{"status": "ready", "generation": {...}}``
+    - ``{"status": "landed", "generation": {...}}``
+    - ``{"status": "ready", "generation": {...}}``: not landed; ``reason`` says why if it should have been
     - ``{"status": "error", "error": {"type", "message", ...}, "generation": {...}}``
     - ``{"status": "hand_over", "reason": ..., "generation": {...}}``: the triggerer cannot wait for it
       (it has no access to the connection, say), the worker should.
@@ -41,6 +51,7 @@ class FluxResultTrigger(BaseTrigger):
     :param not_before: epoch seconds before which no event is fired. An event within seconds of the
         deferral can make Airflow's scheduler fail the task (apache/airflow issues 71580, 72716).
     :param poll_interval: shortest seconds between polls.
+    :param target: where to land the image, as :class:`~airflow_provider_flux.storage.target.Target` in JSON.
     """
 
     def __init__(
@@ -51,6 +62,7 @@ class FluxResultTrigger(BaseTrigger):
         deadline: float,
         not_before: float = 0.0,
         poll_interval: float = 0.5,
+        target: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.flux_conn_id = flux_conn_id
@@ -58,6 +70,7 @@ class FluxResultTrigger(BaseTrigger):
         self.deadline = deadline
         self.not_before = not_before
         self.poll_interval = poll_interval
+        self.target = target
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class path and the arguments, as JSON."""
@@ -69,6 +82,7 @@ class FluxResultTrigger(BaseTrigger):
                 "deadline": self.deadline,
                 "not_before": self.not_before,
                 "poll_interval": self.poll_interval,
+                "target": self.target,
             },
         )
 
@@ -80,7 +94,7 @@ class FluxResultTrigger(BaseTrigger):
 
     async def _wait(self) -> dict[str, Any]:
         try:
-            result = await self._poll()
+            return await self._poll_and_land()
         except FluxConfigurationError as error:
             return self._hand_over(f"the triggerer cannot use the connection: {error}")
         except FluxError as error:
@@ -89,13 +103,27 @@ class FluxResultTrigger(BaseTrigger):
             # A trigger that raises fails its task, and the image would be paid for and lost.
             self.log.warning("Request %s: unexpected %s", self.generation["request_id"], type(error).__name__)
             return self._hand_over(f"the triggerer met an unexpected {type(error).__name__}")
-        return {"status": "ready", "generation": dict(ready(self.generation, result))}
 
-    async def _poll(self) -> Any:
+    async def _poll_and_land(self) -> dict[str, Any]:
         hook = FluxHook(self.flux_conn_id)
         # Not asyncio.to_thread: before Airflow 3.2.2 a call to the supervisor from a foreign thread breaks the
         # triggerer's channel for all its triggers.
         await sync_to_async(hook.prepare_async)()
+        async with hook.async_client() as client:
+            result = await self._poll(client)
+            event = {"status": "ready", "generation": dict(ready(self.generation, result))}
+            if self.target is None:
+                return event
+            try:
+                return {"status": "landed", "generation": dict(await self._land(client, result))}
+            except Exception as error:
+                # Whatever it is, the worker tries again, with its own access to the store, and says it for good.
+                said = redact(str(error)) if isinstance(error, FluxError) else "unexpected"
+                reason = f"the triggerer could not land the image ({type(error).__name__}: {said})"
+                self.log.warning("Request %s: %s", self.generation["request_id"], reason)
+                return {**event, "reason": reason}
+
+    async def _poll(self, client: FluxAsyncClient) -> TaskResult:
         submission = submission_of(self.generation)
         poller = Poller(
             request_id=submission.request_id,
@@ -104,11 +132,27 @@ class FluxResultTrigger(BaseTrigger):
             poll_interval=self.poll_interval,
             cost=submission.cost,
         )
-        async with hook.async_client() as client:
-            return await client.wait(poller, submission.polling_url)
+        return await client.wait(poller, submission.polling_url)
+
+    async def _land(self, client: FluxAsyncClient, result: TaskResult) -> Generation:
+        target = read_target(self.target)
+        if target is None:
+            raise FluxRequestError("the target is not one that this version reads")
+        # In a thread: on an event loop Airflow's S3 filesystem silently loses its connection.
+        aland = await sync_to_async(_prepare_store)(target)
+        return await aland(client, self.generation, target, result, lambda: self._poll(client))
 
     def _hand_over(self, reason: str) -> dict[str, Any]:
         return {"status": "hand_over", "reason": reason, "generation": dict(self.generation)}
+
+
+def _prepare_store(target: Target) -> Callable[..., Awaitable[Generation]]:
+    """Do what blocks: import Pillow and the store's packages, read its connection."""
+    from airflow_provider_flux.storage.landing import aland
+    from airflow_provider_flux.stores import open_path
+
+    open_path(target.path)
+    return aland
 
 
 def read_event(event: Any) -> Generation:
@@ -116,7 +160,7 @@ def read_event(event: Any) -> Generation:
 
     :raises FluxTriggerEventError: if the event is not one of :class:`FluxResultTrigger`.
     """
-    if isinstance(event, Mapping) and event.get("status") in {"ready", "error", "hand_over"}:
+    if isinstance(event, Mapping) and event.get("status") in {"landed", "ready", "error", "hand_over"}:
         try:
             return read_generation(event.get("generation"))
         except FluxRequestError:

@@ -19,6 +19,7 @@ from airflow_provider_flux.emulator import EmulatorServer
 from airflow_provider_flux.emulator.faults import FAULTS
 from airflow_provider_flux.operators import generate
 from airflow_provider_flux.operators.generate import FluxGenerateOperator
+from airflow_provider_flux.stores import open_path
 from tests.running import WAYS, context, run
 
 pytestmark = pytest.mark.usefixtures("hurry")
@@ -36,7 +37,7 @@ def test_an_image_without_output_path(emulator: EmulatorServer, way: str) -> Non
     assert sorted(generation) == sorted(
         [
             *("request_id", "polling_url", "model", "status", "seed", "cost", "cost_source", "estimated_cost"),
-            *("submitted_at", "image", "video"),
+            *("submitted_at", "fingerprint", "reused", "image", "video"),
         ]
     )
     assert (generation["model"], generation["status"], generation["seed"]) == ("flux-pro-1.1", "Ready", 7)
@@ -222,7 +223,8 @@ def test_the_deferral_holds_nothing_secret_and_is_bounded(emulator: EmulatorServ
     with pytest.raises(TaskDeferred) as deferred:
         operator(way="deferred", timeout=100).execute(context())
     trigger = deferred.value.trigger
-    assert sorted(trigger.serialize()[1]) == ["deadline", "flux_conn_id", "generation", "not_before", "poll_interval"]
+    known = ["deadline", "flux_conn_id", "generation", "not_before", "poll_interval", "target"]
+    assert sorted(trigger.serialize()[1]) == known
     assert 100 < deferred.value.timeout.total_seconds() <= 161
     assert "bfl_" not in repr(trigger)
 
@@ -241,13 +243,14 @@ def test_what_airflow_itself_raises_after_the_submit_is_not_retried(
     """A timer that fires in the middle, as ``execution_timeout`` does on the worker."""
     import signal
 
-    def alarm(*_: object) -> None:
+    def alarm(*_: object, **__: object) -> None:
         raise AirflowTaskTimeout("Timeout")
 
     prompt = {"submit": "x [[fault:submit-hang=2]]", "wait": "x [[fault:stuck]]", "land": "x"}[phase]
     task = operator(prompt, output_path=f"{tmp_path}/x.{{ext}}")
     if phase == "land":
-        monkeypatch.setattr("airflow_provider_flux.storage.landing.inspect_image", alarm)
+        monkeypatch.setattr("airflow_provider_flux.storage.fetching.inspect_image", alarm)
+    open_path(f"{tmp_path}/x")  # imports the stores of all providers, which takes a second
     before = signal.signal(signal.SIGALRM, alarm)
     signal.setitimer(signal.ITIMER_REAL, 0 if phase == "land" else 0.6)
     try:

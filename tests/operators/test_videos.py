@@ -53,6 +53,7 @@ def test_a_video_is_landed_as_mp4(emulator: EmulatorServer, tmp_path: Path, way:
         "width": video["width"],
         "height": video["height"],
         "content_type": "video/mp4",
+        "sidecar": f"{video['uri']}.json",
         "seconds": 5,
         "draft_cache": None,
     }
@@ -61,7 +62,8 @@ def test_a_video_is_landed_as_mp4(emulator: EmulatorServer, tmp_path: Path, way:
     assert generation["image"] is None
     assert (generation["cost"], generation["cost_source"]) == (85, "reported")
     assert "sig=" not in json.dumps(generation)
-    assert [path.name for path in tmp_path.iterdir()] == [f"{generation['seed']}.mp4"]
+    name = f"{generation['seed']}.mp4"
+    assert sorted(path.name for path in tmp_path.iterdir()) == [name, f"{name}.json"]
     assert emulator.stats()["submits"] == 1
 
 
@@ -112,7 +114,7 @@ def test_what_is_no_whole_video_is_not_stored(
 def test_a_draft_is_landed_with_what_enhances_it(emulator: EmulatorServer, tmp_path: Path, way: str) -> None:
     draft = run(operator(way=way, parameters=DRAFT, output_path=f"{tmp_path}/draft.{{ext}}"))
     assert draft["video"]["draft_cache"] == f"{tmp_path}/draft.draft.bin"
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["draft.draft.bin", "draft.mp4"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["draft.draft.bin", "draft.mp4", "draft.mp4.json"]
     parameters = {"mode": "draft_enhance", "draft_cache": draft["video"]["draft_cache"]}
     final = run(operator(None, way, parameters=parameters, output_path=f"{tmp_path}/final.{{ext}}"))
     assert final["video"]["width"] > draft["video"]["width"]

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_flux.bfl.errors import FluxRequestError
-from airflow_provider_flux.storage.naming import check_output_path, expand
+from airflow_provider_flux.storage.naming import check_output_path, expand, is_known_before, root_of, tells_apart
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,10 @@ def test_paths_that_can_be_written(path: str) -> None:
         ("s3://bucket", "names a folder"),
         ("s3://bucket/folder/", "names a folder"),
         ("images/hero.png", "is relative"),
-        ("s3://bucket/{name}.png", r"unknown placeholder \{name\}.*\{ext\} \{request_id\} \{seed\} \{index\}"),
+        (
+            "s3://bucket/{name}.png",
+            r"unknown placeholder \{name\}.*\{key\} \{index\} \{request_id\} \{seed\}",
+        ),
         ("s3://bucket/{}.png", "unknown placeholder"),
         ("s3://bucket/{ext", "unbalanced braces"),
         ("file://relative/x.png", "is relative"),
@@ -49,6 +52,7 @@ def test_paths_that_can_be_written(path: str) -> None:
         ("s3://bucket/../other/x.png", "climbs out"),
         ("s3://bucket/a\nb.png", "line break"),
         ("wasb://c/x.png", "Write abfs://"),
+        ("abfs://media@account.dfs.core.windows.net/x.png", "names an Azure host"),
         ("https://example.com/x.png", "Name an object store"),
     ],
 )
@@ -57,20 +61,48 @@ def test_paths_that_cannot(path: str | None, said: str) -> None:
         check_output_path(path)
 
 
+VALUES = {"ext": "png", "request_id": "a-1", "seed": 7, "index": 3, "key": "shoe/1 ü", "model": "flux-tools/erase-v1"}
+
+
 def test_placeholders_are_filled_in() -> None:
-    name = expand("s3://b/{index:04d}-{seed}-{request_id}.{ext}", ext="png", request_id="a-1", seed=7, index=3)
+    name = expand("s3://b/{index:04d}-{seed}-{request_id}.{ext}", VALUES)
     assert name == "s3://b/0003-7-a-1.png"
-    assert expand("/x/{seed}.{ext}", ext="png", request_id="a", seed=None, index=0) == "/x/unknown.png"
+    assert expand("/x/{seed}.{ext}", {**VALUES, "seed": None}) == "/x/unknown.png"
+    assert expand("/x/{model}/{key}", VALUES) == "/x/flux-tools_erase-v1/shoe_1_ü"
 
 
 @pytest.mark.parametrize("path", ["/x/{ext.__class__}", "/x/{ext[0]}", "/x/{ext!z}", "/x/{index:999d}"])
 def test_placeholders_are_names_and_nothing_more(path: str) -> None:
     with pytest.raises(FluxRequestError):
-        expand(path, ext="png", request_id="a", seed=1, index=0)
+        expand(path, VALUES)
 
 
-@given(st.text())
-def test_an_id_of_the_service_cannot_change_the_folder(request_id: str) -> None:
-    name = expand("/data/{request_id}.{ext}", ext="png", request_id=request_id, seed=1, index=0)
-    assert name.count("/") == 2
-    assert ".." not in name
+@given(st.text(), st.sampled_from(["request_id", "key", "model", "ext"]))
+def test_no_value_can_change_the_folder_or_hide_the_file(value: str, name: str) -> None:
+    path = expand(f"/data/{{{name}}}.png", {**VALUES, name: value})
+    assert path.count("/") == 2
+    assert ".." not in path.split("/")
+    assert not path.startswith("/data/.")
+    assert check_output_path(path) == path
+
+
+@pytest.mark.parametrize(
+    ("path", "root"),
+    [
+        ("s3://b/images/{{ ds }}/hero.{ext}", "s3://b/images/"),
+        ("s3://c@b/{key}.{ext}", "s3://c@b/"),
+        ("/data/hero.png", "/data/"),
+        ("file:///data/x{index}.png", "file:///data/"),
+        ("{{ var.value.root }}/hero.{ext}", ""),
+        ("s3://{{ params.bucket }}/hero.{ext}", ""),
+    ],
+)
+def test_the_root_is_the_folder_before_templates_and_placeholders(path: str, root: str) -> None:
+    assert root_of(path) == root
+
+
+def test_which_names_are_known_before_the_image_and_which_tell_images_apart() -> None:
+    assert is_known_before("/x/{key}-{model}-{fingerprint}.{ext}")
+    assert not any(is_known_before(f"/x/{{{name}}}.png") for name in ("request_id", "seed", "sha256"))
+    assert not tells_apart("/x/{model}.{ext}")
+    assert all(tells_apart(f"/x/{{{name}}}.png") for name in ("key", "index", "fingerprint", "sha256"))

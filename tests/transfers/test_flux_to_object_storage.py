@@ -110,7 +110,7 @@ def test_the_others_of_a_list_are_landed_before_it_fails(emulator: EmulatorServe
     generations = [generated("one"), generated("two [[fault:cut=always]]"), generated("three")]
     with pytest.raises(errors.FluxImageError, match="1 of 3 images could not be landed"):
         land(generations, f"{tmp_path}/{{index}}.{{ext}}")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["0.jpeg", "2.jpeg"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["0.jpeg", "0.jpeg.json", "2.jpeg", "2.jpeg.json"]
 
 
 def test_a_retry_that_may_help_one_of_a_list_is_left_to_airflow(emulator: EmulatorServer, tmp_path: Path) -> None:

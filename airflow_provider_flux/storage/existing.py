@@ -1,0 +1,90 @@
+"""What is known of an image that lies in a store already: its bytes, and its sidecar if that fits them."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+from airflow_provider_flux.bfl.errors import FluxError, FluxExistsError
+from airflow_provider_flux.media.info import MediaInfo
+from airflow_provider_flux.storage import sidecar
+from airflow_provider_flux.storage.fetching import Fetched, inspect
+from airflow_provider_flux.storage.sidecar import Sidecar
+from airflow_provider_flux.storage.writer import read
+from airflow_provider_flux.xcom import Generation, LandedImage
+
+
+@dataclass(frozen=True)
+class Existing:
+    """An image in a store. ``sidecar`` is ``None`` if it has none that describes these very bytes."""
+
+    uri: str
+    data: bytes
+    info: MediaInfo
+    sidecar: Sidecar | None
+
+    @property
+    def landed(self) -> LandedImage:
+        """What the XCom says of it."""
+        return describe(self.uri, self.info, sidecar.uri_of(self.uri) if self.sidecar else None)
+
+    @property
+    def draft_cache(self) -> str | None:
+        """URI of the draft cache of a video."""
+        return self.sidecar.media.draft_cache if self.sidecar else None
+
+
+def describe(uri: str, info: MediaInfo, sidecar_uri: str | None) -> LandedImage:
+    """Return what the XCom says of an image."""
+    return LandedImage(
+        uri=uri,
+        sha256=info.sha256,
+        bytes=info.size,
+        width=info.width,
+        height=info.height,
+        content_type=info.content_type,
+        sidecar=sidecar_uri,
+    )
+
+
+async def load(uri: str) -> Existing | None:
+    """Return the image at ``uri``; ``None`` if there is nothing.
+
+    :raises FluxExistsError: if something else is there.
+    :raises FluxStorageError: if it cannot be read.
+    """
+    data = await read(uri)
+    if data is None:
+        return None
+    try:
+        info = inspect(data, "unknown")
+    except FluxError as error:
+        raise FluxExistsError(
+            f"What is at {uri} is not a whole image ({error}) It is untouched: remove it, use another output_path, "
+            "or if_exists='overwrite'."
+        ) from None
+    return Existing(uri, data, info, await load_sidecar(uri, info.sha256))
+
+
+async def load_sidecar(uri: str, sha256: str | None = None) -> Sidecar | None:
+    """Return the sidecar of an image, if there is one, and it is of the bytes with this ``sha256``."""
+    try:
+        data = await read(sidecar.uri_of(uri))
+    except FluxError:
+        return None
+    found = sidecar.from_bytes(data) if data else None
+    return found if found and sha256 in {None, found.media.sha256} else None
+
+
+async def load_landed(generation: Generation) -> tuple[Fetched, Sidecar | None] | None:
+    """Return what a generation has landed before, for a copy; ``None`` if it is not there as it was.
+
+    :raises FluxStorageError: if it cannot be read.
+    """
+    landed = generation["image"] or generation["video"]
+    data = await read(landed["uri"]) if landed else None
+    if not landed or data is None or hashlib.sha256(data).hexdigest() != landed["sha256"]:
+        return None
+    video = generation["video"]
+    cache = await read(video["draft_cache"]) if video and video["draft_cache"] else None
+    return Fetched(data, inspect(data, generation["model"]), cache), await load_sidecar(landed["uri"], landed["sha256"])

@@ -1,0 +1,81 @@
+"""What is known of an image before it is there: the run that wants it, and the request."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from airflow_provider_flux.bfl.generation import GenerationRequest
+from airflow_provider_flux.bfl.media import InlineMedia, MediaFile, map_inputs
+from airflow_provider_flux.bfl.trust import describe_url
+
+#: Never kept: a secret, and a URL that may hold one.
+_NEVER_KEPT = frozenset({"webhook_secret", "webhook_url"})
+
+
+class RunFacts(BaseModel):
+    """The task that made an image."""
+
+    model_config = ConfigDict(frozen=True)
+
+    dag_id: str | None = None
+    run_id: str | None = None
+    task_id: str | None = None
+    map_index: int = -1
+    try_number: int | None = None
+
+
+class RequestFacts(BaseModel):
+    """The request an image was made for.
+
+    :param parameters: without the prompt; inputs by URI and sha256.
+    :param prompt_sha256: in place of the prompt, where that is not to be kept.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    model: str | None = None
+    fingerprint: str | None = None
+    prompt: str | None = None
+    prompt_sha256: str | None = None
+    parameters: dict[str, Any] = Field(default_factory=dict)
+
+
+def request_facts(request: GenerationRequest, *, hide_prompt: bool = False) -> RequestFacts:
+    """Return what is kept of a request: no bytes, no secret, no query of a URL."""
+    media = set(request.media)
+    kept: dict[str, Any] = {}
+    for name, value in request.parameters.items():
+        if name not in _NEVER_KEPT and name != "prompt":
+            kept[name] = map_inputs(value, _describe) if name in media else value
+    prompt = request.parameters.get("prompt")
+    text = prompt if isinstance(prompt, str) else None
+    return RequestFacts(
+        model=request.model,
+        fingerprint=request.fingerprint,
+        prompt=None if hide_prompt else text,
+        prompt_sha256=hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest() if hide_prompt and text else None,
+        parameters=kept,
+    )
+
+
+def run_facts(ti: Any) -> RunFacts:
+    """Return what is kept of a running task instance."""
+    map_index = getattr(ti, "map_index", None)
+    return RunFacts(
+        dag_id=getattr(ti, "dag_id", None),
+        run_id=getattr(ti, "run_id", None),
+        task_id=getattr(ti, "task_id", None),
+        map_index=-1 if map_index is None else map_index,
+        try_number=getattr(ti, "try_number", None),
+    )
+
+
+def _describe(value: Any) -> Any:
+    if isinstance(value, MediaFile):
+        return {"uri": value.source, "sha256": value.sha256, "media_type": value.media_type, "bytes": value.size}
+    if isinstance(value, InlineMedia):
+        return {"uri": "base64"}
+    return {"uri": describe_url(value) if str(value).startswith(("http://", "https://")) else str(value)}

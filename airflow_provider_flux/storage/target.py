@@ -1,0 +1,117 @@
+"""Where an image is to land, how, and what is to be said of it: all that the triggerer needs to land it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from airflow_provider_flux.bfl.errors import FluxRequestError
+from airflow_provider_flux.media.info import MediaInfo
+from airflow_provider_flux.storage.dialects import dialect_of
+from airflow_provider_flux.storage.naming import expand
+from airflow_provider_flux.storage.provenance import RequestFacts, RunFacts
+from airflow_provider_flux.xcom import Generation
+
+IfExists = Literal["overwrite", "skip", "error"]
+Reuse = Literal["never", "run", "always"]
+
+
+def _is_bool(value: Any) -> Any:
+    if not isinstance(value, bool):
+        raise ValueError("must be True or False")
+    return value
+
+
+_Switch = Annotated[bool, BeforeValidator(_is_bool)]
+
+
+class LandingOptions(BaseModel):
+    """How images land; each field is an argument of the operators."""
+
+    model_config = ConfigDict(frozen=True)
+
+    if_exists: IfExists = "overwrite"
+    sidecar: _Switch = True
+    hide_prompt: _Switch = False
+    embed_metadata: _Switch = False
+    full_decode: _Switch = False
+    on_mismatch: Literal["warn", "fail"] = "warn"
+    cache_control: str | None = None
+    store_options: dict[str, Any] = Field(default_factory=dict)
+
+    @classmethod
+    def of(cls, **arguments: Any) -> LandingOptions:
+        """Return the checked options.
+
+        :raises FluxRequestError: naming the argument, its value and what it may be.
+        """
+        try:
+            return cls(**{name: value for name, value in arguments.items() if value is not None})
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_context=False)[0]
+            name = str(first["loc"][0])
+            said = first["msg"].removeprefix("Value error, ").removeprefix("Input ")
+            raise FluxRequestError(f"{name}={arguments[name]!r}: {said}.") from None
+
+    def check_for(self, path: str) -> None:
+        """Check the options of the store against the kind of store that ``path`` names.
+
+        :raises FluxRequestError: naming the option, and those there are.
+        """
+        scheme = path.partition("://")[0] if "://" in path else ""
+        known = dialect_of(scheme).options
+        unknown = sorted(set(self.store_options) - known)
+        if unknown:
+            there_are = ", ".join(sorted(known)) or "none"
+            raise FluxRequestError(
+                f"store_options has {unknown[0]!r}, which {scheme or 'file'}:// does not take. It takes: {there_are}."
+            )
+
+
+class Target(BaseModel):
+    """Where one image is to land. As JSON it is an argument of the trigger; it holds no secret.
+
+    :param path: ``output_path``, rendered and checked; its placeholders are still to be filled in.
+    :param key: what ``{key}`` stands for.
+    :param root: the folder at the beginning of ``output_path``, before templates and placeholders.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    path: str
+    index: int = 0
+    key: str = "0"
+    root: str = ""
+    reuse: Reuse = "never"
+    options: LandingOptions = LandingOptions()
+    run: RunFacts = RunFacts()
+    request: RequestFacts = RequestFacts()
+
+    def name_of(self, generation: Generation, *, ext: str, sha256: str) -> str:
+        """Return the name the image of a generation gets."""
+        values = self._values(generation["model"], generation["fingerprint"], ext)
+        afterwards = {"request_id": generation["request_id"], "seed": generation["seed"], "sha256": sha256}
+        return expand(self.path, values | afterwards)
+
+    def uri_of(self, generation: Generation, info: MediaInfo) -> str:
+        """Return the name an image gets whose bytes are at hand."""
+        return self.name_of(generation, ext=info.format, sha256=info.sha256)
+
+    def uri_before(self, ext: str) -> str:
+        """Return the name an image of a format would get, where that can be told before it is there."""
+        return expand(self.path, self._values(self.request.model, self.request.fingerprint, ext))
+
+    def _values(self, model: str | None, fingerprint: str | None, ext: str) -> dict[str, Any]:
+        return {"key": self.key, "index": self.index, "model": model, "fingerprint": fingerprint, "ext": ext}
+
+
+def read_target(value: Any) -> Target | None:
+    """Return a target from its JSON form; ``None`` if it is of no use, as that of another version may be."""
+    if not isinstance(value, Mapping):
+        return None
+    try:
+        return Target.model_validate(value)
+    except ValidationError:
+        return None
