@@ -21,6 +21,8 @@ from airflow_provider_flux.bfl.trust import hide_userinfo, redact
 _EXTRA_OF = {"s3": "s3", "s3a": "s3", "s3n": "s3", "gs": "gcs", "gcs": "gcs", "abfs": "azure", "abfss": "azure"}
 #: Connections of one store. botocore's default of 10 would hold back 24 active tasks.
 _CONNECTIONS = 32
+#: What :func:`open_path` has opened in this process, as scheme and connection.
+_OPENED: set[tuple[str, str]] = set()
 _T = TypeVar("_T")
 
 
@@ -44,7 +46,18 @@ def open_path(uri: str, *, field: str = "output_path") -> ObjectStoragePath:
         raise FluxConfigurationError(
             f"{field}={hide_userinfo(uri)!r} cannot be used ({reason}). {_hint(scheme, error)}"
         ) from None
+    _OPENED.add(_store_of(uri))
     return path
+
+
+def opened(uri: str) -> ObjectStoragePath:
+    """Return a path of a store that :func:`open_path` has opened; may be called on an event loop.
+
+    :raises FluxConfigurationError: if it was not opened: what Airflow builds then may lack its connection.
+    """
+    if _store_of(uri) not in _OPENED:
+        raise FluxConfigurationError(f"The store of {hide_userinfo(uri)} was not opened: open_path() comes first.")
+    return ObjectStoragePath(uri)
 
 
 def run(work: Coroutine[Any, Any, _T]) -> _T:
@@ -64,6 +77,11 @@ async def arun(work: Coroutine[Any, Any, _T]) -> _T:
 
 def _start(work: Coroutine[Any, Any, _T]) -> Future[_T]:
     return asyncio.run_coroutine_threadsafe(work, get_loop())
+
+
+def _store_of(uri: str) -> tuple[str, str]:
+    parts = urlsplit(uri)
+    return parts.scheme, parts.netloc.rpartition("@")[0]
 
 
 def _check_connection(uri: str) -> None:

@@ -203,8 +203,9 @@ class _Link:
             start, end = self._passed, self._passed + len(data)
             if plan := self._proxy.take(lambda passed: passed is not None and start <= passed <= end):
                 self._meddle = False
-                self._send(data[: plan.passed - start])
-                data = data[plan.passed - start :]
+                upto = (plan.passed or 0) - start
+                self._send(data[:upto])
+                data = data[upto:]
                 plan.act()
         self._send(data)
 

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -137,13 +137,16 @@ class BucketStore(Store):
     """A folder in a bucket of the server at ``url``, which is looked into there."""
 
     conn_id: ClassVar[str]
-    #: Gives the Airflow connection to such a server at a URL: at ``url``, or at that of a proxy before it.
-    connection: ClassVar[Callable[[str], str]]
 
     def __init__(self, url: str, bucket: str = "media") -> None:
         self.url, self.bucket = url, bucket
         self.prefix = f"{uuid4().hex[:12]}/"
         self.root = self.root_by(self.conn_id)
+
+    @staticmethod
+    @abstractmethod
+    def connection(url: str) -> str:
+        """Return the Airflow connection to such a server: the one at ``self.url``, or a proxy before it."""
 
     def root_by(self, conn_id: str) -> str:
         """Return the root with another connection in it."""

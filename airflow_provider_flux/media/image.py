@@ -19,6 +19,8 @@ from airflow_provider_flux.media.info import MediaInfo
 
 #: Largest image that is accepted, in pixels: four times the largest output of the service, "4k".
 MAX_PIXELS = 64 * 1024 * 1024
+#: Pillow has a name of its own for a JPEG that holds several pictures.
+_NAMES = {"MPO": "jpeg"}
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
@@ -35,7 +37,7 @@ def inspect_image(data: bytes, *, full_decode: bool = False) -> MediaInfo:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(io.BytesIO(data)) as image:
-                name, (width, height) = (image.format or "").lower(), image.size
+                name, (width, height) = _NAMES.get(image.format or "", (image.format or "").lower()), image.size
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
         raise FluxImageError("The result claims to be too many pixels to be an image of this service.") from None
     except Exception:  # damaged headers raise many kinds

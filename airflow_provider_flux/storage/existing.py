@@ -67,11 +67,11 @@ async def load(uri: str) -> Existing | None:
 
 
 async def load_sidecar(uri: str, sha256: str | None = None) -> Sidecar | None:
-    """Return the sidecar of an image, if there is one, and it is of the bytes with this ``sha256``."""
-    try:
-        data = await read(sidecar.uri_of(uri))
-    except FluxError:
-        return None
+    """Return the sidecar of an image, if there is one, and it is of the bytes with this ``sha256``.
+
+    :raises FluxStorageError: if it cannot be told.
+    """
+    data = await read(sidecar.uri_of(uri))
     found = sidecar.from_bytes(data) if data else None
     return found if found and sha256 in {None, found.media.sha256} else None
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 from collections.abc import Awaitable, Callable
+from weakref import WeakKeyDictionary
 
 from airflow_provider_flux.bfl.errors import FluxError, FluxExistsError, FluxImageError, FluxStorageError
 from airflow_provider_flux.bfl.responses import TaskResult
@@ -20,11 +22,14 @@ from airflow_provider_flux.storage.reuse import remember
 from airflow_provider_flux.storage.target import Target
 from airflow_provider_flux.storage.wanted import find_mismatches
 from airflow_provider_flux.storage.writer import put
-from airflow_provider_flux.stores import arun, run
+from airflow_provider_flux.stores import arun, open_path, run
 from airflow_provider_flux.xcom import Generation, ready, submission_of, with_landed
 
 log = logging.getLogger(__name__)
 
+#: Results that are in memory at once on one event loop; the others wait for their turn.
+_AT_ONCE = 32
+_ROOM: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
 _SUFFIXES = {"jpg": "jpeg", "jpeg": "jpeg", "png": "png", "webp": "webp", "mp4": "mp4"}
 _NOT_ASCII = re.compile(r"[^\x21-\x7e]")
 
@@ -54,8 +59,7 @@ def land(
         assert fresh is not None  # noqa: S101 - wait() pauses only when it was told to
         return fresh
 
-    copied = None if result else run(_copy(generation, target))
-    if copied:
+    if copied := None if result else _copy(generation, target):
         return copied
     if not generation["request_id"]:
         raise FluxStorageError("The image was not made by this task, and is not where it was found any more.")
@@ -74,8 +78,10 @@ async def aland(
 ) -> Generation:
     """Bring the image of a Ready generation to its target from an event loop. See :func:`land`."""
     record = ready(generation, result)
-    fetched = await afetch(client, record, result, refresh, full_decode=target.options.full_decode)
-    return await arun(place(fetched, record, target))
+    room = _ROOM.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(_AT_ONCE))
+    async with room:
+        fetched = await afetch(client, record, result, refresh, full_decode=target.options.full_decode)
+        return await arun(place(fetched, record, target))
 
 
 async def place(fetched: Fetched, record: Generation, target: Target) -> Generation:
@@ -113,13 +119,14 @@ async def place(fetched: Fetched, record: Generation, target: Target) -> Generat
     return with_landed(record, landed, info.seconds, draft_cache)
 
 
-async def _copy(generation: Generation, target: Target) -> Generation | None:
+def _copy(generation: Generation, target: Target) -> Generation | None:
     """Copy what has landed already, if it is still there, unchanged: BFL may have forgotten it."""
     landed = generation["image"] or generation["video"]
     if not landed:
         return None
     try:
-        found = await load_landed(generation)
+        open_path(landed["uri"], field="generation")
+        found = run(load_landed(generation))
     except FluxError as error:
         log.warning("%s Asking BFL for the image.", error)
         return None
@@ -131,7 +138,7 @@ async def _copy(generation: Generation, target: Target) -> Generation | None:
         return generation
     if described and target.request.model is None:
         target = target.model_copy(update={"request": described.request})
-    return await place(fetched, generation, target)
+    return run(place(fetched, generation, target))
 
 
 def _judge_mismatches(mismatches: list[str], target: Target, record: Generation) -> None:

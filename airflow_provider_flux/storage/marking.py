@@ -53,21 +53,18 @@ def mark(data: bytes, format_name: str, *, model: str, request_id: str) -> bytes
 
     A file that cannot be marked is returned as it is, with a warning: it is paid for.
     """
-    marker = _MARKERS.get(format_name)
+    result = f"The {format_name} result of request {request_id}"
     try:
-        if marker is None:
+        if format_name not in _MARKERS:
             raise ValueError("there is no way to mark this format")
-        marked = marker(data, _packet(model, request_id))
+        marked = _MARKERS[format_name](data, _packet(model, request_id))
     except Exception as error:  # damaged bytes raise many kinds
-        log.warning("The %s result of request %s is not marked as made by a model: %s", format_name, request_id, error)
+        reason = error if isinstance(error, ValueError) else f"it is cut short or damaged ({error})"
+        log.warning("%s is not marked as made by a model: %s", result, reason)
         return data
     if b"jumb" in data and b"c2pa" in data:
-        log.warning(
-            "The %s result of request %s has C2PA Content Credentials, which are not valid any more now that "
-            "embed_metadata has changed the file (assertion.dataHash.mismatch)",
-            format_name,
-            request_id,
-        )
+        invalid = "are not valid any more, for embed_metadata changes the file (assertion.dataHash.mismatch)"
+        log.warning("%s has C2PA Content Credentials, which %s", result, invalid)
     return marked
 
 

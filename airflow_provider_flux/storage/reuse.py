@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from airflow_provider_flux.bfl.errors import FluxError, FluxExistsError
 from airflow_provider_flux.bfl.responses import Status
@@ -36,14 +36,16 @@ async def find(target: Target, estimated_cost: float | None) -> Generation | Non
     :raises FluxExistsError: if there is an object that ``if_exists`` does not allow for.
     :raises FluxStorageError: if the store cannot tell.
     """
-    found = await _same_image(target) if target.reuse != "never" else None
+    wants_same = target.reuse != "never"
+    found = await _same_image(_own_names(target), target) if wants_same else None
+    found = found or await _same_name(target)
     if found:
-        uri = await _bring_here(found, target)
+        uri = found.uri
     else:
-        found = await _same_name(target)
+        found = await _same_image(await _pointed_to(target), target) if wants_same else None
         if not found:
             return None
-        uri = found.uri
+        uri = await _bring_here(found, target)
     log.info("Reused %s: nothing is paid (saves %s credits)", found.uri, estimated_cost)
     return _record_of(found, uri, target, estimated_cost)
 
@@ -59,16 +61,16 @@ async def remember(uri: str, target: Target) -> None:
         log.warning("The image has landed, but cannot be found for reuse: %s", error)
 
 
-async def _same_image(target: Target) -> Existing | None:
+async def _same_image(uris: Iterable[str], target: Target) -> Existing | None:
     """Return a verified image of the same fingerprint."""
-    for uri in [*_own_names(target), await _pointed_to(target)]:
-        described = await load_sidecar(uri) if uri else None
-        if uri is None or described is None or not _fits(described, target):
+    for uri in uris:
+        described = await load_sidecar(uri)
+        if described is None or not _fits(described, target):
             continue
         try:
             found = await load(uri)
         except FluxExistsError:
-            continue
+            found = None
         if found and found.sidecar:
             return found
         log.warning("%s is not what its sidecar says: it is not reused", uri)
@@ -92,9 +94,6 @@ async def _same_name(target: Target) -> Existing | None:
 
 async def _bring_here(found: Existing, target: Target) -> str:
     """Copy an image that lies under another name to the target, with a sidecar that says so."""
-    names = list(_own_names(target))
-    if found.uri in names:
-        return found.uri
     assert found.sidecar is not None  # noqa: S101 - it was found by it
     record = _record_of(found, found.uri, target, None)
     uri = target.uri_of(record, found.info)
@@ -127,15 +126,15 @@ def _own_names(target: Target) -> Iterator[str]:
         yield from dict.fromkeys(target.uri_before(ext) for ext in _EXTENSIONS)
 
 
-async def _pointed_to(target: Target) -> str | None:
+async def _pointed_to(target: Target) -> list[str]:
+    """Return what the pointer leads to, if there is one: an image below its own folder, or it is not ours."""
     pointer = _pointer(target)
+    data = await read(pointer) if pointer else None
     try:
-        data = await read(pointer) if pointer else None
         uri = json.loads(data)["uri"] if data else None
-    except (FluxError, ValueError, KeyError, TypeError):
-        return None
-    # A pointer leads to an image below its own folder, or it is not ours.
-    return uri if isinstance(uri, str) and uri.startswith(target.root) else None
+    except (ValueError, KeyError, TypeError):
+        return []
+    return [uri] if isinstance(uri, str) and uri.startswith(target.root) and ".." not in uri.split("/") else []
 
 
 def _pointer(target: Target) -> str | None:

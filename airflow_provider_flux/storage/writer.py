@@ -18,6 +18,7 @@ from airflow_provider_flux.bfl.errors import FluxExistsError, FluxStorageError
 from airflow_provider_flux.bfl.trust import redact
 from airflow_provider_flux.storage.dialects import Manner, dialect_of
 from airflow_provider_flux.storage.failures import is_conflict, may_pass
+from airflow_provider_flux.stores import opened
 
 #: Seconds for which a store that does not answer is tried again; what is in memory is paid for.
 _PATIENCE = 45.0
@@ -41,7 +42,7 @@ async def put(uri: str, data: bytes, manner: Manner, *, exclusive: bool = False)
         reraise=True,
     )
     try:
-        await retrying(_put_once, ObjectStoragePath(uri), data, manner, exclusive)
+        await retrying(_put_once, opened(uri), data, manner, exclusive)
     except FluxExistsError:
         raise
     except Exception as error:
@@ -53,7 +54,7 @@ async def read(uri: str) -> bytes | None:
 
     :raises FluxStorageError: if it cannot be told.
     """
-    path = ObjectStoragePath(uri)
+    path = opened(uri)
     try:
         return bytes(await _call(path.fs, "cat_file", path.path))
     except FileNotFoundError:
@@ -64,7 +65,7 @@ async def read(uri: str) -> bytes | None:
 
 async def exists(uri: str) -> bool | None:
     """Whether there is an object; ``None`` if that may not be asked. Listings that are remembered do not count."""
-    path = ObjectStoragePath(uri)
+    path = opened(uri)
     path.fs.invalidate_cache()
     try:
         await _call(path.fs, "info", path.path)

@@ -414,6 +414,7 @@ def test_damage_never_raises_and_is_not_made_worse(name: str, draw: st.DataObjec
 
 
 @pytest.mark.parametrize("format_name", ["jpeg", "png", "webp", "mp4"])
+@settings(deadline=None)
 @given(rest=st.binary(max_size=200))
 def test_any_bytes_are_taken(format_name: str, rest: bytes) -> None:
     starts = {
@@ -423,7 +424,8 @@ def test_any_bytes_are_taken(format_name: str, rest: bytes) -> None:
         "mp4": b"\0\0\0\x08ftyp",
     }
     for data in (rest, starts[format_name] + rest):
-        assert marked(data, format_name)[:4] == data[:4]
+        after = marked(data, format_name)
+        assert after == data or after.count(PACKET_BEGINS) == 1
 
 
 def c2pa_box() -> bytes:
