@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import shutil
 from collections.abc import Iterator
@@ -46,6 +47,27 @@ with DAG("flux_text", schedule=None):
         prompt="A lighthouse",
         parameters={"width": 512, "height": 256},
         output_path="s3://my_s3@media/out/flux_text/{request_id}.{ext}",
+    )
+"""
+#: Four images that wait on the triggerer; two with a connection that only the worker has: its DAG file defines it.
+TRIGGER_DAG = """
+import os
+
+from airflow.sdk import DAG
+
+from airflow_provider_flux.operators.generate import FluxGenerateOperator
+
+os.environ["AIRFLOW_CONN_WORKER_S3"] = os.environ["AIRFLOW_CONN_MY_S3"]
+
+with DAG("flux_on_triggerer", schedule=None, default_args={"deferrable": True, "inline_wait": 0}):
+    FluxGenerateOperator.partial(
+        task_id="there", output_path="s3://my_s3@media/out/{{ run_id }}/{key}-{fingerprint}.{ext}"
+    ).expand(prompt=[f"A lighthouse, {n}" for n in range(4)])
+    FluxGenerateOperator.partial(
+        task_id="here", output_path="s3://worker_s3@media/out/{{ run_id }}/{key}.{ext}"
+    ).expand(prompt=["A pier", "A quay"])
+    FluxGenerateOperator.partial(task_id="one_name", output_path="s3://my_s3@media/out/one.{ext}").expand(
+        prompt=["A mole", "A jetty"]
     )
 """
 SIZE = (1024, 768)
@@ -93,6 +115,7 @@ def cluster(
     for name in SNIPPETS:
         shutil.copy(ROOT / "docs" / "snippets" / f"{name}.py", dags)
     (dags / "text.py").write_text(TEXT_DAG)
+    (dags / "on_triggerer.py").write_text(TRIGGER_DAG)
     store = {
         "conn_type": "aws",
         "login": "x",
@@ -110,10 +133,10 @@ def run_to_the_end(cluster: Cluster, dag_id: str) -> DagRun:
     return run
 
 
-def landed(cluster: Cluster, run: DagRun, task_id: str, bucket: Any, kind: str = "image") -> bytes:
+def landed(cluster: Cluster, run: DagRun, task_id: str, bucket: Any, kind: str = "image", map_index: int = -1) -> bytes:
     """Return the bytes that a task landed, as the store serves them."""
-    record = cluster.xcom(run, task_id)[kind]
-    found = bucket.Object(record["uri"].removeprefix("s3://my_s3@media/")).get()
+    record = cluster.xcom(run, task_id, map_index=map_index)[kind]
+    found = bucket.Object(record["uri"].partition("@media/")[2]).get()
     content = bytes(found["Body"].read())
     assert (found["ContentType"], len(content)) == (record["content_type"], record["bytes"])
     return content
@@ -194,6 +217,31 @@ def test_video(cluster: Cluster, emulator: EmulatorServer, bucket: Any) -> None:
     assert record["video"]["draft_cache"].endswith(".draft.bin")
     assert (record["cost"], record["cost_source"]) == (30, "reported")  # settled with the result
     assert emulator.stats()["key_seen_on_delivery"] == 0
+
+
+def test_the_trigger_lands_and_where_it_cannot_the_worker_does(
+    cluster: Cluster, emulator: EmulatorServer, bucket: Any
+) -> None:
+    before = emulator.stats()["submits"]
+    run = cluster.run_dag("flux_on_triggerer")
+    cluster.wait(run, 240)
+    states = {(row.task_id, row.map_index): row.state for row in cluster.task_instances(run)}
+    assert [states["there", n] for n in range(4)] == ["success"] * 4, cluster.dump()
+    assert [states["here", n] for n in range(2)] == ["success"] * 2, cluster.dump()
+    assert {states["one_name", n] for n in range(2)} == {"failed"}  # refused before anything was paid
+    assert emulator.stats()["submits"] - before == 6
+    for task_id, count in (("there", 4), ("here", 2)):
+        for n in range(count):
+            content = landed(cluster, run, task_id, bucket, map_index=n)
+            image = cluster.xcom(run, task_id, map_index=n)["image"]
+            assert hashlib.sha256(content).hexdigest() == image["sha256"]
+            described = json.loads(bucket.Object(image["sidecar"].partition("@media/")[2]).get()["Body"].read())
+            assert described["media"]["sha256"] == image["sha256"]
+            assert (described["run"]["task_id"], described["run"]["map_index"]) == (task_id, n)
+            assert described["request"]["prompt"].startswith("A ")
+            log = cluster.task_log(run, task_id, map_index=n)
+            assert log.count("Landed request") == 1
+            assert ("the triggerer could not land the image" in log) == (task_id == "here"), log
 
 
 def test_no_bytes_of_an_input_are_kept_by_airflow(cluster: Cluster, bucket: Any) -> None:

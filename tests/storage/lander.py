@@ -6,7 +6,6 @@ Each is forked by a server that has imported everything, which ends with the tes
 from __future__ import annotations
 
 import asyncio
-import logging
 import multiprocessing
 import os
 import resource
@@ -28,8 +27,11 @@ LANDED, DIED = "landed", "died"
 _FORKS = multiprocessing.get_context("forkserver")
 _FORKS.set_forkserver_preload(
     [
+        "__main__",
+        "tests.storage.lander",
         "airflow_provider_flux.client",
         "airflow_provider_flux.storage.landing",
+        "airflow.sdk.execution_time.supervisor",
         "airflow.sdk.execution_time.timeout",
         "airflow.providers.amazon.aws.fs.s3",
         "airflow.providers.google.cloud.fs.gcs",
@@ -37,6 +39,8 @@ _FORKS.set_forkserver_preload(
         "s3fs",
         "gcsfs",
         "adlfs",
+        "PIL.PngImagePlugin",
+        "PIL.JpegImagePlugin",
     ]
 )
 
@@ -101,7 +105,6 @@ class Lander:
 
 
 def _obey(order: Order, said: Connection) -> None:
-    logging.disable(logging.CRITICAL)
     os.environ.update(order.environment)
     if order.largest_file is not None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (order.largest_file, resource.RLIM_INFINITY))
