@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+AZURITE := azurite@3.35.0
 
 .PHONY: help demo test lint docs bench soak dist lock clean
 
@@ -56,6 +57,8 @@ $(VENV)/runtime: requirements/runtime.txt pyproject.toml | $(VENV)/python
 
 $(VENV)/dev: requirements/dev.txt pyproject.toml | $(VENV)/python
 	@echo "Installing what tests and linters need into $(VENV), once..."
-	@$(PIP) --require-hashes -r requirements/dev.txt
+	@$(PIP) --no-deps --require-hashes -r requirements/dev.txt
 	@$(PIP) --no-deps --no-build-isolation -e .
+	@if command -v npm >/dev/null; then npm install --silent --no-audit --no-fund --prefix $(VENV)/npm $(AZURITE); \
+	else echo "There is no npm to install azurite with: the Azure tests will be skipped."; fi
 	@touch $@ $(VENV)/runtime

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 from collections.abc import Awaitable, Callable
 from weakref import WeakKeyDictionary
 
@@ -31,7 +30,6 @@ log = logging.getLogger(__name__)
 _AT_ONCE = 32
 _ROOM: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
 _SUFFIXES = {"jpg": "jpeg", "jpeg": "jpeg", "png": "png", "webp": "webp", "mp4": "mp4"}
-_NOT_ASCII = re.compile(r"[^\x21-\x7e]")
 
 
 def land(
@@ -95,7 +93,7 @@ async def place(fetched: Fetched, record: Generation, target: Target) -> Generat
         log.warning("%s is of the format %s; {ext} in output_path would name it rightly", uri, info.format)
     options = target.options
     try:
-        await put(uri, data, _manner(record, info, target), exclusive=options.if_exists != "overwrite")
+        await put(uri, data, target.manner_of(record, info), exclusive=options.if_exists != "overwrite")
     except FluxExistsError:
         if options.if_exists == "error":
             raise
@@ -156,21 +154,6 @@ def _marked(fetched: Fetched, record: Generation, target: Target) -> tuple[bytes
         return fetched.data, fetched.info
     data = mark(fetched.data, fetched.info.format, model=record["model"], request_id=record["request_id"])
     return data, inspect(data, record["model"])
-
-
-def _manner(record: Generation, info: MediaInfo, target: Target) -> Manner:
-    facts = {
-        "model": record["model"],
-        "seed": record["seed"],
-        "request_id": record["request_id"],
-        "sha256": info.sha256,
-    }
-    return Manner(
-        content_type=info.content_type,
-        cache_control=target.options.cache_control,
-        metadata={name: _NOT_ASCII.sub("_", str(value))[:256] for name, value in facts.items() if value is not None},
-        options=target.options.store_options,
-    )
 
 
 async def _keep_existing(uri: str, record: Generation) -> Generation:

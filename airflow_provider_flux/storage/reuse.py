@@ -19,12 +19,11 @@ from airflow_provider_flux.storage.dialects import Manner
 from airflow_provider_flux.storage.existing import Existing, describe, load, load_sidecar
 from airflow_provider_flux.storage.naming import is_known_before
 from airflow_provider_flux.storage.target import Target
+from airflow_provider_flux.storage.wanted import possible_formats
 from airflow_provider_flux.storage.writer import exists, put, read
 from airflow_provider_flux.xcom import Generation, with_landed
 
 log = logging.getLogger(__name__)
-
-_EXTENSIONS = ("jpeg", "png", "webp", "mp4")
 
 
 async def find(target: Target, estimated_cost: float | None) -> Generation | None:
@@ -97,11 +96,13 @@ async def _bring_here(found: Existing, target: Target) -> str:
     assert found.sidecar is not None  # noqa: S101 - it was found by it
     record = _record_of(found, found.uri, target, None)
     uri = target.uri_of(record, found.info)
-    manner = Manner(found.info.content_type, target.options.cache_control, {}, target.options.store_options)
-    await put(uri, found.data, manner, exclusive=target.options.if_exists != "overwrite")
+    exclusive = target.options.if_exists != "overwrite"
+    await put(uri, found.data, target.manner_of(record, found.info), exclusive=exclusive)
     media = found.sidecar.media.model_copy(update={"uri": uri})
-    copied = found.sidecar.model_copy(update={"media": media, "run": target.run, "reused_from": found.uri})
+    facts = {"media": media, "run": target.run, "request": target.request, "reused_from": found.uri}
+    copied = found.sidecar.model_copy(update=facts)
     await put(sidecar.uri_of(uri), sidecar.to_bytes(copied), Manner(sidecar.CONTENT_TYPE))
+    await remember(uri, target)
     return uri
 
 
@@ -123,7 +124,7 @@ def _is_of_this_task(found: Existing, target: Target) -> bool:
 def _own_names(target: Target) -> Iterator[str]:
     """Yield the names the image can get, where they can be told before it is there."""
     if is_known_before(target.path):
-        yield from dict.fromkeys(target.uri_before(ext) for ext in _EXTENSIONS)
+        yield from dict.fromkeys(target.uri_before(ext) for ext in possible_formats(target.request))
 
 
 async def _pointed_to(target: Target) -> list[str]:

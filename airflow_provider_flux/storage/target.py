@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
@@ -9,13 +10,14 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from airflow_provider_flux.bfl.errors import FluxRequestError
 from airflow_provider_flux.media.info import MediaInfo
-from airflow_provider_flux.storage.dialects import dialect_of
+from airflow_provider_flux.storage.dialects import Manner, dialect_of
 from airflow_provider_flux.storage.naming import expand
 from airflow_provider_flux.storage.provenance import RequestFacts, RunFacts
 from airflow_provider_flux.xcom import Generation
 
 IfExists = Literal["overwrite", "skip", "error"]
 Reuse = Literal["never", "run", "always"]
+_NOT_ASCII = re.compile(r"[^\x21-\x7e]")
 
 
 def _is_bool(value: Any) -> Any:
@@ -102,6 +104,23 @@ class Target(BaseModel):
     def uri_before(self, ext: str) -> str:
         """Return the name an image of a format would get, where that can be told before it is there."""
         return expand(self.path, self._values(self.request.model, self.request.fingerprint, ext))
+
+    def manner_of(self, generation: Generation, info: MediaInfo) -> Manner:
+        """Return how the image is to be stored, with what its store keeps beside the bytes."""
+        facts = {
+            "model": generation["model"],
+            "seed": generation["seed"],
+            "request_id": generation["request_id"],
+            "sha256": info.sha256,
+        }
+        return Manner(
+            content_type=info.content_type,
+            cache_control=self.options.cache_control,
+            metadata={
+                name: _NOT_ASCII.sub("_", str(value))[:256] for name, value in facts.items() if value is not None
+            },
+            options=self.options.store_options,
+        )
 
     def _values(self, model: str | None, fingerprint: str | None, ext: str) -> dict[str, Any]:
         return {"key": self.key, "index": self.index, "model": model, "fingerprint": fingerprint, "ext": ext}

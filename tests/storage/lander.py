@@ -21,6 +21,8 @@ from typing import Literal, Self
 from airflow_provider_flux.storage.target import Target
 from airflow_provider_flux.xcom import Generation
 
+#: Who lands: a worker on its main thread, or a triggerer on its event loop.
+Way = Literal["worker", "triggerer"]
 #: What a lander says when the image is there; otherwise the name of the exception and its text, or DIED.
 LANDED, DIED = "landed", "died"
 
@@ -57,7 +59,7 @@ class Order:
     environment: Mapping[str, str]
     generation: Generation
     target: Target
-    way: Literal["worker", "triggerer"] = "worker"
+    way: Way = "worker"
     linger: float = 0.0
     largest_file: int | None = None
 
@@ -79,11 +81,6 @@ class Lander:
         self._process.join()
         self._process.close()
         self._said.close()
-
-    @property
-    def alive(self) -> bool:
-        """Whether it still runs."""
-        return self._process.is_alive()
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal; SIGALRM is an ``execution_timeout`` on a worker, and a cancelled trigger on a triggerer."""

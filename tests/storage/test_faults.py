@@ -7,7 +7,6 @@ FLUX_TRIALS_SEED gives the same trials again, as far as clocks allow.
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 import os
 import random
@@ -18,7 +17,7 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import pytest
@@ -63,54 +62,34 @@ class Image:
 
     generation: Generation
     data: bytes
-
-    @property
-    def sha256(self) -> str:
-        return hashlib.sha256(self.data).hexdigest()
+    sha256: str
 
 
 @dataclass
 class Trial:
-    """One image on its way to a store, and what stands in its way."""
+    """One image on its way to a store, and what stands in its way.
+
+    :param name: of the target in the store; in a folder of its own.
+    :param old: whether there is an image of another time.
+    :param proxy: before the server of the store; ``None`` for a local file.
+    :param put: where the put can be struck: at the proxy, or in the folder of the file.
+    """
 
     rng: random.Random
     store: Store
+    name: str
     image: Image
-    delivery: Delivery
-    #: None for a local file.
-    proxy: CuttingProxy | None
-    folder: Folder | None
-    cleanup: ExitStack
-    order: Order
     old: bool
+    order: Order
+    delivery: Delivery
+    proxy: CuttingProxy | None
+    put: Place
+    cleanup: ExitStack
     struck: bool = False
     lander: Lander | None = None
 
-    @property
-    def uri(self) -> str:
-        return self.order.target.path
-
-    @property
-    def put(self) -> Place:
-        """Where its put can be struck."""
-        place = self.proxy or self.folder
-        assert place is not None
-        return place
-
-    def judge(self) -> Verdict:
-        """Look into the store: what is there now?"""
-        found, described = self.store.read(self.uri), self.store.read(sidecar.uri_of(self.uri))
-        new = found is not None and hashlib.sha256(found).hexdigest() == self.image.sha256
-        if described != (OLD_SIDECAR if self.old else None):
-            facts = sidecar.from_bytes(described or b"")
-            if not new or facts is None or facts.media.sha256 != self.image.sha256:
-                return "partial"
-        if new:
-            return "complete"
-        return "partial" if found != (OLD if self.old else None) else "old" if self.old else "absent"
-
     def strike(self, number: signal.Signals) -> Callable[[], None]:
-        """Return what sends the lander a signal at a moment of this trial."""
+        """Return what sends the lander a signal."""
         pause, cut = self.rng.choice([0.0, self.rng.uniform(0, 0.1)]), self.rng.random() < 0.5
 
         def act() -> None:
@@ -118,15 +97,35 @@ class Trial:
             assert self.lander is not None
             self.lander.signal(number)
             if number == signal.SIGALRM:
-                time.sleep(pause)  # the store is slow: what was sent is on its way still
-            elif cut:  # else what a dead process has handed to its kernel is delivered
+                time.sleep(pause)  # the image is still on its way when the lander gives up
+            elif cut:  # or what a dead process has handed to its kernel is delivered
                 raise Cut
 
         return act
 
     def reset(self) -> None:
+        """Reset the connection."""
         self.struck = True
         raise Cut
+
+    def judge(self) -> Verdict:
+        """Look into the store: what is at the target, and beside it?"""
+        uri = f"{self.store.root}/{self.name}"
+        before = (OLD, OLD_SIDECAR) if self.old else (None, None)
+        found, described = self.store.read(uri), self.store.read(sidecar.uri_of(uri))
+        if (found, described) == before:
+            return "old" if self.old else "absent"
+        if found is None or hashlib.sha256(found).hexdigest() != self.image.sha256:
+            return "partial"
+        facts = sidecar.from_bytes(described) if described else None
+        told = described == before[1] or (facts and facts.media.sha256 == self.image.sha256)
+        return "complete" if told else "partial"
+
+    def litter(self) -> list[str]:
+        """Return what lies beside the target and should not."""
+        folder = self.name.partition("/")[0]
+        there = [name for name in self.store.names() if name.startswith(f"{folder}/")]
+        return [name for name in there if name not in {self.name, sidecar.uri_of(self.name)}]
 
 
 @dataclass(frozen=True)
@@ -219,3 +218,54 @@ FAULTS = [
 ]
 CELLS = [pytest.param(store, fault, id=f"{store}-{fault.name}") for fault in FAULTS for store in fault.stores]
 TRIALS = math.ceil(int(os.environ.get("FLUX_TRIALS", "1")) / len(CELLS))
+
+
+@pytest.fixture(scope="module")
+def delivery() -> Iterator[Delivery]:
+    """An emulator, and what stands before it."""
+    with EmulatorServer(EmulatorConfig(latency=0)) as emulator, Delivery(emulator.url) as delivery:
+        yield delivery
+
+
+@pytest.fixture(scope="module")
+def images(delivery: Delivery) -> list[Image]:
+    """Images that are ready, of several sizes."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AIRFLOW_CONN_FAULTS", flux_connection(delivery))
+        hook, made = FluxHook("faults"), []
+        for asked in IMAGES:
+            request = build_request("flux-2-pro", {"prompt": "a lighthouse", **asked})
+            submission = hook.submit(request)
+            result = hook.wait(submission)
+            assert result is not None
+            assert result.sample is not None
+            data = hook.download(result.sample)
+            made.append(Image(submitted(request, submission), data, hashlib.sha256(data).hexdigest()))
+    return made
+
+
+@pytest.fixture(scope="module")
+def table(request: pytest.FixtureRequest) -> Iterator[Counter[tuple[str, ...]]]:
+    """Counts what became of the trials; printed at the end."""
+    counts: Counter[tuple[str, ...]] = Counter()
+    yield counts
+    reporter = request.config.pluginmanager.get_plugin("terminalreporter")
+    columns = ("trials", "absent", "old", "complete", "partial")
+    reporter.write_line(f"\n\nFLUX_TRIALS_SEED={SEED}\n{'':28}" + "".join(f"{name:>10}" for name in columns))
+    cells = dict.fromkeys((store, fault) for store, fault, _ in counts)
+    for row in [*cells, ("all", "faults")]:
+        found = [sum(n for key, n in counts.items() if row in (key[:2], ("all", "faults")) and key[2] == name) for name in columns]
+        reporter.write_line(f"{' '.join(row):28}" + "".join(f"{number:>10}" for number in found))
+
+
+@pytest.mark.parametrize(("store", "fault"), CELLS, indirect=["store"])
+def test_what_is_there_is_whole(
+    store: Store, fault: Fault, delivery: Delivery, images: list[Image], table: Counter[tuple[str, ...]]
+) -> None:
+    for number in range(TRIALS):
+        rng = random.Random(f"{SEED} {store.scheme} {fault.name} {number}")
+        with ExitStack() as cleanup:
+            trial = prepared(rng, store, rng.choice(images), fault, delivery, cleanup)
+            verdict = tried(trial, fault)
+        table[store.scheme, fault.name, "trials"] += 1
+        table[store.scheme, fault.name, verdict] += 1

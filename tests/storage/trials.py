@@ -1,0 +1,142 @@
+"""Trials: one image on its way to a store, something that strikes, and a look at what is there afterwards."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+import re
+import signal
+import time
+import uuid
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from airflow.sdk import ObjectStoragePath
+
+from airflow_provider_flux.storage import sidecar
+from airflow_provider_flux.storage.target import LandingOptions, Target
+from airflow_provider_flux.xcom import Generation
+from tests.cutting_proxy import Cut, CuttingProxy
+from tests.object_stores import BucketStore, Store
+from tests.storage.lander import DIED, LANDED, Lander, Order, Way
+from tests.storage.striking import Delivery, Folder, Place, small_disk
+
+Verdict = Literal["absent", "old", "complete", "partial"]
+
+_OLD, _OLD_SIDECAR = b"old image " * 1000, b'{"request_id": "old"}\n'
+#: Larger than what a client sends to look around, smaller than any sidecar.
+_SMALL = 256
+_BUCKETS = ("s3", "gs", "abfs")
+_STORES = ("file", *_BUCKETS)
+_LONGEST, _QUICKLY = 150.0, 10.0
+
+
+@dataclass(frozen=True)
+class Image:
+    """A generation that is ready, and the bytes that are delivered for it."""
+
+    generation: Generation
+    data: bytes
+
+    @property
+    def sha256(self) -> str:
+        """Of the bytes."""
+        return hashlib.sha256(self.data).hexdigest()
+
+
+class Trial:
+    """One image on its way to a store; what is left to chance is drawn from ``rng``.
+
+    :ivar old: whether there is an image of another time at the target.
+    :ivar put: where the put can be struck: at ``proxy``, before the server, or in the folder of a local file.
+    :ivar struck: whether something was done to it.
+    """
+
+    def __init__(self, rng: random.Random, store: Store, image: Image, delivery: Delivery, way: Way) -> None:
+        self.rng, self.store, self.image, self.delivery = rng, store, image, delivery
+        self.cleanup = ExitStack()
+        self.name = f"{uuid.uuid4().hex[:12]}/hero.img"
+        self.old, self.struck = rng.random() < 0.5, False
+        self.proxy: CuttingProxy | None = None
+        self.put: Place
+        root, environment = store.root, {"AIRFLOW_CONN_FLUX_DEFAULT": delivery.connection}
+        if isinstance(store, BucketStore):
+            self.put = self.proxy = self.cleanup.enter_context(CuttingProxy(store.url, larger_than=_SMALL))
+            root, environment["AIRFLOW_CONN_STRUCK"] = store.root_by("struck"), store.connection(self.proxy.url)
+        else:
+            self.put = self.cleanup.enter_context(Folder(self.folder))
+        exclusive = not self.old and rng.random() < 0.5
+        options = LandingOptions(if_exists="error" if exclusive else "overwrite")
+        target = Target(path=f"{root}/{self.name}", options=options)
+        linger = rng.choice([0.0, rng.uniform(0, 0.3)])
+        self.order = Order(environment, image.generation, target, way, linger)
+        self.lander: Lander | None = None
+
+    @property
+    def uri(self) -> str:
+        """The target, by the connection that nothing strikes."""
+        return f"{self.store.root}/{self.name}"
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the target, if that is a local file."""
+        return Path(self.uri.removeprefix("file://")).parent
+
+    def run(self, fault: Fault) -> tuple[Verdict, str]:
+        """Let the image land; return what is there then, and what is wrong with that, if anything."""
+        with self.cleanup:
+            fault.arm(self)
+            if self.old:
+                path = ObjectStoragePath(self.uri)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(_OLD)
+                ObjectStoragePath(sidecar.uri_of(self.uri)).write_bytes(_OLD_SIDECAR)
+            begin = time.monotonic()
+            self.lander = self.cleanup.enter_context(Lander(self.order))
+            outcome = self.lander.outcome(_LONGEST)
+            seconds = time.monotonic() - begin
+            early = self._judge()
+            if self.proxy:
+                self.proxy.stop()
+                time.sleep(0.1)  # the server has got all it will ever get, and has done with it what it does
+            verdict = self._judge() if early != "partial" else early
+            return verdict, "; ".join(self._complaints(fault, verdict, outcome, seconds))
+
+    def strike(self, number: signal.Signals) -> Callable[[], None]:
+        """Return what sends the lander a signal."""
+        pause, cut = self.rng.choice([0.0, self.rng.uniform(0, 0.1)]), self.rng.random() < 0.5
+
+        def act() -> None:
+            assert self.lander is not None
+            self.struck = True
+            self.lander.signal(number)
+            if number == signal.SIGALRM:
+                time.sleep(pause)  # the image is still on its way when the lander gives up
+            elif cut:  # otherwise what a dead process has handed to its kernel is delivered
+                raise Cut
+
+        return act
+
+    def reset(self) -> None:
+        """Reset the connection."""
+        self.struck = True
+        raise Cut
+
+    def _judge(self) -> Verdict:
+        before = (_OLD, _OLD_SIDECAR) if self.old else (None, None)
+        found, described = self.store.read(self.uri), self.store.read(sidecar.uri_of(self.uri))
+        if (found, described) == before:
+            return "old" if self.old else "absent"
+        if found is None or hashlib.sha256(found).hexdigest() != self.image.sha256:
+            return "partial"
+        facts = sidecar.from_bytes(described or b"")
+        is_told = facts is not None and facts.media.sha256 == self.image.sha256
+        return "complete" if is_told or described == before[1] else "partial"
+
+    def _complaints(self, fault: Fault, verdict: Verdict, outcome: str, seconds: float) -> list[str]:
+        wanted = {"old" if self.old else "absent"} if fault.leaves_old else {"complete"} if outcome == LANDED else set()
+        ...
