@@ -130,7 +130,8 @@ class FluxLandingOperator(BaseOperator):
 
 def with_request(target: Target, request: GenerationRequest) -> Target:
     """Return the target with what is kept of the request."""
-    facts = request_facts(request, hide_prompt=target.options.hide_prompt)
+    hide_prompt = target.options.hide_prompt or not target.options.sidecar
+    facts = request_facts(request, hide_prompt=hide_prompt)
     return target.model_copy(update={"request": facts})
 
 

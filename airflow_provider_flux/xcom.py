@@ -185,7 +185,7 @@ def _from_json(text: str) -> Any:
 
 
 def _moment(value: Any, field: str) -> str:
-    if value is None:
+    if not value:
         return pendulum.now("UTC").isoformat()
     try:
         parsed = pendulum.parse(str(value))

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 from airflow.sdk.exceptions import AirflowFailException
+from pydantic import BaseModel
 
 from airflow_provider_flux.bfl import errors
 from airflow_provider_flux.bfl.catalog import MODELS
@@ -27,13 +28,17 @@ from airflow_provider_flux.emulator import EmulatorConfig, EmulatorServer
 from airflow_provider_flux.emulator.__main__ import _parser
 from airflow_provider_flux.emulator.faults import FAULTS
 from airflow_provider_flux.hooks.flux import FluxHook
+from airflow_provider_flux.landing_operator import FluxLandingOperator
 from airflow_provider_flux.operators.generate import FluxGenerateOperator
 from airflow_provider_flux.provider_info import CONNECTION_FORM, get_provider_info
+from airflow_provider_flux.storage.dialects import DIALECTS
 from airflow_provider_flux.storage.naming import PLACEHOLDERS
+from airflow_provider_flux.storage.sidecar import Sidecar, from_bytes, to_bytes
 from airflow_provider_flux.transfers.flux_to_object_storage import FluxToObjectStorageOperator
 from airflow_provider_flux.triggers.result import FluxResultTrigger
 from airflow_provider_flux.xcom import Generation, LandedImage, LandedVideo
 from scripts import sync_snippets
+from tests.object_stores import AzureStore, BucketStore, GcsStore, S3Store
 from tests.running import run
 
 ROOT = Path(__file__).parents[1]
@@ -191,7 +196,8 @@ def test_every_error_named_exists(page: Path) -> None:
 )
 def test_every_parameter_is_explained_with_its_default(operator: type, name: str) -> None:
     rows = {row[0]: row[1:] for row in table(text_of(name), "parameter")}
-    taken = inspect.signature(operator.__init__).parameters
+    common = inspect.signature(FluxLandingOperator.__init__).parameters
+    taken = {**common, **inspect.signature(operator.__init__).parameters}
     names = [one for one in taken if one not in {"self", "kwargs"}]
     assert sorted(rows) == sorted(names)
     for one in names:
@@ -284,6 +290,70 @@ def test_the_trigger_is_explained() -> None:
     trigger = FluxResultTrigger(flux_conn_id="flux_default", generation=generation, deadline=0)  # type: ignore[typeddict-item]
     rows = table(text_of("docs/how-waiting-works.md"), "argument of the trigger")
     assert [row[0] for row in rows] == list(trigger.serialize()[1])
+
+
+# Object storage
+
+
+def fields_of(model: type[BaseModel], prefix: str = "") -> list[str]:
+    names = []
+    for name, field in model.model_fields.items():
+        is_model = isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
+        names += fields_of(field.annotation, f"{name}.") if is_model else [f"{prefix}{name}"]
+    return names
+
+
+def test_every_field_of_the_sidecar_is_explained() -> None:
+    rows = table(text_of("docs/object-storage.md"), "field of the sidecar")
+    assert [row[0] for row in rows] == fields_of(Sidecar)
+
+
+def test_the_sidecar_that_is_shown_is_one() -> None:
+    (shown,) = blocks(text_of("docs/object-storage.md"), "json")
+    sidecar = from_bytes(shown.encode())
+    assert sidecar is not None
+    assert to_bytes(sidecar).decode() == shown
+
+
+def test_every_option_of_the_stores_is_listed() -> None:
+    rows = {row[0]: set(re.findall(r"`(\w+)`", row[1])) for row in table(text_of("docs/object-storage.md"), "scheme")}
+    assert len(rows) == len(DIALECTS)
+    for dialect in DIALECTS:
+        (scheme,) = dialect.schemes & set(rows)
+        assert rows[scheme] == dialect.options, scheme
+
+
+@pytest.mark.parametrize(("task_id", "kind"), [("s3", S3Store), ("azure", AzureStore), ("gcs", GcsStore)])
+def test_the_store_options_that_are_shown_are_taken(
+    task_id: str,
+    kind: type[BucketStore],
+    emulator: EmulatorServer,
+    shown_tasks: dict[str, Any],
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    store = kind(request.getfixturevalue(task_id))
+    store.make_bucket()
+    monkeypatch.setenv(f"AIRFLOW_CONN_SHOWN_{task_id.upper()}", kind.connection(store.url))
+    task = shown_tasks[f"flux_store_options.{task_id}"].prepare_for_execution()
+    task.output_path = store.root_by(f"shown_{task_id}") + "/{request_id}.{ext}"
+    image = run(task)["image"]
+    assert store.stat(image["uri"]).metadata["sha256"] == image["sha256"]
+    if isinstance(store, S3Store):
+        said = store.client.head_object(Bucket=store.bucket, Key=image["uri"].partition(f"@{store.bucket}/")[2])
+        assert {name: said[name] for name in task.store_options} == task.store_options
+        assert said["CacheControl"] == task.cache_control
+
+
+def test_an_image_is_paid_for_once(emulator: EmulatorServer, shown_tasks, landed_below) -> None:
+    landed = [
+        landed_below(shown_tasks["flux_reuse.hero"], {"params": {"product": product}, "run_id": run_id})
+        for product, run_id in [("a red door", "one"), ("a red door", "two"), ("a blue door", "two")]
+    ]
+    assert [one["reused"] for one in landed] == [False, True, False]
+    assert (landed[1]["cost"], landed[1]["estimated_cost"]) == (0, landed[0]["cost"])
+    assert landed[1]["image"]["uri"].endswith("/catalog/two/hero.jpeg")
+    assert emulator.stats()["submits"] == 2
 
 
 # Connection
@@ -382,6 +452,7 @@ def landed_below(tmp_path: Path) -> Callable[[Any, dict[str, Any]], Any]:
         task = task.prepare_for_execution()
         task.render_template_fields(values)
         task.output_path = task.output_path.replace("file:///tmp/flux", f"file://{tmp_path}")
+        task._root = task._root.replace("file:///tmp/flux", f"file://{tmp_path}")
         return run(task)
 
     return render_and_run
@@ -411,7 +482,8 @@ def test_landing_many(emulator: EmulatorServer, shown_tasks, landed_below, tmp_p
     land = shown_tasks["flux_land_many.land"].prepare_for_execution()
     land.generation = [run(FluxGenerateOperator(task_id=f"g{n}", prompt=f"door {n}")) for n in range(3)]
     assert len(landed_below(land, {"run_id": "r"})) == 3
-    assert sorted(path.name for path in (tmp_path / "doors" / "r").iterdir()) == ["000.jpeg", "001.jpeg", "002.jpeg"]
+    names = [f"{n:03d}.jpeg" for n in range(3)]
+    assert {path.name for path in (tmp_path / "doors" / "r").iterdir()} == {*names, *(f"{name}.json" for name in names)}
 
 
 def test_other_models(shown_tasks) -> None:

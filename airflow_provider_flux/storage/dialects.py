@@ -39,11 +39,13 @@ class Dialect:
 
     :param options: the names that ``store_options`` may have; keys that encrypt are not among them,
         since Airflow would store them.
+    :param values: what an option may be, where that is known and other values fail after the payment.
     """
 
     schemes: frozenset[str]
     write: Write
     options: frozenset[str] = frozenset()
+    values: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 async def _write_s3(fs: Any, path: str, data: bytes, manner: Manner, exclusive: bool) -> None:
@@ -86,9 +88,11 @@ async def _write_azure(fs: Any, path: str, data: bytes, manner: Manner, exclusiv
 
     Through the client of the filesystem, whose own ``pipe_file`` takes no metadata.
     """
-    from azure.storage.blob import ContentSettings
+    from azure.storage.blob import ContentSettings, StandardBlobTier
 
     options = dict(manner.options)
+    if tier := options.pop("standard_blob_tier", None):
+        options["standard_blob_tier"] = StandardBlobTier(tier)
     settings = ContentSettings(
         content_type=manner.content_type,
         cache_control=manner.cache_control,
@@ -162,6 +166,7 @@ DIALECTS: tuple[Dialect, ...] = (
         frozenset({"abfs", "abfss", "adl"}),
         _write_azure,
         frozenset({"standard_blob_tier", "encryption_scope", "tags", "content_disposition"}),
+        {"standard_blob_tier": ("Hot", "Cool", "Cold", "Archive")},
     ),
     Dialect(frozenset({"file", "local", ""}), _write_file),
 )

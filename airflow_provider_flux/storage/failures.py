@@ -7,6 +7,7 @@ the store. The HTTP status, somewhere in the chain of causes, is what they have 
 from __future__ import annotations
 
 import errno
+import ssl
 from collections.abc import Iterator
 from typing import Any
 
@@ -24,6 +25,10 @@ _NEVER = (
     NotADirectoryError,
     TypeError,
     ValueError,
+    AttributeError,
+    LookupError,
+    ImportError,
+    NotImplementedError,
 )
 _NEVER_BY_NUMBER = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP}
 
@@ -41,7 +46,7 @@ def may_pass(error: BaseException) -> bool:
     statuses = [status for one in _chain(error) if (status := _status_of(one)) is not None]
     if statuses:
         return statuses[0] in _PASSING or statuses[0] >= 500
-    if isinstance(error, _NEVER):
+    if isinstance(error, _NEVER) or any(isinstance(one, ssl.SSLCertVerificationError) for one in _chain(error)):
         return False
     return not (isinstance(error, OSError) and error.errno in _NEVER_BY_NUMBER)
 

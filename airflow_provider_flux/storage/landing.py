@@ -13,10 +13,10 @@ from airflow_provider_flux.client import FluxAsyncClient
 from airflow_provider_flux.hooks.flux import FluxHook
 from airflow_provider_flux.media.info import MediaInfo
 from airflow_provider_flux.storage import sidecar
-from airflow_provider_flux.storage.dialects import Manner
 from airflow_provider_flux.storage.existing import describe, load, load_landed
 from airflow_provider_flux.storage.fetching import Fetched, afetch, fetch, inspect
 from airflow_provider_flux.storage.marking import mark
+from airflow_provider_flux.storage.provenance import without_prompt
 from airflow_provider_flux.storage.reuse import remember
 from airflow_provider_flux.storage.target import Target
 from airflow_provider_flux.storage.wanted import find_mismatches
@@ -98,7 +98,7 @@ async def place(fetched: Fetched, record: Generation, target: Target) -> Generat
         if options.if_exists == "error":
             raise
         return await _keep_existing(uri, record)
-    draft_cache = await _put_draft_cache(uri, fetched.draft_cache)
+    draft_cache = await _put_draft_cache(uri, fetched.draft_cache, target)
     landed = describe(uri, info, sidecar.uri_of(uri) if options.sidecar else None)
     if options.sidecar:
         delivered = fetched.info.sha256 if fetched.info.sha256 != info.sha256 else None
@@ -111,7 +111,7 @@ async def place(fetched: Fetched, record: Generation, target: Target) -> Generat
             seconds=info.seconds,
             draft_cache=draft_cache,
         )
-        await put(sidecar.uri_of(uri), sidecar.to_bytes(described), Manner(sidecar.CONTENT_TYPE))
+        await put(sidecar.uri_of(uri), sidecar.to_bytes(described), target.manner_beside(sidecar.CONTENT_TYPE))
         await remember(uri, target)
     log.info("Landed request %s at %s (%d bytes)", record["request_id"], uri, info.size)
     return with_landed(record, landed, info.seconds, draft_cache)
@@ -135,7 +135,8 @@ def _copy(generation: Generation, target: Target) -> Generation | None:
     if target.uri_of(generation, fetched.info) == landed["uri"]:
         return generation
     if described and target.request.model is None:
-        target = target.model_copy(update={"request": described.request})
+        facts = without_prompt(described.request) if target.options.hide_prompt else described.request
+        target = target.model_copy(update={"request": facts})
     return run(place(fetched, generation, target))
 
 
@@ -169,14 +170,14 @@ async def _keep_existing(uri: str, record: Generation) -> Generation:
     return with_landed(record, found.landed, found.info.seconds, found.draft_cache)
 
 
-async def _put_draft_cache(uri: str, data: bytes | None) -> str | None:
+async def _put_draft_cache(uri: str, data: bytes | None, target: Target) -> str | None:
     """Land what ``draft_enhance`` needs of a draft beside its video."""
     if data is None:
         return None
-    target = f"{uri.removesuffix('.mp4')}.draft.bin"
+    beside = f"{uri.removesuffix('.mp4')}.draft.bin"
     try:
-        await put(target, data, Manner("application/octet-stream"))
+        await put(beside, data, target.manner_beside("application/octet-stream"))
     except FluxStorageError as error:  # the video has landed: it must not be lost with its cache
         log.warning("The video has landed, but not its draft cache: draft_enhance cannot use it. %s", error)
         return None
-    return target
+    return beside

@@ -99,7 +99,7 @@ def root_of(path: str) -> str:
     """Return the folder ``path`` begins with, before any template or placeholder; empty if there is none."""
     fixed = path.partition("{")[0]
     folder = fixed.rpartition("/")[0]
-    return "" if folder.endswith(":/") or not folder else f"{folder}/"
+    return "" if folder.endswith((":/", "://")) or not folder else f"{folder}/"
 
 
 def is_template(path: str) -> bool:

@@ -52,13 +52,21 @@ def request_facts(request: GenerationRequest, *, hide_prompt: bool = False) -> R
             kept[name] = map_inputs(value, _describe) if name in media else value
     prompt = request.parameters.get("prompt")
     text = prompt if isinstance(prompt, str) else None
-    return RequestFacts(
+    facts = RequestFacts(
         model=request.model,
         fingerprint=request.fingerprint,
-        prompt=None if hide_prompt else text,
-        prompt_sha256=hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest() if hide_prompt and text else None,
+        prompt=text,
         parameters=kept,
     )
+    return without_prompt(facts) if hide_prompt else facts
+
+
+def without_prompt(facts: RequestFacts) -> RequestFacts:
+    """Return the facts with a hash in place of the prompt."""
+    if facts.prompt is None:
+        return facts
+    digest = hashlib.sha256(facts.prompt.encode(errors="surrogatepass")).hexdigest()
+    return facts.model_copy(update={"prompt": None, "prompt_sha256": digest})
 
 
 def run_facts(ti: Any) -> RunFacts:

@@ -15,7 +15,6 @@ from collections.abc import Iterable, Iterator
 from airflow_provider_flux.bfl.errors import FluxError, FluxExistsError
 from airflow_provider_flux.bfl.responses import Status
 from airflow_provider_flux.storage import sidecar
-from airflow_provider_flux.storage.dialects import Manner
 from airflow_provider_flux.storage.existing import Existing, describe, load, load_sidecar
 from airflow_provider_flux.storage.naming import is_known_before
 from airflow_provider_flux.storage.target import Target
@@ -55,7 +54,7 @@ async def remember(uri: str, target: Target) -> None:
     if pointer is None:
         return
     try:
-        await put(pointer, json.dumps({"uri": uri}).encode(), Manner("application/json"))
+        await put(pointer, json.dumps({"uri": uri}).encode(), target.manner_beside("application/json"))
     except FluxError as error:
         log.warning("The image has landed, but cannot be found for reuse: %s", error)
 
@@ -101,7 +100,7 @@ async def _bring_here(found: Existing, target: Target) -> str:
     media = found.sidecar.media.model_copy(update={"uri": uri})
     facts = {"media": media, "run": target.run, "request": target.request, "reused_from": found.uri}
     copied = found.sidecar.model_copy(update=facts)
-    await put(sidecar.uri_of(uri), sidecar.to_bytes(copied), Manner(sidecar.CONTENT_TYPE))
+    await put(sidecar.uri_of(uri), sidecar.to_bytes(copied), target.manner_beside(sidecar.CONTENT_TYPE))
     await remember(uri, target)
     return uri
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
@@ -63,13 +64,19 @@ class LandingOptions(BaseModel):
         :raises FluxRequestError: naming the option, and those there are.
         """
         scheme = path.partition("://")[0] if "://" in path else ""
-        known = dialect_of(scheme).options
+        dialect = dialect_of(scheme)
+        known = dialect.options
         unknown = sorted(set(self.store_options) - known)
         if unknown:
             there_are = ", ".join(sorted(known)) or "none"
             raise FluxRequestError(
                 f"store_options has {unknown[0]!r}, which {scheme or 'file'}:// does not take. It takes: {there_are}."
             )
+        for name, allowed in dialect.values.items():
+            if self.store_options.get(name, allowed[0]) not in allowed:
+                raise FluxRequestError(
+                    f"store_options[{name!r}]={self.store_options[name]!r} must be one of {', '.join(allowed)}."
+                )
 
 
 class Target(BaseModel):
@@ -77,6 +84,7 @@ class Target(BaseModel):
 
     :param path: ``output_path``, rendered and checked; its placeholders are still to be filled in.
     :param key: what ``{key}`` stands for.
+    :param host: the machine of the worker.
     :param root: the folder at the beginning of ``output_path``, before templates and placeholders.
     """
 
@@ -85,6 +93,7 @@ class Target(BaseModel):
     path: str
     index: int = 0
     key: str = "0"
+    host: str = Field(default_factory=socket.gethostname)
     root: str = ""
     reuse: Reuse = "never"
     options: LandingOptions = LandingOptions()
@@ -121,6 +130,15 @@ class Target(BaseModel):
             },
             options=self.options.store_options,
         )
+
+    def manner_beside(self, content_type: str) -> Manner:
+        """Return how what lies beside the image is to be stored: encrypted, say, as the image is."""
+        return Manner(content_type, options=self.options.store_options)
+
+    def is_here(self) -> bool:
+        """Whether what is written on this machine is written where the task means: a local path is on its worker."""
+        is_local = self.path.startswith(("/", "file:", "local:"))
+        return not is_local or self.host == socket.gethostname()
 
     def _values(self, model: str | None, fingerprint: str | None, ext: str) -> dict[str, Any]:
         return {"key": self.key, "index": self.index, "model": model, "fingerprint": fingerprint, "ext": ext}

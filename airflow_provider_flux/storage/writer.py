@@ -104,4 +104,4 @@ async def _call(fs: Any, name: str, *arguments: Any) -> Any:
 
 
 def _reason(error: Exception) -> str:
-    return f"{type(error).__name__}: {redact(str(error))[:300]}"
+    return f"{type(error).__name__}: {redact(' '.join(str(error).split()))[:300]}"

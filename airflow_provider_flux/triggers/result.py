@@ -14,6 +14,7 @@ from airflow_provider_flux.bfl.errors import (
     FluxConfigurationError,
     FluxError,
     FluxRequestError,
+    FluxStorageError,
     FluxTriggerEventError,
 )
 from airflow_provider_flux.bfl.polling import Poller
@@ -137,7 +138,9 @@ class FluxResultTrigger(BaseTrigger):
     async def _land(self, client: FluxAsyncClient, result: TaskResult) -> Generation:
         target = read_target(self.target)
         if target is None:
-            raise FluxRequestError("the target is not one that this version reads")
+            raise FluxRequestError("the target is not one that this version reads.")
+        if not target.is_here():
+            raise FluxStorageError("output_path is a local path, and the worker is on another machine.")
         # In a thread: on an event loop Airflow's S3 filesystem silently loses its connection.
         aland = await sync_to_async(_prepare_store)(target)
         return await aland(client, self.generation, target, result, lambda: self._poll(client))

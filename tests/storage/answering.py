@@ -29,6 +29,8 @@ class AnsweringProxy:
         address = urlsplit(server)
         self.server = (address.hostname or "127.0.0.1", address.port or 80)
         self.asked: list[str] = []
+        #: Where a test writes through it.
+        self.root = ""
         self._plans: list[_Plan] = []
         self._lock = threading.Lock()
 

@@ -54,6 +54,7 @@ class Order:
     :param environment: connections, for one.
     :param linger: seconds that the process goes on living after an error, as a worker does.
     :param largest_file: bytes that a local file may have, as a quota would have it.
+    :param dies_there: whether the process is killed at the first byte over that, in place of an error.
     """
 
     environment: Mapping[str, str]
@@ -62,6 +63,7 @@ class Order:
     way: Way = "worker"
     linger: float = 0.0
     largest_file: int | None = None
+    dies_there: bool = False
 
 
 class Lander:
@@ -103,8 +105,13 @@ class Lander:
 
 def _obey(order: Order, said: Connection) -> None:
     os.environ.update(order.environment)
+    for output in (1, 2):  # what pytest captures is a file too, and may be larger than it must be
+        os.dup2(os.open(os.devnull, os.O_WRONLY), output)
     if order.largest_file is not None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (order.largest_file, resource.RLIM_INFINITY))
+    if order.dies_there:
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
     try:
         if order.way == "worker":
             _work(order)

@@ -6,6 +6,7 @@ import asyncio
 import json
 from typing import Any
 
+import pytest
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import TaskDeferred
 
@@ -13,6 +14,13 @@ from airflow_provider_flux.operators.generate import FluxGenerateOperator
 from airflow_provider_flux.transfers.flux_to_object_storage import FluxToObjectStorageOperator
 from tests.object_stores import Store
 from tests.running import WAYS, context, fire
+
+#: Each kind of store once and each way once, where all of both would say no more.
+across = pytest.mark.parametrize(
+    ("store", "way"),
+    [("file", "sync"), ("s3", "deferred"), ("gs", "between"), ("abfs", "deferred")],
+    indirect=["store"],
+)
 
 
 def hero(output_path: str, prompt: str = "a fox", way: str = "sync", **arguments: Any) -> FluxGenerateOperator:

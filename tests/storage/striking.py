@@ -5,6 +5,7 @@ Each place is told ``at(passed, act)``: what is done when so many bytes have pas
 
 from __future__ import annotations
 
+import json
 import subprocess
 import threading
 import time
@@ -50,8 +51,13 @@ class Delivery:
         """Where it listens; the emulator's signed URLs lead there too."""
         return self._host.url
 
+    @property
+    def connection(self) -> str:
+        """The Airflow connection to the emulator, by this way."""
+        return json.dumps({"conn_type": "flux", "password": "bfl_struck_0123456789", "host": self.url})
+
     def at(self, passed: int, act: Callable[[], object]) -> None:
-        """Plan what is done in the next download; see :class:`Place`."""
+        """Plan what is done in the next download."""
         self._plan = passed, act
 
     def _answer(self, exchange: Exchange) -> None:
@@ -79,10 +85,13 @@ class Delivery:
 
 
 class Folder:
-    """Watches a folder for the hidden file that a local image is written to, before it gets its name."""
+    """Watches what is written into a local folder, under whatever names.
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    :param before: bytes that are there before.
+    """
+
+    def __init__(self, folder: Path, before: int) -> None:
+        self._folder, self._before = folder, before
         self._over = threading.Event()
         self._watchers: list[threading.Thread] = []
 
@@ -95,25 +104,25 @@ class Folder:
             watcher.join()
 
     def at(self, passed: int, act: Callable[[], object]) -> None:
-        """Plan what is done once such a file is so large. A quick write may be over before it is seen."""
+        """Plan what is done once so many bytes were written. A quick write may be over before it is seen."""
         watcher = threading.Thread(target=self._watch, args=(passed, act))
         self._watchers.append(watcher)
         watcher.start()
 
     def _watch(self, passed: int, act: Callable[[], object]) -> None:
         while not self._over.is_set():
-            if self._size() >= passed:
+            if self._size() - self._before >= max(passed, 1):
                 with suppress(Cut):
                     act()
                 return
             time.sleep(_POLL_SECONDS)
 
     def _size(self) -> int:
-        sizes = [-1]
-        for path in self._folder.glob(".*.tmp"):
+        size = 0
+        for path in self._folder.glob("*"):
             with suppress(FileNotFoundError):
-                sizes.append(path.stat().st_size)
-        return max(sizes)
+                size += path.stat().st_size
+        return size
 
 
 @contextmanager

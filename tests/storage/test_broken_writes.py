@@ -181,8 +181,9 @@ def test_a_full_disk_leaves_the_old_file_and_no_other(
 
     monkeypatch.setattr(writer, "_PATIENCE", 0.5)
     monkeypatch.setattr(os, "fsync", full)
+    open_path(str(target))
     with pytest.raises(FluxStorageError, match=os.strerror(number)):
-        run(put(f"file://{target}", b"new", PNG))
+        run(put(str(target), b"new", PNG))
     assert target.read_bytes() == b"old"
     assert os.listdir(tmp_path) == ["hero.png"]
     assert number == errno.EIO or len(tried) == 1

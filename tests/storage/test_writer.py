@@ -142,6 +142,7 @@ def test_a_long_name_that_the_disk_takes_can_be_written(tmp_path: Path) -> None:
     name = f"{'図' * 80}.png"
     assert len(name.encode()) < 250
     (tmp_path / name).write_bytes(b"")
+    open_path(f"file://{tmp_path}/{name}")
     run(put(f"file://{tmp_path}/{name}", b"image", PNG))
     assert (tmp_path / name).read_bytes() == b"image"
 
@@ -173,6 +174,7 @@ def test_a_video_is_written_whole_with_its_type_and_metadata(store: Store, is_la
         ),
         ("gs", {"content_disposition": "inline", "content_language": "de"}, {"contentDisposition": "inline"}),
         ("abfs", {"standard_blob_tier": "Cool", "content_disposition": "inline"}, {"blob_tier": "Cool"}),
+        ("abfs", {"tags": {"team": "ads"}, "content_disposition": "inline"}, {"tag_count": 1}),
     ],
     indirect=["store"],
 )
@@ -188,7 +190,7 @@ def test_options_of_the_store_reach_it(store: Any, options: dict[str, Any], seen
         said = store._get(key.replace("/", "%2F")).json()
     else:
         properties = store.client.get_blob_client(key).get_blob_properties()
-        said = {"blob_tier": properties.blob_tier}
+        said = {"blob_tier": properties.blob_tier, "tag_count": properties.tag_count}
         assert properties.content_settings.content_disposition == "inline"
     assert {name: said.get(name) for name in seen} == seen
 
@@ -245,6 +247,26 @@ def test_a_store_that_cannot_be_used_says_why(uri: str, said: str) -> None:
 
 
 def test_a_folder_in_the_way_is_a_storage_error(tmp_path: Path) -> None:
+    open_path(f"file://{tmp_path}")
     with pytest.raises(FluxStorageError):
         run(put(f"file://{tmp_path}", b"new", PNG))
     assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("prefix", ["", "file://", "local://"])
+def test_a_local_file_is_written_with_its_folders_and_nothing_else(tmp_path: Path, prefix: str) -> None:
+    target = tmp_path / "a" / "b" / "hero.png"
+    open_path(f"{prefix}{target}")
+    run(put(f"{prefix}{target}", b"one", PNG, exclusive=True))
+    with pytest.raises(FluxExistsError):
+        run(put(f"{prefix}{target}", b"two", PNG, exclusive=True))
+    run(put(f"{prefix}{target}", b"three", PNG))
+    assert target.read_bytes() == b"three"
+    assert os.listdir(target.parent) == ["hero.png"]
+
+
+def test_a_store_that_was_not_opened_is_not_built_on_the_loop(store: Store) -> None:
+    """Airflow would build its S3 filesystem there without the connection."""
+    uri = f"{store.root}/x.png".replace("_lab@", f"_{uuid4().hex}@").replace("file://", "s3://c@b")
+    with pytest.raises((FluxConfigurationError, FluxStorageError), match="not opened"):
+        run(put(uri, b"x", PNG))

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import random
 import re
 import signal
+import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -68,7 +68,8 @@ class Trial:
             self.put = self.proxy = self.cleanup.enter_context(CuttingProxy(store.url, larger_than=_SMALL))
             root, environment["AIRFLOW_CONN_STRUCK"] = store.root_by("struck"), store.connection(self.proxy.url)
         else:
-            self.put = self.cleanup.enter_context(Folder(self.folder))
+            before = len(_OLD) + len(_OLD_SIDECAR) if self.old else 0
+            self.put = self.cleanup.enter_context(Folder(self.folder, before))
         exclusive = not self.old and rng.random() < 0.5
         options = LandingOptions(if_exists="error" if exclusive else "overwrite")
         target = Target(path=f"{root}/{self.name}", options=options)
@@ -137,6 +138,129 @@ class Trial:
         is_told = facts is not None and facts.media.sha256 == self.image.sha256
         return "complete" if is_told or described == before[1] else "partial"
 
-    def _complaints(self, fault: Fault, verdict: Verdict, outcome: str, seconds: float) -> list[str]:
-        wanted = {"old" if self.old else "absent"} if fault.leaves_old else {"complete"} if outcome == LANDED else set()
-        ...
+    def _complaints(self, fault: Fault, verdict: Verdict, outcome: str, seconds: float) -> Iterator[str]:
+        if verdict == "partial":
+            yield "half an image, or half a sidecar"
+        late = not self.struck and self.proxy is None and outcome == LANDED  # a local file was written too quickly
+        if not late and not (self.struck and re.fullmatch(fault.outcome, outcome, re.DOTALL)):
+            yield f"struck: {self.struck}, and said {outcome!r}"
+        if outcome == LANDED and verdict != "complete":
+            yield f"landed, and what is there is {verdict}"
+        if fault.prevents and verdict == "complete":
+            yield "landed all the same"
+        if fault.prevents and outcome != DIED and seconds > _QUICKLY:
+            yield f"took {seconds:.0f} s"
+        if litter := self._litter(allow_hidden=outcome == DIED):
+            yield f"left {litter}"
+
+    def _litter(self, *, allow_hidden: bool) -> list[str]:
+        folder, _, name = self.name.partition("/")
+        there = [one.partition("/")[2] for one in self.store.names() if one.startswith(f"{folder}/")]
+        hidden = re.compile(r"\..*\.tmp") if allow_hidden and self.proxy is None else re.compile("$")
+        return [one for one in there if one not in {name, sidecar.uri_of(name)} and not hidden.fullmatch(one)]
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What strikes.
+
+    :param arm: plans it.
+    :param outcome: what the lander says then; a regular expression.
+    :param prevents: whether the image cannot have landed afterwards.
+    :param ways: who may be landing.
+    """
+
+    name: str
+    arm: Callable[[Trial], None]
+    outcome: str = LANDED
+    prevents: bool = False
+    stores: tuple[str, ...] = _STORES
+    ways: tuple[Way, ...] = ("worker", "triggerer")
+
+
+def _signal_in_download(number: signal.Signals) -> Callable[[Trial], None]:
+    def arm(trial: Trial) -> None:
+        trial.delivery.at(trial.rng.randrange(len(trial.image.data)), trial.strike(number))
+
+    return arm
+
+
+def _signal_in_put(number: signal.Signals) -> Callable[[Trial], None]:
+    def arm(trial: Trial) -> None:
+        size = len(trial.image.data)
+        passed = trial.rng.randrange(size + 1)
+        if trial.rng.random() < 0.25:  # in the put of the sidecar, when that of the image is over
+            passed = trial.rng.randrange(_SMALL)
+            if trial.proxy:
+                trial.proxy.at(None, lambda: None)
+            else:
+                passed += size
+        trial.put.at(passed, trial.strike(number))
+
+    return arm
+
+
+def _tenth(trial: Trial) -> int:
+    return trial.rng.randrange(11) * len(trial.image.data) // 10
+
+
+def _reset_download(trial: Trial) -> None:
+    trial.delivery.at(_tenth(trial), trial.reset)
+
+
+def _reset_put(trial: Trial) -> None:
+    assert trial.proxy is not None
+    trial.proxy.at(_tenth(trial), trial.reset, times=trial.rng.choice([1, 1, 2]))
+
+
+def _lose_answer(trial: Trial) -> None:
+    assert trial.proxy is not None
+    trial.proxy.at(None, trial.reset, times=trial.rng.choice([1, 1, 2]))
+
+
+def _stop_store(trial: Trial) -> None:
+    proxy, seconds = trial.proxy, trial.rng.uniform(0.5, 3)
+    assert proxy is not None
+
+    def act() -> None:
+        threading.Thread(target=proxy.down_for, args=(seconds,)).start()  # it waits for the thread that calls this
+        trial.reset()
+
+    proxy.at(trial.rng.randrange(len(trial.image.data) + 1), act)
+
+
+def _fill_disk(trial: Trial) -> None:
+    """Let there be a disk that the old image fits on and the new one does not; a quota, where none may be made."""
+    size = trial.rng.randrange(8 * 4096, len(trial.image.data) - 4096)
+    trial.folder.mkdir()
+    if trial.rng.random() < 0.25 or not trial.cleanup.enter_context(small_disk(trial.folder, size)):
+        trial.order = replace(trial.order, largest_file=size)
+    trial.struck = True
+
+
+def _kill_in_write(trial: Trial) -> None:
+    """By the kernel, at a byte of the file: signals come too late to hit a quick write there for sure."""
+    trial.order = replace(trial.order, largest_file=trial.rng.randrange(len(trial.image.data)), dies_there=True)
+    trial.struck = True
+
+
+def _faults() -> Iterator[Fault]:
+    both: tuple[Way, ...] = ("worker", "triggerer")
+    signals: list[tuple[str, signal.Signals, str, tuple[Way, ...]]] = [
+        ("exception", signal.SIGALRM, "AirflowTaskTimeout: .*", ("worker",)),
+        ("cancelled", signal.SIGALRM, "CancelledError: ", ("triggerer",)),
+        ("SIGTERM", signal.SIGTERM, DIED, both),
+        ("SIGKILL", signal.SIGKILL, DIED, both),
+    ]
+    for name, number, outcome, ways in signals:
+        yield Fault(f"{name} in download", _signal_in_download(number), outcome, prevents=True, ways=ways)
+        yield Fault(f"{name} in put", _signal_in_put(number), outcome, ways=ways)
+    yield Fault("reset in download", _reset_download)
+    yield Fault("reset in put", _reset_put, stores=_BUCKETS)
+    yield Fault("answer lost", _lose_answer, stores=_BUCKETS)
+    yield Fault("store down", _stop_store, stores=_BUCKETS)
+    yield Fault("killed in write", _kill_in_write, DIED, prevents=True, stores=("file",))
+    yield Fault("disk full", _fill_disk, "FluxStorageError: .*", prevents=True, stores=("file",))
+
+
+FAULTS = tuple(_faults())

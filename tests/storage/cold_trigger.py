@@ -1,0 +1,18 @@
+"""Run one trigger in an interpreter that has opened no store yet. Reads its arguments from stdin, prints its event."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+
+from airflow_provider_flux.triggers.result import FluxResultTrigger
+
+
+async def main() -> None:
+    """Run the trigger."""
+    async for event in FluxResultTrigger(**json.load(sys.stdin)).run():
+        sys.stdout.write(f"\nEVENT {json.dumps(event.payload)}\n")
+
+
+asyncio.run(main())
