@@ -32,7 +32,8 @@ bench: $(VENV)/dev ## Print the figures of benchmarks/
 	$(BIN)/python -m benchmarks.triggers
 	$(BIN)/python -m benchmarks.inputs
 
-soak: $(VENV)/dev ## Run the cluster tests five times over
+soak: $(VENV)/dev ## Let 500 images be struck while they land, and run the cluster tests five times over
+	FLUX_TRIALS=500 $(BIN)/python -m pytest tests/storage/test_faults.py -q
 	for n in 1 2 3 4 5; do $(BIN)/python -m pytest -m cluster -q || exit 1; done
 
 dist: $(VENV)/dev ## Build wheel and sdist, check their contents, install the wheel in a fresh environment

@@ -42,7 +42,9 @@ def open_path(uri: str, *, field: str = "output_path") -> ObjectStoragePath:
     except ImportError as error:
         raise FluxConfigurationError(_install_hint(scheme, error)) from None
     except Exception as error:
-        reason = f"{type(error).__name__}: {redact(str(error))[:300]}"
+        userinfo = _store_of(uri)[1]
+        said = redact(str(error), userinfo if ":" in userinfo else None)
+        reason = f"{type(error).__name__}: {said[:300]}"
         raise FluxConfigurationError(
             f"{field}={hide_userinfo(uri)!r} cannot be used ({reason}). {_hint(scheme, error)}"
         ) from None

@@ -125,7 +125,7 @@ async def _write_other(fs: Any, path: str, data: bytes, manner: Manner, exclusiv
 def write_file(target: Path, data: bytes, *, exclusive: bool = False) -> None:
     """Write a local file: as a hidden one beside it first, then under its name in one step."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name[:100]}.{uuid.uuid4().hex}.tmp")
+    temporary = target.with_name(f".{uuid.uuid4().hex}.tmp")
     try:
         with temporary.open("wb") as file:
             file.write(data)

@@ -15,4 +15,5 @@ async def main() -> None:
         sys.stdout.write(f"\nEVENT {json.dumps(event.payload)}\n")
 
 
-asyncio.run(main())
+if __name__ == "__main__":
+    asyncio.run(main())

@@ -86,7 +86,7 @@ def test_what_is_no_image_is_neither_taken_nor_replaced(
     emulator: EmulatorServer, tmp_path: Path, if_exists: Any, content: bytes
 ) -> None:
     (tmp_path / "hero.jpeg").write_bytes(content)
-    with pytest.raises(AirflowFailException, match="FluxExistsError.*not a whole image"):
+    with pytest.raises(AirflowFailException, match=r"FluxExistsError.*not a whole image"):
         run(hero(f"{tmp_path}/hero.{{ext}}", if_exists=if_exists))
     assert (tmp_path / "hero.jpeg").read_bytes() == content
     assert emulator.stats()["submits"] == 0
@@ -107,3 +107,12 @@ def test_a_word_that_is_not_one_of_the_three_is_refused(value: Any) -> None:
 
     with pytest.raises(FluxRequestError, match="if_exists="):
         hero("/tmp/x.{ext}", if_exists=value)
+
+
+@pytest.mark.parametrize("store", ["abfs"], indirect=True)
+def test_an_option_that_cannot_be_used_costs_nothing(emulator: EmulatorServer, store: Store) -> None:
+    """A word that the client of the store does not take must not be found out with an image in hand."""
+    options = {"tags": "team"}
+    with pytest.raises(AirflowFailException):
+        run(hero(f"{store.root}/hero.{{ext}}", store_options=options))
+    assert emulator.stats()["submits"] == 0

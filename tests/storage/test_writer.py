@@ -178,7 +178,10 @@ def test_a_video_is_written_whole_with_its_type_and_metadata(store: Store, is_la
     ],
     indirect=["store"],
 )
-def test_options_of_the_store_reach_it(store: Any, options: dict[str, Any], seen: dict[str, str]) -> None:
+def test_options_of_the_store_reach_it(
+    store: Any, options: dict[str, Any], seen: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "_PATIENCE", 2.0)
     uri = opened(store)
     LandingOptions.of(store_options=options).check_for(uri)
     run(put(uri, b"image", Manner("image/png", "no-store", {"seed": "7"}, options)))
