@@ -74,6 +74,7 @@ class FluxLandingOperator(BaseOperator):
         self.flux_conn_id = flux_conn_id
         #: Folder at the beginning of ``output_path``, as it is before it is rendered.
         self._root = root_of(self.output_path) if isinstance(self.output_path, str) else ""
+        self._given_path = self.output_path
         self._check_landing()
 
     def _check_landing(self) -> None:
@@ -94,7 +95,7 @@ class FluxLandingOperator(BaseOperator):
         """
         if self.output_path is None:
             return None
-        from airflow_provider_flux.stores import open_path
+        from airflow_provider_flux.stores import check_place, open_path
 
         path = check_output_path(self.output_path)
         options = self._landing_options()
@@ -102,6 +103,7 @@ class FluxLandingOperator(BaseOperator):
         run = run_facts(context["ti"])
         self._check_names_of_mapped_tasks(context, path, run.map_index)
         open_path(path)
+        check_place(path)
         return Target(
             path=path,
             index=max(run.map_index, 0),
@@ -117,14 +119,18 @@ class FluxLandingOperator(BaseOperator):
 
         It is certain where the path is a literal in ``partial()``; where it was rendered, it is a guess.
         """
-        if map_index < 0 or tells_apart(path):
+        distinct = tells_apart(path)
+        if map_index < 0 or distinct:
             return
         dag = context.get("dag")
         mapped = dag.task_dict.get(self.task_id) if dag is not None else None
-        literal = getattr(mapped, "partial_kwargs", {}).get("output_path")
-        if isinstance(literal, str) and not is_template(literal):
+        # In a mapped task group the operator itself is not mapped.
+        arguments = getattr(mapped, "partial_kwargs", {"output_path": self._given_path if mapped else None})
+        literal = arguments.get("output_path")
+        if distinct is False and isinstance(literal, str) and not is_template(literal):
             raise FluxRequestError(f"output_path={path!r} is the same for all mapped tasks. Add {{index}} or {{key}}.")
-        if str(map_index) not in path:
+        is_random = distinct is None and "{seed" in path and getattr(self, "seed", None) is None
+        if not is_random and str(map_index) not in path:
             log.warning("output_path=%r may be the same for all mapped tasks: add {index} or {key}.", path)
 
 

@@ -7,15 +7,17 @@ store is a coroutine that runs there: a worker waits for it, and the loop of a t
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Coroutine
 from concurrent.futures import Future
+from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from airflow.providers.common.compat.sdk import BaseHook, ObjectStoragePath
 from fsspec.asyn import get_loop  # type: ignore[import-untyped]
 
-from airflow_provider_flux.bfl.errors import FluxConfigurationError
+from airflow_provider_flux.bfl.errors import FluxConfigurationError, FluxStorageError
 from airflow_provider_flux.bfl.trust import hide_userinfo, redact
 
 _EXTRA_OF = {"s3": "s3", "s3a": "s3", "s3n": "s3", "gs": "gcs", "gcs": "gcs", "abfs": "azure", "abfss": "azure"}
@@ -23,6 +25,8 @@ _EXTRA_OF = {"s3": "s3", "s3a": "s3", "s3n": "s3", "gs": "gcs", "gcs": "gcs", "a
 _CONNECTIONS = 32
 #: What :func:`open_path` has opened in this process, as scheme and connection.
 _OPENED: set[tuple[str, str]] = set()
+#: Buckets that are there.
+_BUCKETS: set[tuple[Any, str]] = set()
 _T = TypeVar("_T")
 
 
@@ -52,6 +56,44 @@ def open_path(uri: str, *, field: str = "output_path") -> ObjectStoragePath:
     return path
 
 
+def check_place(uri: str) -> None:
+    """Refuse a place where nothing can be written, as far as that can be told for free: before anything is paid.
+
+    :param uri: with its placeholders.
+    :raises FluxConfigurationError: if the bucket does not exist, or the folder cannot be written to.
+    """
+    path = opened(uri)
+    bucket = path.path.partition("/")[0]
+    if path.protocol in {"", "file", "local"}:
+        _check_folder(Path(path.path.partition("{")[0] + "x").parent, uri)
+    elif bucket and "{" not in bucket and not run(_is_there(path.fs, bucket)):
+        raise FluxConfigurationError(
+            f"output_path={hide_userinfo(uri)!r}: there is no bucket {bucket!r}. Create it first."
+        )
+
+
+async def _is_there(fs: Any, bucket: str) -> bool:
+    """Whether there is a bucket; where that may not be asked, the write will tell."""
+    if (fs, bucket) not in _BUCKETS:
+        try:
+            await fs._info(bucket)
+        except FileNotFoundError:
+            return False
+        except Exception:
+            return True
+        _BUCKETS.add((fs, bucket))
+    return True
+
+
+def _check_folder(folder: Path, uri: str) -> None:
+    """Refuse a folder that cannot be made, by the nearest one there is."""
+    nearest = next((one for one in (folder, *folder.parents) if one.exists()), folder)
+    if not nearest.is_dir():
+        raise FluxConfigurationError(f"output_path={uri!r}: {nearest} is a file, not a folder.")
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise FluxConfigurationError(f"output_path={uri!r}: the worker may not write to {nearest}.")
+
+
 def opened(uri: str) -> ObjectStoragePath:
     """Return a path of a store that :func:`open_path` has opened; may be called on an event loop.
 
@@ -73,8 +115,18 @@ def run(work: Coroutine[Any, Any, _T]) -> _T:
 
 
 async def arun(work: Coroutine[Any, Any, _T]) -> _T:
-    """Do something to a store and wait for it on an event loop, which stays free."""
-    return await asyncio.wrap_future(_start(work))
+    """Do something to a store and wait for it on an event loop, which stays free.
+
+    :raises FluxStorageError: if it was cancelled there, which is no cancellation of the caller.
+    """
+    future = _start(work)
+    try:
+        return await asyncio.wrap_future(future)
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task is not None and not task.cancelling() and future.cancelled():
+            raise FluxStorageError("The store broke off what it was asked to do.") from None
+        raise
 
 
 def _start(work: Coroutine[Any, Any, _T]) -> Future[_T]:

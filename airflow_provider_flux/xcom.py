@@ -145,11 +145,11 @@ def read_generation(value: Any, *, field: str = "generation") -> Generation:
         polling_url=polling_url,
         model=str(value.get("model") or "unknown"),
         status=str(value.get("status") or Status.UNKNOWN.value),
-        seed=value.get("seed"),
-        fingerprint=value.get("fingerprint"),
-        cost=value.get("cost"),
-        cost_source=value.get("cost_source"),
-        estimated_cost=value.get("estimated_cost"),
+        seed=_of_type(value, "seed", int, field),
+        fingerprint=_of_type(value, "fingerprint", str, field),
+        cost=_of_type(value, "cost", (int, float), field),
+        cost_source=_one_of(value, "cost_source", ("reported", "estimated", "reused"), field),
+        estimated_cost=_of_type(value, "estimated_cost", (int, float), field),
         submitted_at=_moment(value.get("submitted_at"), field),
         reused=bool(value.get("reused")),
         image=value.get("image"),
@@ -172,6 +172,20 @@ def read_generations(value: Any) -> tuple[list[Generation], bool]:
             "Pass the output of FluxGenerateOperator, or a list of them."
         )
     return [read_generation(item, field=f"generation[{index}]") for index, item in enumerate(value)], True
+
+
+def _of_type(value: Mapping[str, Any], name: str, kind: type | tuple[type, ...], field: str) -> Any:
+    found = value.get(name)
+    if found is not None and (isinstance(found, bool) or not isinstance(found, kind)):
+        raise FluxRequestError(f"{field} has {name}={found!r:.80}, which is of type {type(found).__name__}.")
+    return found
+
+
+def _one_of(value: Mapping[str, Any], name: str, known: tuple[str, ...], field: str) -> Any:
+    found = value.get(name)
+    if found is not None and found not in known:
+        raise FluxRequestError(f"{field} has {name}={found!r:.80}. It is one of {', '.join(known)}.")
+    return found
 
 
 def _from_json(text: str) -> Any:

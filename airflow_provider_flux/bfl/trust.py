@@ -21,7 +21,8 @@ _SECRET_SHAPES = (
     (re.compile(r"(https?://[^\s'\"?]+)\?[^\s'\"]*"), r"\1?<query removed>"),
     (re.compile(r"bfl_[A-Za-z0-9_\-]+"), "bfl_***"),
     (re.compile(r"data:[\w/+.\-]+;base64,[A-Za-z0-9+/=_\-]*"), "<base64 data removed>"),
-    (re.compile(r"[A-Za-z0-9+/=_\-]{80,}"), "<long value removed>"),
+    # A deep path is no secret: what follows a scheme is looked at folder by folder.
+    (re.compile(r"(?<![:/A-Za-z0-9+=_\-.@])[A-Za-z0-9+/=_\-]{80,}|[A-Za-z0-9+=_\-]{80,}"), "<long value removed>"),
 )
 
 

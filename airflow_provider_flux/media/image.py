@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import io
 import struct
-import warnings
 import zlib
 
 from PIL import Image
@@ -21,6 +20,7 @@ from airflow_provider_flux.media.info import MediaInfo
 MAX_PIXELS = 64 * 1024 * 1024
 #: Pillow has a name of its own for a JPEG that holds several pictures.
 _NAMES = {"MPO": "jpeg"}
+_JPEG_END = b"\xff\xd9"
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
@@ -34,11 +34,9 @@ def inspect_image(data: bytes, *, full_decode: bool = False) -> MediaInfo:
     if not data:
         raise FluxImageError("The result is empty.")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(io.BytesIO(data)) as image:
-                name, (width, height) = _NAMES.get(image.format or "", (image.format or "").lower()), image.size
-    except (Image.DecompressionBombWarning, Image.DecompressionBombError):
+        with Image.open(io.BytesIO(data)) as image:
+            name, (width, height) = _NAMES.get(image.format or "", (image.format or "").lower()), image.size
+    except Image.DecompressionBombError:
         raise FluxImageError("The result claims to be too many pixels to be an image of this service.") from None
     except Exception:  # damaged headers raise many kinds
         raise FluxImageError(f"The result is not an image (it starts with {data[:16]!r}).") from None
@@ -54,20 +52,26 @@ def _is_whole(name: str, data: bytes) -> bool:
         return _png_is_whole(data)
     if name == "webp":
         return len(data) >= 12 and len(data) >= struct.unpack("<I", data[4:8])[0] + 8
-    return (name == "jpeg" and _jpeg_is_whole(data)) or _decodes(data)
+    return _jpeg_is_whole(data) if name == "jpeg" else _decodes(data)
 
 
 def _jpeg_is_whole(data: bytes) -> bool:
-    """Walk the segments to the picture itself, and see that it ends: a thumbnail before it has an end of its own."""
+    """See that the picture itself ends, and does so at the end of the file, or else decodes."""
+    start = _start_of_picture(data)
+    return start > 0 and (data.endswith(_JPEG_END) or (data.rfind(_JPEG_END) > start and _decodes(data)))
+
+
+def _start_of_picture(data: bytes) -> int:
+    """Walk the segments to the picture: a thumbnail before it has an end of its own. 0 if there is none."""
     at = 2
     while at + 4 <= len(data) and data[at] == 0xFF:
         if data[at + 1] == 0xFF:  # fill byte
             at += 1
             continue
         if data[at + 1] == 0xDA:
-            return data.endswith(b"\xff\xd9")
+            return at
         at += 2 + int(struct.unpack(">H", data[at + 2 : at + 4])[0])
-    return False
+    return 0
 
 
 def _png_is_whole(data: bytes) -> bool:

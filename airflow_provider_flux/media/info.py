@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+#: The formats of results, by the ``ext`` of their names.
+ALL_FORMATS = ("jpeg", "png", "webp", "mp4")
+
 
 @dataclass(frozen=True)
 class MediaInfo:

@@ -242,7 +242,7 @@ class FluxGenerateOperator(FluxLandingOperator):
                 return generation
             if reason := event.get("reason"):
                 self.log.warning("Going on on the worker: %s", reason)
-            wanted = (read_target(target) or self._rebuild_target(context)) if self.output_path is not None else None
+            wanted = read_target(target) or self._target(context, reuse=self.reuse)
             if event["status"] == "ready":
                 return self._finish(generation, wanted)
             submission = submission_of(generation)
@@ -261,7 +261,8 @@ class FluxGenerateOperator(FluxLandingOperator):
         if not recorded:
             return super().resume_execution(next_method, next_kwargs, context)
         reason = f"Airflow ended the deferral ({(next_kwargs or {}).get('error', 'unknown')})"
-        return self.execute_complete(context, {"status": "hand_over", "reason": reason, "generation": recorded})
+        event = {"status": "hand_over", "reason": reason, "generation": recorded}
+        return self.execute_complete(context, event, target=recorded.get("target"))
 
     def on_kill(self) -> None:
         """Say what goes on: BFL has no cancel."""
@@ -284,18 +285,14 @@ class FluxGenerateOperator(FluxLandingOperator):
             self.model, merged, validate=self.validate, rendered=self._resolved_later, models=known_models()
         )
 
-    def _rebuild_target(self, context: Context) -> Target | None:
-        """Return the target where the one of the submit was not kept: without the hashes of inputs."""
-        target = self._target(context, reuse=self.reuse)
-        return with_request(target, self._build_request()) if target else None
-
     def _time_to_wait(self) -> float:
         return longest_wait(self.model, self.timeout, self.execution_timeout)
 
     def _defer(self, generation: Generation, deadline: float, target: Target | None, context: Context) -> None:
-        context["ti"].xcom_push(key=_RECORD, value=dict(generation))
         now = time.time()
         wanted = target.model_dump(mode="json") if target else None
+        kept = target.without_prompt().model_dump(mode="json") if target else None
+        context["ti"].xcom_push(key=_RECORD, value={**generation, "target": kept})
         self.defer(
             trigger=FluxResultTrigger(
                 flux_conn_id=self.flux_conn_id,

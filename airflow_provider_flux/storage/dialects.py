@@ -39,13 +39,27 @@ class Dialect:
 
     :param options: the names that ``store_options`` may have; keys that encrypt are not among them,
         since Airflow would store them.
-    :param values: what an option may be, where that is known and other values fail after the payment.
+    :param shared: those that count for the small files beside an image too: who may read it, and how it is encrypted.
+    :param values: what an option may be, where it is one of a few texts.
+    :param kinds: the type of an option that is no text.
     """
 
     schemes: frozenset[str]
     write: Write
     options: frozenset[str] = frozenset()
+    shared: frozenset[str] = frozenset()
     values: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    kinds: Mapping[str, type] = field(default_factory=dict)
+
+    def find_fault(self, name: str, value: Any) -> str | None:
+        """Return what is wrong with an option: the store would say it after the image is paid for."""
+        kind = self.kinds.get(name, str)
+        if not isinstance(value, kind):
+            return f"must be a {kind.__name__}"
+        if isinstance(value, dict) and not all(isinstance(one, str) for one in value.values()):
+            return "must be a dict of texts"
+        allowed = self.values.get(name)
+        return f"must be one of {', '.join(allowed)}" if allowed and value not in allowed else None
 
 
 async def _write_s3(fs: Any, path: str, data: bytes, manner: Manner, exclusive: bool) -> None:
@@ -151,22 +165,48 @@ def _link(temporary: Path, target: Path) -> None:
         temporary.replace(target)
 
 
-_S3 = "ServerSideEncryption SSEKMSKeyId SSEKMSEncryptionContext BucketKeyEnabled StorageClass ACL Tagging "
-_S3 += "ContentDisposition ContentLanguage Expires ExpectedBucketOwner RequestPayer ChecksumAlgorithm "
-_S3 += "ObjectLockMode ObjectLockRetainUntilDate ObjectLockLegalHoldStatus"
+_S3_SHARED = frozenset(
+    {
+        "ServerSideEncryption",
+        "SSEKMSKeyId",
+        "SSEKMSEncryptionContext",
+        "BucketKeyEnabled",
+        "ACL",
+        "ExpectedBucketOwner",
+        "RequestPayer",
+        "Tagging",
+    }
+)
+_S3 = frozenset(
+    {
+        "StorageClass",
+        "ContentDisposition",
+        "ContentLanguage",
+        "Expires",
+        "ChecksumAlgorithm",
+        "ObjectLockMode",
+        "ObjectLockRetainUntilDate",
+        "ObjectLockLegalHoldStatus",
+    }
+)
+_GS_SHARED = frozenset({"kms_key_name"})
+_AZURE_SHARED = frozenset({"encryption_scope", "tags"})
 
 DIALECTS: tuple[Dialect, ...] = (
-    Dialect(frozenset({"s3", "s3a", "s3n"}), _write_s3, frozenset(_S3.split())),
+    Dialect(frozenset({"s3", "s3a", "s3n"}), _write_s3, _S3 | _S3_SHARED, _S3_SHARED, kinds={"BucketKeyEnabled": bool}),
     Dialect(
         frozenset({"gs", "gcs"}),
         _write_gs,
-        frozenset({"kms_key_name", "content_disposition", "content_language", "custom_time"}),
+        _GS_SHARED | {"content_disposition", "content_language", "custom_time"},
+        _GS_SHARED,
     ),
     Dialect(
         frozenset({"abfs", "abfss", "adl"}),
         _write_azure,
-        frozenset({"standard_blob_tier", "encryption_scope", "tags", "content_disposition"}),
-        {"standard_blob_tier": ("Hot", "Cool", "Cold", "Archive")},
+        _AZURE_SHARED | {"standard_blob_tier", "content_disposition"},
+        _AZURE_SHARED,
+        values={"standard_blob_tier": ("Hot", "Cool", "Cold", "Archive")},
+        kinds={"tags": dict},
     ),
     Dialect(frozenset({"file", "local", ""}), _write_file),
 )

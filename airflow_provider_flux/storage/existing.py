@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 
 from airflow_provider_flux.bfl.errors import FluxError, FluxExistsError
@@ -10,8 +9,8 @@ from airflow_provider_flux.media.info import MediaInfo
 from airflow_provider_flux.storage import sidecar
 from airflow_provider_flux.storage.fetching import Fetched, inspect
 from airflow_provider_flux.storage.sidecar import Sidecar
-from airflow_provider_flux.storage.writer import read
-from airflow_provider_flux.xcom import Generation, LandedImage
+from airflow_provider_flux.storage.writer import exists, read
+from airflow_provider_flux.xcom import LandedImage
 
 
 @dataclass(frozen=True)
@@ -32,6 +31,11 @@ class Existing:
     def draft_cache(self) -> str | None:
         """URI of the draft cache of a video."""
         return self.sidecar.media.draft_cache if self.sidecar else None
+
+    @property
+    def fetched(self) -> Fetched:
+        """Its bytes, to be placed elsewhere."""
+        return Fetched(self.data, self.info, copied_from=self.uri, origin=self.sidecar)
 
 
 def describe(uri: str, info: MediaInfo, sidecar_uri: str | None) -> LandedImage:
@@ -63,7 +67,11 @@ async def load(uri: str) -> Existing | None:
             f"What is at {uri} is not a whole image ({error}) It is untouched: remove it, use another output_path, "
             "or if_exists='overwrite'."
         ) from None
-    return Existing(uri, data, info, await load_sidecar(uri, info.sha256))
+    described = await load_sidecar(uri, info.sha256)
+    if described and described.media.draft_cache and await exists(described.media.draft_cache) is False:
+        media = described.media.model_copy(update={"draft_cache": None})
+        described = described.model_copy(update={"media": media})
+    return Existing(uri, data, info, described)
 
 
 async def load_sidecar(uri: str, sha256: str | None = None) -> Sidecar | None:
@@ -74,17 +82,3 @@ async def load_sidecar(uri: str, sha256: str | None = None) -> Sidecar | None:
     data = await read(sidecar.uri_of(uri))
     found = sidecar.from_bytes(data) if data else None
     return found if found and sha256 in {None, found.media.sha256} else None
-
-
-async def load_landed(generation: Generation) -> tuple[Fetched, Sidecar | None] | None:
-    """Return what a generation has landed before, for a copy; ``None`` if it is not there as it was.
-
-    :raises FluxStorageError: if it cannot be read.
-    """
-    landed = generation["image"] or generation["video"]
-    data = await read(landed["uri"]) if landed else None
-    if not landed or data is None or hashlib.sha256(data).hexdigest() != landed["sha256"]:
-        return None
-    video = generation["video"]
-    cache = await read(video["draft_cache"]) if video and video["draft_cache"] else None
-    return Fetched(data, inspect(data, generation["model"]), cache), await load_sidecar(landed["uri"], landed["sha256"])

@@ -11,13 +11,15 @@ import ssl
 from collections.abc import Iterator
 from typing import Any
 
-from airflow_provider_flux.bfl.errors import FluxExistsError
+from airflow_provider_flux.bfl.errors import FluxError
 
-_CONFLICTS = {409, 412}
+_TAKEN = {"PreconditionFailed", "BlobAlreadyExists", "ConditionNotMet", "UnmodifiedConditionNotMet"}
+#: Codes of a 409 or 400 by which S3 asks to try again.
+_PASSING_CODES = {"OperationAborted", "ConditionalRequestConflict", "RequestTimeout"}
 _PASSING = {408, 425, 429}
-_PRECONDITION_CODES = {"PreconditionFailed", "BlobAlreadyExists", "ConditionNotMet"}
+_NOT_IMPLEMENTED = 501
 _NEVER = (
-    FluxExistsError,
+    FluxError,
     PermissionError,
     FileExistsError,
     FileNotFoundError,
@@ -29,26 +31,64 @@ _NEVER = (
     LookupError,
     ImportError,
     NotImplementedError,
+    AssertionError,
+    MemoryError,
 )
 _NEVER_BY_NUMBER = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP}
+#: Bases of the clients' own exceptions for what is wrong here, not at the store: credentials, parameters.
+_NEVER_BY_NAME = {"BotoCoreError", "GoogleAuthError", "ClientAuthenticationError"}
+#: Their exceptions for trouble on the way, which derive from the same bases.
+_ON_THE_WAY = {"HTTPClientError", "ConnectionError", "TransportError"}
 
 
 def is_conflict(error: BaseException) -> bool:
     """Whether an exclusive write was refused because there is an object already."""
     return any(
-        isinstance(one, FileExistsError) or _code_of(one) in _PRECONDITION_CODES or _status_of(one) in _CONFLICTS
-        for one in _chain(error)
+        isinstance(one, FileExistsError) or _code_of(one) in _TAKEN or _is_bare_412(one) for one in _chain(error)
     )
+
+
+def _is_bare_412(error: BaseException) -> bool:
+    """Whether it is a 412 that does not say what it is about, as the answer to a HEAD."""
+    return _status_of(error) == 412 and _code_of(error) in {None, "", "412"}
+
+
+def is_forbidden(error: BaseException) -> bool:
+    """Whether the credentials do not allow it."""
+    return any(
+        isinstance(one, PermissionError) or _status_of(one) == 403 or _says_forbidden(one) for one in _chain(error)
+    )
+
+
+def is_unsupported(error: BaseException) -> bool:
+    """Whether the store does not know what was asked of it, such as an exclusive write."""
+    return any(_status_of(one) == _NOT_IMPLEMENTED for one in _chain(error))
 
 
 def may_pass(error: BaseException) -> bool:
     """Whether the same write may succeed in a moment."""
+    if not isinstance(error, Exception):
+        return False  # somebody wants to stop
+    if any(_code_of(one) in _PASSING_CODES for one in _chain(error)):
+        return True
     statuses = [status for one in _chain(error) if (status := _status_of(one)) is not None]
     if statuses:
-        return statuses[0] in _PASSING or statuses[0] >= 500
-    if isinstance(error, _NEVER) or any(isinstance(one, ssl.SSLCertVerificationError) for one in _chain(error)):
-        return False
-    return not (isinstance(error, OSError) and error.errno in _NEVER_BY_NUMBER)
+        return statuses[0] in _PASSING or (statuses[0] >= 500 and statuses[0] != _NOT_IMPLEMENTED)
+    return not any(_is_final(one) for one in _chain(error))
+
+
+def _is_final(error: BaseException) -> bool:
+    names = {cls.__name__ for cls in type(error).__mro__}
+    if names & _NEVER_BY_NAME and not names & _ON_THE_WAY:
+        return not getattr(error, "retryable", False)
+    if isinstance(error, (*_NEVER, ssl.SSLCertVerificationError)):
+        return True
+    return _says_forbidden(error) or (isinstance(error, OSError) and error.errno in _NEVER_BY_NUMBER)
+
+
+def _says_forbidden(error: BaseException) -> bool:
+    """Whether it is the 403 of gcsfs, which has no number and no status."""
+    return isinstance(error, OSError) and error.errno is None and str(error).startswith("Forbidden")
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
@@ -75,4 +115,5 @@ def _code_of(error: BaseException) -> Any:
     response = getattr(error, "response", None)
     if isinstance(response, dict):
         return response.get("Error", {}).get("Code")
-    return str(getattr(error, "error_code", None))
+    code = getattr(error, "error_code", None)
+    return getattr(code, "value", code)

@@ -15,6 +15,7 @@ from airflow_provider_flux.hooks.flux import FluxHook
 from airflow_provider_flux.media.image import inspect_image
 from airflow_provider_flux.media.info import MediaInfo
 from airflow_provider_flux.media.video import inspect_video, is_mp4
+from airflow_provider_flux.storage.sidecar import Sidecar
 from airflow_provider_flux.xcom import Generation, describe_cost
 
 log = logging.getLogger(__name__)
@@ -25,15 +26,23 @@ _DOWNLOADS = 3
 
 @dataclass(frozen=True)
 class Fetched:
-    """A result that was downloaded and is whole.
+    """A result that is in memory and whole: downloaded, or read from where it has landed before.
 
-    :param data: its bytes, as they were delivered.
     :param draft_cache: bytes of what ``draft_enhance`` needs of a draft video.
+    :param copied_from: URI it was read from.
+    :param origin: what the sidecar there says of it.
     """
 
     data: bytes
     info: MediaInfo
     draft_cache: bytes | None = None
+    copied_from: str | None = None
+    origin: Sidecar | None = None
+
+    @property
+    def is_marked(self) -> bool:
+        """Whether the bytes have been marked as AI-generated before."""
+        return bool(self.origin and self.origin.media.delivered_sha256)
 
 
 class _Judge:

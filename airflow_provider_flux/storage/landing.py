@@ -7,20 +7,20 @@ import logging
 from collections.abc import Awaitable, Callable
 from weakref import WeakKeyDictionary
 
-from airflow_provider_flux.bfl.errors import FluxError, FluxExistsError, FluxImageError, FluxStorageError
-from airflow_provider_flux.bfl.responses import TaskResult
+from airflow_provider_flux.bfl.errors import (
+    FluxError,
+    FluxResultExpiredError,
+    FluxStorageError,
+    FluxTaskNotFoundError,
+)
+from airflow_provider_flux.bfl.responses import Status, TaskResult
 from airflow_provider_flux.client import FluxAsyncClient
 from airflow_provider_flux.hooks.flux import FluxHook
-from airflow_provider_flux.media.info import MediaInfo
-from airflow_provider_flux.storage import sidecar
-from airflow_provider_flux.storage.existing import describe, load, load_landed
-from airflow_provider_flux.storage.fetching import Fetched, afetch, fetch, inspect
-from airflow_provider_flux.storage.marking import mark
+from airflow_provider_flux.storage.existing import load, load_sidecar
+from airflow_provider_flux.storage.fetching import afetch, fetch
+from airflow_provider_flux.storage.placing import place
 from airflow_provider_flux.storage.provenance import without_prompt
-from airflow_provider_flux.storage.reuse import remember
 from airflow_provider_flux.storage.target import Target
-from airflow_provider_flux.storage.wanted import find_mismatches
-from airflow_provider_flux.storage.writer import put
 from airflow_provider_flux.stores import arun, open_path, run
 from airflow_provider_flux.xcom import Generation, ready, submission_of, with_landed
 
@@ -29,7 +29,8 @@ log = logging.getLogger(__name__)
 #: Results that are in memory at once on one event loop; the others wait for their turn.
 _AT_ONCE = 32
 _ROOM: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
-_SUFFIXES = {"jpg": "jpeg", "jpeg": "jpeg", "png": "png", "webp": "webp", "mp4": "mp4"}
+#: What BFL says of a result that it does not keep any more.
+FORGOTTEN = (FluxTaskNotFoundError, FluxResultExpiredError)
 
 
 def land(
@@ -61,9 +62,14 @@ def land(
         return copied
     if not generation["request_id"]:
         raise FluxStorageError("The image was not made by this task, and is not where it was found any more.")
-    result = result or refresh()
-    record = ready(generation, result)
-    fetched = fetch(hook, record, result, refresh, full_decode=target.options.full_decode)
+    try:
+        result = result or refresh()
+        record = ready(generation, result)
+        fetched = fetch(hook, record, result, refresh, full_decode=target.options.full_decode)
+    except FORGOTTEN:
+        if landed := run(landed_before(generation, target)):
+            return landed
+        raise
     return run(place(fetched, record, target))
 
 
@@ -82,39 +88,27 @@ async def aland(
         return await arun(place(fetched, record, target))
 
 
-async def place(fetched: Fetched, record: Generation, target: Target) -> Generation:
-    """Put what was fetched where it belongs. To be run by :mod:`~airflow_provider_flux.stores`."""
-    mismatches = find_mismatches(target.request, fetched.info)
-    _judge_mismatches(mismatches, target, record)
-    data, info = _marked(fetched, record, target)
-    uri = target.uri_of(record, info)
-    suffix = uri.rpartition(".")[2].lower()
-    if suffix in _SUFFIXES and _SUFFIXES[suffix] != info.format:
-        log.warning("%s is of the format %s; {ext} in output_path would name it rightly", uri, info.format)
-    options = target.options
-    try:
-        await put(uri, data, target.manner_of(record, info), exclusive=options.if_exists != "overwrite")
-    except FluxExistsError:
-        if options.if_exists == "error":
-            raise
-        return await _keep_existing(uri, record)
-    draft_cache = await _put_draft_cache(uri, fetched.draft_cache, target)
-    landed = describe(uri, info, sidecar.uri_of(uri) if options.sidecar else None)
-    if options.sidecar:
-        delivered = fetched.info.sha256 if fetched.info.sha256 != info.sha256 else None
-        described = sidecar.build(
-            record,
-            target,
-            landed,
-            mismatches,
-            delivered_sha256=delivered,
-            seconds=info.seconds,
-            draft_cache=draft_cache,
-        )
-        await put(sidecar.uri_of(uri), sidecar.to_bytes(described), target.manner_beside(sidecar.CONTENT_TYPE))
-        await remember(uri, target)
-    log.info("Landed request %s at %s (%d bytes)", record["request_id"], uri, info.size)
-    return with_landed(record, landed, info.seconds, draft_cache)
+async def landed_before(generation: Generation, target: Target) -> Generation | None:
+    """Return the record of an image that was landed already, by a task or trigger that did not live to say so.
+
+    To be run by :mod:`~airflow_provider_flux.stores`. Its sidecar tells it; one whose name cannot be told, or
+    without a sidecar, is not found.
+    """
+    for uri in target.possible_names(generation):
+        try:
+            described = await load_sidecar(uri)
+            if described is None or described.request_id != generation["request_id"]:
+                continue
+            found = await load(uri)
+        except FluxError:
+            continue
+        if found and found.sidecar:
+            log.info("BFL does not keep request %s any more, but it has landed: %s", generation["request_id"], uri)
+            record = generation.copy()
+            record["status"], record["seed"] = Status.READY.value, described.seed
+            record["cost"], record["cost_source"] = described.cost, described.cost_source
+            return with_landed(record, found.landed, found.info.seconds, found.draft_cache)
+    return None
 
 
 def _copy(generation: Generation, target: Target) -> Generation | None:
@@ -124,60 +118,17 @@ def _copy(generation: Generation, target: Target) -> Generation | None:
         return None
     try:
         open_path(landed["uri"], field="generation")
-        found = run(load_landed(generation))
+        found = run(load(landed["uri"]))
     except FluxError as error:
         log.warning("%s Asking BFL for the image.", error)
         return None
-    if found is None:
+    if found is None or found.info.sha256 != landed["sha256"]:
         log.warning("%s is not there any more, or was changed: asking BFL for it", landed["uri"])
         return None
-    fetched, described = found
-    if target.uri_of(generation, fetched.info) == landed["uri"]:
+    if target.uri_of(generation, found.info) == landed["uri"]:
         return generation
-    if described and target.request.model is None:
-        facts = without_prompt(described.request) if target.options.hide_prompt else described.request
+    if found.sidecar and target.request.model is None:
+        facts = found.sidecar.request
+        facts = without_prompt(facts) if target.options.hide_prompt else facts
         target = target.model_copy(update={"request": facts})
-    return run(place(fetched, generation, target))
-
-
-def _judge_mismatches(mismatches: list[str], target: Target, record: Generation) -> None:
-    if not mismatches:
-        return
-    said = f"The result of request {record['request_id']} is not as it was asked for: {'; '.join(mismatches)}."
-    if target.options.on_mismatch == "fail":
-        raise FluxImageError(f"{said} It was not stored.", request_id=record["request_id"], cost=record["cost"])
-    log.warning("%s It is landed all the same, since it is paid for.", said)
-
-
-def _marked(fetched: Fetched, record: Generation, target: Target) -> tuple[bytes, MediaInfo]:
-    """Write the AI-generated mark into the bytes, if that is wanted, and check that they are whole again."""
-    if not target.options.embed_metadata:
-        return fetched.data, fetched.info
-    data = mark(fetched.data, fetched.info.format, model=record["model"], request_id=record["request_id"])
-    return data, inspect(data, record["model"])
-
-
-async def _keep_existing(uri: str, record: Generation) -> Generation:
-    """Describe what is there, and was not to be replaced, instead of what was generated."""
-    found = await load(uri)
-    if found is None:
-        raise FluxStorageError(f"What was at {uri} is gone again. Landing it once more is free.")
-    log.warning(
-        "There is an image at %s already (if_exists='skip'): the one of request %s was not stored",
-        uri,
-        record["request_id"],
-    )
-    return with_landed(record, found.landed, found.info.seconds, found.draft_cache)
-
-
-async def _put_draft_cache(uri: str, data: bytes | None, target: Target) -> str | None:
-    """Land what ``draft_enhance`` needs of a draft beside its video."""
-    if data is None:
-        return None
-    beside = f"{uri.removesuffix('.mp4')}.draft.bin"
-    try:
-        await put(beside, data, target.manner_beside("application/octet-stream"))
-    except FluxStorageError as error:  # the video has landed: it must not be lost with its cache
-        log.warning("The video has landed, but not its draft cache: draft_enhance cannot use it. %s", error)
-        return None
-    return beside
+    return run(place(found.fetched, generation, target))

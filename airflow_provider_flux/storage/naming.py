@@ -6,7 +6,6 @@ import re
 from collections.abc import Mapping
 from string import Formatter
 from typing import Any
-from urllib.parse import urlsplit
 
 from airflow_provider_flux.bfl.errors import FluxRequestError
 
@@ -21,10 +20,9 @@ PLACEHOLDERS: Mapping[str, str] = {
     "ext": "jpeg, png, webp or mp4, as the result really is",
     "sha256": "SHA-256 of the bytes of the image",
 }
-#: Known only when the image is.
-_KNOWN_AFTERWARDS = frozenset({"request_id", "seed", "sha256"})
-#: What tells the images of one task's map indexes, or of one list, apart.
-_DISTINCT = frozenset({"key", "index", "request_id", "seed", "fingerprint", "sha256"})
+#: What certainly tells the images of one task's map indexes, or of one list, apart, and what may.
+_DISTINCT = frozenset({"key", "index", "request_id", "sha256"})
+_MAYBE_DISTINCT = frozenset({"seed", "fingerprint"})
 _JINJA = re.compile(r"\{\{.*?\}\}|\{%.*?%\}|\{#.*?#\}", re.DOTALL)
 _INDEX_FORMAT = re.compile(r"0?[1-9]d")
 _UNSAFE = re.compile(r"[^\w.\-]")
@@ -38,6 +36,7 @@ _MISSPELT_SCHEMES = {
     "http": None,
     "https": None,
 }
+_MISREAD = ("\\", "/./", "?versionId=")
 _WITHOUT_BUCKET = {"file", "local", ""}
 _AZURE_HOSTS = (".dfs.core.windows.net", ".blob.core.windows.net")
 
@@ -55,23 +54,24 @@ def check_output_path(path: Any) -> str:
     _check_placeholders(text, plain)
     if text.lstrip().startswith(("{{", "{%")):
         return text  # even the scheme comes from the template
-    parts = urlsplit(plain)
-    bucket = parts.netloc.rpartition("@")[2]
-    if parts.scheme in _MISSPELT_SCHEMES:
-        better = _MISSPELT_SCHEMES[parts.scheme]
+    scheme, rest = plain.split("://", 1) if "://" in plain else ("", plain)
+    place, slash, key = rest.partition("/") if scheme else ("", "", plain)
+    bucket = place.rpartition("@")[2]
+    if scheme != scheme.lower():
+        raise _refusal(text, f"has the scheme {scheme}://. Write it in small letters")
+    if scheme in _MISSPELT_SCHEMES:
+        better = _MISSPELT_SCHEMES[scheme]
         way_out = f"Write {better}:// instead" if better else "Name an object store or file:///"
-        raise _refusal(text, f"has the scheme {parts.scheme}://, which Airflow's object storage has not. {way_out}")
-    if parts.scheme in _WITHOUT_BUCKET:
-        if bucket or not parts.path.startswith("/"):
+        raise _refusal(text, f"has the scheme {scheme}://, which Airflow's object storage has not. {way_out}")
+    if scheme in _WITHOUT_BUCKET:
+        if bucket or not (slash or key.startswith("/")):
             raise _refusal(text, "is relative. Write an absolute path, or a URI like s3://bucket/key or file:///dir")
     elif not bucket:
-        raise _refusal(text, f"has no bucket. Write it like {parts.scheme}://my_conn@bucket/key")
+        raise _refusal(text, f"has no bucket. Write it like {scheme}://my_conn@bucket/key")
     elif bucket.endswith(_AZURE_HOSTS):
-        raise _refusal(
-            text,
-            "names an Azure host: Airflow takes what stands before @ for a connection. Write abfs://my_conn@container/key",
-        )
-    _check_key(text, parts.path)
+        hint = "Airflow takes what stands before @ for a connection. Write abfs://my_conn@container/key"
+        raise _refusal(text, f"names an Azure host: {hint}")
+    _check_key(text, key)
     return text
 
 
@@ -85,14 +85,10 @@ def expand(path: str, values: Mapping[str, Any]) -> str:
     return path.format_map({name: _safe(value) for name, value in values.items()})
 
 
-def is_known_before(path: str) -> bool:
-    """Whether the name can be told before the image is there, but for its ``{ext}``."""
-    return not _KNOWN_AFTERWARDS & _names_in(path)
-
-
-def tells_apart(path: str) -> bool:
-    """Whether the placeholders of ``path`` give each image of a list, or each map index, a name of its own."""
-    return bool(_DISTINCT & _names_in(path))
+def tells_apart(path: str) -> bool | None:
+    """Whether ``path`` gives each image of a list, or each map index, a name of its own; ``None`` for maybe."""
+    names = names_in(path)
+    return True if names & _DISTINCT else None if names & _MAYBE_DISTINCT else False
 
 
 def root_of(path: str) -> str:
@@ -107,7 +103,8 @@ def is_template(path: str) -> bool:
     return bool(_JINJA.search(path))
 
 
-def _names_in(path: str) -> set[str]:
+def names_in(path: str) -> set[str]:
+    """Return the placeholders in ``path``."""
     return {name for _, name, _, _ in Formatter().parse(path) if name is not None}
 
 
@@ -139,6 +136,8 @@ def _check_key(text: str, key: str) -> None:
         raise _refusal(text, "names a folder, not a file. Add a name, for example {request_id}.{ext}")
     if ".." in key.split("/"):
         raise _refusal(text, "climbs out of its folder with '..'")
+    if any(part in key for part in _MISREAD):
+        raise _refusal(text, f"holds one of {' '.join(_MISREAD)}, by which stores would read another name")
     if any(ord(c) < 32 for c in text):
         raise _refusal(text, "holds a line break or another control character")
 

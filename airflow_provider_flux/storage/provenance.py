@@ -13,6 +13,7 @@ from airflow_provider_flux.bfl.trust import describe_url
 
 #: Never kept: a secret, and a URL that may hold one.
 _NEVER_KEPT = frozenset({"webhook_secret", "webhook_url"})
+_WEB = ("http://", "https://")
 
 
 class RunFacts(BaseModel):
@@ -49,7 +50,7 @@ def request_facts(request: GenerationRequest, *, hide_prompt: bool = False) -> R
     kept: dict[str, Any] = {}
     for name, value in request.parameters.items():
         if name not in _NEVER_KEPT and name != "prompt":
-            kept[name] = map_inputs(value, _describe) if name in media else value
+            kept[name] = map_inputs(value, _describe) if name in media else _without_queries(value)
     prompt = request.parameters.get("prompt")
     text = prompt if isinstance(prompt, str) else None
     facts = RequestFacts(
@@ -81,9 +82,18 @@ def run_facts(ti: Any) -> RunFacts:
     )
 
 
+def _without_queries(value: Any) -> Any:
+    """Return a value without the query of any URL in it: what is signed is there."""
+    if isinstance(value, dict):
+        return {name: _without_queries(item) for name, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_without_queries(item) for item in value]
+    return describe_url(value) if isinstance(value, str) and value.startswith(_WEB) else value
+
+
 def _describe(value: Any) -> Any:
     if isinstance(value, MediaFile):
         return {"uri": value.source, "sha256": value.sha256, "media_type": value.media_type, "bytes": value.size}
     if isinstance(value, InlineMedia):
         return {"uri": "base64"}
-    return {"uri": describe_url(value) if str(value).startswith(("http://", "https://")) else str(value)}
+    return {"uri": describe_url(value) if str(value).startswith(_WEB) else str(value)}

@@ -1,25 +1,19 @@
-"""An image that exists already is not paid for again: found under its own name, or by its fingerprint.
-
-By its fingerprint: where ``reuse`` is on, a landed image leaves a pointer, a small JSON file in a folder
-``_flux``. A pointer is a hint and no more: what it points to counts if its sidecar names the same
-fingerprint and its bytes have the sha256 that the sidecar names.
-"""
+"""An image that exists already is not paid for again: found under its own name, or by its fingerprint."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Sequence
 
-from airflow_provider_flux.bfl.errors import FluxError, FluxExistsError
+from airflow_provider_flux.bfl.errors import FluxExistsError
 from airflow_provider_flux.bfl.responses import Status
-from airflow_provider_flux.storage import sidecar
-from airflow_provider_flux.storage.existing import Existing, describe, load, load_sidecar
-from airflow_provider_flux.storage.naming import is_known_before
+from airflow_provider_flux.storage.existing import Existing, load, load_sidecar
+from airflow_provider_flux.storage.placing import place
+from airflow_provider_flux.storage.pointer import pointed_to
+from airflow_provider_flux.storage.sidecar import Sidecar
 from airflow_provider_flux.storage.target import Target
 from airflow_provider_flux.storage.wanted import possible_formats
-from airflow_provider_flux.storage.writer import exists, put, read
+from airflow_provider_flux.storage.writer import exists
 from airflow_provider_flux.xcom import Generation, with_landed
 
 log = logging.getLogger(__name__)
@@ -34,36 +28,25 @@ async def find(target: Target, estimated_cost: float | None) -> Generation | Non
     :raises FluxExistsError: if there is an object that ``if_exists`` does not allow for.
     :raises FluxStorageError: if the store cannot tell.
     """
+    names = target.possible_names()
     wants_same = target.reuse != "never"
-    found = await _same_image(_own_names(target), target) if wants_same else None
-    found = found or await _same_name(target)
-    if found:
-        uri = found.uri
-    else:
-        found = await _same_image(await _pointed_to(target), target) if wants_same else None
-        if not found:
-            return None
-        uri = await _bring_here(found, target)
+    found = await _same_image(names, target) if wants_same else None
+    found = found or await _same_name(names, target)
+    if found is None and wants_same:
+        found = await _same_image(await pointed_to(target), target)
+    if found is None:
+        return None
+    record = await _brought_here(found, target) if wants_same and _fits(found.sidecar, target) else _record_of(found)
     log.info("Reused %s: nothing is paid (saves %s credits)", found.uri, estimated_cost)
-    return _record_of(found, uri, target, estimated_cost)
-
-
-async def remember(uri: str, target: Target) -> None:
-    """Leave a pointer to an image that has just landed. Without it a later request is paid, so a failure is logged."""
-    pointer = _pointer(target)
-    if pointer is None:
-        return
-    try:
-        await put(pointer, json.dumps({"uri": uri}).encode(), target.manner_beside("application/json"))
-    except FluxError as error:
-        log.warning("The image has landed, but cannot be found for reuse: %s", error)
+    record["cost"], record["cost_source"] = 0.0, "reused"
+    record["estimated_cost"], record["reused"] = estimated_cost, True
+    return record
 
 
 async def _same_image(uris: Iterable[str], target: Target) -> Existing | None:
     """Return a verified image of the same fingerprint."""
     for uri in uris:
-        described = await load_sidecar(uri)
-        if described is None or not _fits(described, target):
+        if not _fits(await load_sidecar(uri), target):
             continue
         try:
             found = await load(uri)
@@ -75,38 +58,47 @@ async def _same_image(uris: Iterable[str], target: Target) -> Existing | None:
     return None
 
 
-async def _same_name(target: Target) -> Existing | None:
+async def _same_name(names: Sequence[str], target: Target) -> Existing | None:
     """Return what lies under the name this image would get, where it must not be replaced."""
     if target.options.if_exists == "overwrite":
         return None
-    for uri in _own_names(target):
+    formats = possible_formats(target.request)
+    expected = {target.name_before(ext) for ext in formats} if names else set()
+    for uri in names:
         if await exists(uri) is False:
             continue
         found = await load(uri)
-        if found and (target.options.if_exists == "skip" or _is_of_this_task(found, target)):
+        is_own = found is not None and _is_of_this_task(found, target)
+        if found is None or (uri not in expected and not is_own):
+            continue  # hero.png is in nobody's way when a jpeg was asked for, unless it was delivered in its place
+        if target.options.if_exists == "skip" or is_own:
             return found
-        if found:
-            raise FluxExistsError(f"There is an image at {uri} already; it is untouched, and nothing was paid.")
+        raise FluxExistsError(f"There is an image at {uri} already; it is untouched, and nothing was paid.")
     return None
 
 
-async def _bring_here(found: Existing, target: Target) -> str:
-    """Copy an image that lies under another name to the target, with a sidecar that says so."""
-    assert found.sidecar is not None  # noqa: S101 - it was found by it
-    record = _record_of(found, found.uri, target, None)
-    uri = target.uri_of(record, found.info)
-    exclusive = target.options.if_exists != "overwrite"
-    await put(uri, found.data, target.manner_of(record, found.info), exclusive=exclusive)
-    media = found.sidecar.media.model_copy(update={"uri": uri})
-    facts = {"media": media, "run": target.run, "request": target.request, "reused_from": found.uri}
-    copied = found.sidecar.model_copy(update=facts)
-    await put(sidecar.uri_of(uri), sidecar.to_bytes(copied), target.manner_beside(sidecar.CONTENT_TYPE))
-    await remember(uri, target)
-    return uri
+async def _brought_here(found: Existing, target: Target) -> Generation:
+    """Copy an image that lies under another name to the target; mark one that is to be marked and is not."""
+    record = _record_of(found)
+    is_unmarked = target.options.embed_metadata and not found.fetched.is_marked
+    if target.uri_of(record, found.info) != found.uri:
+        return await place(found.fetched, record, target)
+    if not is_unmarked or found.sidecar is None:
+        return record
+    changes = {
+        "run": found.sidecar.run,
+        "options": target.options.model_copy(update={"if_exists": "overwrite"}),
+    }
+    return await place(found.fetched, record, target.model_copy(update=changes))
 
 
-def _fits(described: sidecar.Sidecar, target: Target) -> bool:
-    if described.request.fingerprint is None or described.request.fingerprint != target.request.fingerprint:
+def _fits(described: Sidecar | None, target: Target) -> bool:
+    """Whether an image may be taken, by what its sidecar says."""
+    if described is None or described.request.fingerprint is None:
+        return False
+    if described.request.fingerprint != target.request.fingerprint:
+        return False
+    if described.mismatches and target.options.on_mismatch == "fail":
         return False
     here, there = target.run, described.run
     return target.reuse == "always" or (here.dag_id, here.run_id) == (there.dag_id, there.run_id)
@@ -120,50 +112,22 @@ def _is_of_this_task(found: Existing, target: Target) -> bool:
     return here == there
 
 
-def _own_names(target: Target) -> Iterator[str]:
-    """Yield the names the image can get, where they can be told before it is there."""
-    if is_known_before(target.path):
-        yield from dict.fromkeys(target.uri_before(ext) for ext in possible_formats(target.request))
-
-
-async def _pointed_to(target: Target) -> list[str]:
-    """Return what the pointer leads to, if there is one: an image below its own folder, or it is not ours."""
-    pointer = _pointer(target)
-    data = await read(pointer) if pointer else None
-    try:
-        uri = json.loads(data)["uri"] if data else None
-    except (ValueError, KeyError, TypeError):
-        return []
-    return [uri] if isinstance(uri, str) and uri.startswith(target.root) and ".." not in uri.split("/") else []
-
-
-def _pointer(target: Target) -> str | None:
-    """Return where the pointer to an image of this fingerprint lies; each run has its own with ``reuse="run"``."""
-    if target.reuse == "never" or not target.request.fingerprint or not target.root:
-        return None
-    name = target.request.fingerprint
-    if target.reuse == "run":
-        run = f"{target.run.dag_id}\n{target.run.run_id}"
-        name += f"-{hashlib.sha256(run.encode()).hexdigest()[:16]}"
-    return f"{target.root}_flux/images/{name}.json"
-
-
-def _record_of(found: Existing, uri: str, target: Target, estimated_cost: float | None) -> Generation:
+def _record_of(found: Existing) -> Generation:
+    """Return the record of an image as its sidecar has it; without one little is known."""
     described = found.sidecar
     record = Generation(
         request_id=described.request_id if described else "",
         polling_url=None,
-        model=described.model if described else target.request.model or "unknown",
+        model=described.model if described else "unknown",
         status=Status.READY.value,
         seed=described.seed if described else None,
         fingerprint=described.request.fingerprint if described else None,
-        cost=0.0,
-        cost_source="reused",
-        estimated_cost=estimated_cost,
+        cost=described.cost if described else None,
+        cost_source=described.cost_source if described else None,
+        estimated_cost=None,
         submitted_at=described.submitted_at if described else "",
         reused=True,
         image=None,
         video=None,
     )
-    landed = describe(uri, found.info, sidecar.uri_of(uri) if described else None)
-    return with_landed(record, landed, found.info.seconds, found.draft_cache)
+    return with_landed(record, found.landed, found.info.seconds, found.draft_cache)

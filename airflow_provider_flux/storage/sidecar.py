@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from airflow_provider_flux import __version__
 from airflow_provider_flux.storage.provenance import RequestFacts, RunFacts
 from airflow_provider_flux.storage.target import Target
-from airflow_provider_flux.xcom import Generation, LandedImage
+from airflow_provider_flux.xcom import Generation
 
 #: IPTC's term for media made by a model that was trained on existing media.
 DIGITAL_SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
@@ -44,7 +44,7 @@ class Sidecar(BaseModel):
     :param region_host: host of BFL that made it, from the polling URL.
     :param cost: credits (1 credit = 0.01 USD), ``reported`` by BFL or ``estimated``.
     :param mismatches: what is not as the request wanted it.
-    :param reused_from: URI of the image this is a copy of; nothing was paid for this one.
+    :param reused_from: URI of the image this is a copy of; the ``cost`` is that of the original, paid once.
     """
 
     model_config = ConfigDict(extra="ignore")
@@ -72,16 +72,12 @@ def uri_of(image_uri: str) -> str:
     return f"{image_uri}.json"
 
 
-def build(record: Generation, target: Target, landed: LandedImage, mismatches: list[str], **facts: Any) -> Sidecar:
-    """Return the sidecar of an image that has just landed.
-
-    :param facts: the fields of :class:`MediaFacts` that not every image has.
-    """
+def build(record: Generation, target: Target, media: MediaFacts, mismatches: list[str]) -> Sidecar:
+    """Return the sidecar of an image that has just landed."""
     source = record["cost_source"]
     request = target.request
     if request.model is None:  # landed by a task that knows no more than the XCom
         request = request.model_copy(update={"model": record["model"], "fingerprint": record["fingerprint"]})
-    plain = {name: value for name, value in landed.items() if name in MediaFacts.model_fields}
     return Sidecar(
         request_id=record["request_id"],
         model=record["model"],
@@ -91,11 +87,20 @@ def build(record: Generation, target: Target, landed: LandedImage, mismatches: l
         cost_source=source if source != "reused" else None,
         submitted_at=record["submitted_at"],
         landed_at=pendulum.now("UTC").isoformat(),
-        media=MediaFacts.model_validate({**plain, **facts}),
+        media=media,
         mismatches=mismatches,
         request=request,
         run=target.run,
     )
+
+
+def as_copy(described: Sidecar, copied_from: str, origin: Sidecar | None) -> Sidecar:
+    """Return the sidecar of a copy: who made the image, where and for how much, is known from the original."""
+    facts: dict[str, Any] = {"reused_from": copied_from}
+    if origin:
+        known = ("request_id", "seed", "region_host", "cost", "cost_source", "submitted_at")
+        facts.update({name: getattr(origin, name) for name in known})
+    return described.model_copy(update=facts)
 
 
 def to_bytes(sidecar: Sidecar) -> bytes:

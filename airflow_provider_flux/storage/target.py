@@ -7,13 +7,13 @@ import socket
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, ValidationError
 
 from airflow_provider_flux.bfl.errors import FluxRequestError
-from airflow_provider_flux.media.info import MediaInfo
+from airflow_provider_flux.media.info import ALL_FORMATS, MediaInfo
 from airflow_provider_flux.storage.dialects import Manner, dialect_of
-from airflow_provider_flux.storage.naming import expand
-from airflow_provider_flux.storage.provenance import RequestFacts, RunFacts
+from airflow_provider_flux.storage.naming import expand, names_in
+from airflow_provider_flux.storage.provenance import RequestFacts, RunFacts, without_prompt
 from airflow_provider_flux.xcom import Generation
 
 IfExists = Literal["overwrite", "skip", "error"]
@@ -41,8 +41,8 @@ class LandingOptions(BaseModel):
     embed_metadata: _Switch = False
     full_decode: _Switch = False
     on_mismatch: Literal["warn", "fail"] = "warn"
-    cache_control: str | None = None
-    store_options: dict[str, Any] = Field(default_factory=dict)
+    cache_control: Annotated[str, Field(pattern="^[ -~]+$")] | None = None
+    store_options: dict[str, JsonValue] = Field(default_factory=dict)
 
     @classmethod
     def of(cls, **arguments: Any) -> LandingOptions:
@@ -72,11 +72,9 @@ class LandingOptions(BaseModel):
             raise FluxRequestError(
                 f"store_options has {unknown[0]!r}, which {scheme or 'file'}:// does not take. It takes: {there_are}."
             )
-        for name, allowed in dialect.values.items():
-            if self.store_options.get(name, allowed[0]) not in allowed:
-                raise FluxRequestError(
-                    f"store_options[{name!r}]={self.store_options[name]!r} must be one of {', '.join(allowed)}."
-                )
+        for name, value in self.store_options.items():
+            if fault := dialect.find_fault(name, value):
+                raise FluxRequestError(f"store_options[{name!r}]={value!r} {fault}.")
 
 
 class Target(BaseModel):
@@ -110,9 +108,23 @@ class Target(BaseModel):
         """Return the name an image gets whose bytes are at hand."""
         return self.name_of(generation, ext=info.format, sha256=info.sha256)
 
-    def uri_before(self, ext: str) -> str:
-        """Return the name an image of a format would get, where that can be told before it is there."""
+    def name_before(self, ext: str) -> str:
+        """Return the name an image of a format gets, where that can be told before it is there."""
         return expand(self.path, self._values(self.request.model, self.request.fingerprint, ext))
+
+    def possible_names(self, generation: Generation | None = None) -> list[str]:
+        """Return the names the image can get, as far as they can be told without it; none if they cannot.
+
+        :param generation: what is known of it, once it was submitted.
+        """
+        known = {"key", "index", "model", "fingerprint", "ext"}
+        if generation is not None:
+            known |= {"request_id"} if generation["seed"] is None else {"request_id", "seed"}
+        if names_in(self.path) - known:
+            return []
+        if generation is None:
+            return list(dict.fromkeys(map(self.name_before, ALL_FORMATS)))
+        return list(dict.fromkeys(self.name_of(generation, ext=ext, sha256="") for ext in ALL_FORMATS))
 
     def manner_of(self, generation: Generation, info: MediaInfo) -> Manner:
         """Return how the image is to be stored, with what its store keeps beside the bytes."""
@@ -133,7 +145,14 @@ class Target(BaseModel):
 
     def manner_beside(self, content_type: str) -> Manner:
         """Return how what lies beside the image is to be stored: encrypted, say, as the image is."""
-        return Manner(content_type, options=self.options.store_options)
+        scheme = self.path.partition("://")[0] if "://" in self.path else ""
+        shared = dialect_of(scheme).shared
+        options = {name: value for name, value in self.options.store_options.items() if name in shared}
+        return Manner(content_type, options=options)
+
+    def without_prompt(self) -> Target:
+        """Return the target with a hash in place of the prompt."""
+        return self.model_copy(update={"request": without_prompt(self.request)})
 
     def is_here(self) -> bool:
         """Whether what is written on this machine is written where the task means: a local path is on its worker."""

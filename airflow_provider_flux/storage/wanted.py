@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from airflow_provider_flux.bfl.catalog import MODELS
-from airflow_provider_flux.media.info import MediaInfo
+from airflow_provider_flux.media.info import ALL_FORMATS, MediaInfo
 from airflow_provider_flux.storage.provenance import RequestFacts
 
 _SAME = {"jpg": "jpeg"}
+_STEP = 16
 _IMAGES = ("jpeg", "png", "webp")
 _VIDEOS = ("mp4",)
 
@@ -18,7 +21,7 @@ def possible_formats(request: RequestFacts) -> tuple[str, ...]:
         return (_SAME.get(wanted, wanted),)
     model = MODELS.get(request.model or "")
     if model is None:
-        return (*_IMAGES, *_VIDEOS)
+        return ALL_FORMATS
     return _VIDEOS if model.output == "video" else _IMAGES
 
 
@@ -29,6 +32,12 @@ def find_mismatches(request: RequestFacts, info: MediaInfo) -> list[str]:
     if isinstance(wanted, str) and _SAME.get(wanted, wanted) != info.format:
         found.append(f"its format is {info.format}, not {wanted}")
     width, height = request.parameters.get("width"), request.parameters.get("height")
-    if isinstance(width, int) and isinstance(height, int) and (width, height) != (info.width, info.height):
+    sides: Any = ((width, info.width), (height, info.height))
+    if isinstance(width, int) and isinstance(height, int) and not all(_is_as_wanted(*pair) for pair in sides):
         found.append(f"its size is {info.width}x{info.height}, not {width}x{height}")
     return found
+
+
+def _is_as_wanted(wanted: int, side: int) -> bool:
+    """Whether a side has the length asked for; FLUX.2 rounds one that is no multiple of 16."""
+    return side == wanted or (wanted % _STEP != 0 and abs(side - wanted) < _STEP)

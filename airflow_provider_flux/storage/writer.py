@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import inspect
+import logging
 from typing import Any
 
 from airflow.providers.common.compat.sdk import ObjectStoragePath
@@ -17,8 +18,10 @@ from tenacity import AsyncRetrying, retry_if_exception, stop_after_delay, wait_r
 from airflow_provider_flux.bfl.errors import FluxExistsError, FluxStorageError
 from airflow_provider_flux.bfl.trust import redact
 from airflow_provider_flux.storage.dialects import Manner, dialect_of
-from airflow_provider_flux.storage.failures import is_conflict, may_pass
+from airflow_provider_flux.storage.failures import is_conflict, is_forbidden, is_unsupported, may_pass
 from airflow_provider_flux.stores import opened
+
+log = logging.getLogger(__name__)
 
 #: Seconds for which a store that does not answer is tried again; what is in memory is paid for.
 _PATIENCE = 45.0
@@ -46,11 +49,13 @@ async def put(uri: str, data: bytes, manner: Manner, *, exclusive: bool = False)
     except FluxExistsError:
         raise
     except Exception as error:
-        raise FluxStorageError(f"The image could not be written to {uri} ({_reason(error)}).") from None
+        raise FluxStorageError(f"{uri} could not be written ({_reason(error)}).") from None
 
 
 async def read(uri: str) -> bytes | None:
     """Return the bytes of an object; ``None`` if there is none. To be run on the loop of the stores.
+
+    A role that may not list a bucket is told "forbidden" of what is not there.
 
     :raises FluxStorageError: if it cannot be told.
     """
@@ -60,14 +65,17 @@ async def read(uri: str) -> bytes | None:
     except FileNotFoundError:
         return None
     except Exception as error:
+        if is_forbidden(error):
+            log.warning("%s may not be read, or is not there: taken as not there", uri)
+            return None
         raise FluxStorageError(f"{uri} could not be read ({_reason(error)}).") from None
 
 
 async def exists(uri: str) -> bool | None:
     """Whether there is an object; ``None`` if that may not be asked. Listings that are remembered do not count."""
-    path = opened(uri)
-    path.fs.invalidate_cache()
     try:
+        path = opened(uri)
+        path.fs.invalidate_cache()
         await _call(path.fs, "info", path.path)
     except FileNotFoundError:
         return False
@@ -84,13 +92,20 @@ async def _put_once(path: ObjectStoragePath, data: bytes, manner: Manner, exclus
     try:
         await dialect_of(path.protocol).write(path.fs, path.path, data, manner, exclusive)
     except Exception as error:
-        if not exclusive or not is_conflict(error):
+        if exclusive and is_unsupported(error):
+            log.warning("%s: the store does not know an exclusive create; nothing was there a moment ago", path)
+            await dialect_of(path.protocol).write(path.fs, path.path, data, manner, False)
+        elif exclusive and is_conflict(error):
+            await _accept_own(path, data, refusal=error)
+        else:
             raise
-        await _accept_own(path, data)
 
 
-async def _accept_own(path: ObjectStoragePath, data: bytes) -> None:
+async def _accept_own(path: ObjectStoragePath, data: bytes, refusal: Exception | None = None) -> None:
+    """Take an object with the very same bytes for our own: the store's answer was lost."""
     there = await read(str(path))
+    if there is None and refusal is not None:
+        raise refusal
     if there is None or hashlib.sha256(there).digest() != hashlib.sha256(data).digest():
         raise FluxExistsError(f"There is an object at {path} already; it is untouched.")
 

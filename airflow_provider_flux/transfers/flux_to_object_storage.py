@@ -14,6 +14,7 @@ from airflow_provider_flux.hooks.flux import FluxHook
 from airflow_provider_flux.landing_operator import FluxLandingOperator
 from airflow_provider_flux.patience import default_timeout
 from airflow_provider_flux.retries import failing_for_good
+from airflow_provider_flux.storage.naming import names_in
 from airflow_provider_flux.storage.target import Target
 from airflow_provider_flux.xcom import Generation, read_generations
 
@@ -71,7 +72,7 @@ class FluxToObjectStorageOperator(FluxLandingOperator):
             assert target is not None  # noqa: S101 - output_path is required
             targets = [target]
             if is_list:
-                targets = [target.model_copy(update={"index": n, "key": str(n)}) for n in range(len(generations))]
+                targets = _targets_of_list(target, len(generations))
             _check_names_differ(targets, generations)
             landed = self._land_all(targets, generations)
         return landed if is_list else landed[0]
@@ -107,6 +108,19 @@ def _all_or_error(results: list[Generation | FluxError]) -> list[Generation]:
         raise error
     summary = f"{len(errors)} of {len(results)} images could not be landed. {type(error).__name__}: {error}"
     raise error_from_dict({**error.as_dict(), "message": summary})
+
+
+def _targets_of_list(target: Target, count: int) -> list[Target]:
+    """Return the target of each generation of a list; each map index of a mapped task may have a list of its own."""
+    map_index = target.run.map_index
+    if map_index < 0:
+        return [target.model_copy(update={"index": n, "key": str(n)}) for n in range(count)]
+    if not names_in(target.path) & {"key", "request_id", "sha256"}:
+        raise FluxRequestError(
+            f"output_path={target.path!r}: the lists of mapped tasks would get the same names, since {{index}} is the "
+            "position in the list. Add {key} or {request_id}."
+        )
+    return [target.model_copy(update={"index": n, "key": f"{map_index}-{n}"}) for n in range(count)]
 
 
 def _check_names_differ(targets: list[Target], generations: list[Generation]) -> None:

@@ -14,7 +14,9 @@ from airflow_provider_flux.bfl.errors import (
     FluxConfigurationError,
     FluxError,
     FluxRequestError,
+    FluxResultExpiredError,
     FluxStorageError,
+    FluxTaskNotFoundError,
     FluxTriggerEventError,
 )
 from airflow_provider_flux.bfl.polling import Poller
@@ -111,7 +113,12 @@ class FluxResultTrigger(BaseTrigger):
         # triggerer's channel for all its triggers.
         await sync_to_async(hook.prepare_async)()
         async with hook.async_client() as client:
-            result = await self._poll(client)
+            try:
+                result = await self._poll(client)
+            except (FluxTaskNotFoundError, FluxResultExpiredError):
+                if landed := await self._landed_before():
+                    return {"status": "landed", "generation": dict(landed)}
+                raise
             event = {"status": "ready", "generation": dict(ready(self.generation, result))}
             if self.target is None:
                 return event
@@ -144,6 +151,21 @@ class FluxResultTrigger(BaseTrigger):
         # In a thread: on an event loop Airflow's S3 filesystem silently loses its connection.
         aland = await sync_to_async(_prepare_store)(target)
         return await aland(client, self.generation, target, result, lambda: self._poll(client))
+
+    async def _landed_before(self) -> Generation | None:
+        """Look for what this trigger may have landed before it was restarted: BFL may keep it no longer."""
+        target = read_target(self.target)
+        if target is None or not target.is_here():
+            return None
+        try:
+            await sync_to_async(_prepare_store)(target)
+            from airflow_provider_flux.storage.landing import landed_before
+            from airflow_provider_flux.stores import arun
+
+            return await arun(landed_before(self.generation, target))
+        except FluxError as error:
+            self.log.warning("Request %s: %s", self.generation["request_id"], error)
+            return None
 
     def _hand_over(self, reason: str) -> dict[str, Any]:
         return {"status": "hand_over", "reason": reason, "generation": dict(self.generation)}

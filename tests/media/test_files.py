@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 
 from airflow_provider_flux.bfl.errors import FluxInputError, FluxRequestError
 from airflow_provider_flux.bfl.media import InlineMedia
+from airflow_provider_flux.storage.dialects import Manner
 from airflow_provider_flux.storage.writer import put
+from airflow_provider_flux.stores import open_path, run
 from tests.media.fetching import failure, read
 from tests.samples import MIB, large_picture, picture, text_of
 
@@ -37,7 +39,9 @@ NAMES = ["a b.png", "a%20b.png", "a#1.png", "a?x=1.png", "100%.png", "ü.png", "
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("scheme", ["", "file://"])
 def test_what_was_landed_can_be_read_by_the_same_name(tmp_path: Path, scheme: str, name: str) -> None:
-    uri = put(f"{scheme}{tmp_path}/{name}", PICTURE, "image/png")
+    uri = f"{scheme}{tmp_path}/{name}"
+    open_path(uri)
+    run(put(uri, PICTURE, Manner("image/png")))
     assert read(uri, tmp_path) == PICTURE
 
 

@@ -60,10 +60,9 @@ def uri(answering: AnsweringProxy, store: S3Store, monkeypatch: pytest.MonkeyPat
     return uri_through(answering.url, store, monkeypatch)
 
 
-@pytest.mark.parametrize("exclusive", [False, True])
-def test_a_busy_store_is_asked_again(store: S3Store, answering: AnsweringProxy, uri: str, exclusive: bool) -> None:
+def test_a_busy_store_is_asked_again(store: S3Store, answering: AnsweringProxy, uri: str) -> None:
     answering.refuse("PUT", 503, "SlowDown", times=7)  # more than s3fs itself tries
-    run(put(uri, IMAGE, PNG, exclusive=exclusive))
+    run(put(uri, IMAGE, PNG, exclusive=True))
     assert store.read(uri) == IMAGE
     assert store.stat(uri).content_type == "image/png"
 
@@ -118,7 +117,7 @@ def test_an_answer_that_is_lost_does_not_make_our_own_object_a_stranger(
     assert (store.read(uri), cutting.cuts) == (IMAGE, 1)
 
 
-@pytest.mark.parametrize("tenth", range(0, 10, 3))
+@pytest.mark.parametrize("tenth", [0, 5, 9])
 def test_a_connection_that_breaks_within_the_body_is_made_again(
     store: S3Store, cutting: CuttingProxy, monkeypatch: pytest.MonkeyPatch, tenth: int
 ) -> None:
@@ -143,7 +142,7 @@ def test_a_cancelled_wait_ends_the_write(
             await work
 
     asyncio.run(cancel_halfway())
-    time.sleep(2.5)
+    time.sleep(1.8)
     assert (store.names(), cutting.large) == ([], 1)
 
 
@@ -164,7 +163,7 @@ def test_a_wait_that_is_broken_off_ends_the_write(
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
-    time.sleep(2.5)
+    time.sleep(1.8)
     assert (store.names(), cutting.large) == ([], 1)
 
 
@@ -205,7 +204,7 @@ def test_an_error_shows_no_secret(store: S3Store, answering: AnsweringProxy, uri
     with pytest.raises(FluxStorageError) as caught:
         run(put(uri, IMAGE, PNG))
     assert "canary" not in str(caught.value)
-    answering.refuse("GET", 403, secret)
+    answering.refuse("GET", 400, secret)
     with pytest.raises(FluxStorageError) as caught:
         run(read(uri))
     assert "canary" not in str(caught.value)

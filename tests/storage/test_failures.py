@@ -77,7 +77,6 @@ NO_CONFLICTS: list[Any] = [
     s3_error(409, "ConditionalRequestConflict"),
     s3_error(409, "OperationAborted"),
     azure_error(HttpResponseError, 409, "ContainerBeingDeleted"),
-    azure_error(HttpResponseError, 412, "LeaseIdMissing"),
 ]
 
 

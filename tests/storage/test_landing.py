@@ -54,9 +54,13 @@ def test_or_fails_and_nothing_is_stored(
     assert emulator.stats()["submits"] == 1
 
 
-@ways
 @pytest.mark.parametrize(
-    "fault", ["html=2", "empty=2", "truncate=1", "cut=2", "reset=1", "expired=1", "deliver-503=1,0"]
+    ("way", "fault"),
+    [
+        *(("sync", fault) for fault in ("html=2", "empty=2", "truncate=1", "reset=1")),
+        *(("deferred", fault) for fault in ("cut=2", "expired=1", "truncate=1", "deliver-503=1,0")),
+        ("between", "cut=1"),
+    ],
 )
 def test_what_arrives_broken_is_fetched_again(emulator: EmulatorServer, tmp_path: Path, way: str, fault: str) -> None:
     generation = run(hero(f"{tmp_path}/x.{{ext}}", f"x [[fault:{fault}]]", way))

@@ -54,6 +54,7 @@ class Trial:
     :ivar old: whether there is an image of another time at the target.
     :ivar put: where the put can be struck: at ``proxy``, before the server, or in the folder of a local file.
     :ivar struck: whether something was done to it.
+    :ivar puts: how many there were when it was struck, where it does not survive that.
     """
 
     def __init__(self, rng: random.Random, store: Store, image: Image, delivery: Delivery, way: Way) -> None:
@@ -61,6 +62,7 @@ class Trial:
         self.cleanup = ExitStack()
         self.name = f"{uuid.uuid4().hex[:12]}/hero.img"
         self.old, self.struck = rng.random() < 0.5, False
+        self.puts: int | None = None
         self.proxy: CuttingProxy | None = None
         self.put: Place
         root, environment = store.root, {"AIRFLOW_CONN_FLUX_DEFAULT": delivery.connection}
@@ -73,7 +75,7 @@ class Trial:
         exclusive = not self.old and rng.random() < 0.5
         options = LandingOptions(if_exists="error" if exclusive else "overwrite")
         target = Target(path=f"{root}/{self.name}", options=options)
-        linger = rng.choice([0.0, rng.uniform(0, 0.3)])
+        linger = rng.choice([0.0, rng.uniform(0.2, 0.5)])
         self.order = Order(environment, image.generation, target, way, linger)
         self.lander: Lander | None = None
 
@@ -109,15 +111,16 @@ class Trial:
 
     def strike(self, number: signal.Signals) -> Callable[[], None]:
         """Return what sends the lander a signal."""
-        pause, cut = self.rng.choice([0.0, self.rng.uniform(0, 0.1)]), self.rng.random() < 0.5
+        pause, cut = self.rng.uniform(0.1, 0.2), self.rng.random() < 0.5
 
         def act() -> None:
             assert self.lander is not None
             self.struck = True
+            self.puts = self.proxy.large if self.proxy else 0
             self.lander.signal(number)
             if number == signal.SIGALRM:
                 time.sleep(pause)  # the image is still on its way when the lander gives up
-            elif cut:  # otherwise what a dead process has handed to its kernel is delivered
+            if cut:  # otherwise what the lander has handed to its kernel is delivered, though it be dead
                 raise Cut
 
         return act
@@ -134,9 +137,11 @@ class Trial:
             return "old" if self.old else "absent"
         if found is None or hashlib.sha256(found).hexdigest() != self.image.sha256:
             return "partial"
+        return "complete" if described == before[1] or self._is_told(described) else "partial"
+
+    def _is_told(self, described: bytes | None) -> bool:
         facts = sidecar.from_bytes(described or b"")
-        is_told = facts is not None and facts.media.sha256 == self.image.sha256
-        return "complete" if is_told or described == before[1] else "partial"
+        return facts is not None and facts.media.sha256 == self.image.sha256
 
     def _complaints(self, fault: Fault, verdict: Verdict, outcome: str, seconds: float) -> Iterator[str]:
         if verdict == "partial":
@@ -146,10 +151,14 @@ class Trial:
             yield f"struck: {self.struck}, and said {outcome!r}"
         if outcome == LANDED and verdict != "complete":
             yield f"landed, and what is there is {verdict}"
+        if outcome == LANDED and not self._is_told(self.store.read(sidecar.uri_of(self.uri))):
+            yield "landed without its sidecar"
         if fault.prevents and verdict == "complete":
             yield "landed all the same"
         if fault.prevents and outcome != DIED and seconds > _QUICKLY:
             yield f"took {seconds:.0f} s"
+        if self.proxy and self.puts is not None and self.proxy.large > self.puts:
+            yield f"went on after its end, and put {self.proxy.large - self.puts} more"
         if litter := self._litter(allow_hidden=outcome == DIED):
             yield f"left {litter}"
 
@@ -210,12 +219,12 @@ def _reset_download(trial: Trial) -> None:
 
 def _reset_put(trial: Trial) -> None:
     assert trial.proxy is not None
-    trial.proxy.at(_tenth(trial), trial.reset, times=trial.rng.choice([1, 1, 2]))
+    trial.proxy.at(_tenth(trial), trial.reset)
 
 
 def _lose_answer(trial: Trial) -> None:
     assert trial.proxy is not None
-    trial.proxy.at(None, trial.reset, times=trial.rng.choice([1, 1, 2]))
+    trial.proxy.at(None, trial.reset)
 
 
 def _stop_store(trial: Trial) -> None:

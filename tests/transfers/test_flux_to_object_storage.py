@@ -100,10 +100,16 @@ def test_bytes_that_are_no_image_are_not_stored_and_a_retry_is_free(
 
 def test_a_store_that_fails_is_left_to_airflows_retries(emulator: EmulatorServer, tmp_path: Path) -> None:
     generation = generated()
-    (tmp_path / "file").write_text("in the way")
+    (tmp_path / f"{generation['request_id']}.jpeg").mkdir()  # in the way
     with pytest.raises(errors.FluxStorageError):
-        land(generation, f"{tmp_path}/file/a.{{ext}}")
+        land(generation, f"{tmp_path}/{{request_id}}.{{ext}}")
     assert land(generation, f"{tmp_path}/a.{{ext}}")["image"]
+
+
+def test_a_place_where_nothing_can_be_written_is_refused_at_once(emulator: EmulatorServer, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(AirflowFailException, match="is a file, not a folder"):
+        land(generated(), f"{tmp_path}/file/a.{{ext}}")
 
 
 def test_the_others_of_a_list_are_landed_before_it_fails(emulator: EmulatorServer, tmp_path: Path) -> None:
