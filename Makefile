@@ -31,6 +31,7 @@ docs: $(VENV)/dev ## Bring the model page, and the snippets in README and docs, 
 bench: $(VENV)/dev ## Print the figures of benchmarks/
 	$(BIN)/python -m benchmarks.triggers
 	$(BIN)/python -m benchmarks.inputs
+	$(BIN)/python -m benchmarks.stores
 
 soak: $(VENV)/dev ## Let 500 images be struck while they land, and run the cluster tests five times over
 	FLUX_TRIALS=500 $(BIN)/python -m pytest tests/storage/test_faults.py -q

@@ -117,6 +117,16 @@ def test_an_answer_that_is_lost_does_not_make_our_own_object_a_stranger(
     assert (store.read(uri), cutting.cuts) == (IMAGE, 1)
 
 
+def test_a_store_that_does_not_know_an_exclusive_create_gets_a_plain_one(
+    store: S3Store, answering: AnsweringProxy, uri: str
+) -> None:
+    answering.refuse("PUT", 501, "NotImplemented")
+    run(put(uri, IMAGE, PNG, exclusive=True))
+    assert (store.names(), answering.count("PUT")) == (["hero.png"], 2)
+    with pytest.raises(FluxExistsError):
+        run(put(uri, b"another", PNG, exclusive=True))
+
+
 @pytest.mark.parametrize("tenth", [0, 5, 9])
 def test_a_connection_that_breaks_within_the_body_is_made_again(
     store: S3Store, cutting: CuttingProxy, monkeypatch: pytest.MonkeyPatch, tenth: int
