@@ -13,7 +13,7 @@ from airflow.providers.common.compat.sdk import conf
 from airflow_provider_flux import arguments
 from airflow_provider_flux.bfl.errors import error_from_dict
 from airflow_provider_flux.bfl.generation import GenerationRequest, build_request, estimate_cost
-from airflow_provider_flux.bfl.responses import Submission, TaskResult
+from airflow_provider_flux.bfl.responses import Status, Submission, TaskResult
 from airflow_provider_flux.compat import mask_secret
 from airflow_provider_flux.hooks.flux import FluxHook
 from airflow_provider_flux.landing_operator import FluxLandingOperator, with_request
@@ -247,8 +247,10 @@ class FluxGenerateOperator(FluxLandingOperator):
                 return self._finish(generation, wanted)
             submission = submission_of(generation)
             deadline = max(submission.submitted_at + self._time_to_wait(), time.time())
+            if wanted is not None:  # it may have landed on the triggerer, and BFL may keep it no longer
+                return self._finish(generation, wanted, deadline=deadline)
             result = self.hook.wait(submission, deadline=deadline, poll_interval=self.poll_interval)
-            return self._finish(generation, wanted, result)
+            return self._finish(generation, None, result)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Go on after a deferral that Airflow ended itself: no triggerer ran the trigger, or it could not start.
@@ -307,17 +309,24 @@ class FluxGenerateOperator(FluxLandingOperator):
             timeout=timedelta(seconds=max(deadline - now, _SHORTEST_DEFERRAL) + _BACKSTOP),
         )
 
-    def _finish(self, generation: Generation, target: Target | None, result: TaskResult | None = None) -> Generation:
+    def _finish(
+        self,
+        generation: Generation,
+        target: Target | None,
+        result: TaskResult | None = None,
+        deadline: float | None = None,
+    ) -> Generation:
         if result is not None:
             generation = ready(generation, result)
-        self._tell_ready(generation)
+        if generation["status"] == Status.READY:
+            self._tell_ready(generation)
         if target is None:
             return generation
         from airflow_provider_flux.storage.landing import land  # Pillow: not at DAG parse time
         from airflow_provider_flux.stores import open_path
 
         open_path(target.path)
-        return land(self.hook, generation, target, result=result)
+        return land(self.hook, generation, target, result=result, deadline=deadline)
 
     def _tell_ready(self, generation: Generation) -> None:
         self.log.info(

@@ -50,6 +50,15 @@ def test_a_trigger_that_runs_again_finds_what_it_has_landed(
     assert again["generation"]["seed"] == first["generation"]["seed"]
 
 
+def test_so_does_a_task_whose_deferral_airflow_ends(forgetful: EmulatorServer, tmp_path: Path) -> None:
+    task = hero(f"{tmp_path}/hero.{{ext}}", way="deferred")
+    context = given(task)
+    first = asyncio.run(fire(deferred(task, context).trigger))
+    time.sleep(1.2)
+    landed = task.resume_execution("__fail__", {"error": "Trigger timeout"}, context)
+    assert landed["image"] == first["generation"]["image"]
+
+
 def test_so_does_a_task_that_lands(forgetful: EmulatorServer, tmp_path: Path) -> None:
     made = run(hero(f"{tmp_path}/a/{{request_id}}.{{ext}}"))
     bare = {name: made[name] for name in ("request_id", "polling_url")}
