@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from airflow.providers.common.compat.sdk import BaseOperator
 
-from airflow_provider_flux.arguments import settle_output_path
+from airflow_provider_flux.arguments import is_resolved_later, settle_output_path
 from airflow_provider_flux.bfl.errors import FluxRequestError
 from airflow_provider_flux.bfl.generation import GenerationRequest
 from airflow_provider_flux.storage.naming import check_output_path, is_template, root_of, tells_apart
@@ -79,13 +79,16 @@ class FluxLandingOperator(BaseOperator):
 
     def _check_landing(self) -> None:
         """Check at parse time how images land; what is resolved later is checked before anything is paid."""
-        options = self._landing_options()
+        given = {name: value for name, value in self._landing().items() if not is_resolved_later(value)}
+        if isinstance(self.store_options, Mapping):
+            literals = {name: value for name, value in self.store_options.items() if not is_resolved_later(value)}
+            given["store_options"] = literals
+        options = LandingOptions.of(**given)
         if isinstance(self.output_path, str) and not self.output_path.lstrip().startswith("{"):
             options.check_for(self.output_path)
 
-    def _landing_options(self) -> LandingOptions:
-        given = {name: getattr(self, name) for name in LandingOptions.model_fields}
-        return LandingOptions.of(**{name: value for name, value in given.items() if not _is_xcom(value)})
+    def _landing(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in LandingOptions.model_fields}
 
     def _target(self, context: Context, *, reuse: Reuse = "never") -> Target | None:
         """Find a bad path, a missing connection or package before anything is paid, and return the target.
@@ -98,7 +101,7 @@ class FluxLandingOperator(BaseOperator):
         from airflow_provider_flux.stores import check_place, open_path
 
         path = check_output_path(self.output_path)
-        options = self._landing_options()
+        options = LandingOptions.of(**self._landing())
         options.check_for(path)
         run = run_facts(context["ti"])
         self._check_names_of_mapped_tasks(context, path, run.map_index)
@@ -139,7 +142,3 @@ def with_request(target: Target, request: GenerationRequest) -> Target:
     hide_prompt = target.options.hide_prompt or not target.options.sidecar
     facts = request_facts(request, hide_prompt=hide_prompt)
     return target.model_copy(update={"request": facts})
-
-
-def _is_xcom(value: Any) -> bool:
-    return hasattr(value, "iter_references")

@@ -316,11 +316,12 @@ def test_the_sidecar_that_is_shown_is_one() -> None:
 
 
 def test_every_option_of_the_stores_is_listed() -> None:
-    rows = {row[0]: set(re.findall(r"`(\w+)`", row[1])) for row in table(text_of("docs/object-storage.md"), "scheme")}
+    table_of_options = table(text_of("docs/object-storage.md"), "scheme")
+    rows = {row[0]: [set(re.findall(r"`(\w+)`", cell)) for cell in row[1:]] for row in table_of_options}
     assert len(rows) == len(DIALECTS)
     for dialect in DIALECTS:
         (scheme,) = dialect.schemes & set(rows)
-        assert rows[scheme] == dialect.options, scheme
+        assert rows[scheme] == [dialect.shared, dialect.options - dialect.shared], scheme
 
 
 @pytest.mark.parametrize(("task_id", "kind"), [("s3", S3Store), ("azure", AzureStore), ("gcs", GcsStore)])

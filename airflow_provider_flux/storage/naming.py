@@ -36,7 +36,7 @@ _MISSPELT_SCHEMES = {
     "http": None,
     "https": None,
 }
-_MISREAD = ("\\", "/./", "?versionId=")
+_MISREAD = ("\\", "?versionId=")
 _WITHOUT_BUCKET = {"file", "local", ""}
 _AZURE_HOSTS = (".dfs.core.windows.net", ".blob.core.windows.net")
 
@@ -136,6 +136,8 @@ def _check_key(text: str, key: str) -> None:
         raise _refusal(text, "names a folder, not a file. Add a name, for example {request_id}.{ext}")
     if ".." in key.split("/"):
         raise _refusal(text, "climbs out of its folder with '..'")
+    if "." in key.split("/"):
+        raise _refusal(text, "has a folder '.', by which stores would read another name")
     if any(part in key for part in _MISREAD):
         raise _refusal(text, f"holds one of {' '.join(_MISREAD)}, by which stores would read another name")
     if any(ord(c) < 32 for c in text):

@@ -120,7 +120,7 @@ async def _put_sidecar(
         draft_cache=draft_cache,
     )
     described = sidecar.build(record, target, media, mismatches)
-    if fetched.copied_from and fetched.copied_from != landed["uri"]:
+    if fetched.copied_from:
         described = sidecar.as_copy(described, fetched.copied_from, fetched.origin)
     uri = sidecar.uri_of(landed["uri"])
     try:

@@ -65,12 +65,12 @@ async def _same_name(names: Sequence[str], target: Target) -> Existing | None:
     formats = possible_formats(target.request)
     expected = {target.name_before(ext) for ext in formats} if names else set()
     for uri in names:
-        if await exists(uri) is False:
-            continue
-        found = await load(uri)
-        is_own = found is not None and _is_of_this_task(found, target)
-        if found is None or (uri not in expected and not is_own):
+        is_own = _is_of_this_task(await load_sidecar(uri), target)
+        if uri not in expected and not is_own:
             continue  # hero.png is in nobody's way when a jpeg was asked for, unless it was delivered in its place
+        found = None if await exists(uri) is False else await load(uri)
+        if found is None:
+            continue
         if target.options.if_exists == "skip" or is_own:
             return found
         raise FluxExistsError(f"There is an image at {uri} already; it is untouched, and nothing was paid.")
@@ -104,11 +104,11 @@ def _fits(described: Sidecar | None, target: Target) -> bool:
     return target.reuse == "always" or (here.dag_id, here.run_id) == (there.dag_id, there.run_id)
 
 
-def _is_of_this_task(found: Existing, target: Target) -> bool:
+def _is_of_this_task(described: Sidecar | None, target: Target) -> bool:
     """Whether an earlier try of this very task has made it, for the same request."""
-    if found.sidecar is None or found.sidecar.request.fingerprint != target.request.fingerprint:
+    if described is None or described.request.fingerprint != target.request.fingerprint:
         return False
-    here, there = (run.model_copy(update={"try_number": None}) for run in (target.run, found.sidecar.run))
+    here, there = (run.model_copy(update={"try_number": None}) for run in (target.run, described.run))
     return here == there
 
 

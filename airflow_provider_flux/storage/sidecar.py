@@ -95,9 +95,14 @@ def build(record: Generation, target: Target, media: MediaFacts, mismatches: lis
 
 
 def as_copy(described: Sidecar, copied_from: str, origin: Sidecar | None) -> Sidecar:
-    """Return the sidecar of a copy: who made the image, where and for how much, is known from the original."""
-    facts: dict[str, Any] = {"reused_from": copied_from}
+    """Return the sidecar of a copy: who made the image, where and for how much, is known from the original.
+
+    An image may take its own place, to be marked; it is a copy then if it was one before.
+    """
+    is_in_place = copied_from == described.media.uri
+    facts: dict[str, Any] = {"reused_from": None if is_in_place else copied_from}
     if origin:
+        facts["reused_from"] = origin.reused_from if is_in_place else copied_from
         known = ("request_id", "seed", "region_host", "cost", "cost_source", "submitted_at")
         facts.update({name: getattr(origin, name) for name in known})
     return described.model_copy(update=facts)

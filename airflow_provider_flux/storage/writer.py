@@ -104,7 +104,7 @@ async def _put_once(path: ObjectStoragePath, data: bytes, manner: Manner, exclus
 async def _accept_own(path: ObjectStoragePath, data: bytes, refusal: Exception | None = None) -> None:
     """Take an object with the very same bytes for our own: the store's answer was lost."""
     there = await read(str(path))
-    if there is None and refusal is not None:
+    if there is None and refusal is not None and await exists(str(path)) is False:
         raise refusal
     if there is None or hashlib.sha256(there).digest() != hashlib.sha256(data).digest():
         raise FluxExistsError(f"There is an object at {path} already; it is untouched.")

@@ -123,7 +123,7 @@ def wait_for_all_runs(cluster: Cluster, dag_id: str) -> int:
 def test_the_hero_image(cluster: Cluster, emulator: EmulatorServer, output: Path, dag_id: str, folder: str) -> None:
     run = succeed(cluster, dag_id)
     landed = cluster.xcom(run, "land")
-    (file,) = (output / folder).iterdir()
+    (file,) = (path for path in (output / folder).iterdir() if path.suffix != ".json")
     assert landed["image"]["uri"] == f"file://{file}"
     with Image.open(file) as image:
         assert image.size == (1024, 1024)
@@ -149,7 +149,7 @@ def test_the_dag_of_the_readme(cluster: Cluster, output: Path) -> None:
 def test_mapped_prompts_in_a_pool(cluster: Cluster, emulator: EmulatorServer, output: Path) -> None:
     run = succeed(cluster, "flux_mapped")
     names = sorted(path.name for path in (output / "mapped" / run.run_id).iterdir())
-    assert names == ["000.jpeg", "001.jpeg", "002.jpeg", "003.jpeg"]
+    assert names == [f"00{n}.jpeg{suffix}" for n in range(4) for suffix in ("", ".json")]
     assert emulator.stats()["submits"] == 4
 
 

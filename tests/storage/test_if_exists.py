@@ -115,3 +115,14 @@ def test_an_option_that_cannot_be_used_costs_nothing(emulator: EmulatorServer, s
     with pytest.raises((AirflowFailException, FluxRequestError)):
         run(hero(f"{store.root}/hero.{{ext}}", store_options={"tags": "team"}))
     assert emulator.stats()["submits"] == 0
+
+
+def test_store_options_may_be_templates(emulator: EmulatorServer, tmp_path: Path) -> None:
+    """What they render to is checked before anything is paid."""
+    whole = hero("s3://aws_lab@media/x.{ext}", store_options="{{ var.json.options }}", cache_control="{{ params.x }}")
+    part = hero("abfs://az@media/x.{ext}", store_options={"standard_blob_tier": "{{ params.tier }}"})
+    for task, rendered in ((whole, "StorageClass"), (part, {"standard_blob_tier": "Warm"})):
+        task.store_options = rendered  # as Airflow sets it
+        with pytest.raises(AirflowFailException, match=r"store_options|standard_blob_tier"):
+            run(task)
+    assert emulator.stats()["submits"] == 0

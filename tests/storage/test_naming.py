@@ -56,6 +56,7 @@ def test_paths_that_can_be_written(path: str) -> None:
         ("s3://bucket/a?versionId=1.png", "another name"),
         ("abfs://bucket/a\\b.png", "another name"),
         ("s3://bucket/a/./b.png", "another name"),
+        ("s3://bucket/./b.png", "another name"),
         ("file:///data/x#/../../evil.png", "climbs out"),
         ("s3://bucket/x?/../evil.png", "climbs out"),
         ("abfs://media@account.dfs.core.windows.net/x.png", "names an Azure host"),
