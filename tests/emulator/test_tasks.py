@@ -89,7 +89,8 @@ def test_stats_count_submits_per_prompt_polls_and_refusals(client: Client) -> No
         client.get(client.submit(prompt)["polling_url"])
     client.post(json={"prompt": "c"}, headers={})
     stats = client.get(f"{client.server.url}/_emulator/stats").json()
-    assert stats == client.server.stats()
+    seen = client.server.stats()
+    assert {**stats, "active": seen["active"]} == seen  # a task may end between the two
     assert (stats["submits"], stats["submits_per_prompt"]) == (3, {"a": 2, "b": 1})
     assert stats["submits_per_model"] == {"flux-pro-1.1": 3}
     assert (stats["refused"], stats["polls"], stats["credits_spent"]) == (1, 3, 12)
