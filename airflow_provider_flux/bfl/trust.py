@@ -21,9 +21,11 @@ _SECRET_SHAPES = (
     (re.compile(r"(https?://[^\s'\"?]+)\?[^\s'\"]*"), r"\1?<query removed>"),
     (re.compile(r"bfl_[A-Za-z0-9_\-]+"), "bfl_***"),
     (re.compile(r"data:[\w/+.\-]+;base64,[A-Za-z0-9+/=_\-]*"), "<base64 data removed>"),
-    # A deep path is no secret: what follows a scheme is looked at folder by folder.
-    (re.compile(r"(?<![:/A-Za-z0-9+=_\-.@])[A-Za-z0-9+/=_\-]{80,}|[A-Za-z0-9+=_\-]{80,}"), "<long value removed>"),
 )
+#: What looks like base64. In a URI it is looked for folder by folder: a deep path is no secret.
+_URI_OR_LONG = re.compile(r"[a-z][a-z0-9+.\-]*://[^\s'\"]*|[A-Za-z0-9+/=_\-]{80,}")
+_LONG_PART = re.compile(r"[A-Za-z0-9+=_\-]{80,}")
+_REMOVED = "<long value removed>"
 
 
 def check_polling_url(url: str, settings: FluxSettings) -> str:
@@ -73,7 +75,7 @@ def redact(text: str, *secrets: str | None) -> str:
             text = text.replace(secret, "***")
     for shape, replacement in _SECRET_SHAPES:
         text = shape.sub(replacement, text)
-    return text
+    return _URI_OR_LONG.sub(lambda found: _LONG_PART.sub(_REMOVED, found[0]) if "://" in found[0] else _REMOVED, text)
 
 
 def describe_url(url: str) -> str:

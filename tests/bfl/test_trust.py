@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -185,3 +187,14 @@ def test_a_bad_setting_is_named(values: dict, said: str) -> None:
     assert "connection 'c'" in str(caught.value)
     assert "bfl_abc" not in str(caught.value)
     assert "topsecret" not in str(caught.value)
+
+
+def test_a_deep_path_is_shown_and_base64_is_not() -> None:
+    path = "s3://media/" + "/".join(f"folder{n}" for n in range(20)) + "/" + "a" * 64 + ".png"
+    assert redact(f"{path} could not be written") == f"{path} could not be written"
+    blob = base64.b64encode(bytes(range(256)) * 3).decode()
+    assert "/" in blob
+    for before in ("input_image=", "image: ", "image:", "'", "(", ""):
+        clean = redact(f"{before}{blob} end")
+        assert clean.endswith("<long value removed> end")
+        assert blob[:12] not in clean
