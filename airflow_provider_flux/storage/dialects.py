@@ -213,6 +213,11 @@ DIALECTS: tuple[Dialect, ...] = (
 OTHER = Dialect(frozenset(), _write_other)
 
 
+def scheme_of(path: str) -> str:
+    """Return the scheme of a URI; empty for a path alone."""
+    return path.partition("://")[0] if "://" in path else ""
+
+
 def dialect_of(scheme: str) -> Dialect:
     """Return how a store is spoken to, by the scheme of its URIs."""
     return next((dialect for dialect in DIALECTS if scheme in dialect.schemes), OTHER)

@@ -108,17 +108,8 @@ async def _put_sidecar(
     delivered = fetched.info.sha256 if landed["sha256"] != fetched.info.sha256 else None
     if fetched.origin and fetched.is_marked:
         delivered = fetched.origin.media.delivered_sha256
-    media = sidecar.MediaFacts(
-        uri=landed["uri"],
-        sha256=landed["sha256"],
-        bytes=landed["bytes"],
-        width=landed["width"],
-        height=landed["height"],
-        content_type=landed["content_type"],
-        delivered_sha256=delivered,
-        seconds=fetched.info.seconds,
-        draft_cache=draft_cache,
-    )
+    more = {"delivered_sha256": delivered, "seconds": fetched.info.seconds, "draft_cache": draft_cache}
+    media = sidecar.MediaFacts.model_validate({**landed, **more})
     described = sidecar.build(record, target, media, mismatches)
     if fetched.copied_from:
         described = sidecar.as_copy(described, fetched.copied_from, fetched.origin)

@@ -11,7 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, V
 
 from airflow_provider_flux.bfl.errors import FluxRequestError
 from airflow_provider_flux.media.info import ALL_FORMATS, MediaInfo
-from airflow_provider_flux.storage.dialects import Manner, dialect_of
+from airflow_provider_flux.storage.dialects import Manner, dialect_of, scheme_of
 from airflow_provider_flux.storage.naming import expand, names_in
 from airflow_provider_flux.storage.provenance import RequestFacts, RunFacts, without_prompt
 from airflow_provider_flux.xcom import Generation
@@ -63,7 +63,7 @@ class LandingOptions(BaseModel):
 
         :raises FluxRequestError: naming the option, and those there are.
         """
-        scheme = path.partition("://")[0] if "://" in path else ""
+        scheme = scheme_of(path)
         dialect = dialect_of(scheme)
         known = dialect.options
         unknown = sorted(set(self.store_options) - known)
@@ -145,8 +145,7 @@ class Target(BaseModel):
 
     def manner_beside(self, content_type: str) -> Manner:
         """Return how what lies beside the image is to be stored: encrypted, say, as the image is."""
-        scheme = self.path.partition("://")[0] if "://" in self.path else ""
-        shared = dialect_of(scheme).shared
+        shared = dialect_of(scheme_of(self.path)).shared
         options = {name: value for name, value in self.options.store_options.items() if name in shared}
         return Manner(content_type, options=options)
 
