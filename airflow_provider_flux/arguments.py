@@ -46,6 +46,22 @@ def settle_output_path(path: Any) -> Any:
     return path if hasattr(path, "iter_references") else check_output_path(path)
 
 
+def settle_ledger_path(path: Any) -> Any:
+    """Return the folder as checked text, without a slash at its end; what is resolved later is left as it is.
+
+    :raises FluxRequestError: if no records can be kept there.
+    """
+    if path is None or is_resolved_later(path):
+        return path
+    text = str(path)
+    if not (text.startswith("/") or "://" in text) or not text.isprintable() or set(text) & set("{}"):
+        raise FluxRequestError(
+            f"ledger_path={text!r} must be a folder, as an absolute path or a URI like s3://my_conn@bucket/ledger, "
+            "without placeholders."
+        )
+    return text.rstrip("/")
+
+
 def check_reuse(reuse: Any, path: Any, sidecar: Any) -> None:
     """Check whether images can be reused.
 

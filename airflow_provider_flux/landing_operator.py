@@ -90,6 +90,10 @@ class FluxLandingOperator(BaseOperator):
     def _landing(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in LandingOptions.model_fields}
 
+    def _root_of_output(self) -> str:
+        """Return the folder at the beginning of ``output_path``, before templates and placeholders; empty if none."""
+        return self._root or (root_of(self.output_path) if isinstance(self.output_path, str) else "")
+
     def _target(self, context: Context, *, reuse: Reuse = "never") -> Target | None:
         """Find a bad path, a missing connection or package before anything is paid, and return the target.
 
@@ -111,7 +115,7 @@ class FluxLandingOperator(BaseOperator):
             path=path,
             index=max(run.map_index, 0),
             key=str(run.map_index) if run.map_index >= 0 else self.task_id,
-            root=self._root or root_of(path),
+            root=self._root_of_output(),
             reuse=reuse,
             options=options,
             run=run,

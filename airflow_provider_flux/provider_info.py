@@ -95,6 +95,7 @@ def get_provider_info() -> dict[str, Any]:
             }
         ],
         "config": _CONFIG,
+        "cli": ["airflow_provider_flux.cli.get_flux_cli_commands"],
         "connection-types": [
             {
                 "connection-type": "flux",

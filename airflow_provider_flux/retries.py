@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowTaskTimeout
@@ -12,39 +12,62 @@ from airflow_provider_flux.bfl.errors import (
     FluxGenerationError,
     FluxModeratedError,
     FluxResultExpiredError,
+    FluxSubmitUncertainError,
     FluxTaskNotFoundError,
 )
 from airflow_provider_flux.bfl.trust import redact
-from airflow_provider_flux.xcom import Generation
+from airflow_provider_flux.ledger.purchase import Purchase
+from airflow_provider_flux.xcom import Generation, describe_cost
 
-_NOTHING_TO_COLLECT = (FluxModeratedError, FluxGenerationError, FluxTaskNotFoundError, FluxResultExpiredError)
+_LOST = (FluxTaskNotFoundError, FluxResultExpiredError)
+_NOTHING_TO_COLLECT = (FluxModeratedError, FluxGenerationError, *_LOST)
 
 
 @contextmanager
-def failing_for_good(*, paid_for: Generation | Callable[[], Generation | None] | None = None) -> Iterator[None]:
+def failing_for_good(purchase: Purchase | None = None) -> Iterator[None]:
     """Raise errors that a retry cannot help as ``AirflowFailException``; others pass as they are.
 
-    :param paid_for: the generation this task has submitted. A retry would submit, and pay, again, so
-        whatever goes wrong then ends the task, ``execution_timeout`` included; only a generation that
-        BFL ended without charging for it is left to Airflow's retries. A function is asked when something
-        goes wrong, since it may be in the middle of the submit.
+    :param purchase: what this task has paid for. If that is written down, a retry collects it, so whatever goes
+        wrong is left to Airflow's retries, unless it must fail the same way. If it is not, a retry would pay
+        again, so whatever goes wrong ends the task, ``execution_timeout`` included; only a generation that
+        BFL ended without charging for it is left to Airflow's retries.
     """
     try:
         yield
     except (Exception, AirflowTaskTimeout) as error:
-        generation = paid_for() if callable(paid_for) else paid_for
-        if not _ends_for_good(error, paid=generation is not None):
+        if purchase and purchase.generation and isinstance(error, _NOTHING_TO_COLLECT):
+            purchase.ended(error)
+        if not _ends_for_good(error, purchase):
             raise
         message = f"{type(error).__name__}: {redact(str(error))}"
-        if generation and not isinstance(error, _NOTHING_TO_COLLECT):
-            message += f" The task is not retried, because that would pay again. {how_to_collect(generation)}"
+        if purchase and purchase.generation:
+            message += _what_next(error, purchase)
         raise AirflowFailException(message) from error
 
 
-def _ends_for_good(error: BaseException, *, paid: bool) -> bool:
+def _ends_for_good(error: BaseException, purchase: Purchase | None) -> bool:
+    if isinstance(error, FluxSubmitUncertainError) and purchase and purchase.may_resubmit:
+        return False
     if isinstance(error, FluxError) and error.permanent:
         return True
-    return paid and not isinstance(error, (FluxGenerationError, AirflowFailException))
+    is_lost_by_retry = purchase is not None and purchase.generation is not None and not purchase.is_recorded
+    return is_lost_by_retry and not isinstance(error, (FluxGenerationError, AirflowFailException))
+
+
+def _what_next(error: BaseException, purchase: Purchase) -> str:
+    if isinstance(error, _LOST):
+        return f" It was paid for ({describe_cost(purchase.paid)}) and is lost: clearing the task pays for a new one."
+    return "" if isinstance(error, _NOTHING_TO_COLLECT) else f" {way_out(purchase)}"
+
+
+def way_out(purchase: Purchase) -> str:
+    """Say how what was paid for can still be had."""
+    if purchase.is_recorded:
+        return (
+            f"Request {purchase.paid['request_id']} was paid for and is on record: clearing the task, or `airflow flux "
+            "recover`, collects it without paying again."
+        )
+    return f"The task is not retried, because that would pay again. {how_to_collect(purchase.paid)}"
 
 
 def how_to_collect(generation: Generation) -> str:

@@ -41,7 +41,8 @@ class Generation(TypedDict):
     ``cost`` is in credits (1 credit = 0.01 USD): as the service *reported* it, or *estimated* from
     the price list where it reports none. ``estimated_cost`` is what the price list says in either case.
     ``fingerprint`` is equal for equal images wanted. ``reused`` says that the image was there already:
-    nothing was submitted, and ``cost`` is 0. ``image``, or ``video``, is ``None`` until it has landed.
+    nothing was submitted, and ``cost`` is 0. ``uncertain_submits`` counts earlier submits of the task whose answer
+    was lost: each was possibly billed as well. ``image``, or ``video``, is ``None`` until it has landed.
     """
 
     request_id: str
@@ -55,11 +56,12 @@ class Generation(TypedDict):
     estimated_cost: float | None
     submitted_at: str
     reused: bool
+    uncertain_submits: int
     image: LandedImage | None
     video: LandedVideo | None
 
 
-def submitted(request: GenerationRequest, submission: Submission) -> Generation:
+def submitted(request: GenerationRequest, submission: Submission, uncertain_submits: int = 0) -> Generation:
     """Return the record of a generation that was just accepted."""
     cost, source, estimated = submission.cost, "reported", estimate_cost(request).credits
     if cost is None:
@@ -76,6 +78,7 @@ def submitted(request: GenerationRequest, submission: Submission) -> Generation:
         estimated_cost=estimated,
         submitted_at=pendulum.from_timestamp(submission.submitted_at).isoformat(),
         reused=False,
+        uncertain_submits=uncertain_submits,
         image=None,
         video=None,
     )
@@ -152,6 +155,7 @@ def read_generation(value: Any, *, field: str = "generation") -> Generation:
         estimated_cost=_of_type(value, "estimated_cost", (int, float), field),
         submitted_at=_moment(value.get("submitted_at"), field),
         reused=bool(value.get("reused")),
+        uncertain_submits=_of_type(value, "uncertain_submits", int, field) or 0,
         image=value.get("image"),
         video=value.get("video"),
     )

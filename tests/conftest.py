@@ -117,12 +117,12 @@ def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     from tenacity import wait_fixed
 
     from airflow_provider_flux.bfl import polling, retrying
-    from airflow_provider_flux.operators import generate
+    from airflow_provider_flux.triggers import deferral
 
     monkeypatch.setattr(retrying, "_BACKOFF", wait_fixed(0.05))
     monkeypatch.setattr(polling, "_NOT_FOUND_GRACE", 0.5)
     monkeypatch.setattr(polling, "_NOT_FOUND_WAIT", 0.1)
-    monkeypatch.setattr(generate, "_SHORTEST_DEFERRAL", 0.1)
+    monkeypatch.setattr(deferral, "_SHORTEST_DEFERRAL", 0.1)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -100,7 +100,8 @@ class FluxConnectionError(FluxServiceError):
 class FluxSubmitUncertainError(FluxError):
     """A submit was sent and its answer was lost: the image may have been made and billed.
 
-    BFL has no idempotency key and no list of tasks, so nobody can tell. A retry may pay twice.
+    BFL has no idempotency key and no list of tasks, so nobody can tell. With ``on_uncertain="fail"`` it is not
+    submitted again until a user clears the task; with ``"resubmit"`` a retry does, and may pay twice.
     """
 
     permanent = True
@@ -138,7 +139,7 @@ class FluxGenerationError(FluxError):
 class FluxTaskNotFoundError(FluxError):
     """BFL no longer knows the generation: expired, or asked in the wrong region.
 
-    The image was paid for and can no longer be fetched. A retry pays for a new one.
+    The image was paid for and can no longer be fetched. Clearing the task pays for a new one.
     """
 
     permanent = True
@@ -147,14 +148,14 @@ class FluxTaskNotFoundError(FluxError):
 class FluxTimeoutError(FluxError):
     """The generation was not ready at the deadline. BFL goes on and bills it; there is no cancel.
 
-    A retry pays for a new image; the request id collects this one.
+    A retry asks again, which is free, where the submit was recorded; its request id collects it, too.
     """
 
 
 class FluxResultExpiredError(FluxError):
     """The signed URL of the image no longer works, and neither did a fresh one.
 
-    The image was paid for and can no longer be fetched. A retry pays for a new one.
+    The image was paid for and can no longer be fetched. Clearing the task pays for a new one.
     """
 
     permanent = True
@@ -176,7 +177,8 @@ class FluxImageError(FluxError):
 class FluxStorageError(FluxError):
     """The image could not be written to ``output_path``. The old object, or none, is there.
 
-    The image was paid for: collect it with ``FluxToObjectStorageOperator`` and its request id.
+    The image was paid for. A retry collects it, which is free, where the submit was recorded; otherwise
+    ``FluxToObjectStorageOperator`` does, by its request id.
     """
 
 
@@ -185,6 +187,15 @@ class FluxExistsError(FluxStorageError):
 
     Nothing was paid if the name was known before the image, which is so without ``{request_id}``,
     ``{seed}`` and ``{sha256}`` in it. A retry fails the same way.
+    """
+
+    permanent = True
+
+
+class FluxLedgerError(FluxError):
+    """The record of what a task has paid for cannot be read, or was claimed by another process.
+
+    Nothing was submitted, since it may name an image that was paid for. A retry fails the same way.
     """
 
     permanent = True

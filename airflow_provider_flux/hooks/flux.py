@@ -16,7 +16,12 @@ from airflow.providers.common.compat.sdk import AirflowNotFoundException, Airflo
 from tenacity import Retrying
 
 from airflow_provider_flux.bfl import account, delivery, protocol, retrying
-from airflow_provider_flux.bfl.errors import FluxConfigurationError, FluxError, FluxInsufficientCreditsError
+from airflow_provider_flux.bfl.errors import (
+    FluxConfigurationError,
+    FluxError,
+    FluxInsufficientCreditsError,
+    FluxSubmitUncertainError,
+)
 from airflow_provider_flux.bfl.generation import GenerationRequest, build_request
 from airflow_provider_flux.bfl.polling import Poller
 from airflow_provider_flux.bfl.pricing import USD_PER_CREDIT
@@ -114,7 +119,13 @@ class FluxHook(BaseHook):
         return prepared(request, self.settings)
 
     def submit(
-        self, model: str | GenerationRequest, parameters: Mapping[str, Any] | None = None, *, max_wait: float = 300.0
+        self,
+        model: str | GenerationRequest,
+        parameters: Mapping[str, Any] | None = None,
+        *,
+        max_wait: float = 300.0,
+        before_post: Callable[[], None] = lambda: None,
+        when_refused: Callable[[BaseException], None] = lambda _error: None,
     ) -> Submission:
         """Submit one generation. **This is what BFL bills.**
 
@@ -127,6 +138,8 @@ class FluxHook(BaseHook):
             object store, a URL, an absolute path or base64.
         :param max_wait: seconds to wait for a free slot while the account is at its task limit (429);
             a last ``Retry-After`` of up to five minutes may come on top.
+        :param before_post: called before each POST. If it raises, nothing is sent.
+        :param when_refused: called after each POST that nothing was paid for, with the reason.
         :raises FluxRequestError: if the request is not valid; before anything is sent if we can tell.
         :raises FluxInputError: if an input could not be read; nothing was sent.
         :raises FluxSubmitUncertainError: if the answer was lost.
@@ -139,7 +152,18 @@ class FluxHook(BaseHook):
                 self.log.warning("%s: %s", request.model, caution)
             described = protocol.submit_request(request, self.settings)
             retries = Retrying(**retrying.submit_retries(max_wait), before_sleep=self._log_retry)
-            return retries(self._submit_once, described, request)
+
+            def once() -> Submission:
+                try:
+                    before_post()
+                    return self._submit_once(described, request)
+                except FluxSubmitUncertainError:
+                    raise
+                except (FluxError, AirflowTaskTimeout) as error:  # a timeout during the POST is an uncertain submit
+                    when_refused(error)
+                    raise
+
+            return retries(once)
 
     def _submit_once(self, described: protocol.HttpRequest, request: GenerationRequest) -> Submission:
         try:

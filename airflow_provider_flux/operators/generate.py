@@ -11,28 +11,27 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow.providers.common.compat.sdk import conf
 
 from airflow_provider_flux import arguments
-from airflow_provider_flux.bfl.errors import error_from_dict
+from airflow_provider_flux.bfl.errors import FluxInputError, error_from_dict
 from airflow_provider_flux.bfl.generation import GenerationRequest, build_request, estimate_cost
-from airflow_provider_flux.bfl.responses import Status, Submission, TaskResult
+from airflow_provider_flux.bfl.responses import Status, TaskResult
 from airflow_provider_flux.compat import mask_secret
 from airflow_provider_flux.hooks.flux import FluxHook
 from airflow_provider_flux.landing_operator import FluxLandingOperator, with_request
+from airflow_provider_flux.ledger.decisions import OnChange, OnClear, OnUncertain, Policies
+from airflow_provider_flux.ledger.homes import FOLDER
+from airflow_provider_flux.ledger.purchase import Purchase
 from airflow_provider_flux.media.source import hide
 from airflow_provider_flux.models import known_models
-from airflow_provider_flux.patience import longest_wait, would_wait_in_vain
-from airflow_provider_flux.retries import failing_for_good, how_to_collect
+from airflow_provider_flux.patience import Patience
+from airflow_provider_flux.retries import failing_for_good, way_out
 from airflow_provider_flux.storage.target import Reuse, Target, read_target
-from airflow_provider_flux.triggers.result import FluxResultTrigger, read_event
-from airflow_provider_flux.xcom import Generation, describe_cost, ready, submission_of, submitted
+from airflow_provider_flux.triggers.deferral import deferral
+from airflow_provider_flux.triggers.result import read_event
+from airflow_provider_flux.xcom import Generation, describe_cost, ready
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
-#: Seconds a deferral lasts at least. The scheduler can fail a task whose trigger fires while it still
-#: handles the first half of the task (apache/airflow issues 71580, 72716), and the image is paid for.
-_SHORTEST_DEFERRAL = 10.0
-#: Seconds after our own deadline at which Airflow ends a deferral whose trigger is gone.
-_BACKSTOP = 60.0
 #: XCom key of what was submitted, for the case that the deferral ends without an event.
 _RECORD = "submitted"
 _NAMED = (
@@ -59,8 +58,12 @@ class FluxGenerateOperator(FluxLandingOperator):
 
     XCom: :class:`~airflow_provider_flux.xcom.Generation`, a small dict with ``request_id``,
     ``polling_url``, ``model``, ``status``, ``seed``, ``fingerprint``, ``cost``, ``cost_source``,
-    ``estimated_cost``, ``submitted_at``, ``reused``, ``image`` and ``video`` (``uri``, ``sha256``, ``bytes``,
-    ``width``, ``height``, ``content_type``, ``sidecar``; ``None`` until one has landed).
+    ``estimated_cost``, ``submitted_at``, ``reused``, ``uncertain_submits``, ``image`` and ``video`` (``uri``,
+    ``sha256``, ``bytes``, ``width``, ``height``, ``content_type``, ``sidecar``; ``None`` until one has landed).
+
+    What is submitted is written down before and after: in files below the beginning of ``output_path``, or of
+    ``ledger_path``, or, with neither, in the task state store of Airflow 3.3. A retry collects what an earlier try has
+    paid for. A user who clears a task that has ended well gets a new image.
 
     The parameters of FLUX1.1 [pro] are named arguments; their defaults are sent for that model. For
     other models only what you give is sent. All of them are templated.
@@ -83,18 +86,33 @@ class FluxGenerateOperator(FluxLandingOperator):
     :param reuse: whether an image that exists already, made by the same model from the same parameters and
         inputs, is taken instead of paying for another: ``never`` (default), ``run`` (made in this DAG run)
         or ``always``. It is looked for below the beginning of ``output_path`` that has no templates.
+    :param ledger_path: folder for the records of what was submitted, an absolute path or a URI of
+        ``ObjectStoragePath``; by default ``_flux/ledger/`` below the beginning of ``output_path`` that has no
+        templates. (templated)
+    :param on_uncertain: what to do when a worker was lost between the submit and its answer, so that nobody knows
+        whether it was billed: ``fail`` (default) until a user clears the task, or ``resubmit`` in the next try.
+    :param on_change: what to do when the request is another than the one an earlier try has paid for: submit the
+        ``new`` one (default) and warn, ``collect`` the old one, or ``fail``.
+    :param on_clear: what a cleared task does: ``collect`` (default) what was paid for and not returned yet, and
+        submit otherwise; submit a ``new`` request always; or ``reuse`` what was paid for always.
     :param flux_conn_id: connection to BFL.
     :param inline_wait: seconds to wait on the worker before deferring; 0 defers at once.
     :param deferrable: whether to defer at all; ``[operators] default_deferrable`` by default.
     :param poll_interval: shortest seconds between polls; it grows to a tenth of the time waited.
-    :param timeout: seconds from the submit after which to give up, wherever the task waits then. By
+    :param timeout: seconds from the submit after which to give up, wherever and in whichever try the task waits. By
         default ten times what the model usually takes, and ten minutes at least.
         ``execution_timeout``, which Airflow does not enforce while a task is deferred, shortens it.
     :param validate: ``False`` sends models and parameters that this version does not know.
     :raises FluxRequestError: when the DAG is parsed, for a mistake in a literal argument.
     """
 
-    template_fields: Sequence[str] = (*_NAMED, "model", "parameters", *FluxLandingOperator.template_fields)
+    template_fields: Sequence[str] = (
+        *_NAMED,
+        "model",
+        "parameters",
+        "ledger_path",
+        *FluxLandingOperator.template_fields,
+    )
     template_fields_renderers: ClassVar[dict[str, str]] = {
         **FluxLandingOperator.template_fields_renderers,
         "parameters": "json",
@@ -115,6 +133,10 @@ class FluxGenerateOperator(FluxLandingOperator):
         webhook_secret: str | None = None,
         parameters: Mapping[str, Any] | None = None,
         reuse: Reuse = "never",
+        ledger_path: str | None = None,
+        on_uncertain: OnUncertain = "fail",
+        on_change: OnChange = "new",
+        on_clear: OnClear = "collect",
         inline_wait: float | timedelta = 30.0,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         poll_interval: float | timedelta = 0.5,
@@ -140,8 +162,10 @@ class FluxGenerateOperator(FluxLandingOperator):
         self.poll_interval = arguments.seconds("poll_interval", poll_interval, minimum=0.1)
         self.timeout = None if timeout is None else arguments.seconds("timeout", timeout, minimum=1)
         self.validate = validate
-        self._paid_for: Generation | None = None
-        self._is_submitting = False
+        self.ledger_path = arguments.settle_ledger_path(ledger_path)
+        self.on_uncertain, self.on_change, self.on_clear = on_uncertain, on_change, on_clear
+        self._policies = Policies.of(on_uncertain=on_uncertain, on_change=on_change, on_clear=on_clear)
+        self._purchase: Purchase | None = None
         arguments.check_reuse(reuse, self.output_path, self.sidecar)
         if validate:
             arguments.check_literals(model, self._named(), parameters)
@@ -179,83 +203,64 @@ class FluxGenerateOperator(FluxLandingOperator):
         return hide(super().render_template(content, *args, **kwargs))
 
     def execute(self, context: Context) -> Generation:
-        """Submit, wait a moment, and defer or finish."""
-        self._paid_for = None
-        with failing_for_good(paid_for=lambda: self._paid_for):
+        """Collect what an earlier try has paid for, or submit; wait a moment, and defer or finish."""
+        self._purchase = purchase = Purchase(self._policies, self.log)
+        with failing_for_good(purchase):
             request = self._build_request()
             target = self._target(context, reuse=self.reuse)
-            with self.hook.prepared(request) as request:
-                if target:
-                    target = with_request(target, request)
-                    if existing := self._find_existing(target, request):
-                        return existing
-                generation, submission = self._submit(request)
-            deadline = submission.submitted_at + self._time_to_wait()
-            if self.deferrable and would_wait_in_vain(self.model, self.inline_wait):
-                self._defer(generation, deadline, target, context)
-            result = self.hook.wait(
-                submission,
-                deadline=deadline,
-                poll_interval=self.poll_interval,
-                pause_at=time.time() + self.inline_wait if self.deferrable else None,
-            )
+            purchase.look_back(context, self._ledger_folder(), target, self.flux_conn_id)
+            try:
+                with self.hook.prepared(request) as request:
+                    target = with_request(target, request) if target else None
+                    action = purchase.decide(request.fingerprint)
+                    if action == "submit":
+                        if target and (existing := self._find_existing(target, request)):
+                            return existing
+                        purchase.submit(self.hook, request, target, self._patience.longest)
+            except FluxInputError as error:
+                if not purchase.can_collect:
+                    raise
+                self.log.warning("%s It was there when the request was submitted, which is collected now.", error)
+                action = purchase.decide(None)
+            if action == "give":
+                return self._finish(target)
+            result = self._patience.wait_here(self.hook, purchase.paid)
             if result is None:
-                self._defer(generation, deadline, target, context)
-            return self._finish(generation, target, result)
-
-    def _find_existing(self, target: Target, request: GenerationRequest) -> Generation | None:
-        """Look for an image that makes the request needless."""
-        if target.reuse == "never" and target.options.if_exists == "overwrite":
-            return None
-        from airflow_provider_flux.storage.reuse import find  # Pillow: not at DAG parse time
-        from airflow_provider_flux.stores import run
-
-        return run(find(target, estimate_cost(request).credits))
-
-    def _submit(self, request: GenerationRequest) -> tuple[Generation, Submission]:
-        """Pay. What was paid for is noted at once, before anything else can go wrong."""
-        self.log.info("Submitting to %s: %s", request.model, estimate_cost(request))
-        self._is_submitting = True
-        submission = self.hook.submit(request, max_wait=self._time_to_wait())
-        generation = self._paid_for = submitted(request, submission)
-        self.log.info(
-            "Submitted request %s to %s (%s), to be polled at %s",
-            generation["request_id"],
-            request.model,
-            describe_cost(generation),
-            generation["polling_url"],
-        )
-        return generation, submission
+                self._defer(target, context)
+            return self._finish(target, result)
 
     def execute_complete(
-        self, context: Context, event: Mapping[str, Any], target: Mapping[str, Any] | None = None
+        self,
+        context: Context,
+        event: Mapping[str, Any],
+        target: Mapping[str, Any] | None = None,
+        record: str | None = None,
     ) -> Generation:
         """Go on after the deferral: raise what the trigger met, or land what is ready and has not landed yet."""
-        with failing_for_good():
-            generation = read_event(event)
-        self._paid_for = generation
-        with failing_for_good(paid_for=generation):
+        self._purchase = purchase = Purchase(self._policies, self.log)
+        with failing_for_good(purchase):
+            purchase.generation = generation = read_event(event)
+            wanted = read_target(target)
+            purchase.resume(context, record, self._ledger_folder(), wanted)
             if "error" in event:
                 raise error_from_dict(event["error"])
             if event["status"] == "landed":
                 self._tell_ready(generation)
-                return generation
+                return purchase.returned(generation)
             if reason := event.get("reason"):
                 self.log.warning("Going on on the worker: %s", reason)
-            wanted = read_target(target) or self._target(context, reuse=self.reuse)
+            wanted = wanted or self._target(context, reuse=self.reuse)
             if event["status"] == "ready":
-                return self._finish(generation, wanted)
-            submission = submission_of(generation)
-            deadline = max(submission.submitted_at + self._time_to_wait(), time.time())
+                return self._finish(wanted)
+            deadline = max(self._patience.deadline_of(generation), time.time())
             if wanted is not None:  # it may have landed on the triggerer, and BFL may keep it no longer
-                return self._finish(generation, wanted, deadline=deadline)
-            result = self.hook.wait(submission, deadline=deadline, poll_interval=self.poll_interval)
-            return self._finish(generation, None, result)
+                return self._finish(wanted, deadline=deadline)
+            return self._finish(None, self._patience.wait_on(self.hook, generation, deadline))
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Go on after a deferral that Airflow ended itself: no triggerer ran the trigger, or it could not start.
 
-        Airflow would fail the task, and its retry would pay again. The image may well be ready by now.
+        Airflow would fail the task. The image may well be ready by now.
         """
         ti = context["ti"]
         is_failed = next_method == "__fail__"
@@ -264,19 +269,13 @@ class FluxGenerateOperator(FluxLandingOperator):
             return super().resume_execution(next_method, next_kwargs, context)
         reason = f"Airflow ended the deferral ({(next_kwargs or {}).get('error', 'unknown')})"
         event = {"status": "hand_over", "reason": reason, "generation": recorded}
-        return self.execute_complete(context, event, target=recorded.get("target"))
+        return self.execute_complete(context, event, target=recorded.get("target"), record=recorded.get("record"))
 
     def on_kill(self) -> None:
-        """Say what goes on: BFL has no cancel."""
-        generation = self._paid_for
-        if generation is None and self._is_submitting:
-            self.log.warning("Killed during the submit: the image may be generated and billed.")
-        if generation:
-            self.log.warning(
-                "Killed. BFL has no cancel: request %s goes on and is billed. %s",
-                generation["request_id"],
-                how_to_collect(generation),
-            )
+        """Say what goes on, and how it is collected: BFL has no cancel."""
+        purchase = self._purchase
+        if purchase and (said := purchase.describe_kill()):
+            self.log.warning("%s %s", said, way_out(purchase) if purchase.generation else "")
 
     def _build_request(self) -> GenerationRequest:
         named = {**self._named(), "webhook_secret": self._secret or self.webhook_secret}
@@ -287,46 +286,50 @@ class FluxGenerateOperator(FluxLandingOperator):
             self.model, merged, validate=self.validate, rendered=self._resolved_later, models=known_models()
         )
 
-    def _time_to_wait(self) -> float:
-        return longest_wait(self.model, self.timeout, self.execution_timeout)
+    def _find_existing(self, target: Target, request: GenerationRequest) -> Generation | None:
+        """Look for an image that makes the request needless."""
+        if target.reuse == "never" and target.options.if_exists == "overwrite":
+            return None
+        from airflow_provider_flux.storage.reuse import find  # Pillow: not at DAG parse time
+        from airflow_provider_flux.stores import run
 
-    def _defer(self, generation: Generation, deadline: float, target: Target | None, context: Context) -> None:
-        now = time.time()
-        wanted = target.model_dump(mode="json") if target else None
-        kept = target.without_prompt().model_dump(mode="json") if target else None
-        context["ti"].xcom_push(key=_RECORD, value={**generation, "target": kept})
-        self.defer(
-            trigger=FluxResultTrigger(
-                flux_conn_id=self.flux_conn_id,
-                generation=generation,
-                deadline=deadline,
-                not_before=now + _SHORTEST_DEFERRAL,
-                poll_interval=self.poll_interval,
-                target=wanted,
-            ),
-            method_name="execute_complete",
-            kwargs={"target": wanted},
-            timeout=timedelta(seconds=max(deadline - now, _SHORTEST_DEFERRAL) + _BACKSTOP),
+        return run(find(target, estimate_cost(request).credits))
+
+    @property
+    def _patience(self) -> Patience:
+        return Patience(
+            self.model, self.deferrable, self.inline_wait, self.poll_interval, self.timeout, self.execution_timeout
         )
 
+    def _ledger_folder(self) -> str | None:
+        """Return the folder of the records of this task; ``None`` where they are no files."""
+        if self.ledger_path:
+            return f"{arguments.settle_ledger_path(self.ledger_path)}/"
+        return f"{root}{FOLDER}" if (root := self._root_of_output()) else None
+
+    def _defer(self, target: Target | None, context: Context) -> None:
+        assert self._purchase is not None  # noqa: S101 - there is nothing to wait for without
+        generation, record = self._purchase.paid, self._purchase.uri
+        kept = target.without_prompt().model_dump(mode="json") if target else None
+        context["ti"].xcom_push(key=_RECORD, value={**generation, "target": kept, "record": record})
+        self.defer(**deferral(generation, self._patience, flux_conn_id=self.flux_conn_id, target=target, record=record))
+
     def _finish(
-        self,
-        generation: Generation,
-        target: Target | None,
-        result: TaskResult | None = None,
-        deadline: float | None = None,
+        self, target: Target | None, result: TaskResult | None = None, deadline: float | None = None
     ) -> Generation:
+        assert self._purchase is not None  # noqa: S101 - there is nothing to finish without
+        generation = self._purchase.paid
         if result is not None:
             generation = ready(generation, result)
         if generation["status"] == Status.READY:
             self._tell_ready(generation)
-        if target is None:
-            return generation
-        from airflow_provider_flux.storage.landing import land  # Pillow: not at DAG parse time
-        from airflow_provider_flux.stores import open_path
+        if target is not None:
+            from airflow_provider_flux.storage.landing import land  # Pillow: not at DAG parse time
+            from airflow_provider_flux.stores import open_path
 
-        open_path(target.path)
-        return land(self.hook, generation, target, result=result, deadline=deadline)
+            open_path(target.path)
+            generation = land(self.hook, generation, target, result=result, deadline=deadline)
+        return self._purchase.returned(generation)
 
     def _tell_ready(self, generation: Generation) -> None:
         self.log.info(

@@ -127,6 +127,7 @@ def _record_of(found: Existing) -> Generation:
         estimated_cost=None,
         submitted_at=described.submitted_at if described else "",
         reused=True,
+        uncertain_submits=0,
         image=None,
         video=None,
     )

@@ -38,29 +38,26 @@ async def put(uri: str, data: bytes, manner: Manner, *, exclusive: bool = False)
     :raises FluxExistsError: if there is another object, which is untouched.
     :raises FluxStorageError: if it could not be written; the old object, or none, is there then.
     """
-    retrying = AsyncRetrying(
-        stop=stop_after_delay(_PATIENCE),
-        wait=wait_random_exponential(multiplier=0.5, max=8),
-        retry=retry_if_exception(may_pass),
-        reraise=True,
-    )
     try:
-        await retrying(_put_once, opened(uri), data, manner, exclusive)
+        await _patiently()(_put_once, opened(uri), data, manner, exclusive)
     except FluxExistsError:
         raise
     except Exception as error:
         raise FluxStorageError(f"{uri} could not be written ({_reason(error)}).") from None
 
 
-async def read(uri: str) -> bytes | None:
+async def read(uri: str, *, patient: bool = False) -> bytes | None:
     """Return the bytes of an object; ``None`` if there is none. To be run on the loop of the stores.
 
     A role that may not list a bucket is told "forbidden" of what is not there.
 
+    :param patient: try again what may pass, as :func:`put` does.
     :raises FluxStorageError: if it cannot be told.
     """
     path = opened(uri)
     try:
+        if patient:
+            return bytes(await _patiently()(_call, path.fs, "cat_file", path.path))
         return bytes(await _call(path.fs, "cat_file", path.path))
     except FileNotFoundError:
         return None
@@ -82,6 +79,33 @@ async def exists(uri: str) -> bool | None:
     except Exception:
         return None
     return True
+
+
+async def names_below(uri: str) -> list[str]:
+    """Return the URIs of all objects in a folder and below it. To be run on the loop of the stores.
+
+    :raises FluxStorageError: if they cannot be listed.
+    """
+    path = opened(uri)
+    try:
+        path.fs.invalidate_cache()
+        found = await _call(path.fs, "find", path.path)
+    except FileNotFoundError:
+        return []
+    except Exception as error:
+        raise FluxStorageError(f"{uri} could not be listed ({_reason(error)}).") from None
+    start = uri[: uri.rindex(path.path.rstrip("/"))]
+    return [f"{start}{name}" for name in found]
+
+
+def _patiently() -> AsyncRetrying:
+    """Return what tries again, for a while, what a store that is down or busy has refused."""
+    return AsyncRetrying(
+        stop=stop_after_delay(_PATIENCE),
+        wait=wait_random_exponential(multiplier=0.5, max=8),
+        retry=retry_if_exception(may_pass),
+        reraise=True,
+    )
 
 
 async def _put_once(path: ObjectStoragePath, data: bytes, manner: Manner, exclusive: bool) -> None:

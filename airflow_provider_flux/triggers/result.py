@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
@@ -15,7 +16,6 @@ from airflow_provider_flux.bfl.errors import (
     FluxError,
     FluxRequestError,
     FluxResultExpiredError,
-    FluxStorageError,
     FluxTaskNotFoundError,
     FluxTriggerEventError,
 )
@@ -23,11 +23,15 @@ from airflow_provider_flux.bfl.polling import Poller
 from airflow_provider_flux.bfl.responses import TaskResult
 from airflow_provider_flux.bfl.trust import redact
 from airflow_provider_flux.hooks.flux import FluxHook
-from airflow_provider_flux.storage.target import Target, read_target
-from airflow_provider_flux.xcom import Generation, read_generation, ready, submission_of
+from airflow_provider_flux.triggers.asking import has_returned, state_of_task
+from airflow_provider_flux.triggers.landing import Landing
+from airflow_provider_flux.xcom import Generation, describe_cost, read_generation, ready, submission_of
 
 if TYPE_CHECKING:
     from airflow_provider_flux.client import FluxAsyncClient
+
+#: States of a task that nobody collects for.
+_ENDED = frozenset({"failed", "success", "skipped", "removed"})
 
 
 class FluxResultTrigger(BaseTrigger):
@@ -38,7 +42,7 @@ class FluxResultTrigger(BaseTrigger):
     the parameters of the request, never the key or the signed URL.
 
     With a ``target`` the image is landed the moment it is ready: its URL dies after ten minutes, and a
-    worker slot may take longer to come.
+    worker slot may take longer to come. With a ``record`` that is written down, so it is not landed twice.
 
     The event is one of
 
@@ -55,6 +59,7 @@ class FluxResultTrigger(BaseTrigger):
         deferral can make Airflow's scheduler fail the task (apache/airflow issues 71580, 72716).
     :param poll_interval: shortest seconds between polls.
     :param target: where to land the image, as :class:`~airflow_provider_flux.storage.target.Target` in JSON.
+    :param record: URI of the record in the ledger.
     """
 
     def __init__(
@@ -66,6 +71,7 @@ class FluxResultTrigger(BaseTrigger):
         not_before: float = 0.0,
         poll_interval: float = 0.5,
         target: Mapping[str, Any] | None = None,
+        record: str | None = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.flux_conn_id = flux_conn_id
@@ -74,6 +80,7 @@ class FluxResultTrigger(BaseTrigger):
         self.not_before = not_before
         self.poll_interval = poll_interval
         self.target = target
+        self.record = record
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class path and the arguments, as JSON."""
@@ -86,6 +93,7 @@ class FluxResultTrigger(BaseTrigger):
                 "not_before": self.not_before,
                 "poll_interval": self.poll_interval,
                 "target": self.target,
+                "record": self.record,
             },
         )
 
@@ -116,14 +124,15 @@ class FluxResultTrigger(BaseTrigger):
             try:
                 result = await self._poll(client)
             except (FluxTaskNotFoundError, FluxResultExpiredError):
-                if landed := await self._landed_before():
+                if landed := await self._landing.landed_before():
                     return {"status": "landed", "generation": dict(landed)}
                 raise
             event = {"status": "ready", "generation": dict(ready(self.generation, result))}
             if self.target is None:
                 return event
             try:
-                return {"status": "landed", "generation": dict(await self._land(client, result))}
+                landed = await self._landing.land(client, result, lambda: self._poll(client))
+                return {"status": "landed", "generation": dict(landed)}
             except Exception as error:
                 # Whatever it is, the worker tries again, with its own access to the store, and says it for good.
                 said = redact(str(error)) if isinstance(error, FluxError) else "unexpected"
@@ -142,42 +151,31 @@ class FluxResultTrigger(BaseTrigger):
         )
         return await client.wait(poller, submission.polling_url)
 
-    async def _land(self, client: FluxAsyncClient, result: TaskResult) -> Generation:
-        target = read_target(self.target)
-        if target is None:
-            raise FluxRequestError("the target is not one that this version reads.")
-        if not target.is_here():
-            raise FluxStorageError("output_path is a local path, and the worker is on another machine.")
-        # In a thread: on an event loop Airflow's S3 filesystem silently loses its connection.
-        aland = await sync_to_async(_prepare_store)(target)
-        return await aland(client, self.generation, target, result, lambda: self._poll(client))
+    async def on_kill(self) -> None:
+        """Say what goes on when the task is ended while its image is in flight: BFL has no cancel.
 
-    async def _landed_before(self) -> Generation | None:
-        """Look for what this trigger may have landed before it was restarted: BFL may keep it no longer."""
-        target = read_target(self.target)
-        if target is None or not target.is_here():
-            return None
-        try:
-            await sync_to_async(_prepare_store)(target)
-            from airflow_provider_flux.storage.landing import landed_before
-            from airflow_provider_flux.stores import arun
+        Airflow 3.3 and newer call it when a user marks the task or clears it, but also when the trigger moves to
+        another triggerer (apache/airflow pull request 73454): then the task goes on, and nothing is said.
+        """
+        state = await sync_to_async(state_of_task)(self.task_instance)
+        if state not in _ENDED or await self._landing.settled():
+            return
+        if state == "success" and await sync_to_async(has_returned)(self.task_instance, self.generation["request_id"]):
+            return  # it went on elsewhere, and has ended well
+        self.log.warning(
+            "The task was ended as %s while request %s was in flight. BFL has no cancel: it goes on, billed (%s): "
+            "clearing the task, or `airflow flux recover`, collects it without paying again.",
+            state,
+            self.generation["request_id"],
+            describe_cost(self.generation),
+        )
 
-            return await arun(landed_before(self.generation, target))
-        except FluxError as error:
-            self.log.warning("Request %s: %s", self.generation["request_id"], error)
-            return None
+    @cached_property
+    def _landing(self) -> Landing:
+        return Landing(self.generation, self.target, self.record)
 
     def _hand_over(self, reason: str) -> dict[str, Any]:
         return {"status": "hand_over", "reason": reason, "generation": dict(self.generation)}
-
-
-def _prepare_store(target: Target) -> Callable[..., Awaitable[Generation]]:
-    """Do what blocks: import Pillow and the store's packages, read its connection."""
-    from airflow_provider_flux.storage.landing import aland
-    from airflow_provider_flux.stores import open_path
-
-    open_path(target.path)
-    return aland
 
 
 def read_event(event: Any) -> Generation:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 from typing import Any
 
@@ -36,10 +37,15 @@ def copy_of(generation: Any, output_path: str, **arguments: Any) -> FluxToObject
     return FluxToObjectStorageOperator(generation=generation, output_path=output_path, **arguments)
 
 
+#: Counts clears: each makes the ledger's record of what was returned a matter of the past.
+_CLEARS = itertools.count()
+
+
 def given(task: BaseOperator, run_id: str = "monday", *, map_index: int = -1, try_number: int = 1, **more: Any) -> Any:
-    """Return the context of a task in a run of the DAG ``ads``."""
+    """Return the context of a task in a run of the DAG ``ads``, cleared since it ran before."""
     made = context(map_index)
     ids = {"dag_id": "ads", "run_id": run_id, "task_id": task.task_id, "try_number": try_number}
+    ids |= {"max_tries": next(_CLEARS)}
     for name, value in ids.items():
         setattr(made["ti"], name, value)
     return {**made, **more}

@@ -1,0 +1,8 @@
+"""``python -m airflow_provider_flux recover``: for Airflow versions whose CLI does not take commands of providers."""
+
+from __future__ import annotations
+
+from airflow_provider_flux.cli import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,189 @@
+"""The ledger of one task instance: its records, and how they are changed."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from airflow_provider_flux.bfl.errors import FluxError, FluxLedgerError
+from airflow_provider_flux.bfl.generation import GenerationRequest, estimate_cost
+from airflow_provider_flux.ledger.homes import FileHome, Home, StateHome, aread, aupdate, stem_of
+from airflow_provider_flux.ledger.record import Phase, Record
+from airflow_provider_flux.storage.dialects import Manner
+from airflow_provider_flux.storage.provenance import RunFacts, run_facts
+from airflow_provider_flux.storage.target import Target
+from airflow_provider_flux.stores import open_path
+from airflow_provider_flux.xcom import Generation
+
+log = logging.getLogger(__name__)
+
+#: XCom under which a task leaves the folder of its records, for ``airflow flux recover``.
+FOLDER_XCOM = "flux_ledger"
+
+
+class Entry:
+    """One record, and where it is."""
+
+    def __init__(self, home: Home, number: int, record: Record) -> None:
+        self._home = home
+        self._number = number
+        self.record = record
+
+    @property
+    def place(self) -> str:
+        """Where it is, for a message."""
+        return self._home.place(self._number)
+
+    @property
+    def uri(self) -> str | None:
+        """The file it is in; ``None`` in the task state store, which a trigger cannot reach."""
+        return self.place if isinstance(self._home, FileHome) else None
+
+    def write(self, phase: Phase, *, generation: Generation | None = None, error: FluxError | None = None) -> None:
+        """Change it before something happens.
+
+        :raises FluxStorageError: if it cannot be written.
+        """
+        changed = self.record.changed(phase, generation=generation, error=error and error.as_dict())
+        self._home.update(self._number, changed)
+        self.record = changed
+
+    def note(self, phase: Phase, *, generation: Generation | None = None, error: FluxError | None = None) -> bool:
+        """Change it after something has happened, which must not fail for that; say whether it could be written."""
+        try:
+            self.write(phase, generation=generation, error=error)
+        except FluxError as trouble:
+            paid = f" of request {generation['request_id']}" if generation else ""
+            log.warning("The record %s%s could not be brought to %s. %s", self.place, paid, phase, trouble)
+            return False
+        return True
+
+
+class Ledger:
+    """The records of one task instance.
+
+    :param round: of this try: it changes when a user clears the task or its run, not when Airflow retries it.
+    """
+
+    def __init__(self, home: Home, owner: RunFacts, round: str, flux_conn_id: str) -> None:
+        self._home = home
+        self._owner = owner
+        self._flux_conn_id = flux_conn_id
+        self.round = round
+
+    def entries(self) -> list[Entry]:
+        """Return all records, the latest last.
+
+        :raises FluxLedgerError: if one of them cannot be read.
+        :raises FluxStorageError: if it cannot be told whether there are any.
+        """
+        found: list[Entry] = []
+        while record := self._home.read(len(found) + 1):
+            found.append(Entry(self._home, len(found) + 1, record))
+        return found
+
+    def entry_of(self, request_id: str) -> Entry | None:
+        """Return the record of a request."""
+        return next((one for one in self.entries() if _names(one.record, request_id)), None)
+
+    def claim(self, number: int, request: GenerationRequest, target: Target | None) -> Entry:
+        """Write down that a request is about to be submitted.
+
+        :raises FluxLedgerError: if another process has claimed the number.
+        :raises FluxStorageError: if it cannot be written.
+        """
+        record = Record(
+            owner=self._owner,
+            round=self.round,
+            flux_conn_id=self._flux_conn_id,
+            model=request.model,
+            fingerprint=request.fingerprint,
+            estimated_cost=estimate_cost(request).credits,
+            target=target,
+        )
+        self._home.create(number, record)
+        return Entry(self._home, number, record)
+
+
+def open_ledger(
+    context: Mapping[str, Any], folder: str | None, target: Target | None, flux_conn_id: str
+) -> Ledger | None:
+    """Return the ledger of a running task; ``None`` if it has no home.
+
+    :raises FluxConfigurationError: if the store of ``folder`` cannot be used.
+    """
+    owner = run_facts(context["ti"])
+    if owner.dag_id is None:
+        return None  # not run by Airflow: no second try will ask
+    home: Home
+    if folder:
+        open_path(folder, field="ledger_path")
+        home = FileHome(stem_of(folder, owner), manner_of(folder, target))
+    elif (store := context.get("task_state_store")) is not None:
+        home = StateHome(store)
+    else:
+        return None
+    return Ledger(home, owner, _round_of(context), flux_conn_id)
+
+
+def reopen(uri: str, target: Target | None) -> Entry | None:
+    """Return the record in a file; ``None`` if it is gone.
+
+    :raises FluxLedgerError: if it cannot be read.
+    """
+    stem, _, number = uri.removesuffix(".json").rpartition(".")
+    if not number.isdecimal():
+        raise FluxLedgerError(f"{uri} is not the name of a record.")
+    open_path(uri, field="ledger_path")
+    home = FileHome(stem, manner_of(uri, target))
+    record = home.read(int(number))
+    return None if record is None else Entry(home, int(number), record)
+
+
+async def landed_by(uri: str, request_id: str) -> Generation | None:
+    """Return what has landed already, by its record. To be run on the loop of the stores."""
+    record = await aread(uri)
+    if record is None or not _names(record, request_id) or record.phase not in {"persisted", "returned"}:
+        return None
+    return record.paid
+
+
+async def note_landed(uri: str, target: Target, generation: Generation) -> None:
+    """Write down, on a triggerer, that the image has landed. To be run on the loop of the stores."""
+    try:
+        record = await aread(uri)
+        if record is not None and _is_open_for(record, generation):
+            await aupdate(uri, record.changed("persisted", generation=generation), manner_of(uri, target))
+    except FluxError as error:
+        log.warning("The image has landed, but its record does not say so. %s", error)
+
+
+def manner_of(uri: str, target: Target | None) -> Manner:
+    """Return how records are stored: encrypted, say, as the images that they lie beside."""
+    content_type = "application/json"
+    if target and target.root and uri.startswith(target.root):
+        return target.manner_beside(content_type)
+    return Manner(content_type)
+
+
+def _is_open_for(record: Record, generation: Generation) -> bool:
+    """Whether it waits for this image; the worker may not have been able to write down what was submitted."""
+    if record.is_uncertain:
+        return record.fingerprint == generation["fingerprint"]
+    return record.is_open and _names(record, generation["request_id"])
+
+
+def _names(record: Record, request_id: str) -> bool:
+    return record.generation is not None and record.generation["request_id"] == request_id
+
+
+def _round_of(context: Mapping[str, Any]) -> str:
+    """Return what a clear changes, and a retry does not.
+
+    Clearing a finished task sets ``max_tries`` anew; clearing a finished run, or making one of the same name
+    after it was deleted, gives it a new start.
+    """
+    started = getattr(context.get("dag_run"), "start_date", None)
+    tries = getattr(context["ti"], "max_tries", None)
+    return f"{tries}/{started.isoformat() if started else None}"

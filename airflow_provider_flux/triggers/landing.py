@@ -1,0 +1,112 @@
+"""What a trigger does when the image is ready: land it once, and write that down."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from asgiref.sync import sync_to_async
+
+from airflow_provider_flux.bfl.errors import FluxError, FluxRequestError, FluxStorageError
+from airflow_provider_flux.bfl.responses import TaskResult
+from airflow_provider_flux.storage.target import Target, read_target
+from airflow_provider_flux.xcom import Generation
+
+if TYPE_CHECKING:
+    from airflow_provider_flux.client import FluxAsyncClient
+
+log = logging.getLogger(__name__)
+
+
+class Landing:
+    """Where one generation is to land, and where that is written down.
+
+    :param target: :class:`~airflow_provider_flux.storage.target.Target` in JSON.
+    :param record: URI of the record in the ledger.
+    """
+
+    def __init__(self, generation: Generation, target: Mapping[str, Any] | None, record: str | None) -> None:
+        self._generation = generation
+        self._target = read_target(target)
+        self._record = record
+
+    async def land(
+        self, client: FluxAsyncClient, result: TaskResult, refresh: Callable[[], Awaitable[TaskResult]]
+    ) -> Generation:
+        """Land a result, unless the record says that it has landed: another triggerer may have run this trigger.
+
+        :raises FluxError: if it cannot be landed here.
+        """
+        target = self._target
+        if target is None:
+            raise FluxRequestError("the target is not one that this version reads.")
+        if not target.is_here():
+            raise FluxStorageError("output_path is a local path, and the worker is on another machine.")
+        await self._open(target)
+        from airflow_provider_flux.ledger.book import note_landed
+        from airflow_provider_flux.storage.landing import aland
+        from airflow_provider_flux.stores import arun
+
+        if landed := await self._landed_by_record():
+            log.info("Request %s has landed already", landed["request_id"])
+            return landed
+        landed = await aland(client, self._generation, target, result, refresh)
+        if self._record:
+            await arun(note_landed(self._record, target, landed))
+        return landed
+
+    async def landed_before(self) -> Generation | None:
+        """Look for what this trigger may have landed before it was restarted: BFL may keep it no longer."""
+        target = self._target
+        if target is None or not target.is_here():
+            return None
+        try:
+            await self._open(target)
+            from airflow_provider_flux.storage.landing import landed_before
+            from airflow_provider_flux.stores import arun
+
+            return await self._landed_by_record() or await arun(landed_before(self._generation, target))
+        except FluxError as error:
+            log.warning("Request %s: %s", self._generation["request_id"], error)
+            return None
+
+    async def settled(self) -> bool:
+        """Whether there is nothing to collect any more, by the record; ``False`` if that cannot be told."""
+        if self._record is None:
+            return False
+        try:
+            await self._open(self._target)
+            from airflow_provider_flux.ledger.homes import aread
+            from airflow_provider_flux.stores import arun
+
+            found = await arun(aread(self._record))
+        except FluxError:
+            return False
+        return found is not None and found.is_settled
+
+    async def _landed_by_record(self) -> Generation | None:
+        from airflow_provider_flux.ledger.book import landed_by
+        from airflow_provider_flux.stores import arun
+
+        if self._record is None:
+            return None
+        try:
+            return await arun(landed_by(self._record, self._generation["request_id"]))
+        except FluxError as error:  # landing it twice does no harm, losing it does
+            log.warning("Request %s: %s", self._generation["request_id"], error)
+            return None
+
+    async def _open(self, target: Target | None) -> None:
+        """Open the stores in a thread: on an event loop Airflow's S3 filesystem silently loses its connection."""
+        paths = [path for path in (target and target.path, self._record) if path]
+        await sync_to_async(_open_stores)(paths)
+
+
+def _open_stores(paths: list[str]) -> None:
+    """Do what blocks: import Pillow and the stores' packages, read their connections."""
+    from airflow_provider_flux.storage import landing as _landing  # noqa: F401
+    from airflow_provider_flux.stores import open_path
+
+    for path in paths:
+        open_path(path)
