@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import sys
 from collections.abc import Sequence
 from typing import Any
 
-from airflow.cli.cli_config import ARG_OUTPUT, ActionCommand, Arg, GroupCommand, lazy_load_command
+from airflow.cli.cli_config import ARG_OUTPUT, ARG_VERBOSE, ActionCommand, Arg, GroupCommand, lazy_load_command
+from airflow.utils.cli import suppress_logs_and_warning
 
 _RECOVER_HELP = "Collect images that were paid for and that no task has collected"
 _RECOVER_MORE = (
@@ -33,6 +33,7 @@ _RECOVER_OPTIONS: dict[str, dict[str, Any]] = {
 _RECOVER_ARGS = (
     *(Arg((flag,), **options) for flag, options in _RECOVER_OPTIONS.items()),  # type: ignore[no-untyped-call]
     ARG_OUTPUT,
+    ARG_VERBOSE,
 )
 
 
@@ -48,6 +49,7 @@ def get_flux_cli_commands() -> list[GroupCommand]:
     return [GroupCommand(name="flux", help="FLUX image generation by Black Forest Labs", subcommands=(recover,))]
 
 
+@suppress_logs_and_warning
 def recover(args: argparse.Namespace) -> None:
     """Print what was paid for and not returned, and collect it unless it is a dry run."""
     from airflow.cli.simple_table import AirflowConsole
@@ -55,7 +57,6 @@ def recover(args: argparse.Namespace) -> None:
     from airflow_provider_flux.ledger.finding import Wanted, find_entries
     from airflow_provider_flux.ledger.recovery import recover as collect_all
 
-    logging.getLogger("airflow_provider_flux").setLevel(logging.WARNING)
     entries, unreadable = find_entries(Wanted(args.prefix, args.dag_id, args.run_id))
     findings = list(collect_all(entries, dry_run=args.dry_run, output_path=args.output_path))
     if findings:

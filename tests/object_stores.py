@@ -104,8 +104,12 @@ class Store(ABC):
         """Return the object; None when there is none."""
 
     @abstractmethod
-    def names(self) -> list[str]:
+    def all_names(self) -> list[str]:
         """Return the names of all objects below the root, relative to it, in order."""
+
+    def names(self) -> list[str]:
+        """Return the names without those of the ledger, which lies beside all that is submitted."""
+        return [name for name in self.all_names() if "_flux/ledger/" not in name]
 
 
 class FileStore(Store):
@@ -125,7 +129,7 @@ class FileStore(Store):
         path = self._path(uri)
         return path.read_bytes() if path.is_file() else None
 
-    def names(self) -> list[str]:
+    def all_names(self) -> list[str]:
         return sorted(path.relative_to(self.folder).as_posix() for path in self.folder.rglob("*") if path.is_file())
 
     @staticmethod
@@ -159,7 +163,7 @@ class BucketStore(Store):
     @abstractmethod
     def _keys(self) -> list[str]: ...
 
-    def names(self) -> list[str]:
+    def all_names(self) -> list[str]:
         return sorted(key.removeprefix(self.prefix) for key in self._keys())
 
     def _key(self, uri: str) -> str:

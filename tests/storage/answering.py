@@ -20,6 +20,7 @@ class _Plan:
     status: int
     code: str
     times: int
+    after: int = 0
 
 
 class AnsweringProxy:
@@ -34,9 +35,9 @@ class AnsweringProxy:
         self._plans: list[_Plan] = []
         self._lock = threading.Lock()
 
-    def refuse(self, method: str, status: int, code: str, *, part: str = "", times: int = 1) -> None:
-        """Answer so many requests of a method, to paths that hold ``part``, with an error of S3."""
-        self._plans.append(_Plan(method, part, status, code, times))
+    def refuse(self, method: str, status: int, code: str, *, part: str = "", times: int = 1, after: int = 0) -> None:
+        """Answer so many requests of a method, to paths that hold ``part``, with an error of S3; pass some before."""
+        self._plans.append(_Plan(method, part, status, code, times, after))
 
     def count(self, method: str) -> int:
         """Return how many requests of a method there were."""
@@ -48,6 +49,9 @@ class AnsweringProxy:
             self.asked.append(f"{method} {path}")
             for plan in self._plans:
                 if plan.method == method and plan.part in path and plan.times > 0:
+                    if plan.after > 0:
+                        plan.after -= 1
+                        continue
                     plan.times -= 1
                     return plan
         return None

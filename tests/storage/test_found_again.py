@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
 
-from airflow_provider_flux.bfl.errors import FluxStorageError
+from airflow_provider_flux.bfl.errors import FluxImageError, FluxStorageError
 from airflow_provider_flux.emulator import EmulatorConfig, EmulatorServer
 from airflow_provider_flux.stores import arun
 from tests.object_stores import Store
@@ -107,7 +107,7 @@ def test_a_hit_that_shows_a_mismatch_is_none_where_that_is_a_failure(emulator: E
     assert sidecar_of(store, run(wrong))["mismatches"]
     assert run(wrong)["reused"]
     strict = hero(f"{store.root}/hero.{{ext}}", "a fox [[fault:wrong-size]]", reuse="always", on_mismatch="fail")
-    with pytest.raises(AirflowFailException, match="not as it was asked for"):
+    with pytest.raises(FluxImageError, match="not as it was asked for"):
         run(strict)
     assert emulator.stats()["submits"] == 2
 

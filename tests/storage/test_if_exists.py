@@ -52,7 +52,7 @@ def test_a_name_known_afterwards_is_kept_all_the_same(
         assert second["image"] == first["image"]
         assert (second["reused"], second["cost"]) == (False, 4)
     else:
-        with pytest.raises(AirflowFailException, match=r"FluxExistsError.*untouched.*To collect the image"):
+        with pytest.raises(AirflowFailException, match=r"FluxExistsError.*untouched.*is on record"):
             run(task)
     assert emulator.stats()["submits"] == 2
     assert (image_of(store, first), sidecar_of(store, first)) == (data, told)

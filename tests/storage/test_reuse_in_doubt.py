@@ -117,7 +117,7 @@ def proxy(s3: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[AnsweringProxy]:
         yield made
 
 
-@pytest.mark.parametrize("part", ["/hero.jpeg", "/hero.jpeg.json", "/_flux/"])
+@pytest.mark.parametrize("part", ["/hero.jpeg", "/hero.jpeg.json", "/_flux/images/"])
 def test_a_store_in_trouble_is_no_reason_to_pay_again(
     emulator: EmulatorServer, proxy: AnsweringProxy, part: str
 ) -> None:
