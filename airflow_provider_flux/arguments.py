@@ -91,6 +91,20 @@ def merge(named: Mapping[str, Any], parameters: Any) -> dict[str, Any]:
     return {**given, **parameters}
 
 
+def take_secret(secret: Any, parameters: Any) -> tuple[str | None, Any, Any]:
+    """Return a literal webhook secret, and both arguments without it.
+
+    Template fields are stored in the serialized DAG, where a literal secret could be read.
+    """
+    within = parameters.get("webhook_secret") if isinstance(parameters, Mapping) else None
+    literal = within or secret
+    if not literal or is_resolved_later(literal):
+        return None, secret, parameters
+    if isinstance(parameters, Mapping):
+        parameters = {name: value for name, value in parameters.items() if name != "webhook_secret"}
+    return literal, None, parameters
+
+
 def check_literals(model: Any, named: Mapping[str, Any], parameters: Any) -> None:
     """Check at parse time what can be checked; what is resolved later is checked before the submit.
 

@@ -17,10 +17,9 @@ from airflow_provider_flux.bfl.errors import (
 )
 from airflow_provider_flux.bfl.trust import redact
 from airflow_provider_flux.ledger.purchase import Purchase
-from airflow_provider_flux.xcom import Generation, describe_cost
+from airflow_provider_flux.xcom import Generation, describe_loss
 
-_LOST = (FluxTaskNotFoundError, FluxResultExpiredError)
-_NOTHING_TO_COLLECT = (FluxModeratedError, FluxGenerationError, *_LOST)
+_NOTHING_TO_COLLECT = (FluxModeratedError, FluxGenerationError, FluxTaskNotFoundError, FluxResultExpiredError)
 
 
 @contextmanager
@@ -55,8 +54,8 @@ def _ends_for_good(error: BaseException, purchase: Purchase | None) -> bool:
 
 
 def _what_next(error: BaseException, purchase: Purchase) -> str:
-    if isinstance(error, _LOST):
-        return f" It was paid for ({describe_cost(purchase.paid)}) and is lost: clearing the task pays for a new one."
+    if isinstance(error, FluxTaskNotFoundError):
+        return f" {describe_loss(purchase.paid)}"
     return "" if isinstance(error, _NOTHING_TO_COLLECT) else f" {way_out(purchase)}"
 
 

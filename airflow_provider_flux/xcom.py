@@ -113,6 +113,12 @@ def describe_cost(generation: Generation) -> str:
     return f"{generation['cost']:g} credits, {generation['cost_source']}"
 
 
+def describe_loss(generation: Generation) -> str:
+    """Return what it means that the service does not know a generation any more, for an error."""
+    cost = describe_cost(generation)
+    return f"It was paid for ({cost}) and is lost: clearing the task that generated it pays for a new one."
+
+
 def submission_of(generation: Generation) -> Submission:
     """Return what is needed to wait for a recorded generation."""
     moment = pendulum.parse(generation["submitted_at"])

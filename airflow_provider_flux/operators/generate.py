@@ -12,8 +12,8 @@ from airflow.providers.common.compat.sdk import conf
 
 from airflow_provider_flux import arguments
 from airflow_provider_flux.bfl.errors import FluxInputError, error_from_dict
-from airflow_provider_flux.bfl.generation import GenerationRequest, build_request, estimate_cost
-from airflow_provider_flux.bfl.responses import Status, TaskResult
+from airflow_provider_flux.bfl.generation import GenerationRequest, build_request
+from airflow_provider_flux.collecting import collect, find_existing, tell_ready
 from airflow_provider_flux.compat import mask_secret
 from airflow_provider_flux.hooks.flux import FluxHook
 from airflow_provider_flux.landing_operator import FluxLandingOperator, with_request
@@ -27,7 +27,7 @@ from airflow_provider_flux.retries import failing_for_good, way_out
 from airflow_provider_flux.storage.target import Reuse, Target, read_target
 from airflow_provider_flux.triggers.deferral import deferral
 from airflow_provider_flux.triggers.result import read_event
-from airflow_provider_flux.xcom import Generation, describe_cost, ready
+from airflow_provider_flux.xcom import Generation
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -172,17 +172,10 @@ class FluxGenerateOperator(FluxLandingOperator):
         self._settle_arguments()
 
     def _settle_arguments(self) -> None:
-        """Show the defaults that will be sent, note what is templated, and hide a literal secret.
-
-        Template fields are stored in the serialized DAG, where a literal secret could be read.
-        """
+        """Show the defaults that will be sent, note what is templated, and hide a literal secret."""
         given = {**self._named(), **_as_dict(self.parameters)}
         self._resolved_later = frozenset(name for name, value in given.items() if arguments.is_resolved_later(value))
-        self._secret: str | None = None
-        if given.get("webhook_secret") and not arguments.is_resolved_later(given["webhook_secret"]):
-            self._secret, self.webhook_secret = given["webhook_secret"], None
-            if isinstance(self.parameters, Mapping):
-                self.parameters = {name: value for name, value in self.parameters.items() if name != "webhook_secret"}
+        self._secret, self.webhook_secret, self.parameters = arguments.take_secret(self.webhook_secret, self.parameters)
         self.parameters = arguments.hide_inputs(self.model, self.parameters)
         if self.parameters is not None and not isinstance(self.parameters, Mapping):
             return  # an XComArg: it may turn out to give any parameter
@@ -214,20 +207,19 @@ class FluxGenerateOperator(FluxLandingOperator):
                     target = with_request(target, request) if target else None
                     action = purchase.decide(request.fingerprint)
                     if action == "submit":
-                        if target and (existing := self._find_existing(target, request)):
+                        if target and (existing := find_existing(target, request)):
                             return existing
                         purchase.submit(self.hook, request, target, self._patience.longest)
             except FluxInputError as error:
-                if not purchase.can_collect:
+                if not purchase.can_collect or (action := purchase.decide(None)) == "submit":
                     raise
                 self.log.warning("%s It was there when the request was submitted, which is collected now.", error)
-                action = purchase.decide(None)
             if action == "give":
-                return self._finish(target)
+                return self._collect(target)
             result = self._patience.wait_here(self.hook, purchase.paid)
             if result is None:
                 self._defer(target, context)
-            return self._finish(target, result)
+            return self._collect(target, result=result)
 
     def execute_complete(
         self,
@@ -245,17 +237,17 @@ class FluxGenerateOperator(FluxLandingOperator):
             if "error" in event:
                 raise error_from_dict(event["error"])
             if event["status"] == "landed":
-                self._tell_ready(generation)
+                tell_ready(self.log, generation)
                 return purchase.returned(generation)
             if reason := event.get("reason"):
                 self.log.warning("Going on on the worker: %s", reason)
             wanted = wanted or self._target(context, reuse=self.reuse)
             if event["status"] == "ready":
-                return self._finish(wanted)
+                return self._collect(wanted)
             deadline = max(self._patience.deadline_of(generation), time.time())
             if wanted is not None:  # it may have landed on the triggerer, and BFL may keep it no longer
-                return self._finish(wanted, deadline=deadline)
-            return self._finish(None, self._patience.wait_on(self.hook, generation, deadline))
+                return self._collect(wanted, deadline=deadline)
+            return self._collect(None, result=self._patience.wait_on(self.hook, generation, deadline))
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Go on after a deferral that Airflow ended itself: no triggerer ran the trigger, or it could not start.
@@ -286,15 +278,6 @@ class FluxGenerateOperator(FluxLandingOperator):
             self.model, merged, validate=self.validate, rendered=self._resolved_later, models=known_models()
         )
 
-    def _find_existing(self, target: Target, request: GenerationRequest) -> Generation | None:
-        """Look for an image that makes the request needless."""
-        if target.reuse == "never" and target.options.if_exists == "overwrite":
-            return None
-        from airflow_provider_flux.storage.reuse import find  # Pillow: not at DAG parse time
-        from airflow_provider_flux.stores import run
-
-        return run(find(target, estimate_cost(request).credits))
-
     @property
     def _patience(self) -> Patience:
         return Patience(
@@ -314,27 +297,9 @@ class FluxGenerateOperator(FluxLandingOperator):
         context["ti"].xcom_push(key=_RECORD, value={**generation, "target": kept, "record": record})
         self.defer(**deferral(generation, self._patience, flux_conn_id=self.flux_conn_id, target=target, record=record))
 
-    def _finish(
-        self, target: Target | None, result: TaskResult | None = None, deadline: float | None = None
-    ) -> Generation:
-        assert self._purchase is not None  # noqa: S101 - there is nothing to finish without
-        generation = self._purchase.paid
-        if result is not None:
-            generation = ready(generation, result)
-        if generation["status"] == Status.READY:
-            self._tell_ready(generation)
-        if target is not None:
-            from airflow_provider_flux.storage.landing import land  # Pillow: not at DAG parse time
-            from airflow_provider_flux.stores import open_path
-
-            open_path(target.path)
-            generation = land(self.hook, generation, target, result=result, deadline=deadline)
-        return self._purchase.returned(generation)
-
-    def _tell_ready(self, generation: Generation) -> None:
-        self.log.info(
-            "Request %s is ready, seed %s, %s", generation["request_id"], generation["seed"], describe_cost(generation)
-        )
+    def _collect(self, target: Target | None, **given: Any) -> Generation:
+        assert self._purchase is not None  # noqa: S101 - there is nothing to collect without
+        return collect(self.hook, self._purchase, target, self.log, **given)
 
 
 def _as_dict(value: Any) -> dict[str, Any]:

@@ -9,14 +9,14 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_provider_flux.arguments import seconds
-from airflow_provider_flux.bfl.errors import FluxError, FluxRequestError, error_from_dict
+from airflow_provider_flux.bfl.errors import FluxError, FluxRequestError, FluxTaskNotFoundError, error_from_dict
 from airflow_provider_flux.hooks.flux import FluxHook
 from airflow_provider_flux.landing_operator import FluxLandingOperator
 from airflow_provider_flux.patience import default_timeout
 from airflow_provider_flux.retries import failing_for_good
 from airflow_provider_flux.storage.naming import names_in
 from airflow_provider_flux.storage.target import Target
-from airflow_provider_flux.xcom import Generation, read_generations
+from airflow_provider_flux.xcom import Generation, describe_loss, read_generations
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context, ObjectStoragePath
@@ -88,6 +88,9 @@ class FluxToObjectStorageOperator(FluxLandingOperator):
         def land_one(target: Target, generation: Generation) -> Generation | FluxError:
             try:
                 return land(hook, generation, target, deadline=deadline)
+            except FluxTaskNotFoundError as error:
+                said = f"{error} {describe_loss(generation)}"
+                return FluxTaskNotFoundError(said, request_id=error.request_id, cost=generation["cost"])
             except FluxError as error:  # signed URLs are dying: land the others before failing
                 self.log.error("%s: %s", type(error).__name__, error)
                 return error

@@ -10,7 +10,7 @@ from asgiref.sync import sync_to_async
 
 from airflow_provider_flux.bfl.errors import FluxError, FluxRequestError, FluxStorageError
 from airflow_provider_flux.bfl.responses import TaskResult
-from airflow_provider_flux.storage.target import Target, read_target
+from airflow_provider_flux.storage.target import read_target
 from airflow_provider_flux.xcom import Generation
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class Landing:
             raise FluxRequestError("the target is not one that this version reads.")
         if not target.is_here():
             raise FluxStorageError("output_path is a local path, and the worker is on another machine.")
-        await self._open(target)
+        await self._open(target.path)
         from airflow_provider_flux.ledger.book import note_landed
         from airflow_provider_flux.storage.landing import aland
         from airflow_provider_flux.stores import arun
@@ -62,7 +62,7 @@ class Landing:
         if target is None or not target.is_here():
             return None
         try:
-            await self._open(target)
+            await self._open(target.path)
             from airflow_provider_flux.storage.landing import landed_before
             from airflow_provider_flux.stores import arun
 
@@ -70,20 +70,6 @@ class Landing:
         except FluxError as error:
             log.warning("Request %s: %s", self._generation["request_id"], error)
             return None
-
-    async def settled(self) -> bool:
-        """Whether there is nothing to collect any more, by the record; ``False`` if that cannot be told."""
-        if self._record is None:
-            return False
-        try:
-            await self._open(self._target)
-            from airflow_provider_flux.ledger.homes import aread
-            from airflow_provider_flux.stores import arun
-
-            found = await arun(aread(self._record))
-        except FluxError:
-            return False
-        return found is not None and found.is_settled
 
     async def _landed_by_record(self) -> Generation | None:
         from airflow_provider_flux.ledger.book import landed_by
@@ -97,10 +83,9 @@ class Landing:
             log.warning("Request %s: %s", self._generation["request_id"], error)
             return None
 
-    async def _open(self, target: Target | None) -> None:
+    async def _open(self, path: str) -> None:
         """Open the stores in a thread: on an event loop Airflow's S3 filesystem silently loses its connection."""
-        paths = [path for path in (target and target.path, self._record) if path]
-        await sync_to_async(_open_stores)(paths)
+        await sync_to_async(_open_stores)([path, self._record] if self._record else [path])
 
 
 def _open_stores(paths: list[str]) -> None:

@@ -155,16 +155,17 @@ class FluxResultTrigger(BaseTrigger):
         """Say what goes on when the task is ended while its image is in flight: BFL has no cancel.
 
         Airflow 3.3 and newer call it when a user marks the task or clears it, but also when the trigger moves to
-        another triggerer (apache/airflow pull request 73454): then the task goes on, and nothing is said.
+        another triggerer (apache/airflow pull request 73454): then the task goes on, and nothing is said. There is
+        a second for it: Airflow cancels what takes longer.
         """
         state = await sync_to_async(state_of_task)(self.task_instance)
-        if state not in _ENDED or await self._landing.settled():
+        if state not in _ENDED:
             return
         if state == "success" and await sync_to_async(has_returned)(self.task_instance, self.generation["request_id"]):
             return  # it went on elsewhere, and has ended well
         self.log.warning(
-            "The task was ended as %s while request %s was in flight. BFL has no cancel: it goes on, billed (%s): "
-            "clearing the task, or `airflow flux recover`, collects it without paying again.",
+            "The task has ended as %s while request %s was waited for. BFL has no cancel: it goes on, billed (%s). "
+            "Where it is on record, clearing the task or `airflow flux recover` collects it without paying again.",
             state,
             self.generation["request_id"],
             describe_cost(self.generation),

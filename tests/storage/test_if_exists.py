@@ -10,7 +10,7 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_provider_flux.bfl.errors import FluxRequestError
 from airflow_provider_flux.emulator import EmulatorServer
-from tests.object_stores import Store
+from tests.object_stores import FileStore, Store
 from tests.samples import picture
 from tests.storage.landing import across, hero, image_of, run, sidecar_of
 
@@ -100,7 +100,7 @@ def test_an_image_of_another_format_is_not_the_one_that_was_asked_for(emulator: 
     run(hero(f"{tmp_path}/hero.{{ext}}"))
     second = run(hero(f"{tmp_path}/hero.{{ext}}", if_exists="skip", output_format="png"))
     assert second["image"]["uri"].endswith("hero.png")
-    assert sorted(path.name for path in tmp_path.iterdir() if path.suffix != ".json") == ["hero.jpeg", "hero.png"]
+    assert [name for name in FileStore(tmp_path).names() if not name.endswith(".json")] == ["hero.jpeg", "hero.png"]
 
 
 @pytest.mark.parametrize("value", ["Skip", "replace", "", 1])

@@ -18,7 +18,7 @@ from PIL import Image
 from airflow_provider_flux.bfl.errors import FluxImageError
 from airflow_provider_flux.emulator import EmulatorServer
 from airflow_provider_flux.operators.generate import FluxGenerateOperator
-from tests.object_stores import Store
+from tests.object_stores import FileStore, Store
 from tests.running import WAYS
 from tests.storage.landing import across, copy_of, given, hero, image_of, run, sidecar_of
 
@@ -51,7 +51,7 @@ def test_or_fails_and_nothing_is_stored(
     task = hero(f"{tmp_path}/x.{{ext}}", f"x [[fault:{fault}]]", way, on_mismatch="fail", reuse="always")
     with pytest.raises(FluxImageError, match=f"{said}.*It was not stored"):
         run(task)
-    assert list(tmp_path.iterdir()) == []
+    assert FileStore(tmp_path).names() == []
     assert emulator.stats()["submits"] == 1
 
 
@@ -88,7 +88,7 @@ def test_what_stays_broken_leaves_what_was_there(
     task = hero(f"{tmp_path}/x.{{ext}}", f"x [[fault:{fault}]]", way, output_format=output_format)
     with pytest.raises(FluxImageError, match="nothing was stored"):
         run(task)
-    assert [path.name for path in tmp_path.iterdir()] == [target.name]
+    assert FileStore(tmp_path).names() == [target.name]
     assert target.read_bytes() == b"old"
 
 
@@ -137,7 +137,7 @@ def test_full_decode_is_for_damage_in_the_middle(
     if full_decode:
         with pytest.raises(FluxImageError):
             run(task)
-        assert list(tmp_path.iterdir()) == []
+        assert FileStore(tmp_path).names() == []
     else:
         assert run(task)["image"]
 

@@ -1,0 +1,62 @@
+"""From what was paid for to what a task returns; what exists already is not paid for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow_provider_flux.bfl.generation import GenerationRequest, estimate_cost
+from airflow_provider_flux.bfl.responses import Status, TaskResult
+from airflow_provider_flux.hooks.flux import FluxHook
+from airflow_provider_flux.ledger.purchase import Purchase
+from airflow_provider_flux.storage.target import Target
+from airflow_provider_flux.xcom import Generation, describe_cost, ready
+
+
+def find_existing(target: Target, request: GenerationRequest) -> Generation | None:
+    """Look for an image that makes the request needless.
+
+    :raises FluxExistsError: if there is an object that ``if_exists`` does not allow for.
+    :raises FluxStorageError: if the store cannot tell.
+    """
+    if target.reuse == "never" and target.options.if_exists == "overwrite":
+        return None
+    from airflow_provider_flux.storage.reuse import find  # Pillow: not at DAG parse time
+    from airflow_provider_flux.stores import run
+
+    return run(find(target, estimate_cost(request).credits))
+
+
+def collect(
+    hook: FluxHook,
+    purchase: Purchase,
+    target: Target | None,
+    log: Any,
+    *,
+    result: TaskResult | None = None,
+    deadline: float | None = None,
+) -> Generation:
+    """Land what was paid for, if it is to land and has not yet, and write down that its task returns it.
+
+    :param result: a Ready result, if it was fetched just now.
+    :param deadline: epoch seconds until which to wait for what is not ready yet.
+    :raises FluxError: if it cannot be landed.
+    """
+    generation = purchase.paid
+    if result is not None:
+        generation = ready(generation, result)
+    if generation["status"] == Status.READY:
+        tell_ready(log, generation)
+    if target is not None:
+        from airflow_provider_flux.storage.landing import land  # Pillow: not at DAG parse time
+        from airflow_provider_flux.stores import open_path
+
+        open_path(target.path)
+        generation = land(hook, generation, target, result=result, deadline=deadline)
+    return purchase.returned(generation)
+
+
+def tell_ready(log: Any, generation: Generation) -> None:
+    """Write into the log of a task what it has got."""
+    log.info(
+        "Request %s is ready, seed %s, %s", generation["request_id"], generation["seed"], describe_cost(generation)
+    )
