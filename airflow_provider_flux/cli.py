@@ -26,7 +26,8 @@ _RECOVER_OPTIONS: dict[str, dict[str, Any]] = {
     "--dag-id": {"help": "Only what tasks of this DAG have paid for"},
     "--run-id": {"help": "Only what tasks of this DAG run have paid for"},
     "--output-path": {
-        "help": "Where to land images of tasks without output_path: s3://my_conn@bucket/{request_id}.{ext}, say",
+        "help": "Where to land, in place of the output_path of the tasks; for tasks without one it is needed: "
+        "s3://my_conn@bucket/{request_id}.{ext}, say",
     },
     "--dry-run": {"action": "store_true", "help": "List what would be collected, and change nothing"},
 }

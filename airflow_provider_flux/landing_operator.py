@@ -30,7 +30,7 @@ class FluxLandingOperator(BaseOperator):
     :param if_exists: what to do about an object that is there already: ``overwrite`` (default), ``skip`` it,
         or raise an ``error``.
     :param sidecar: write ``<name>.json`` beside the image, which says where it came from; ``True`` by default.
-    :param hide_prompt: keep only a hash of the prompt in the sidecar; ``False`` by default.
+    :param hide_prompt: keep only a hash of the prompt in the sidecar and the ledger; ``False`` by default.
     :param embed_metadata: write into the image that it is AI-generated; ``False`` by default, since it makes
         credentials that BFL may have embedded invalid.
     :param full_decode: decode images to check them, which takes up to 0.1 s each; ``False`` by default.

@@ -126,7 +126,7 @@ class FluxModeratedError(FluxError):
 
 
 class FluxInputError(FluxError):
-    """An input image or video is not there, or could not be read. Nothing was paid.
+    """An input image or video is not there, or could not be read. Nothing was paid by this try.
 
     A retry is free. An input that is too large, or no image at all, is a :class:`FluxRequestError`.
     """
@@ -177,8 +177,8 @@ class FluxImageError(FluxError):
 class FluxStorageError(FluxError):
     """The image could not be written to ``output_path``. The old object, or none, is there.
 
-    The image was paid for. A retry collects it, which is free, where the submit was recorded; otherwise
-    ``FluxToObjectStorageOperator`` does, by its request id.
+    Before the submit, when the store or the ledger failed, nothing was paid. After it, a retry collects the image,
+    which is free, where the submit was recorded; otherwise ``FluxToObjectStorageOperator`` does, by its request id.
     """
 
 
@@ -195,7 +195,8 @@ class FluxExistsError(FluxStorageError):
 class FluxLedgerError(FluxError):
     """The record of what a task has paid for cannot be read, or was claimed by another process.
 
-    Nothing was submitted, since it may name an image that was paid for. A retry fails the same way.
+    Also a changed request with ``on_change="fail"``. Nothing was submitted, since the record may name, or names, an
+    image that was paid for. A retry fails the same way.
     """
 
     permanent = True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from airflow_provider_flux.bfl.errors import FluxError, FluxLedgerError
@@ -70,30 +71,37 @@ class Ledger:
         self._home = home
         self._owner = owner
         self._flux_conn_id = flux_conn_id
+        self._free = 1
         self.round = round
 
     def entries(self) -> list[Entry]:
-        """Return all records, the latest last.
+        """Return the records that follow each other, the latest last.
+
+        Of records that somebody has deleted by their age, a later one may be left. It follows none that is there.
 
         :raises FluxLedgerError: if one of them cannot be read.
         :raises FluxStorageError: if it cannot be told whether there are any.
         """
-        found: list[Entry] = []
-        while record := self._home.read(len(found) + 1):
-            found.append(Entry(self._home, len(found) + 1, record))
+        self._free, found = 1, list[Entry]()
+        while record := self._home.read(self._free):
+            if self._free == 1 or (found and record.follows == found[-1].record.claim):
+                found.append(Entry(self._home, self._free, record))
+            self._free += 1
         return found
 
     def entry_of(self, request_id: str) -> Entry | None:
         """Return the record of a request."""
         return next((one for one in self.entries() if _names(one.record, request_id)), None)
 
-    def claim(self, number: int, request: GenerationRequest, target: Target | None) -> Entry:
+    def claim(self, request: GenerationRequest, target: Target | None, latest: Entry | None) -> Entry:
         """Write down that a request is about to be submitted.
 
+        :param latest: the last of the :meth:`entries`, which are read before.
         :raises FluxLedgerError: if another process has claimed the number.
         :raises FluxStorageError: if it cannot be written.
         """
         record = Record(
+            follows=latest.record.claim if latest else None,
             owner=self._owner,
             round=self.round,
             flux_conn_id=self._flux_conn_id,
@@ -102,8 +110,8 @@ class Ledger:
             estimated_cost=estimate_cost(request).credits,
             target=target,
         )
-        self._home.create(number, record)
-        return Entry(self._home, number, record)
+        self._home.create(self._free, record)
+        return Entry(self._home, self._free, record)
 
 
 def open_ledger(
@@ -144,30 +152,30 @@ def reopen(uri: str, target: Target | None) -> Entry | None:
 async def landed_by(uri: str, request_id: str) -> Generation | None:
     """Return what has landed already, by its record. To be run on the loop of the stores."""
     record = await aread(uri)
-    if record is None or not _names(record, request_id) or record.phase not in {"persisted", "returned"}:
-        return None
-    return record.paid
+    is_it = record is not None and _names(record, request_id) and record.has_landed
+    return record.paid if record is not None and is_it else None
 
 
 async def note_landed(uri: str, target: Target, generation: Generation) -> None:
     """Write down, on a triggerer, that the image has landed. To be run on the loop of the stores."""
     try:
         record = await aread(uri)
-        if record is not None and _is_open_for(record, generation):
+        if record is not None and is_open_for(record, generation):
             await aupdate(uri, record.changed("persisted", generation=generation), manner_of(uri, target))
     except FluxError as error:
         log.warning("The image has landed, but its record does not say so. %s", error)
 
 
 def manner_of(uri: str, target: Target | None) -> Manner:
-    """Return how records are stored: encrypted, say, as the images that they lie beside."""
+    """Return how records are stored: encrypted, say, as the images that they lie beside, but not open to the public."""
     content_type = "application/json"
-    if target and target.root and uri.startswith(target.root):
-        return target.manner_beside(content_type)
-    return Manner(content_type)
+    if not (target and target.root and uri.startswith(target.root)):
+        return Manner(content_type)
+    manner = target.manner_beside(content_type)
+    return replace(manner, options={name: value for name, value in manner.options.items() if name != "ACL"})
 
 
-def _is_open_for(record: Record, generation: Generation) -> bool:
+def is_open_for(record: Record, generation: Generation) -> bool:
     """Whether it waits for this image; the worker may not have been able to write down what was submitted."""
     if record.is_uncertain:
         return record.fingerprint == generation["fingerprint"]

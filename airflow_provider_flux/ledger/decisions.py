@@ -84,8 +84,8 @@ def _wants_new(record: Record, policies: Policies) -> bool:
 
 def _abandoned(record: Record, reason: str) -> str:
     paid = record.paid
-    collected = "" if record.is_open else " and has landed"
+    more = " It has landed." if record.has_landed else " `airflow flux recover` collects it."
     return (
-        f"{reason}: the earlier request {paid['request_id']} ({describe_cost(paid)}) was paid for{collected}, and this "
-        "try does not take it. `airflow flux recover` lists it."
+        f"{reason}: the earlier request {paid['request_id']} ({describe_cost(paid)}) was paid for, and this try does "
+        f"not take it.{more}"
     )

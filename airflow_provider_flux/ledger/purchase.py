@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from airflow_provider_flux.bfl.errors import FluxError, FluxLedgerError, FluxSubmitUncertainError
 from airflow_provider_flux.bfl.generation import GenerationRequest, estimate_cost
 from airflow_provider_flux.hooks.flux import FluxHook
-from airflow_provider_flux.ledger.book import FOLDER_XCOM, Entry, Ledger, open_ledger, reopen
+from airflow_provider_flux.ledger.book import FOLDER_XCOM, Entry, Ledger, is_open_for, open_ledger, reopen
 from airflow_provider_flux.ledger.decisions import Policies, decide, possibly_billed
 from airflow_provider_flux.storage.target import Target
 from airflow_provider_flux.xcom import Generation, describe_cost, submitted
@@ -53,8 +53,8 @@ class Purchase:
 
     @property
     def can_collect(self) -> bool:
-        """Whether an earlier try has paid for something that nobody has got yet."""
-        return bool(self._earlier) and self._earlier[-1].record.is_open
+        """Whether an earlier try has paid for something."""
+        return bool(self._earlier) and (self._earlier[-1].record.is_open or self._earlier[-1].record.has_landed)
 
     def look_back(self, context: Context, folder: str | None, target: Target | None, flux_conn_id: str) -> None:
         """Read what earlier tries have written down, and leave word of where that is.
@@ -106,7 +106,7 @@ class Purchase:
             if self.entry:
                 self.entry.write("intent")
             elif self._ledger:
-                self.entry = self._ledger.claim(len(self._earlier) + 1, request, target)
+                self.entry = self._ledger.claim(request, target, self._earlier[-1] if self._earlier else None)
             self._is_posting = True
 
         self._log.info("Submitting to %s: %s", request.model, estimate_cost(request))
@@ -126,7 +126,11 @@ class Purchase:
         )
 
     def resume(self, context: Context, uri: str | None, folder: str | None, target: Target | None) -> None:
-        """Find the record of what a task deferred for. If it cannot be read, the image must not be lost for that."""
+        """Find the record of what a task deferred for. If it cannot be read, the image must not be lost for that.
+
+        It may say more than the task knows: that the image has landed, though no trigger came to tell. It may say
+        less: that it was submitted is written down again.
+        """
         try:
             if uri:
                 self.entry = reopen(uri, target)
@@ -134,7 +138,19 @@ class Purchase:
                 self.entry = ledger.entry_of(self.paid["request_id"])
         except FluxError as error:
             self._log.warning("The record of request %s cannot be read. %s", self.paid["request_id"], error)
-        self.is_recorded = self.entry is not None
+        if self.entry is None:
+            return
+        record = self.entry.record
+        if record.is_uncertain and is_open_for(record, self.paid):
+            self.is_recorded = self.entry.note("submitted", generation=self.paid)
+        elif record.generation and record.paid["request_id"] == self.paid["request_id"]:
+            self.is_recorded = True
+            self.generation = record.paid if record.has_landed else self.generation
+
+    @property
+    def has_landed(self) -> bool:
+        """Whether its record says that it has landed."""
+        return self.is_recorded and self.entry is not None and self.entry.record.has_landed
 
     def returned(self, generation: Generation) -> Generation:
         """Write down that the task hands on what it has paid for."""
@@ -143,8 +159,8 @@ class Purchase:
         return generation
 
     def ended(self, error: FluxError) -> None:
-        """Write down that there is nothing to collect."""
-        if self.entry:
+        """Write down that there is nothing to collect; what has landed stays so."""
+        if self.entry and not self.entry.record.has_landed:
             self.entry.note("failed", error=error)
 
     def describe_kill(self) -> str | None:

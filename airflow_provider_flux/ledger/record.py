@@ -31,6 +31,7 @@ class Record(BaseModel):
     """Version 1 of a record. Fields are added, never removed or changed, without a new version.
 
     :param claim: a random id of this record: no two writers write the same bytes.
+    :param follows: ``claim`` of the record before it; ``None`` for the first one.
     :param owner: the task instance, and the try that has submitted.
     :param round: changes when a user clears the task, not when Airflow retries it.
     :param estimated_cost: credits (1 credit = 0.01 USD) the request was expected to cost.
@@ -43,6 +44,7 @@ class Record(BaseModel):
 
     schema_version: Literal[1] = 1
     claim: str = Field(default_factory=lambda: uuid.uuid4().hex)
+    follows: str | None = None
     phase: Phase = "intent"
     owner: RunFacts
     round: str
@@ -78,9 +80,9 @@ class Record(BaseModel):
         return self.phase == "submitted"
 
     @property
-    def is_settled(self) -> bool:
-        """Whether there is nothing to wait for any more."""
-        return self.phase in {"persisted", "returned", "failed"}
+    def has_landed(self) -> bool:
+        """Whether its image is where it belongs."""
+        return self.phase in {"persisted", "returned"}
 
     @property
     def is_uncertain(self) -> bool:

@@ -234,6 +234,8 @@ class FluxGenerateOperator(FluxLandingOperator):
             purchase.generation = generation = read_event(event)
             wanted = read_target(target)
             purchase.resume(context, record, self._ledger_folder(), wanted)
+            if purchase.has_landed and event["status"] != "landed":
+                return self._collect(wanted or self._target(context, reuse=self.reuse))
             if "error" in event:
                 raise error_from_dict(event["error"])
             if event["status"] == "landed":

@@ -12,8 +12,8 @@ from uuid import uuid4
 import pytest
 from airflow.sdk.exceptions import AirflowFailException
 
-from airflow_provider_flux.bfl.errors import FluxStorageError
-from airflow_provider_flux.emulator import EmulatorServer
+from airflow_provider_flux.bfl.errors import FluxStorageError, FluxTimeoutError
+from airflow_provider_flux.emulator import EmulatorConfig, EmulatorServer
 from airflow_provider_flux.storage import writer
 from tests.conftest import KEY
 from tests.ledger.conftest import Home
@@ -90,8 +90,6 @@ def test_a_trigger_that_runs_twice_lands_once(emulator: EmulatorServer, tmp_path
 
 def test_a_trigger_finds_by_the_record_what_bfl_has_forgotten(tmp_path: Path, connect: Any) -> None:
     """A name with {seed} cannot be told without the image; the record has it."""
-    from airflow_provider_flux.emulator import EmulatorConfig
-
     with EmulatorServer(EmulatorConfig(latency=0.0)) as server:
         connect(server.url)
         task = Task({"prompt": "a fox", "output_path": f"{tmp_path}/{{seed}}.{{ext}}", **WAYS["deferred"]})
@@ -99,6 +97,25 @@ def test_a_trigger_finds_by_the_record_what_bfl_has_forgotten(tmp_path: Path, co
         first = asyncio.run(fire(deferred.trigger))
         server.reset()
         assert asyncio.run(fire(deferred.trigger)) == first
+
+
+@pytest.mark.parametrize("record", [True, False])
+def test_what_has_landed_is_not_called_lost_when_no_event_tells_of_it(
+    tmp_path: Path, connect: Any, record: bool
+) -> None:
+    """Airflow ends the deferral, BFL has forgotten the request, and the name cannot be told."""
+    with EmulatorServer(EmulatorConfig(latency=0.0)) as server:
+        connect(server.url)
+        task = Task({"prompt": "a fox", "output_path": f"{tmp_path}/{{seed}}.{{ext}}", **WAYS["deferred"]})
+        operator, deferred, context = task.defer()
+        event = asyncio.run(fire(deferred.trigger))
+        server.reset()
+        if record:
+            assert operator.resume_execution("__fail__", {"error": "Trigger timeout"}, context) == event["generation"]
+        else:  # dag.test() drops what a task defers with
+            told = {"status": "error", "error": {"type": "FluxTaskNotFoundError"}, "generation": event["generation"]}
+            assert operator.execute_complete(context, told) == event["generation"]
+        assert phases(task.records(tmp_path)) == ["returned"]
 
 
 def test_what_cannot_be_written_down_is_not_submitted(emulator: EmulatorServer, proxy: AnsweringProxy) -> None:
@@ -118,6 +135,19 @@ def test_an_answer_that_cannot_be_written_down_does_not_lose_the_image(
     event = asyncio.run(fire(deferred.trigger))
     assert event["status"] == "landed"
     assert task.clear() == event["generation"]
+    assert emulator.stats()["submits"] == 1
+
+
+def test_and_neither_does_the_worker_that_goes_on(emulator: EmulatorServer, proxy: AnsweringProxy) -> None:
+    task = Task({"prompt": "x [[fault:stuck]]", "output_path": f"{proxy.root}/x.{{ext}}", **WAYS["deferred"]})
+    proxy.refuse("PUT", 403, "AccessDenied", part="_flux/ledger", after=1)
+    operator, deferred, context = task.defer()
+    event = {"status": "hand_over", "reason": "a test", "generation": deferred.trigger.generation}
+    operator.timeout = 1
+    with pytest.raises(FluxTimeoutError):  # left to retries, for it is written down now
+        operator.execute_complete(context, event, **deferred.kwargs)
+    with pytest.raises(FluxTimeoutError):
+        task.retry(timeout=1)
     assert emulator.stats()["submits"] == 1
 
 

@@ -260,7 +260,11 @@ def test_an_input_that_is_gone_does_not_lose_the_image(
     with pytest.raises(Died):
         task.retry()
     source.unlink()
-    assert Path(task.retry()["image"]["uri"]).exists()
+    landed = task.retry()
+    assert Path(landed["image"]["uri"]).exists()
+    assert task.retry() == landed
+    with pytest.raises(errors.FluxInputError):  # a new image needs it
+        task.clear()
     assert emulator.stats()["submits"] == 1
 
 
@@ -293,6 +297,27 @@ def test_what_landed_elsewhere_is_brought_to_the_new_path(emulator: EmulatorServ
     assert again["request_id"] == first["request_id"]
     assert again["image"]["uri"].endswith("/y.jpeg")
     assert emulator.stats()["submits"] == 1
+
+
+def test_records_that_were_deleted_by_their_age_confuse_nobody(
+    emulator: EmulatorServer, home: Home, dies: Callable[[str], None]
+) -> None:
+    task = home.task()
+    task.retry()
+    task.clear()
+    if task.state_store:
+        del task.state_store.rows["flux.submit.1"]
+    else:
+        next(home.folder.glob("_flux/ledger/**/*.1.json")).unlink()
+    dies("before poll")
+    with pytest.raises(Died):
+        task.clear()
+    newest = home.records(task)[0]["generation"]["request_id"]
+    assert task.retry()["request_id"] == newest
+    assert emulator.stats()["submits"] == 3
+    task.clear()
+    assert (emulator.stats()["submits"], task.warnings) == (4, [])
+    assert len(home.records(task)) == 3
 
 
 def test_many_workers_of_one_task_submit_once(emulator: EmulatorServer, tmp_path: Path) -> None:
