@@ -32,6 +32,7 @@ bench: $(VENV)/dev ## Print the figures of benchmarks/
 	$(BIN)/python -m benchmarks.triggers
 	$(BIN)/python -m benchmarks.inputs
 	$(BIN)/python -m benchmarks.stores
+	$(BIN)/python -m benchmarks.ledger
 
 soak: $(VENV)/dev ## Let 500 images be struck while they land, and run the cluster tests five times over
 	FLUX_TRIALS=500 $(BIN)/python -m pytest tests/storage/test_faults.py -q

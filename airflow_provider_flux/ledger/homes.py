@@ -71,10 +71,10 @@ class FileHome:
         return run(aread(self.place(number)))
 
     def create(self, number: int, record: Record) -> None:
-        """Claim a number by an exclusive create."""
+        """Claim a number by an exclusive create; that there was none is known from reading it just now."""
         uri = self.place(number)
         try:
-            run(put(uri, record.as_bytes(), self._manner, exclusive=True))
+            run(put(uri, record.as_bytes(), self._manner, exclusive=True, look=False))
         except FluxExistsError:
             raise FluxLedgerError(
                 f"There is a record at {uri} already, which could not be read, or was made this very moment: another "

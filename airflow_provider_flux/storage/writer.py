@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 _PATIENCE = 45.0
 
 
-async def put(uri: str, data: bytes, manner: Manner, *, exclusive: bool = False) -> None:
+async def put(uri: str, data: bytes, manner: Manner, *, exclusive: bool = False, look: bool = True) -> None:
     """Write ``data`` in one piece. To be run by :mod:`~airflow_provider_flux.stores`, on the loop of the stores.
 
     The store must have been opened once with :func:`~airflow_provider_flux.stores.open_path`; its
@@ -35,11 +35,12 @@ async def put(uri: str, data: bytes, manner: Manner, *, exclusive: bool = False)
 
     :param exclusive: refuse to replace an object, unless it holds the very same bytes: then it was
         written by us, and the store's answer was lost.
+    :param look: whether to ask for an object first, where there must be none; a caller may have done so just now.
     :raises FluxExistsError: if there is another object, which is untouched.
     :raises FluxStorageError: if it could not be written; the old object, or none, is there then.
     """
     try:
-        await _patiently()(_put_once, opened(uri), data, manner, exclusive)
+        await _patiently()(_put_once, opened(uri), data, manner, exclusive, look)
     except FluxExistsError:
         raise
     except Exception as error:
@@ -108,9 +109,9 @@ def _patiently() -> AsyncRetrying:
     )
 
 
-async def _put_once(path: ObjectStoragePath, data: bytes, manner: Manner, exclusive: bool) -> None:
+async def _put_once(path: ObjectStoragePath, data: bytes, manner: Manner, exclusive: bool, look: bool) -> None:
     # Asked beforehand too: not every store knows an exclusive create, and some overwrite in silence.
-    if exclusive and await exists(str(path)):
+    if exclusive and look and await exists(str(path)):
         await _accept_own(path, data)
         return
     try:
