@@ -7,8 +7,8 @@ import json
 from typing import Any
 
 from airflow.providers.common.compat.module_loading import import_string
+from airflow.providers.common.compat.sdk import TaskDeferred
 from airflow.sdk import BaseOperator
-from airflow.sdk.exceptions import TaskDeferred
 
 #: Where a task waits: on the worker, on the triggerer, or a moment on the one and then on the other.
 WAYS: dict[str, dict[str, Any]] = {

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow.sdk.exceptions import AirflowFailException
+from airflow.providers.common.compat.sdk import AirflowFailException
 
 from airflow_provider_flux.cli import main
 from airflow_provider_flux.emulator import EmulatorConfig, EmulatorServer
@@ -169,12 +169,16 @@ def test_an_image_bfl_has_forgotten_is_lost_and_the_task_may_pay_again(
         assert phases(task.records(tmp_path)) == ["failed", "returned"]
 
 
-def test_it_is_a_command_of_airflow() -> None:
+def test_it_is_a_command_of_airflow_and_of_the_package() -> None:
     import subprocess
     import sys
 
+    from airflow.providers_manager import ProvidersManager
+
+    takes_commands = hasattr(ProvidersManager, "cli_command_functions")  # from Airflow 3.2 on
+    module = ["airflow", "flux"] if takes_commands else ["airflow_provider_flux"]
     said = subprocess.run(
-        [sys.executable, "-m", "airflow", "flux", "recover", "--help"], capture_output=True, text=True, check=True
+        [sys.executable, "-m", *module, "recover", "--help"], capture_output=True, text=True, check=True
     ).stdout
     assert "--dry-run" in said
-    assert "replaces no" in said
+    assert "replaces no" in " ".join(said.split())
