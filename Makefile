@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+OLDEST := .venv-airflow-3.0
 AZURITE := azurite@3.35.0
 
 .PHONY: help demo test lint docs bench soak dist lock clean
@@ -34,9 +35,12 @@ bench: $(VENV)/dev ## Print the figures of benchmarks/
 	$(BIN)/python -m benchmarks.stores
 	$(BIN)/python -m benchmarks.ledger
 
-soak: $(VENV)/dev ## Let 500 images be struck while they land, and run the cluster tests five times over
+soak: $(VENV)/dev $(OLDEST)/ready ## All trials many times over, and the kill matrix on the oldest Airflow too; takes hours
 	FLUX_TRIALS=500 $(BIN)/python -m pytest tests/storage/test_faults.py -q
-	for n in 1 2 3 4 5; do $(BIN)/python -m pytest -m cluster -q || exit 1; done
+	for n in 1 2 3; do FLUX_RACE_IMAGES=240 $(BIN)/python -m pytest tests/cluster/test_race.py -q -s || exit 1; done
+	FLUX_KILLS=5 $(BIN)/python -m pytest tests/cluster -q --deselect tests/cluster/test_race.py
+	$(OLDEST)/bin/python -m pytest tests/cluster/test_kill_worker.py tests/cluster/test_kill_services.py -q
+	$(OLDEST)/bin/python -m pytest tests/cluster/test_ledger_table.py -q
 
 dist: $(VENV)/dev ## Build wheel and sdist, check their contents, install the wheel in a fresh environment
 	$(BIN)/python scripts/check_dist.py
@@ -45,7 +49,7 @@ lock: $(VENV)/dev ## Renew the hashed requirements
 	$(BIN)/python scripts/lock.py
 
 clean: ## Remove what the targets have made
-	rm -rf $(VENV) .demo dist build .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(OLDEST) .demo dist build .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 $(VENV)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11")'
@@ -65,3 +69,9 @@ $(VENV)/dev: requirements/dev.txt pyproject.toml | $(VENV)/python
 	@if command -v npm >/dev/null; then npm install --silent --no-audit --no-fund --prefix $(VENV)/npm $(AZURITE); \
 	else echo "There is no npm to install azurite with: the Azure tests will be skipped."; fi
 	@touch $@ $(VENV)/runtime
+
+$(OLDEST)/ready: requirements/airflow-3.0.txt pyproject.toml
+	@$(PYTHON) -m venv $(OLDEST)
+	@$(OLDEST)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/airflow-3.0.txt
+	@$(OLDEST)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@

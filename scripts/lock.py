@@ -20,5 +20,6 @@ def compile_requirements(target: str, *sources: str) -> None:
 if __name__ == "__main__":
     runtime, dev = str(REQUIREMENTS / "runtime.in"), str(REQUIREMENTS / "dev.in")
     compile_requirements("dev", runtime, dev, "--override", str(REQUIREMENTS / "overrides.txt"))
+    compile_requirements("airflow-3.0", runtime, str(REQUIREMENTS / "airflow-3.0.in"))
     # the demo runs with the very versions that are tested
     compile_requirements("runtime", runtime, "--constraint", str(REQUIREMENTS / "dev.txt"))

@@ -46,6 +46,10 @@ class RestApi:
         """PATCH ``/api/v2`` + path with a JSON body and return the decoded answer."""
         return self._call("PATCH", path, body)
 
+    def delete(self, path: str) -> None:
+        """DELETE ``/api/v2`` + path."""
+        self._call("DELETE", path)
+
     def close(self) -> None:
         """Release the client."""
         self._http.close()
@@ -57,4 +61,4 @@ class RestApi:
         answer = self._http.request(method, f"/api/v2{path}", json=body)
         if answer.is_error:
             raise RuntimeError(f"{method} {path}: {answer.status_code} {answer.text}")
-        return answer.json()
+        return answer.json() if answer.content else None

@@ -1,0 +1,120 @@
+"""Parts of a deployment are killed, stopped or down while images are in flight: each is paid for once, and lands.
+
+Whoever has ended is started again, as systemd or Kubernetes would.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+from .batches import DAGS, EACH, Batch
+from .checkpoints import Strike
+from .judging import row_of
+from .killing import AT_READY, HALF_PUT, kill_triggerer
+from .processes import wait_until
+from .site import Site, open_site
+
+ROUNDS = range(int(os.environ.get("FLUX_KILLS", "1")))
+pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("round_number")]
+
+DOWN_SECONDS = 20
+#: Of a triggerer that does not beat. What runs elsewhere then, because this machine is slow, must do no harm either.
+QUICK = {"AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "8"}
+
+
+@pytest.fixture(scope="module")
+def site(s3: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    with open_site(tmp_path_factory.mktemp("site"), DAGS, s3, env=QUICK) as site:
+        yield site
+
+
+@pytest.fixture(params=ROUNDS)
+def round_number(request: pytest.FixtureRequest) -> int:
+    return int(request.param)
+
+
+@pytest.fixture
+def batch(site: Site) -> Batch:
+    """A batch in flight."""
+    batch = Batch.start(site, "batch", 15)
+    batch.wait_in_flight(site)
+    return batch
+
+
+def test_a_triggerer_is_killed_in_the_middle_of_its_work(site: Site) -> None:
+    """While it waits; when it has been told that an image is ready, and does not know yet; in the middle of a put."""
+    strikes: list[Strike] = []
+    kill = kill_triggerer(site.cluster)
+
+    def at_ready(token: str) -> None:
+        strikes.append(site.bfl.at(f"{token} deferred", AT_READY, kill))
+
+    def at_put(token: str) -> None:
+        strikes.append(site.store.at(f"{token}/deferred", HALF_PUT, kill))
+
+    waiting = Batch.start(site, "waiting", 15)
+    others = [Batch.start(site, "ready", 15, at_ready), Batch.start(site, "put", 15, at_put)]
+    waiting.wait_in_flight(site)
+    waiting.triggerer(site).kill()
+    for batch in (waiting, *others):
+        batch.judge(site)
+    assert [(strike.done.is_set(), strike.error) for strike in strikes] == [(True, None)] * 2
+
+
+def test_a_triggerer_is_terminated(site: Site, batch: Batch) -> None:
+    triggerer = batch.triggerer(site)
+    triggerer.signal(signal.SIGTERM, group=False)
+    assert wait_until(lambda: not triggerer.running, 60)
+    batch.judge(site)
+
+
+def test_all_triggerers_are_killed(site: Site, batch: Batch) -> None:
+    for triggerer in site.cluster.triggerers:
+        triggerer.kill()
+    batch.judge(site)
+
+
+def test_the_scheduler_is_killed_with_all_its_workers(site: Site, batch: Batch) -> None:
+    site.cluster.scheduler.kill()
+    batch.judge(site)
+
+
+def test_the_scheduler_is_killed_and_its_workers_go_on(site: Site) -> None:
+    """Two workers have the same task then: the new scheduler knows nothing of the old one's."""
+    batch = Batch.start(site, "orphaned", 30)
+    batch.wait_in_flight(site)
+    scheduler = site.cluster.scheduler
+    scheduler.signal(signal.SIGKILL, group=False)
+    assert wait_until(lambda: not scheduler.running, 10)
+    scheduler.start()  # not restart(), which would end them
+    batch.judge(site)
+    assert [row_of(site, order).try_number for order in batch.orders if order.task_id == "inline"] == [2] * EACH
+
+
+def test_the_scheduler_is_terminated(site: Site, batch: Batch) -> None:
+    scheduler = site.cluster.scheduler
+    scheduler.signal(signal.SIGTERM, group=False)
+    assert wait_until(lambda: not scheduler.running, 90), site.cluster.dump()
+    batch.judge(site)
+
+
+def test_the_database_is_restarted(site: Site, batch: Batch) -> None:
+    site.cluster.postgres.restart()
+    batch.judge(site)
+
+
+def test_the_store_and_bfl_are_down_for_a_while(site: Site, batch: Batch) -> None:
+    """The store when images are to land, and others are not paid for yet; then BFL, while they are waited for."""
+    landing = Batch.start(site, "landing", 8)
+    landing.wait_in_flight(site)
+    downloads = site.emulator.stats()["downloads"]
+    site.store.down_for(DOWN_SECONDS)
+    late = Batch.start(site, "late", 8)
+    assert wait_until(lambda: site.emulator.stats()["downloads"] >= downloads + 2 * EACH, 60)
+    site.bfl.down_for(DOWN_SECONDS)
+    for each in (landing, late, batch):
+        each.judge(site)

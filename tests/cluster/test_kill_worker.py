@@ -1,0 +1,133 @@
+"""A worker is killed at each point in the life of an image: it is paid for once, and it is there in the end."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from uuid import uuid4
+
+import pytest
+
+from . import killing
+from .checkpoints import Checkpoint, Strike
+from .judging import Order, assert_failed_without_paying_again, assert_paid_once_and_landed
+from .killing import kill_runner, lose_worker
+from .site import HAS_TASK_STATE_STORE, Site, open_site
+
+pytestmark = pytest.mark.cluster
+
+ROUNDS = int(os.environ.get("FLUX_KILLS", "1"))
+DAGS = """
+from datetime import timedelta
+
+from airflow.sdk import DAG
+
+from airflow_provider_flux.operators.generate import FluxGenerateOperator
+
+LANDED = {"output_path": "s3://my_s3@media/out/{{ run_id }}/{key}.{ext}"}
+VARIANTS = {
+    "inline": LANDED,
+    "inline_resubmit": LANDED | {"on_uncertain": "resubmit"},
+    "deferred": LANDED | {"inline_wait": 0},
+    "unlanded": {},
+    "unlanded_resubmit": {"on_uncertain": "resubmit"},
+}
+for name, arguments in VARIANTS.items():
+    with DAG(name, schedule=None, max_active_runs=99):
+        FluxGenerateOperator(
+            task_id="image",
+            prompt="{{ run_id }} [[fault:slow=5]]",
+            deferrable=True,
+            retries=5,
+            retry_delay=timedelta(seconds=1),
+            **{"inline_wait": 120} | arguments,
+        )
+"""
+
+
+@dataclass(frozen=True)
+class Case:
+    """Where a worker is struck, how, and what must come of it.
+
+    :param dag: variant of the operator.
+    :param submits: how often it must have been paid for.
+    :param uncertain: how many submits the task must call uncertain; ``None`` if it must fail for that.
+    """
+
+    name: str
+    checkpoint: Checkpoint
+    act: Callable[[int], object]
+    dag: str = "inline"
+    submits: int = 1
+    uncertain: int | None = 0
+
+    def start(self, site: Site) -> tuple[Order, Strike]:
+        """Plan the strike and run the DAG."""
+        token = f"{self.name}-{uuid4().hex[:8]}"
+        proxy = site.bfl if killing.is_of_bfl(self.checkpoint) else site.store
+        strike = proxy.at(token, self.checkpoint, self.act)
+        run = site.cluster.run_dag(self.dag, run_id=token)
+        return Order(run, f"{token} [[fault:slow=5]]", lands="unlanded" not in self.dag), strike
+
+
+#: Lost before the answer to the submit was written down: nobody knows whether it was billed.
+UNCERTAIN = [
+    Case("intent-lost", killing.AFTER_INTENT, lose_worker, submits=0, uncertain=None),
+    Case("intent-killed", killing.AFTER_INTENT, kill_runner, submits=0, uncertain=None),
+    Case("intent-again", killing.AFTER_INTENT, lose_worker, dag="inline_resubmit", uncertain=1),
+    Case("post-lost", killing.AFTER_POST, lose_worker, uncertain=None),
+    Case("post-killed", killing.AFTER_POST, kill_runner, uncertain=None),
+    Case("post-again", killing.AFTER_POST, lose_worker, dag="inline_resubmit", submits=2, uncertain=1),
+]
+#: Lost later on: that is never uncertain.
+RECORDED = {
+    "record": killing.AFTER_RECORD,
+    "poll": killing.SECOND_POLL,
+    "ready": killing.AT_READY,
+    "download": killing.HALF_DOWNLOAD,
+    "half-put": killing.HALF_PUT,
+    "put": killing.AFTER_PUT,
+    "returned": killing.AFTER_RETURNED,
+}
+#: Without output_path, what was submitted is in the task state store.
+WITHOUT_FILES = [
+    Case("state-intent", killing.BEFORE_POST, lose_worker, dag="unlanded", submits=0, uncertain=None),
+    Case("state-post-again", killing.AFTER_POST, lose_worker, dag="unlanded_resubmit", submits=2, uncertain=1),
+    Case("state-first-poll", killing.FIRST_POLL, lose_worker, dag="unlanded"),
+    Case("state-ready", killing.AT_READY, kill_runner, dag="unlanded"),
+]
+CASES = [
+    *UNCERTAIN,
+    *(Case(f"{name}-lost", point, lose_worker) for name, point in RECORDED.items()),
+    *(Case(f"{name}-killed", point, kill_runner) for name, point in RECORDED.items()),
+    Case("resumed-lost", killing.AFTER_RETURNED, lose_worker, dag="deferred"),
+    Case("runner-terminated", killing.SECOND_POLL, killing.terminate_runner),
+    Case("worker-terminated", killing.SECOND_POLL, killing.terminate_worker),
+    *(WITHOUT_FILES if HAS_TASK_STATE_STORE else ()),
+]
+
+
+@pytest.fixture(scope="module")
+def site(s3: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    with open_site(tmp_path_factory.mktemp("site"), DAGS, s3) as site:
+        yield site
+
+
+@pytest.fixture(scope="module", params=range(ROUNDS))
+def started(site: Site) -> dict[Case, tuple[Order, Strike]]:
+    """Start all cases of a round at once: most of them wait for the same heartbeat that does not come."""
+    return {case: case.start(site) for case in CASES}
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_a_worker_is_killed(site: Site, started: dict[Case, tuple[Order, Strike]], case: Case) -> None:
+    order, strike = started[case]
+    state = site.cluster.wait(order.run, 240)
+    assert strike.done.is_set(), f"nobody came to {case.checkpoint}"
+    assert strike.error is None, strike.error
+    if case.uncertain is None:
+        assert_failed_without_paying_again(site, order, submits=case.submits)
+    else:
+        assert state == "success", site.cluster.dump()
+        assert_paid_once_and_landed(site, order, submits=case.submits, uncertain=case.uncertain)
