@@ -156,6 +156,8 @@ def _widen_pool(fs: Any) -> None:
 
 def _hint(scheme: str, error: Exception) -> str:
     text = str(error)
+    if "incompatible with ObjectStoragePath" in text:
+        return "Airflow 3.0 needs an older package: pip install 'universal-pathlib<0.3'."
     if "filesystem" in text.lower():
         return _install_hint(scheme, error)
     if "account_name" in text:
