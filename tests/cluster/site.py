@@ -18,8 +18,11 @@ from .checkpoints import Checkpoints
 from .conftest import flux_environment
 from .harness import Cluster
 
+_AIRFLOW = tuple(map(int, version("apache-airflow").split(".")[:2]))
 #: Where the ledger of a task without output_path is.
-HAS_TASK_STATE_STORE = tuple(map(int, version("apache-airflow").split(".")[:2])) >= (3, 3)
+HAS_TASK_STATE_STORE = _AIRFLOW >= (3, 3)
+#: Airflow 3.0 fails a task whose process was killed, whatever its retries; a user has to clear it.
+RETRIES_KILLED_TASKS = _AIRFLOW >= (3, 1)
 
 #: A lost worker is noticed within seconds. Workers beat more often than by default in return: they share a machine of
 #: few cores with the tests, and a beat that comes late must not pass for a loss.

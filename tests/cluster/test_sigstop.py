@@ -99,5 +99,5 @@ def assert_gone_on_once(site: Site, order: Order) -> None:
     assert row_of(site, order).try_number == 1
     log = logs_of(site, order)
     assert log.count("is ready, seed") == 1, log
-    for forbidden in ("BFL has no cancel", "killed", "was ended"):
+    for forbidden in ("BFL has no cancel", "killed", "was ended", "has ended as"):
         assert forbidden.lower() not in log.lower(), log
