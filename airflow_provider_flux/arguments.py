@@ -54,7 +54,8 @@ def settle_ledger_path(path: Any) -> Any:
     if path is None or is_resolved_later(path):
         return path
     text = str(path)
-    if not (text.startswith("/") or "://" in text) or not text.isprintable() or set(text) & set("{}"):
+    is_folder = text.startswith("/") or "://" in text
+    if not is_folder or not text.strip("/") or not text.isprintable() or set(text) & set("{}"):
         raise FluxRequestError(
             f"ledger_path={text!r} must be a folder, as an absolute path or a URI like s3://my_conn@bucket/ledger, "
             "without placeholders."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -53,13 +54,19 @@ def get_flux_cli_commands() -> list[GroupCommand]:
 @suppress_logs_and_warning
 def recover(args: argparse.Namespace) -> None:
     """Print what was paid for and not returned, and collect it unless it is a dry run."""
+    # As Airflow's own commands do: without it, connections in its database are not looked for from 3.1 on.
+    os.environ["_AIRFLOW_PROCESS_CONTEXT"] = "server"
     from airflow.cli.simple_table import AirflowConsole
 
+    from airflow_provider_flux.bfl.errors import FluxRequestError
     from airflow_provider_flux.ledger.finding import Wanted, find_entries
     from airflow_provider_flux.ledger.recovery import recover as collect_all
 
     entries, unreadable = find_entries(Wanted(args.prefix, args.dag_id, args.run_id))
-    findings = list(collect_all(entries, dry_run=args.dry_run, output_path=args.output_path))
+    try:
+        findings = list(collect_all(entries, dry_run=args.dry_run, output_path=args.output_path))
+    except FluxRequestError as error:
+        raise SystemExit(f"--output-path: {error}") from None
     if findings:
         AirflowConsole().print_as(data=[finding.as_row() for finding in findings], output=args.output)
     for one in unreadable:

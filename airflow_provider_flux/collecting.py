@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from airflow_provider_flux.bfl.errors import FluxResultExpiredError, FluxTaskNotFoundError
 from airflow_provider_flux.bfl.generation import GenerationRequest, estimate_cost
 from airflow_provider_flux.bfl.responses import Status, TaskResult
 from airflow_provider_flux.hooks.flux import FluxHook
 from airflow_provider_flux.ledger.purchase import Purchase
+from airflow_provider_flux.patience import Patience
 from airflow_provider_flux.storage.target import Target
 from airflow_provider_flux.xcom import Generation, describe_cost, ready
 
@@ -24,6 +26,28 @@ def find_existing(target: Target, request: GenerationRequest) -> Generation | No
     from airflow_provider_flux.stores import run
 
     return run(find(target, estimate_cost(request).credits))
+
+
+def wait_here(
+    hook: FluxHook, patience: Patience, generation: Generation, target: Target | None
+) -> TaskResult | Generation | None:
+    """Wait on the worker, and return the result; ``None`` when it is time to defer.
+
+    What an earlier try has landed, and BFL has forgotten since, is found: it is returned as a generation.
+
+    :raises FluxError: the typed failure of the generation, or of the wait.
+    """
+    try:
+        return patience.wait_here(hook, generation)
+    except (FluxTaskNotFoundError, FluxResultExpiredError):
+        if target is None:
+            raise
+        from airflow_provider_flux.storage.landing import landed_before  # Pillow: not at DAG parse time
+        from airflow_provider_flux.stores import run
+
+        if landed := run(landed_before(generation, target)):
+            return landed
+        raise
 
 
 def collect(

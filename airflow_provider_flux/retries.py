@@ -34,8 +34,11 @@ def failing_for_good(purchase: Purchase | None = None) -> Iterator[None]:
     try:
         yield
     except (Exception, AirflowTaskTimeout) as error:
-        if purchase and purchase.generation and isinstance(error, _NOTHING_TO_COLLECT):
-            purchase.ended(error)
+        if purchase and purchase.generation:
+            if isinstance(error, _NOTHING_TO_COLLECT):
+                purchase.ended(error)
+            else:
+                purchase.ensure_recorded()
         if not _ends_for_good(error, purchase):
             raise
         message = f"{type(error).__name__}: {redact(str(error))}"

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
-from airflow_provider_flux.bfl.errors import FluxError, FluxLedgerError
+from airflow_provider_flux.bfl.errors import FluxError, FluxLedgerError, FluxStorageError
 from airflow_provider_flux.bfl.generation import GenerationRequest, estimate_cost
-from airflow_provider_flux.ledger.homes import FileHome, Home, StateHome, aread, aupdate, stem_of
+from airflow_provider_flux.ledger.homes import FileHome, Home, StateHome, TaskHome, aread, aupdate, stem_of
 from airflow_provider_flux.ledger.record import Phase, Record
 from airflow_provider_flux.storage.dialects import Manner
 from airflow_provider_flux.storage.provenance import RunFacts, run_facts
@@ -28,18 +29,29 @@ class Entry:
 
     def __init__(self, home: Home, number: int, record: Record) -> None:
         self._home = home
-        self._number = number
+        self.number = number
         self.record = record
 
     @property
     def place(self) -> str:
         """Where it is, for a message."""
-        return self._home.place(self._number)
+        return self._home.place(self.number)
 
     @property
     def uri(self) -> str | None:
         """The file it is in; ``None`` in the task state store, which a trigger cannot reach."""
         return self.place if isinstance(self._home, FileHome) else None
+
+    def refresh(self) -> None:
+        """Read it again: its task, or a trigger, may have changed it.
+
+        :raises FluxLedgerError: if it cannot be read any more.
+        :raises FluxStorageError: if the store fails, or it is gone.
+        """
+        record = self._home.read(self.number)
+        if record is None:
+            raise FluxStorageError(f"The record {self.place} is gone.")
+        self.record = record
 
     def write(self, phase: Phase, *, generation: Generation | None = None, error: FluxError | None = None) -> None:
         """Change it before something happens.
@@ -47,7 +59,7 @@ class Entry:
         :raises FluxStorageError: if it cannot be written.
         """
         changed = self.record.changed(phase, generation=generation, error=error and error.as_dict())
-        self._home.update(self._number, changed)
+        self._home.update(self.number, changed)
         self.record = changed
 
     def note(self, phase: Phase, *, generation: Generation | None = None, error: FluxError | None = None) -> bool:
@@ -64,13 +76,15 @@ class Entry:
 class Ledger:
     """The records of one task instance.
 
+    Airflow runs one try of a task at a time, but a try that was killed may live on for a while. So of two that would
+    submit at once, each looks after its intent is written whether the other has written one too.
+
     :param round: of this try: it changes when a user clears the task or its run, not when Airflow retries it.
     """
 
-    def __init__(self, home: Home, owner: RunFacts, round: str, flux_conn_id: str) -> None:
+    def __init__(self, home: TaskHome, owner: RunFacts, round: str) -> None:
         self._home = home
         self._owner = owner
-        self._flux_conn_id = flux_conn_id
         self._free = 1
         self.round = round
 
@@ -89,34 +103,64 @@ class Ledger:
             self._free += 1
         return found
 
-    def entry_of(self, request_id: str) -> Entry | None:
-        """Return the record of a request."""
-        return next((one for one in self.entries() if _names(one.record, request_id)), None)
+    def entry_of(self, generation: Generation) -> Entry | None:
+        """Return the record of a request, which may not say so yet."""
+        found = self.entries()
+        named = next((one for one in found if _names(one.record, generation["request_id"])), None)
+        return named or next((one for one in found[-1:] if is_open_for(one.record, generation)), None)
 
-    def claim(self, request: GenerationRequest, target: Target | None, latest: Entry | None) -> Entry:
+    def claim(
+        self, request: GenerationRequest, target: Target | None, *, flux_conn_id: str, latest: Entry | None
+    ) -> Entry:
         """Write down that a request is about to be submitted.
 
         :param latest: the last of the :meth:`entries`, which are read before.
-        :raises FluxLedgerError: if another process has claimed the number.
+        :raises FluxLedgerError: if another process is about to submit for the same task.
         :raises FluxStorageError: if it cannot be written.
         """
         record = Record(
             follows=latest.record.claim if latest else None,
             owner=self._owner,
             round=self.round,
-            flux_conn_id=self._flux_conn_id,
+            flux_conn_id=flux_conn_id,
             model=request.model,
             fingerprint=request.fingerprint,
             estimated_cost=estimate_cost(request).credits,
             target=target,
         )
-        self._home.create(self._free, record)
-        return Entry(self._home, self._free, record)
+        entry = Entry(self._home, self._free, record)
+        try:
+            self._home.create(entry.number, record)
+        except FluxLedgerError:
+            raise
+        except BaseException:  # an intent that was written all the same would look like a submit
+            self._withdraw(entry)
+            raise
+        before = self._home.read(latest.number) if latest else None
+        if latest and before and before.phase != latest.record.phase:
+            self._withdraw(entry)
+            raise _taken(latest.place)
+        return entry
+
+    def claim_again(self, entry: Entry) -> None:
+        """Write down that what was refused is about to be submitted once more.
+
+        :raises FluxLedgerError: if another process has claimed the next number meanwhile.
+        :raises FluxStorageError: if it cannot be written.
+        """
+        entry.write("intent")
+        if self._home.read(entry.number + 1) is not None:
+            raise _taken(self._home.place(entry.number + 1))
+
+    def _withdraw(self, entry: Entry) -> None:
+        """Take back an intent, if it is ours, and as far as the store allows."""
+        with suppress(FluxError):
+            stored = self._home.read(entry.number)
+            if stored is not None and stored.claim == entry.record.claim:
+                entry.note("failed", error=FluxError("Nothing was sent."))
 
 
-def open_ledger(
-    context: Mapping[str, Any], folder: str | None, target: Target | None, flux_conn_id: str
-) -> Ledger | None:
+def open_ledger(context: Mapping[str, Any], folder: str | None, target: Target | None) -> Ledger | None:
     """Return the ledger of a running task; ``None`` if it has no home.
 
     :raises FluxConfigurationError: if the store of ``folder`` cannot be used.
@@ -124,7 +168,7 @@ def open_ledger(
     owner = run_facts(context["ti"])
     if owner.dag_id is None:
         return None  # not run by Airflow: no second try will ask
-    home: Home
+    home: TaskHome
     if folder:
         open_path(folder, field="ledger_path")
         home = FileHome(stem_of(folder, owner), manner_of(folder, target))
@@ -132,7 +176,7 @@ def open_ledger(
         home = StateHome(store)
     else:
         return None
-    return Ledger(home, owner, _round_of(context), flux_conn_id)
+    return Ledger(home, owner, _round_of(context))
 
 
 def reopen(uri: str, target: Target | None) -> Entry | None:
@@ -180,6 +224,13 @@ def is_open_for(record: Record, generation: Generation) -> bool:
     if record.is_uncertain:
         return record.fingerprint == generation["fingerprint"]
     return record.is_open and _names(record, generation["request_id"])
+
+
+def _taken(place: str) -> FluxLedgerError:
+    return FluxLedgerError(
+        f"Another process, a killed try perhaps, is submitting for this task at this moment: {place}. Nothing was "
+        "submitted here. Clear the task to collect what it gets."
+    )
 
 
 def _names(record: Record, request_id: str) -> bool:

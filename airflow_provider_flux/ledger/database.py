@@ -14,15 +14,15 @@ from sqlalchemy import select
 
 from airflow_provider_flux.bfl.errors import FluxStorageError
 from airflow_provider_flux.ledger.book import FOLDER_XCOM
-from airflow_provider_flux.ledger.homes import KEY, Home
-from airflow_provider_flux.ledger.record import Record
+from airflow_provider_flux.ledger.homes import KEY
+from airflow_provider_flux.ledger.record import Record, read_record
 from airflow_provider_flux.storage.provenance import RunFacts
 
-#: States in which no try of a task follows.
-_FINISHED = frozenset({"success", "failed", "skipped", "removed", "upstream_failed"})
+#: States in which a task collects by itself. One that waits for a slot, or for its next try, may come too late.
+_AT_WORK = frozenset({"running", "restarting", "deferred"})
 
 
-class DatabaseHome(Home):
+class DatabaseHome:
     """The records of one task instance in the task state store, from outside of its task."""
 
     def __init__(self, dag_id: str, run_id: str, task_id: str, map_index: int) -> None:
@@ -34,20 +34,19 @@ class DatabaseHome(Home):
         return f"{KEY}{number} of {self._ids['dag_id']}/{self._ids['run_id']}/{self._ids['task_id']}{index}"
 
     def read(self, number: int) -> Record | None:
-        """Records are read all at once: see :func:`stored_records`."""
-        raise NotImplementedError
+        """Return a record, ``None`` if it is gone."""
+        from airflow.models.task_state_store import TaskStateStoreModel
 
-    def create(self, number: int, record: Record) -> None:
-        """Only a task submits."""
-        raise NotImplementedError
+        with create_session() as session:
+            row = session.scalar(select(TaskStateStoreModel).filter_by(**self._ids, key=f"{KEY}{number}"))
+            return None if row is None else read_record(_decoded(row.value), self.place(number))
 
     def update(self, number: int, record: Record) -> None:
         """Replace a record."""
         from airflow.models.task_state_store import TaskStateStoreModel
 
-        wanted = {**self._ids, "key": f"{KEY}{number}"}
         with create_session() as session:
-            row = session.scalar(select(TaskStateStoreModel).filter_by(**wanted))
+            row = session.scalar(select(TaskStateStoreModel).filter_by(**self._ids, key=f"{KEY}{number}"))
             if row is None:
                 raise FluxStorageError(f"The record {self.place(number)} is gone.")
             row.value = json.dumps(record.as_json())
@@ -63,22 +62,27 @@ def stored_records(dag_id: str | None, run_id: str | None) -> Iterator[tuple[Dat
     query = _of(select(model).where(model.key.like(f"{KEY}%")), model, dag_id, run_id)
     with create_session() as session:
         for row in session.scalars(query.order_by(model.id)):
-            home = DatabaseHome(row.dag_id, row.run_id, row.task_id, row.map_index)
-            yield home, int(row.key.removeprefix(KEY)), _decoded(row.value)
+            number = row.key.removeprefix(KEY)
+            if number.isdecimal():
+                home = DatabaseHome(row.dag_id, row.run_id, row.task_id, row.map_index)
+                yield home, int(number), _decoded(row.value)
 
 
-def folders_of(dag_id: str | None, run_id: str | None) -> set[str]:
-    """Return the folders in which tasks said that they keep records."""
+def folders_of(dag_id: str | None) -> set[str]:
+    """Return the folders in which tasks said that they keep records.
+
+    A try that fails early leaves no word of its own: other runs of the DAG say it, too.
+    """
     from airflow.models.xcom import XComModel
 
-    query = _of(select(XComModel.value).where(XComModel.key == FOLDER_XCOM), XComModel, dag_id, run_id)
+    query = _of(select(XComModel.value).where(XComModel.key == FOLDER_XCOM), XComModel, dag_id, None)
     with create_session() as session:
         found = [_decoded(value) for value in session.scalars(query)]
     return {folder for folder in found if isinstance(folder, str)}
 
 
 def has_task_at_work(owner: RunFacts) -> bool:
-    """Whether the task of a record runs, waits or will be tried again: it collects by itself then."""
+    """Whether the task of a record runs, or waits on the triggerer: it collects by itself then."""
     from airflow.models.taskinstance import TaskInstance
 
     wanted = {
@@ -89,7 +93,7 @@ def has_task_at_work(owner: RunFacts) -> bool:
     }
     with create_session() as session:
         states = list(session.scalars(select(TaskInstance.state).filter_by(**wanted)))
-    return any(state not in _FINISHED for state in states)
+    return any(state in _AT_WORK for state in states)
 
 
 def _of(query: Any, model: Any, dag_id: str | None, run_id: str | None) -> Any:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from airflow_provider_flux.bfl.errors import FluxError, FluxStorageError
 from airflow_provider_flux.ledger import database
 from airflow_provider_flux.ledger.book import Entry, manner_of
-from airflow_provider_flux.ledger.homes import FOLDER, FileHome, aread
+from airflow_provider_flux.ledger.homes import FileHome, aread
 from airflow_provider_flux.ledger.record import read_record
 from airflow_provider_flux.storage.writer import names_below
 from airflow_provider_flux.stores import open_path, run
 
+#: How the names of records end, as :func:`~airflow_provider_flux.ledger.homes.stem_of` makes them.
+_RECORD = re.compile(r"-[0-9a-f]{16}\.[0-9]+\.json$")
 #: Records that are read at once.
 _AT_ONCE = 32
 
@@ -50,7 +54,7 @@ def find_entries(wanted: Wanted) -> tuple[list[Entry], list[Unreadable]]:
     unreadable: list[Unreadable] = []
     folders: Iterable[str] = wanted.prefixes
     if not wanted.prefixes:
-        folders = database.folders_of(wanted.dag_id, wanted.run_id)
+        folders = database.folders_of(wanted.dag_id)
         for home, number, stored in database.stored_records(wanted.dag_id, wanted.run_id):
             try:
                 entries.append(Entry(home, number, read_record(stored, home.place(number))))
@@ -58,7 +62,9 @@ def find_entries(wanted: Wanted) -> tuple[list[Entry], list[Unreadable]]:
                 unreadable.append(Unreadable(home.place(number), error))
     for folder in folders:
         try:
-            open_path(f"{folder.rstrip('/')}/", field="prefix")
+            path = open_path(f"{folder.rstrip('/')}/", field="prefix")
+            if wanted.prefixes and path.protocol in {"", "file", "local"} and not Path(path.path).is_dir():
+                raise FluxStorageError(f"{folder} is no folder of this machine.")
             found = run(_read_all(folder))
         except FluxError as error:
             unreadable.append(Unreadable(folder, error))
@@ -69,9 +75,8 @@ def find_entries(wanted: Wanted) -> tuple[list[Entry], list[Unreadable]]:
 
 
 async def _read_all(folder: str) -> list[Entry | Unreadable]:
-    """Read the records below a folder: those in its ``_flux/ledger/``, or in itself."""
-    root = f"{folder.rstrip('/')}/"
-    uris = await names_below(f"{root}{FOLDER}") or await names_below(root)
+    """Read the records below a folder."""
+    uris = await names_below(f"{folder.rstrip('/')}/")
     room = asyncio.Semaphore(_AT_ONCE)
 
     async def read_one(uri: str) -> Entry | Unreadable:
@@ -85,5 +90,4 @@ async def _read_all(folder: str) -> list[Entry | Unreadable]:
         stem, _, number = uri.removesuffix(".json").rpartition(".")
         return Entry(FileHome(stem, manner_of(uri, record.target)), int(number), record)
 
-    names = [uri for uri in sorted(uris) if uri.removesuffix(".json").rpartition(".")[2].isdecimal()]
-    return await asyncio.gather(*map(read_one, names))
+    return await asyncio.gather(*[read_one(uri) for uri in sorted(uris) if _RECORD.search(uri)])

@@ -29,7 +29,7 @@ _LONGEST_NAME = 80
 
 
 class Home(Protocol):
-    """Where the records of one task instance are."""
+    """Where the records of one task instance are, to be read and changed."""
 
     def place(self, number: int) -> str:
         """Return where a record is, for a message."""
@@ -41,14 +41,18 @@ class Home(Protocol):
         :raises FluxStorageError: if that cannot be told.
         """
 
+    def update(self, number: int, record: Record) -> None:
+        """Replace a record."""
+
+
+class TaskHome(Home, Protocol):
+    """The same for the task itself, which may submit."""
+
     def create(self, number: int, record: Record) -> None:
         """Claim a number.
 
         :raises FluxLedgerError: if somebody else has.
         """
-
-    def update(self, number: int, record: Record) -> None:
-        """Replace a record of ours."""
 
 
 class FileHome:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from airflow_provider_flux.bfl.errors import FluxError, FluxLedgerError, FluxSubmitUncertainError
 from airflow_provider_flux.bfl.generation import GenerationRequest, estimate_cost
 from airflow_provider_flux.hooks.flux import FluxHook
-from airflow_provider_flux.ledger.book import FOLDER_XCOM, Entry, Ledger, is_open_for, open_ledger, reopen
+from airflow_provider_flux.ledger.book import Entry, Ledger, is_open_for, open_ledger, reopen
 from airflow_provider_flux.ledger.decisions import Policies, decide, possibly_billed
+from airflow_provider_flux.storage.provenance import RequestFacts, without_prompt
 from airflow_provider_flux.storage.target import Target
 from airflow_provider_flux.xcom import Generation, describe_cost, submitted
 
@@ -31,6 +32,7 @@ class Purchase:
         self._ledger: Ledger | None = None
         self._earlier: list[Entry] = []
         self._is_posting = False
+        self._is_killed = False
         self.generation: Generation | None = None
         self.entry: Entry | None = None
         self.is_recorded = False
@@ -54,21 +56,26 @@ class Purchase:
     @property
     def can_collect(self) -> bool:
         """Whether an earlier try has paid for something."""
-        return bool(self._earlier) and (self._earlier[-1].record.is_open or self._earlier[-1].record.has_landed)
+        latest = self._latest_that_counts
+        return latest is not None and (latest.record.is_open or latest.record.has_landed)
 
-    def look_back(self, context: Context, folder: str | None, target: Target | None, flux_conn_id: str) -> None:
-        """Read what earlier tries have written down, and leave word of where that is.
+    @property
+    def _latest_that_counts(self) -> Entry | None:
+        """The last record but for those that were refused: nothing came of them, and what was before them counts."""
+        counting = [one for one in self._earlier if not one.record.was_refused]
+        return counting[-1] if counting else None
+
+    def look_back(self, context: Context, folder: str | None, target: Target | None) -> None:
+        """Read what earlier tries have written down.
 
         :param folder: where the records are; ``None`` for the task state store, where there is one.
         :raises FluxLedgerError: if they cannot be read.
         :raises FluxStorageError: if it cannot be told whether there are any.
         """
-        self._ledger = open_ledger(context, folder, target, flux_conn_id)
+        self._ledger = open_ledger(context, folder, target)
         if self._ledger is None:
             self._log.info("No record is kept of what is submitted: that needs output_path, ledger_path or Airflow 3.3")
             return
-        if folder:
-            context["ti"].xcom_push(key=FOLDER_XCOM, value=folder)
         self._earlier = self._ledger.entries()
 
     def decide(self, fingerprint: str | None) -> Literal["submit", "collect", "give"]:
@@ -79,9 +86,9 @@ class Purchase:
             ``fail``.
         :raises FluxLedgerError: if the request has changed, and ``on_change`` says ``fail``.
         """
-        if self._ledger is None or not self._earlier:
+        latest = self._latest_that_counts
+        if self._ledger is None or latest is None:
             return "submit"
-        latest = self._earlier[-1]
         decision = decide(latest.record, fingerprint=fingerprint, round=self._ledger.round, policies=self._policies)
         if decision.action == "uncertain":
             raise FluxSubmitUncertainError(
@@ -103,10 +110,13 @@ class Purchase:
         """
 
         def before_post() -> None:
-            if self.entry:
-                self.entry.write("intent")
+            if self._is_killed:  # while it waited for a free slot
+                raise FluxError("The task was killed. Nothing was sent.")
+            if self._ledger and self.entry:
+                self._ledger.claim_again(self.entry)
             elif self._ledger:
-                self.entry = self._ledger.claim(request, target, self._earlier[-1] if self._earlier else None)
+                latest = self._earlier[-1] if self._earlier else None
+                self.entry = self._ledger.claim(request, target, flux_conn_id=hook.flux_conn_id, latest=latest)
             self._is_posting = True
 
         self._log.info("Submitting to %s: %s", request.model, estimate_cost(request))
@@ -115,8 +125,7 @@ class Purchase:
         )
         uncertain = sum(one.record.is_uncertain for one in self._earlier)
         self.generation, self._is_posting = submitted(request, submission, uncertain), False
-        if self.entry:
-            self.is_recorded = self.entry.note("submitted", generation=self.generation)
+        self.ensure_recorded()
         self._log.info(
             "Submitted request %s to %s (%s), to be polled at %s",
             submission.request_id,
@@ -124,6 +133,11 @@ class Purchase:
             describe_cost(self.generation),
             submission.polling_url,
         )
+
+    def ensure_recorded(self) -> None:
+        """Write down what was submitted, unless it is."""
+        if self.entry and self.generation and not self.is_recorded:
+            self.is_recorded = self.entry.note("submitted", generation=self.generation)
 
     def resume(self, context: Context, uri: str | None, folder: str | None, target: Target | None) -> None:
         """Find the record of what a task deferred for. If it cannot be read, the image must not be lost for that.
@@ -134,18 +148,31 @@ class Purchase:
         try:
             if uri:
                 self.entry = reopen(uri, target)
-            elif ledger := open_ledger(context, folder, target, ""):
-                self.entry = ledger.entry_of(self.paid["request_id"])
+            elif ledger := open_ledger(context, folder, target):
+                self.entry = ledger.entry_of(self.paid)
         except FluxError as error:
             self._log.warning("The record of request %s cannot be read. %s", self.paid["request_id"], error)
+            self.is_recorded = True  # no try submits without having read it
         if self.entry is None:
             return
         record = self.entry.record
-        if record.is_uncertain and is_open_for(record, self.paid):
-            self.is_recorded = self.entry.note("submitted", generation=self.paid)
+        if is_open_for(record, self.paid) and record.is_uncertain:
+            self.ensure_recorded()
         elif record.generation and record.paid["request_id"] == self.paid["request_id"]:
             self.is_recorded = True
             self.generation = record.paid if record.has_landed else self.generation
+
+    def target_of_paid(self, target: Target | None) -> Target | None:
+        """Return the target with what is known of the request that was paid for, which may be another one."""
+        if target is None or self.entry is None:
+            return target
+        record = self.entry.record
+        if record.target is not None:
+            facts = record.target.request
+        else:
+            facts = target.request if target.request.fingerprint == record.fingerprint else RequestFacts()
+        hide = target.options.hide_prompt or not target.options.sidecar
+        return target.model_copy(update={"request": without_prompt(facts) if hide else facts})
 
     @property
     def has_landed(self) -> bool:
@@ -159,12 +186,13 @@ class Purchase:
         return generation
 
     def ended(self, error: FluxError) -> None:
-        """Write down that there is nothing to collect; what has landed stays so."""
-        if self.entry and not self.entry.record.has_landed:
+        """Write down that there is nothing to collect."""
+        if self.entry:
             self.entry.note("failed", error=error)
 
-    def describe_kill(self) -> str | None:
-        """Say what goes on when the task is killed; ``None`` if nothing was paid."""
+    def kill(self) -> str | None:
+        """Submit no more, and say what goes on; ``None`` if nothing was paid."""
+        self._is_killed = True
         if self._is_posting:
             kept = possibly_billed(self.entry.record) if self.entry else "The request was possibly billed."
             return f"Killed during the submit. {kept}"

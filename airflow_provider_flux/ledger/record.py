@@ -85,6 +85,11 @@ class Record(BaseModel):
         return self.phase in {"persisted", "returned"}
 
     @property
+    def was_refused(self) -> bool:
+        """Whether nothing was paid, and nothing was there before."""
+        return self.phase == "failed" and self.generation is None
+
+    @property
     def is_uncertain(self) -> bool:
         """Whether it may have been billed, and nobody can tell."""
         return self.phase == "intent"

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 from airflow_provider_flux.bfl.errors import (
-    FluxError,
     FluxExistsError,
     FluxGenerationError,
     FluxModeratedError,
@@ -73,44 +72,58 @@ def recover(entries: list[Entry], *, dry_run: bool, output_path: str | None = No
     :param output_path: where to land what does not say where it belongs, and what should land elsewhere.
     """
 
-    def one(entry: Entry) -> Finding:
-        return look_at(entry) if dry_run else collect(entry, output_path)
+    if output_path:
+        check_output_path(output_path)
+
+    def one(entry: Entry) -> Finding | None:
+        try:
+            return look_at(entry) if dry_run else collect(entry, output_path)
+        except Exception as error:  # one record must not hide the others
+            return Finding(entry, "error", f"{type(error).__name__}: {error}")
 
     with ThreadPoolExecutor(max_workers=_PARALLEL) as pool:
-        yield from pool.map(one, [entry for entry in entries if entry.record.phase not in {"returned", "failed"}])
+        found = pool.map(one, [entry for entry in entries if _is_of_interest(entry)])
+        yield from (finding for finding in found if finding is not None)
 
 
-def look_at(entry: Entry) -> Finding:
-    """Say what would be done about a record."""
-    record = entry.record
-    if database.has_task_at_work(record.owner):
+def look_at(entry: Entry) -> Finding | None:
+    """Say what would be done about a record; ``None`` if its task has returned meanwhile."""
+    if database.has_task_at_work(entry.record.owner):
         return Finding(entry, "task at work")
-    if record.is_uncertain:
+    entry.refresh()  # its task may have ended since it was read
+    if not _is_of_interest(entry):
+        return None
+    if entry.record.is_uncertain:
         return Finding(entry, "uncertain", "the answer to its submit was never written down")
-    return Finding(entry, "collectable" if record.is_open else "landed")
+    return Finding(entry, "collectable" if entry.record.is_open else "landed")
 
 
-def collect(entry: Entry, output_path: str | None = None) -> Finding:
+def collect(entry: Entry, output_path: str | None = None) -> Finding | None:
     """Land what a record names, if no task will, and write that down."""
     seen = look_at(entry)
-    if seen.outcome != "collectable":
+    if seen is None or seen.outcome != "collectable":
         return seen
     record = entry.record
     try:
         landed = _land(FluxHook(record.flux_conn_id), record.paid, _target_of(record, output_path))
     except FluxTimeoutError:
         return Finding(entry, "not ready")
-    except (FluxModeratedError, FluxGenerationError) as error:
-        entry.note("failed", error=error)
-        return Finding(entry, "not charged", str(error))
-    except (FluxTaskNotFoundError, FluxResultExpiredError) as error:
-        entry.note("failed", error=error)
-        return Finding(entry, "lost", str(error))
-    except FluxError as error:
-        return Finding(entry, "error", f"{type(error).__name__}: {error}")
+    except (FluxModeratedError, FluxGenerationError, FluxTaskNotFoundError, FluxResultExpiredError) as error:
+        entry.refresh()
+        if entry.record.is_open:
+            entry.note("failed", error=error)
+        is_lost = isinstance(error, (FluxTaskNotFoundError, FluxResultExpiredError))
+        return Finding(entry, "lost" if is_lost else "not charged", str(error))
+    entry.refresh()
+    if not entry.record.is_open:
+        return Finding(entry, "landed", "its task was quicker")
     if not entry.note("persisted", generation=landed):
         return Finding(entry, "error", "It has landed, but its record could not be changed.")
     return Finding(entry, "collected")
+
+
+def _is_of_interest(entry: Entry) -> bool:
+    return entry.record.phase not in {"returned", "failed"}
 
 
 def _target_of(record: Record, output_path: str | None) -> Target:

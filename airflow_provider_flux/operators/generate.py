@@ -13,10 +13,11 @@ from airflow.providers.common.compat.sdk import conf
 from airflow_provider_flux import arguments
 from airflow_provider_flux.bfl.errors import FluxInputError, error_from_dict
 from airflow_provider_flux.bfl.generation import GenerationRequest, build_request
-from airflow_provider_flux.collecting import collect, find_existing, tell_ready
+from airflow_provider_flux.collecting import collect, find_existing, tell_ready, wait_here
 from airflow_provider_flux.compat import mask_secret
 from airflow_provider_flux.hooks.flux import FluxHook
 from airflow_provider_flux.landing_operator import FluxLandingOperator, with_request
+from airflow_provider_flux.ledger.book import FOLDER_XCOM
 from airflow_provider_flux.ledger.decisions import OnChange, OnClear, OnUncertain, Policies
 from airflow_provider_flux.ledger.homes import FOLDER
 from airflow_provider_flux.ledger.purchase import Purchase
@@ -199,9 +200,11 @@ class FluxGenerateOperator(FluxLandingOperator):
         """Collect what an earlier try has paid for, or submit; wait a moment, and defer or finish."""
         self._purchase = purchase = Purchase(self._policies, self.log)
         with failing_for_good(purchase):
+            if folder := self._ledger_folder():
+                context["ti"].xcom_push(key=FOLDER_XCOM, value=folder)  # first of all: recover looks for it
             request = self._build_request()
             target = self._target(context, reuse=self.reuse)
-            purchase.look_back(context, self._ledger_folder(), target, self.flux_conn_id)
+            purchase.look_back(context, folder, target)
             try:
                 with self.hook.prepared(request) as request:
                     target = with_request(target, request) if target else None
@@ -214,9 +217,12 @@ class FluxGenerateOperator(FluxLandingOperator):
                 if not purchase.can_collect or (action := purchase.decide(None)) == "submit":
                     raise
                 self.log.warning("%s It was there when the request was submitted, which is collected now.", error)
+            target = purchase.target_of_paid(target)
             if action == "give":
                 return self._collect(target)
-            result = self._patience.wait_here(self.hook, purchase.paid)
+            result = wait_here(self.hook, self._patience, purchase.paid, target)
+            if isinstance(result, dict):  # it had landed, and BFL keeps it no longer
+                return purchase.returned(result)
             if result is None:
                 self._defer(target, context)
             return self._collect(target, result=result)
@@ -266,9 +272,9 @@ class FluxGenerateOperator(FluxLandingOperator):
         return self.execute_complete(context, event, target=recorded.get("target"), record=recorded.get("record"))
 
     def on_kill(self) -> None:
-        """Say what goes on, and how it is collected: BFL has no cancel."""
+        """Submit no more, and say what goes on and how it is collected: BFL has no cancel."""
         purchase = self._purchase
-        if purchase and (said := purchase.describe_kill()):
+        if purchase and (said := purchase.kill()):
             self.log.warning("%s %s", said, way_out(purchase) if purchase.generation else "")
 
     def _build_request(self) -> GenerationRequest:
@@ -294,6 +300,7 @@ class FluxGenerateOperator(FluxLandingOperator):
 
     def _defer(self, target: Target | None, context: Context) -> None:
         assert self._purchase is not None  # noqa: S101 - there is nothing to wait for without
+        self._purchase.ensure_recorded()
         generation, record = self._purchase.paid, self._purchase.uri
         kept = target.without_prompt().model_dump(mode="json") if target else None
         context["ti"].xcom_push(key=_RECORD, value={**generation, "target": kept, "record": record})

@@ -9,6 +9,7 @@ from weakref import WeakKeyDictionary
 
 from airflow_provider_flux.bfl.errors import (
     FluxError,
+    FluxExistsError,
     FluxResultExpiredError,
     FluxStorageError,
     FluxTaskNotFoundError,
@@ -16,7 +17,7 @@ from airflow_provider_flux.bfl.errors import (
 from airflow_provider_flux.bfl.responses import Status, TaskResult
 from airflow_provider_flux.client import FluxAsyncClient
 from airflow_provider_flux.hooks.flux import FluxHook
-from airflow_provider_flux.storage.existing import load, load_sidecar
+from airflow_provider_flux.storage.existing import Existing, load, load_sidecar
 from airflow_provider_flux.storage.fetching import afetch, fetch
 from airflow_provider_flux.storage.placing import place
 from airflow_provider_flux.storage.provenance import without_prompt
@@ -58,8 +59,9 @@ def land(
         assert fresh is not None  # noqa: S101 - wait() pauses only when it was told to
         return fresh
 
-    if copied := None if result else _copy(generation, target):
-        return copied
+    there, trouble = (None, None) if result else _what_landed(generation)
+    if there:
+        return _copy(there, generation, target)
     if not generation["request_id"]:
         raise FluxStorageError("The image was not made by this task, and is not where it was found any more.")
     try:
@@ -69,6 +71,8 @@ def land(
     except FORGOTTEN:
         if landed := run(landed_before(generation, target)):
             return landed
+        if trouble is not None:  # it may be there all the same
+            raise trouble from None
         raise
     return run(place(fetched, record, target))
 
@@ -111,21 +115,26 @@ async def landed_before(generation: Generation, target: Target) -> Generation | 
     return None
 
 
-def _copy(generation: Generation, target: Target) -> Generation | None:
-    """Copy what has landed already, if it is still there, unchanged: BFL may have forgotten it."""
+def _what_landed(generation: Generation) -> tuple[Existing | None, FluxError | None]:
+    """Return what has landed already, if it is still there, unchanged; or why that cannot be told."""
     landed = generation["image"] or generation["video"]
     if not landed:
-        return None
+        return None, None
     try:
         open_path(landed["uri"], field="generation")
         found = run(load(landed["uri"]))
     except FluxError as error:
         log.warning("%s Asking BFL for the image.", error)
-        return None
+        return None, None if isinstance(error, FluxExistsError) else error
     if found is None or found.info.sha256 != landed["sha256"]:
         log.warning("%s is not there any more, or was changed: asking BFL for it", landed["uri"])
-        return None
-    if target.uri_of(generation, found.info) == landed["uri"]:
+        return None, None
+    return found, None
+
+
+def _copy(found: Existing, generation: Generation, target: Target) -> Generation:
+    """Copy what has landed already: BFL may have forgotten it."""
+    if target.uri_of(generation, found.info) == found.uri:
         return generation
     if found.sidecar and target.request.model is None:
         facts = found.sidecar.request

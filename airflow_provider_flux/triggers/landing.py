@@ -85,13 +85,18 @@ class Landing:
 
     async def _open(self, path: str) -> None:
         """Open the stores in a thread: on an event loop Airflow's S3 filesystem silently loses its connection."""
-        await sync_to_async(_open_stores)([path, self._record] if self._record else [path])
+        await sync_to_async(_open_store)(path)
+        if self._record:
+            try:
+                await sync_to_async(_open_store)(self._record)
+            except FluxError as error:  # the image must not wait for its record
+                log.warning("Request %s: %s", self._generation["request_id"], error)
+                self._record = None
 
 
-def _open_stores(paths: list[str]) -> None:
-    """Do what blocks: import Pillow and the stores' packages, read their connections."""
+def _open_store(path: str) -> None:
+    """Do what blocks: import Pillow and the store's packages, read its connection."""
     from airflow_provider_flux.storage import landing as _landing  # noqa: F401
     from airflow_provider_flux.stores import open_path
 
-    for path in paths:
-        open_path(path)
+    open_path(path)

@@ -26,7 +26,7 @@ for seconds in (8, 15, 30):
         for task_id, inline_wait in (("inline", 120), ("deferred", 0)):
             FluxGenerateOperator.partial(
                 task_id=task_id,
-                output_path="s3://my_s3@media/out/{{ run_id }}/" + task_id + "-{key}.{ext}",
+                output_path="s3://my_s3@batches/out/{{ run_id }}/" + task_id + "-{key}.{ext}",
                 deferrable=True,
                 inline_wait=inline_wait,
                 retries=5,

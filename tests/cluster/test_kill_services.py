@@ -14,7 +14,7 @@ import pytest
 from .batches import DAGS, EACH, Batch
 from .checkpoints import Strike
 from .judging import row_of
-from .killing import AT_READY, HALF_PUT, kill_triggerer
+from .killing import AFTER_PERSISTED, AT_READY, HALF_PUT, kill_triggerer
 from .processes import wait_until
 from .site import Site, open_site
 
@@ -28,7 +28,7 @@ QUICK = {"AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "8"}
 
 @pytest.fixture(scope="module")
 def site(s3: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    with open_site(tmp_path_factory.mktemp("site"), DAGS, s3, env=QUICK) as site:
+    with open_site(tmp_path_factory.mktemp("site"), DAGS, s3, bucket="batches", versioned=True, env=QUICK) as site:
         yield site
 
 
@@ -46,9 +46,19 @@ def batch(site: Site) -> Batch:
 
 
 def test_a_triggerer_is_killed_in_the_middle_of_its_work(site: Site) -> None:
-    """While it waits; when it has been told that an image is ready, and does not know yet; in the middle of a put."""
-    strikes: list[Strike] = []
+    """While it waits, and wherever its work for a result can be torn in two."""
+    strikes, versions = list[Strike](), list[int]()
     kill = kill_triggerer(site.cluster)
+
+    def count_versions() -> int:
+        return site.bucket.versions(f"out/{persisted.run.run_id}/deferred-0.jpeg")
+
+    def count_and_kill(pid: int) -> None:
+        versions.append(count_versions())
+        kill(pid)
+
+    def at_persisted(token: str) -> None:
+        strikes.append(site.store.at(f"{token}/deferred.0-", AFTER_PERSISTED, count_and_kill))
 
     def at_ready(token: str) -> None:
         strikes.append(site.bfl.at(f"{token} deferred", AT_READY, kill))
@@ -56,13 +66,14 @@ def test_a_triggerer_is_killed_in_the_middle_of_its_work(site: Site) -> None:
     def at_put(token: str) -> None:
         strikes.append(site.store.at(f"{token}/deferred", HALF_PUT, kill))
 
-    waiting = Batch.start(site, "waiting", 15)
+    persisted = Batch.start(site, "persisted", 15, at_persisted)
     others = [Batch.start(site, "ready", 15, at_ready), Batch.start(site, "put", 15, at_put)]
-    waiting.wait_in_flight(site)
-    waiting.triggerer(site).kill()
-    for batch in (waiting, *others):
+    persisted.wait_in_flight(site)
+    persisted.triggerer(site).kill()
+    for batch in (persisted, *others):
         batch.judge(site)
-    assert [(strike.done.is_set(), strike.error) for strike in strikes] == [(True, None)] * 2
+    assert [(strike.done.is_set(), strike.error) for strike in strikes] == [(True, None)] * 3
+    assert versions == [count_versions()], "landed again, although it was on record that it had"
 
 
 def test_a_triggerer_is_terminated(site: Site, batch: Batch) -> None:

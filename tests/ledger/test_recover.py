@@ -169,6 +169,55 @@ def test_an_image_bfl_has_forgotten_is_lost_and_the_task_may_pay_again(
         assert phases(task.records(tmp_path)) == ["failed", "returned"]
 
 
+def test_a_task_that_returns_meanwhile_keeps_its_record(
+    emulator: EmulatorServer, tmp_path: Path, left: Callable[..., Task]
+) -> None:
+    from airflow_provider_flux.ledger.finding import Wanted, find_entries
+    from airflow_provider_flux.ledger.recovery import recover as collect_all
+
+    task = left(f"{tmp_path}/x.{{ext}}")
+    entries, _ = find_entries(Wanted([str(tmp_path)]))
+    first = task.retry()
+    assert list(collect_all(entries, dry_run=False)) == []
+    assert phases(task.records(tmp_path)) == ["returned"]
+    assert task.clear()["request_id"] != first["request_id"]
+
+
+def test_a_prefix_holds_all_that_is_below_it(
+    emulator: EmulatorServer, tmp_path: Path, left: Callable[..., Task], capsys: pytest.CaptureFixture[str]
+) -> None:
+    left(f"{tmp_path}/x.{{ext}}")
+    left(f"{tmp_path}/below/x.{{ext}}")
+    found = recover(capsys, "--prefix", str(tmp_path))
+    assert [row["outcome"] for row in found] == ["collected", "collected"]
+
+
+def test_a_path_that_is_none_is_refused_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="--output-path: output_path='x' is relative"):
+        recover(capsys, "--prefix", str(tmp_path), "--output-path", "x", "--dry-run")
+
+
+def test_connections_in_the_database_are_used(
+    emulator: EmulatorServer, tmp_path: Path, left: Callable[..., Task], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a process of its own, as an administrator does: Airflow decides once where it looks for connections."""
+    import subprocess
+    import sys
+
+    left(f"{tmp_path}/x.{{ext}}")
+    monkeypatch.delenv("AIRFLOW_CONN_FLUX_DEFAULT")
+    connection = json.dumps({"conn_type": "flux", "password": "bfl_canary_key_0123456789", "host": emulator.url})
+    airflow = [sys.executable, "-m", "airflow", "connections"]
+    subprocess.run([*airflow, "add", "flux_default", "--conn-json", connection], check=True, capture_output=True)
+    try:
+        command = [sys.executable, "-m", "airflow_provider_flux", "recover", "-o", "json", "--prefix", str(tmp_path)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    finally:
+        subprocess.run([*airflow, "delete", "flux_default"], check=True, capture_output=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert [row["outcome"] for row in json.loads(done.stdout)] == ["collected"]
+
+
 def test_it_is_a_command_of_airflow_and_of_the_package() -> None:
     import subprocess
     import sys
