@@ -160,6 +160,12 @@ class Ledger:
                 entry.note("failed", error=FluxError("Nothing was sent."))
 
 
+def leave_word(context: Mapping[str, Any], folder: str | None) -> None:
+    """Say where a task keeps its records, for ``airflow flux recover``: before anything can fail."""
+    if folder and run_facts(context["ti"]).dag_id is not None:
+        context["ti"].xcom_push(key=FOLDER_XCOM, value=folder)
+
+
 def open_ledger(context: Mapping[str, Any], folder: str | None, target: Target | None) -> Ledger | None:
     """Return the ledger of a running task; ``None`` if it has no home.
 

@@ -17,7 +17,7 @@ from airflow_provider_flux.collecting import collect, find_existing, tell_ready,
 from airflow_provider_flux.compat import mask_secret
 from airflow_provider_flux.hooks.flux import FluxHook
 from airflow_provider_flux.landing_operator import FluxLandingOperator, with_request
-from airflow_provider_flux.ledger.book import FOLDER_XCOM
+from airflow_provider_flux.ledger.book import leave_word
 from airflow_provider_flux.ledger.decisions import OnChange, OnClear, OnUncertain, Policies
 from airflow_provider_flux.ledger.homes import FOLDER
 from airflow_provider_flux.ledger.purchase import Purchase
@@ -200,8 +200,8 @@ class FluxGenerateOperator(FluxLandingOperator):
         """Collect what an earlier try has paid for, or submit; wait a moment, and defer or finish."""
         self._purchase = purchase = Purchase(self._policies, self.log)
         with failing_for_good(purchase):
-            if folder := self._ledger_folder():
-                context["ti"].xcom_push(key=FOLDER_XCOM, value=folder)  # first of all: recover looks for it
+            folder = self._ledger_folder()
+            leave_word(context, folder)
             request = self._build_request()
             target = self._target(context, reuse=self.reuse)
             purchase.look_back(context, folder, target)
