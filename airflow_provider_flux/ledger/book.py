@@ -136,10 +136,11 @@ class Ledger:
         except BaseException:  # an intent that was written all the same would look like a submit
             self._withdraw(entry)
             raise
-        before = self._home.read(latest.number) if latest else None
-        if latest and before and before.phase != latest.record.phase:
-            self._withdraw(entry)
-            raise _taken(latest.place)
+        if latest and latest.record.phase in {"intent", "failed"}:
+            before = self._home.read(latest.number)
+            if before and before.phase != latest.record.phase:
+                self._withdraw(entry)
+                raise _taken(latest.place)
         return entry
 
     def claim_again(self, entry: Entry) -> None:

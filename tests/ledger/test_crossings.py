@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,10 @@ from airflow.providers.common.compat.sdk import AirflowFailException, AirflowTas
 
 from airflow_provider_flux.bfl.errors import FluxError, FluxStorageError
 from airflow_provider_flux.emulator import EmulatorConfig, EmulatorServer
-from airflow_provider_flux.ledger.book import Entry
+from airflow_provider_flux.ledger.book import Entry, Ledger
 from airflow_provider_flux.ledger.homes import FileHome
 from airflow_provider_flux.storage import writer
+from airflow_provider_flux.xcom import read_generation
 from tests.ledger.conftest import Home
 from tests.ledger.trying import Died, StateStore, Task, phases
 from tests.object_stores import S3Store
@@ -50,6 +52,49 @@ def test_a_killed_try_that_lives_on_does_not_submit_beside_its_successor(
         old.retry()
     assert emulator.stats()["submits"] == 1
     assert new.retry()["uncertain_submits"] == 0
+
+
+def test_a_late_answer_of_a_killed_try_is_not_paid_for_again(
+    emulator: EmulatorServer, home: Home, dies: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is written down at the very moment when the next try submits anew, since nobody knew of it."""
+    task = home.task(on_uncertain="resubmit")
+    dies("after post")
+    with pytest.raises(Died):
+        task.retry()
+    claiming = Ledger.claim
+
+    def claim(self: Ledger, *arguments: Any, **more: Any) -> Entry:
+        latest = more["latest"]
+        answered = {"request_id": "late", "cost": 4, "cost_source": "estimated", "fingerprint": "f"}
+        Entry(latest._home, latest.number, latest.record).write("submitted", generation=read_generation(answered))
+        return claiming(self, *arguments, **more)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Ledger, "claim", claim)
+        with pytest.raises(AirflowFailException, match="FluxLedgerError: Another process"):
+            task.retry()
+    assert phases(home.records(task)) == ["submitted", "failed"]
+    assert emulator.stats()["submits"] == 1
+
+
+def test_what_lands_while_a_cleared_task_submits_is_in_nobodys_way(
+    emulator: EmulatorServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = Task({"prompt": "a fox", "output_path": f"{tmp_path}/{{request_id}}.{{ext}}", "on_clear": "new"})
+    task.arguments |= WAYS["deferred"]
+    _, deferred, _ = task.defer()
+    claiming = Ledger.claim
+
+    def claim(self: Ledger, *arguments: Any, **more: Any) -> Entry:
+        with ThreadPoolExecutor() as pool:
+            assert pool.submit(asyncio.run, fire(deferred.trigger)).result()["status"] == "landed"
+        return claiming(self, *arguments, **more)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Ledger, "claim", claim)
+        task.clear(**WAYS["sync"])
+    assert phases(task.records(tmp_path)) == ["persisted", "returned"]
 
 
 def test_a_task_that_was_killed_while_it_waits_for_a_slot_submits_no_more(
