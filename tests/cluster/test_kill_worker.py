@@ -106,6 +106,8 @@ CASES = [
         if RETRIES_KILLED_TASKS or name != "returned"  # it had returned, so a clear is for a new image
     ),
     Case("resumed-lost", killing.AFTER_RETURNED, lose_worker, dag="deferred"),
+    Case("intent-terminated", killing.AFTER_INTENT, killing.terminate_runner),
+    Case("post-terminated", killing.AFTER_POST, killing.terminate_runner),
     Case("runner-terminated", killing.SECOND_POLL, killing.terminate_runner),
     Case("worker-terminated", killing.SECOND_POLL, killing.terminate_worker),
     *(WITHOUT_FILES if HAS_TASK_STATE_STORE else ()),
