@@ -133,7 +133,7 @@ def test_two_hundred_triggers_share_a_session_and_leave_the_loop_free(connect) -
     import subprocess
     import sys
 
-    command = [sys.executable, "-m", "airflow_provider_flux.emulator", "--port", "0", "--latency", "2"]
+    command = [sys.executable, "-m", "airflow_provider_flux.emulator", "--port", "0", "--latency", "4"]
     command += ["--max-active", "1000", "--credits", "100000"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
@@ -142,7 +142,7 @@ def test_two_hundred_triggers_share_a_session_and_leave_the_loop_free(connect) -
         assert found is not None
         connect(found[0])
         # A busy machine can take a callback's core away; a callback that blocks does it each time.
-        assert min(_longest_callback(trial) for trial in range(3)) < 0.1
+        assert any(_longest_callback(trial) < 0.1 for trial in range(3))
     finally:
         process.terminate()
         process.wait(10)
@@ -167,17 +167,19 @@ async def _fire_all(waiting: list[FluxResultTrigger], blocked: list[float]) -> l
     loop = asyncio.get_running_loop()
     _time_callbacks(blocked)
     try:
-        tasks = [asyncio.create_task(fire(one)) for one in waiting]
-        await asyncio.sleep(1)
-        sessions = client_module._SESSIONS[loop]
-        assert len(sessions) == 1
-        (shared,) = sessions.values()
-        assert shared.users > 100
-        connections = sum(len(pool) for pool in shared.session.connector._conns.values())
-        assert connections + len(shared.session.connector._acquired) <= client_module._CONNECTIONS
-        events = await asyncio.gather(*tasks)
+        everyone = asyncio.gather(*(fire(one) for one in waiting))
+        most_users = 0
+        while not everyone.done():
+            await asyncio.sleep(0.05)
+            if sessions := client_module._SESSIONS.get(loop):
+                (shared,) = sessions.values()
+                most_users = max(most_users, shared.users)
+                connections = sum(len(pool) for pool in shared.session.connector._conns.values())
+                assert connections + len(shared.session.connector._acquired) <= client_module._CONNECTIONS
+        events = everyone.result()
     finally:
         _stop_timing()
+    assert most_users > 100
     assert client_module._SESSIONS[loop] == {}
     assert asyncio.all_tasks() == {asyncio.current_task()}
     return events
