@@ -49,6 +49,13 @@ def _parser() -> argparse.ArgumentParser:
     add("--host", default=defaults.host, help="address to listen on (default: %(default)s)")
     add("--port", type=int, default=8484, help="port to listen on, 0 for a free one (default: %(default)s)")
     add("--latency", type=float, help="seconds a task takes (default: what is usual for the model)")
+    add(
+        "--latency-spread",
+        type=float,
+        default=defaults.latency_spread,
+        metavar="SHARE",
+        help="a task takes the latency x (1 +- SHARE), by chance (default: %(default)g)",
+    )
     add("--credits", type=float, default=defaults.credits, help="balance of each key (default: %(default)g)")
     add("--max-active", type=int, default=defaults.max_active, help="active tasks per key (default: %(default)s)")
     add("--url-lifetime", type=float, help="seconds a result's URL is good for (default: what is usual for the model)")
@@ -56,13 +63,18 @@ def _parser() -> argparse.ArgumentParser:
     add("--fault", dest="faults", action="append", default=[], metavar="NAME=ARG", help="for every request; repeatable")
     add("--finetune", dest="finetunes", action="append", metavar="NAME", help="one each key has; repeatable")
     add("--retention", type=float, help="seconds an ended task can be polled (default: for ever)")
+    add("--image-bytes", type=int, metavar="N", help="JPEG files of about N bytes with nothing drawn on them: cheap")
+    add("--seed", type=int, help="what is left to chance comes the same again")
     add("--verbose", action="store_true", help="log each request")
     return parser
 
 
 def _fault_list() -> str:
-    head = "faults, here for every request, in a prompt as [[fault:NAME=ARG]] (N: a count or 'always'; default 1):"
-    return "\n".join([head, *(f"  {kind.phase:9} {kind.usage:28} {kind.meaning}" for kind in FAULTS.values())])
+    head = "faults, here for every request, in a prompt as [[fault:NAME=ARG]] (N: a count or 'always'; default 1)."
+    by_chance = "NAME@3% or NAME=ARG@3% strikes 3% of the requests, polls or downloads, or 3% of the tasks:"
+    return "\n".join(
+        [head, by_chance, *(f"  {kind.phase:9} {kind.usage:28} {kind.meaning}" for kind in FAULTS.values())]
+    )
 
 
 if __name__ == "__main__":

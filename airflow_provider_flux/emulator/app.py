@@ -11,7 +11,7 @@ from typing import Any
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.exception_handlers import request_validation_exception_handler
 from fastapi.exceptions import RequestValidationError
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 
 from airflow_provider_flux.bfl.catalog import MODELS
 from airflow_provider_flux.emulator.answers import error
@@ -69,6 +69,10 @@ def _test_routes(emulator: Emulator) -> APIRouter:
     async def get_stats() -> Stats:
         return emulator.service.stats()
 
+    @router.get("/timeline", response_model=None)
+    async def get_timeline() -> Response:
+        return JSONResponse(emulator.service.timeline())
+
     @router.post("/reset")
     async def reset() -> dict[str, bool]:
         emulator.reset()
@@ -80,15 +84,16 @@ def _test_routes(emulator: Emulator) -> APIRouter:
 def _answer_refusals(app: FastAPI, service: Service) -> None:
     submit_paths = {model.path for model in MODELS.values()}
 
-    def count(request: Request) -> None:
-        service.seen["refused"] += request.url.path in submit_paths
+    def count(request: Request, status: int) -> None:
+        if request.url.path in submit_paths:
+            service.refuse(status)
 
     @app.exception_handler(RefusalError)
     async def refuse(request: Request, refusal: RefusalError) -> Response:
-        count(request)
+        count(request, refusal.status)
         return error(refusal.status, refusal.detail, refusal.retry_after)
 
     @app.exception_handler(RequestValidationError)
     async def refuse_invalid(request: Request, invalid: RequestValidationError) -> Any:
-        count(request)
+        count(request, 422)
         return await request_validation_exception_handler(request, invalid)

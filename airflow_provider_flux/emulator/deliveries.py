@@ -43,7 +43,7 @@ def delivery_routes(service: Service) -> APIRouter:
         if request.url.path == task.cache_path and task.picture.clip is not None:
             cache = await in_thread(draft_cache, task.picture, task.picture.clip)
             return damage(cache, media_type=CACHE_TYPE)
-        content = await in_thread(render, _picture(task))
+        content = await in_thread(render, _picture(task), service.config.image_bytes)
         return damage(content, media_type=task.picture.content_type)
 
     return router

@@ -3,6 +3,9 @@
 A fault is written ``NAME``, ``NAME=ARG`` or ``NAME=ARG,ARG``: in the prompt as ``[[fault:NAME=ARG]]``, in the
 header ``x-flux-fault`` of a submit as ``NAME=ARG; NAME``, or in the configuration of the server for every
 request. Where they name the same fault, the prompt beats the header and the header beats the server.
+
+``@SHARE`` at the end, as in ``poll-500@3%``, leaves it to chance: what answers a request, or a poll or a download of a
+task, is drawn for each of them; what belongs to the task is drawn once, when the task is made.
 """
 
 from __future__ import annotations
@@ -16,12 +19,15 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Literal
 
+from airflow_provider_flux.emulator.chance import Chance
+
 #: How often a fault strikes that is not counted.
 ALWAYS = sys.maxsize
 
 Phase = Literal["submit", "waiting", "delivery"]
 Argument = Literal["times", "seconds", "text"]
 
+_SHARE = re.compile(r"@\s*(\d+(?:\.\d+)?)\s*%$")
 _MARKER = re.compile(r"\[\[fault:([^\]]*)\]\]")
 _SIGNS: Mapping[Argument, str] = {"times": "N", "seconds": "SECONDS", "text": "TEXT"}
 
@@ -36,12 +42,14 @@ class Fault:
 
     :param times: how many times it strikes, from the first.
     :param seconds: a duration, or the ``Retry-After`` to send.
+    :param share: how likely it strikes where it could, 0 to 1.
     """
 
     name: str
     times: int = ALWAYS
     seconds: float | None = None
     text: str = ""
+    share: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -69,6 +77,7 @@ _KINDS = (
     FaultKind("busy-402", "submit", "402 for the first N submits, although there are credits", ("times",)),
     FaultKind("submit-500", "submit", "500, no task is made"),
     FaultKind("submit-503", "submit", "503 with Retry-After, no task is made", ("seconds",)),
+    FaultKind("submit-503-made", "submit", "503 with Retry-After, although the task is made", ("seconds",)),
     FaultKind("submit-hang", "submit", "the task is made, the answer is late", ("seconds",), required=True),
     FaultKind("submit-lost", "submit", "the task is made, the connection is closed within the answer"),
     FaultKind("detail-object", "submit", "422 whose detail is an object"),
@@ -114,27 +123,47 @@ _KINDS = (
 FAULTS: Mapping[str, FaultKind] = MappingProxyType({kind.name: kind for kind in _KINDS})
 
 
+# These strike a request without a count; all others without one belong to the task.
+_ANSWERS_WITHOUT_COUNT = frozenset(
+    {
+        "no-credits",
+        "submit-500",
+        "submit-503",
+        "detail-object",
+        "echo-secrets",
+        "poll-redirect",
+        "poll-403",
+        "redirect-download",
+    }
+)
+_OF_TASKS = frozenset(kind.name for kind in _KINDS if "times" not in kind.takes) - _ANSWERS_WITHOUT_COUNT
+
+
 def parse_fault(text: str) -> Fault:
-    """Read one fault, ``NAME`` or ``NAME=ARG,ARG``. A count may be ``always``; without one it is 1.
+    """Read one fault, ``NAME`` or ``NAME=ARG,ARG``, and ``@SHARE`` after it if it is left to chance.
+
+    A count may be ``always``. Without one it is 1, but for a fault by chance ``always``.
 
     :raises FaultError: if the name is unknown, with the known ones, or an argument cannot be read.
     """
-    name, _, arguments = (part.strip() for part in text.partition("="))
+    found = _SHARE.search(text.rstrip())
+    share = float(found[1]) / 100 if found else 1.0
+    name, _, arguments = (part.strip() for part in (text[: found.start()] if found else text).partition("="))
     kind = FAULTS.get(name)
     if kind is None:
         raise FaultError(f"Unknown fault {name!r}. Known: {', '.join(FAULTS)}")
     # The last argument keeps its commas: reasons are a list, and a number with a comma is refused.
     given = arguments.split(",", max(len(kind.takes) - 1, 0)) if arguments else []
-    if len(given) > len(kind.takes) or (kind.required and not given):
-        raise FaultError(f"Fault {text!r} must be written {kind.usage}")
-    values: dict[str, Any] = {"times": 1} if "times" in kind.takes else {}
+    if len(given) > len(kind.takes) or (kind.required and not given) or share > 1:
+        raise FaultError(f"Fault {text!r} must be written {kind.usage}, with @SHARE of at most 100% if by chance")
+    values: dict[str, Any] = {"times": ALWAYS if found else 1} if "times" in kind.takes else {}
     try:
         values |= {
             argument: _READERS[argument](value.strip()) for argument, value in zip(kind.takes, given, strict=False)
         }
     except ValueError as error:
         raise FaultError(f"Fault {text!r} must be written {kind.usage}: {error}") from None
-    return Fault(name, **values)
+    return Fault(name, **values, share=share)
 
 
 def parse_faults(texts: Iterable[str]) -> dict[str, Fault]:
@@ -161,18 +190,26 @@ def without_markers(prompt: str) -> str:
 
 
 class FaultCounter:
-    """Remembers how often each fault has struck."""
+    """Remembers how often each fault has struck, and draws those that are left to chance."""
 
-    def __init__(self) -> None:
+    def __init__(self, chance: Chance) -> None:
+        self._chance = chance
         self._struck: Counter[tuple[str, Hashable]] = Counter()
 
     def first_due(self, script: Mapping[str, Fault], names: Collection[str], key: Hashable) -> Fault | None:
-        """Return the first fault of the script, among ``names``, that is not used up for ``key``."""
+        """Return the first fault of the script, among ``names``, that is not used up for ``key`` and strikes."""
         for fault in script.values():
-            if fault.name in names and self._struck[fault.name, key] < fault.times:
+            if fault.name in names and self._struck[fault.name, key] < fault.times and self._strikes(fault):
                 self._struck[fault.name, key] += 1
                 return fault
         return None
+
+    def of_task(self, script: Mapping[str, Fault]) -> dict[str, Fault]:
+        """Return the script of a task that is made now, without the faults of tasks that chance spares it."""
+        return {name: fault for name, fault in script.items() if name not in _OF_TASKS or self._strikes(fault)}
+
+    def _strikes(self, fault: Fault) -> bool:
+        return fault.share >= 1 or self._chance.strikes(fault.name, fault.share)
 
 
 def _read_times(text: str) -> int:

@@ -29,7 +29,7 @@ def poll_routes(service: Service) -> APIRouter:
         summary="Get the result of a task.",
     )
     async def get_result(request: Request, id: str) -> Response:
-        service.seen["polls"] += 1
+        service.count_poll(id)
         task = service.find(id, host=request.url.hostname)
         if task is None:
             return _not_found(id)

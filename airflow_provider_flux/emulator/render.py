@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from functools import lru_cache
 
-from airflow_provider_flux.emulator import edits, video
+from airflow_provider_flux.emulator import ballast, edits, video
 from airflow_provider_flux.emulator.caption import write_caption
 from airflow_provider_flux.emulator.picture import Picture
 
@@ -18,8 +18,13 @@ _ENCODING: dict[str, dict[str, int]] = {
 
 
 @lru_cache(maxsize=_CACHED)
-def render(picture: Picture) -> bytes:
-    """Return the encoded image or video; equal pictures give equal bytes."""
+def render(picture: Picture, jpeg_bytes: int | None = None) -> bytes:
+    """Return the encoded image or video; equal pictures give equal bytes.
+
+    :param jpeg_bytes: about how large a JPEG is to be, with nothing drawn on it.
+    """
+    if jpeg_bytes is not None and picture.format == "jpeg":
+        return ballast.jpeg(picture, jpeg_bytes)
     if picture.clip is not None:
         return video.encode(picture, picture.clip)
     image = edits.draw(picture)

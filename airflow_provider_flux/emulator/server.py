@@ -18,6 +18,7 @@ from airflow_provider_flux.emulator.answers import CONNECTION_KEY
 from airflow_provider_flux.emulator.app import Emulator, create_app
 from airflow_provider_flux.emulator.config import EmulatorConfig
 from airflow_provider_flux.emulator.service import Stats
+from airflow_provider_flux.emulator.timeline import Timeline
 
 _T = TypeVar("_T")
 
@@ -80,6 +81,10 @@ class EmulatorServer:
     def stats(self) -> Stats:
         """Return what was seen so far, as ``GET /_emulator/stats`` does."""
         return self._call(self._now_running().emulator.service.stats)
+
+    def timeline(self) -> Timeline:
+        """Return what became of each task, as ``GET /_emulator/timeline`` does."""
+        return self._call(self._now_running().emulator.service.timeline)
 
     def reset(self) -> None:
         """Forget every account, task and count."""

@@ -12,12 +12,14 @@ from typing import Any, TypedDict
 
 from airflow_provider_flux.bfl.catalog import Model
 from airflow_provider_flux.emulator.accounts import Account
+from airflow_provider_flux.emulator.chance import Chance
 from airflow_provider_flux.emulator.config import EmulatorConfig
 from airflow_provider_flux.emulator.faults import Fault, FaultCounter, parse_faults
 from airflow_provider_flux.emulator.inputs import NO_INPUTS, Inputs
 from airflow_provider_flux.emulator.links import LinkSigner
-from airflow_provider_flux.emulator.plan import make_plan
+from airflow_provider_flux.emulator.plan import Plan, make_plan
 from airflow_provider_flux.emulator.tasks import Task, outcome_of, poll_body
+from airflow_provider_flux.emulator.timeline import Timeline, timeline_of
 
 
 class Stats(TypedDict):
@@ -63,7 +65,9 @@ class Service:
     def reset(self) -> None:
         """Forget every account, task and count."""
         self.seen: Counter[str] = Counter()
-        self.faults = FaultCounter()
+        self.refused: Counter[int] = Counter()
+        self._chance = Chance(self.config.seed)
+        self.faults = FaultCounter(self._chance)
         self.license_generations: Counter[str] = Counter()
         self._accounts: dict[str, Account] = {}
         self._tasks: dict[str, Task] = {}
@@ -89,8 +93,9 @@ class Service:
         :raises RefusalError: if the account has not enough credits, or too many active tasks.
         """
         account = self.account(key)
-        task = self._make_task(model, parameters, inputs, key=key, home=home, faults=faults)
-        account.check(model, parameters, task.plan.cost)
+        plan = make_plan(model, parameters, inputs, self._seed(parameters))
+        account.check(model, parameters, plan.cost)
+        task = self._make_task(model, parameters, inputs, plan, key=key, home=home, faults=self.faults.of_task(faults))
         self._charge(account, task.plan.cost)
         account.add(task)
         self._tasks[task.id] = task
@@ -147,6 +152,21 @@ class Service:
         self._settle(account)
         return account
 
+    def count_poll(self, task_id: str) -> None:
+        """Count a poll, also one that does not find its task."""
+        self.seen["polls"] += 1
+        if task := self._tasks.get(task_id):
+            task.polls += 1
+
+    def refuse(self, status: int) -> None:
+        """Count a submit that made no task."""
+        self.seen["refused"] += 1
+        self.refused[status] += 1
+
+    def timeline(self) -> Timeline:
+        """Return what became of each task, in order, and which submits were refused."""
+        return timeline_of(self._tasks.values(), self.refused, self.clock())
+
     def stats(self) -> Stats:
         """Return what was seen so far."""
         active = self._count_active()
@@ -172,18 +192,18 @@ class Service:
         model: Model,
         parameters: Mapping[str, Any],
         inputs: Inputs,
+        plan: Plan,
         *,
         key: str,
         home: str,
         faults: Mapping[str, Fault],
     ) -> Task:
-        seed = parameters.get("seed")
         now = self.clock()
         return Task(
             id=str(uuid.uuid4()),
             model=model,
             prompt=parameters.get("prompt") or "",
-            plan=make_plan(model, parameters, inputs, secrets.randbelow(2**32) if seed is None else seed),
+            plan=plan,
             home=home,
             submitted_at=now,
             latency=self._latency(model, faults),
@@ -199,7 +219,12 @@ class Service:
         slow = faults.get("slow")
         if slow is not None and slow.seconds is not None:
             return slow.seconds
-        return model.typical_seconds if self.config.latency is None else self.config.latency
+        usual = model.typical_seconds if self.config.latency is None else self.config.latency
+        return self._chance.spread(usual, self.config.latency_spread)
+
+    def _seed(self, parameters: Mapping[str, Any]) -> int:
+        seed: int | None = parameters.get("seed")
+        return self._chance.of("seed").randrange(2**32) if seed is None else seed
 
     def _charge(self, account: Account, credits_: float) -> None:
         account.credits -= credits_

@@ -18,7 +18,7 @@ from starlette.responses import JSONResponse, Response
 from airflow_provider_flux.bfl.catalog import MODELS, Model
 from airflow_provider_flux.bfl.media import media_problems
 from airflow_provider_flux.emulator import video
-from airflow_provider_flux.emulator.answers import FOREIGN_ORIGIN, BrokenResponse
+from airflow_provider_flux.emulator.answers import FOREIGN_ORIGIN, BrokenResponse, error
 from airflow_provider_flux.emulator.auth import ApiKey
 from airflow_provider_flux.emulator.background import Background
 from airflow_provider_flux.emulator.faults import Fault, FaultError, faults_in_header, faults_in_prompt, parse_faults
@@ -68,7 +68,7 @@ class SubmitDesk:
             self._background.start(self._fetch(task, parameters, inputs))
         else:
             self._webhooks.watch(task)
-        if hang := faults.get("submit-hang"):
+        if hang := task.faults.get("submit-hang"):
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._closing.wait(), hang.seconds)
         return _answer(task)
@@ -140,6 +140,8 @@ def _home(request: Request, region_hosts: Sequence[str]) -> str:
 
 
 def _answer(task: Task) -> Response:
+    if late := task.faults.get("submit-503-made"):
+        return error(503, "Service Unavailable", late.seconds)
     body = _body(task)
     if "foreign-polling-url" in task.faults:
         body["polling_url"] = f"{FOREIGN_ORIGIN}/v1/get_result?id={task.id}"

@@ -46,6 +46,7 @@ class Task:
     :param home: scheme and host that know the task.
     :param latency: seconds from submit to the end.
     :param arrived_at: when all its inputs were at hand; infinity while they are fetched.
+    :param polls: how often it was asked for, whatever the answer.
     """
 
     id: str
@@ -61,6 +62,7 @@ class Task:
     key: str = field(default="", repr=False)
     webhook_url: str | None = None
     webhook_secret: str | None = field(default=None, repr=False)
+    polls: int = 0
 
     @property
     def picture(self) -> Picture:

@@ -30,6 +30,10 @@ from tests.emulator.conftest import Client, Start
         ("moderated", Fault("moderated")),
         ("moderated=Violence,Self Harm", Fault("moderated", text="Violence,Self Harm")),
         ("stuck", Fault("stuck")),
+        ("poll-500@3%", Fault("poll-500", times=ALWAYS, share=0.03)),
+        ("poll-500 = always @ 2.5 %", Fault("poll-500", times=ALWAYS, share=0.025)),
+        ("poll-503=2,1@50%", Fault("poll-503", times=2, seconds=1.0, share=0.5)),
+        ("moderated=Sold @ 5 %, not@home@100%", Fault("moderated", text="Sold @ 5 %, not@home")),
     ],
 )
 def test_faults_are_read(text: str, fault: Fault) -> None:
@@ -46,6 +50,8 @@ def test_faults_are_read(text: str, fault: Fault) -> None:
         ("cut=-1", "'-1' is not a whole number"),
         ("cut=1,2", "must be written"),
         ("stuck=1", "must be written stuck"),
+        ("poll-500@101%", "@SHARE of at most 100%"),
+        ("poll-500@3", "Unknown fault 'poll-500@3'"),
     ],
 )
 def test_mistakes_are_explained(text: str, said: str) -> None:

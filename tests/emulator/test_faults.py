@@ -48,6 +48,13 @@ def _submit_hang(client: Client) -> None:
     assert client.server.stats()["submits"] == 1
 
 
+def _submit_503_made(client: Client) -> None:
+    answer = _submit(client, "submit-503-made=2")
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "2")
+    assert (client.server.stats()["submits"], client.server.stats()["refused"]) == (1, 0)
+    assert client.credits() == 996
+
+
 def _submit_lost(client: Client) -> None:
     with pytest.raises(BROKEN):
         _submit(client, "submit-lost")
@@ -221,6 +228,7 @@ CHECKS: dict[str, Callable[[Client], None]] = {
     "busy-402": _busy_402,
     "submit-500": lambda client: _is_refused(client, "submit-500", 500),
     "submit-503": lambda client: _is_refused(client, "submit-503=1.5", 503, "1.5"),
+    "submit-503-made": _submit_503_made,
     "submit-hang": _submit_hang,
     "submit-lost": _submit_lost,
     "detail-object": _detail_object,
