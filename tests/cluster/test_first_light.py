@@ -22,6 +22,8 @@ from .processes import wait_until
 pytestmark = pytest.mark.cluster
 
 LITERAL_SECRET = "canary-webhook-secret-of-a-dag-file"
+#: Fewer than the images of the mapped example, which would all be active at once without the pool.
+POOL_SLOTS = 2
 
 TEST_DAGS = f"""
 import time
@@ -95,7 +97,7 @@ def cluster(emulator: EmulatorServer, output: Path, tmp_path_factory: pytest.Tem
     dags = copy_examples(folder / "dags", output)
     (dags / "test_dags.py").write_text(TEST_DAGS)
     with Cluster(folder, dags, env=flux_environment(emulator, output)) as running:
-        running.create_pool("flux", 24, include_deferred=True)
+        init_pool(running, POOL_SLOTS)
         running.create_pool("only_slot", 1, include_deferred=False)
         yield running
 
@@ -103,6 +105,12 @@ def cluster(emulator: EmulatorServer, output: Path, tmp_path_factory: pytest.Tem
 @pytest.fixture(autouse=True)
 def fresh_counts(emulator: EmulatorServer) -> None:
     emulator.reset()
+
+
+def init_pool(cluster: Cluster, slots: int) -> None:
+    """Make the pool of the examples as an administrator does."""
+    command = [sys.executable, "-m", "airflow_provider_flux", "init-pool", "--slots", str(slots)]
+    subprocess.run(command, env=cluster.env, check=True, capture_output=True)
 
 
 def succeed(cluster: Cluster, dag_id: str) -> DagRun:
@@ -151,6 +159,7 @@ def test_mapped_prompts_in_a_pool(cluster: Cluster, emulator: EmulatorServer, ou
     names = sorted(path.name for path in (output / "mapped" / run.run_id).iterdir() if path.is_file())
     assert names == [f"00{n}.jpeg{suffix}" for n in range(4) for suffix in ("", ".json")]
     assert emulator.stats()["submits"] == 4
+    assert emulator.stats()["max_active"] <= POOL_SLOTS
 
 
 def test_a_product_catalogue_pays_for_new_products_only(
