@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from functools import lru_cache
 from typing import Any
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
@@ -51,7 +52,7 @@ def from_text(model: Model, name: str, value: Any, parameters: Mapping[str, Any]
     text = str(value).strip()
     if text == "None" or (not text and name in model.media_fields):
         return None
-    field_type: TypeAdapter[Any] = TypeAdapter(field_info.rebuild_annotation())
+    field_type = _type_of(schema, name)
     if _accepts(field_type, value):
         return value
     if _accepts(field_type, text):  # native rendering made a number of what should be text
@@ -155,6 +156,12 @@ def _number(text: str, *, otherwise: Any) -> Any:
         except ValueError:
             continue
     return otherwise
+
+
+@lru_cache(maxsize=1024)
+def _type_of(schema: type[BaseModel], name: str) -> TypeAdapter[Any]:
+    """Return the type of a field; to build one takes longer than to check all the fields of a request."""
+    return TypeAdapter(schema.model_fields[name].rebuild_annotation())
 
 
 def _accepts(field_type: TypeAdapter[Any], value: Any) -> bool:

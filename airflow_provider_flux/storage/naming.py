@@ -82,7 +82,7 @@ def expand(path: str, values: Mapping[str, Any]) -> str:
     :raises KeyError: for a placeholder whose value is not given.
     """
     _check_placeholders(path, path)
-    return path.format_map({name: _safe(value) for name, value in values.items()})
+    return path.format_map({name: safe_name(value) for name, value in values.items()})
 
 
 def tells_apart(path: str) -> bool | None:
@@ -108,7 +108,7 @@ def names_in(path: str) -> set[str]:
     return {name for _, name, _, _ in Formatter().parse(path) if name is not None}
 
 
-def _safe(value: Any) -> Any:
+def safe_name(value: Any) -> Any:
     """Return a value that cannot change the folder, nor be a hidden file."""
     if isinstance(value, int):
         return value
