@@ -157,3 +157,12 @@ def seconds(name: str, value: float | timedelta, *, minimum: float) -> float:
     if isinstance(number, bool) or not isinstance(number, (int, float)) or not minimum <= number < float("inf"):
         raise FluxRequestError(f"{name}={value!r} must be a number of seconds or a timedelta, {minimum:g} or more.")
     return float(number)
+
+
+def check_count(name: str, value: Any) -> None:
+    """Check a number of tasks; ``None`` is the default.
+
+    :raises FluxRequestError: if it is no whole number, or below 1.
+    """
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+        raise FluxRequestError(f"{name}={value!r} must be a whole number of 1 or more.")

@@ -52,12 +52,18 @@ class FluxAsyncClient:
 
         :param request: with its inputs read, if it has any: ``FluxHook.prepared`` does that, on a thread.
         """
+        return await AsyncRetrying(**retrying.submit_retries(max_wait))(self.submit_once, request)
+
+    async def submit_once(self, request: GenerationRequest) -> Submission:
+        """Submit with a single POST. **This is what BFL bills.**
+
+        :raises FluxRateLimitedError: if the account is at its task limit; nothing was paid.
+        :raises FluxConnectionError: if nothing was sent.
+        :raises FluxSubmitUncertainError: if the answer was lost; other typed errors likewise.
+        """
         if not request.is_prepared and any(request.parameters.get(name) for name in request.media):
             raise FluxRequestError(f"The inputs of {request.model} are not read yet: use FluxHook.prepared(request).")
         described = protocol.submit_request(request, self.settings)
-        return await AsyncRetrying(**retrying.submit_retries(max_wait))(self._submit_once, described, request)
-
-    async def _submit_once(self, described: HttpRequest, request: GenerationRequest) -> Submission:
         try:
             return protocol.read_submission(await self._send(described), request, now=time.time())
         except FluxInsufficientCreditsError as error:

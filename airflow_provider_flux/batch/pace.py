@@ -11,13 +11,21 @@ from collections.abc import Callable, Mapping
 
 #: Share of its tasks that is given up after a refusal: at half of the limit and below, and when all of it was taken.
 #: Who has most gives most, so that a newcomer soon has its part.
-_GIVE_UP = 0.2
+_GIVE_UP = 0.12
 _GIVE_UP_MOST = 0.5
 #: Who has no more than this share of the limit, or this many tasks, gives up nothing, and tries again.
 _SMALL_SHARE = 0.125
 _SMALL = 3
 #: Accepted submits after which one more task is tried, where the last refusal was.
-_PATIENCE = 32.0
+_PATIENCE = 40.0
+_POWER = 2.0
+_HASTE = 4.0
+_NEAR = 1.5
+_G = 0.1
+_DIP = 0.1
+_QUICK = 0.5
+_KEEP = 0.25
+_BURST = 8
 _BACKOFF = 0.5
 _LONGEST_BACKOFF = 15.0
 
@@ -29,19 +37,19 @@ class _Lane:
         self.most = most
         self.limit = float(most)
         self.active = 0
-        self._unanswered = 0
+        self.unanswered = 0
         #: How many POSTs may be unanswered: few until the service has accepted some.
         self._burst = 1
         #: Unanswered POSTs that were sent before the last refusal: theirs say nothing new.
         self._stale = 0
         self._ceiling = float(most)
-        self._patience = 1.0
+        self._streak = 0
         self._progress = 0.0
         self._refusals = 0
         self._not_before = 0.0
 
     def has_room(self) -> bool:
-        return self.active + 1 <= self.limit and self._unanswered < self._burst
+        return self.active + 1 <= self.limit and self.unanswered < self._burst
 
     def pause(self, now: float) -> float:
         """Return the seconds for which nothing may be sent."""
@@ -49,7 +57,7 @@ class _Lane:
 
     def began(self) -> None:
         self.active += 1
-        self._unanswered += 1
+        self.unanswered += 1
 
     def adopted(self) -> None:
         self.active += 1
@@ -64,7 +72,7 @@ class _Lane:
 
     def accepted(self) -> None:
         was_full = self.active + 1 > self.limit
-        self._burst = min(self._burst + 1, self.most)
+        self._burst = min(self._burst + 1, max(self.most // _BURST, 1))
         self._refusals = 0
         if self._answered():
             self._fall()
@@ -76,18 +84,16 @@ class _Lane:
         self.active = max(self.active - 1, 0)
         if is_stale:
             return
-        self._stale = self._unanswered
+        self._stale = self.unanswered
         self._burst = 1
         backoff = min(_BACKOFF * 2.0 ** min(self._refusals, 10), _LONGEST_BACKOFF)
         self._not_before = now + backoff * (0.5 + jitter)
         self._refusals += 1
-        if self._held > self._small:
-            self._patience = _PATIENCE
         self._fall()
 
     @property
     def _held(self) -> int:
-        return self.active - self._unanswered
+        return self.active - self.unanswered
 
     @property
     def _small(self) -> float:
@@ -95,29 +101,36 @@ class _Lane:
 
     def _answered(self) -> bool:
         """Note an answer, and return whether its POST was sent before the last refusal."""
-        self._unanswered = max(self._unanswered - 1, 0)
+        self.unanswered = max(self.unanswered - 1, 0)
         is_stale = self._stale > 0
         self._stale -= is_stale
         return is_stale
 
     def _fall(self) -> None:
         held = self._held
-        self._ceiling = held
+        self._ceiling = float(held)
         self._progress = 0.0
+        self._streak = 0
         if held <= self._small:
             self.limit = min(held + 1.0, self.most)
             return
-        above_half = max(2 * held / self.most - 1, 0.0)
-        self.limit = max(held * (1 - _GIVE_UP - (_GIVE_UP_MOST - _GIVE_UP) * above_half), 1.0)
+        half = self.most / 2
+        self._ceiling = round(held - _G * held * held / half if held <= half else half * (1 - _G))
+        self.limit = max(self._ceiling - round(_DIP * held), 1.0)
 
     def _grow(self) -> None:
         self._progress += 1
-        if self._progress < self._patience:
+        if self.limit + 1 <= self._ceiling:
+            enough = self.limit * _QUICK
+        else:
+            share = min(2 * self.limit / self.most, 1.5)
+            enough = _PATIENCE * share**_POWER / _HASTE**self._streak
+        if self._progress < enough:
             return
         self._progress = 0.0
         self.limit = min(self.limit + 1, self.most)
-        if self.limit > self._ceiling:
-            self._patience = max(self._patience / 2, 1.0)
+        if self.limit > self._ceiling + _NEAR:
+            self._streak += 1
 
 
 class Pacer:
@@ -143,6 +156,11 @@ class Pacer:
     def active(self) -> int:
         """Tasks that take a slot, those whose POST is not answered included."""
         return self._all.active
+
+    @property
+    def unanswered(self) -> int:
+        """POSTs that are not answered yet."""
+        return self._all.unanswered
 
     @property
     def limit(self) -> float:

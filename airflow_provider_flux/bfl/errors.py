@@ -71,6 +71,23 @@ class FluxInsufficientCreditsError(FluxError):
     permanent = True
 
 
+class FluxBudgetError(FluxError):
+    """``max_cost`` of a batch is reached, or cannot be kept. What was submitted before has landed.
+
+    Nothing more was paid. A retry fails the same way: raise ``max_cost`` and clear the task, which goes on with the
+    rows that are left.
+    """
+
+    permanent = True
+
+
+class FluxBatchError(FluxError):
+    """Some rows of a batch have no image, more than ``max_failed`` or ``max_moderated`` allow for.
+
+    All rows were tried, and the manifest says what became of each. A retry works on those without an image only.
+    """
+
+
 class FluxTransientError(FluxError):
     """Waiting may help: the same HTTP call can be made again without paying twice.
 

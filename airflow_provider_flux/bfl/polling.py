@@ -58,7 +58,9 @@ class Poller:
     :param poll_interval: shortest seconds between two polls. The interval grows to a tenth of the
         time waited so far, so that an image is noticed at most about 10 % late.
     :param pause_at: when to answer :class:`Paused` instead of waiting on.
+    :param pace: returns the seconds until the next poll for the seconds since the submit, in place of that interval.
     :param jitter: returns a random number in [0, 1).
+    :ivar pending_at: when a poll has last said that it is not ready; the submit, if none has.
     """
 
     def __init__(
@@ -70,6 +72,7 @@ class Poller:
         poll_interval: float,
         cost: float | None = None,
         pause_at: float | None = None,
+        pace: Callable[[float], float] | None = None,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self.request_id = request_id
@@ -78,6 +81,8 @@ class Poller:
         self.poll_interval = poll_interval
         self.cost = cost
         self.pause_at = pause_at
+        self.pending_at = submitted_at
+        self._pace = pace
         self._jitter = jitter
         self._failures = 0
         self._missing_since: float | None = None
@@ -85,7 +90,8 @@ class Poller:
 
     def first_wait(self, now: float) -> float:
         """Return the seconds before the first poll: none for a generation submitted a while ago."""
-        first = min(self.submitted_at + self.poll_interval, self.deadline, self.pause_at or self.deadline)
+        first = self.submitted_at + (self.poll_interval if self._pace is None else self._pace(0.0))
+        first = min(first, self.deadline, self.pause_at or self.deadline)
         return max(0.0, first - now)
 
     def on_result(self, result: TaskResult, now: float) -> Outcome:
@@ -100,7 +106,10 @@ class Poller:
         else:
             self._missing_since = None
         error = result.as_error(request_id=self.request_id, cost=self.cost)
-        return Failed(error) if error else self._wait(self._interval(now), now)
+        if error:
+            return Failed(error)
+        self.pending_at = now
+        return self._wait(self._interval(now), now)
 
     def on_error(self, error: FluxError, now: float) -> Outcome:
         """Decide on a poll that failed: transient trouble is waited out, the rest ends the wait."""
@@ -112,6 +121,8 @@ class Poller:
         return self._wait(max(backoff, self.poll_interval, error.retry_after or 0.0), now)
 
     def _interval(self, now: float) -> float:
+        if self._pace is not None:
+            return self._pace(now - self.submitted_at)
         grown = min(_GROWTH * (now - self.submitted_at), _LONGEST_WAIT)
         return max(self.poll_interval, grown) * (0.9 + 0.2 * self._jitter())
 

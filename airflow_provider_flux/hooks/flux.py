@@ -147,7 +147,7 @@ class FluxHook(BaseHook):
         """
         if not isinstance(model, GenerationRequest):
             model = build_request(model, parameters or {}, models=known_models())
-        with self.prepared(self._with_webhook_secret(model)) as request:
+        with self.prepared(self.with_webhook_secret(model)) as request:
             for caution in request.cautions:
                 self.log.warning("%s: %s", request.model, caution)
             described = protocol.submit_request(request, self.settings)
@@ -292,7 +292,7 @@ class FluxHook(BaseHook):
 
         return shared_client(self.settings)
 
-    def _with_webhook_secret(self, request: GenerationRequest) -> GenerationRequest:
+    def with_webhook_secret(self, request: GenerationRequest) -> GenerationRequest:
         """Add the connection's secret to a request that has a webhook and none of its own."""
         parameters = request.parameters
         if not self.settings.webhook_secret or not parameters.get("webhook_url") or parameters.get("webhook_secret"):

@@ -183,7 +183,7 @@ def open_ledger(context: Mapping[str, Any], folder: str | None, target: Target |
         home = StateHome(store)
     else:
         return None
-    return Ledger(home, owner, _round_of(context))
+    return Ledger(home, owner, round_of(context))
 
 
 def reopen(uri: str, target: Target | None) -> Entry | None:
@@ -244,7 +244,7 @@ def _names(record: Record, request_id: str) -> bool:
     return record.generation is not None and record.generation["request_id"] == request_id
 
 
-def _round_of(context: Mapping[str, Any]) -> str:
+def round_of(context: Mapping[str, Any]) -> str:
     """Return what a clear changes, and a retry does not.
 
     Clearing a finished task sets ``max_tries`` anew; clearing a finished run, or making one of the same name

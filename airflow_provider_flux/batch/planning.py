@@ -1,0 +1,151 @@
+"""What a try does about one row, by what earlier tries have submitted for it: decisions only, without a store."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+from airflow_provider_flux.bfl.errors import FluxRequestError
+from airflow_provider_flux.ledger.decisions import OnUncertain
+from airflow_provider_flux.ledger.notes import Submit
+
+#: How a row ends. ``submitted``: paid for, and not landed yet; the next try, or ``airflow flux recover``, collects it.
+#: ``pending``: not submitted yet. The others are final in their try.
+Outcome = Literal["landed", "reused", "moderated", "invalid", "failed", "uncertain", "lost", "submitted", "pending"]
+OnRowChange = Literal["new", "collect"]
+OnBatchClear = Literal["resume", "new"]
+OnInvalidRow = Literal["fail", "skip"]
+
+_NOT_CHARGED = frozenset({"FluxModeratedError", "FluxGenerationError"})
+_LOST = frozenset({"FluxTaskNotFoundError", "FluxResultExpiredError"})
+
+
+@dataclass(frozen=True)
+class RowPolicies:
+    """What is wanted where there is a choice; each field is an argument of the operator."""
+
+    on_uncertain: OnUncertain = "fail"
+    on_change: OnRowChange = "new"
+    on_clear: OnBatchClear = "resume"
+    on_invalid_row: OnInvalidRow = "fail"
+
+    @classmethod
+    def of(cls, **arguments: Any) -> RowPolicies:
+        """Return the checked policies.
+
+        :raises FluxRequestError: naming the argument, its value and what it may be.
+        """
+        choices = {
+            "on_uncertain": OnUncertain,
+            "on_change": OnRowChange,
+            "on_clear": OnBatchClear,
+            "on_invalid_row": OnInvalidRow,
+        }
+        for name, value in arguments.items():
+            allowed = get_args(choices[name])
+            if value not in allowed:
+                raise FluxRequestError(f"{name}={value!r} must be one of {', '.join(map(repr, allowed))}.")
+        return cls(**arguments)
+
+
+@dataclass(frozen=True)
+class RowPlan:
+    """What to do about a row.
+
+    :param action: ``submit`` it; ``collect`` what was submitted; or nothing more, it is ``done``.
+    :param outcome: of a row that is done.
+    :param submit: what there is to collect, or was.
+    :param is_fallback: whether the fallback of the row is to be submitted, or was.
+    :param uncertain: earlier submits of which nobody knows whether they were billed.
+    :param spent: credits that all earlier submits of the row have cost, possibly.
+    :param wasted: those of them that nothing comes of.
+    """
+
+    action: Literal["submit", "collect", "done"]
+    outcome: Outcome | None = None
+    submit: Submit | None = None
+    is_fallback: bool = False
+    uncertain: int = 0
+    spent: float = 0.0
+    wasted: float = 0.0
+    reason: str = ""
+
+
+def plan_row(
+    history: Sequence[Submit], *, wanted: str, fallback: str | None, round: str, policies: RowPolicies
+) -> RowPlan:
+    """Decide about one row.
+
+    :param history: what was submitted for it, in that order.
+    :param wanted: fingerprint of the row as it is given now.
+    :param fallback: fingerprint of its fallback.
+    :param round: of this try; another one than that of a submit means that a user has cleared the task since.
+    """
+    counting = [one for one in history if not (one.phase == "failed" and one.generation is None)]
+    if policies.on_clear == "new":
+        counting = [one for one in counting if one.header.round == round]
+    choices = [one for one in (wanted, fallback) if one is not None]
+    own = [one for one in counting if one.facts.wanted in choices or policies.on_change == "collect"]
+    plan = _decide(own, choices, round, policies)
+    spent = sum(map(cost_of, counting))
+    kept = plan.submit if plan.action == "collect" or plan.outcome == "landed" else None
+    return RowPlan(
+        plan.action,
+        plan.outcome,
+        plan.submit,
+        plan.is_fallback,
+        uncertain=sum(one.phase == "intent" for one in counting),
+        spent=spent,
+        wasted=spent - (cost_of(kept) if kept else 0.0),
+        reason=plan.reason,
+    )
+
+
+def _decide(own: Sequence[Submit], choices: Sequence[str], round: str, policies: RowPolicies) -> RowPlan:
+    def done(outcome: Outcome, submit: Submit, reason: str = "") -> RowPlan:
+        return RowPlan("done", outcome, submit, submit.facts.wanted in choices[1:], reason=reason)
+
+    for one in reversed(own):
+        if one.phase in {"persisted", "returned"}:
+            return done("landed", one)
+    for one in reversed(own):
+        if one.phase == "submitted":
+            return RowPlan("collect", None, one, one.facts.wanted in choices[1:])
+    if own and own[-1].header.round == round and (plan := _left_alone(own[-1], policies)):
+        return plan  # a user who clears the task accepts to pay again
+    refused = {one.facts.wanted: one for one in own if _error_type(one) == "FluxModeratedError"}
+    for number, choice in enumerate(choices):
+        if choice not in refused:
+            return RowPlan("submit", is_fallback=number > 0)
+    last = refused[choices[-1]]
+    return done("moderated", last, _said(last))
+
+
+def _left_alone(latest: Submit, policies: RowPolicies) -> RowPlan | None:
+    """Return the plan for a row whose last submit was paid for, or may have been, and nothing came of it."""
+    if latest.phase == "intent" and policies.on_uncertain == "fail":
+        said = f"submitted at {latest.opened_at}, and the answer was never written down: possibly billed"
+        return RowPlan("done", "uncertain", latest, reason=said)
+    if _error_type(latest) in _LOST:
+        return RowPlan("done", "lost", latest, reason=_said(latest))
+    return None
+
+
+def cost_of(submit: Submit) -> float:
+    """Return the credits that a submit has cost, or may have cost."""
+    estimated = submit.facts.estimated_cost or 0.0
+    if submit.phase == "intent":
+        return estimated
+    if submit.generation is None or _error_type(submit) in _NOT_CHARGED:
+        return 0.0
+    cost = submit.generation.get("cost")
+    return estimated if cost is None else float(cost)
+
+
+def _error_type(submit: Submit) -> str | None:
+    return str(submit.error.get("type")) if submit.phase == "failed" and submit.error else None
+
+
+def _said(submit: Submit) -> str:
+    return str((submit.error or {}).get("message", ""))

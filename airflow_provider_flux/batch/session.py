@@ -1,0 +1,185 @@
+"""One try of a batch, from its rows to its manifest."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_flux.batch.engine import Engine
+from airflow_provider_flux.batch.manifest import content_type_of, write_manifest
+from airflow_provider_flux.batch.pace import Pacer
+from airflow_provider_flux.batch.planning import RowPolicies
+from airflow_provider_flux.batch.preparing import Preparer, narrow_limits
+from airflow_provider_flux.batch.progress import Progress, as_text
+from airflow_provider_flux.batch.rows import Layout, read_rows
+from airflow_provider_flux.batch.run import Runner, check_budget, fill, look_back
+from airflow_provider_flux.batch.table import Reader, Table
+from airflow_provider_flux.batch.tally import ALL_OUTCOMES, Tally
+from airflow_provider_flux.bfl.errors import FluxBatchError, FluxError
+from airflow_provider_flux.hooks.flux import FluxHook
+from airflow_provider_flux.ledger.book import leave_word, manner_of, round_of
+from airflow_provider_flux.ledger.homes import stem_of
+from airflow_provider_flux.ledger.journal import SUFFIX, Journal
+from airflow_provider_flux.ledger.notes import Header
+from airflow_provider_flux.storage.target import Target
+from airflow_provider_flux.stores import open_path
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+log = logging.getLogger(__name__)
+
+#: Key in the task state store of Airflow 3.3 under which the progress is kept.
+PROGRESS_KEY = "flux.progress"
+
+
+@dataclass(frozen=True)
+class BatchSettings:
+    """What a batch is to do, rendered and checked; each field is an argument of the operator.
+
+    :param ledger: folder of the records.
+    :param manifest: URI of the manifest.
+    """
+
+    requests: Any
+    layout: Layout
+    policies: RowPolicies
+    max_active: int | None
+    model_limits: Mapping[str, int]
+    max_cost: float | None
+    manifest: str
+    ledger: str
+    checkpoint: float
+    timeout: float | None
+    poll_interval: float
+    grace: float
+
+
+class Session:
+    """Works through the rows of a batch, once.
+
+    :param target: where images land; what differs by row is filled in.
+    :param folder: of this machine, for what is temporary.
+    :ivar error: why not all rows were tried; ``None`` if they were.
+    """
+
+    def __init__(self, hook: FluxHook, settings: BatchSettings, context: Context, target: Target, folder: Path) -> None:
+        self._hook = hook
+        self._settings = settings
+        self._context = context
+        self._target = target
+        self._folder = folder
+        self._began = time.monotonic()
+        self._engine: Engine | None = None
+        self._is_stopped = False
+        self.error: FluxError | None = None
+
+    def run(self) -> dict[str, Any]:
+        """Try all rows, write the manifest, and return the summary.
+
+        :raises FluxError: if nothing could be begun.
+        """
+        settings = self._settings
+        leave_word(self._context, settings.ledger)
+        manifest_manner = self._target.manner_beside(content_type_of(settings.manifest))
+        open_path(settings.manifest, field="manifest_path")
+        open_path(settings.ledger, field="ledger_path")
+        self._hook.prepare_async()
+        table = Table(self._folder / "rows.sqlite")
+        try:
+            preparer = Preparer(self._hook, self._target, settings.layout.validate)
+            count = fill(table, read_rows(settings.requests, settings.layout), preparer, settings.policies)
+            limit = settings.max_active or self._hook.settings.max_active
+            tally = Tally(count, limit, settings.max_cost)
+            journal = self._open_journal(table, tally, preparer)
+            with Reader(table.path) as reader:
+                expected, unknown = reader.estimate()
+                check_budget(self._hook, tally, expected, unknown)
+                pacer = Pacer(limit, narrow_limits(settings.model_limits))
+                self._engine = engine = Engine(
+                    self._hook, table, journal, tally, pacer, preparer,
+                    settings.policies.on_uncertain, settings.poll_interval, settings.timeout,
+                )  # fmt: skip
+                if self._is_stopped:
+                    self.stop()
+                ticker = _Ticker(engine, reader, settings, manifest_manner, self._folder, self._context)
+                try:
+                    Runner(engine, ticker.tick, settings.grace).run()
+                finally:
+                    table.commit()
+                    ticker.write_manifest()
+                ticker.say()
+                outcomes = dict.fromkeys(ALL_OUTCOMES, 0) | reader.counts()
+            self.error = engine.error
+            seconds = time.monotonic() - self._began
+            summary = tally.summary(outcomes, estimated=expected, seconds=seconds)
+            summary["manifest"] = settings.manifest
+            log.info("Summary: %s", ", ".join(f"{name} {value}" for name, value in summary.items() if value))
+            return summary
+        finally:
+            table.close()
+
+    def stop(self) -> None:
+        """Submit nothing more; what is in flight has a moment to land."""
+        self._is_stopped = True
+        if self._engine:
+            self._engine.stop(self._settings.grace, FluxBatchError("The task was told to stop. A retry goes on."))
+
+    def _open_journal(self, table: Table, tally: Tally, preparer: Preparer) -> Journal:
+        owner = self._target.run
+        header = Header(
+            owner=owner,
+            round=round_of(self._context),
+            flux_conn_id=self._hook.flux_conn_id,
+            target=self._target,
+        )
+        manner = manner_of(self._settings.ledger, self._target)
+        folder = f"{stem_of(self._settings.ledger, owner)}{SUFFIX}"
+        look_back(table, tally, preparer, folder=folder, header=header, manner=manner, policies=self._settings.policies)
+        return Journal(folder, header, manner)
+
+
+class _Ticker:
+    """Says how far it is, in the log and in the task state store, and writes manifests meanwhile."""
+
+    def __init__(
+        self, engine: Engine, reader: Reader, settings: BatchSettings, manner: Any, folder: Path, context: Context
+    ) -> None:
+        self._engine = engine
+        self._reader = reader
+        self._settings = settings
+        self._manner = manner
+        self._folder = folder
+        self._store: Any = context.get("task_state_store")
+        now = time.monotonic()
+        self._progress = Progress(engine.tally, now)
+        self._next_manifest = now + settings.checkpoint
+
+    def tick(self, now: float) -> None:
+        if self._progress.is_due(now):
+            self.say()
+        if now >= self._next_manifest:
+            try:
+                self.write_manifest()
+            except FluxError as error:
+                log.warning("The manifest could not be written now. %s", error)
+            # A manifest of a million rows takes its time: most of it must be left for the images.
+            self._next_manifest = time.monotonic() + max(self._settings.checkpoint, 20 * (time.monotonic() - now))
+
+    def say(self) -> None:
+        report = self._progress.report(time.monotonic(), active=self._engine.active)
+        log.info("%s", as_text(report, self._settings.max_cost))
+        if self._store is None:
+            return
+        try:
+            self._store.set(PROGRESS_KEY, report)
+        except Exception as error:
+            log.debug("The progress could not be kept (%s)", type(error).__name__)
+            self._store = None
+
+    def write_manifest(self) -> None:
+        write_manifest(self._reader, self._settings.manifest, self._manner, self._folder)

@@ -1,0 +1,268 @@
+"""The working table of a batch: in a temporary sqlite file, so that memory holds what is in flight and not the rows."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from airflow_provider_flux.batch.planning import Outcome, RowPlan
+from airflow_provider_flux.batch.rows import Row
+from airflow_provider_flux.bfl.generation import GenerationRequest
+from airflow_provider_flux.ledger.notes import Header, Note, Submit, fold
+from airflow_provider_flux.storage.target import Target
+from airflow_provider_flux.xcom import Generation
+
+_SCHEMA = """
+CREATE TABLE rows (
+    n INTEGER PRIMARY KEY, key TEXT NOT NULL, kind TEXT NOT NULL, model TEXT NOT NULL, parameters TEXT NOT NULL,
+    fallback TEXT, estimate REAL, outcome TEXT, reason TEXT NOT NULL DEFAULT '', claim TEXT, generation TEXT,
+    is_fallback INTEGER NOT NULL DEFAULT 0, uncertain INTEGER NOT NULL DEFAULT 0, latency REAL
+);
+CREATE INDEX to_do ON rows (kind, n) WHERE outcome IS NULL;
+CREATE TABLE headers (number INTEGER PRIMARY KEY, header TEXT NOT NULL);
+CREATE TABLE notes (key TEXT NOT NULL, header INTEGER NOT NULL, note TEXT NOT NULL);
+"""
+_WRITTEN_AT_ONCE = 500
+
+
+@dataclass
+class Job:
+    """A row that is to be worked on.
+
+    :param kind: what shares a limit of active tasks: the model, or all videos.
+    :param fallback: model and parameters that are tried when the row is moderated, or its generation fails.
+    :param is_fallback: whether they are tried now.
+    :param generation: what was submitted for it, and ``claim`` that submit.
+    :ivar request: what is to be submitted, once it has been made ready; its inputs live until :meth:`release`.
+    :ivar wanted: fingerprint of the row as it was given.
+    :ivar target: where it is to land.
+    """
+
+    n: int
+    key: str
+    kind: str
+    model: str
+    parameters: dict[str, Any]
+    fallback: tuple[str, dict[str, Any]] | None
+    estimate: float | None
+    is_fallback: bool = False
+    uncertain: int = 0
+    claim: str | None = None
+    generation: Generation | None = None
+    request: GenerationRequest | None = None
+    wanted: str = ""
+    target: Target | None = None
+    inputs: ExitStack = field(default_factory=ExitStack)
+
+    @property
+    def ready(self) -> tuple[GenerationRequest, Target]:
+        """Its request and its target, once it has been made ready."""
+        assert self.request is not None  # noqa: S101 - see above
+        assert self.target is not None  # noqa: S101
+        return self.request, self.target
+
+    @property
+    def paid(self) -> Generation:
+        """What was submitted for it, once it was."""
+        assert self.generation is not None  # noqa: S101 - see above
+        return self.generation
+
+    def release(self) -> None:
+        """Remove the inputs that were read."""
+        self.inputs.close()
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A row, and what became of it."""
+
+    n: int
+    key: str
+    outcome: Outcome
+    reason: str
+    model: str
+    estimate: float | None
+    generation: Mapping[str, Any] | None
+    is_fallback: bool
+    uncertain: int
+    latency: float | None
+
+
+class Table:
+    """All rows of a batch, and what became of them. For one thread at a time; others use a :class:`Reader`.
+
+    :param path: of the file. Its folder is the caller's to remove.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._db = _connect(path)
+        self._db.executescript(_SCHEMA)
+        self._headers: dict[int, Header] = {}
+        self._unwritten = 0
+
+    def close(self) -> None:
+        """Close the file."""
+        self._db.close()
+
+    def add(self, row: Row, *, kind: str, estimate: float | None) -> None:
+        """Add a row, in the order of the input."""
+        fallback = None if row.fallback is None else json.dumps(row.fallback)
+        outcome, reason = ("invalid", row.problem) if row.problem is not None else (None, "")
+        self._db.execute(
+            "INSERT INTO rows (n, key, kind, model, parameters, fallback, estimate, outcome, reason) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (row.index, row.key, kind, row.model, json.dumps(row.parameters), fallback, estimate, outcome, reason),
+        )
+        self._commit_now_and_then()
+
+    def remember(self, header: Header, notes: list[Note]) -> None:
+        """Keep what a segment of the journal says, until its rows are planned."""
+        number = self._db.execute("INSERT INTO headers (header) VALUES (?)", (header.model_dump_json(),)).lastrowid
+        assert number is not None  # noqa: S101 - sqlite gives one to each row
+        self._headers[number] = header
+        lines = [(note.key, number, note.model_dump_json(exclude_none=True)) for note in notes]
+        self._db.executemany("INSERT INTO notes (key, header, note) VALUES (?, ?, ?)", lines)
+        self.commit()
+
+    def index_history(self) -> bool:
+        """Make :meth:`history` quick; say whether there is any."""
+        self._db.execute("CREATE INDEX notes_by_key ON notes (key)")
+        return self._db.execute("SELECT 1 FROM notes LIMIT 1").fetchone() is not None
+
+    def history(self, key: str) -> list[Submit]:
+        """Return what was submitted for a row, in that order.
+
+        :raises FluxLedgerError: if a part of it is missing.
+        """
+        found = self._db.execute("SELECT header, note FROM notes WHERE key = ? ORDER BY rowid", (key,))
+        return list(fold((self._headers[number], [Note.model_validate_json(text)]) for number, text in found))
+
+    def plan(self, n: int, plan: RowPlan) -> None:
+        """Keep what is to be done about a row, or was done."""
+        submit = plan.submit
+        generation = json.dumps(submit.generation) if submit and submit.generation else None
+        claim = submit.claim if submit and plan.action == "collect" else None
+        self._db.execute(
+            "UPDATE rows SET outcome = ?, reason = ?, claim = ?, generation = ?, is_fallback = ?, uncertain = ? "
+            "WHERE n = ?",
+            (plan.outcome, plan.reason, claim, generation, plan.is_fallback, plan.uncertain, n),
+        )
+        self._commit_now_and_then()
+
+    def to_do(self, kind: str, *, after: int, limit: int, is_open: bool) -> list[Job]:
+        """Return the next rows of a kind that are to be submitted, or to be collected (``is_open``)."""
+        found = self._db.execute(
+            "SELECT n, key, kind, model, parameters, fallback, estimate, is_fallback, uncertain, claim, generation "
+            "FROM rows WHERE kind = ? AND n > ? AND outcome IS NULL AND (claim IS NOT NULL) = ? ORDER BY n LIMIT ?",
+            (kind, after, is_open, limit),
+        )
+        return [_job(row) for row in found]
+
+    def submitted(self, job: Job) -> None:
+        """Keep what was submitted for a row."""
+        self._update(job, None, "", None)
+
+    def end(self, job: Job, outcome: Outcome, *, reason: str = "", latency: float | None = None) -> None:
+        """Keep what became of a row."""
+        self._update(job, outcome, reason, latency)
+
+    def kinds(self) -> list[str]:
+        """Return the kinds of rows there are to do."""
+        return [kind for (kind,) in self._db.execute("SELECT DISTINCT kind FROM rows WHERE outcome IS NULL")]
+
+    def commit(self) -> None:
+        """Let readers see what was written."""
+        self._db.commit()
+        self._unwritten = 0
+
+    def _update(self, job: Job, outcome: Outcome | None, reason: str, latency: float | None) -> None:
+        generation = None if job.generation is None else json.dumps(job.generation)
+        self._db.execute(
+            "UPDATE rows SET outcome = ?, reason = ?, claim = ?, generation = ?, is_fallback = ?, uncertain = ?, "
+            "latency = ? WHERE n = ?",
+            (outcome, reason, job.claim, generation, job.is_fallback, job.uncertain, latency, job.n),
+        )
+        self.commit()
+
+    def _commit_now_and_then(self) -> None:
+        self._unwritten += 1
+        if self._unwritten >= _WRITTEN_AT_ONCE:
+            self.commit()
+
+
+class Reader:
+    """Reads a table, as it is at that moment; for one thread, beside the one that writes."""
+
+    def __init__(self, path: Path) -> None:
+        self._db = _connect(path)
+
+    def __enter__(self) -> Reader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._db.close()
+
+    def to_do(self) -> Iterator[Row]:
+        """Yield the rows that are valid and not done, in the order of the input."""
+        found = self._db.execute(
+            "SELECT n, key, model, parameters, fallback FROM rows WHERE outcome IS NULL ORDER BY n"
+        )
+        for n, key, model, parameters, fallback in found:
+            yield Row(n, key, model, json.loads(parameters), _pair(fallback), None)
+
+    def invalid(self) -> Iterator[Row]:
+        """Yield the rows that are not valid."""
+        found = self._db.execute("SELECT n, key, model, reason FROM rows WHERE outcome = 'invalid' ORDER BY n")
+        for n, key, model, reason in found:
+            yield Row(n, key, model, {}, None, reason)
+
+    def in_order(self) -> Iterator[Ended]:
+        """Yield all rows with what became of them, in the order of the input."""
+        found = self._db.execute(
+            "SELECT n, key, outcome, reason, model, estimate, generation, is_fallback, uncertain, latency, claim "
+            "FROM rows ORDER BY n"
+        )
+        for n, key, outcome, reason, model, estimate, generation, is_fallback, uncertain, latency, claim in found:
+            ended: Outcome = outcome or ("pending" if claim is None else "submitted")
+            made = None if generation is None else json.loads(generation)
+            yield Ended(n, key, ended, reason, model, estimate, made, bool(is_fallback), uncertain, latency)
+
+    def counts(self) -> dict[Outcome, int]:
+        """Return how many rows there are of each outcome, those that have not ended included."""
+        ended = "coalesce(outcome, CASE WHEN claim IS NULL THEN 'pending' ELSE 'submitted' END)"
+        return dict(self._db.execute(f"SELECT {ended} AS ended, count(*) FROM rows GROUP BY ended"))  # noqa: S608
+
+    def estimate(self) -> tuple[float, int]:
+        """Return the credits that the rows to submit are expected to cost, and of how many that is not known."""
+        total, unknown = self._db.execute(
+            "SELECT coalesce(sum(estimate), 0), sum(estimate IS NULL) FROM rows WHERE outcome IS NULL AND claim IS NULL"
+        ).fetchone()
+        return float(total), int(unknown or 0)
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    """Open the file; what it holds is gone with its try, so nothing is synced."""
+    db = sqlite3.connect(path, check_same_thread=False, timeout=60)
+    db.execute("PRAGMA journal_mode = WAL")
+    db.execute("PRAGMA synchronous = OFF")
+    return db
+
+
+def _job(row: tuple[Any, ...]) -> Job:
+    n, key, kind, model, parameters, fallback, estimate, is_fallback, uncertain, claim, generation = row
+    made = None if generation is None else json.loads(generation)
+    parsed = json.loads(parameters)
+    return Job(n, key, kind, model, parsed, _pair(fallback), estimate, bool(is_fallback), uncertain, claim, made)
+
+
+def _pair(text: str | None) -> tuple[str, dict[str, Any]] | None:
+    if text is None:
+        return None
+    model, parameters = json.loads(text)
+    return model, parameters

@@ -1,0 +1,182 @@
+"""The journal of a task that generates many images: segments of lines in an object store, with group commit.
+
+An object store cannot append. So the segment at the end is written anew, in one put, with all the lines that have come
+meanwhile, until it is full and the next one begins. A line is durable when the put that holds it has returned.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import re
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from airflow_provider_flux.bfl.errors import FluxError, FluxLedgerError
+from airflow_provider_flux.ledger.notes import Header, Note, encode, read_segment
+from airflow_provider_flux.storage.dialects import Manner
+from airflow_provider_flux.storage.writer import names_below, put, read
+from airflow_provider_flux.stores import arun, run
+
+log = logging.getLogger(__name__)
+
+#: What the folder of a journal, and its segments, are called beside the records of single images.
+SUFFIX = ".rows/"
+SEGMENT = re.compile(r"-[0-9a-f]{16}\.rows/[0-9a-f]{32}\.[0-9]{6}\.jsonl$")
+#: A segment is closed at this size: what is written again with each commit must stay small.
+_FULL = 64 * 1024
+#: Seconds after which a try looks whether a later one has taken over, and for which that one waits before it reads.
+FENCE_SECONDS = 3.0
+_OWNER = "owner.json"
+#: Segments that are read at once.
+_AT_ONCE = 16
+
+
+class Journal:
+    """Writes the lines of one try. To be used on one event loop.
+
+    :param folder: URI, with a slash at its end.
+    :param manner: how segments are stored.
+    """
+
+    def __init__(self, folder: str, header: Header, manner: Manner) -> None:
+        self._folder = folder
+        self._header = header
+        self._manner = manner
+        self._number = 0
+        self._lines = [encode(header.model_dump(mode="json"))]
+        self._queue: list[bytes] = []
+        self._waiting: list[asyncio.Future[None]] = []
+        self._writing: asyncio.Task[None] | None = None
+        self._looked_at = -FENCE_SECONDS
+        self._is_taken = False
+
+    @property
+    def unwritten(self) -> int:
+        """Lines that could not be written yet."""
+        return len(self._queue)
+
+    async def note(self, line: dict[str, Any]) -> None:
+        """Write a line; it is durable when this returns.
+
+        :raises FluxLedgerError: if a later try has taken over.
+        :raises FluxStorageError: if it cannot be written now; it will be with the next one.
+        """
+        if self._is_taken:
+            raise _taken(self._folder)
+        written = asyncio.get_running_loop().create_future()
+        self._waiting.append(written)
+        self.note_soon(line)
+        await written
+
+    def note_soon(self, line: dict[str, Any]) -> None:
+        """Write a line as soon as it can be; :meth:`close` tells if it could not."""
+        self._queue.append(encode(line))
+        self._write_on()
+
+    async def close(self) -> None:
+        """Write what is left, and that the try has ended.
+
+        :raises FluxStorageError: if it cannot be written.
+        """
+        if self._writing:
+            await self._writing
+        closed = self._header.model_copy(update={"is_closed": True})
+        self._lines[0] = encode(closed.model_dump(mode="json"))
+        await self._commit(self._take())
+
+    def _write_on(self) -> None:
+        if self._writing is None or self._writing.done():
+            self._writing = asyncio.create_task(self._write_all())
+
+    async def _write_all(self) -> None:
+        while self._queue:
+            waiting, self._waiting = self._waiting, []
+            try:
+                if waiting:
+                    await self._look_at_owner()
+                await self._commit(self._take())
+            except FluxError as error:
+                for one in waiting:
+                    if not one.cancelled():
+                        one.set_exception(error)
+                if not waiting and not self._waiting:
+                    log.warning("%d lines of the journal could not be written yet. %s", len(self._queue), error)
+                    return
+                continue
+            for one in waiting:
+                if not one.cancelled():
+                    one.set_result(None)
+
+    def _take(self) -> list[bytes]:
+        taken, self._queue = self._queue, []
+        return taken
+
+    async def _commit(self, lines: list[bytes]) -> None:
+        uri = f"{self._folder}{self._header.session}.{self._number:06d}.jsonl"
+        try:
+            await arun(put(uri, b"".join([*self._lines, *lines]), self._manner))
+        except BaseException:
+            self._queue = lines + self._queue
+            raise
+        self._lines += lines
+        if sum(map(len, self._lines)) > _FULL:
+            self._number += 1
+            del self._lines[1:]
+
+    async def _look_at_owner(self) -> None:
+        """Stop submitting when a later try has taken over: this one was taken for dead.
+
+        :raises FluxLedgerError: then.
+        """
+        if self._is_taken:
+            raise _taken(self._folder)
+        now = time.monotonic()
+        if now - self._looked_at < FENCE_SECONDS:
+            return
+        owner = await arun(_read_owner(self._folder))
+        if owner not in {None, self._header.session}:
+            self._is_taken = True
+            raise _taken(self._folder)
+        self._looked_at = now
+
+
+def take_over(folder: str, header: Header, manner: Manner) -> None:
+    """Make this try the one that may submit.
+
+    :raises FluxStorageError: if that cannot be written.
+    """
+    said = {"session": header.session, "try_number": header.owner.try_number, "at": header.opened_at}
+    run(put(f"{folder}{_OWNER}", json.dumps(said).encode() + b"\n", manner))
+
+
+def read_journal(folder: str) -> Iterator[tuple[Header, list[Note]]]:
+    """Yield the segments of all tries, a few in memory at a time.
+
+    :raises FluxLedgerError: if one of them cannot be read.
+    :raises FluxStorageError: if it cannot be told what there is.
+    """
+    uris = sorted(uri for uri in run(names_below(folder)) if uri.endswith(".jsonl"))
+    for start in range(0, len(uris), _AT_ONCE):
+        for uri, data in run(_read_some(uris[start : start + _AT_ONCE])):
+            if data is None:
+                raise FluxLedgerError(f"The journal {uri} is there, and may not be read. Nothing is submitted.")
+            yield read_segment(data, uri)
+
+
+async def _read_some(uris: list[str]) -> list[tuple[str, bytes | None]]:
+    return list(zip(uris, await asyncio.gather(*(read(uri, patient=True) for uri in uris)), strict=True))
+
+
+async def _read_owner(folder: str) -> str | None:
+    data = await read(f"{folder}{_OWNER}", patient=True)
+    try:
+        return str(json.loads(data)["session"]) if data else None
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def _taken(folder: str) -> FluxLedgerError:
+    return FluxLedgerError(f"A later try of this task has taken over {folder}. This one submits nothing more.")

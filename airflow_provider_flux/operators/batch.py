@@ -1,0 +1,234 @@
+"""FluxGenerateBatchOperator: many prompts, many images, one task."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from airflow_provider_flux import arguments
+from airflow_provider_flux.batch.limits import Limit, judge
+from airflow_provider_flux.batch.planning import OnBatchClear, OnInvalidRow, OnRowChange, RowPolicies
+from airflow_provider_flux.batch.rows import Layout, check_layout
+from airflow_provider_flux.bfl.errors import FluxRequestError
+from airflow_provider_flux.hooks.flux import FluxHook
+from airflow_provider_flux.landing_operator import FluxLandingOperator
+from airflow_provider_flux.ledger.decisions import OnUncertain
+from airflow_provider_flux.ledger.homes import FOLDER
+from airflow_provider_flux.retries import failing_for_good
+from airflow_provider_flux.storage.naming import root_of, safe_name, tells_apart
+from airflow_provider_flux.storage.target import Reuse, Target
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+    from airflow_provider_flux.batch.session import BatchSettings, Session
+
+#: XCom key of the summary, also of a task that fails.
+SUMMARY_XCOM = "flux_batch"
+
+
+class FluxGenerateBatchOperator(FluxLandingOperator):
+    """Generate an image for each row of a table, at the speed of the quota, and land them in object storage.
+
+    One task and one event loop keep as many tasks active as the account may have, so that ten thousand images need no
+    ten thousand Airflow tasks. It runs on the worker until all rows have been tried. What is submitted is written down
+    before and after, in a journal below the beginning of ``output_path``, or in ``ledger_path``: a retry, or a clear,
+    works on unfinished rows only. The arguments that say where and how images land are those of
+    :class:`~airflow_provider_flux.landing_operator.FluxLandingOperator`; ``output_path`` is required, and must tell
+    the rows apart, by ``{key}`` say.
+
+    Each row ends as ``landed``, ``reused``, ``moderated``, ``invalid``, ``failed``, ``uncertain`` or ``lost``; one that
+    was not tried is ``pending``, one whose image was paid for and has not landed in time is ``submitted``.
+
+    XCom: a small dict with the number of rows by outcome, cost, times and the URI of the ``manifest``, which has a row
+    for each row of the input, in its order. Also under the key ``flux_batch``, where it is left when the task fails.
+
+    :param requests: prompts, or dicts of parameters; or the path of a ``.jsonl``, ``.csv`` or ``.parquet`` file: an
+        absolute path, or a URI of ``ObjectStoragePath``. A row may also have a ``key``, a ``model``, a
+        ``fallback_prompt`` and a ``fallback_model``, which are tried once when the row is moderated, or its generation
+        fails. (templated)
+    :param columns: column of the input by parameter, ``{"prompt": "description", "key": "sku"}``; nothing else is read
+        then. By default each column is a parameter, or one of these names. (templated)
+    :param defaults: parameters of all rows that do not have them. (templated)
+    :param model: model of all rows that name none, ``flux-pro-1.1`` by default. (templated)
+    :param max_active: how many tasks may be active at once; that of the connection by default, which is 24.
+    :param model_limits: how many of a model, where the account has another limit than is usual.
+    :param max_cost: most credits (1 credit = 0.01 USD) that the batch may cost over all its tries; no limit by default.
+        What cannot fit is refused at once. When it is reached, what is in flight lands, and the rest is left.
+        (templated)
+    :param max_failed: how many rows may end as ``failed``, ``uncertain`` or ``lost`` before the task fails: a number,
+        or a share such as ``0.02`` or ``"2%"``; 0 by default. (templated)
+    :param max_moderated: how many may be moderated; any number by default. (templated)
+    :param on_invalid_row: ``fail`` (default) before anything is paid, naming all of them, or ``skip`` them.
+    :param on_uncertain: what to do with a row when the answer to its submit was lost, so that nobody knows whether it
+        was billed: ``fail`` (default) leaves it until a user clears the task, ``resubmit`` submits it again.
+    :param on_change: what to do with a row that an earlier try has paid for, with other parameters: submit the ``new``
+        one (default) or ``collect`` the old one.
+    :param on_clear: what a cleared task does: ``resume`` (default) with unfinished rows, or pay for all as ``new``.
+    :param reuse: whether an image that exists already is taken instead of paying for another: ``never`` (default),
+        ``run`` or ``always``; as in :class:`~airflow_provider_flux.operators.generate.FluxGenerateOperator`.
+    :param manifest_path: where to write the manifest, ``.jsonl`` or ``.parquet``; by default
+        ``manifest-<task_id>.jsonl`` in the folder that ``output_path`` begins with once it is rendered. (templated)
+    :param checkpoint: seconds between two manifests while the task works; 60 by default.
+    :param ledger_path: folder for the journal; by default ``_flux/ledger/`` below the beginning of ``output_path`` that
+        has no templates. (templated)
+    :param timeout: seconds from the submit of a row after which to give it up; what suits its model by default.
+    :param poll_interval: seconds between two polls in BFL's documentation; as many polls are made for an image, and
+        placed where it is likely to be ready.
+    :param grace: seconds that images in flight have to land when the task is told to stop. Airflow kills it after 5.
+    :param validate: ``False`` sends models and parameters that this version does not know.
+    :param flux_conn_id: connection to BFL.
+    :raises FluxRequestError: when the DAG is parsed, for a mistake in a literal argument.
+    """
+
+    template_fields: Sequence[str] = (
+        "requests",
+        "columns",
+        "defaults",
+        "model",
+        "max_cost",
+        "max_failed",
+        "max_moderated",
+        "manifest_path",
+        "ledger_path",
+        *FluxLandingOperator.template_fields,
+    )
+    template_fields_renderers: ClassVar[dict[str, str]] = {
+        **FluxLandingOperator.template_fields_renderers,
+        "columns": "json",
+        "defaults": "json",
+    }
+
+    def __init__(
+        self,
+        *,
+        requests: Any,
+        columns: Mapping[str, str] | None = None,
+        defaults: Mapping[str, Any] | None = None,
+        model: str = "flux-pro-1.1",
+        max_active: int | None = None,
+        model_limits: Mapping[str, int] | None = None,
+        max_cost: float | str | None = None,
+        max_failed: float | str | None = 0,
+        max_moderated: float | str | None = None,
+        on_invalid_row: OnInvalidRow = "fail",
+        on_uncertain: OnUncertain = "fail",
+        on_change: OnRowChange = "new",
+        on_clear: OnBatchClear = "resume",
+        reuse: Reuse = "never",
+        manifest_path: str | None = None,
+        checkpoint: float | timedelta = 60.0,
+        ledger_path: str | None = None,
+        timeout: float | timedelta | None = None,
+        poll_interval: float | timedelta = 0.5,
+        grace: float | timedelta = 4.0,
+        validate: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.requests = requests
+        self.columns, self.defaults, self.model = columns, defaults, model
+        self.max_active, self.model_limits = max_active, model_limits
+        self.max_cost, self.max_failed, self.max_moderated = max_cost, max_failed, max_moderated
+        self.on_invalid_row, self.on_uncertain = on_invalid_row, on_uncertain
+        self.on_change, self.on_clear, self.reuse = on_change, on_clear, reuse
+        self.manifest_path = manifest_path
+        self.checkpoint = arguments.seconds("checkpoint", checkpoint, minimum=1)
+        self.ledger_path = arguments.settle_ledger_path(ledger_path)
+        self.timeout = None if timeout is None else arguments.seconds("timeout", timeout, minimum=1)
+        self.poll_interval = arguments.seconds("poll_interval", poll_interval, minimum=0.1)
+        self.grace = arguments.seconds("grace", grace, minimum=0)
+        self.validate = validate
+        self._session: Session | None = None
+        self._policies = RowPolicies.of(
+            on_invalid_row=on_invalid_row, on_uncertain=on_uncertain, on_change=on_change, on_clear=on_clear
+        )
+        arguments.check_reuse(reuse, self.output_path, self.sidecar)
+        self._check_literals()
+
+    def _check_literals(self) -> None:
+        """Check at parse time what is known then."""
+        if self.output_path is None:
+            raise FluxRequestError("output_path is required: the images of a batch must land somewhere.")
+        arguments.check_count("max_active", self.max_active)
+        for model, limit in (self.model_limits or {}).items():
+            arguments.check_count(f"model_limits[{model!r}]", limit)
+        for name in ("max_cost", "max_failed", "max_moderated"):
+            value = getattr(self, name)
+            if not arguments.is_resolved_later(value):
+                Limit.of(name, value)
+        if not any(map(arguments.is_resolved_later, (self.columns, self.defaults, self.model))):
+            check_layout(self._layout())
+        if isinstance(self.output_path, str):
+            self._check_rows_are_told_apart(self.output_path)
+
+    def _check_rows_are_told_apart(self, path: str) -> None:
+        if not arguments.is_template(path) and tells_apart(path) is False:
+            raise FluxRequestError(f"output_path={path!r} is the same for all rows. Add {{key}} or {{index}}.")
+
+    def _layout(self) -> Layout:
+        return Layout(self.columns, self.defaults or {}, self.model, self.validate)
+
+    @cached_property
+    def hook(self) -> FluxHook:
+        """The hook of the connection."""
+        return FluxHook(self.flux_conn_id)
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Work through the rows; fail if too many have no image."""
+        from airflow_provider_flux.batch.session import Session  # sqlite, aiohttp, Pillow: not at DAG parse time
+
+        with (
+            failing_for_good(),
+            tempfile.TemporaryDirectory(prefix="flux-batch-", ignore_cleanup_errors=True) as folder,
+        ):
+            target = self._target(context, reuse=self.reuse)
+            assert target is not None  # noqa: S101 - output_path is required
+            self._check_rows_are_told_apart(target.path)
+            max_failed, max_moderated = (
+                Limit.of("max_failed", self.max_failed),
+                Limit.of("max_moderated", self.max_moderated),
+            )
+            self._session = Session(self.hook, self._settings(target), context, target, Path(folder))
+            summary = self._session.run()
+            context["ti"].xcom_push(key=SUMMARY_XCOM, value=summary)
+            judge(summary, self._session.error, max_failed, max_moderated)
+            return summary
+
+    def _settings(self, target: Target) -> BatchSettings:
+        from airflow_provider_flux.batch.session import BatchSettings
+
+        folder = root_of(target.path)
+        index = "" if target.run.map_index < 0 else f"-{target.run.map_index}"
+        manifest = self.manifest_path or (folder and f"{folder}manifest-{safe_name(self.task_id)}{index}.jsonl")
+        ledger = f"{arguments.settle_ledger_path(self.ledger_path)}/" if self.ledger_path else self._ledger_root()
+        for name, place in (("manifest_path", manifest), ("ledger_path", ledger)):
+            if not place:
+                raise FluxRequestError(f"{name} is needed, since output_path={target.path!r} begins with no folder.")
+        return BatchSettings(
+            requests=self.requests,
+            layout=self._layout(),
+            policies=self._policies,
+            max_active=self.max_active,
+            model_limits=self.model_limits or {},
+            max_cost=Limit.of("max_cost", self.max_cost).most,
+            manifest=manifest,
+            ledger=ledger,
+            checkpoint=self.checkpoint,
+            timeout=self.timeout,
+            poll_interval=self.poll_interval,
+            grace=self.grace,
+        )
+
+    def _ledger_root(self) -> str:
+        return f"{root}{FOLDER}" if (root := self._root_of_output()) else ""
+
+    def on_kill(self) -> None:
+        """Submit nothing more. What is in flight has a moment to land, and is recorded in any case."""
+        if self._session:
+            self.log.warning("Told to stop: nothing more is submitted, and a retry goes on with the rows that are left")
+            self._session.stop()
