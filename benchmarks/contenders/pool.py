@@ -1,0 +1,38 @@
+"""A pool of threads that run the documented loop, without Airflow.
+
+``python -m benchmarks.contenders.pool URL FOLDER N [THREADS]`` makes N images, and prints what it took as JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import local
+
+import requests
+
+from benchmarks.contenders.documented import generate
+from benchmarks.usage import own_cpu, own_peak
+
+THREADS = 24
+
+
+def main(url: str, folder: str, count: int, threads: int = THREADS) -> None:
+    """Make the images."""
+    own = local()
+
+    def one(number: int) -> None:
+        if not hasattr(own, "session"):
+            own.session = requests.Session()
+        generate(own.session, url, f"pool {number}", Path(folder) / f"{number}.jpg")
+
+    before = own_cpu()
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(one, range(count)))
+    print(json.dumps({"cpu": own_cpu() - before, "cpu_whole": own_cpu(), "peak": own_peak()}))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:3], *map(int, sys.argv[3:]))

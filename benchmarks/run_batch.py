@@ -1,0 +1,72 @@
+"""One run of the batch operator in a process of its own, as a task of Airflow would run it.
+
+``python -m benchmarks.run_batch NAME FOLDER N [ARGUMENTS]`` makes N images below FOLDER/NAME, with ARGUMENTS (a JSON
+object) for the operator, and prints what it took, its summary and its error as JSON. ``FLUX_PROFILE=FILE`` writes
+a profile. The connection is ``AIRFLOW_CONN_FLUX_DEFAULT``.
+"""
+
+from __future__ import annotations
+
+import cProfile
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import Any
+
+from airflow.exceptions import AirflowException
+
+from airflow_provider_flux.operators.batch import FluxGenerateBatchOperator
+from benchmarks.usage import own_cpu, own_peak
+from tests.running import FakeTaskInstance
+
+
+def rows(name: str, count: int) -> list[dict[str, Any]]:
+    """Return the rows of a batch; prompts tell the batches apart in the emulator's timeline."""
+    return [{"key": f"{number}", "prompt": f"{name} {number}"} for number in range(count)]
+
+
+def context(name: str) -> Any:
+    """Return the context of a first try."""
+    ti = FakeTaskInstance(-1)
+    ids = {"dag_id": "bench", "run_id": name, "task_id": "batch", "try_number": 1, "max_tries": 0}
+    for attribute, value in ids.items():
+        setattr(ti, attribute, value)
+    return {"ti": ti, "dag_run": SimpleNamespace(start_date=datetime.now(UTC))}
+
+
+def main(name: str, folder: str, count: int, arguments: dict[str, Any]) -> None:
+    """Run the batch."""
+    operator = FluxGenerateBatchOperator(
+        task_id="batch",
+        requests=rows(name, count),
+        output_path=f"file://{folder}/{name}/{{key}}.{{ext}}",
+        **{"model": "flux-pro-1.1", "defaults": {"width": 1024, "height": 1024}, **arguments},
+    )
+    before, begun = own_cpu(), time.time()
+    given, error = context(name), None
+    with _profiled(os.environ.get("FLUX_PROFILE")):
+        try:
+            operator.execute(given)
+        except AirflowException as failure:
+            error = str(failure)
+    said = {"cpu": own_cpu() - before, "cpu_whole": own_cpu(), "peak": own_peak(), "wall": time.time() - begun}
+    print(json.dumps({**said, "returned": given["ti"].xcoms["flux_batch"], "error": error}))
+
+
+@contextmanager
+def _profiled(file: str | None) -> Iterator[None]:
+    if file is None:
+        yield
+        return
+    with cProfile.Profile() as profile:
+        yield
+    profile.dump_stats(file)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:3], int(sys.argv[3]), json.loads(sys.argv[4]) if sys.argv[4:] else {})
