@@ -8,7 +8,8 @@ The emulator is a process of its own with a limit of 24 and images of 450 kB. By
 ``quota`` is the time for which tasks were active between the first submit and the last, as a share of 24 at any time.
 ``floor`` is list scheduling of the latencies really drawn, on 24 machines, in the order of the submits; ``makespan``
 is from the first submit to the last image in its place. CPU is that of the run; ``whole`` counts the start of the
-process too. Of an Airflow, all processes are counted.
+process too. Of an Airflow, all processes are counted. ``others`` is the share of the machine that was at work for
+something else: where it is not small, the figures do not say much.
 """
 
 from __future__ import annotations

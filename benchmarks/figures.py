@@ -7,16 +7,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+
 from benchmarks.contenders.documented import INTERVAL
 from benchmarks.quota import floor_of, quota_use, spans, submitting_phase
 from benchmarks.service import Service
+from benchmarks.usage import Machine, cpu_of
 
 LIMIT = 24
 #: Below this no file is a whole image of 450 kB.
 _WHOLE = 400_000
 _HEAD = (
     f"{'':34}{'images':>7}{'landed':>7}{'quota':>7}{'429':>5}{'makespan':>10}{'floor':>8}{'over':>8}"
-    f"{'CPU ms each':>13}{'whole':>8}{'peak MiB':>10}{'polls':>7}"
+    f"{'CPU ms each':>13}{'whole':>8}{'peak MiB':>10}{'polls':>7}{'others':>8}"
 )
 
 
@@ -38,7 +41,8 @@ class Used:
 class Measured:
     """The figures of a run. ``polls``, ``cpu`` and ``whole`` are for each image, CPU in milliseconds.
 
-    ``usual_polls`` is what the documented loop would have asked for the latencies that were drawn.
+    ``usual_polls`` is what the documented loop would have asked for the latencies that were drawn. ``others`` is the
+    share of the machine that was not at work for the run: figures of a busy machine do not say much.
     """
 
     way: str
@@ -54,6 +58,7 @@ class Measured:
     peak: float
     polls: float
     usual_polls: float
+    others: float
 
     @property
     def over(self) -> float:
@@ -65,6 +70,7 @@ class Measured:
         return (
             f"{self.way:34}{self.images:7}{self.landed:7}{self.use:7.3f}{self.refused:5}{self.makespan:10.2f}"
             f"{self.floor:8.2f}{self.over:8.1%}{self.cpu:13.1f}{self.whole:8.1f}{self.peak:10.0f}{self.polls:7.1f}"
+            f"{self.others:8.0%}"
         )
 
 
@@ -72,7 +78,11 @@ def measure(way: str, emulator: Service, folder: Path, images: int, run: Callabl
     """Run something that lands images below a folder, and ask the emulator what it did."""
     folder.mkdir(parents=True, exist_ok=True)
     emulator.reset()
-    used = run()
+    service = psutil.Process(emulator.pid)
+    before = cpu_of([service])
+    with Machine() as machine:
+        used = run()
+    served = cpu_of([service]) - before
     timeline = emulator.ask("timeline")
     active = spans(timeline["tasks"])
     files = [status for path in folder.rglob("*.jp*g") if (status := path.stat()).st_size > _WHOLE]
@@ -90,6 +100,7 @@ def measure(way: str, emulator: Service, folder: Path, images: int, run: Callabl
         peak=used.peak,
         polls=sum(task["polls"] for task in timeline["tasks"]) / images,
         usual_polls=sum(math.ceil((span.end - span.start) / INTERVAL) for span in active) / images,
+        others=machine.others(used.whole + served),
     )
     print(measured, flush=True)
     return measured

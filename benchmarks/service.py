@@ -21,6 +21,7 @@ class Service:
     """A running emulator."""
 
     url: str
+    pid: int
 
     @property
     def connection(self) -> str:
@@ -45,6 +46,6 @@ def service(*options: str) -> Iterator[Service]:
             assert process.stdout is not None
             found = re.search(r"http://\S+", process.stdout.readline())
             assert found is not None, "the emulator did not start"
-            yield Service(found[0])
+            yield Service(found[0], process.pid)
         finally:
             process.terminate()

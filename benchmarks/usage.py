@@ -41,3 +41,29 @@ def memory_of(processes: Iterable[psutil.Process]) -> float:
         with suppress(psutil.Error):
             total += process.memory_full_info().pss
     return total / 2**20
+
+
+class Machine:
+    """What the whole machine is busy with while the block lasts.
+
+    :ivar busy: CPU seconds of all processes.
+    :ivar seconds: CPU seconds there were, of all cores.
+    """
+
+    busy = seconds = 0.0
+
+    def __enter__(self) -> Machine:
+        self._began = self._now()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.busy, self.seconds = (after - before for before, after in zip(self._began, self._now(), strict=True))
+
+    def others(self, known: float) -> float:
+        """Return the share of the machine, 0 to 1, that other processes had than those whose CPU seconds are known."""
+        return max(self.busy - known, 0.0) / self.seconds if self.seconds else 0.0
+
+    def _now(self) -> tuple[float, float]:
+        times = psutil.cpu_times()
+        idle = times.idle + getattr(times, "iowait", 0.0)
+        return sum(times) - idle - getattr(times, "guest", 0.0), sum(times)
