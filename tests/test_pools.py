@@ -22,7 +22,9 @@ import pytest
 from airflow_provider_flux.bfl.catalog import MODELS
 from airflow_provider_flux.bfl.settings import FluxSettings
 from airflow_provider_flux.cli import main
+from airflow_provider_flux.emulator import EmulatorConfig, EmulatorServer
 from airflow_provider_flux.pools import PoolChange, init_pool, slots_of_connection
+from tests.running import run
 
 PAGE = Path(__file__).parents[1] / "docs" / "how-to" / "share-the-quota.md"
 KEY = "bfl_canary_key_0123456789"
@@ -200,15 +202,32 @@ def test_every_option_is_explained_with_its_default() -> None:
         assert shown[flag] == (default or shown[flag]), flag
 
 
-def test_the_tasks_of_the_page_are_in_pools_that_the_page_makes(capsys: pytest.CaptureFixture[str], pools: Any) -> None:
+def shown_dag(name: str) -> Any:
     from airflow.dag_processing.dagbag import DagBag
 
+    return DagBag(str(PAGE.parents[1] / "snippets" / f"{name}.py")).dags[f"flux_{name}"]
+
+
+def test_the_tasks_of_the_page_are_in_pools_that_the_page_makes(capsys: pytest.CaptureFixture[str], pools: Any) -> None:
     text = PAGE.read_text()
     (made,) = (code for code in re.findall(r"```bash\n(.*?)```", text, flags=re.DOTALL) if "--slots" in code)
     for line in made.splitlines():
         main(shlex.split(line.removeprefix("airflow flux ")))
-    dag = DagBag(str(PAGE.parents[1] / "snippets" / "share_the_quota.py")).dags["flux_share_the_quota"]
+    dag = shown_dag("share_the_quota")
     limits = {pool.pool: pool.slots for pool in pools().values()}
     assert {task.pool: limits[task.pool] for task in dag.tasks} == {"flux": 19, "flux_videos": 5}
     assert MODELS["flux-3-video"].max_active == limits["flux_videos"]
     assert limits["flux"] + limits["flux_videos"] == FluxSettings.max_active
+
+
+def test_the_batch_of_the_page_uses_what_the_pool_counts(connect: Any, tmp_path: Path) -> None:
+    task = shown_dag("batch_in_the_pool").get_task("doors").prepare_for_execution()
+    task.output_path, task._root = f"{tmp_path}/{{key}}.{{ext}}", f"{tmp_path}/"
+    task.requests = task.requests[:18]
+    with EmulatorServer(EmulatorConfig(latency=1.0)) as server:
+        connect(server.url)
+        run(task)
+        stats = server.stats()
+    assert task.pool == "flux"
+    assert stats["submits"] == len(list(tmp_path.glob("door-*.jpeg"))) == 18
+    assert 1 < stats["max_active"] <= task.pool_slots
