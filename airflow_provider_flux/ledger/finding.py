@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +12,9 @@ from airflow_provider_flux.bfl.errors import FluxError, FluxStorageError
 from airflow_provider_flux.ledger import database
 from airflow_provider_flux.ledger.book import Entry, manner_of
 from airflow_provider_flux.ledger.homes import FileHome, aread
+from airflow_provider_flux.ledger.journal import SEGMENT
 from airflow_provider_flux.ledger.record import read_record
+from airflow_provider_flux.ledger.rows_home import RowsHome
 from airflow_provider_flux.storage.writer import names_below
 from airflow_provider_flux.stores import open_path, run
 
@@ -65,18 +67,27 @@ def find_entries(wanted: Wanted) -> tuple[list[Entry], list[Unreadable]]:
             path = open_path(f"{folder.rstrip('/')}/", field="prefix")
             if wanted.prefixes and path.protocol in {"", "file", "local"} and not Path(path.path).is_dir():
                 raise FluxStorageError(f"{folder} is no folder of this machine.")
-            found = run(_read_all(folder))
+            uris = sorted(run(names_below(f"{folder.rstrip('/')}/")))
         except FluxError as error:
             unreadable.append(Unreadable(folder, error))
             continue
+        found = [*run(_read_all(uris)), *_read_journals(uris)]
         entries += [one for one in found if isinstance(one, Entry)]
         unreadable += [one for one in found if isinstance(one, Unreadable)]
     return [one for one in entries if wanted.fits(one)], unreadable
 
 
-async def _read_all(folder: str) -> list[Entry | Unreadable]:
-    """Read the records below a folder."""
-    uris = await names_below(f"{folder.rstrip('/')}/")
+def _read_journals(uris: Sequence[str]) -> Iterator[Entry | Unreadable]:
+    """Yield the records of batches."""
+    for folder in dict.fromkeys(uri[: uri.rindex("/") + 1] for uri in uris if SEGMENT.search(uri)):
+        try:
+            yield from RowsHome(folder).entries()
+        except FluxError as error:
+            yield Unreadable(folder, error)
+
+
+async def _read_all(uris: Sequence[str]) -> list[Entry | Unreadable]:
+    """Read the records of single images."""
     room = asyncio.Semaphore(_AT_ONCE)
 
     async def read_one(uri: str) -> Entry | Unreadable:
@@ -90,4 +101,4 @@ async def _read_all(folder: str) -> list[Entry | Unreadable]:
         stem, _, number = uri.removesuffix(".json").rpartition(".")
         return Entry(FileHome(stem, manner_of(uri, record.target)), int(number), record)
 
-    return await asyncio.gather(*[read_one(uri) for uri in sorted(uris) if _RECORD.search(uri)])
+    return await asyncio.gather(*[read_one(uri) for uri in uris if _RECORD.search(uri)])

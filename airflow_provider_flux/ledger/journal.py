@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 SUFFIX = ".rows/"
 SEGMENT = re.compile(r"-[0-9a-f]{16}\.rows/[0-9a-f]{32}\.[0-9]{6}\.jsonl$")
 #: A segment is closed at this size: what is written again with each commit must stay small.
-_FULL = 64 * 1024
+FULL = 64 * 1024
 #: Seconds after which a try looks whether a later one has taken over, and for which that one waits before it reads.
 FENCE_SECONDS = 3.0
 _OWNER = "owner.json"
@@ -115,14 +115,14 @@ class Journal:
         return taken
 
     async def _commit(self, lines: list[bytes]) -> None:
-        uri = f"{self._folder}{self._header.session}.{self._number:06d}.jsonl"
+        uri = f"{self._folder}{name_of(self._header, self._number)}"
         try:
             await arun(put(uri, b"".join([*self._lines, *lines]), self._manner))
         except BaseException:
             self._queue = lines + self._queue
             raise
         self._lines += lines
-        if sum(map(len, self._lines)) > _FULL:
+        if sum(map(len, self._lines)) > FULL:
             self._number += 1
             del self._lines[1:]
 
@@ -141,6 +141,11 @@ class Journal:
             self._is_taken = True
             raise _taken(self._folder)
         self._looked_at = now
+
+
+def name_of(header: Header, number: int) -> str:
+    """Return the name of a segment."""
+    return f"{header.session}.{number:06d}.jsonl"
 
 
 def take_over(folder: str, header: Header, manner: Manner) -> None:

@@ -56,6 +56,7 @@ class Finding:
             "run_id": owner.run_id or "",
             "task_id": owner.task_id or "",
             "map_index": str(owner.map_index),
+            "key": record.target.key if record.target else "",
             "model": record.model,
             "request_id": paid.get("request_id", ""),
             "credits": "" if cost is None else f"{cost:g}",

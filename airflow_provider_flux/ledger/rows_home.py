@@ -1,0 +1,84 @@
+"""The submits of a task that generates many images, as records to be read and changed from outside of it."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+from airflow_provider_flux.bfl.errors import error_from_dict
+from airflow_provider_flux.ledger.book import Entry, manner_of
+from airflow_provider_flux.ledger.journal import FULL, name_of, read_journal
+from airflow_provider_flux.ledger.notes import Header, Submit, became, encode, fold
+from airflow_provider_flux.ledger.record import Record
+from airflow_provider_flux.storage.writer import put
+from airflow_provider_flux.stores import run
+
+#: Seconds for which what was read of a journal is taken for what it says: it is one for thousands of records.
+_FRESH = 5.0
+
+
+class RowsHome:
+    """The journal in a folder.
+
+    What is changed goes into a segment of its own, since nobody writes into that of another.
+    """
+
+    def __init__(self, folder: str) -> None:
+        self._folder = folder
+        self._lock = threading.Lock()
+        self._submits: dict[str, Submit] = {}
+        self._claims: list[str] = []
+        self._read_at = -_FRESH
+        self._own: Header | None = None
+        self._lines: list[bytes] = []
+        self._number = 0
+
+    def entries(self) -> list[Entry]:
+        """Return all records.
+
+        :raises FluxLedgerError: if one cannot be read.
+        :raises FluxStorageError: if it cannot be told which there are.
+        """
+        self._read()
+        self._claims = list(self._submits)
+        return [Entry(self, number, self._submits[claim].as_record()) for number, claim in enumerate(self._claims)]
+
+    def place(self, number: int) -> str:
+        """Return the journal and the key of the row."""
+        return f"{self._folder} (row {self._submits[self._claims[number]].key})"
+
+    def read(self, number: int) -> Record | None:
+        """Return a record as it is now."""
+        with self._lock:
+            self._read()
+            submit = self._submits.get(self._claims[number])
+            return None if submit is None else submit.as_record()
+
+    def update(self, number: int, record: Record) -> None:
+        """Note what has become of a record."""
+        claim = self._claims[number]
+        with self._lock:
+            submit = self._submits[claim]
+            error = error_from_dict(record.error) if record.error else None
+            note = became(
+                claim, submit.key, record.phase, generation=record.paid if record.generation else None, error=error
+            )
+            self._write(submit.header, encode(note))
+            self._read_at = -_FRESH
+
+    def _read(self) -> None:
+        if time.monotonic() - self._read_at >= _FRESH:
+            self._submits = {submit.claim: submit for submit in fold(read_journal(self._folder))}
+            self._read_at = time.monotonic()
+
+    def _write(self, header: Header, line: bytes) -> None:
+        if self._own is None or sum(map(len, self._lines)) > FULL:
+            self._own = self._own or Header(
+                owner=header.owner, round=header.round, flux_conn_id=header.flux_conn_id, target=header.target,
+                is_closed=True,
+            )  # fmt: skip
+            self._number += bool(self._lines)
+            self._lines = [encode(self._own.model_dump(mode="json"))]
+        uri = f"{self._folder}{name_of(self._own, self._number)}"
+        run(put(uri, b"".join([*self._lines, line]), manner_of(uri, header.target)))
+        self._lines.append(line)

@@ -1,0 +1,160 @@
+"""A batch is killed, terminated or cleared in the middle: each row is paid for once, and each image lands."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import random
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+from uuid import uuid4
+
+import psutil
+import pytest
+
+from airflow_provider_flux.emulator import EmulatorConfig
+from tests.cutting_proxy import Cut
+
+from .harness import DagRun
+from .judging import IN_FLIGHT
+from .killing import kill_runner, lose_worker
+from .processes import wait_until
+from .site import RETRIES_KILLED_TASKS, Site, open_site
+
+pytestmark = pytest.mark.cluster
+
+IMAGES = int(os.environ.get("FLUX_BATCH_IMAGES", "96"))
+KILLS = int(os.environ.get("FLUX_BATCH_KILLS", "2"))
+DAGS = """
+from datetime import timedelta
+
+from airflow.sdk import DAG
+
+from airflow_provider_flux.operators.batch import FluxGenerateBatchOperator
+
+VARIANTS = {
+    "resubmit": {"on_uncertain": "resubmit", "retries": 9},
+    "once": {"retries": 0},
+}
+for name, arguments in VARIANTS.items():
+    with DAG(name, schedule=None, max_active_runs=99):
+        FluxGenerateBatchOperator(
+            task_id="images",
+            requests=[{"key": f"sku-{n}", "prompt": f"{{{{ run_id }}}} {n}"} for n in range(IMAGES)],
+            defaults={"width": 256, "height": 256},
+            output_path="s3://my_s3@media/out/{{ run_id }}/{key}.{ext}",
+            retry_delay=timedelta(seconds=1),
+            **arguments,
+        )
+""".replace("IMAGES", str(IMAGES))
+
+
+@pytest.fixture(scope="module")
+def site(s3: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    config = EmulatorConfig(latency=2, latency_spread=0.25, credits=1_000_000)
+    with open_site(tmp_path_factory.mktemp("site"), DAGS, s3, config=config) as site:
+        yield site
+
+
+def start(site: Site, dag_id: str) -> DagRun:
+    """Run a DAG; its run id is in all prompts and paths."""
+    return site.cluster.run_dag(dag_id, run_id=f"{dag_id}-{uuid4().hex[:8]}")
+
+
+def submits(site: Site, run: DagRun) -> int:
+    """Return how many images of a run were paid for."""
+    stats = site.emulator.stats()["submits_per_prompt"]
+    return sum(count for prompt, count in stats.items() if prompt.startswith(f"{run.run_id} "))
+
+
+def wait_submits(site: Site, run: DagRun, count: int) -> None:
+    """Wait until so many images were paid for."""
+    assert wait_until(lambda: submits(site, run) >= count, 120), site.cluster.dump()
+
+
+def runner_of(site: Site, run: DagRun) -> int | None:
+    """Return the id of the process of the running task."""
+    (row,) = site.cluster.task_instances(run)
+    return row.pid if row.state == "running" and row.pid and psutil.pid_exists(row.pid) else None
+
+
+def judge(site: Site, run: DagRun, *, most_uncertain: int) -> dict[str, Any]:
+    """Every row has one image, whose bytes are those of the manifest; nothing else was paid for; nothing is left."""
+    (row,) = site.cluster.task_instances(run)
+    assert row.state not in IN_FLIGHT
+    summary: dict[str, Any] = site.cluster.xcom(run, "images")
+    assert (summary["rows"], summary["landed"]) == (IMAGES, IMAGES)
+    uncertain = summary["uncertain_submits"]
+    assert uncertain <= most_uncertain
+    assert IMAGES <= submits(site, run) <= IMAGES + uncertain, (submits(site, run), uncertain)
+    bucket = site.bucket
+    lines = [json.loads(line) for line in bucket.read(bucket.key_of(summary["manifest"])).splitlines()]
+    assert [line["key"] for line in lines] == [f"sku-{n}" for n in range(IMAGES)]
+    for line in lines:
+        assert hashlib.sha256(bucket.read(bucket.key_of(line["uri"]))).hexdigest() == line["sha256"], line
+    return summary
+
+
+@pytest.mark.skipif(not RETRIES_KILLED_TASKS, reason="Airflow 3.0 does not retry a task whose process was killed")
+def test_it_is_killed_at_random_moments(site: Site) -> None:
+    run, killed = start(site, "resubmit"), 0
+    moments = sorted(random.sample(range(1, IMAGES - 1), KILLS))
+    for number, moment in enumerate(moments):
+        wait_submits(site, run, moment)
+        assert wait_until(lambda: runner_of(site, run) is not None or site.cluster.run_state(run) == "success", 60)
+        if pid := runner_of(site, run):
+            kill = lose_worker if number == 2 else kill_runner  # one is noticed late, by its missing heartbeats
+            with pytest.raises(Cut):
+                kill(pid)
+            killed += 1
+    assert site.cluster.wait(run, 300) == "success", site.cluster.dump()
+    judge(site, run, most_uncertain=24 * killed)
+    sys.stdout.write(f"\n{killed} kills after {moments} submits of {IMAGES}: {submits(site, run)} submits\n")
+
+
+def test_it_is_marked_failed_and_cleared(site: Site) -> None:
+    """Airflow terminates it: it submits nothing more, and what it has in flight is recorded. No doubt is left."""
+    run = start(site, "once")
+    wait_submits(site, run, 30)
+    pid = runner_of(site, run)
+    assert pid is not None
+    site.cluster.set_state(run, "images", "failed")
+    assert wait_until(lambda: not psutil.pid_exists(pid), 60)
+    paid = submits(site, run)
+    assert paid < IMAGES
+    site.cluster.clear(run, "images")
+    assert wait_until(lambda: site.cluster.run_state(run) == "success", 180), site.cluster.dump()
+    judge(site, run, most_uncertain=0)
+
+
+def test_what_it_has_left_in_flight_is_recovered(site: Site) -> None:
+    """Killed for good, with no retry: the command lands what was paid for."""
+    run = start(site, "once")
+    wait_submits(site, run, 30)
+    pid = runner_of(site, run)
+    assert pid is not None
+    psutil.Process(pid).kill()
+    assert site.cluster.wait(run, 120) == "failed"
+    found = recover(site, "--run-id", run.run_id)
+    assert {one["outcome"] for one in found} <= {"collected", "uncertain"}
+    collected = [one for one in found if one["outcome"] == "collected"]
+    assert collected
+    assert recover(site, "--run-id", run.run_id, "--dry-run") != found
+    paid = submits(site, run)
+    uncertain = len(found) - len(collected)
+    images = [key for key in site.bucket.keys(f"out/{run.run_id}/") if key.endswith(".jpeg")]
+    assert paid - uncertain <= len(images) <= paid
+    site.cluster.clear(run, "images")  # a user accepts that uncertain rows are submitted again
+    assert wait_until(lambda: site.cluster.run_state(run) == "success", 180), site.cluster.dump()
+    judge(site, run, most_uncertain=uncertain)
+
+
+def recover(site: Site, *arguments: str) -> list[dict[str, Any]]:
+    """Run the command on the machine of the scheduler."""
+    command = [sys.executable, "-m", "airflow_provider_flux", "recover", "--output", "json", *arguments]
+    done = subprocess.run(command, env=site.cluster.env, capture_output=True, text=True, timeout=120, check=True)
+    found: list[dict[str, Any]] = json.loads(done.stdout) if done.stdout.strip() else []
+    return found
