@@ -11,7 +11,7 @@ from typing import Any, TypedDict, get_args, get_type_hints
 from airflow_provider_flux.batch.table import Ended, Reader
 from airflow_provider_flux.bfl.errors import FluxConfigurationError, FluxRequestError
 from airflow_provider_flux.storage.dialects import Manner
-from airflow_provider_flux.storage.writer import put
+from airflow_provider_flux.storage.uploads import put_file
 from airflow_provider_flux.stores import run
 
 JSONL = "application/x-ndjson"
@@ -75,7 +75,7 @@ def write_manifest(reader: Reader, uri: str, manner: Manner, folder: Path) -> No
     local = folder / "manifest"
     rows = (_row_of(ended) for ended in reader.in_order())
     (_write_parquet if manner.content_type == PARQUET else _write_jsonl)(rows, local)
-    run(put(uri, local.read_bytes(), manner))
+    run(put_file(uri, local, manner))
     local.unlink()
 
 

@@ -40,11 +40,11 @@ async def put(uri: str, data: bytes, manner: Manner, *, exclusive: bool = False,
     :raises FluxStorageError: if it could not be written; the old object, or none, is there then.
     """
     try:
-        await _patiently()(_put_once, opened(uri), data, manner, exclusive, look)
+        await patiently()(_put_once, opened(uri), data, manner, exclusive, look)
     except FluxExistsError:
         raise
     except Exception as error:
-        raise FluxStorageError(f"{uri} could not be written ({_reason(error)}).") from None
+        raise FluxStorageError(f"{uri} could not be written ({describe_trouble(error)}).") from None
 
 
 async def read(uri: str, *, patient: bool = False) -> bytes | None:
@@ -58,7 +58,7 @@ async def read(uri: str, *, patient: bool = False) -> bytes | None:
     path = opened(uri)
     try:
         if patient:
-            return bytes(await _patiently()(_call, path.fs, "cat_file", path.path))
+            return bytes(await patiently()(_call, path.fs, "cat_file", path.path))
         return bytes(await _call(path.fs, "cat_file", path.path))
     except FileNotFoundError:
         return None
@@ -66,7 +66,7 @@ async def read(uri: str, *, patient: bool = False) -> bytes | None:
         if is_forbidden(error):
             log.warning("%s may not be read, or is not there: taken as not there", uri)
             return None
-        raise FluxStorageError(f"{uri} could not be read ({_reason(error)}).") from None
+        raise FluxStorageError(f"{uri} could not be read ({describe_trouble(error)}).") from None
 
 
 async def exists(uri: str) -> bool | None:
@@ -94,12 +94,12 @@ async def names_below(uri: str) -> list[str]:
     except FileNotFoundError:
         return []
     except Exception as error:
-        raise FluxStorageError(f"{uri} could not be listed ({_reason(error)}).") from None
+        raise FluxStorageError(f"{uri} could not be listed ({describe_trouble(error)}).") from None
     start = uri[: uri.rindex(path.path.rstrip("/"))]
     return [f"{start}{name}" for name in found]
 
 
-def _patiently() -> AsyncRetrying:
+def patiently() -> AsyncRetrying:
     """Return what tries again, for a while, what a store that is down or busy has refused."""
     return AsyncRetrying(
         stop=stop_after_delay(_PATIENCE),
@@ -143,5 +143,6 @@ async def _call(fs: Any, name: str, *arguments: Any) -> Any:
     return await asyncio.to_thread(getattr(fs, name), *arguments)
 
 
-def _reason(error: Exception) -> str:
+def describe_trouble(error: Exception) -> str:
+    """Return what a store has said, on one line and without secrets."""
     return f"{type(error).__name__}: {redact(' '.join(str(error).split()))[:300]}"
