@@ -58,7 +58,7 @@ def select(row: Any, columns: Collection[str] | None) -> Raw:
 
 def _name(name: Any) -> str:
     if not isinstance(name, str):
-        raise NotJsonError(f"has the name {name!r}, which is not text")
+        raise NotJsonError(f"has the name {str(name)[:_LONGEST_NAME]!r}, which is not text")
     return name
 
 
@@ -70,7 +70,8 @@ def plain_value(name: str, value: Any) -> Any:
     try:
         return as_plain(value)
     except NotJsonError as error:
-        raise NotJsonError(f"{name} {error}") from None
+        shown = name if name.isidentifier() else repr(name)
+        raise NotJsonError(f"{shown[:_LONGEST_NAME]} {error}") from None
 
 
 def check_header(header: list[str], columns: Collection[str] | None, what: str) -> None:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from airflow_provider_flux.batch.layout import NO_SECRET, Layout
+from airflow_provider_flux.batch.layout import NO_SECRET, SPECIAL_NAMES, Layout
 from airflow_provider_flux.bfl.catalog import MediaKind, Model, get_model, nearest
 from airflow_provider_flux.bfl.catalog.entry import fields_of
 from airflow_provider_flux.bfl.errors import FluxRequestError
@@ -25,6 +25,15 @@ class Requests:
         self._layout = layout
         self._models = known_models()
         self._fields: dict[str, frozenset[str]] = {}
+        media = {name for entry in self._models.values() for name in entry.media_fields}
+        #: Of these the model says what empty text means: it may be a mistake that would be paid for.
+        self._may_be_empty = media | {"prompt"}
+
+    def is_given(self, name: str, value: Any) -> bool:
+        """Whether a value of a row is one. Empty text is none, so that the default counts."""
+        if value is None or not isinstance(value, str) or value.strip():
+            return value is not None
+        return name not in SPECIAL_NAMES and (not self._layout.validate or name in self._may_be_empty)
 
     def build(self, model: Any, given: Mapping[str, Any], own: Collection[str]) -> GenerationRequest:
         """Return the request, with its inputs still the text that names them.

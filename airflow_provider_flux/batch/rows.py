@@ -113,7 +113,7 @@ def _checked(
 
     :param problems: what is wrong already.
     """
-    own = {name: value for name, value in values.items() if value is not None and not _is_blank(name, value)}
+    own = {name: value for name, value in values.items() if requests.is_given(name, value)}
     given = {**defaults, **own}
     model = _stripped(given.pop("model", row.model))
     prompt, other = given.pop("fallback_prompt", None), _stripped(given.pop("fallback_model", None))
@@ -165,11 +165,6 @@ class _Keys:
     def _claim(self, index: int, key: str) -> int:
         digest = hashlib.blake2b(safe_name(key).encode(), digest_size=16).digest()
         return self._first.setdefault(digest, index)
-
-
-def _is_blank(name: str, value: Any) -> bool:
-    """Whether a special column has no more than blanks; of a parameter, the model decides what that means."""
-    return name in SPECIAL_NAMES and isinstance(value, str) and not value.strip()
 
 
 def _stripped(value: Any) -> Any:
