@@ -87,7 +87,10 @@ class Engine:
         return self.pacer.active
 
     def stop(self, grace: float, error: FluxError | None = None) -> None:
-        """Submit nothing more; what is in flight has ``grace`` seconds to land, and is recorded in any case."""
+        """Submit nothing more; what is in flight has ``grace`` seconds to land, and is recorded in any case.
+
+        What earlier tries have left in flight is collected if there is no end to ``grace``.
+        """
         if self._loop is not None:
             with suppress(RuntimeError):  # it has ended
                 self._loop.call_soon_threadsafe(self._stop, grace, error)
@@ -103,9 +106,9 @@ class Engine:
     async def _go_on(self) -> bool:
         """Start what may be started, and wait for something to happen; return whether there is anything left."""
         self._wake.clear()
-        if not self.is_stopping:
+        if self._stop_at is None or self._stop_at == float("inf"):
             self._take_over()
-            self._submit()
+        self._submit()
         now = time.monotonic()
         if self._stop_at is not None and (not self._tasks or now >= self._stop_at):
             return False
@@ -166,8 +169,6 @@ class Engine:
             log.exception("Row %d (%s)", job.n, job.key)
             step = self._work.end(job, "failed", reason=f"{type(error).__name__}")
         if step == "again":
-            if job.request is None:
-                self.preparer.make(job)
             self._queue.put_back(job)
 
     def _make(self, job: Job) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 
 from airflow.providers.common.compat.sdk import AirflowFailException
 
+from airflow_provider_flux.batch.planning import OnInvalidRow
 from airflow_provider_flux.batch.tally import MAY_STILL_LAND
 from airflow_provider_flux.bfl.errors import FluxBatchError, FluxError, FluxRequestError
 
@@ -63,10 +64,19 @@ class Limit:
         return f"{self.name}={100 * self.most:g}%" if self.is_share else f"{self.name}={self.most:g}"
 
 
-def judge(summary: Mapping[str, Any], error: FluxError | None, max_failed: Limit, max_moderated: Limit) -> None:
+def judge(
+    summary: Mapping[str, Any],
+    error: FluxError | None,
+    *,
+    max_failed: Limit,
+    max_moderated: Limit,
+    on_invalid_row: OnInvalidRow,
+) -> None:
     """Decide the state of a task whose rows have been tried.
 
     :param error: why not all have been tried; ``None`` if they have.
+    :param on_invalid_row: whether rows that only the service, or their inputs, have shown to be invalid may be
+        passed over.
     :raises FluxBatchError: if too many rows have no image, and another try may help.
     :raises AirflowFailException: if none can.
     :raises FluxError: ``error``.
@@ -74,7 +84,8 @@ def judge(summary: Mapping[str, Any], error: FluxError | None, max_failed: Limit
     if error is not None:
         raise error
     rows, moderated = summary["rows"], summary["moderated"]
-    counts = {name: summary[name] for name in _WITHOUT_IMAGE if summary[name]}
+    counted = _WITHOUT_IMAGE if on_invalid_row == "skip" else (*_WITHOUT_IMAGE, "invalid")
+    counts = {name: summary[name] for name in counted if summary[name]}
     without = sum(counts.values())
     faults = []
     if max_failed.is_exceeded(without, rows):

@@ -8,7 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, TypedDict, get_args, get_type_hints
 
-from airflow_provider_flux.batch.table import Ended, Reader
+from airflow_provider_flux.batch.reader import Ended, Reader
 from airflow_provider_flux.bfl.errors import FluxConfigurationError, FluxRequestError
 from airflow_provider_flux.storage.dialects import Manner
 from airflow_provider_flux.storage.uploads import put_file
@@ -52,18 +52,27 @@ class ManifestRow(TypedDict):
     uncertain_submits: int
 
 
-def content_type_of(uri: str) -> str:
+def check_manifest_path(uri: Any) -> str:
     """Return the MIME type of a manifest by the end of its name.
 
     :raises FluxRequestError: for another one.
+    """
+    suffix = f".{str(uri).rpartition('.')[2].lower()}"
+    if suffix not in _TYPES:
+        raise FluxRequestError(f"manifest_path={str(uri)!r} must end in one of {', '.join(_TYPES)}.")
+    return _TYPES[suffix]
+
+
+def content_type_of(uri: str) -> str:
+    """Return the MIME type of a manifest that is to be written.
+
+    :raises FluxRequestError: if its name ends otherwise.
     :raises FluxConfigurationError: if it is Parquet, and pyarrow is not installed.
     """
-    suffix = f".{uri.rpartition('.')[2].lower()}"
-    if suffix not in _TYPES:
-        raise FluxRequestError(f"manifest_path={uri!r} must end in one of {', '.join(_TYPES)}.")
-    if _TYPES[suffix] == PARQUET:
+    found = check_manifest_path(uri)
+    if found == PARQUET:
         _pyarrow()
-    return _TYPES[suffix]
+    return found
 
 
 def write_manifest(reader: Reader, uri: str, manner: Manner, folder: Path) -> None:
@@ -97,7 +106,7 @@ def _row_of(ended: Ended) -> ManifestRow:
         request_id=made.get("request_id") or None,
         model=made.get("model") or ended.model,
         seed=made.get("seed"),
-        cost=made.get("cost"),
+        cost=made.get("cost") if ended.is_charged or not made else 0.0,
         cost_source=made.get("cost_source"),
         estimated_cost=ended.estimate,
         fingerprint=made.get("fingerprint"),

@@ -9,25 +9,24 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Mapping
 
-#: Share of its tasks that is given up after a refusal: at half of the limit and below, and when all of it was taken.
-#: Who has most gives most, so that a newcomer soon has its part.
-_GIVE_UP = 0.12
-_GIVE_UP_MOST = 0.5
+#: A refusal of one task more than ever went well says where the ceiling is: next to nothing is given up. A refusal of
+#: what went well before says that somebody else has come: who has half of the limit gives up this share, who has
+#: less gives less, and who has more goes back to that half first, so that a newcomer soon has its part.
+_GIVE_UP_PROBING = 0.04
+_GIVE_UP_INTRUDED = 0.12
 #: Who has no more than this share of the limit, or this many tasks, gives up nothing, and tries again.
 _SMALL_SHARE = 0.125
 _SMALL = 3
-#: Accepted submits after which one more task is tried, where the last refusal was.
-_PATIENCE = 40.0
-_POWER = 2.0
-_HASTE = 4.0
-_NEAR = 1.5
-_G = 0.1
-_DIP = 0.1
-_QUICK = 0.5
-_KEEP = 0.25
+#: Accepted submits after which one more task is tried, at half of the limit; with the square of the share elsewhere,
+#: so that those who have little grow faster. Each task beyond the ceiling makes the next come so much sooner.
+_PATIENCE = 96.0
+_PATIENCE_MOST = 1.5
+_HASTE = 3.0
+_MOST_STREAK = 10
+#: Unanswered POSTs, as a part of the limit: so many at most are refused at once.
 _BURST = 8
 _BACKOFF = 0.5
-_LONGEST_BACKOFF = 15.0
+_LONGEST_BACKOFF = 2.0
 
 
 class _Lane:
@@ -42,9 +41,11 @@ class _Lane:
         self._burst = 1
         #: Unanswered POSTs that were sent before the last refusal: theirs say nothing new.
         self._stale = 0
-        self._ceiling = float(most)
+        #: Tasks that have gone well: until the first refusal, or until all were active, nobody knows.
+        self._ceiling = 0
+        self._give_up = _GIVE_UP_PROBING
         self._streak = 0
-        self._progress = 0.0
+        self._progress = 0
         self._refusals = 0
         self._not_before = 0.0
 
@@ -76,6 +77,8 @@ class _Lane:
         self._refusals = 0
         if self._answered():
             self._fall()
+        elif self._held == self.most:
+            self._ceiling = self.most
         elif was_full and self.limit < self.most:
             self._grow()
 
@@ -85,6 +88,7 @@ class _Lane:
         if is_stale:
             return
         self._stale = self.unanswered
+        self._give_up = _GIVE_UP_PROBING if self.limit > self._ceiling else _GIVE_UP_INTRUDED
         self._burst = 1
         backoff = min(_BACKOFF * 2.0 ** min(self._refusals, 10), _LONGEST_BACKOFF)
         self._not_before = now + backoff * (0.5 + jitter)
@@ -108,28 +112,25 @@ class _Lane:
 
     def _fall(self) -> None:
         held = self._held
-        self._ceiling = float(held)
-        self._progress = 0.0
+        self._progress = 0
         self._streak = 0
         if held <= self._small:
-            self.limit = min(held + 1.0, self.most)
+            self._ceiling = held
+            self.limit = float(min(held + 1, self.most))
             return
         half = self.most / 2
-        self._ceiling = round(held - _G * held * held / half if held <= half else half * (1 - _G))
-        self.limit = max(self._ceiling - round(_DIP * held), 1.0)
+        kept = min(held, half)
+        self._ceiling = max(round(kept - self._give_up * kept * kept / half), 1)
+        self.limit = float(self._ceiling)
 
     def _grow(self) -> None:
         self._progress += 1
-        if self.limit + 1 <= self._ceiling:
-            enough = self.limit * _QUICK
-        else:
-            share = min(2 * self.limit / self.most, 1.5)
-            enough = _PATIENCE * share**_POWER / _HASTE**self._streak
-        if self._progress < enough:
+        share = min(2 * self.limit / self.most, _PATIENCE_MOST)
+        if self._progress < _PATIENCE * share**2 / _HASTE ** min(self._streak, _MOST_STREAK):
             return
-        self._progress = 0.0
-        self.limit = min(self.limit + 1, self.most)
-        if self.limit > self._ceiling + _NEAR:
+        self._progress = 0
+        self.limit = min(self.limit + 1, float(self.most))
+        if self.limit > self._ceiling:
             self._streak += 1
 
 

@@ -59,6 +59,7 @@ class RowPlan:
     :param is_fallback: whether the fallback of the row is to be submitted, or was.
     :param uncertain: earlier submits of which nobody knows whether they were billed.
     :param spent: credits that all earlier submits of the row have cost, possibly.
+    :param reported: those of them that the service has said itself.
     :param wasted: those of them that nothing comes of.
     """
 
@@ -68,6 +69,7 @@ class RowPlan:
     is_fallback: bool = False
     uncertain: int = 0
     spent: float = 0.0
+    reported: float = 0.0
     wasted: float = 0.0
     reason: str = ""
 
@@ -97,6 +99,7 @@ def plan_row(
         plan.is_fallback,
         uncertain=sum(one.phase == "intent" for one in counting),
         spent=spent,
+        reported=sum(cost_of(one) for one in counting if (one.generation or {}).get("cost_source") == "reported"),
         wasted=spent - (cost_of(kept) if kept else 0.0),
         reason=plan.reason,
     )

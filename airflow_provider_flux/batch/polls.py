@@ -14,27 +14,30 @@ from itertools import pairwise
 from typing import NamedTuple
 
 #: How many polls a task may take, compared with the documented loop (sleep, then poll), and at most.
-_THRIFT = 0.94
+_THRIFT = 0.975
+#: Polls that are lost since a task ends between two of them.
+_ROUNDING = 0.25
 _MOST_POLLS = 16.0
 _LONGEST_WAIT = 30.0
 #: Share of the age that a wait grows to when a task takes longer than nearly all others did.
 _LATE_SHARE = 0.1
-_LATE_GROWTH = 0.3
+_LATE_GROWTH = 0.5
 #: Before anything is known: the first poll at this share of the typical latency, further ones at these distances.
 _UNKNOWN_START = 0.4
 _UNKNOWN_SHARE = 0.06
 _UNKNOWN_SPACING = 0.6
 
-_WINDOW = 200
+_WINDOW = 100
 _ENOUGH = 12
-_RENEW_EVERY = 8
+_RENEW_EVERY = 4
 #: Shares of the tasks at which the latencies are cut into pieces, each with a distance of its own.
 _CUTS = (0.02, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0.98)
 #: So many tasks that are unlike all earlier ones mean that the service has changed, if there were enough before.
-_CHANGED = 16
-_STEADY = 48
+_CHANGED = 12
+_STEADY = 40
 #: So many first polls in a row that said Ready mean that they come too late: the guess of how much too late doubles.
-_TOO_LATE = 6
+_TOO_LATE = 3
+_MOST_DOUBLINGS = 10
 #: Spreads the latencies over the interval in which they are known to lie: never twice the same place.
 _GOLDEN = (math.sqrt(5) - 1) / 2
 
@@ -66,6 +69,7 @@ class PollPlan:
         self._not_in_plan = 0
         self._place = 0.5
         self._ready_at_once = 0
+        self._known_since_guesses = _ENOUGH
 
     def observe(self, pending_at: float, ready_at: float) -> None:
         """Take in how long a task took.
@@ -76,11 +80,14 @@ class PollPlan:
         earliest = pending_at
         if pending_at > 0:
             self._ready_at_once = 0
+            self._count_known()
         else:
             if ready_at > 1.5 * self._first:
                 return  # polled by an older plan, or by an earlier process: this says too little
             self._ready_at_once += 1
-            too_late = self._first_spacing * 2.0 ** (1 + self._ready_at_once // _TOO_LATE)
+            if self._ready_at_once >= 2 * _TOO_LATE:
+                self._known_since_guesses = 0
+            too_late = self._first_spacing * 2.0 ** (1 + min(self._ready_at_once // _TOO_LATE, _MOST_DOUBLINGS))
             earliest = max(ready_at / 2, ready_at - too_late)
         self._place = (self._place + _GOLDEN) % 1.0
         self._seen.append(earliest + (ready_at - earliest) * self._place)
@@ -124,12 +131,22 @@ class PollPlan:
         ]
         mean = sum(latencies) / len(latencies)
         budget = min(_THRIFT * (mean / self._poll_interval + 0.5), _MOST_POLLS)
-        # The distances that make the expected number of polls the budget; half a poll is lost to rounding up.
-        scale = sum(math.sqrt(share * width * pending) for share, width, pending in pieces) / max(budget - 0.5, 0.5)
+        # The distances that make the expected number of polls the budget.
+        scale = sum(math.sqrt(share * width * pending) for share, width, pending in pieces) / max(
+            budget - _ROUNDING, 0.5
+        )
         spacings = tuple(
             max(scale * math.sqrt(width * pending / share), self._shortest) for share, width, pending in pieces
         )
         return _Schedule(edges, spacings)
+
+    def _count_known(self) -> None:
+        """Drop the guesses of a time when all polls came too late, as soon as there is enough that is known."""
+        if self._known_since_guesses < _ENOUGH:
+            self._known_since_guesses += 1
+            if self._known_since_guesses == _ENOUGH:
+                for _ in range(len(self._seen) - _ENOUGH):
+                    self._seen.popleft()
 
     def _forget(self) -> None:
         """Drop what was seen before the service became faster or slower."""

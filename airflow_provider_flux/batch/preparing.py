@@ -38,7 +38,8 @@ def narrow_limits(given: Mapping[str, int]) -> dict[str, int]:
     """
     models = known_models()
     narrow = {name: entry.max_active for name, entry in models.items() if entry.max_active < _USUAL_LIMIT}
-    return {kind_of(models.get(name), name): limit for name, limit in {**narrow, **given}.items()}
+    by_kind = [{kind_of(models.get(name), name): limit for name, limit in one.items()} for one in (narrow, given)]
+    return by_kind[0] | by_kind[1]
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,10 @@ class Preparer:
             job.release()
             is_final = isinstance(error, (FluxRequestError, FluxExistsError))
             return Found("invalid" if is_final else "failed", error.message)
+        except Exception as error:  # a full disk, say
+            log.exception("Row %d (%s)", job.n, job.key)
+            job.release()
+            return Found("failed", type(error).__name__)
         if found is None:
             return None
         job.release()

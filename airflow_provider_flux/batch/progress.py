@@ -63,7 +63,7 @@ class Progress:
 def as_text(report: Mapping[str, Any], max_cost: float | None) -> str:
     """Return a report as a line of the log."""
     rows, done = report["rows"], report["done"]
-    said = [f"{done:,} of {rows:,} rows ({100 * done / rows:.1f} %)", f"{report['images']:,} images"]
+    said = [f"{done:,} of {rows:,} rows ({100 * done / max(rows, 1):.1f} %)", f"{report['images']:,} images"]
     said += [
         f"{report[name]:,} {name}" for name in ("moderated", "invalid", "failed", "uncertain", "lost") if name in report
     ]

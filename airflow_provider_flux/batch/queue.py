@@ -58,8 +58,11 @@ class RowQueue:
         return job
 
     def put_back(self, job: Job) -> None:
-        """Take back a row, which comes next of its kind."""
-        heapq.heappush(self._ready[job.kind], (job.n, job))
+        """Take back a row, which comes next of its kind; one without a request is made ready first."""
+        if job.request is None:
+            self._admit(job)
+        else:
+            heapq.heappush(self._ready[job.kind], (job.n, job))
 
     async def close(self) -> None:
         """Let go of the rows at hand."""
@@ -82,14 +85,20 @@ class RowQueue:
                 continue
             self._last[kind] = found[-1].n
             for job in found:
-                if self._make(job):
-                    task = asyncio.create_task(self._make_ready(job))
-                    self._preparing[task] = job
-                    task.add_done_callback(self._preparing.pop)
-                else:
-                    self.put_back(job)
+                self._admit(job)
+
+    def _admit(self, job: Job) -> None:
+        if not self._make(job):
+            self.put_back(job)
+            return
+        task = asyncio.create_task(self._make_ready(job))
+        self._preparing[task] = job
+        task.add_done_callback(self._prepared)
 
     async def _make_ready(self, job: Job) -> None:
         if await self._prepare(job):
             self.put_back(job)
+
+    def _prepared(self, task: asyncio.Task[None]) -> None:
+        del self._preparing[task]
         self._on_ready()

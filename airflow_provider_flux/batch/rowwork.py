@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
@@ -25,6 +26,7 @@ from airflow_provider_flux.bfl.errors import (
     FluxRateLimitedError,
     FluxRequestError,
     FluxServiceError,
+    FluxStorageError,
     FluxSubmitUncertainError,
 )
 from airflow_provider_flux.bfl.polling import Poller
@@ -44,6 +46,10 @@ log = logging.getLogger(__name__)
 _MOST_UNCERTAIN = 3
 #: Seconds for which a fresh URL of a Ready image is asked for.
 _REFRESH_SECONDS = 60.0
+#: Images in a row that could not be landed, each after the patience of the store: what is paid for must land first.
+_STORE_FAILURES = 3
+#: Rows of each outcome that are told in the log one by one; the manifest has them all.
+_TOLD = 20
 _ENDS_THE_BATCH = (FluxAuthenticationError, FluxInsufficientCreditsError, FluxConfigurationError)
 
 #: ``again``: the row goes back into the queue. ``paid``: it is to be collected.
@@ -83,7 +89,9 @@ class RowWork:
     is_stopping: Callable[[], bool]
     wake: Callable[[], None]
     landing: int = 0
+    _store_failures: int = 0
     _plans: dict[str, PollPlan] = field(default_factory=dict)
+    _told: Counter[Outcome] = field(default_factory=Counter)
 
     async def work(self, job: Job) -> Step:
         """Submit a row, or take over what was submitted for it, and land its image.
@@ -106,8 +114,11 @@ class RowWork:
         job.release()
         self.tally.outcomes[outcome] += 1
         self.table.end(job, outcome, reason=reason, latency=latency)
-        if reason:
+        self._told[outcome] += bool(reason)
+        if reason and self._told[outcome] <= _TOLD:
             log.warning("Row %d (%s) is %s: %s", job.n, job.key, outcome, reason)
+        elif reason and self._told[outcome] == _TOLD + 1:
+            log.warning("Further rows that are %s are told in the manifest only", outcome)
         return "done"
 
     async def _buy(self, job: Job) -> Step:
@@ -210,6 +221,7 @@ class RowWork:
             landed = await self._land(job, generation, result)
         except FluxError as error:
             return await self._failed(job, error, is_taken_over)
+        self._store_failures = 0
         self._charge(generation, -1)
         self._charge(landed, 1)
         self.journal.note_soon(became(str(job.claim), job.key, "returned", generation=landed))
@@ -252,7 +264,8 @@ class RowWork:
             self._note_failed(job, error)
             return self.end(job, "lost", reason=error.message)
         step = self.end(job, "failed", reason=f"{error.message} It is paid for; the next try collects it.")
-        if isinstance(error, _ENDS_THE_BATCH):
+        self._store_failures += isinstance(error, FluxStorageError)
+        if isinstance(error, _ENDS_THE_BATCH) or self._store_failures >= _STORE_FAILURES:
             raise GiveUpError(error, step)
         return step
 

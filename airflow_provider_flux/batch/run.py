@@ -13,8 +13,9 @@ from typing import Any
 from airflow_provider_flux.batch.engine import Engine
 from airflow_provider_flux.batch.planning import RowPolicies, plan_row
 from airflow_provider_flux.batch.preparing import Preparer, kind_of
+from airflow_provider_flux.batch.reader import Reader
 from airflow_provider_flux.batch.rows import Row, describe_problems
-from airflow_provider_flux.batch.table import Reader, Table
+from airflow_provider_flux.batch.table import Table
 from airflow_provider_flux.batch.tally import Tally
 from airflow_provider_flux.bfl.errors import (
     FluxAuthenticationError,
@@ -91,6 +92,12 @@ def look_back(
             for row in reader.to_do():
                 _plan(table, tally, preparer, row, header.round, policies)
         table.commit()
+        if strangers := table.open_strangers():
+            log.warning(
+                "%d images were paid for by earlier tries for rows that are not in the input any more, and have not "
+                "landed: `airflow flux recover` lands them",
+                strangers,
+            )
         log.info(
             "Earlier tries: %s", ", ".join(f"{count} {name}" for name, count in tally.outcomes.items()) or "nothing"
         )
@@ -104,7 +111,8 @@ def _plan(table: Table, tally: Tally, preparer: Preparer, row: Row, round: str, 
     fallback = preparer.build(*row.fallback).fingerprint if row.fallback else None
     plan = plan_row(history, wanted=wanted, fallback=fallback, round=round, policies=policies)
     table.plan(row.index, plan)
-    tally.charge(plan.spent, is_reported=False)
+    tally.charge(plan.spent - plan.reported, is_reported=False)
+    tally.charge(plan.reported, is_reported=True)
     tally.lose(plan.wasted)
     tally.uncertain_submits += plan.uncertain
     if plan.outcome is not None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,9 +16,10 @@ from airflow_provider_flux.batch.pace import Pacer
 from airflow_provider_flux.batch.planning import RowPolicies
 from airflow_provider_flux.batch.preparing import Preparer, narrow_limits
 from airflow_provider_flux.batch.progress import Progress, as_text
+from airflow_provider_flux.batch.reader import Reader
 from airflow_provider_flux.batch.rows import Layout, read_rows
 from airflow_provider_flux.batch.run import Runner, check_budget, fill, look_back
-from airflow_provider_flux.batch.table import Reader, Table
+from airflow_provider_flux.batch.table import Table
 from airflow_provider_flux.batch.tally import ALL_OUTCOMES, Tally
 from airflow_provider_flux.bfl.errors import FluxBatchError, FluxError
 from airflow_provider_flux.hooks.flux import FluxHook
@@ -108,7 +110,8 @@ class Session:
                     self.stop()
                 ticker = _Ticker(engine, reader, settings, manifest_manner, self._folder, self._context)
                 try:
-                    Runner(engine, ticker.tick, settings.grace).run()
+                    with _quietly():
+                        Runner(engine, ticker.tick, settings.grace).run()
                 finally:
                     table.commit()
                     ticker.write_manifest()
@@ -141,6 +144,20 @@ class Session:
         folder = f"{stem_of(self._settings.ledger, owner)}{SUFFIX}"
         look_back(table, tally, preparer, folder=folder, header=header, manner=manner, policies=self._settings.policies)
         return Journal(folder, header, manner)
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Keep what is said of each single image out of the log."""
+    talkers = [logging.getLogger(f"airflow_provider_flux.{name}") for name in ("storage", "media")]
+    levels = [talker.level for talker in talkers]
+    for talker in talkers:
+        talker.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        for talker, level in zip(talkers, levels, strict=True):
+            talker.setLevel(level)
 
 
 class _Ticker:

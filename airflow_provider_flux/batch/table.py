@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import sqlite3
-from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from airflow_provider_flux.batch.planning import Outcome, RowPlan
+from airflow_provider_flux.batch.reader import connect, pair_of
 from airflow_provider_flux.batch.rows import Row
 from airflow_provider_flux.bfl.generation import GenerationRequest
 from airflow_provider_flux.ledger.notes import Header, Note, Submit, fold
@@ -77,31 +76,15 @@ class Job:
         self.inputs.close()
 
 
-@dataclass(frozen=True)
-class Ended:
-    """A row, and what became of it."""
-
-    n: int
-    key: str
-    outcome: Outcome
-    reason: str
-    model: str
-    estimate: float | None
-    generation: Mapping[str, Any] | None
-    is_fallback: bool
-    uncertain: int
-    latency: float | None
-
-
 class Table:
-    """All rows of a batch, and what became of them. For one thread at a time; others use a :class:`Reader`.
+    """All rows of a batch, and what became of them. For one thread at a time; others use a ``Reader``.
 
     :param path: of the file. Its folder is the caller's to remove.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._db = _connect(path)
+        self._db = connect(path)
         self._db.executescript(_SCHEMA)
         self._headers: dict[int, Header] = {}
         self._unwritten = 0
@@ -142,6 +125,11 @@ class Table:
         """
         found = self._db.execute("SELECT header, note FROM notes WHERE key = ? ORDER BY rowid", (key,))
         return list(fold((self._headers[number], [Note.model_validate_json(text)]) for number, text in found))
+
+    def open_strangers(self) -> int:
+        """Return how many submits are open of rows that are not in the input."""
+        keys = self._db.execute("SELECT DISTINCT key FROM notes WHERE key NOT IN (SELECT key FROM rows)").fetchall()
+        return sum(one.phase == "submitted" for (key,) in keys for one in self.history(key))
 
     def plan(self, n: int, plan: RowPlan) -> None:
         """Keep what is to be done about a row, or was done."""
@@ -196,73 +184,8 @@ class Table:
             self.commit()
 
 
-class Reader:
-    """Reads a table, as it is at that moment; for one thread, beside the one that writes."""
-
-    def __init__(self, path: Path) -> None:
-        self._db = _connect(path)
-
-    def __enter__(self) -> Reader:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._db.close()
-
-    def to_do(self) -> Iterator[Row]:
-        """Yield the rows that are valid and not done, in the order of the input."""
-        found = self._db.execute(
-            "SELECT n, key, model, parameters, fallback FROM rows WHERE outcome IS NULL ORDER BY n"
-        )
-        for n, key, model, parameters, fallback in found:
-            yield Row(n, key, model, json.loads(parameters), _pair(fallback), None)
-
-    def invalid(self) -> Iterator[Row]:
-        """Yield the rows that are not valid."""
-        found = self._db.execute("SELECT n, key, model, reason FROM rows WHERE outcome = 'invalid' ORDER BY n")
-        for n, key, model, reason in found:
-            yield Row(n, key, model, {}, None, reason)
-
-    def in_order(self) -> Iterator[Ended]:
-        """Yield all rows with what became of them, in the order of the input."""
-        found = self._db.execute(
-            "SELECT n, key, outcome, reason, model, estimate, generation, is_fallback, uncertain, latency, claim "
-            "FROM rows ORDER BY n"
-        )
-        for n, key, outcome, reason, model, estimate, generation, is_fallback, uncertain, latency, claim in found:
-            ended: Outcome = outcome or ("pending" if claim is None else "submitted")
-            made = None if generation is None else json.loads(generation)
-            yield Ended(n, key, ended, reason, model, estimate, made, bool(is_fallback), uncertain, latency)
-
-    def counts(self) -> dict[Outcome, int]:
-        """Return how many rows there are of each outcome, those that have not ended included."""
-        ended = "coalesce(outcome, CASE WHEN claim IS NULL THEN 'pending' ELSE 'submitted' END)"
-        return dict(self._db.execute(f"SELECT {ended} AS ended, count(*) FROM rows GROUP BY ended"))  # noqa: S608
-
-    def estimate(self) -> tuple[float, int]:
-        """Return the credits that the rows to submit are expected to cost, and of how many that is not known."""
-        total, unknown = self._db.execute(
-            "SELECT coalesce(sum(estimate), 0), sum(estimate IS NULL) FROM rows WHERE outcome IS NULL AND claim IS NULL"
-        ).fetchone()
-        return float(total), int(unknown or 0)
-
-
-def _connect(path: Path) -> sqlite3.Connection:
-    """Open the file; what it holds is gone with its try, so nothing is synced."""
-    db = sqlite3.connect(path, check_same_thread=False, timeout=60)
-    db.execute("PRAGMA journal_mode = WAL")
-    db.execute("PRAGMA synchronous = OFF")
-    return db
-
-
 def _job(row: tuple[Any, ...]) -> Job:
     n, key, kind, model, parameters, fallback, estimate, is_fallback, uncertain, claim, generation = row
     made = None if generation is None else json.loads(generation)
     parsed = json.loads(parameters)
-    return Job(n, key, kind, model, parsed, _pair(fallback), estimate, bool(is_fallback), uncertain, claim, made)
-
-
-def _pair(text: str | None) -> tuple[str, dict[str, Any]] | None:
-    if text is None:
-        return None
-    model, parameters = json.loads(text)
-    return model, parameters
+    return Job(n, key, kind, model, parsed, pair_of(fallback), estimate, bool(is_fallback), uncertain, claim, made)

@@ -13,11 +13,13 @@ from airflow_provider_flux import arguments
 from airflow_provider_flux.batch.limits import Limit, judge
 from airflow_provider_flux.batch.planning import OnBatchClear, OnInvalidRow, OnRowChange, RowPolicies
 from airflow_provider_flux.batch.rows import Layout, check_layout
+from airflow_provider_flux.bfl.catalog import get_model
 from airflow_provider_flux.bfl.errors import FluxRequestError
 from airflow_provider_flux.hooks.flux import FluxHook
 from airflow_provider_flux.landing_operator import FluxLandingOperator
 from airflow_provider_flux.ledger.decisions import OnUncertain
 from airflow_provider_flux.ledger.homes import FOLDER
+from airflow_provider_flux.models import known_models
 from airflow_provider_flux.retries import failing_for_good
 from airflow_provider_flux.storage.naming import root_of, safe_name, tells_apart
 from airflow_provider_flux.storage.target import Reuse, Target
@@ -60,8 +62,9 @@ class FluxGenerateBatchOperator(FluxLandingOperator):
     :param max_cost: most credits (1 credit = 0.01 USD) that the batch may cost over all its tries; no limit by default.
         What cannot fit is refused at once. When it is reached, what is in flight lands, and the rest is left.
         (templated)
-    :param max_failed: how many rows may end as ``failed``, ``uncertain`` or ``lost`` before the task fails: a number,
-        or a share such as ``0.02`` or ``"2%"``; 0 by default. (templated)
+    :param max_failed: how many rows may end as ``failed``, ``uncertain`` or ``lost`` before the task fails, decided
+        when all have been tried: a number, or a share such as ``0.02`` or ``"2%"``; 0 by default. Rows that the
+        service refuses as ``invalid`` count unless ``on_invalid_row`` is ``skip``. (templated)
     :param max_moderated: how many may be moderated; any number by default. (templated)
     :param on_invalid_row: ``fail`` (default) before anything is paid, naming all of them, or ``skip`` them.
     :param on_uncertain: what to do with a row when the answer to its submit was lost, so that nobody knows whether it
@@ -155,8 +158,7 @@ class FluxGenerateBatchOperator(FluxLandingOperator):
         if self.output_path is None:
             raise FluxRequestError("output_path is required: the images of a batch must land somewhere.")
         arguments.check_count("max_active", self.max_active)
-        for model, limit in (self.model_limits or {}).items():
-            arguments.check_count(f"model_limits[{model!r}]", limit)
+        self._check_model_limits()
         for name in ("max_cost", "max_failed", "max_moderated"):
             value = getattr(self, name)
             if not arguments.is_resolved_later(value):
@@ -165,6 +167,19 @@ class FluxGenerateBatchOperator(FluxLandingOperator):
             check_layout(self._layout())
         if isinstance(self.output_path, str):
             self._check_rows_are_told_apart(self.output_path)
+        if self.manifest_path is not None and not arguments.is_resolved_later(self.manifest_path):
+            from airflow_provider_flux.batch.manifest import check_manifest_path  # sqlite: not at DAG parse time
+
+            check_manifest_path(self.manifest_path)
+
+    def _check_model_limits(self) -> None:
+        limits = self.model_limits or {}
+        if not isinstance(limits, Mapping):
+            raise FluxRequestError(f"model_limits is {type(limits).__name__}, not a dict.")
+        for model, limit in limits.items():
+            if self.validate:
+                get_model(model, known_models())
+            arguments.check_count(f"model_limits[{model!r}]", limit)
 
     def _check_rows_are_told_apart(self, path: str) -> None:
         if not arguments.is_template(path) and tells_apart(path) is False:
@@ -189,14 +204,11 @@ class FluxGenerateBatchOperator(FluxLandingOperator):
             target = self._target(context, reuse=self.reuse)
             assert target is not None  # noqa: S101 - output_path is required
             self._check_rows_are_told_apart(target.path)
-            max_failed, max_moderated = (
-                Limit.of("max_failed", self.max_failed),
-                Limit.of("max_moderated", self.max_moderated),
-            )
+            limits = {name: Limit.of(name, getattr(self, name)) for name in ("max_failed", "max_moderated")}
             self._session = Session(self.hook, self._settings(target), context, target, Path(folder))
             summary = self._session.run()
             context["ti"].xcom_push(key=SUMMARY_XCOM, value=summary)
-            judge(summary, self._session.error, max_failed, max_moderated)
+            judge(summary, self._session.error, on_invalid_row=self.on_invalid_row, **limits)
             return summary
 
     def _settings(self, target: Target) -> BatchSettings:
