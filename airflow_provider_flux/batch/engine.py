@@ -8,11 +8,13 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 
+from airflow_provider_flux.batch.buying import Buyer
+from airflow_provider_flux.batch.collecting import Collector
+from airflow_provider_flux.batch.desk import Desk, GiveUpError, Step
 from airflow_provider_flux.batch.outage import Outage
 from airflow_provider_flux.batch.pace import Pacer
 from airflow_provider_flux.batch.preparing import Preparer
 from airflow_provider_flux.batch.queue import RowQueue
-from airflow_provider_flux.batch.rowwork import GiveUpError, RowWork
 from airflow_provider_flux.batch.table import Job, Table
 from airflow_provider_flux.batch.tally import Tally
 from airflow_provider_flux.bfl.errors import FluxBudgetError, FluxError
@@ -65,10 +67,10 @@ class Engine:
         self._queue = RowQueue(self.table, kinds, self._make, self._prepare, self._wake.set)
         try:
             async with self.hook.async_client() as client:
-                self._work = RowWork(
-                    client, self.table, self.journal, self.tally, self.pacer, self._outage,
-                    self.on_uncertain, self.poll_interval, self.timeout, lambda: self.is_stopping, self._wake.set,
-                )  # fmt: skip
+                desk = Desk(client, self.table, self.journal, self.tally, self.pacer, self._outage, self._wake.set)
+                self._desk = desk
+                self._buyer = Buyer(desk, self.on_uncertain, lambda: self.is_stopping)
+                self._collector = Collector(desk, self.poll_interval, self.timeout)
                 while await self._go_on():
                     pass
                 await self._end_tasks()
@@ -132,7 +134,7 @@ class Engine:
             self._start(job)
 
     def _submit(self) -> None:
-        while not self.is_stopping and self._work.landing <= _LANDING * self.tally.max_active:
+        while not self.is_stopping and self._collector.landing <= _LANDING * self.tally.max_active:
             now = time.monotonic()
             if self._outage.is_on and (self._outage.pause(now) or self.pacer.unanswered):
                 return
@@ -158,16 +160,20 @@ class Engine:
 
     async def _run(self, job: Job) -> None:
         try:
-            step = await self._work.work(job)
+            is_taken_over = job.generation is not None
+            step: Step = "paid" if is_taken_over else await self._buyer.buy(job)
+            if step == "paid":
+                job.release()
+                step = await self._collector.collect(job, is_taken_over=is_taken_over)
         except GiveUpError as trouble:
             log.error("No further row is submitted. %s", trouble.error)
             step = trouble.step
             self._stop(float("inf"), trouble.error)
         except FluxError as error:
-            step = self._work.end(job, "failed", reason=error.message)
+            step = self._desk.end(job, "failed", reason=error.message)
         except Exception as error:
             log.exception("Row %d (%s)", job.n, job.key)
-            step = self._work.end(job, "failed", reason=f"{type(error).__name__}")
+            step = self._desk.end(job, "failed", reason=f"{type(error).__name__}")
         if step == "again":
             self._queue.put_back(job)
 
@@ -180,7 +186,7 @@ class Engine:
             return True
         if found.outcome == "reused":
             self.tally.saved += job.estimate or 0.0
-        self._work.end(job, found.outcome, reason=found.reason)
+        self._desk.end(job, found.outcome, reason=found.reason)
         return False
 
     async def _end_tasks(self) -> None:

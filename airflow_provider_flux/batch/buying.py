@@ -1,0 +1,124 @@
+"""Submitting a row: its intent first, one POST, and what the answer means."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+
+from airflow_provider_flux.batch.desk import ENDS_THE_BATCH, Desk, GiveUpError, Step
+from airflow_provider_flux.batch.table import Job
+from airflow_provider_flux.bfl.errors import (
+    FluxConnectionError,
+    FluxError,
+    FluxRateLimitedError,
+    FluxRequestError,
+    FluxServiceError,
+    FluxSubmitUncertainError,
+)
+from airflow_provider_flux.ledger.decisions import OnUncertain
+from airflow_provider_flux.ledger.notes import became, intent
+from airflow_provider_flux.xcom import submitted
+
+log = logging.getLogger(__name__)
+
+#: Times one row is submitted in one try although each answer was lost before.
+_MOST_UNCERTAIN = 3
+
+
+class Buyer:
+    """Submits rows, any number at a time.
+
+    :param is_stopping: says whether nothing more is to be submitted.
+    """
+
+    def __init__(self, desk: Desk, on_uncertain: OnUncertain, is_stopping: Callable[[], bool]) -> None:
+        self._desk = desk
+        self._on_uncertain = on_uncertain
+        self._is_stopping = is_stopping
+
+    async def buy(self, job: Job) -> Step:
+        """Submit a row, for which a slot has been taken.
+
+        :raises GiveUpError: if no further row should be submitted.
+        """
+        try:
+            return await self._buy(job)
+        finally:
+            self._desk.tally.reserved -= job.estimate or 0.0
+
+    async def _buy(self, job: Job) -> Step:
+        request, target = job.ready
+        hide = target.options.hide_prompt
+        note = intent(request, index=job.n, key=job.key, wanted=job.wanted, hide_prompt=hide)
+        claim = job.claim = str(note["claim"])
+        try:
+            await self._desk.journal.note(note)
+        except FluxError as error:
+            self._not_sent(job, FluxError("Nothing was sent."))
+            raise GiveUpError(error, "again") from None
+        if self._is_stopping():
+            self._not_sent(job, FluxError("Nothing was sent."))
+            return "again"
+        try:
+            submission = await self._desk.client.submit_once(request)
+        except FluxSubmitUncertainError as error:
+            return self._uncertain(job, error)
+        except FluxError as error:
+            return self._refused(job, error)
+        except BaseException:  # the answer will not be waited for: it stays an intent
+            self._desk.pacer.dropped(job.kind, time.monotonic())
+            raise
+        now = time.monotonic()
+        job.generation = submitted(request, submission, job.uncertain)
+        self._desk.journal.note_soon(became(claim, job.key, "submitted", generation=job.generation))
+        self._desk.table.submitted(job)
+        self._desk.outage.answered()
+        self._desk.pacer.accepted(job.kind, now)
+        self._desk.wake()
+        self._desk.tally.became_active(now)
+        self._desk.charge(job.generation, 1)
+        return "paid"
+
+    def _not_sent(self, job: Job, error: FluxError) -> None:
+        self._desk.pacer.dropped(job.kind, time.monotonic())
+        self._desk.note_failed(job, error)
+
+    def _refused(self, job: Job, error: FluxError) -> Step:
+        """Go on after a submit that nothing was paid for."""
+        now = time.monotonic()
+        self._desk.note_failed(job, error)
+        if isinstance(error, FluxRateLimitedError):
+            self._desk.outage.answered()
+            self._desk.pacer.refused(job.kind, now, error.retry_after)
+            self._desk.tally.refusals += 1
+            return "again"
+        self._desk.pacer.dropped(job.kind, now)
+        if isinstance(error, (FluxConnectionError, FluxServiceError)):
+            if self._desk.outage.failed(error, now):
+                raise GiveUpError(error, "again")
+            log.warning("%s Trying again.", error)
+            return "again"
+        self._desk.outage.answered()
+        if isinstance(error, ENDS_THE_BATCH):
+            raise GiveUpError(error, "again")
+        return self._desk.end(job, "invalid" if isinstance(error, FluxRequestError) else "failed", reason=error.message)
+
+    def _uncertain(self, job: Job, error: FluxSubmitUncertainError) -> Step:
+        """Go on after a submit of which nobody knows whether it was billed: it counts as if it was."""
+        now = time.monotonic()
+        self._desk.pacer.dropped(job.kind, now)
+        self._desk.tally.uncertain_submits += 1
+        self._desk.tally.charge(job.estimate, is_reported=False)
+        self._desk.tally.lose(job.estimate)
+        job.uncertain += 1
+        job.claim = None
+        is_hopeless = self._desk.outage.failed(error, now)
+        step: Step = "again"
+        if self._on_uncertain == "fail" or job.uncertain >= _MOST_UNCERTAIN:
+            step = self._desk.end(job, "uncertain", reason=error.message)
+        else:
+            log.warning("Row %d (%s) was possibly billed, and is submitted again: %s", job.n, job.key, error)
+        if is_hopeless:
+            raise GiveUpError(error, step)
+        return step

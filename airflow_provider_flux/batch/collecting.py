@@ -1,0 +1,133 @@
+"""Collecting what was submitted for a row: wait until it is ready, and land it."""
+
+from __future__ import annotations
+
+import logging
+import time
+
+from airflow_provider_flux.batch.desk import ENDS_THE_BATCH, Desk, GiveUpError, Step
+from airflow_provider_flux.batch.planning import Outcome
+from airflow_provider_flux.batch.polls import PollPlan
+from airflow_provider_flux.batch.table import Job
+from airflow_provider_flux.bfl.errors import FluxError, FluxGenerationError, FluxModeratedError, FluxStorageError
+from airflow_provider_flux.bfl.polling import Poller
+from airflow_provider_flux.bfl.responses import TaskResult
+from airflow_provider_flux.ledger.notes import became
+from airflow_provider_flux.patience import default_timeout, typical_seconds
+from airflow_provider_flux.storage.landing import FORGOTTEN, aland, landed_before
+from airflow_provider_flux.stores import arun
+from airflow_provider_flux.xcom import Generation, submission_of
+
+log = logging.getLogger(__name__)
+
+#: Seconds for which a fresh URL of a Ready image is asked for.
+_REFRESH_SECONDS = 60.0
+#: Images in a row that could not be landed, each after the patience of the store: what is paid for must land first.
+_STORE_FAILURES = 3
+
+
+class Collector:
+    """Waits for images and lands them, any number at a time.
+
+    :param timeout: seconds from the submit of a row after which to give it up; ``None`` for what suits its model.
+    :ivar landing: images that are ready and have not landed yet.
+    """
+
+    def __init__(self, desk: Desk, poll_interval: float, timeout: float | None) -> None:
+        self._desk = desk
+        self._poll_interval = poll_interval
+        self._timeout = timeout
+        self._plans: dict[str, PollPlan] = {}
+        self._store_failures = 0
+        self.landing = 0
+
+    async def collect(self, job: Job, *, is_taken_over: bool) -> Step:
+        """Wait for what was submitted for a row, and land it.
+
+        :param is_taken_over: whether an earlier try has submitted it.
+        :raises GiveUpError: if no further row should be submitted.
+        """
+        generation = job.paid
+        submission = submission_of(generation)
+        plan = self._plan_of(generation["model"])
+        try:
+            poller = self._poller(generation, plan)
+            try:
+                result = await self._desk.client.wait(poller, generation["polling_url"])
+            finally:
+                now = time.monotonic()
+                self._desk.pacer.ended(job.kind, now)
+                self._desk.tally.was_ended(now)
+                self._desk.wake()
+            seconds = time.time() - submission.submitted_at
+            if not is_taken_over:
+                plan.observe(poller.pending_at - submission.submitted_at, seconds)
+                self._desk.tally.latencies.append(seconds)
+            landed = await self._land(job, generation, result)
+        except FluxError as error:
+            return await self._failed(job, error, is_taken_over)
+        self._store_failures = 0
+        self._desk.charge(generation, -1)
+        self._desk.charge(landed, 1)
+        self._desk.journal.note_soon(became(str(job.claim), job.key, "returned", generation=landed))
+        job.generation = landed
+        return self._desk.end(job, "landed", latency=None if is_taken_over else seconds)
+
+    async def _land(self, job: Job, generation: Generation, result: TaskResult) -> Generation:
+        async def refresh() -> TaskResult:
+            poller = self._poller(generation, self._plan_of(generation["model"]))
+            poller.deadline = time.time() + _REFRESH_SECONDS
+            return await self._desk.client.wait(poller, generation["polling_url"])
+
+        self.landing += 1
+        try:
+            return await aland(self._desk.client, generation, job.ready[1], result, refresh)
+        finally:
+            self.landing -= 1
+
+    async def _failed(self, job: Job, error: FluxError, is_taken_over: bool) -> Step:
+        """Go on after an image that was paid for could not be had, or not yet."""
+        generation = job.paid
+        if isinstance(error, (FluxModeratedError, FluxGenerationError)):
+            self._desk.charge(generation, -1)
+            self._desk.note_failed(job, error)
+            if job.fallback and not job.is_fallback:
+                log.warning("Row %d (%s) is submitted with its fallback. %s", job.n, job.key, error)
+                job.is_fallback, job.generation, job.request = True, None, None
+                self._desk.table.submitted(job)
+                self._desk.tally.fallbacks += 1
+                return "again"
+            outcome: Outcome = "moderated" if isinstance(error, FluxModeratedError) else "failed"
+            return self._desk.end(job, outcome, reason=error.message)
+        if isinstance(error, FORGOTTEN):
+            landed = await arun(landed_before(generation, job.ready[1])) if is_taken_over else None
+            if landed:
+                self._desk.journal.note_soon(became(str(job.claim), job.key, "returned", generation=landed))
+                job.generation = landed
+                return self._desk.end(job, "landed")
+            self._desk.tally.lose(generation["cost"])
+            self._desk.note_failed(job, error)
+            return self._desk.end(job, "lost", reason=error.message)
+        step = self._desk.end(job, "failed", reason=f"{error.message} It is paid for; the next try collects it.")
+        self._store_failures += isinstance(error, FluxStorageError)
+        if isinstance(error, ENDS_THE_BATCH) or self._store_failures >= _STORE_FAILURES:
+            raise GiveUpError(error, step)
+        return step
+
+    def _plan_of(self, model: str) -> PollPlan:
+        if model not in self._plans:
+            self._plans[model] = PollPlan(typical_seconds(model) or 6.0, self._poll_interval)
+        return self._plans[model]
+
+    def _poller(self, generation: Generation, plan: PollPlan) -> Poller:
+        submission = submission_of(generation)
+        now = time.time()
+        timeout = self._timeout or default_timeout(generation["model"])
+        return Poller(
+            request_id=submission.request_id,
+            submitted_at=submission.submitted_at,
+            deadline=max(submission.submitted_at + timeout, now),
+            poll_interval=self._poll_interval,
+            cost=submission.cost,
+            pace=plan.wait,
+        )
