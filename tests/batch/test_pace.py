@@ -211,9 +211,9 @@ def test_who_remains_takes_the_whole_quota() -> None:
 
 @pytest.mark.parametrize("starts", [[0, 5, 25], [0, 0, 20, 30]], ids=["three", "four"])
 def test_of_several_nobody_has_less_than_half_of_the_fair_share(starts: list[float]) -> None:
-    for seed in range(3):
-        clients = race(seed, [400] * len(starts), starts)
-        assert min(shares(clients, max(starts))) >= 0.5 / len(starts)
+    least = [min(shares(race(seed, [500] * len(starts), starts), max(starts))) for seed in range(5)]
+    assert min(least) >= 0.5 / len(starts)
+    assert mean(least) >= 0.72 / len(starts)
 
 
 # What the pacer is told
