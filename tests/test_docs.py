@@ -12,12 +12,16 @@ import shlex
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from airflow.sdk.exceptions import AirflowFailException
 from pydantic import BaseModel
 
+from airflow_provider_flux.batch.layout import SPECIAL_NAMES
+from airflow_provider_flux.batch.manifest import ManifestRow
+from airflow_provider_flux.batch.planning import Outcome
+from airflow_provider_flux.batch.tally import Tally
 from airflow_provider_flux.bfl import errors
 from airflow_provider_flux.bfl.catalog import MODELS
 from airflow_provider_flux.bfl.catalog.custom import read_models
@@ -29,6 +33,7 @@ from airflow_provider_flux.emulator.__main__ import _parser
 from airflow_provider_flux.emulator.faults import FAULTS
 from airflow_provider_flux.hooks.flux import FluxHook
 from airflow_provider_flux.landing_operator import FluxLandingOperator
+from airflow_provider_flux.operators.batch import FluxGenerateBatchOperator
 from airflow_provider_flux.operators.generate import FluxGenerateOperator
 from airflow_provider_flux.provider_info import CONNECTION_FORM, get_provider_info
 from airflow_provider_flux.storage.dialects import DIALECTS
@@ -191,6 +196,7 @@ def test_every_error_named_exists(page: Path) -> None:
     ("operator", "name"),
     [
         (FluxGenerateOperator, "docs/operators/generate.md"),
+        (FluxGenerateBatchOperator, "docs/operators/batch.md"),
         (FluxToObjectStorageOperator, "docs/operators/to_object_storage.md"),
     ],
 )
@@ -283,6 +289,30 @@ def test_the_xcom_is_explained() -> None:
     (shown,) = [json.loads(code) for code in blocks(text_of("README.md"), "json")]
     assert list(shown) == list(Generation.__annotations__)
     assert list(shown["image"]) == list(LandedImage.__annotations__)
+
+
+# Batches
+
+BATCH = "docs/operators/batch.md"
+
+
+def named_in(rows: list[list[str]]) -> list[str]:
+    """Return the names in the first column of a table, which may have several in a row."""
+    return [name.strip("` ") for row in rows for name in row[0].split(",")]
+
+
+def test_every_outcome_of_a_row_is_explained() -> None:
+    assert named_in(table(text_of(BATCH), "outcome")) == list(get_args(Outcome))
+
+
+def test_every_column_of_a_batch_is_explained() -> None:
+    assert named_in(table(text_of(BATCH), "column")) == list(SPECIAL_NAMES)
+    assert named_in(table(text_of(BATCH), "column of the manifest")) == list(ManifestRow.__annotations__)
+
+
+def test_the_summary_of_a_batch_is_explained() -> None:
+    summary = Tally(rows=1, max_active=1).summary({}, estimated=0, seconds=0)
+    assert named_in(table(text_of(BATCH), "key")) == [*summary, "manifest"]
 
 
 def test_the_trigger_is_explained() -> None:
@@ -487,6 +517,47 @@ def test_landing_many(emulator: EmulatorServer, shown_tasks, landed_below, tmp_p
     assert {path.name for path in (tmp_path / "doors" / "r").iterdir()} == {*names, *(f"{name}.json" for name in names)}
 
 
+def test_a_batch_between_two_tasks(emulator: EmulatorServer, shown_tasks, landed_below, tmp_path: Path) -> None:
+    images = shown_tasks["flux_batch_rows.images"].prepare_for_execution()
+    images.requests = shown_tasks["flux_batch_rows.rows"].python_callable()
+    images.requests[0]["prompt"] += " [[fault:moderated=Violence]]"
+    images.requests[2]["prompt"] += " [[fault:moderated=Violence]]"
+    summary = landed_below(images, {"run_id": "r"})
+    assert (summary["landed"], summary["moderated"], summary["fallbacks"]) == (2, 1, 1)
+    reasons = shown_tasks["flux_batch_rows.without_image"].python_callable(summary)
+    assert list(reasons) == ["door"]
+    assert reasons["door"].startswith("moderated: ")
+    assert "Violence" in reasons["door"]
+    assert {path.name for path in (tmp_path / "doors" / "r").glob("*.jpeg")} == {"hero.jpeg", "sign.jpeg"}
+
+
+def test_a_batch_from_a_file(emulator: EmulatorServer, shown_tasks, landed_below, tmp_path: Path) -> None:
+    products = tmp_path / "products.csv"
+    products.write_text("sku,name,description\nLAMP-01,Desk lamp,A brass lamp\nMUG-07,Mug,A mug of stoneware\n")
+    task = shown_tasks["flux_batch.catalogue"].prepare_for_execution()
+    task.requests = str(products)
+    task.output_path = task.output_path.replace("s3://my_s3@media", f"file://{tmp_path}")
+    task._root = task._root.replace("s3://my_s3@media", f"file://{tmp_path}")
+    summary = landed_below(task, {"run_id": "r"})
+    assert (summary["rows"], summary["landed"]) == (2, 2)
+    assert {path.stem for path in (tmp_path / "out" / "catalogue" / "r").glob("*.jpeg")} == {"LAMP-01", "MUG-07"}
+
+
+def test_the_mistakes_in_rows_are_told_as_it_is_quoted(emulator: EmulatorServer, tmp_path: Path) -> None:
+    (shown,) = [code for code in blocks(text_of(BATCH), "text") if "not valid" in code]
+    (tmp_path / "rows.csv").write_text("sku,text,w\nA,a fox,512\nB,,512\nC,a hen,abc\n")
+    task = FluxGenerateBatchOperator(
+        task_id="x",
+        requests=f"{tmp_path}/rows.csv",
+        columns={"key": "sku", "prompt": "text", "width": "w"},
+        output_path=f"{tmp_path}/{{key}}.{{ext}}",
+    )
+    with pytest.raises(AirflowFailException) as caught:
+        run(task)
+    assert str(caught.value) == shown.strip()
+    assert emulator.stats()["submits"] == 0
+
+
 def test_other_models(shown_tasks) -> None:
     known = shown_tasks["flux_other_models.in_the_catalog"]._build_request()
     assert known.parameters == {
@@ -562,13 +633,19 @@ def test_every_make_target_named_exists(page: Path) -> None:
 
 def test_the_tree_in_the_pages_exists() -> None:
     rows = table(text_of("docs/development.md"), "folder")
-    assert [row[0] for row in rows if not (ROOT / row[0]).exists()] == []
+    named = set()
+    for row in rows:  # the first is a whole path, and others beside it are named without its folder
+        first, *others = named_in([row])
+        named |= {first, *(str(Path(first).with_name(name)) for name in others)}
+    assert [name for name in sorted(named) if not (ROOT / name).exists()] == []
+    batch = {str(path.relative_to(ROOT)) for path in (ROOT / "airflow_provider_flux" / "batch").glob("[!_]*.py")}
+    assert batch - named == set()
     package = {
         f"airflow_provider_flux/{path.name}{'/' if path.is_dir() else ''}"
         for path in (ROOT / "airflow_provider_flux").iterdir()
         if not path.name.startswith("__") and path.name != "py.typed"
     }
-    assert package <= {row[0] for row in rows}
+    assert package <= named
 
 
 @each_page

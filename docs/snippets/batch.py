@@ -1,0 +1,18 @@
+"""Many rows in one task; README.md and docs/operators/batch.md show it, the tests run it."""
+
+# [START batch]
+from airflow.sdk import DAG
+
+from airflow_provider_flux.operators.batch import FluxGenerateBatchOperator
+
+with DAG("flux_batch", schedule=None):
+    FluxGenerateBatchOperator(
+        task_id="catalogue",
+        requests="s3://my_s3@media/in/products.csv",  # or .jsonl, .parquet, a list, the output of another task
+        columns={"key": "sku", "prompt": "description"},
+        defaults={"width": 768, "height": 768},
+        output_path="s3://my_s3@media/out/catalogue/{{ run_id }}/{key}.{ext}",
+        max_cost=2000,  # credits, of which one is 0.01 USD
+        retries=3,
+    )
+# [END batch]

@@ -1,0 +1,38 @@
+"""A batch between two tasks: one gives the rows, one reads the manifest; docs/operators/batch.md shows it."""
+
+# [START batch_rows]
+import json
+from typing import Any
+
+from airflow.sdk import DAG, ObjectStoragePath, task
+
+from airflow_provider_flux.operators.batch import FluxGenerateBatchOperator
+
+
+@task
+def rows() -> list[dict[str, Any]]:
+    """Return a row for each image, with what differs from the others."""
+    return [
+        {"key": "door", "prompt": "A red door, studio photo", "seed": 7},
+        {"key": "hero", "prompt": "A street of red doors", "model": "flux-2-pro", "width": 1536},
+        {"key": "sign", "prompt": "A shop sign: knives", "fallback_prompt": "A shop sign: cutlery"},
+    ]
+
+
+@task
+def without_image(summary: dict[str, Any]) -> dict[str, str]:
+    """Return why rows have no image, by key."""
+    manifest = ObjectStoragePath(summary["manifest"]).read_bytes()
+    ended = [json.loads(line) for line in manifest.splitlines()]
+    return {row["key"]: f"{row['outcome']}: {row['reason']}" for row in ended if row["uri"] is None}
+
+
+with DAG("flux_batch_rows", schedule=None):
+    images = FluxGenerateBatchOperator(
+        task_id="images",
+        requests=rows(),
+        defaults={"height": 1024},
+        output_path="file:///tmp/flux/doors/{{ run_id }}/{key}.{ext}",
+    )
+    without_image(images.output)
+# [END batch_rows]
