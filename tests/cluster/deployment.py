@@ -5,10 +5,12 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -27,6 +29,8 @@ BEATING_JOBS = """
     where unixname = :name and state = 'running' and start_date >= :since
       and latest_heartbeat > start_date and latest_heartbeat > now() - interval '10 seconds'
 """
+#: Stands for AIRFLOW_HOME in the settings that are kept: Airflow writes its absolute path into them.
+_HOME = "@AIRFLOW_HOME@"
 
 
 class Deployment:
@@ -76,8 +80,7 @@ class Deployment:
         with ExitStack() as stack:
             stack.enter_context(sigterm_as_interrupt())
             stack.callback(self._close)
-            self._timed("postgres", self.postgres.start, self.postgres.wait_ready)
-            self._timed("migrate", self._migrate)
+            self._timed("database", self._prepare_database)
             self._timed("components", self.start, self.wait_ready)
             self._exit = stack.pop_all()
         return self
@@ -132,6 +135,24 @@ class Deployment:
         except OperationalError:
             return False
 
+    def _prepare_database(self) -> None:
+        """Start PostgreSQL with the tables of Airflow; those of the first cluster of this session, if there was one."""
+        made, settings = _first_home(), self.home / "airflow.cfg"
+        if not (made / "airflow.cfg").exists():
+            self._start_database()
+            self._migrate()
+            self.postgres.stop()
+            _copy(self.postgres.data_dir, made / "postgres")
+            (made / "airflow.cfg").write_text(settings.read_text().replace(str(self.home), _HOME))
+        else:
+            _copy(made / "postgres", self.postgres.data_dir)
+            settings.write_text((made / "airflow.cfg").read_text().replace(_HOME, str(self.home)))
+        self._start_database()
+
+    def _start_database(self) -> None:
+        self.postgres.start()
+        self.postgres.wait_ready()
+
     def _migrate(self) -> None:
         log = self.component_logs / "migrate.log"
         with log.open("ab") as output:
@@ -147,7 +168,7 @@ class Deployment:
         if code:
             raise RuntimeError(f"airflow db migrate failed with {code}:\n{last_lines(log, 40)}")
 
-    def _close(self, grace: float = 5) -> None:
+    def _close(self, grace: float = 2) -> None:
         """End every process, politely first; of the files only the bulky data of PostgreSQL is deleted."""
         # A stack, because a failure to end one must not spare the others.
         with ExitStack() as last_first:
@@ -164,3 +185,21 @@ class Deployment:
         for action in actions:
             action()
         self.startup_seconds[step] = round(time.monotonic() - started, 1)
+
+
+@cache
+def _session_folder() -> tempfile.TemporaryDirectory[str]:
+    return tempfile.TemporaryDirectory(prefix="test-cluster-first-home-")
+
+
+def _first_home() -> Path:
+    """Return where this test session keeps the database as the first cluster has migrated it, and its settings.
+
+    A migration takes ten seconds of a core. That database was shut down before it was copied.
+    """
+    return Path(_session_folder().name)
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy with owners and permissions: the data of PostgreSQL may belong to a user of its own."""
+    subprocess.run(["cp", "-a", source, target], check=True)

@@ -32,6 +32,9 @@ _QUICK_TO_NOTICE = {
     "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "2",
 }
 
+#: Of a triggerer that does not beat. What runs elsewhere then, because this machine is slow, must do no harm either.
+QUICK_TO_MOVE = {"AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "8"}
+
 
 @dataclass(frozen=True)
 class Site:

@@ -12,14 +12,14 @@ import pytest
 from .judging import Order, assert_paid_once_and_landed, logs_of, row_of
 from .killing import AT_READY, signal_family
 from .processes import Component
-from .site import HAS_TASK_STATE_STORE, Site, open_site
+from .site import HAS_TASK_STATE_STORE, QUICK_TO_MOVE, Site, open_site
 
 pytestmark = pytest.mark.cluster
 
 #: By DAG, what its images take from the submit. The triggerer is frozen the moment it is told that the first one is
 #: ready; the second is ready while it is, and the third soon after.
-SECONDS = {"frozen": (12, 50, 85), "beatless": (12, 35, 60)}
-FROZEN_SECONDS = {"frozen": 60, "beatless": 35}
+SECONDS = {"frozen": (12, 38, 62), "beatless": (12, 32, 50)}
+FROZEN_SECONDS = {"frozen": 38, "beatless": 28}
 PROMPT = "{run_id} {task_id} [[fault:slow={seconds}]]"
 DAGS = """
 from airflow.sdk import DAG
@@ -40,7 +40,8 @@ TASKS = {"image": LANDED, **({"unlanded": {}} if HAS_TASK_STATE_STORE else {})}
 @pytest.fixture(scope="module")
 def site(s3: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     dags = DAGS.replace("TASKS", repr(TASKS)).replace("SECONDS", repr(SECONDS))
-    with open_site(tmp_path_factory.mktemp("site"), dags, s3, bucket="versions", versioned=True) as site:
+    folder = tmp_path_factory.mktemp("site")
+    with open_site(folder, dags, s3, bucket="versions", versioned=True, env=QUICK_TO_MOVE) as site:
         yield site
 
 

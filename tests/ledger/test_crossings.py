@@ -198,7 +198,9 @@ def test_a_store_that_is_down_when_a_task_goes_on_is_left_to_retries(
     store = S3Store(s3)
     store.make_bucket()
     with CuttingProxy(s3) as proxy:
-        monkeypatch.setenv("AIRFLOW_CONN_DOWN_LATER", store.connection(proxy.url))
+        connection = json.loads(store.connection(proxy.url))
+        connection["extra"]["config_kwargs"] = {"retries": {"max_attempts": 1}}  # botocore's own, which take seconds
+        monkeypatch.setenv("AIRFLOW_CONN_DOWN_LATER", json.dumps(connection))
         task = Task({"prompt": "a fox", "output_path": f"{store.root_by('down_later')}/x.{{ext}}", **WAYS["deferred"]})
         operator, deferred, context = task.defer()
         event = {"status": "ready", "generation": {**deferred.trigger.generation, "status": "Ready"}}
