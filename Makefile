@@ -14,8 +14,8 @@ help: ## Say what there is to make
 demo: $(VENV)/runtime ## Generate and land one image with a real Airflow DAG
 	@$(BIN)/python scripts/demo.py
 
-test: $(VENV)/dev ## Run all tests, with branch coverage
-	$(BIN)/python -m pytest --cov --cov-report=term
+test: $(VENV)/dev ## Run all tests, with branch coverage; those of clusters beside all others
+	$(BIN)/python scripts/run_tests.py
 
 lint: $(VENV)/dev ## Check style, types, layers and snippets
 	$(BIN)/ruff check .
