@@ -112,7 +112,8 @@ def became(
 
 def encode(line: dict[str, Any]) -> bytes:
     """Return a line as it is stored."""
-    return json.dumps(line, ensure_ascii=False, separators=(",", ":")).encode(errors="surrogatepass") + b"\n"
+    # Half a character, which an answer of the service may hold, is not UTF-8: the segment could not be read again.
+    return json.dumps(line, ensure_ascii=False, separators=(",", ":")).encode(errors="replace") + b"\n"
 
 
 def read_segment(data: bytes, place: str) -> tuple[Header, list[Note]]:
@@ -155,8 +156,10 @@ class Submit:
 
     def add(self, note: Note) -> None:
         """Learn what a note says of it."""
-        self.generation = self.generation if note.generation is None else note.generation
-        if _ORDER[note.phase] >= _ORDER[self.phase]:
+        is_news = _ORDER[note.phase] >= _ORDER[self.phase]
+        if note.generation is not None and (is_news or self.generation is None):
+            self.generation = note.generation
+        if is_news:
             self.phase, self.updated_at, self.error = note.phase, note.at, note.error
 
     @property
