@@ -75,7 +75,7 @@ def _mapped(airflow: Mapped, dag_id: str, way: str, emulator: Service, folder: P
 
     measured = measure(way, emulator, folder / dag_id, count, run)
     if measured.landed < measured.submits:
-        print(f"{'':34}{measured.submits - measured.landed} images were paid for and lost")
+        print(f"{'':34}{measured.submits - measured.landed} submits were paid for that no image is left of")
     return measured
 
 

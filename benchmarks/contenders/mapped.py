@@ -18,6 +18,19 @@ from tests.cluster.harness import Cluster
 ROOT = Path(__file__).parents[2]
 LIMIT = 24
 MEMORY_EVERY = 5.0
+#: What Airflow has by default. Tests have it quicker, so that on a busy machine a scheduler passes for dead.
+DEFAULTS = {
+    "SCHEDULER__JOB_HEARTBEAT_SEC": "5",
+    "SCHEDULER__SCHEDULER_HEARTBEAT_SEC": "5",
+    "SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "1",
+    "SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": "30",
+    "SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "300",
+    "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "300",
+    "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "10",
+    "SCHEDULER__TRIGGER_TIMEOUT_CHECK_INTERVAL": "15",
+    "TRIGGERER__JOB_HEARTBEAT_SEC": "5",
+    "TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "30",
+}
 DAGS = """
 from airflow.providers.standard.operators.python import PythonOperator
 from airflow.sdk import DAG
@@ -93,7 +106,7 @@ def mapped(home: Path, folder: Path, url: str, count: int) -> Iterator[Mapped]:
     (home / "dags").mkdir(parents=True)
     (home / "dags" / "contenders.py").write_text(DAGS.format(count=count, url=url, folder=str(folder)))
     path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
-    environment = {"PYTHONPATH": path, "AIRFLOW__CORE__MAX_ACTIVE_TASKS_PER_DAG": "999"}
+    environment = {"PYTHONPATH": path, **{f"AIRFLOW__{name}": value for name, value in DEFAULTS.items()}}
     sys.stderr.write("starting Airflow ...\n")
     with Cluster(home, home / "dags", parallelism=LIMIT + 8, env=environment) as cluster:
         cluster.create_pool("flux", LIMIT)

@@ -35,4 +35,4 @@ def main(url: str, folder: str, count: int, threads: int = THREADS) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:3], *map(int, sys.argv[3:]))
+    main(sys.argv[1], sys.argv[2], *map(int, sys.argv[3:]))
