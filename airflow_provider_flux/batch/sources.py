@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
@@ -13,6 +14,8 @@ from airflow_provider_flux.bfl.media import is_path
 
 __all__ = ["Broken", "Raw", "read_raw"]
 
+log = logging.getLogger(__name__)
+
 
 def read_raw(source: Any, columns: Collection[str] | None = None) -> Iterator[Raw]:
     """Yield the rows as they were given, one at a time.
@@ -20,7 +23,7 @@ def read_raw(source: Any, columns: Collection[str] | None = None) -> Iterator[Ra
     :param source: prompts or dicts in anything that can be iterated, the same as JSON text, or the path of a file:
         ``.jsonl`` or ``.ndjson``, ``.csv`` (UTF-8, with a header), each also with ``.gz``, or ``.parquet``.
     :param columns: what to read; everything by default.
-    :raises FluxRequestError: if it is none of these, has no rows, lacks a column, or is broken as a whole.
+    :raises FluxRequestError: if it is none of these, lacks a column, or is broken as a whole.
     :raises FluxInputError: if the file is not there, or could not be read; trying again may help.
     :raises FluxConfigurationError: if the store cannot be used, or pyarrow is missing.
     """
@@ -32,7 +35,7 @@ def read_raw(source: Any, columns: Collection[str] | None = None) -> Iterator[Ra
 
 
 def _checked(rows: Iterator[Raw], columns: Collection[str] | None) -> Iterator[Raw]:
-    """Refuse an input without rows, and one in which no row has a column that is to be read.
+    """Refuse an input in which no row has a column that is to be read; one without rows is a quiet night.
 
     In a list or in JSONL that is known at the end only, which is early enough: all is read before any is paid.
     """
@@ -47,8 +50,8 @@ def _checked(rows: Iterator[Raw], columns: Collection[str] | None) -> Iterator[R
             missing.clear()  # the header has been checked
         yield row
     if not count:
-        raise FluxRequestError("requests has no rows.")
-    if missing:
+        log.warning("requests has no rows")
+    elif missing:
         raise lacking(missing, there)
 
 

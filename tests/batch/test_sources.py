@@ -128,13 +128,14 @@ def empty_inputs() -> list[tuple[str, bytes]]:
 
 
 @pytest.mark.parametrize(("ending", "content"), empty_inputs())
-def test_an_empty_file_is_refused(tmp_path: Path, ending: str, content: bytes) -> None:
-    assert refusal(written(tmp_path, f"rows{ending}", content)) == "requests has no rows."
+def test_an_empty_file_has_no_rows(tmp_path: Path, ending: str, content: bytes) -> None:
+    assert list(read_raw(written(tmp_path, f"rows{ending}", content), ["prompt"])) == []
 
 
 @pytest.mark.parametrize("source", [[], (), "[]", iter([])])
-def test_an_empty_list_is_refused(source: Any) -> None:
-    assert refusal(source) == "requests has no rows."
+def test_an_empty_list_has_no_rows(source: Any, caplog: pytest.LogCaptureFixture) -> None:
+    assert list(read_raw(source, ["prompt"])) == []
+    assert "no rows" in caplog.text
 
 
 def test_lines_that_are_broken_are_told_by_number_and_the_others_read(tmp_path: Path) -> None:
