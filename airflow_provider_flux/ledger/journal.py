@@ -61,11 +61,11 @@ class Journal:
     async def note(self, line: dict[str, Any]) -> None:
         """Write a line; it is durable when this returns.
 
+        What fails is written all the same as soon as it can be: what is noted of it later must find it.
+
         :raises FluxLedgerError: if a later try has taken over.
-        :raises FluxStorageError: if it cannot be written now; it will be with the next one.
+        :raises FluxStorageError: if it cannot be written now.
         """
-        if self._is_taken:
-            raise _taken(self._folder)
         written = asyncio.get_running_loop().create_future()
         self._waiting.append(written)
         self.note_soon(line)
@@ -98,6 +98,8 @@ class Journal:
                 if waiting:
                     await self._look_at_owner()
                 await self._commit(self._take())
+                if waiting:  # longer ago than a later try waits, if the store was slow
+                    await self._look_at_owner()
             except FluxError as error:
                 for one in waiting:
                     if not one.cancelled():
