@@ -96,6 +96,8 @@ def cluster(emulator: EmulatorServer, output: Path, tmp_path_factory: pytest.Tem
     folder = tmp_path_factory.mktemp("cluster")
     dags = copy_examples(folder / "dags", output)
     (dags / "test_dags.py").write_text(TEST_DAGS)
+    nightly = dags / "flux_nightly_catalogue.py"  # its own first night would be one of 500 images
+    nightly.write_text(nightly.read_text().replace('schedule="@daily"', "schedule=None"))
     with Cluster(folder, dags, env=flux_environment(emulator, output)) as running:
         init_pool(running, POOL_SLOTS)
         running.create_pool("only_slot", 1, include_deferred=False)
@@ -177,6 +179,30 @@ def test_a_product_catalogue_pays_for_new_products_only(
     assert emulator.stats()["submits"] == 4
     succeed(cluster, "flux_product_catalog")
     assert emulator.stats()["submits"] == 5
+
+
+def test_a_nightly_catalogue_goes_on_where_it_was(cluster: Cluster, emulator: EmulatorServer, output: Path) -> None:
+    table = output / "nightly.db"
+    conf = {"database": str(table), "products": 30, "max_cost": 50}
+    summaries = []
+    for _ in range(2):
+        run = cluster.run_dag("flux_nightly_catalogue", conf)
+        assert cluster.wait(run) == "success", cluster.dump()
+        summaries.append(cluster.xcom(run, "generate"))
+    assert [(one["landed"], one["credits"]) for one in summaries] == [(30, 42), (30, 42)]
+    with closing(sqlite3.connect(table)) as db:
+        rows = db.execute("SELECT sku, image FROM products WHERE outcome = 'landed' ORDER BY sku").fetchall()
+    assert [sku for sku, _ in rows] == [f"P-{number:04d}" for number in range(1, 61)]
+    assert all(Path(uri.removeprefix("file://")).exists() for _, uri in rows)
+    assert emulator.stats()["submits"] == 60
+
+    run = cluster.run_dag("flux_nightly_catalogue", {**conf, "max_cost": 1})
+    assert cluster.wait(run) == "failed"
+    states = {row.task_id: row.state for row in cluster.task_instances(run)}
+    assert states["generate"] == "failed"
+    assert (states["load"], states["report"]) == ("skipped", "upstream_failed")
+    assert "FluxBudgetError" in cluster.task_log(run, "generate")
+    assert emulator.stats()["submits"] == 60
 
 
 def test_the_worker_slot_is_free_while_the_image_is_generated(cluster: Cluster) -> None:
