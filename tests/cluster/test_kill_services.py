@@ -21,7 +21,7 @@ from .site import QUICK_TO_MOVE, Site, open_site
 ROUNDS = range(int(os.environ.get("FLUX_KILLS", "1")))
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("round_number")]
 
-DOWN_SECONDS = 15
+DOWN_SECONDS = 20
 #: For a scheduler to end. Airflow's LocalExecutor can wait for ever for workers that have ended, and whoever has sent
 #: SIGTERM sends SIGKILL then.
 GRACE_SECONDS = 45
