@@ -11,7 +11,8 @@ import json
 import logging
 import re
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from airflow_provider_flux.bfl.errors import FluxError, FluxLedgerError
@@ -25,6 +26,7 @@ log = logging.getLogger(__name__)
 #: What the folder of a journal, and its segments, are called beside the records of single images.
 SUFFIX = ".rows/"
 SEGMENT = re.compile(r"-[0-9a-f]{16}\.rows/[0-9a-f]{32}\.[0-9]{6}\.jsonl$")
+_NUMBER = re.compile(r"\.([0-9]{6})\.jsonl$")
 #: A segment is closed at this size: what is written again with each commit must stay small.
 FULL = 64 * 1024
 #: Seconds after which a try looks whether a later one has taken over, and for which that one waits before it reads.
@@ -162,15 +164,34 @@ def take_over(folder: str, header: Header, manner: Manner) -> None:
 def read_journal(folder: str) -> Iterator[tuple[Header, list[Note]]]:
     """Yield the segments of all tries, a few in memory at a time.
 
-    :raises FluxLedgerError: if one of them cannot be read.
+    :raises FluxLedgerError: if one of them cannot be read, or is missing.
     :raises FluxStorageError: if it cannot be told what there is.
     """
     uris = sorted(uri for uri in run(names_below(folder)) if uri.endswith(".jsonl"))
+    _check_complete(uris)
     for start in range(0, len(uris), _AT_ONCE):
         for uri, data in run(_read_some(uris[start : start + _AT_ONCE])):
             if data is None:
                 raise FluxLedgerError(f"The journal {uri} is there, and may not be read. Nothing is submitted.")
             yield read_segment(data, uri)
+
+
+def _check_complete(uris: Iterable[str]) -> None:
+    """Refuse a journal with a gap: the segments of each writer are numbered from 0.
+
+    :raises FluxLedgerError: if one is missing.
+    """
+    expected: Counter[str] = Counter()
+    for uri in uris:
+        found = _NUMBER.search(uri)
+        session = uri[: found.start()] if found else uri
+        if found and int(found[1]) != expected[session]:
+            raise FluxLedgerError(
+                f"The segment {session}.{expected[session]:06d}.jsonl of a journal is missing. It may name images "
+                "that were paid for, so nothing is submitted. Bring it back; remove the others of that name to accept "
+                "a possible second charge."
+            )
+        expected[session] += 1
 
 
 async def _read_some(uris: list[str]) -> list[tuple[str, bytes | None]]:

@@ -60,6 +60,10 @@ def lines(folder: str) -> list[str]:
     return [f"{note.key} {note.phase}" for _, notes in read_journal(folder) for note in notes]
 
 
+def segments_in(folder: str) -> list[Path]:
+    return sorted(Path(folder).glob("*.jsonl"))
+
+
 def puts(proxy: AnsweringProxy) -> int:
     return sum(one.startswith("PUT ") and ".jsonl" in one for one in proxy.asked)
 
@@ -68,7 +72,7 @@ async def test_a_line_is_durable_when_it_was_noted(folder: str) -> None:
     journal = on(folder)
     first = opened()
     await journal.note(first)
-    (segment,) = Path(folder).glob("*.jsonl")
+    (segment,) = segments_in(folder)
     assert first["claim"] in segment.read_text()
     journal.note_soon(became(first["claim"], "0", "submitted", generation=PAID))
     await journal.close()
@@ -89,7 +93,7 @@ async def test_a_full_segment_is_left_and_what_is_put_stays_small(folder: str) -
     for start in range(0, 400, 20):
         await asyncio.gather(*(journal.note(opened(str(number), number)) for number in range(start, start + 20)))
     await journal.close()
-    segments = sorted(Path(folder).glob("*.jsonl"))
+    segments = segments_in(folder)
     assert len(segments) > 2
     assert [one.name.split(".")[1] for one in segments] == [f"{number:06d}" for number in range(len(segments))]
     assert max(one.stat().st_size for one in segments) < 2 * journals.FULL
@@ -217,5 +221,5 @@ def test_a_segment_that_may_not_be_read_is_not_taken_for_none(proxy: AnsweringPr
 
     asyncio.run(fill())
     proxy.refuse("GET", 403, "AccessDenied", part=".jsonl", times=9)
-    with pytest.raises(FluxLedgerError, match="may not be read. Nothing is submitted"):
+    with pytest.raises(FluxLedgerError, match=r"may not be read. Nothing is submitted"):
         list(read_journal(proxy.root))
