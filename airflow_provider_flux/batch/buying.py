@@ -57,6 +57,9 @@ class Buyer:
         except FluxError as error:
             self._not_sent(job, FluxError("Nothing was sent."))
             raise GiveUpError(error, "again") from None
+        except BaseException:  # broken off: an intent that was written all the same would look like a submit
+            self._not_sent(job, FluxError("Nothing was sent."))
+            raise
         if self._is_stopping():
             self._not_sent(job, FluxError("Nothing was sent."))
             return "again"

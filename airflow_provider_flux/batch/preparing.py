@@ -15,7 +15,7 @@ from airflow_provider_flux.bfl.errors import FluxError, FluxExistsError, FluxReq
 from airflow_provider_flux.bfl.generation import GenerationRequest, estimate_cost
 from airflow_provider_flux.hooks.flux import FluxHook
 from airflow_provider_flux.models import known_models
-from airflow_provider_flux.storage.provenance import request_facts
+from airflow_provider_flux.storage.provenance import RequestFacts, request_facts
 from airflow_provider_flux.storage.reuse import find
 from airflow_provider_flux.storage.target import Target
 from airflow_provider_flux.stores import arun
@@ -108,6 +108,9 @@ class Preparer:
     def _aim(self, job: Job) -> Target:
         assert job.request is not None  # noqa: S101 - made before
         options = self.target.options
-        facts = request_facts(job.request, hide_prompt=options.hide_prompt or not options.sidecar)
+        if job.generation and job.facts:
+            facts = RequestFacts.model_validate_json(job.facts)
+        else:
+            facts = request_facts(job.request, hide_prompt=options.hide_prompt or not options.sidecar)
         job.target = self.target.model_copy(update={"index": job.n, "key": job.key, "request": facts})
         return job.target

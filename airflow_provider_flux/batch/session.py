@@ -21,7 +21,12 @@ from airflow_provider_flux.batch.rows import Layout, read_rows
 from airflow_provider_flux.batch.run import Runner, check_budget, fill, look_back
 from airflow_provider_flux.batch.table import Table
 from airflow_provider_flux.batch.tally import ALL_OUTCOMES, Tally
-from airflow_provider_flux.bfl.errors import FluxBatchError, FluxError
+from airflow_provider_flux.bfl.errors import (
+    FluxBatchError,
+    FluxBudgetError,
+    FluxError,
+    FluxInsufficientCreditsError,
+)
 from airflow_provider_flux.hooks.flux import FluxHook
 from airflow_provider_flux.ledger.book import leave_word, manner_of, round_of
 from airflow_provider_flux.ledger.homes import stem_of
@@ -100,12 +105,14 @@ class Session:
             journal = self._open_journal(table, tally, preparer)
             with Reader(table.path) as reader:
                 expected, unknown = reader.estimate()
-                check_budget(self._hook, tally, expected, unknown)
+                refusal = self._check_budget(reader, tally, expected, unknown)
                 pacer = Pacer(limit, narrow_limits(settings.model_limits))
                 self._engine = engine = Engine(
                     self._hook, table, journal, tally, pacer, preparer,
                     settings.policies.on_uncertain, settings.poll_interval, settings.timeout,
                 )  # fmt: skip
+                if refusal:
+                    engine.stop(float("inf"), refusal)
                 if self._is_stopped:
                     self.stop()
                 ticker = _Ticker(engine, reader, settings, manifest_manner, self._folder, self._context)
@@ -131,6 +138,20 @@ class Session:
         self._is_stopped = True
         if self._engine:
             self._engine.stop(self._settings.grace, FluxBatchError("The task was told to stop. A retry goes on."))
+
+    def _check_budget(self, reader: Reader, tally: Tally, expected: float, unknown: int) -> FluxError | None:
+        """Refuse what cannot be paid; if there is something to collect, return the error, to be raised after that.
+
+        BFL keeps it for minutes only.
+        """
+        try:
+            check_budget(self._hook, tally, expected, unknown)
+        except (FluxBudgetError, FluxInsufficientCreditsError) as error:
+            if not reader.counts().get("submitted"):
+                raise
+            log.warning("%s What earlier tries have paid for is collected now", error)
+            return error
+        return None
 
     def _open_journal(self, table: Table, tally: Tally, preparer: Preparer) -> Journal:
         owner = self._target.run

@@ -20,7 +20,7 @@ _SCHEMA = """
 CREATE TABLE rows (
     n INTEGER PRIMARY KEY, key TEXT NOT NULL, kind TEXT NOT NULL, model TEXT NOT NULL, parameters TEXT NOT NULL,
     fallback TEXT, estimate REAL, outcome TEXT, reason TEXT NOT NULL DEFAULT '', claim TEXT, generation TEXT,
-    is_fallback INTEGER NOT NULL DEFAULT 0, uncertain INTEGER NOT NULL DEFAULT 0, latency REAL
+    is_fallback INTEGER NOT NULL DEFAULT 0, uncertain INTEGER NOT NULL DEFAULT 0, latency REAL, facts TEXT
 );
 CREATE INDEX to_do ON rows (kind, n) WHERE outcome IS NULL;
 CREATE TABLE headers (number INTEGER PRIMARY KEY, header TEXT NOT NULL);
@@ -37,6 +37,7 @@ class Job:
     :param fallback: model and parameters that are tried when the row is moderated, or its generation fails.
     :param is_fallback: whether they are tried now.
     :param generation: what was submitted for it, and ``claim`` that submit.
+    :param facts: what an earlier try has submitted, as JSON: it may have been another request.
     :ivar request: what is to be submitted, once it has been made ready; its inputs live until :meth:`release`.
     :ivar wanted: fingerprint of the row as it was given.
     :ivar target: where it is to land.
@@ -53,6 +54,7 @@ class Job:
     uncertain: int = 0
     claim: str | None = None
     generation: Generation | None = None
+    facts: str | None = None
     request: GenerationRequest | None = None
     wanted: str = ""
     target: Target | None = None
@@ -135,19 +137,22 @@ class Table:
         """Keep what is to be done about a row, or was done."""
         submit = plan.submit
         generation = json.dumps(submit.generation) if submit and submit.generation else None
-        claim = submit.claim if submit and plan.action == "collect" else None
+        claim = facts = None
+        if submit and plan.action == "collect":
+            claim, facts = submit.claim, submit.facts.request.model_dump_json()
         self._db.execute(
-            "UPDATE rows SET outcome = ?, reason = ?, claim = ?, generation = ?, is_fallback = ?, uncertain = ? "
-            "WHERE n = ?",
-            (plan.outcome, plan.reason, claim, generation, plan.is_fallback, plan.uncertain, n),
+            "UPDATE rows SET outcome = ?, reason = ?, claim = ?, generation = ?, is_fallback = ?, uncertain = ?, "
+            "facts = ? WHERE n = ?",
+            (plan.outcome, plan.reason, claim, generation, plan.is_fallback, plan.uncertain, facts, n),
         )
         self._commit_now_and_then()
 
     def to_do(self, kind: str, *, after: int, limit: int, is_open: bool) -> list[Job]:
         """Return the next rows of a kind that are to be submitted, or to be collected (``is_open``)."""
         found = self._db.execute(
-            "SELECT n, key, kind, model, parameters, fallback, estimate, is_fallback, uncertain, claim, generation "
-            "FROM rows WHERE kind = ? AND n > ? AND outcome IS NULL AND (claim IS NOT NULL) = ? ORDER BY n LIMIT ?",
+            "SELECT n, key, kind, model, parameters, fallback, estimate, is_fallback, uncertain, claim, generation, "
+            "facts FROM rows "
+            "WHERE kind = ? AND n > ? AND outcome IS NULL AND (claim IS NOT NULL) = ? ORDER BY n LIMIT ?",
             (kind, after, is_open, limit),
         )
         return [_job(row) for row in found]
@@ -185,7 +190,7 @@ class Table:
 
 
 def _job(row: tuple[Any, ...]) -> Job:
-    n, key, kind, model, parameters, fallback, estimate, is_fallback, uncertain, claim, generation = row
+    n, key, kind, model, parameters, fallback, estimate, is_fallback, uncertain, claim, generation, facts = row
     made = None if generation is None else json.loads(generation)
-    parsed = json.loads(parameters)
-    return Job(n, key, kind, model, parsed, pair_of(fallback), estimate, bool(is_fallback), uncertain, claim, made)
+    given, other = json.loads(parameters), pair_of(fallback)
+    return Job(n, key, kind, model, given, other, estimate, bool(is_fallback), uncertain, claim, made, facts)
