@@ -85,7 +85,9 @@ def get_provider_info() -> dict[str, Any]:
             {"integration-name": integration, "external-doc-url": "https://docs.bfl.ai", "tags": ["service"]}
         ],
         "hooks": _modules(integration, "airflow_provider_flux.hooks.flux"),
-        "operators": _modules(integration, "airflow_provider_flux.operators.generate"),
+        "operators": _modules(
+            integration, "airflow_provider_flux.operators.generate", "airflow_provider_flux.operators.batch"
+        ),
         "triggers": _modules(integration, "airflow_provider_flux.triggers.result"),
         "transfers": [
             {

@@ -49,8 +49,7 @@ class Buyer:
 
     async def _buy(self, job: Job) -> Step:
         request, target = job.ready
-        hide = target.options.hide_prompt
-        note = intent(request, index=job.n, key=job.key, wanted=job.wanted, hide_prompt=hide)
+        note = intent(request, index=job.n, key=job.key, wanted=job.wanted, facts=target.request)
         claim = job.claim = str(note["claim"])
         try:
             await self._desk.journal.note(note)
@@ -121,7 +120,9 @@ class Buyer:
         if self._on_uncertain == "fail" or job.uncertain >= _MOST_UNCERTAIN:
             step = self._desk.end(job, "uncertain", reason=error.message)
         else:
-            log.warning("Row %d (%s) was possibly billed, and is submitted again: %s", job.n, job.key, error)
+            log.warning(
+                "Row %d (%s) was possibly billed, and is submitted again (on_uncertain='resubmit')", job.n, job.key
+            )
         if is_hopeless:
             raise GiveUpError(error, step)
         return step

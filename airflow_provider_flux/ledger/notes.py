@@ -15,7 +15,7 @@ from airflow_provider_flux.bfl.errors import FluxError, FluxLedgerError
 from airflow_provider_flux.bfl.generation import GenerationRequest, estimate_cost
 from airflow_provider_flux.bfl.trust import redact
 from airflow_provider_flux.ledger.record import Phase, Record
-from airflow_provider_flux.storage.provenance import RequestFacts, RunFacts, request_facts
+from airflow_provider_flux.storage.provenance import RequestFacts, RunFacts
 from airflow_provider_flux.storage.target import Target
 from airflow_provider_flux.xcom import Generation
 
@@ -85,17 +85,21 @@ class Note(BaseModel):
     error: dict[str, Any] | None = None
 
 
-def intent(request: GenerationRequest, *, index: int, key: str, wanted: str, hide_prompt: bool) -> dict[str, Any]:
-    """Return the note that a request is about to be submitted; its ``claim`` names the submit from then on."""
-    facts = {
+def intent(request: GenerationRequest, *, index: int, key: str, wanted: str, facts: RequestFacts) -> dict[str, Any]:
+    """Return the note that a request is about to be submitted; its ``claim`` names the submit from then on.
+
+    :param wanted: fingerprint of the row as it was given.
+    :param facts: what the sidecar will say of the request.
+    """
+    said = {
         "index": index,
         "model": request.model,
         "wanted": wanted,
         "fingerprint": request.fingerprint,
         "estimated_cost": estimate_cost(request).credits,
-        "request": request_facts(request, hide_prompt=hide_prompt).model_dump(mode="json"),
+        "request": facts.model_dump(mode="json"),
     }
-    return {"claim": uuid.uuid4().hex, "key": key, "phase": "intent", "at": _now(), "facts": facts}
+    return {"claim": uuid.uuid4().hex, "key": key, "phase": "intent", "at": _now(), "facts": said}
 
 
 def became(

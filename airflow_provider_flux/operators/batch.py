@@ -148,6 +148,7 @@ class FluxGenerateBatchOperator(FluxLandingOperator):
         self.grace = arguments.seconds("grace", grace, minimum=0)
         self.validate = validate
         self._session: Session | None = None
+        self._is_killed = False
         self._policies = RowPolicies.of(
             on_invalid_row=on_invalid_row, on_uncertain=on_uncertain, on_change=on_change, on_clear=on_clear
         )
@@ -216,6 +217,8 @@ class FluxGenerateBatchOperator(FluxLandingOperator):
             self._check_rows_are_told_apart(target.path)
             limits = {name: Limit.of(name, getattr(self, name)) for name in ("max_failed", "max_moderated")}
             self._session = Session(self.hook, self._settings(target), context, target, Path(folder))
+            if self._is_killed:  # before there was anything to stop
+                self._session.stop()
             summary = self._session.run()
             context["ti"].xcom_push(key=SUMMARY_XCOM, value=summary)
             judge(summary, self._session.error, on_invalid_row=self.on_invalid_row, **limits)
@@ -251,6 +254,7 @@ class FluxGenerateBatchOperator(FluxLandingOperator):
 
     def on_kill(self) -> None:
         """Submit nothing more. What is in flight has a moment to land, and is recorded in any case."""
+        self._is_killed = True
         if self._session:
             self.log.warning("Told to stop: nothing more is submitted, and a retry goes on with the rows that are left")
             self._session.stop()

@@ -14,7 +14,7 @@ from airflow_provider_flux.bfl.errors import FluxLedgerError, FluxModeratedError
 from airflow_provider_flux.bfl.generation import build_request
 from airflow_provider_flux.bfl.responses import Submission
 from airflow_provider_flux.ledger.notes import Header, Note, Submit, became, encode, fold, intent, read_segment
-from airflow_provider_flux.storage.provenance import RunFacts
+from airflow_provider_flux.storage.provenance import RunFacts, request_facts
 from airflow_provider_flux.storage.target import Target
 from airflow_provider_flux.xcom import Generation, submitted
 
@@ -37,7 +37,7 @@ def note(line: dict[str, Any]) -> Note:
 
 
 def opened(key: str = "0", index: int = 0) -> dict[str, Any]:
-    return intent(REQUEST, index=index, key=key, wanted="w", hide_prompt=False)
+    return intent(REQUEST, index=index, key=key, wanted="w", facts=request_facts(REQUEST))
 
 
 def segment(*lines: dict[str, Any]) -> bytes:
@@ -164,8 +164,9 @@ def test_an_intent_says_what_is_asked_for_and_no_secret() -> None:
     request = build_request(
         "flux-pro-1.1", {"prompt": "a fox", "webhook_url": "https://x.example/h?sig=abc", "webhook_secret": "hush"}
     )
-    plain = encode(intent(request, index=0, key="0", wanted="w", hide_prompt=False)).decode()
-    hidden = encode(intent(request, index=0, key="0", wanted="w", hide_prompt=True)).decode()
+    plain = encode(intent(request, index=0, key="0", wanted="w", facts=request_facts(request))).decode()
+    facts = request_facts(request, hide_prompt=True)
+    hidden = encode(intent(request, index=0, key="0", wanted="w", facts=facts)).decode()
     assert "a fox" in plain
     assert "a fox" not in hidden
     for text in (plain, hidden):
