@@ -120,6 +120,7 @@ class Buyer:
         if self._on_uncertain == "fail" or job.uncertain >= _MOST_UNCERTAIN:
             step = self._desk.end(job, "uncertain", reason=error.message)
         else:
+            self._desk.table.submitted(job)
             log.warning(
                 "Row %d (%s) was possibly billed, and is submitted again (on_uncertain='resubmit')", job.n, job.key
             )

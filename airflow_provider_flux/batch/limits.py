@@ -12,6 +12,7 @@ from airflow_provider_flux.batch.planning import OnInvalidRow
 from airflow_provider_flux.batch.tally import MAY_STILL_LAND
 from airflow_provider_flux.bfl.errors import FluxBatchError, FluxError, FluxRequestError
 
+_ROUNDING = 1e-6
 _WITHOUT_IMAGE = ("failed", "uncertain", "lost", "submitted", "pending")
 
 
@@ -55,7 +56,7 @@ class Limit:
         """Whether so many of so many rows are too many."""
         if self.most is None:
             return False
-        return count > (self.most * rows if self.is_share else self.most)
+        return count > (self.most * rows + _ROUNDING if self.is_share else self.most)
 
     def __str__(self) -> str:
         """Return it as it is written."""

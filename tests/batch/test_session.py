@@ -16,7 +16,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 from airflow.sdk.exceptions import AirflowFailException
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_flux.batch.tally import ALL_OUTCOMES
@@ -261,10 +261,11 @@ FATES = ["", "moderated", "error", "lost", "submit-lost", "submit-503-made", "de
 @settings(
     max_examples=5,
     deadline=None,
-    phases=[Phase.generate],
+    phases=[Phase.explicit, Phase.generate],
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(seed=st.integers(0, 2**32))
+@example(seed=635)  # gives up amid answers that are lost
 def test_the_figures_add_up(emulator: EmulatorServer, tmp_path: Path, seed: int) -> None:
     emulator.reset()
     chance = random.Random(seed)
