@@ -370,6 +370,21 @@ def test_a_mistake_shows_when_the_dag_is_parsed(arguments: dict[str, Any], error
     assert "\n" not in str(caught.value)
 
 
+def test_a_night_without_rows_is_quiet(emulator: EmulatorServer, tmp_path: Path) -> None:
+    summary = batch(tmp_path, []).retry()
+    assert (summary["rows"], summary["credits"], submits(emulator)) == (0, 0, 0)
+    assert Path(summary["manifest"].removeprefix("file://")).read_bytes() == b""
+
+
+def test_a_kill_before_the_start_submits_nothing(emulator: EmulatorServer, tmp_path: Path) -> None:
+    task = batch(tmp_path, ["a fox"])
+    operator = task.new_operator()
+    operator.on_kill()
+    with pytest.raises(FluxBatchError, match="told to stop"):
+        operator.execute(task.context())
+    assert submits(emulator) == 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "error"),
     [
@@ -377,7 +392,6 @@ def test_a_mistake_shows_when_the_dag_is_parsed(arguments: dict[str, Any], error
         ({"max_failed": "x"}, "FluxRequestError: max_failed='x' must be"),
         ({"output_path": "OUT/hero.png"}, "is the same for all rows"),
         ({"model": "flux-9"}, "flux-9"),
-        ({"requests": []}, "FluxRequestError: requests has no rows"),
         ({"requests": None}, "FluxRequestError: requests is a NoneType. It must be"),
         ({"manifest_path": "/x/m.csv"}, "FluxRequestError: manifest_path='/x/m.csv' must end in"),
     ],
