@@ -55,12 +55,15 @@ class ManifestRow(TypedDict):
 def check_manifest_path(uri: Any) -> str:
     """Return the MIME type of a manifest by the end of its name.
 
-    :raises FluxRequestError: for another one.
+    :raises FluxRequestError: for another one, and for a relative path.
     """
-    suffix = f".{str(uri).rpartition('.')[2].lower()}"
-    if suffix not in _TYPES:
-        raise FluxRequestError(f"manifest_path={str(uri)!r} must end in one of {', '.join(_TYPES)}.")
-    return _TYPES[suffix]
+    text = str(uri)
+    found = next((kind for ending, kind in _TYPES.items() if text.lower().endswith(ending)), None)
+    if found is None:
+        raise FluxRequestError(f"manifest_path={text!r} must end in one of {', '.join(_TYPES)}.")
+    if not (text.startswith("/") or "://" in text):
+        raise FluxRequestError(f"manifest_path={text!r} is relative. Write an absolute path, or a URI.")
+    return found
 
 
 def content_type_of(uri: str) -> str:

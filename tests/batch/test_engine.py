@@ -16,6 +16,7 @@ import requests
 from airflow.sdk.exceptions import AirflowFailException, AirflowTaskTimeout
 
 from airflow_provider_flux.bfl.errors import FluxBatchError
+from airflow_provider_flux.bfl.pricing import Estimate
 from airflow_provider_flux.emulator import EmulatorConfig, EmulatorServer
 from tests.batch.trying import SMALL, Batch, batch, prompts, quick
 from tests.conftest import KEY
@@ -215,14 +216,23 @@ class TestMoney:
         assert "40 credits ($0.40), and the account has 39" in said
         assert server.stats()["submits"] == 0
 
-    def test_reported_costs_count(self, emulated: Callable[..., EmulatorServer], tmp_path: Path) -> None:
-        """An input that is a URL is counted as one megapixel; BFL reads it and says what it was."""
-        server = emulated(latency=0.1)
-        shown = f"{server.url}/_emulator/stats"  # no image: it is charged for when it is submitted
-        rows = [{"prompt": f"fox {n}", "seed": n} for n in range(10)]
-        task = batch(tmp_path, rows, model="flux-2-pro", max_cost=30, max_active=1)
-        assert task.retry()["credits_reported"] == 30
-        assert shown
+    def test_reported_costs_count(
+        self, emulator: EmulatorServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The price list of this version is older than the prices of the service: 2 credits are expected, 3 come."""
+        from airflow_provider_flux.batch import preparing, run
+
+        for module in (preparing, run):
+            monkeypatch.setattr(module, "estimate_cost", lambda request: Estimate(2.0))
+        task = batch(tmp_path, prompts(12), model="flux-2-pro", max_cost=30, max_active=1)
+        task.fail(AirflowFailException, "^FluxBudgetError: max_cost=30 credits is reached: 30 are spent, and row 10")
+        assert task.counts() == {"landed": 10, "pending": 2}
+        assert task.summary
+        assert (task.summary["credits"], task.summary["credits_reported"]) == (30, 30)
+        task.fail(AirflowFailException, "and 30 credits were spent by earlier tries, more than max_cost=30")
+        summary = task.cleared().retry(max_cost=36)
+        assert (summary["landed"], summary["credits"], summary["credits_reported"]) == (12, 36, 36)
+        assert emulator.stats()["submits"] == 12
 
     def test_reaching_max_cost_leaves_the_rest_to_be_resumed(self, emulator: EmulatorServer, tmp_path: Path) -> None:
         """The second answer that was lost counts as billed, which was not expected before."""
@@ -240,7 +250,9 @@ class TestMoney:
         assert summary["landed"] == 12
         assert emulator.stats()["submits"] == before + 12 - counts.get("landed", 0)
 
-    def test_credits_that_somebody_else_spends(self, emulated: Callable[..., EmulatorServer], tmp_path: Path) -> None:
+    def test_credits_that_somebody_else_spends(
+        self, emulated: Callable[..., EmulatorServer], connect: Connect, tmp_path: Path
+    ) -> None:
         server = emulated(credits=100)
         task = batch(tmp_path, prompts(20, "slow=0.3"), max_active=4)
 
@@ -257,6 +269,9 @@ class TestMoney:
         assert counts["landed"] >= 4
         assert len([note for note in task.notes() if note["phase"] == "returned"]) == counts["landed"]
         assert all(row["reason"] is None for row in task.manifest())
+        connect(server.url, "bfl_another_account")
+        assert task.cleared().retry()["landed"] == 20
+        assert server.stats()["submits_per_model"]["flux-pro-1.1"] == 20
 
     def test_what_is_paid_for_is_collected_though_nothing_more_can_be_paid(
         self, emulated: Callable[..., EmulatorServer], tmp_path: Path
@@ -293,6 +308,23 @@ class TestMoney:
         said = task.fail(AirflowFailException, "^FluxAuthenticationError: BFL refused the API key")
         assert str(status) in said
         assert emulator.stats()["submits"] == 0
+
+    def test_a_key_that_is_refused_in_the_middle(self, emulator: EmulatorServer, tmp_path: Path) -> None:
+        rows = [*prompts(1, "poll-403"), *prompts(29, start=1)]
+        task = batch(tmp_path, rows, max_active=4)
+        task.fail(AirflowFailException, "^FluxAuthenticationError: BFL refused the API key")
+        paid = emulator.stats()["submits"]
+        assert paid < 30
+        assert task.counts() == {"failed": 1, "landed": paid - 1, "pending": 30 - paid}
+        assert "the next try collects it" in task.manifest()[0]["reason"]
+
+    def test_what_earlier_tries_have_spent_counts(self, emulator: EmulatorServer, tmp_path: Path) -> None:
+        task = batch(tmp_path, prompts(5), model="flux-2-pro")
+        task.retry()
+        said = task.fail(AirflowFailException, "FluxBudgetError", requests=prompts(10), max_cost=29)
+        assert "15 credits were spent by earlier tries" in said
+        summary = task.retry(max_cost=30)
+        assert (summary["credits"], summary["credits_reported"], summary["credits_expected"]) == (30, 30, 15)
 
 
 class TestTrouble:

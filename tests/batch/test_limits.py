@@ -70,8 +70,8 @@ def test_a_share_of_the_rows(count: int, more: int, percent: int) -> None:
 @pytest.mark.parametrize("percent", range(1, 100))
 def test_the_very_share_is_allowed_for(percent: int) -> None:
     """29 % of 100 rows are 29 rows, though 0.29 times 100 is a little less in floats."""
-    for given in (f"{percent}%", percent / 100):
-        limit = Limit.of("max_failed", given)
+    for share in (f"{percent}%", percent / 100):
+        limit = Limit.of("max_failed", share)
         for hundreds in (1, 3, 7, 100):
             assert not limit.is_exceeded(percent * hundreds, 100 * hundreds)
             assert limit.is_exceeded(percent * hundreds + 1, 100 * hundreds)
