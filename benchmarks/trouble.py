@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import requests
 
 from benchmarks.figures import LIMIT, at_most, exactly
-from benchmarks.quota import floor_of, spans
+from benchmarks.quota import floor_of, quota_use, spans, submitting_phase
 from benchmarks.runs import start_batch
 from benchmarks.service import Service, service
 
@@ -38,10 +38,15 @@ def trouble(count: int, folder: Path, options: Sequence[str]) -> bool:
     made = timeline["tasks"]
     struck = Counter(fault for task in made for fault in task["faults"])
     uncertain = sum(row["uncertain_submits"] for row in rows)
-    usual = floor_of(spans(made), LIMIT)
+    active = spans(made)
+    use, refused = quota_use(active, submitting_phase(active), LIMIT), timeline["refused"].get("429", 0)
+    floor = floor_of(active, LIMIT)
     print(f"  drawn: {struck['submit-503-made']} of {len(made)} submits answered 503 with the task made, "
           f"{struck['moderated']} moderated")  # fmt: skip
-    print(f"  {said['wall']:.0f} s, the floor being {usual:.0f} s; {1000 * said['cpu'] / count:.1f} ms CPU each")
+    print(
+        f"  {said['wall']:.0f} s, the floor being {floor:.0f} s; quota use {use:.3f}, {refused} 429s; "
+        f"{1000 * said['cpu'] / count:.1f} ms CPU each"
+    )
     print(f"  outcomes: {dict(outcomes)}; error: {said['error'] or 'none'}")
     return all(
         [
