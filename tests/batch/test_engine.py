@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import signal
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -151,6 +153,39 @@ class TestStop:
         assert task.counts() == {"submitted": 4}
         time.sleep(2)
         assert task.retry()["landed"] == emulator.stats()["submits"] == 4
+
+    def test_a_timeout_stays_one_though_the_end_takes_long(
+        self, emulator: EmulatorServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        from airflow_provider_flux.batch import run
+        from airflow_provider_flux.ledger import journal
+
+        put = journal.put
+
+        async def slow(*arguments: Any) -> None:
+            await asyncio.sleep(0.5)
+            await put(*arguments)
+
+        monkeypatch.setattr(run, "_ENDING", 0.1)
+        monkeypatch.setattr(journal, "put", slow)
+        task = batch(tmp_path, prompts(4, "slow=2"), grace=0)
+        with pytest.raises(AirflowTaskTimeout), meanwhile(time_out_after(emulator, 4)):
+            task.retry()
+        assert task.counts()["submitted"] > 0
+        assert json.loads(task.segments()[0].read_text().splitlines()[0])["is_closed"]
+
+    @pytest.mark.parametrize("fault", ["submit-hang=1.5", "slow=1.5"])
+    def test_no_input_is_left_on_this_machine(
+        self, emulator: EmulatorServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str
+    ) -> None:
+        (tmp_path / "tmp").mkdir()
+        monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
+        (tmp_path / "in.png").write_bytes(picture())
+        rows = [{"prompt": prompt, "input_image": f"file://{tmp_path}/in.png"} for prompt in prompts(30, fault)]
+        task = batch(tmp_path, rows, model="flux-2-pro", max_active=2, grace=0)
+        with meanwhile(stop_after(emulator, task, 1)):
+            task.fail(FluxBatchError)
+        assert list((tmp_path / "tmp").iterdir()) == []
 
     def test_before_anything_was_begun(self, emulator: EmulatorServer, tmp_path: Path) -> None:
         task = batch(tmp_path, prompts(4))

@@ -474,14 +474,17 @@ def test_nothing_secret_is_written_anywhere(
         {"prompt": "bad [[fault:echo-secrets]]", "webhook_url": hook},
         {"prompt": "expired [[fault:expired]]"},
         {"prompt": "moderated [[fault:moderated]]"},
+        {"prompt": "edit", "model": "flux-2-pro", "input_image": f"{emulator.url}/x.png?X-Amz-Signature=abc123"},
     ]
-    task = batch(tmp_path, rows, on_invalid_row="skip")
+    task = batch(tmp_path, rows, on_invalid_row="skip", max_failed=1)
     with caplog.at_level("DEBUG"):
         task.retry()
-    assert task.counts() == {"landed": 2, "invalid": 1, "moderated": 1}
+    assert task.counts() == {"landed": 2, "invalid": 1, "moderated": 1, "failed": 1}
+    assert b"abc123" in b"".join(files)  # it is to be sent: in the temporary file, and nowhere else
     written = [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()]
-    kept = b"\n".join([*files, *written, caplog.text.encode(), json.dumps(task.ti.xcoms).encode()])
+    shown = b"\n".join([*written, caplog.text.encode(), json.dumps(task.ti.xcoms).encode()])
     assert files
     assert b"a fox" in b"".join(files)
     for secret in (b"bfl_canary_key", b"hush-hush", b"sig=", b"iVBORw0KGgoiVBOR"):
-        assert secret not in kept
+        assert secret not in shown + b"".join(files)
+    assert b"abc123" not in shown
