@@ -25,6 +25,7 @@ from airflow_provider_flux.emulator import EmulatorServer
 from airflow_provider_flux.storage import writer
 from tests.batch.test_engine import meanwhile, stop_after, until
 from tests.batch.trying import Batch, batch, prompts, quick
+from tests.cutting_proxy import CuttingProxy
 from tests.object_stores import S3Store, s3_connection
 from tests.storage.answering import AnsweringProxy
 
@@ -122,6 +123,34 @@ class TestStore:
         assert done["landed"] == 40
         assert emulator.stats()["submits"] == 40 + done["uncertain_submits"]
         assert known >= paid - 8
+
+    def test_a_store_that_is_gone_for_a_while(
+        self, emulator: EmulatorServer, s3: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """What was submitted and could not be written down is uncertain; all else is collected, or paid for once."""
+        monkeypatch.setattr(writer, "_PATIENCE", 0.1)
+        store = S3Store(s3)
+        store.make_bucket()
+        with CuttingProxy(s3) as proxy:
+            conn_id = f"cut_{uuid.uuid4().hex[:8]}"
+            connection = json.loads(s3_connection(proxy.url))
+            connection["extra"]["config_kwargs"] = {"retries": {"max_attempts": 0}}
+            monkeypatch.setenv(f"AIRFLOW_CONN_{conn_id.upper()}", json.dumps(connection))
+            path = f"{store.root_by(conn_id)}/out/{{key}}.{{ext}}"
+            task = Batch({"requests": prompts(24, "slow=0.4"), "output_path": path, "max_active": 4})
+
+            def act() -> None:
+                until(lambda: emulator.stats()["submits"] >= 8)
+                proxy.stop()
+
+            with meanwhile(act):
+                task.fail(FluxStorageError)
+            paid = emulator.stats()["submits"]
+            assert 8 <= paid <= 16
+            proxy.start()
+            summary = task.retry(max_failed=None)
+            assert summary["landed"] + summary["uncertain"] == emulator.stats()["submits"] == 24
+            assert summary["uncertain"] <= 4
 
     def test_a_folder_that_may_not_be_written(self, emulator: EmulatorServer, tmp_path: Path) -> None:
         (tmp_path / "file").write_text("no folder")
