@@ -163,7 +163,7 @@ class TestStop:
         put = journal.put
 
         async def slow(*arguments: Any) -> None:
-            await asyncio.sleep(0.5)
+            await asyncio.sleep(0.25)
             await put(*arguments)
 
         monkeypatch.setattr(run, "_ENDING", 0.1)
@@ -450,7 +450,7 @@ class TestTrouble:
 
 class TestQuota:
     def test_a_model_with_a_small_limit(self, emulated: Callable[..., EmulatorServer], tmp_path: Path) -> None:
-        emulator = emulated(latency=1.5, image_bytes=10_000)
+        emulator = emulated(latency=1.0, image_bytes=10_000)
         rows = [{"prompt": f"fox {n}"} for n in range(12)]
         task = batch(tmp_path, rows, model="flux-kontext-max", defaults={})
         summary = task.retry()
@@ -458,7 +458,7 @@ class TestQuota:
         assert (summary["landed"], stats["max_active"], stats["refused"]) == (12, 6, 0)
 
     def test_mixed_models_use_the_quota_of_both(self, emulated: Callable[..., EmulatorServer], tmp_path: Path) -> None:
-        emulator = emulated(latency=1.5, image_bytes=10_000)
+        emulator = emulated(latency=1.2, image_bytes=10_000)
         rows = [
             {"prompt": f"fox {n}", "model": "flux-kontext-max" if n < 12 else "flux-kontext-pro"} for n in range(40)
         ]
