@@ -109,7 +109,7 @@ class TestStore:
 
         def act() -> None:
             until(lambda: emulator.stats()["submits"] >= 8)
-            bucket.proxy.refuse("PUT", 243, "AccessDenied", part=".rows/", times=999)
+            bucket.proxy.refuse("PUT", 403, "AccessDenied", part=".rows/", times=999)
 
         with meanwhile(act):
             task.fail(FluxStorageError, r"\.rows/.* could not be written")
