@@ -22,7 +22,7 @@ from airflow_provider_flux.ledger.homes import FOLDER
 from airflow_provider_flux.media.source import hide
 from airflow_provider_flux.models import known_models
 from airflow_provider_flux.retries import failing_for_good
-from airflow_provider_flux.storage.naming import root_of, safe_name, tells_apart
+from airflow_provider_flux.storage.naming import names_in, root_of, safe_name, tells_apart
 from airflow_provider_flux.storage.target import Reuse, Target
 
 if TYPE_CHECKING:
@@ -186,6 +186,15 @@ class FluxGenerateBatchOperator(FluxLandingOperator):
     def _check_rows_are_told_apart(self, path: str) -> None:
         if not arguments.is_template(path) and tells_apart(path) is False:
             raise FluxRequestError(f"output_path={path!r} is the same for all rows. Add {{key}} or {{index}}.")
+
+    def _check_names_of_mapped_tasks(self, context: Context, path: str, map_index: int) -> None:
+        """Warn of names that other map indexes may give, too: ``{key}`` tells apart the rows of one batch."""
+        is_own = names_in(path) & {"request_id", "sha256"} or str(map_index) in path
+        if map_index >= 0 and not is_own:
+            self.log.warning(
+                "output_path=%r may be the same for rows of other mapped tasks, unless their keys differ: add "
+                "{{ ti.map_index }}.", path,
+            )  # fmt: skip
 
     def _layout(self) -> Layout:
         return Layout(self.columns, self.defaults or {}, self.model, self.validate)

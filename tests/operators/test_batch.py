@@ -433,6 +433,16 @@ def test_all_that_a_user_may_want_to_template_is(emulator: EmulatorServer, tmp_p
     assert list((tmp_path / "fox-ledger").glob("**/*.jsonl"))
 
 
+def test_mapped_batches_with_the_same_names_are_warned_of(emulator: EmulatorServer, tmp_path: Path) -> None:
+    for name, is_warned in {"{key}": True, "4711-{key}": False, "{request_id}": False, "{index}-x": True}.items():
+        task = batch(tmp_path, prompts(1), output_path=f"{tmp_path}/out/{name}.{{ext}}")
+        context, operator, warnings = task.context(), task.new_operator(), list[str]()
+        context["ti"].map_index = 4711
+        operator.log.warning = lambda text, *values, said=warnings: said.append(text % values)
+        operator.execute(context)
+        assert any("may be the same for rows of other mapped tasks" in one for one in warnings) == is_warned
+
+
 def test_two_mapped_batches_have_manifests_and_journals_of_their_own(emulator: EmulatorServer, tmp_path: Path) -> None:
     for index in range(2):
         task = batch(tmp_path, prompts(2, start=2 * index), output_path=f"{tmp_path}/out/m{index}-{{key}}.{{ext}}")
