@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from collections.abc import Callable
 from airflow_provider_flux.batch.desk import ENDS_THE_BATCH, Desk, GiveUpError, Step
 from airflow_provider_flux.batch.table import Job
 from airflow_provider_flux.bfl.errors import (
+    FluxBatchError,
     FluxConnectionError,
     FluxError,
     FluxRateLimitedError,
@@ -18,12 +20,15 @@ from airflow_provider_flux.bfl.errors import (
 )
 from airflow_provider_flux.ledger.decisions import OnUncertain
 from airflow_provider_flux.ledger.notes import became, intent
+from airflow_provider_flux.patience import typical_seconds
 from airflow_provider_flux.xcom import submitted
 
 log = logging.getLogger(__name__)
 
 #: Times one row is submitted in one try although each answer was lost before.
 _MOST_UNCERTAIN = 3
+#: Images of which the mean latency counts.
+_LATELY = 24
 
 
 class Buyer:
@@ -74,12 +79,12 @@ class Buyer:
         now = time.monotonic()
         job.generation = submitted(request, submission, job.uncertain)
         self._desk.journal.note_soon(became(claim, job.key, "submitted", generation=job.generation))
-        self._desk.table.submitted(job)
         self._desk.outage.answered()
         self._desk.pacer.accepted(job.kind, now)
-        self._desk.wake()
         self._desk.tally.became_active(now)
         self._desk.charge(job.generation, 1)
+        self._desk.wake()
+        self._desk.table.submitted(job)
         return "paid"
 
     def _not_sent(self, job: Job, error: FluxError) -> None:
@@ -109,21 +114,35 @@ class Buyer:
     def _uncertain(self, job: Job, error: FluxSubmitUncertainError) -> Step:
         """Go on after a submit of which nobody knows whether it was billed: it counts as if it was."""
         now = time.monotonic()
-        self._desk.pacer.dropped(job.kind, now)
+        self._hold_slot(job)
         self._desk.tally.uncertain_submits += 1
         self._desk.tally.charge(job.estimate, is_reported=False)
         self._desk.tally.lose(job.estimate)
         job.uncertain += 1
+        job.lost_answers += 1
         job.claim = None
         is_hopeless = self._desk.outage.failed(error, now)
         step: Step = "again"
-        if self._on_uncertain == "fail" or job.uncertain >= _MOST_UNCERTAIN:
+        if self._on_uncertain == "fail" or job.lost_answers >= _MOST_UNCERTAIN:
             step = self._desk.end(job, "uncertain", reason=error.message)
         else:
             self._desk.table.submitted(job)
             log.warning(
                 "Row %d (%s) was possibly billed, and is submitted again (on_uncertain='resubmit')", job.n, job.key
             )
-        if is_hopeless:
-            raise GiveUpError(error, step)
+        if is_hopeless:  # for now; what was not submitted is left to a retry
+            raise GiveUpError(FluxBatchError(f"Several submits in a row had no clear answer. {error.message}"), step)
         return step
+
+    def _hold_slot(self, job: Job) -> None:
+        """Keep the slot of a submit whose answer was lost: its task may be active, for as long as tasks usually are."""
+        desk, kind = self._desk, job.kind
+        lately = desk.tally.latencies[-_LATELY:]
+        seconds = sum(lately) / len(lately) if lately else typical_seconds(job.model)
+        desk.pacer.accepted(kind, time.monotonic())
+
+        def free() -> None:
+            desk.pacer.ended(kind, time.monotonic())
+            desk.wake()
+
+        asyncio.get_running_loop().call_later(seconds, free)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 
@@ -9,7 +10,16 @@ from airflow_provider_flux.batch.desk import ENDS_THE_BATCH, Desk, GiveUpError, 
 from airflow_provider_flux.batch.planning import Outcome
 from airflow_provider_flux.batch.polls import PollPlan
 from airflow_provider_flux.batch.table import Job
-from airflow_provider_flux.bfl.errors import FluxError, FluxGenerationError, FluxModeratedError, FluxStorageError
+from airflow_provider_flux.bfl.errors import (
+    FluxError,
+    FluxExistsError,
+    FluxGenerationError,
+    FluxImageError,
+    FluxModeratedError,
+    FluxStorageError,
+    FluxTimeoutError,
+    FluxTransientError,
+)
 from airflow_provider_flux.bfl.polling import Poller
 from airflow_provider_flux.bfl.responses import TaskResult
 from airflow_provider_flux.ledger.notes import became
@@ -22,8 +32,10 @@ log = logging.getLogger(__name__)
 
 #: Seconds for which a fresh URL of a Ready image is asked for.
 _REFRESH_SECONDS = 60.0
-#: Images in a row that could not be landed, each after the patience of the store: what is paid for must land first.
-_STORE_FAILURES = 3
+#: Seconds between attempts to land an image that is ready. Meanwhile it counts as landing, which holds submits back.
+_PAUSES = (2.0, 10.0, 30.0)
+#: Images in a row that could not be landed after all that: what is paid for must land first.
+_NOT_LANDED = 3
 
 
 class Collector:
@@ -38,7 +50,7 @@ class Collector:
         self._poll_interval = poll_interval
         self._timeout = timeout
         self._plans: dict[str, PollPlan] = {}
-        self._store_failures = 0
+        self._not_landed = 0
         self.landing = 0
 
     async def collect(self, job: Job, *, is_taken_over: bool) -> Step:
@@ -57,7 +69,7 @@ class Collector:
             finally:
                 now = time.monotonic()
                 self._desk.pacer.ended(job.kind, now)
-                self._desk.tally.was_ended(now)
+                self._desk.tally.was_ended(now, unseen=time.time() - poller.pending_at)
                 self._desk.wake()
             seconds = time.time() - submission.submitted_at
             if not is_taken_over:
@@ -66,7 +78,7 @@ class Collector:
             landed = await self._land(job, generation, result)
         except FluxError as error:
             return await self._failed(job, error, is_taken_over)
-        self._store_failures = 0
+        self._not_landed = 0
         self._desk.charge(generation, -1)
         self._desk.charge(landed, 1)
         self._desk.journal.note_soon(became(str(job.claim), job.key, "returned", generation=landed))
@@ -81,9 +93,19 @@ class Collector:
 
         self.landing += 1
         try:
+            for pause in _PAUSES:
+                try:
+                    return await aland(self._desk.client, generation, job.ready[1], result, refresh)
+                except FluxExistsError:
+                    raise
+                except (FluxTransientError, FluxStorageError, FluxImageError) as error:
+                    log.warning("Row %d (%s) has not landed yet, in %g s again. %s", job.n, job.key, pause, error)
+                await asyncio.sleep(pause)
+                result = await refresh()
             return await aland(self._desk.client, generation, job.ready[1], result, refresh)
         finally:
             self.landing -= 1
+            self._desk.wake()
 
     async def _failed(self, job: Job, error: FluxError, is_taken_over: bool) -> Step:
         """Go on after an image that was paid for could not be had, or not yet."""
@@ -108,9 +130,10 @@ class Collector:
             self._desk.tally.lose(generation["cost"])
             self._desk.note_failed(job, error)
             return self._desk.end(job, "lost", reason=error.message)
-        step = self._desk.end(job, "failed", reason=f"{error.message} It is paid for; the next try collects it.")
-        self._store_failures += isinstance(error, FluxStorageError)
-        if isinstance(error, ENDS_THE_BATCH) or self._store_failures >= _STORE_FAILURES:
+        said = f"{error.message} It is paid for: a retry, or `airflow flux recover`, collects it without paying again."
+        step = self._desk.end(job, "submitted", reason=said)
+        self._not_landed += not isinstance(error, (FluxTimeoutError, FluxExistsError))
+        if isinstance(error, ENDS_THE_BATCH) or self._not_landed >= _NOT_LANDED:
             raise GiveUpError(error, step)
         return step
 

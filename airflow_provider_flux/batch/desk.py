@@ -66,8 +66,8 @@ class Desk:
     def end(self, job: Job, outcome: Outcome, *, reason: str = "", latency: float | None = None) -> Step:
         """Keep what became of a row."""
         job.release()
-        self.tally.outcomes[outcome] += 1
         self.table.end(job, outcome, reason=reason, latency=latency)
+        self.tally.outcomes[outcome] += 1
         self._told[outcome] += bool(reason)
         if reason and self._told[outcome] <= _TOLD:
             log.warning("Row %d (%s) is %s: %s", job.n, job.key, outcome, reason)

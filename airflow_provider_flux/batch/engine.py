@@ -17,7 +17,7 @@ from airflow_provider_flux.batch.preparing import Preparer
 from airflow_provider_flux.batch.queue import RowQueue
 from airflow_provider_flux.batch.table import Job, Table
 from airflow_provider_flux.batch.tally import Tally
-from airflow_provider_flux.bfl.errors import FluxBudgetError, FluxError
+from airflow_provider_flux.bfl.errors import FluxBatchError, FluxBudgetError, FluxError
 from airflow_provider_flux.hooks.flux import FluxHook
 from airflow_provider_flux.ledger.decisions import OnUncertain
 from airflow_provider_flux.ledger.journal import Journal
@@ -71,9 +71,11 @@ class Engine:
                 self._desk = desk
                 self._buyer = Buyer(desk, self.on_uncertain, lambda: self.is_stopping)
                 self._collector = Collector(desk, self.poll_interval, self.timeout)
-                while await self._go_on():
-                    pass
-                await self._end_tasks()
+                try:
+                    while await self._go_on():
+                        pass
+                finally:
+                    await self._end_tasks()
         finally:
             await self._queue.close()
             await self._close_journal()
@@ -166,14 +168,14 @@ class Engine:
                 job.release()
                 step = await self._collector.collect(job, is_taken_over=is_taken_over)
         except GiveUpError as trouble:
-            log.error("No further row is submitted. %s", trouble.error)
+            if not self.is_stopping:
+                log.error("No further row is submitted. %s", trouble.error)
             step = trouble.step
             self._stop(float("inf"), trouble.error)
-        except FluxError as error:
-            step = self._desk.end(job, "failed", reason=error.message)
-        except Exception as error:
-            log.exception("Row %d (%s)", job.n, job.key)
-            step = self._desk.end(job, "failed", reason=f"{type(error).__name__}")
+        except Exception as error:  # a full disk, or a defect: every other row may meet it, too
+            log.exception("No further row is submitted. Row %d (%s)", job.n, job.key)
+            self._stop(float("inf"), FluxBatchError(f"{type(error).__name__} at row {job.n} ({job.key}): see the log."))
+            return
         if step == "again":
             self._queue.put_back(job)
 

@@ -32,11 +32,13 @@ class Limit:
     def of(cls, name: str, value: Any) -> Limit:
         """Read an argument: a number, a share as ``0.02`` or ``"2%"``, or ``None``; also as text that a template gave.
 
+        Text that came out empty is no "no limit": it may be a parameter of the DAG run that nobody has given.
+
         :raises FluxRequestError: naming the argument, its value and what it may be.
         """
         is_cost = name == "max_cost"
         text = str(value).strip()
-        if value is None or text in {"", "None"}:
+        if value is None:
             return cls(name, None)
         try:
             number = float(text.removesuffix("%"))

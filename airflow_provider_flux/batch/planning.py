@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 from airflow_provider_flux.bfl.errors import FluxRequestError
 from airflow_provider_flux.ledger.decisions import OnUncertain
 from airflow_provider_flux.ledger.notes import Submit
 
-#: How a row ends. ``submitted``: paid for, and not landed yet; the next try, or ``airflow flux recover``, collects it.
+#: How a row ends. ``submitted``: paid for, and not landed yet; a retry, or ``airflow flux recover``, collects it.
 #: ``pending``: not submitted yet. The others are final in their try.
 Outcome = Literal["landed", "reused", "moderated", "invalid", "failed", "uncertain", "lost", "submitted", "pending"]
 OnRowChange = Literal["new", "collect"]
@@ -61,6 +61,7 @@ class RowPlan:
     :param spent: credits that all earlier submits of the row have cost, possibly.
     :param reported: those of them that the service has said itself.
     :param wasted: those of them that nothing comes of.
+    :param abandoned: what was paid for, and is not collected, since the row has changed or all is paid anew.
     """
 
     action: Literal["submit", "collect", "done"]
@@ -72,6 +73,7 @@ class RowPlan:
     reported: float = 0.0
     wasted: float = 0.0
     reason: str = ""
+    abandoned: tuple[Submit, ...] = ()
 
 
 def plan_row(
@@ -89,23 +91,23 @@ def plan_row(
         counting = [one for one in counting if one.header.round == round]
     choices = [one for one in (wanted, fallback) if one is not None]
     own = [one for one in counting if one.facts.wanted in choices or policies.on_change == "collect"]
-    plan = _decide(own, choices, round, policies)
+    moderated = [one for one in history if _error_type(one) == "FluxModeratedError"]
+    plan = _decide(own, moderated, choices, round, policies)
     spent = sum(map(cost_of, counting))
     kept = plan.submit if plan.action == "collect" or plan.outcome == "landed" else None
-    return RowPlan(
-        plan.action,
-        plan.outcome,
-        plan.submit,
-        plan.is_fallback,
+    return replace(
+        plan,
         uncertain=sum(one.phase == "intent" for one in counting),
         spent=spent,
         reported=sum(cost_of(one) for one in counting if (one.generation or {}).get("cost_source") == "reported"),
         wasted=spent - (cost_of(kept) if kept else 0.0),
-        reason=plan.reason,
+        abandoned=tuple(one for one in history if one.phase == "submitted" and one is not plan.submit),
     )
 
 
-def _decide(own: Sequence[Submit], choices: Sequence[str], round: str, policies: RowPolicies) -> RowPlan:
+def _decide(
+    own: Sequence[Submit], moderated: Sequence[Submit], choices: Sequence[str], round: str, policies: RowPolicies
+) -> RowPlan:
     def done(outcome: Outcome, submit: Submit, reason: str = "") -> RowPlan:
         return RowPlan("done", outcome, submit, submit.facts.wanted in choices[1:], reason=reason)
 
@@ -115,9 +117,11 @@ def _decide(own: Sequence[Submit], choices: Sequence[str], round: str, policies:
     for one in reversed(own):
         if one.phase == "submitted":
             return RowPlan("collect", None, one, one.facts.wanted in choices[1:])
-    if own and own[-1].header.round == round and (plan := _left_alone(own[-1], policies)):
-        return plan  # a user who clears the task accepts to pay again
-    refused = {one.facts.wanted: one for one in own if _error_type(one) == "FluxModeratedError"}
+    # A user who clears the task accepts to pay again. The clocks of workers differ, so the round counts, not the order.
+    current = [one for one in own if one.header.round == round]
+    if current and (plan := _left_alone(current[-1], policies)):
+        return plan
+    refused = {one.facts.wanted: one for one in moderated}
     for number, choice in enumerate(choices):
         if choice not in refused:
             return RowPlan("submit", is_fallback=number > 0)

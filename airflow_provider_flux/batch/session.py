@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_flux.batch.engine import Engine
-from airflow_provider_flux.batch.manifest import content_type_of, write_manifest
+from airflow_provider_flux.batch.manifest import content_type_of
 from airflow_provider_flux.batch.pace import Pacer
 from airflow_provider_flux.batch.planning import RowPolicies
 from airflow_provider_flux.batch.preparing import Preparer, narrow_limits
-from airflow_provider_flux.batch.progress import Progress, as_text
 from airflow_provider_flux.batch.reader import Reader
 from airflow_provider_flux.batch.rows import Layout, read_rows
-from airflow_provider_flux.batch.run import Runner, check_budget, fill, look_back
+from airflow_provider_flux.batch.running import ManifestPlace, Runner, Ticker, quietly
+from airflow_provider_flux.batch.starting import check_budget, fill, look_back
 from airflow_provider_flux.batch.table import Table
 from airflow_provider_flux.batch.tally import ALL_OUTCOMES, Tally
 from airflow_provider_flux.bfl.errors import (
@@ -39,9 +38,6 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
 log = logging.getLogger(__name__)
-
-#: Key in the task state store of Airflow 3.3 under which the progress is kept.
-PROGRESS_KEY = "flux.progress"
 
 
 @dataclass(frozen=True)
@@ -92,16 +88,18 @@ class Session:
         """
         settings = self._settings
         leave_word(self._context, settings.ledger)
-        manifest_manner = self._target.manner_beside(content_type_of(settings.manifest))
+        manner = self._target.manner_beside(content_type_of(settings.manifest))
+        place = ManifestPlace(settings.manifest, manner, self._folder)
         open_path(settings.manifest, field="manifest_path")
         open_path(settings.ledger, field="ledger_path")
         self._hook.prepare_async()
         table = Table(self._folder / "rows.sqlite")
         try:
             preparer = Preparer(self._hook, self._target, settings.layout.validate)
-            count = fill(table, read_rows(settings.requests, settings.layout), preparer, settings.policies)
+            count, invalid = fill(table, read_rows(settings.requests, settings.layout), preparer, settings.policies)
             limit = settings.max_active or self._hook.settings.max_active
             tally = Tally(count, limit, settings.max_cost)
+            tally.outcomes["invalid"] = invalid
             journal = self._open_journal(table, tally, preparer)
             with Reader(table.path) as reader:
                 expected, unknown = reader.estimate()
@@ -115,16 +113,9 @@ class Session:
                     engine.stop(float("inf"), refusal)
                 if self._is_stopped:
                     self.stop()
-                ticker = _Ticker(engine, reader, settings, manifest_manner, self._folder, self._context)
-                try:
-                    with _quietly():
-                        Runner(engine, ticker.tick, settings.grace).run()
-                finally:
-                    table.commit()
-                    ticker.write_manifest()
-                ticker.say()
+                ticker = Ticker(engine, reader, place, settings.checkpoint, self._context.get("task_state_store"))
+                self._work(table, engine, ticker)
                 outcomes = dict.fromkeys(ALL_OUTCOMES, 0) | reader.counts()
-            self.error = engine.error
             seconds = time.monotonic() - self._began
             summary = tally.summary(outcomes, estimated=expected, seconds=seconds)
             summary["manifest"] = settings.manifest
@@ -132,6 +123,24 @@ class Session:
             return summary
         finally:
             table.close()
+
+    def _work(self, table: Table, engine: Engine, ticker: Ticker) -> None:
+        """Let the engine work, and write the manifest whatever happens."""
+        try:
+            with quietly():
+                Runner(engine, ticker.tick, self._settings.grace).run()
+        except BaseException:
+            table.commit()
+            ticker.try_manifest()
+            raise
+        table.commit()
+        self.error = engine.error
+        try:
+            ticker.write_manifest()
+        except FluxError as error:  # a retry writes it, and pays for nothing
+            log.error("%s", error)
+            self.error = self.error or error
+        ticker.say()
 
     def stop(self) -> None:
         """Submit nothing more; what is in flight has a moment to land."""
@@ -165,59 +174,3 @@ class Session:
         folder = f"{stem_of(self._settings.ledger, owner)}{SUFFIX}"
         look_back(table, tally, preparer, folder=folder, header=header, manner=manner, policies=self._settings.policies)
         return Journal(folder, header, manner)
-
-
-@contextmanager
-def _quietly() -> Iterator[None]:
-    """Keep what is said of each single image out of the log."""
-    talkers = [logging.getLogger(f"airflow_provider_flux.{name}") for name in ("storage", "media")]
-    levels = [talker.level for talker in talkers]
-    for talker in talkers:
-        talker.setLevel(logging.WARNING)
-    try:
-        yield
-    finally:
-        for talker, level in zip(talkers, levels, strict=True):
-            talker.setLevel(level)
-
-
-class _Ticker:
-    """Says how far it is, in the log and in the task state store, and writes manifests meanwhile."""
-
-    def __init__(
-        self, engine: Engine, reader: Reader, settings: BatchSettings, manner: Any, folder: Path, context: Context
-    ) -> None:
-        self._engine = engine
-        self._reader = reader
-        self._settings = settings
-        self._manner = manner
-        self._folder = folder
-        self._store: Any = context.get("task_state_store")
-        now = time.monotonic()
-        self._progress = Progress(engine.tally, now)
-        self._next_manifest = now + settings.checkpoint
-
-    def tick(self, now: float) -> None:
-        if self._progress.is_due(now):
-            self.say()
-        if now >= self._next_manifest:
-            try:
-                self.write_manifest()
-            except FluxError as error:
-                log.warning("The manifest could not be written now. %s", error)
-            # A manifest of a million rows takes its time: most of it must be left for the images.
-            self._next_manifest = time.monotonic() + max(self._settings.checkpoint, 20 * (time.monotonic() - now))
-
-    def say(self) -> None:
-        report = self._progress.report(time.monotonic(), active=self._engine.active)
-        log.info("%s", as_text(report, self._settings.max_cost))
-        if self._store is None:
-            return
-        try:
-            self._store.set(PROGRESS_KEY, report)
-        except Exception as error:
-            log.debug("The progress could not be kept (%s)", type(error).__name__)
-            self._store = None
-
-    def write_manifest(self) -> None:
-        write_manifest(self._reader, self._settings.manifest, self._manner, self._folder)

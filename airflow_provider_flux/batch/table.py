@@ -36,6 +36,7 @@ class Job:
     :param kind: what shares a limit of active tasks: the model, or all videos.
     :param fallback: model and parameters that are tried when the row is moderated, or its generation fails.
     :param is_fallback: whether they are tried now.
+    :param uncertain: submits of all tries whose answer was lost; ``lost_answers`` those of this try.
     :param generation: what was submitted for it, and ``claim`` that submit.
     :param facts: what an earlier try has submitted, as JSON: it may have been another request.
     :ivar request: what is to be submitted, once it has been made ready; its inputs live until :meth:`release`.
@@ -58,6 +59,7 @@ class Job:
     request: GenerationRequest | None = None
     wanted: str = ""
     target: Target | None = None
+    lost_answers: int = 0
     inputs: ExitStack = field(default_factory=ExitStack)
 
     @property
@@ -128,10 +130,10 @@ class Table:
         found = self._db.execute("SELECT header, note FROM notes WHERE key = ? ORDER BY rowid", (key,))
         return list(fold((self._headers[number], [Note.model_validate_json(text)]) for number, text in found))
 
-    def open_strangers(self) -> int:
-        """Return how many submits are open of rows that are not in the input."""
+    def open_orphans(self) -> list[Submit]:
+        """Return what was paid for, and has not landed, of rows that are not in the input."""
         keys = self._db.execute("SELECT DISTINCT key FROM notes WHERE key NOT IN (SELECT key FROM rows)").fetchall()
-        return sum(one.phase == "submitted" for (key,) in keys for one in self.history(key))
+        return [one for (key,) in keys for one in self.history(key) if one.phase == "submitted"]
 
     def plan(self, n: int, plan: RowPlan) -> None:
         """Keep what is to be done about a row, or was done."""
@@ -146,6 +148,10 @@ class Table:
             (plan.outcome, plan.reason, claim, generation, plan.is_fallback, plan.uncertain, facts, n),
         )
         self._commit_now_and_then()
+
+    def reprice(self, n: int, *, kind: str, estimate: float | None) -> None:
+        """Keep the kind and the expected cost of a row whose fallback is tried."""
+        self._db.execute("UPDATE rows SET kind = ?, estimate = ? WHERE n = ?", (kind, estimate, n))
 
     def to_do(self, kind: str, *, after: int, limit: int, is_open: bool) -> list[Job]:
         """Return the next rows of a kind that are to be submitted, or to be collected (``is_open``)."""
@@ -178,8 +184,8 @@ class Table:
         generation = None if job.generation is None else json.dumps(job.generation)
         self._db.execute(
             "UPDATE rows SET outcome = ?, reason = ?, claim = ?, generation = ?, is_fallback = ?, uncertain = ?, "
-            "latency = ? WHERE n = ?",
-            (outcome, reason, job.claim, generation, job.is_fallback, job.uncertain, latency, job.n),
+            "latency = ?, estimate = ? WHERE n = ?",
+            (outcome, reason, job.claim, generation, job.is_fallback, job.uncertain, latency, job.estimate, job.n),
         )
         self.commit()
 

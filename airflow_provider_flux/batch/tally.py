@@ -6,16 +6,18 @@ from array import array
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, get_args
 
 from airflow_provider_flux.batch.planning import Outcome
 from airflow_provider_flux.bfl.pricing import USD_PER_CREDIT
 
+ALL_OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
 #: Outcomes for which there is an image.
 HAVE_AN_IMAGE: tuple[Outcome, ...] = ("landed", "reused")
 #: Outcomes that another try, with the same rows and arguments, may still turn into an image.
 MAY_STILL_LAND: tuple[Outcome, ...] = ("failed", "submitted", "pending")
-_ROUNDING = 1e-9
+#: Sums of ten thousand prices are off by some such.
+_ROUNDING = 1e-6
 
 
 @dataclass
@@ -78,9 +80,13 @@ class Tally:
         """Count a task that an earlier try has submitted."""
         self._move(now, 1)
 
-    def was_ended(self, now: float) -> None:
-        """Count a task that was seen to have ended."""
+    def was_ended(self, now: float, *, unseen: float = 0.0) -> None:
+        """Count a task that was seen to have ended.
+
+        :param unseen: seconds in which it must have ended: half of them it was probably active.
+        """
         self._move(now, -1)
+        self._active_seconds -= unseen / 2
 
     def _move(self, now: float, change: int) -> None:
         self._active_seconds += self._active * (now - self._moved_at)
@@ -98,7 +104,7 @@ class Tally:
     def quota_share(self) -> float | None:
         """Return the part of the quota that was used between the first and the last submit; ``None`` for a few rows.
 
-        A task counts as active until it was seen to have ended.
+        When a task has ended is known as closely as it was polled.
         """
         if self._first is None or self._last is None or self.submits <= self.max_active:
             return None
@@ -135,19 +141,6 @@ class Tally:
             return None
         ordered = sorted(self.latencies)
         return round(ordered[min(int(share * len(ordered)), len(ordered) - 1)], 3)
-
-
-ALL_OUTCOMES: tuple[Outcome, ...] = (
-    "landed",
-    "reused",
-    "moderated",
-    "invalid",
-    "failed",
-    "uncertain",
-    "lost",
-    "submitted",
-    "pending",
-)
 
 
 def _credits(number: float) -> float:

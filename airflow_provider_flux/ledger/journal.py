@@ -36,6 +36,30 @@ _OWNER = "owner.json"
 _AT_ONCE = 16
 
 
+class Segments:
+    """The segments of one writer: which one a line belongs to, and what it holds then.
+
+    :param header: the first line of each.
+    """
+
+    def __init__(self, header: Header) -> None:
+        self.header = header
+        self._number = 0
+        self._lines: list[bytes] = []
+
+    def with_lines(self, lines: Iterable[bytes]) -> tuple[str, bytes]:
+        """Return the name of the segment that takes further lines, and what is to be put there."""
+        name = f"{self.header.session}.{self._number:06d}.jsonl"
+        return name, b"".join([encode(self.header.model_dump(mode="json")), *self._lines, *lines])
+
+    def keep(self, lines: Iterable[bytes]) -> None:
+        """Note that they have been put there."""
+        self._lines += lines
+        if sum(map(len, self._lines)) > FULL:
+            self._number += 1
+            self._lines.clear()
+
+
 class Journal:
     """Writes the lines of one try. To be used on one event loop.
 
@@ -45,10 +69,9 @@ class Journal:
 
     def __init__(self, folder: str, header: Header, manner: Manner) -> None:
         self._folder = folder
-        self._header = header
+        self._session = header.session
+        self._segments = Segments(header)
         self._manner = manner
-        self._number = 0
-        self._lines = [encode(header.model_dump(mode="json"))]
         self._queue: list[bytes] = []
         self._waiting: list[asyncio.Future[None]] = []
         self._writing: asyncio.Task[None] | None = None
@@ -81,13 +104,31 @@ class Journal:
     async def close(self) -> None:
         """Write what is left, and that the try has ended.
 
-        :raises FluxStorageError: if it cannot be written.
+        :raises FluxStorageError: if it cannot be written. What was paid for is told in the log then.
         """
         if self._writing:
             await self._writing
-        closed = self._header.model_copy(update={"is_closed": True})
-        self._lines[0] = encode(closed.model_dump(mode="json"))
-        await self._commit(self._take())
+        self._segments.header = self._segments.header.model_copy(update={"is_closed": True})
+        try:
+            await self._commit(self._take())
+        except FluxError:
+            for line in map(json.loads, self._queue):
+                if line["phase"] == "submitted":
+                    wanted = {name: line["generation"][name] for name in ("request_id", "polling_url")}
+                    log.error(
+                        "Row %s was paid for, which could not be recorded. FluxToObjectStorageOperator(generation=%s, "
+                        "output_path=...) lands it without paying again",
+                        line["key"],
+                        wanted,
+                    )
+            raise
+
+    def is_owner(self) -> bool:
+        """Whether no later try has taken over. Not to be called on an event loop.
+
+        :raises FluxStorageError: if that cannot be told.
+        """
+        return run(read_owner(self._folder)) in {None, self._session}
 
     def _write_on(self) -> None:
         if self._writing is None or self._writing.done():
@@ -99,6 +140,8 @@ class Journal:
             try:
                 if waiting:
                     await self._look_at_owner()
+                    waiting += self._waiting  # what came meanwhile is written along
+                    self._waiting = []
                 await self._commit(self._take())
                 if waiting:  # longer ago than a later try waits, if the store was slow
                     await self._look_at_owner()
@@ -119,16 +162,13 @@ class Journal:
         return taken
 
     async def _commit(self, lines: list[bytes]) -> None:
-        uri = f"{self._folder}{name_of(self._header, self._number)}"
+        name, content = self._segments.with_lines(lines)
         try:
-            await arun(put(uri, b"".join([*self._lines, *lines]), self._manner))
+            await arun(put(f"{self._folder}{name}", content, self._manner))
         except BaseException:
             self._queue = lines + self._queue
             raise
-        self._lines += lines
-        if sum(map(len, self._lines)) > FULL:
-            self._number += 1
-            del self._lines[1:]
+        self._segments.keep(lines)
 
     async def _look_at_owner(self) -> None:
         """Stop submitting when a later try has taken over: this one was taken for dead.
@@ -140,16 +180,11 @@ class Journal:
         now = time.monotonic()
         if now - self._looked_at < FENCE_SECONDS:
             return
-        owner = await arun(_read_owner(self._folder))
-        if owner not in {None, self._header.session}:
+        owner = await arun(read_owner(self._folder))
+        if owner not in {None, self._session}:
             self._is_taken = True
             raise _taken(self._folder)
         self._looked_at = now
-
-
-def name_of(header: Header, number: int) -> str:
-    """Return the name of a segment."""
-    return f"{header.session}.{number:06d}.jsonl"
 
 
 def take_over(folder: str, header: Header, manner: Manner) -> None:
@@ -198,7 +233,8 @@ async def _read_some(uris: list[str]) -> list[tuple[str, bytes | None]]:
     return list(zip(uris, await asyncio.gather(*(read(uri, patient=True) for uri in uris)), strict=True))
 
 
-async def _read_owner(folder: str) -> str | None:
+async def read_owner(folder: str) -> str | None:
+    """Return the session of the try that may submit; ``None`` if there is none. To be run on the loop of the stores."""
     data = await read(f"{folder}{_OWNER}", patient=True)
     try:
         return str(json.loads(data)["session"]) if data else None

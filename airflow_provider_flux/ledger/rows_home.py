@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import threading
 import time
+import uuid
 
 from airflow_provider_flux.bfl.errors import error_from_dict
 from airflow_provider_flux.ledger.book import Entry, manner_of
-from airflow_provider_flux.ledger.journal import FULL, name_of, read_journal
+from airflow_provider_flux.ledger.journal import Segments, read_journal
 from airflow_provider_flux.ledger.notes import Header, Submit, became, encode, fold
 from airflow_provider_flux.ledger.record import Record
 from airflow_provider_flux.storage.writer import put
@@ -29,9 +30,7 @@ class RowsHome:
         self._submits: dict[str, Submit] = {}
         self._claims: list[str] = []
         self._read_at = -_FRESH
-        self._own: Header | None = None
-        self._lines: list[bytes] = []
-        self._number = 0
+        self._own: Segments | None = None
 
     def entries(self) -> list[Entry]:
         """Return all records.
@@ -72,13 +71,9 @@ class RowsHome:
             self._read_at = time.monotonic()
 
     def _write(self, header: Header, line: bytes) -> None:
-        if self._own is None or sum(map(len, self._lines)) > FULL:
-            self._own = self._own or Header(
-                owner=header.owner, round=header.round, flux_conn_id=header.flux_conn_id, target=header.target,
-                is_closed=True,
-            )  # fmt: skip
-            self._number += bool(self._lines)
-            self._lines = [encode(self._own.model_dump(mode="json"))]
-        uri = f"{self._folder}{name_of(self._own, self._number)}"
-        run(put(uri, b"".join([*self._lines, line]), manner_of(uri, header.target)))
-        self._lines.append(line)
+        if self._own is None:
+            own = {"session": uuid.uuid4().hex, "is_closed": True}
+            self._own = Segments(header.model_copy(update=own))
+        name, content = self._own.with_lines([line])
+        run(put(f"{self._folder}{name}", content, manner_of(self._folder, header.target)))
+        self._own.keep([line])

@@ -184,8 +184,9 @@ class FluxGenerateBatchOperator(FluxLandingOperator):
             arguments.check_count(f"model_limits[{model!r}]", limit)
 
     def _check_rows_are_told_apart(self, path: str) -> None:
-        if not arguments.is_template(path) and tells_apart(path) is False:
-            raise FluxRequestError(f"output_path={path!r} is the same for all rows. Add {{key}} or {{index}}.")
+        if arguments.is_template(path) or tells_apart(path) or "fingerprint" in names_in(path):
+            return
+        raise FluxRequestError(f"output_path={path!r} may be the same for all rows. Add {{key}} or {{index}}.")
 
     def _check_names_of_mapped_tasks(self, context: Context, path: str, map_index: int) -> None:
         """Warn of names that other map indexes may give, too: ``{key}`` tells apart the rows of one batch."""

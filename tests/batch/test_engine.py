@@ -157,7 +157,7 @@ class TestStop:
     def test_a_timeout_stays_one_though_the_end_takes_long(
         self, emulator: EmulatorServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        from airflow_provider_flux.batch import run
+        from airflow_provider_flux.batch import running
         from airflow_provider_flux.ledger import journal
 
         put = journal.put
@@ -166,7 +166,7 @@ class TestStop:
             await asyncio.sleep(0.25)
             await put(*arguments)
 
-        monkeypatch.setattr(run, "_ENDING", 0.1)
+        monkeypatch.setattr(running, "_ENDING", 0.1)
         monkeypatch.setattr(journal, "put", slow)
         task = batch(tmp_path, prompts(4, "slow=2"), grace=0)
         with pytest.raises(AirflowTaskTimeout), meanwhile(time_out_after(emulator, 4)):
@@ -255,9 +255,9 @@ class TestMoney:
         self, emulator: EmulatorServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """The price list of this version is older than the prices of the service: 2 credits are expected, 3 come."""
-        from airflow_provider_flux.batch import preparing, run
+        from airflow_provider_flux.batch import preparing, starting
 
-        for module in (preparing, run):
+        for module in (preparing, starting):
             monkeypatch.setattr(module, "estimate_cost", lambda request: Estimate(2.0))
         task = batch(tmp_path, prompts(12), model="flux-2-pro", max_cost=30, max_active=1)
         task.fail(AirflowFailException, "^FluxBudgetError: max_cost=30 credits is reached: 30 are spent, and row 10")
@@ -350,8 +350,8 @@ class TestMoney:
         task.fail(AirflowFailException, "^FluxAuthenticationError: BFL refused the API key")
         paid = emulator.stats()["submits"]
         assert paid < 30
-        assert task.counts() == {"failed": 1, "landed": paid - 1, "pending": 30 - paid}
-        assert "the next try collects it" in task.manifest()[0]["reason"]
+        assert task.counts() == {"submitted": 1, "landed": paid - 1, "pending": 30 - paid}
+        assert "a retry, or `airflow flux recover`, collects it" in task.manifest()[0]["reason"]
 
     def test_what_earlier_tries_have_spent_counts(self, emulator: EmulatorServer, tmp_path: Path) -> None:
         task = batch(tmp_path, prompts(5), model="flux-2-pro")
@@ -425,8 +425,8 @@ class TestTrouble:
         self, emulator: EmulatorServer, tmp_path: Path
     ) -> None:
         task = batch(tmp_path, ["a hare", "slow [[fault:slow=1.8]]"], timeout=1)
-        task.fail(FluxBatchError, "1 failed")
-        assert "It is paid for; the next try collects it" in task.manifest()[1]["reason"]
+        task.fail(FluxBatchError, "1 submitted")
+        assert "It is paid for: a retry, or `airflow flux recover`, collects it" in task.manifest()[1]["reason"]
         assert task.manifest()[1]["cost"] == 4
         time.sleep(0.8)
         assert task.retry()["landed"] == emulator.stats()["submits"] == 2

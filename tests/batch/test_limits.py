@@ -21,8 +21,6 @@ NONE = Limit.of("max_failed", 0)
     ("given", "most", "is_share", "text"),
     [
         (None, None, False, "max_failed=None"),
-        ("", None, False, "max_failed=None"),
-        ("None", None, False, "max_failed=None"),
         (0, 0, False, "max_failed=0"),
         (1, 1, False, "max_failed=1"),
         (1.0, 1, False, "max_failed=1"),

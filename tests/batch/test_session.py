@@ -67,18 +67,26 @@ def bucket(s3: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bucket]:
 
 
 class TestStore:
+    def test_images_that_cannot_be_written_for_a_moment_are_written_later(
+        self, emulator: EmulatorServer, bucket: Bucket
+    ) -> None:
+        bucket.proxy.refuse("PUT", 403, "AccessDenied", part=".jpeg", times=4)
+        assert bucket.batch(prompts(6)).retry()["landed"] == emulator.stats()["submits"] == 6
+
     def test_images_that_cannot_be_written_are_collected_by_the_retry(
         self, emulator: EmulatorServer, bucket: Bucket
     ) -> None:
-        bucket.proxy.refuse("PUT", 403, "AccessDenied", part=".jpeg", times=2)
+        for key in (1, 4):
+            bucket.proxy.refuse("PUT", 403, "AccessDenied", part=f"/{key}.jpeg", times=4)
         task = bucket.batch(prompts(6))
-        task.fail(FluxBatchError, r"of 6 rows have no image")
+        task.fail(FluxBatchError, r"2 of 6 rows have no image \(2 submitted\)")
         assert task.summary
-        assert (task.summary["landed"], task.summary["failed"]) == (4, 2)
+        assert (task.summary["landed"], task.summary["submitted"]) == (4, 2)
         assert (task.summary["credits"], task.summary["credits_wasted"]) == (24, 0)
-        failed = [row for row in bucket.read("out/manifest-hero.jsonl") if row["outcome"] == "failed"]
-        assert all("It is paid for; the next try collects it." in row["reason"] for row in failed)
-        assert all(row["cost"] == 4 for row in failed)
+        left = [row for row in bucket.read("out/manifest-hero.jsonl") if row["outcome"] == "submitted"]
+        assert [row["key"] for row in left] == ["1", "4"]
+        assert all("It is paid for: a retry, or `airflow flux recover`, collects it" in row["reason"] for row in left)
+        assert all(row["cost"] == 4 for row in left)
         assert task.retry()["landed"] == emulator.stats()["submits"] == 6
 
     def test_a_store_that_is_down_gets_no_more_images_than_are_in_flight(
@@ -90,7 +98,7 @@ class TestStore:
         paid = emulator.stats()["submits"]
         assert 3 <= paid < 30
         assert task.summary
-        assert (task.summary["failed"], task.summary["pending"]) == (paid, 30 - paid)
+        assert (task.summary["submitted"], task.summary["pending"]) == (paid, 30 - paid)
         bucket.proxy._plans.clear()
         assert task.retry()["landed"] == emulator.stats()["submits"] == 30
 
@@ -206,10 +214,10 @@ class TestJournal:
         self, emulator: EmulatorServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """It was taken for dead. Both land what is in flight, and nothing is paid for twice."""
-        from airflow_provider_flux.batch import run
+        from airflow_provider_flux.batch import starting
         from airflow_provider_flux.ledger import journal
 
-        for module in (journal, run):
+        for module in (journal, starting):
             monkeypatch.setattr(module, "FENCE_SECONDS", 0.5)
         rows = prompts(24, "slow=0.4")
         old, new = batch(tmp_path, rows, max_active=4), batch(tmp_path, rows, max_active=4)

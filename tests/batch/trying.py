@@ -21,10 +21,12 @@ SMALL = {"width": 256, "height": 256}
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch, hurry: None) -> None:
     """Let a batch know that images take 0.3 s here, and wait less for what may be dead."""
-    from airflow_provider_flux.batch import collecting, outage, run
+    from airflow_provider_flux.batch import buying, collecting, outage, starting
 
-    monkeypatch.setattr(collecting, "typical_seconds", lambda model: 0.3)
-    monkeypatch.setattr(run, "FENCE_SECONDS", 0.0)
+    for module in (buying, collecting):
+        monkeypatch.setattr(module, "typical_seconds", lambda model: 0.3)
+    monkeypatch.setattr(collecting, "_PAUSES", (0.05, 0.1, 0.2))
+    monkeypatch.setattr(starting, "FENCE_SECONDS", 0.0)
     monkeypatch.setattr(outage, "_BACKOFF", 0.05)
 
 

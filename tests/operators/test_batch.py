@@ -317,7 +317,7 @@ def test_too_many_moderated_rows_are_no_reason_to_retry(emulator: EmulatorServer
 
 BAD: list[tuple[dict[str, Any], str]] = [
     ({"output_path": None}, "output_path is required"),
-    ({"output_path": "/tmp/x/hero.png"}, "is the same for all rows. Add {key} or {index}"),
+    ({"output_path": "/tmp/x/hero.png"}, "may be the same for all rows. Add {key} or {index}"),
     ({"output_path": "hero/{key}.png"}, "is relative"),
     ({"output_path": "/x/{sku}.png"}, "unknown placeholder {sku}"),
     ({"model": "flux-pro-9"}, "'flux-pro-9'"),
@@ -383,8 +383,10 @@ def test_a_kill_before_the_start_submits_nothing(emulator: EmulatorServer, tmp_p
     ("arguments", "error"),
     [
         ({"max_cost": "many"}, "FluxRequestError: max_cost='many' must be credits"),
+        ({"max_cost": ""}, "FluxRequestError: max_cost='' must be credits"),
+        ({"max_failed": "None"}, "FluxRequestError: max_failed='None' must be a number of rows"),
         ({"max_failed": "x"}, "FluxRequestError: max_failed='x' must be"),
-        ({"output_path": "OUT/hero.png"}, "is the same for all rows"),
+        ({"output_path": "OUT/hero.png"}, "may be the same for all rows"),
         ({"model": "flux-9"}, "flux-9"),
         ({"requests": None}, "FluxRequestError: requests is a NoneType. It must be"),
         ({"manifest_path": "/x/m.csv"}, "FluxRequestError: manifest_path='/x/m.csv' must end in"),
@@ -397,7 +399,7 @@ def test_what_templates_give_is_checked_before_anything_is_paid(
     operator = FluxGenerateBatchOperator(**given, task_id="hero", model="{{ x }}", manifest_path="{{ x }}")
     rendered = {
         "output_path": f"{tmp_path}/{{key}}.{{ext}}",
-        "max_cost": "",
+        "max_cost": "1000",
         "max_failed": "2%",
         "model": "flux-pro-1.1",
         "manifest_path": None,

@@ -1,18 +1,13 @@
-"""One try of a batch: read the rows, look back at earlier tries, check the money, work, and keep the manifest."""
+"""What comes before the first submit of a batch: the rows, what earlier tries have done about them, and the money."""
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
-from airflow_provider_flux.batch.engine import Engine
-from airflow_provider_flux.batch.planning import RowPolicies, plan_row
+from airflow_provider_flux.batch.planning import RowPolicies, cost_of, plan_row
 from airflow_provider_flux.batch.preparing import Preparer, kind_of
 from airflow_provider_flux.batch.reader import Reader
 from airflow_provider_flux.batch.rows import Row, describe_problems
@@ -25,30 +20,34 @@ from airflow_provider_flux.bfl.errors import (
     FluxInsufficientCreditsError,
     FluxRequestError,
 )
-from airflow_provider_flux.bfl.generation import estimate_cost
+from airflow_provider_flux.bfl.generation import GenerationRequest, estimate_cost
 from airflow_provider_flux.bfl.pricing import USD_PER_CREDIT
 from airflow_provider_flux.hooks.flux import FluxHook
-from airflow_provider_flux.ledger.journal import FENCE_SECONDS, read_journal, take_over
-from airflow_provider_flux.ledger.notes import Header
+from airflow_provider_flux.ledger.journal import FENCE_SECONDS, read_journal, read_owner, take_over
+from airflow_provider_flux.ledger.notes import Header, Submit
 from airflow_provider_flux.storage.dialects import Manner
+from airflow_provider_flux.storage.naming import tells_apart
+from airflow_provider_flux.stores import run
 
 log = logging.getLogger(__name__)
 
-_TICK = 1.0
-#: Seconds beyond the grace in which the engine ends what it has begun.
-_ENDING = 30.0
+#: Images that are abandoned, and told one by one.
+_TOLD = 20
 
 
-def fill(table: Table, rows: Iterator[Row], preparer: Preparer, policies: RowPolicies) -> int:
-    """Put the rows of the input into the table, and return how many there are.
+def fill(table: Table, rows: Iterator[Row], preparer: Preparer, policies: RowPolicies) -> tuple[int, int]:
+    """Put the rows of the input into the table, and return how many there are, and how many are not valid.
 
     :raises FluxRequestError: if some are not valid, and ``on_invalid_row`` is ``fail``; naming all of them.
     """
     count = invalid = 0
+    names = _Names(preparer.target.path)
     for row in rows:
         count += 1
-        if row.problem is None:
-            request = preparer.build(row.model, row.parameters)
+        request = None if row.problem else preparer.build(row.model, row.parameters)
+        if request and (problem := names.find_problem(request, row.index)):
+            row, request = replace(row, problem=problem), None
+        if request:
             table.add(row, kind=kind_of(request.entry, row.model), estimate=estimate_cost(request).credits)
         else:
             invalid += 1
@@ -62,7 +61,27 @@ def fill(table: Table, rows: Iterator[Row], preparer: Preparer, policies: RowPol
                 f"Nothing was submitted. {said}\nMend the rows, or pass them over with on_invalid_row='skip'."
             )
         log.warning("%s\nThey are passed over (on_invalid_row='skip').", said)
-    return count
+    return count, invalid
+
+
+class _Names:
+    """Finds equal rows where images are named by their fingerprint alone: each, paid for, would replace the other.
+
+    :param path: ``output_path``.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._is_needed = not tells_apart(path)
+        self._seen: dict[bytes, int] = {}
+
+    def find_problem(self, request: GenerationRequest, index: int) -> str | None:
+        """Return what is wrong with the name of a row."""
+        if not self._is_needed:
+            return None
+        first = self._seen.setdefault(bytes.fromhex(request.fingerprint), index)
+        if first == index:
+            return None
+        return f"is the same request as row {first}, and would get the same name: add {{key}} to output_path"
 
 
 def look_back(
@@ -80,44 +99,60 @@ def look_back(
     :raises FluxLedgerError: if that cannot be read.
     :raises FluxStorageError: if it cannot be told what there is.
     """
-    sessions: dict[str, bool] = {}
+    before = run(read_owner(folder))
     take_over(folder, header, manner)
-    for found, _ in read_journal(folder):
-        sessions[found.session] = sessions.get(found.session, False) or found.is_closed
-    if not all(sessions.values()):
+    closed = {found.session: found.is_closed for found, _ in read_journal(folder)}  # that of its last segment counts
+    if not all(closed.values()) or (before and before not in closed):
         time.sleep(FENCE_SECONDS)  # a try that was taken for dead may be about to submit; it looks before it does
-    for found, notes in read_journal(folder) if sessions else ():
+    for found, notes in read_journal(folder):
         table.remember(found, notes)
     if table.index_history():
+        abandoned = table.open_orphans()
         with Reader(table.path) as reader:
             for row in reader.to_do():
-                _plan(table, tally, preparer, row, header.round, policies)
+                abandoned += _plan(table, tally, preparer, row, header.round, policies)
         table.commit()
-        if strangers := table.open_strangers():
-            log.warning(
-                "%d images were paid for by earlier tries for rows that are not in the input any more, and have not "
-                "landed: `airflow flux recover` lands them",
-                strangers,
-            )
+        _tell_abandoned(abandoned)
         log.info(
             "Earlier tries: %s", ", ".join(f"{count} {name}" for name, count in tally.outcomes.items()) or "nothing"
         )
 
 
-def _plan(table: Table, tally: Tally, preparer: Preparer, row: Row, round: str, policies: RowPolicies) -> None:
+def _tell_abandoned(submits: Sequence[Submit]) -> None:
+    if not submits:
+        return
+    named = [f"{one.key}: {(one.generation or {}).get('request_id')}" for one in submits[:_TOLD]]
+    named += [f"... and {len(submits) - _TOLD} more"] if len(submits) > _TOLD else []
+    log.warning(
+        "%d images (%g credits) were paid for by earlier tries, have not landed, and are not collected, since their "
+        "rows have changed, are gone, or are paid anew: `airflow flux recover` lands them (%s)",
+        len(submits),
+        sum(map(cost_of, submits)),
+        ", ".join(named),
+    )
+
+
+def _plan(
+    table: Table, tally: Tally, preparer: Preparer, row: Row, round: str, policies: RowPolicies
+) -> tuple[Submit, ...]:
+    """Plan a row, and return what was paid for it and is not collected."""
     history = table.history(row.key)
     if not history:
-        return
+        return ()
     wanted = preparer.build(row.model, row.parameters).fingerprint
-    fallback = preparer.build(*row.fallback).fingerprint if row.fallback else None
+    other = preparer.build(*row.fallback) if row.fallback else None
+    fallback = other.fingerprint if other else None
     plan = plan_row(history, wanted=wanted, fallback=fallback, round=round, policies=policies)
     table.plan(row.index, plan)
+    if other and plan.is_fallback:
+        table.reprice(row.index, kind=kind_of(other.entry, other.model), estimate=estimate_cost(other).credits)
     tally.charge(plan.spent - plan.reported, is_reported=False)
     tally.charge(plan.reported, is_reported=True)
     tally.lose(plan.wasted)
     tally.uncertain_submits += plan.uncertain
     if plan.outcome is not None:
         tally.outcomes[plan.outcome] += 1
+    return plan.abandoned
 
 
 def check_budget(hook: FluxHook, tally: Tally, expected: float, unknown: int) -> None:
@@ -149,36 +184,3 @@ def check_budget(hook: FluxHook, tally: Tally, expected: float, unknown: int) ->
         raise FluxInsufficientCreditsError(
             f"{said}, and the account has {balance:g}. Nothing was submitted. Add credits, or give fewer rows."
         )
-
-
-@dataclass
-class Runner:
-    """Runs an engine in a thread of its own, so that this one can be told to stop, and can say how far it is.
-
-    :param tick: called about once a second.
-    """
-
-    engine: Engine
-    tick: Callable[[float], Any]
-    grace: float
-
-    def run(self) -> None:
-        """Return when the engine has ended. What breaks in, such as ``execution_timeout``, ends it first."""
-        with ThreadPoolExecutor(1, thread_name_prefix="flux-batch") as pool:
-            ended = pool.submit(asyncio.run, self.engine.run())
-            try:
-                while not self._has_ended(ended):
-                    self.tick(time.monotonic())
-            except BaseException:
-                self.engine.stop(self.grace)
-                with suppress(TimeoutError):  # it ends later; what broke in is what counts
-                    ended.exception(self.grace + _ENDING)
-                raise
-            ended.result()
-
-    def _has_ended(self, ended: Future[None]) -> bool:
-        try:
-            ended.exception(_TICK)
-        except TimeoutError:
-            return False
-        return True
