@@ -73,7 +73,8 @@ def test_a_retry_and_a_clear(fate: str, retried: str, cleared: str) -> None:
         assert made.uncertain == (fate == "unknown")
         kept = expected in {"collect", "landed"}
         assert made.wasted == (0 if kept else COSTS[fate])
-        assert plan(submit(fate, round=BEFORE), on_clear="new").action == "submit"
+        anew = plan(submit(fate, round=BEFORE), on_clear="new")
+        assert (anew.outcome or anew.action) == ("moderated" if fate == "moderated" else "submit")
 
 
 def test_an_unknown_submit_is_made_again_where_that_is_wanted() -> None:
