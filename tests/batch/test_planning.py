@@ -153,7 +153,7 @@ def test_whatever_has_happened(history: list[Submit], fallback: str | None, poli
         assert made.submit in own
         assert made.submit
         assert made.submit.phase in {"submitted", "returned"}
-    moderated = {one.facts.wanted for one in own if one.error and one.error["type"] == "FluxModeratedError"}
+    moderated = {one.facts.wanted for one in history if one.error and one.error["type"] == "FluxModeratedError"}
     if made.action == "submit":
         assert (fallback if made.is_fallback else "w") not in moderated
         assert not made.is_fallback or "w" in moderated
