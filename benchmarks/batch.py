@@ -1,7 +1,8 @@
 """Many images in one task, beside what is usually written: quota, CPU, memory; two batches at once; faults.
 
 ``python -m benchmarks.batch [SECTION...]`` prints the sections ``quota``, ``memory``, ``together`` and ``faults``, all
-of them if none is named, and each figure beside what it is asked to be. That takes half an hour. ``--images N`` and
+of them if none is named, and each figure beside what it is asked to be; it exits with 1 if one is not. That takes half
+an hour. ``--images N`` and
 ``--many N`` make other numbers of images than 240 and 2,400, ``--no-airflow`` leaves out the mapped tasks.
 
 The emulator is a process of its own with a limit of 24 and images of 450 kB. By its seed all get the same latencies.
@@ -171,6 +172,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory(prefix="flux-bench-", ignore_cleanup_errors=True) as folder:
             good.append(section(sizes, Path(folder)))
     print("\nAll figures are as asked." if all(good) else "\nSome figures are not as asked.")
+    sys.exit(not all(good))
 
 
 if __name__ == "__main__":
