@@ -27,8 +27,9 @@ log = logging.getLogger(__name__)
 
 #: Times one row is submitted in one try although each answer was lost before.
 _MOST_UNCERTAIN = 3
-#: Images of which the mean latency counts.
+#: Images of which the mean latency counts, and the seconds that are assumed where nothing is known of a model.
 _LATELY = 24
+_USUALLY = 6.0
 
 
 class Buyer:
@@ -138,7 +139,7 @@ class Buyer:
         """Keep the slot of a submit whose answer was lost: its task may be active, for as long as tasks usually are."""
         desk, kind = self._desk, job.kind
         lately = desk.tally.latencies[-_LATELY:]
-        seconds = sum(lately) / len(lately) if lately else typical_seconds(job.model)
+        seconds = sum(lately) / len(lately) if lately else typical_seconds(job.model) or _USUALLY
         desk.pacer.accepted(kind, time.monotonic())
 
         def free() -> None:

@@ -62,6 +62,7 @@ class Collector:
         generation = job.paid
         submission = submission_of(generation)
         plan = self._plan_of(generation["model"])
+        began = time.time()
         try:
             poller = self._poller(generation, plan)
             try:
@@ -69,7 +70,7 @@ class Collector:
             finally:
                 now = time.monotonic()
                 self._desk.pacer.ended(job.kind, now)
-                self._desk.tally.was_ended(now, unseen=time.time() - poller.pending_at)
+                self._desk.tally.was_ended(now, unseen=time.time() - max(poller.pending_at, began))
                 self._desk.wake()
             seconds = time.time() - submission.submitted_at
             if not is_taken_over:

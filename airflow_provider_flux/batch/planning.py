@@ -118,9 +118,9 @@ def _decide(
         if one.phase == "submitted":
             return RowPlan("collect", None, one, one.facts.wanted in choices[1:])
     # A user who clears the task accepts to pay again. The clocks of workers differ, so the round counts, not the order.
-    current = [one for one in own if one.header.round == round]
-    if current and (plan := _left_alone(current[-1], policies)):
-        return plan
+    for one in reversed(own):
+        if one.header.round == round and (plan := _left_alone(one, policies)):
+            return plan
     refused = {one.facts.wanted: one for one in moderated}
     for number, choice in enumerate(choices):
         if choice not in refused:
@@ -129,13 +129,13 @@ def _decide(
     return done("moderated", last, _said(last))
 
 
-def _left_alone(latest: Submit, policies: RowPolicies) -> RowPlan | None:
-    """Return the plan for a row whose last submit was paid for, or may have been, and nothing came of it."""
-    if latest.phase == "intent" and policies.on_uncertain == "fail":
-        said = f"submitted at {latest.opened_at}, and the answer was never written down: possibly billed"
-        return RowPlan("done", "uncertain", latest, reason=said)
-    if _error_type(latest) in _LOST:
-        return RowPlan("done", "lost", latest, reason=_said(latest))
+def _left_alone(submit: Submit, policies: RowPolicies) -> RowPlan | None:
+    """Return the plan for a row of which a submit was paid for, or may have been, and nothing came of it."""
+    if submit.phase == "intent" and policies.on_uncertain == "fail":
+        said = f"submitted at {submit.opened_at}, and the answer was never written down: possibly billed"
+        return RowPlan("done", "uncertain", submit, reason=said)
+    if _error_type(submit) in _LOST:
+        return RowPlan("done", "lost", submit, reason=_said(submit))
     return None
 
 

@@ -113,9 +113,8 @@ def look_back(
                 abandoned += _plan(table, tally, preparer, row, header.round, policies)
         table.commit()
         _tell_abandoned(abandoned)
-        log.info(
-            "Earlier tries: %s", ", ".join(f"{count} {name}" for name, count in tally.outcomes.items()) or "nothing"
-        )
+        done = [f"{count} {name}" for name, count in tally.outcomes.items() if count]
+        log.info("Earlier tries: %s", ", ".join(done) or "nothing that has ended")
 
 
 def _tell_abandoned(submits: Sequence[Submit]) -> None:

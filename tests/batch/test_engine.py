@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
+import sqlite3
 import tempfile
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +19,9 @@ import pytest
 import requests
 from airflow.sdk.exceptions import AirflowFailException, AirflowTaskTimeout
 
-from airflow_provider_flux.bfl.errors import FluxBatchError
+from airflow_provider_flux.batch.preparing import Preparer
+from airflow_provider_flux.batch.table import Job, Table
+from airflow_provider_flux.bfl.errors import FluxBatchError, FluxServiceError
 from airflow_provider_flux.bfl.pricing import Estimate
 from airflow_provider_flux.emulator import EmulatorConfig, EmulatorServer
 from tests.batch.trying import SMALL, Batch, batch, prompts, quick
@@ -421,6 +425,47 @@ class TestTrouble:
         task = batch(tmp_path, [f"fox [[fault:{fault}]]" for fault in faults])
         assert task.retry()["landed"] == emulator.stats()["submits"] == len(faults)
 
+    def test_a_delivery_that_fails_for_a_while_is_waited_for(self, emulator: EmulatorServer, tmp_path: Path) -> None:
+        task = batch(tmp_path, prompts(6, "deliver-503=8"))
+        summary = task.retry()
+        assert summary["landed"] == emulator.stats()["submits"] == 6
+        assert (summary["credits"], summary["credits_wasted"]) == (24, 0)
+
+    def test_a_delivery_that_is_out_holds_the_submits_back(self, emulator: EmulatorServer, tmp_path: Path) -> None:
+        task = batch(tmp_path, prompts(60, "deliver-503=20"), max_active=4, on_change="collect")
+        task.fail(FluxServiceError)
+        paid = emulator.stats()["submits"]
+        assert 3 <= paid <= 3 * 4 + 1
+        assert task.counts() == {"submitted": paid, "pending": 60 - paid}
+        left = [row for row in task.manifest() if row["outcome"] == "submitted"]
+        assert all("a retry, or `airflow flux recover`, collects it" in row["reason"] for row in left)
+        assert task.summary
+        assert (task.summary["credits"], task.summary["credits_wasted"]) == (4 * paid, 0)
+        summary = task.retry(requests=prompts(60))
+        assert summary["landed"] == emulator.stats()["submits"] == 60
+        assert (summary["credits"], summary["credits_wasted"]) == (240, 0)
+
+    def test_an_answer_that_was_lost_keeps_its_slot(
+        self, emulated: Callable[..., EmulatorServer], tmp_path: Path
+    ) -> None:
+        """Its task is active, though nobody knows of it: a submit in its place would be refused."""
+        server = emulated(latency=0.3, max_active=4, faults=["submit-503-made@10%"], seed=7)
+        task = batch(tmp_path, prompts(60), max_active=4, on_uncertain="resubmit", max_failed=None)
+        summary = task.retry()
+        lost = summary["uncertain_submits"]
+        assert lost >= 3
+        assert summary["landed"] + summary["uncertain"] == 60
+        assert server.stats()["submits"] == summary["landed"] + lost
+        assert summary["refusals"] <= lost // 2
+
+    def test_a_row_is_submitted_three_times_in_a_try_at_most(self, emulator: EmulatorServer, tmp_path: Path) -> None:
+        task = batch(tmp_path, prompts(1, "submit-lost"), on_uncertain="resubmit")
+        for times in (1, 2):
+            task.fail(AirflowFailException, "1 of 1 rows have no image")
+            assert emulator.stats()["submits"] == task.manifest()[0]["uncertain_submits"] == 3 * times
+            assert task.summary
+            assert task.summary["credits_wasted"] == 12 * times
+
     def test_a_generation_that_takes_too_long_is_collected_later(
         self, emulator: EmulatorServer, tmp_path: Path
     ) -> None:
@@ -446,6 +491,66 @@ class TestTrouble:
         for number in (2, 4):
             (tmp_path / "in" / f"{number}.png").write_bytes(picture(shade=number))
         assert task.retry()["landed"] == emulator.stats()["submits"] == 5
+
+
+class TestDefects:
+    """What nobody has thought of: a full disk, a bug."""
+
+    def test_the_table_cannot_be_written(
+        self, emulator: EmulatorServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        update, writes = Table._update, list[str]()
+
+        def full(self: Table, job: Job, *facts: Any) -> None:
+            writes.append(job.key)
+            if len(writes) > 20:
+                raise sqlite3.OperationalError("database or disk is full")
+            update(self, job, *facts)
+
+        task = batch(tmp_path, prompts(40, "slow=0.3"), max_active=4)
+        with monkeypatch.context() as patch:
+            patch.setattr(Table, "_update", full)
+            task.fail(FluxBatchError, "OperationalError at row .*: see the log")
+        paid = emulator.stats()["submits"]
+        assert 10 <= paid < 40
+        phases = Counter(note["phase"] for note in task.notes())
+        assert phases["intent"] == phases["submitted"] + phases["failed"]  # all that was paid is on record
+        assert phases["submitted"] == paid
+        assert task.summary
+        assert task.summary["credits"] == 4 * paid
+        summary = task.retry()
+        assert summary["landed"] == emulator.stats()["submits"] == 40
+        assert (summary["uncertain_submits"], summary["credits"]) == (0, 160)
+
+    def test_a_row_cannot_be_made_ready(
+        self, emulator: EmulatorServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Intents are on their way to a slow store at that moment: they are written down as what was never sent."""
+        from airflow_provider_flux.ledger import journal
+
+        make, put = Preparer.make, journal.put
+
+        def fails(self: Preparer, job: Job) -> bool:
+            if job.n == 20:
+                raise RuntimeError("a bug")
+            return make(self, job)
+
+        async def slow(*arguments: Any) -> None:
+            await asyncio.sleep(0.3)
+            await put(*arguments)
+
+        task = batch(tmp_path, prompts(40, "slow=0.3"), max_active=4)
+        with monkeypatch.context() as patch:
+            patch.setattr(Preparer, "make", fails)
+            patch.setattr(journal, "put", slow)
+            with pytest.raises(RuntimeError, match="a bug"):
+                task.retry()
+        paid = emulator.stats()["submits"]
+        assert 0 < paid < 40
+        assert not [one for one in threading.enumerate() if one.name.startswith("flux-batch")]
+        summary = task.retry(max_failed=None)
+        assert summary["landed"] == emulator.stats()["submits"] == 40
+        assert summary["uncertain_submits"] == 0
 
 
 class TestQuota:
@@ -479,6 +584,18 @@ class TestQuota:
             active += change
             most = max(most, active)
         assert most == 2
+
+    def test_what_an_earlier_try_has_left_says_nothing_of_the_quota(
+        self, emulator: EmulatorServer, tmp_path: Path
+    ) -> None:
+        """It was submitted long ago, and this try has been there for a part of that time only."""
+        left = [f"{prompt} [[fault:poll-500=8]]" for prompt in prompts(4, "slow=1")]
+        task = batch(tmp_path, [*left, *prompts(24, "slow=0.3", start=4)], max_active=4, grace=0)
+        with meanwhile(stop_after(emulator, task, 4)):
+            task.fail(FluxBatchError)
+        time.sleep(3)
+        share = task.retry(max_active=8)["quota_share"]
+        assert 0.3 < share <= 1
 
     def test_the_limit_of_the_connection(self, emulated: Callable[..., EmulatorServer], tmp_path: Path) -> None:
         server = emulated(extra={"max_active": 3})

@@ -57,6 +57,13 @@ def test_what_an_amount_may_not_be(bad: Any) -> None:
         Limit.of("max_cost", bad)
 
 
+@pytest.mark.parametrize("name", ["max_cost", "max_failed", "max_moderated"])
+@pytest.mark.parametrize("empty", ["", " ", "None"])
+def test_a_template_that_came_out_empty_is_not_taken_for_no_limit(name: str, empty: str) -> None:
+    with pytest.raises(FluxRequestError, match=f"^{name}={empty!r} must be"):
+        Limit.of(name, empty)
+
+
 @given(count=st.integers(0, 1000), more=st.integers(0, 1000), percent=st.integers(0, 100))
 def test_a_share_of_the_rows(count: int, more: int, percent: int) -> None:
     rows = count + more

@@ -33,6 +33,7 @@ FATES: dict[str, tuple[str, dict[str, Any]]] = {
     "gone": ("failed", {"generation": PAID, "error": GONE}),
     "expired": ("failed", {"generation": PAID, "error": EXPIRED}),
 }
+LOST = {"FluxTaskNotFoundError", "FluxResultExpiredError"}
 COSTS = {"unknown": 3, "open": 3, "landed": 3, "refused": 0, "moderated": 0, "failed": 0, "gone": 3, "expired": 3}
 
 
@@ -98,6 +99,29 @@ def test_a_row_that_has_changed() -> None:
     assert plan(submit("moderated", wanted="old"), on_change="collect").action == "submit"
 
 
+def test_what_is_abandoned_is_told() -> None:
+    changed, kept = submit("open", wanted="old"), submit("open")
+    assert plan(changed).abandoned == (changed,)
+    assert plan(changed, kept).abandoned == (changed,)
+    assert plan(changed, on_change="collect").abandoned == ()
+    before = submit("open", round=BEFORE)
+    assert plan(before).abandoned == ()
+    assert plan(before, on_clear="new").abandoned == (before,)
+    assert plan(submit("landed", round=BEFORE), submit("unknown"), submit("moderated"), on_clear="new").abandoned == ()
+
+
+def test_with_on_clear_new_what_was_spent_before_does_not_count() -> None:
+    made = plan(submit("landed", round=BEFORE), submit("unknown", round=BEFORE), on_clear="new")
+    assert (made.action, made.spent, made.wasted, made.uncertain) == ("submit", 0, 0, 0)
+
+
+def test_moderated_words_are_never_sent_again() -> None:
+    moderated = submit("moderated", round=BEFORE)
+    assert plan(moderated, on_clear="new").outcome == "moderated"
+    made = plan(moderated, fallback="f", on_clear="new")
+    assert (made.action, made.is_fallback) == ("submit", True)
+
+
 def test_a_fallback() -> None:
     for fate, expected in {"moderated": "submit", "failed": "submit", "refused": "submit"}.items():
         made = plan(submit(fate), fallback="f")
@@ -157,12 +181,27 @@ def test_whatever_has_happened(history: list[Submit], fallback: str | None, poli
     if made.action == "submit":
         assert (fallback if made.is_fallback else "w") not in moderated
         assert not made.is_fallback or "w" in moderated
-        tried = [one for one in own if not (one.phase == "failed" and one.generation is None)]
-        if tried and tried[-1].header.round == NOW and tried[-1].phase == "intent":
-            assert policies.on_uncertain == "resubmit"
+        current = [one for one in own if one.header.round == NOW]
+        assert policies.on_uncertain == "resubmit" or not any(one.phase == "intent" for one in current)
+        assert not any((one.error or {}).get("type") in LOST for one in current)
     assert (made.action == "done") == (made.outcome is not None)
     assert made.outcome in {None, "landed", "moderated", "uncertain", "lost"}
     assert 0 <= made.wasted <= made.spent
     assert 0 <= made.reported <= made.spent
     assert made.spent == sum(map(cost_of, counts))
     assert made.uncertain == sum(one.phase == "intent" for one in counts)
+
+
+@settings(max_examples=500)
+@given(history=HISTORIES, fallback=st.sampled_from([None, "f"]), policies=POLICIES, chance=st.randoms())
+def test_the_clocks_of_workers_do_not_decide(
+    history: list[Submit], fallback: str | None, policies: RowPolicies, chance: Any
+) -> None:
+    """They put the submits of several tries into some order; what is done about a row is the same in any."""
+
+    def decide(submits: list[Submit]) -> tuple[Any, ...]:
+        made = plan_row(submits, wanted="w", fallback=fallback, round=NOW, policies=policies)
+        left_alone = made.outcome in {"uncertain", "lost"}
+        return made.action, left_alone or made.outcome, made.spent, made.reported, made.wasted, made.uncertain
+
+    assert decide(chance.sample(history, len(history))) == decide(history)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import hashlib
 import json
 import random
@@ -27,6 +28,7 @@ from tests.batch.test_engine import meanwhile, stop_after, until
 from tests.batch.trying import Batch, batch, prompts, quick
 from tests.cutting_proxy import CuttingProxy
 from tests.object_stores import S3Store, s3_connection
+from tests.samples import picture
 from tests.storage.answering import AnsweringProxy
 
 __all__ = ["quick"]
@@ -101,6 +103,21 @@ class TestStore:
         assert (task.summary["submitted"], task.summary["pending"]) == (paid, 30 - paid)
         bucket.proxy._plans.clear()
         assert task.retry()["landed"] == emulator.stats()["submits"] == 30
+
+    def test_names_that_are_taken_are_no_trouble_of_the_store(self, emulator: EmulatorServer, tmp_path: Path) -> None:
+        """There is somebody else's image where the first four are to land, once they are paid for."""
+        task = batch(tmp_path, prompts(16, "slow=0.5"), max_active=4, if_exists="error")
+        taken = [task.folder / f"{key}.jpeg" for key in range(4)]
+
+        def act() -> None:
+            until(lambda: emulator.stats()["submits"] >= 4)
+            for path in taken:
+                path.write_bytes(picture())
+
+        with meanwhile(act):
+            task.fail(FluxBatchError, r"4 of 16 rows have no image \(4 submitted\)")
+        assert task.counts() == {"submitted": 4, "landed": 12}
+        assert all(path.read_bytes() == picture() for path in taken)
 
     def test_without_a_journal_nothing_is_submitted(self, emulator: EmulatorServer, bucket: Bucket) -> None:
         for part in ("owner.json", ".000000.jsonl"):
@@ -235,6 +252,26 @@ class TestJournal:
         per_prompt = emulator.stats()["submits_per_prompt"]
         assert max(per_prompt.values()) == 1
 
+    def test_a_try_that_was_taken_over_writes_no_manifest_any_more(
+        self, emulator: EmulatorServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        from airflow_provider_flux.ledger import journal
+
+        monkeypatch.setattr(journal, "FENCE_SECONDS", 0.0)
+        task = batch(tmp_path, prompts(24, "slow=0.4"), max_active=4)
+        manifest = task.folder / "manifest-hero.jsonl"
+
+        def act() -> None:
+            until(lambda: emulator.stats()["submits"] >= 4)
+            (segment,) = task.segments()
+            (segment.parent / "owner.json").write_text('{"session": "a later one"}')
+            manifest.write_text("of a later try")
+
+        with meanwhile(act):
+            task.fail(AirflowFailException, "^FluxLedgerError: A later try of this task has taken over")
+        assert emulator.stats()["submits"] < 24
+        assert manifest.read_text() == "of a later try"
+
     def test_a_try_that_was_killed_leaves_uncertain_rows_only_where_it_had_to(
         self, emulator: EmulatorServer, tmp_path: Path
     ) -> None:
@@ -283,6 +320,36 @@ class TestManifest:
         bucket.proxy._plans.clear()
         assert task.retry()["landed"] == emulator.stats()["submits"] == 3
         assert bucket.outcomes() == ["landed"] * 3
+
+    def test_one_that_fails_at_the_end_does_not_hide_why_the_batch_has_ended(
+        self, emulator: EmulatorServer, bucket: Bucket
+    ) -> None:
+        bucket.proxy.refuse("PUT", 403, "AccessDenied", part="manifest", times=99)
+        task = bucket.batch([*prompts(1, "poll-403"), *prompts(29, start=1)], max_active=4)
+        task.fail(AirflowFailException, "^FluxAuthenticationError: BFL refused the API key")
+        assert task.summary
+        assert task.summary["submitted"] == 1
+        assert task.summary["landed"] + 1 == emulator.stats()["submits"]
+
+    def test_a_checkpoint_that_fails_does_not_end_the_batch(
+        self, emulator: EmulatorServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The disk of this machine is full, on which it is put together."""
+        from airflow_provider_flux.batch import running
+
+        write, tried = running.write_manifest, list[int]()
+
+        def full(*arguments: Any) -> None:
+            tried.append(1)
+            if len(tried) == 1:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            write(*arguments)
+
+        monkeypatch.setattr(running, "write_manifest", full)
+        task = batch(tmp_path, prompts(9, "slow=0.8"), max_active=3, checkpoint=1)
+        assert task.retry()["landed"] == emulator.stats()["submits"] == 9
+        assert len(tried) >= 2
+        assert task.counts() == {"landed": 9}
 
     def test_there_is_one_of_rows_that_were_refused_for_the_money(
         self, emulator: EmulatorServer, tmp_path: Path
@@ -339,11 +406,12 @@ def test_progress_is_kept_in_the_task_state_store(emulator: EmulatorServer, tmp_
         def set(self, key: str, value: Any) -> None:
             kept[key] = json.loads(json.dumps(value))
 
-    task = batch(tmp_path, prompts(4))
-    context = {**task.context(), "task_state_store": Store()}
-    task.new_operator().execute(context)
-    assert kept["flux.progress"]["done"] == kept["flux.progress"]["rows"] == 4
-    assert kept["flux.progress"]["images"] == 4
+    for rows in (prompts(4), [*prompts(4), {"prompt": "a fox", "width": "wide"}, ""]):
+        task = batch(tmp_path, rows, on_invalid_row="skip")
+        context = {**task.context(), "task_state_store": Store()}
+        task.new_operator().execute(context)
+        assert kept["flux.progress"]["done"] == kept["flux.progress"]["rows"] == len(rows)
+        assert kept["flux.progress"]["images"] == 4
 
 
 def test_a_batch_within_a_running_loop(emulator: EmulatorServer, tmp_path: Path) -> None:

@@ -65,6 +65,16 @@ def test_the_share_of_the_quota() -> None:
     assert tally.quota_share() == pytest.approx((3.5 * 9 + 3 * 0.5) / (4 * 9.5), abs=1e-4)
 
 
+def test_a_task_has_ended_somewhere_between_its_last_two_polls() -> None:
+    """One slot. Each task is seen to have ended 2 s after the poll that said pending: half of that is free time."""
+    tally = Tally(100, 1)
+    for second in range(0, 40, 4):
+        tally.became_active(float(second))
+        tally.was_ended(second + 4.0, unseen=2.0)
+    tally.became_active(40.0)
+    assert tally.quota_share() == pytest.approx(3 / 4)
+
+
 def test_a_few_rows_say_nothing_of_the_quota() -> None:
     tally = Tally(3, 24)
     for second in range(3):

@@ -112,6 +112,63 @@ async def test_a_store_that_fails_says_so_and_gets_the_lines_later(proxy: Answer
     assert await asyncio.to_thread(lines, proxy.root) == ["0 intent", "0 failed", "1 intent"]
 
 
+async def test_a_line_that_comes_while_the_owner_is_read_is_waited_for(
+    folder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is written along with those before it, and nothing comes after it that would wake up who waits for it."""
+    read, is_reading = journals.read_owner, asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    async def slow(folder: str) -> str | None:
+        loop.call_soon_threadsafe(is_reading.set)
+        await asyncio.sleep(0.2)
+        return await read(folder)
+
+    monkeypatch.setattr(journals, "read_owner", slow)
+    journal = on(folder)
+    first = asyncio.create_task(journal.note(opened("0")))
+    await is_reading.wait()
+    await asyncio.wait_for(asyncio.gather(first, journal.note(opened("1"))), 5)
+    await journal.close()
+    assert await asyncio.to_thread(lines, folder) == ["0 intent", "1 intent"]
+
+
+async def test_a_line_that_comes_while_the_owner_turns_out_to_be_another_is_refused_too(
+    folder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    is_reading = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    async def slow(folder: str) -> str | None:
+        loop.call_soon_threadsafe(is_reading.set)
+        await asyncio.sleep(0.2)
+        return "b" * 32
+
+    monkeypatch.setattr(journals, "read_owner", slow)
+    journal = on(folder)
+    first = asyncio.create_task(journal.note(opened("0")))
+    await is_reading.wait()
+    both = await asyncio.wait_for(asyncio.gather(first, journal.note(opened("1")), return_exceptions=True), 5)
+    assert [type(one) for one in both] == [FluxLedgerError, FluxLedgerError]
+
+
+async def test_what_was_paid_for_and_cannot_be_recorded_is_told_in_the_log(
+    proxy: AnsweringProxy, impatient: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    journal = on(proxy.root)
+    first, second = opened("0"), opened("1", 1)
+    await asyncio.gather(journal.note(first), journal.note(second))
+    proxy.refuse("PUT", 403, "AccessDenied", part=".jsonl", times=9)
+    journal.note_soon(became(first["claim"], "0", "submitted", generation=PAID))
+    journal.note_soon(became(second["claim"], "1", "failed", error=NOTHING_SENT))
+    with pytest.raises(FluxStorageError):
+        await journal.close()
+    (said,) = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    assert said.startswith("Row 0 was paid for, which could not be recorded")
+    assert PAID["request_id"] in said
+    assert PAID["polling_url"] in said
+
+
 async def test_a_store_that_is_down_at_the_end(proxy: AnsweringProxy, impatient: None) -> None:
     journal = on(proxy.root)
     first = opened()
