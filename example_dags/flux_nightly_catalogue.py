@@ -87,6 +87,8 @@ def choose(database: str, most: str, rows: str) -> int:
     Not asked for again are those that were moderated or are not valid, since the same words end the same way, and those
     that were paid for and are not there: ``reason`` says why. After mending one, set its ``outcome`` to NULL.
     """
+    # What is 'submitted' is paid for: a new run would pay again. Retries of its night have collected what they could;
+    # `airflow flux recover` lands the rest. Set outcome to NULL then: the next night finds the image by `reuse`.
     with open_table(database) as db:
         found = db.execute(
             "SELECT sku, description FROM products WHERE outcome IS NULL OR outcome IN ('failed', 'pending') "

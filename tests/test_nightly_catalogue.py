@@ -14,7 +14,10 @@ from typing import Any
 import pytest
 from airflow.dag_processing.dagbag import DagBag
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
+from airflow.utils.db import initdb
 
+from airflow_provider_flux.bfl.errors import FluxBatchError
+from airflow_provider_flux.cli import main
 from airflow_provider_flux.emulator import EmulatorConfig, EmulatorServer
 from tests.object_stores import S3Store
 from tests.running import FakeTaskInstance
@@ -42,7 +45,7 @@ class Catalogue:
     def __init__(self, tasks: dict[str, Any], database: Path, output: str) -> None:
         self._tasks = tasks
         self._database = str(database)
-        self._output = output
+        self.output = output
         self._nights = 0
         self._call("prepare", {})
 
@@ -56,7 +59,7 @@ class Catalogue:
         context = {
             "run_id": f"{Path(self._database).stem}+{self._nights}",
             "params": {"database": self._database, "products": products, "max_cost": max_cost},
-            "var": SimpleNamespace(value={"flux_output": self._output}),
+            "var": SimpleNamespace(value={"flux_output": self.output}),
             "dag_run": SimpleNamespace(run_after=datetime(2026, 11, self._nights), start_date=datetime.now(UTC)),
         }
         self._call("choose", context)
@@ -138,6 +141,37 @@ def test_what_has_landed_is_loaded_when_the_batch_fails(service: EmulatorServer,
     assert catalogue.sql("SELECT count(*) FROM products WHERE outcome = 'landed' AND image IS NOT NULL") == [(7,)]
     assert catalogue.night(products=8)["landed"] == 8
     assert service.stats()["submits"] == 16
+
+
+def test_what_is_paid_for_and_has_not_landed_is_not_paid_for_again(
+    service: EmulatorServer,
+    catalogue: Catalogue,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    hurry: None,
+) -> None:
+    """What delivers the images is out for one of them. ``recover`` lands it, and the next night finds it."""
+    from airflow_provider_flux.batch import collecting
+
+    monkeypatch.setattr(collecting, "_PAUSES", (0.05, 0.1, 0.2))
+    catalogue.sql("UPDATE products SET description = 'x [[fault:deliver-503=20]]' WHERE sku = 'P-0002'")
+    with pytest.raises(FluxBatchError, match=r"1 of 4 rows have no image \(1 submitted\)"):
+        catalogue.night(products=4)
+    ((outcome, reason),) = catalogue.sql("SELECT outcome, reason FROM products WHERE sku = 'P-0002'")
+    assert outcome == "submitted"
+    assert "It is paid for" in reason
+    assert catalogue.night(products=4)["rows"] == 4
+    assert catalogue.sql("SELECT outcome FROM products WHERE sku = 'P-0002'") == [("submitted",)]
+    assert service.stats()["submits"] == 8
+
+    initdb()
+    main(["recover", "--prefix", catalogue.output, "--output", "json"])
+    assert '"collected"' in capsys.readouterr().out
+    catalogue.sql("UPDATE products SET outcome = NULL WHERE sku = 'P-0002'")
+    summary = catalogue.night(products=1)
+    assert (summary["reused"], summary["credits"]) == (1, 0)
+    assert catalogue.sql("SELECT outcome, image IS NOT NULL FROM products WHERE sku = 'P-0002'") == [("reused", 1)]
+    assert service.stats()["submits"] == 8
 
 
 def test_in_a_bucket_and_with_a_table_that_was_lost(

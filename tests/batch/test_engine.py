@@ -19,7 +19,7 @@ import pytest
 import requests
 from airflow.sdk.exceptions import AirflowFailException, AirflowTaskTimeout
 
-from airflow_provider_flux.batch.preparing import Preparer
+from airflow_provider_flux.batch.engine import Engine
 from airflow_provider_flux.batch.table import Job, Table
 from airflow_provider_flux.bfl.errors import FluxBatchError, FluxServiceError
 from airflow_provider_flux.bfl.pricing import Estimate
@@ -522,33 +522,38 @@ class TestDefects:
         assert summary["landed"] == emulator.stats()["submits"] == 40
         assert (summary["uncertain_submits"], summary["credits"]) == (0, 160)
 
-    def test_a_row_cannot_be_made_ready(
+    def test_a_bug_while_intents_are_on_their_way(
         self, emulator: EmulatorServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """Intents are on their way to a slow store at that moment: they are written down as what was never sent."""
+        """They get durable, and it must be written down that nothing was sent."""
         from airflow_provider_flux.ledger import journal
 
-        make, put = Preparer.make, journal.put
+        go_on, put, raised = Engine._go_on, journal.put, list[int]()
 
-        def fails(self: Preparer, job: Job) -> bool:
-            if job.n == 20:
+        async def fails(self: Engine) -> bool:
+            if self.tally.submits >= 8 and self.journal._waiting:
+                raised.append(len(self.journal._waiting))
                 raise RuntimeError("a bug")
-            return make(self, job)
+            return await go_on(self)
 
         async def slow(*arguments: Any) -> None:
             await asyncio.sleep(0.3)
             await put(*arguments)
 
-        task = batch(tmp_path, prompts(40, "slow=0.3"), max_active=4)
+        task = batch(tmp_path, prompts(40), max_active=4)
         with monkeypatch.context() as patch:
-            patch.setattr(Preparer, "make", fails)
+            patch.setattr(Engine, "_go_on", fails)
             patch.setattr(journal, "put", slow)
             with pytest.raises(RuntimeError, match="a bug"):
                 task.retry()
+        assert raised
         paid = emulator.stats()["submits"]
-        assert 0 < paid < 40
+        assert 8 <= paid < 40
         assert not [one for one in threading.enumerate() if one.name.startswith("flux-batch")]
-        summary = task.retry(max_failed=None)
+        phases = Counter(note["phase"] for note in task.notes())
+        assert phases["submitted"] == paid
+        assert phases["intent"] == phases["submitted"] + phases["failed"]
+        summary = task.retry()
         assert summary["landed"] == emulator.stats()["submits"] == 40
         assert summary["uncertain_submits"] == 0
 
@@ -589,13 +594,13 @@ class TestQuota:
         self, emulator: EmulatorServer, tmp_path: Path
     ) -> None:
         """It was submitted long ago, and this try has been there for a part of that time only."""
-        left = [f"{prompt} [[fault:poll-500=8]]" for prompt in prompts(4, "slow=1")]
+        left = [f"{prompt} [[fault:poll-500=4]]" for prompt in prompts(4, "slow=1")]
         task = batch(tmp_path, [*left, *prompts(24, "slow=0.3", start=4)], max_active=4, grace=0)
         with meanwhile(stop_after(emulator, task, 4)):
             task.fail(FluxBatchError)
         time.sleep(3)
         share = task.retry(max_active=8)["quota_share"]
-        assert 0.3 < share <= 1
+        assert 0.4 < share <= 1
 
     def test_the_limit_of_the_connection(self, emulated: Callable[..., EmulatorServer], tmp_path: Path) -> None:
         server = emulated(extra={"max_active": 3})
