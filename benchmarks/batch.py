@@ -2,8 +2,8 @@
 
 ``python -m benchmarks.batch [SECTION...]`` prints the sections ``quota``, ``memory``, ``together`` and ``faults``, all
 of them if none is named, and each figure beside what it is asked to be; it exits with 1 if one is not. That takes half
-an hour. ``--images N`` and
-``--many N`` make other numbers of images than 240 and 2,400, ``--no-airflow`` leaves out the mapped tasks.
+an hour. ``--images N`` and ``--many N`` make other numbers of images than 240 and 2,400, ``--no-airflow`` leaves out
+the mapped tasks.
 
 The emulator is a process of its own with a limit of 24 and images of 450 kB. By its seed all get the same latencies.
 ``quota`` is the time for which tasks were active between the first submit and the last, as a share of 24 at any time.

@@ -15,6 +15,8 @@ from typing import IO
 
 CLUSTER = ("-m", "cluster")
 OTHERS = ("-m", "not cluster", "--cov", "--cov-report=term")
+#: The half without clusters gives way: what people wait for in a cluster, they wait for with a deadline.
+_NICE = 5
 #: pytest has run no test: nothing of that half was asked for.
 _NO_TESTS = 5
 
@@ -25,9 +27,9 @@ def main(arguments: Sequence[str]) -> int:
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as kept:
         halves: list[subprocess.Popen[str]] = []
         try:
-            halves.append(_start(OTHERS, arguments, kept))
             halves.append(_start(CLUSTER, arguments, None))
-            codes = [half.wait() for half in reversed(halves)]
+            halves.append(_start(OTHERS, arguments, kept, nice=_NICE))
+            codes = [half.wait() for half in halves]
         finally:
             for half in halves:
                 if half.poll() is None:
@@ -38,8 +40,10 @@ def main(arguments: Sequence[str]) -> int:
     return max(0 if code == _NO_TESTS else abs(code) for code in codes)
 
 
-def _start(half: Sequence[str], arguments: Sequence[str], output: IO[str] | None) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "pytest", *half, *arguments]
+def _start(
+    half: Sequence[str], arguments: Sequence[str], output: IO[str] | None, *, nice: int = 0
+) -> subprocess.Popen[str]:
+    command = ["nice", f"-n{nice}", sys.executable, "-m", "pytest", *half, *arguments]
     return subprocess.Popen(command, text=True, stdout=output, stderr=subprocess.STDOUT if output else None)
 
 

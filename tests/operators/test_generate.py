@@ -116,6 +116,7 @@ ENDS: list[tuple[str, type[FluxError], int, bool]] = [
     ("busy-402", errors.FluxInsufficientCreditsError, 0, False),  # only of videos it may mean something else
     ("submit-500", errors.FluxSubmitUncertainError, 0, False),
     ("submit-503=1", errors.FluxSubmitUncertainError, 0, False),
+    ("submit-503-made", errors.FluxSubmitUncertainError, 1, False),
     ("submit-lost", errors.FluxSubmitUncertainError, 1, False),
     ("detail-object", errors.FluxRequestError, 0, False),
     ("echo-secrets", errors.FluxRequestError, 0, False),
