@@ -8,13 +8,13 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 
-from airflow_provider_flux.batch.buying import Buyer
 from airflow_provider_flux.batch.collecting import Collector
-from airflow_provider_flux.batch.desk import Desk, GiveUpError, Step
 from airflow_provider_flux.batch.outage import Outage
 from airflow_provider_flux.batch.pace import Pacer
 from airflow_provider_flux.batch.preparing import Preparer
 from airflow_provider_flux.batch.queue import RowQueue
+from airflow_provider_flux.batch.state import BatchState, GiveUpError, Step
+from airflow_provider_flux.batch.submitting import Submitter
 from airflow_provider_flux.batch.table import Job, Table
 from airflow_provider_flux.batch.tally import Tally
 from airflow_provider_flux.bfl.errors import FluxBatchError, FluxBudgetError, FluxError
@@ -67,10 +67,12 @@ class Engine:
         self._queue = RowQueue(self.table, kinds, self._make, self._prepare, self._wake.set)
         try:
             async with self.hook.async_client() as client:
-                desk = Desk(client, self.table, self.journal, self.tally, self.pacer, self._outage, self._wake.set)
-                self._desk = desk
-                self._buyer = Buyer(desk, self.on_uncertain, lambda: self.is_stopping)
-                self._collector = Collector(desk, self.poll_interval, self.timeout)
+                state = BatchState(
+                    client, self.table, self.journal, self.tally, self.pacer, self._outage, self._wake.set
+                )
+                self._state = state
+                self._submitter = Submitter(state, self.on_uncertain, lambda: self.is_stopping)
+                self._collector = Collector(state, self.poll_interval, self.timeout)
                 try:
                     while await self._go_on():
                         pass
@@ -163,7 +165,7 @@ class Engine:
     async def _run(self, job: Job) -> None:
         try:
             is_taken_over = job.generation is not None
-            step: Step = "paid" if is_taken_over else await self._buyer.buy(job)
+            step: Step = "paid" if is_taken_over else await self._submitter.submit(job)
             if step == "paid":
                 job.release()
                 step = await self._collector.collect(job, is_taken_over=is_taken_over)
@@ -188,7 +190,7 @@ class Engine:
             return True
         if found.outcome == "reused":
             self.tally.saved += job.estimate or 0.0
-        self._desk.end(job, found.outcome, reason=found.reason)
+        self._state.end(job, found.outcome, reason=found.reason)
         return False
 
     async def _end_tasks(self) -> None:

@@ -40,7 +40,7 @@ class Tally:
     uncertain_submits: int = 0
     fallbacks: int = 0
     submits: int = 0
-    refusals: int = 0
+    rate_limited: int = 0
     spent: float = 0.0
     reserved: float = 0.0
     reported: float = 0.0
@@ -133,7 +133,7 @@ class Tally:
             "p50_seconds": self._quantile(0.5),
             "p95_seconds": self._quantile(0.95),
             "quota_share": self.quota_share(),
-            "refusals": self.refusals,
+            "rate_limited": self.rate_limited,
         }
 
     def _quantile(self, share: float) -> float | None:

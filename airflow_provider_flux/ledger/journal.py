@@ -145,7 +145,7 @@ class Journal:
                 await self._commit(self._take())
                 if waiting:  # longer ago than a later try waits, if the store was slow
                     await self._look_at_owner()
-            except FluxError as error:
+            except Exception as error:  # whatever it is, nobody must wait for ever
                 for one in waiting:
                     if not one.cancelled():
                         one.set_exception(error)

@@ -377,7 +377,7 @@ class TestTrouble:
         summary = task.retry()
         stats = server.stats()
         assert (summary["landed"], stats["submits"]) == (24, 28)
-        assert summary["refusals"] == stats["refused"] > 0
+        assert summary["rate_limited"] == stats["refused"] > 0
         assert summary["uncertain_submits"] == 0
         assert task.retry()["landed"] == 24
         assert server.stats()["submits"] == 28
@@ -386,7 +386,7 @@ class TestTrouble:
     def test_refusals_by_the_minute(self, emulator: EmulatorServer, tmp_path: Path) -> None:
         task = batch(tmp_path, prompts(3, "rate-limit=1,0.1"))
         summary = task.retry()
-        assert (summary["landed"], summary["refusals"], emulator.stats()["submits"]) == (3, 3, 3)
+        assert (summary["landed"], summary["rate_limited"], emulator.stats()["submits"]) == (3, 3, 3)
 
     def test_a_service_that_cannot_be_reached(self, emulated: Callable[..., EmulatorServer], tmp_path: Path) -> None:
         server = emulated(latency=0.1)
@@ -456,7 +456,7 @@ class TestTrouble:
         assert lost >= 3
         assert summary["landed"] + summary["uncertain"] == 60
         assert server.stats()["submits"] == summary["landed"] + lost
-        assert summary["refusals"] <= lost // 2
+        assert summary["rate_limited"] <= lost // 2
 
     def test_a_row_is_submitted_three_times_in_a_try_at_most(self, emulator: EmulatorServer, tmp_path: Path) -> None:
         task = batch(tmp_path, prompts(1, "submit-lost"), on_uncertain="resubmit")

@@ -21,9 +21,9 @@ SMALL = {"width": 256, "height": 256}
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch, hurry: None) -> None:
     """Let a batch know that images take 0.3 s here, and wait less for what may be dead."""
-    from airflow_provider_flux.batch import buying, collecting, outage, starting
+    from airflow_provider_flux.batch import collecting, outage, starting, submitting
 
-    for module in (buying, collecting):
+    for module in (collecting, submitting):
         monkeypatch.setattr(module, "typical_seconds", lambda model: 0.3)
     monkeypatch.setattr(collecting, "_PAUSES", (0.05, 0.1, 0.2))
     monkeypatch.setattr(starting, "FENCE_SECONDS", 0.0)

@@ -48,7 +48,7 @@ class GiveUpError(Exception):
 
 
 @dataclass
-class Desk:
+class BatchState:
     """What the work on all rows shares.
 
     :param wake: called when another row may perhaps be submitted.

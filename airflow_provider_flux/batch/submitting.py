@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import Callable
 
-from airflow_provider_flux.batch.desk import ENDS_THE_BATCH, Desk, GiveUpError, Step
+from airflow_provider_flux.batch.state import ENDS_THE_BATCH, BatchState, GiveUpError, Step
 from airflow_provider_flux.batch.table import Job
 from airflow_provider_flux.bfl.errors import (
     FluxBatchError,
@@ -32,33 +32,33 @@ _LATELY = 24
 _USUALLY = 6.0
 
 
-class Buyer:
+class Submitter:
     """Submits rows, any number at a time.
 
     :param is_stopping: says whether nothing more is to be submitted.
     """
 
-    def __init__(self, desk: Desk, on_uncertain: OnUncertain, is_stopping: Callable[[], bool]) -> None:
-        self._desk = desk
+    def __init__(self, state: BatchState, on_uncertain: OnUncertain, is_stopping: Callable[[], bool]) -> None:
+        self._state = state
         self._on_uncertain = on_uncertain
         self._is_stopping = is_stopping
 
-    async def buy(self, job: Job) -> Step:
+    async def submit(self, job: Job) -> Step:
         """Submit a row, for which a slot has been taken.
 
         :raises GiveUpError: if no further row should be submitted.
         """
         try:
-            return await self._buy(job)
+            return await self._submit_row(job)
         finally:
-            self._desk.tally.reserved -= job.estimate or 0.0
+            self._state.tally.reserved -= job.estimate or 0.0
 
-    async def _buy(self, job: Job) -> Step:
+    async def _submit_row(self, job: Job) -> Step:
         request, target = job.ready
         note = intent(request, index=job.n, key=job.key, wanted=job.wanted, facts=target.request)
         claim = job.claim = str(note["claim"])
         try:
-            await self._desk.journal.note(note)
+            await self._state.journal.note(note)
         except FluxError as error:
             self._not_sent(job, FluxError("Nothing was sent."))
             raise GiveUpError(error, "again") from None
@@ -69,65 +69,67 @@ class Buyer:
             self._not_sent(job, FluxError("Nothing was sent."))
             return "again"
         try:
-            submission = await self._desk.client.submit_once(request)
+            submission = await self._state.client.submit_once(request)
         except FluxSubmitUncertainError as error:
             return self._uncertain(job, error)
         except FluxError as error:
             return self._refused(job, error)
         except BaseException:  # the answer will not be waited for: it stays an intent
-            self._desk.pacer.dropped(job.kind, time.monotonic())
+            self._state.pacer.dropped(job.kind, time.monotonic())
             raise
         now = time.monotonic()
         job.generation = submitted(request, submission, job.uncertain)
-        self._desk.journal.note_soon(became(claim, job.key, "submitted", generation=job.generation))
-        self._desk.outage.answered()
-        self._desk.pacer.accepted(job.kind, now)
-        self._desk.tally.became_active(now)
-        self._desk.charge(job.generation, 1)
-        self._desk.wake()
-        self._desk.table.submitted(job)
+        self._state.journal.note_soon(became(claim, job.key, "submitted", generation=job.generation))
+        self._state.outage.answered()
+        self._state.pacer.accepted(job.kind, now)
+        self._state.tally.became_active(now)
+        self._state.charge(job.generation, 1)
+        self._state.wake()
+        self._state.table.submitted(job)
         return "paid"
 
     def _not_sent(self, job: Job, error: FluxError) -> None:
-        self._desk.pacer.dropped(job.kind, time.monotonic())
-        self._desk.note_failed(job, error)
+        self._state.pacer.dropped(job.kind, time.monotonic())
+        self._state.note_failed(job, error)
 
     def _refused(self, job: Job, error: FluxError) -> Step:
         """Go on after a submit that nothing was paid for."""
         now = time.monotonic()
-        self._desk.note_failed(job, error)
+        self._state.note_failed(job, error)
         if isinstance(error, FluxRateLimitedError):
-            self._desk.outage.answered()
-            self._desk.pacer.refused(job.kind, now, error.retry_after)
-            self._desk.tally.refusals += 1
+            self._state.outage.answered()
+            self._state.pacer.refused(job.kind, now, error.retry_after)
+            self._state.tally.rate_limited += 1
             return "again"
-        self._desk.pacer.dropped(job.kind, now)
+        self._state.pacer.dropped(job.kind, now)
         if isinstance(error, (FluxConnectionError, FluxServiceError)):
-            if self._desk.outage.failed(error, now):
+            if self._state.outage.failed(error, now):
                 raise GiveUpError(error, "again")
             log.warning("%s Trying again.", error)
             return "again"
-        self._desk.outage.answered()
+        self._state.outage.answered()
         if isinstance(error, ENDS_THE_BATCH):
             raise GiveUpError(error, "again")
-        return self._desk.end(job, "invalid" if isinstance(error, FluxRequestError) else "failed", reason=error.message)
+        return self._state.end(
+            job, "invalid" if isinstance(error, FluxRequestError) else "failed", reason=error.message
+        )
 
     def _uncertain(self, job: Job, error: FluxSubmitUncertainError) -> Step:
         """Go on after a submit of which nobody knows whether it was billed: it counts as if it was."""
         now = time.monotonic()
         self._hold_slot(job)
-        self._desk.tally.uncertain_submits += 1
-        self._desk.tally.charge(job.estimate, is_reported=False)
-        self._desk.tally.lose(job.estimate)
+        self._state.tally.uncertain_submits += 1
+        self._state.tally.charge(job.estimate, is_reported=False)
+        self._state.tally.lose(job.estimate)
         job.uncertain += 1
         job.lost_answers += 1
         job.claim = None
-        is_hopeless = self._desk.outage.failed(error, now)
+        is_hopeless = self._state.outage.failed(error, now)
         step: Step = "again"
         if self._on_uncertain == "fail" or job.lost_answers >= _MOST_UNCERTAIN:
-            step = self._desk.end(job, "uncertain", reason=error.message)
+            step = self._state.end(job, "uncertain", reason=error.message)
         else:
-            self._desk.table.submitted(job)
+            self._state.table.submitted(job)
             log.warning(
                 "Row %d (%s) was possibly billed, and is submitted again (on_uncertain='resubmit')", job.n, job.key
             )
@@ -137,13 +139,13 @@ class Buyer:
 
     def _hold_slot(self, job: Job) -> None:
         """Keep the slot of a submit whose answer was lost: its task may be active, for as long as tasks usually are."""
-        desk, kind = self._desk, job.kind
-        lately = desk.tally.latencies[-_LATELY:]
+        state, kind = self._state, job.kind
+        lately = state.tally.latencies[-_LATELY:]
         seconds = sum(lately) / len(lately) if lately else typical_seconds(job.model) or _USUALLY
-        desk.pacer.accepted(kind, time.monotonic())
+        state.pacer.accepted(kind, time.monotonic())
 
         def free() -> None:
-            desk.pacer.ended(kind, time.monotonic())
-            desk.wake()
+            state.pacer.ended(kind, time.monotonic())
+            state.wake()
 
         asyncio.get_running_loop().call_later(seconds, free)
