@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
-from airflow_provider_flux.bfl.errors import FluxRequestError
-from airflow_provider_flux.ledger.decisions import OnUncertain
+from airflow_provider_flux.ledger.decisions import OnUncertain, check_choices
 from airflow_provider_flux.ledger.notes import Submit
 
 #: How a row ends. ``submitted``: paid for, and not landed yet; a retry, or ``airflow flux recover``, collects it.
@@ -42,10 +41,7 @@ class RowPolicies:
             "on_clear": OnBatchClear,
             "on_invalid_row": OnInvalidRow,
         }
-        for name, value in arguments.items():
-            allowed = get_args(choices[name])
-            if value not in allowed:
-                raise FluxRequestError(f"{name}={value!r} must be one of {', '.join(map(repr, allowed))}.")
+        check_choices(arguments, choices)
         return cls(**arguments)
 
 

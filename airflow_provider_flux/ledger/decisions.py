@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -32,12 +33,20 @@ class Policies:
 
         :raises FluxRequestError: naming the argument, its value and what it may be.
         """
-        choices = {"on_uncertain": OnUncertain, "on_change": OnChange, "on_clear": OnClear}
-        for name, value in arguments.items():
-            allowed = get_args(choices[name])
-            if value not in allowed:
-                raise FluxRequestError(f"{name}={value!r} must be one of {', '.join(map(repr, allowed))}.")
+        check_choices(arguments, {"on_uncertain": OnUncertain, "on_change": OnChange, "on_clear": OnClear})
         return cls(**arguments)
+
+
+def check_choices(arguments: Mapping[str, Any], choices: Mapping[str, Any]) -> None:
+    """Check arguments that are one of a few words.
+
+    :param choices: a ``Literal`` of those words for each.
+    :raises FluxRequestError: naming the argument, its value and what it may be.
+    """
+    for name, value in arguments.items():
+        allowed = get_args(choices[name])
+        if value not in allowed:
+            raise FluxRequestError(f"{name}={value!r} must be one of {', '.join(map(repr, allowed))}.")
 
 
 @dataclass(frozen=True)

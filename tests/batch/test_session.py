@@ -119,6 +119,15 @@ class TestStore:
         assert task.counts() == {"submitted": 4, "landed": 12}
         assert all(path.read_bytes() == picture() for path in taken)
 
+    def test_images_that_are_refused_for_their_looks_end_nothing_else(
+        self, emulator: EmulatorServer, bucket: Bucket
+    ) -> None:
+        """They are fetched once, and stay to be had, with another argument."""
+        task = bucket.batch(prompts(5, "wrong-size"), on_mismatch="fail")
+        task.fail(FluxBatchError, r"5 of 5 rows have no image \(5 submitted\)")
+        assert emulator.stats()["downloads"] == 5
+        assert task.retry(on_mismatch="warn")["landed"] == emulator.stats()["submits"] == 5
+
     def test_without_a_journal_nothing_is_submitted(self, emulator: EmulatorServer, bucket: Bucket) -> None:
         for part in ("owner.json", ".000000.jsonl"):
             bucket.proxy.refuse("PUT", 403, "AccessDenied", part=part, times=999)
