@@ -60,7 +60,7 @@ $(VENV)/python:
 
 $(VENV)/runtime: requirements/runtime.txt pyproject.toml | $(VENV)/python
 	@echo "Installing Airflow and the provider into $(VENV), once..."
-	@$(PIP) --require-hashes -r requirements/runtime.txt
+	@$(PIP) --no-deps --require-hashes -r requirements/runtime.txt
 	@$(PIP) --no-deps --no-build-isolation -e .
 	@touch $@
 
@@ -74,6 +74,6 @@ $(VENV)/dev: requirements/dev.txt pyproject.toml | $(VENV)/python
 
 $(OLDEST)/ready: requirements/airflow-3.0.txt pyproject.toml
 	@$(PYTHON) -m venv $(OLDEST)
-	@$(OLDEST)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/airflow-3.0.txt
+	@$(OLDEST)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/airflow-3.0.txt
 	@$(OLDEST)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@

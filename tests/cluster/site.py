@@ -35,6 +35,14 @@ _QUICK_TO_NOTICE = {
 #: Of a triggerer that does not beat. What runs elsewhere then, because this machine is slow, must do no harm either.
 QUICK_TO_MOVE = {"AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "8"}
 
+#: As Airflow is by default. Under load a scheduler that is sooner missed takes itself for dead, and its tasks for lost.
+PATIENT = {
+    "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": "30",
+    "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "300",
+    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "300",
+    "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "30",
+}
+
 
 @dataclass(frozen=True)
 class Site:

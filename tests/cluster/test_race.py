@@ -16,7 +16,7 @@ import pytest
 from airflow_provider_flux.emulator import EmulatorConfig
 
 from .judging import Order, assert_paid_once_and_landed
-from .site import Site, open_site
+from .site import PATIENT, Site, open_site
 
 pytestmark = pytest.mark.cluster
 
@@ -52,7 +52,7 @@ ATTEMPTS = """
 @pytest.fixture(scope="module")
 def site(s3: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     config = EmulatorConfig(latency=SECONDS, credits=1_000_000)
-    with open_site(tmp_path_factory.mktemp("site"), DAGS, s3, config=config) as site:
+    with open_site(tmp_path_factory.mktemp("site"), DAGS, s3, config=config, env=PATIENT) as site:
         yield site
 
 
