@@ -69,9 +69,10 @@ def test_a_triggerer_is_killed_in_the_middle_of_its_work(site: Site) -> None:
         strikes.append(site.store.at(f"{token}/deferred", HALF_PUT, kill))
 
     persisted = Batch.start(site, "persisted", 15, at_persisted)
-    others = [Batch.start(site, "ready", 15, at_ready), Batch.start(site, "put", 15, at_put)]
     persisted.wait_in_flight(site)
     persisted.triggerer(site).kill()
+    assert strikes[0].done.wait(120)  # before there are others: that record is written once, whoever is killed then
+    others = [Batch.start(site, "ready", 15, at_ready), Batch.start(site, "put", 15, at_put)]
     for batch in (persisted, *others):
         batch.judge(site)
     assert [(strike.done.is_set(), strike.error) for strike in strikes] == [(True, None)] * 3
