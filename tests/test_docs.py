@@ -15,7 +15,7 @@ from types import SimpleNamespace
 from typing import Any, get_args
 
 import pytest
-from airflow.sdk.exceptions import AirflowFailException
+from airflow.providers.common.compat.sdk import AirflowFailException
 from pydantic import BaseModel
 
 from airflow_provider_flux.batch.layout import SPECIAL_NAMES

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 import requests
-from airflow.sdk.exceptions import AirflowFailException, AirflowTaskTimeout
+from airflow.providers.common.compat.sdk import AirflowFailException, AirflowTaskTimeout
 
 from airflow_provider_flux.batch.engine import Engine
 from airflow_provider_flux.batch.table import Job, Table

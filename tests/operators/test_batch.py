@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from airflow.providers.common.compat.sdk import AirflowFailException
 from airflow.sdk import DAG
-from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_provider_flux.bfl.errors import FluxBatchError, FluxRequestError
 from airflow_provider_flux.emulator import EmulatorServer

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from airflow.providers.common.compat.sdk import AirflowFailException, AirflowTaskTimeout, TaskDeferred
 from airflow.sdk import DAG, ObjectStoragePath
-from airflow.sdk.exceptions import AirflowFailException, AirflowTaskTimeout, TaskDeferred
 from PIL import Image
 
 from airflow_provider_flux.bfl import errors

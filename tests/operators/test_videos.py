@@ -12,7 +12,7 @@ from typing import Any
 
 import av
 import pytest
-from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
+from airflow.providers.common.compat.sdk import AirflowFailException, TaskDeferred
 
 from airflow_provider_flux.bfl import errors
 from airflow_provider_flux.bfl.errors import FluxError

@@ -8,8 +8,8 @@ import json
 from typing import Any
 
 import pytest
+from airflow.providers.common.compat.sdk import TaskDeferred
 from airflow.sdk import BaseOperator
-from airflow.sdk.exceptions import TaskDeferred
 
 from airflow_provider_flux.operators.generate import FluxGenerateOperator
 from airflow_provider_flux.transfers.flux_to_object_storage import FluxToObjectStorageOperator

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
+from airflow.providers.common.compat.sdk import AirflowFailException, TaskDeferred
 
 from airflow_provider_flux.bfl.errors import FluxImageError, FluxStorageError
 from airflow_provider_flux.emulator import EmulatorConfig, EmulatorServer

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from airflow.providers.common.compat.sdk import AirflowFailException
 from airflow.sdk import DAG, task_group
-from airflow.sdk.exceptions import AirflowFailException
 from PIL import Image
 
 from airflow_provider_flux.bfl.errors import FluxImageError

@@ -10,7 +10,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from airflow.sdk.exceptions import AirflowFailException
+from airflow.providers.common.compat.sdk import AirflowFailException
 
 from airflow_provider_flux.bfl.errors import FluxStorageError
 from airflow_provider_flux.emulator import EmulatorConfig, EmulatorServer

@@ -188,7 +188,7 @@ def test_a_copy_of_a_reused_image_still_says_what_it_cost_and_where_it_was_made(
 def test_a_record_somebody_has_made_up_is_landed_or_refused_by_name(
     emulator: EmulatorServer, tmp_path: Path, generation: dict[str, Any]
 ) -> None:
-    from airflow.sdk.exceptions import AirflowFailException
+    from airflow.providers.common.compat.sdk import AirflowFailException
 
     made = run(hero(f"{tmp_path}/a.{{ext}}"))
     wanted = {"request_id": made["request_id"], "polling_url": made["polling_url"], **generation}

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from airflow.providers.common.compat.sdk import AirflowFailException
 from airflow.sdk import DAG, XComArg
-from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_provider_flux.bfl import errors
 from airflow_provider_flux.bfl.errors import FluxRequestError
