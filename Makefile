@@ -42,7 +42,7 @@ soak: $(VENV)/dev $(OLDEST)/ready ## All trials many times over, and the kill ma
 	for n in 1 2 3; do FLUX_BATCH_IMAGES=480 FLUX_BATCH_KILLS=5 $(BIN)/python -m pytest tests/cluster/test_batch.py -q -s || exit 1; done
 	FLUX_KILLS=5 $(BIN)/python -m pytest tests/cluster -q --deselect tests/cluster/test_race.py
 	$(OLDEST)/bin/python -m pytest tests/cluster/test_kill_worker.py tests/cluster/test_kill_services.py -q -k "not scheduler_is_terminated"
-	$(OLDEST)/bin/python -m pytest tests/cluster/test_ledger_table.py -q
+	$(OLDEST)/bin/python -m pytest tests/cluster/test_ledger_table.py tests/cluster/test_batch.py -q
 
 dist: $(VENV)/dev ## Build wheel and sdist, check their contents, install the wheel in a fresh environment
 	$(BIN)/python scripts/check_dist.py
