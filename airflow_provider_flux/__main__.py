@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from airflow_provider_flux.cli import main
+from airflow_provider_flux.cli.commands import main
 
 if __name__ == "__main__":
     main()

@@ -82,11 +82,17 @@ def get_provider_info() -> dict[str, Any]:
         "name": integration,
         "description": "FLUX image generation by `Black Forest Labs (BFL) <https://bfl.ai>`__.",
         "integrations": [
-            {"integration-name": integration, "external-doc-url": "https://docs.bfl.ai", "tags": ["service"]}
+            {
+                "integration-name": integration,
+                "external-doc-url": "https://docs.bfl.ai",
+                "tags": ["service"],
+            }
         ],
         "hooks": _modules(integration, "airflow_provider_flux.hooks.flux"),
         "operators": _modules(
-            integration, "airflow_provider_flux.operators.generate", "airflow_provider_flux.operators.batch"
+            integration,
+            "airflow_provider_flux.operators.generate",
+            "airflow_provider_flux.operators.batch",
         ),
         "triggers": _modules(integration, "airflow_provider_flux.triggers.result"),
         "transfers": [
@@ -97,13 +103,15 @@ def get_provider_info() -> dict[str, Any]:
             }
         ],
         "config": _CONFIG,
-        "cli": ["airflow_provider_flux.cli.get_flux_cli_commands"],
+        "cli": ["airflow_provider_flux.cli.commands.get_flux_cli_commands"],
         "connection-types": [
             {
                 "connection-type": "flux",
                 "hook-class-name": "airflow_provider_flux.hooks.flux.FluxHook",
                 "hook-name": integration,
-                "ui-field-behaviour": {name.replace("_", "-"): value for name, value in CONNECTION_FORM.items()},
+                "ui-field-behaviour": {
+                    name.replace("_", "-"): value for name, value in CONNECTION_FORM.items()
+                },
                 "conn-fields": _CONNECTION_FIELDS,
             }
         ],

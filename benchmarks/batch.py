@@ -29,7 +29,16 @@ from benchmarks.runs import pool, start_batch, used_by
 from benchmarks.service import Service, service
 from benchmarks.trouble import trouble
 
-EMULATOR = ["--image-bytes", "450000", "--max-active", str(LIMIT), "--latency-spread", "0.25", "--seed", "1"]
+EMULATOR = [
+    "--image-bytes",
+    "450000",
+    "--max-active",
+    str(LIMIT),
+    "--latency-spread",
+    "0.25",
+    "--seed",
+    "1",
+]
 #: What mapped tasks may take at most, with all that an Airflow needs to run one.
 SECONDS_EACH = 6
 
@@ -53,7 +62,10 @@ def quota(sizes: Sizes, folder: Path) -> bool:
         measure(threads, emulator, own, sizes.images, lambda: pool(emulator, own, sizes.images))
         if sizes.has_airflow:
             with mapped(folder / "cluster", folder, emulator.url, sizes.images) as airflow:
-                for dag_id, way in (("python", "mapped PythonOperator"), ("deferrable", "mapped textbook deferrable")):
+                for dag_id, way in (
+                    ("python", "mapped PythonOperator"),
+                    ("deferrable", "mapped textbook deferrable"),
+                ):
                     _mapped(airflow, dag_id, way, emulator, folder, sizes.images)
     print()
     judged = [_is_as_asked(one) for one in ours]  # all of them are printed
@@ -67,7 +79,9 @@ def _ours(emulator: Service, folder: Path, count: int) -> Measured:
     return measure("FluxGenerateBatchOperator", emulator, own, count, run)
 
 
-def _mapped(airflow: Mapped, dag_id: str, way: str, emulator: Service, folder: Path, count: int) -> Measured:
+def _mapped(
+    airflow: Mapped, dag_id: str, way: str, emulator: Service, folder: Path, count: int
+) -> Measured:
     def run() -> Used:
         took = airflow.run(dag_id, timeout=120 + SECONDS_EACH * count)
         if took.failed:
@@ -76,7 +90,9 @@ def _mapped(airflow: Mapped, dag_id: str, way: str, emulator: Service, folder: P
 
     measured = measure(way, emulator, folder / dag_id, count, run)
     if measured.landed < measured.submits:
-        print(f"{'':34}{measured.submits - measured.landed} submits were paid for that no image is left of")
+        print(
+            f"{'':34}{measured.submits - measured.landed} submits were paid for that no image is left of"
+        )
     return measured
 
 
@@ -90,7 +106,9 @@ def _is_as_asked(ours: Measured) -> bool:
             exactly(f"{name}: submits", ours.submits, ours.images),
             at_most(f"{name}: makespan over the floor", ours.over, 0.04, ".1%"),
             at_most(f"{name}: CPU ms each", ours.cpu, 25, ".1f"),
-            at_most(f"{name}: polls each; the documented loop's", ours.polls, ours.usual_polls, ".2f"),
+            at_most(
+                f"{name}: polls each; the documented loop's", ours.polls, ours.usual_polls, ".2f"
+            ),
         ]
     )
 
@@ -110,19 +128,24 @@ def memory(sizes: Sizes, folder: Path) -> bool:
                 f"{count / said['wall']:.1f} images/s"
             )
             peaks.append(said["peak"])
-    return at_most(f"peak of {many} images above that of {few}, MiB", peaks[1] - peaks[0], 60, ".1f")
+    return at_most(
+        f"peak of {many} images above that of {few}, MiB", peaks[1] - peaks[0], 60, ".1f"
+    )
 
 
 def together(sizes: Sizes, folder: Path) -> bool:
     """Run two batches at once on one key."""
     count = sizes.many // 4
     with service(*EMULATOR, "--latency", "4") as emulator:
-        batches = [start_batch(emulator, _made(folder / name), name, count) for name in ("one", "other")]
+        batches = [
+            start_batch(emulator, _made(folder / name), name, count) for name in ("one", "other")
+        ]
         for batch in batches:
             batch.wait()
         timeline = emulator.ask("timeline")
     by_batch = [
-        spans(task for task in timeline["tasks"] if task["prompt"].startswith(f"{name} ")) for name in ("one", "other")
+        spans(task for task in timeline["tasks"] if task["prompt"].startswith(f"{name} "))
+        for name in ("one", "other")
     ]
     phase = common_phase(by_batch)
     uses = [quota_use(active, phase, LIMIT) for active in by_batch]
@@ -158,10 +181,18 @@ SECTIONS: Mapping[str, tuple[str, Callable[[Sizes, Path], bool]]] = {
 
 def main() -> None:
     """Print the sections."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.batch", description="Many images in one task.")
-    parser.add_argument("sections", nargs="*", metavar="SECTION", help=f"of {', '.join(SECTIONS)} (default: all)")
-    parser.add_argument("--images", type=int, default=240, help="images that each way makes (default: %(default)s)")
-    parser.add_argument("--many", type=int, default=2400, help="images of the long run (default: %(default)s)")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.batch", description="Many images in one task."
+    )
+    parser.add_argument(
+        "sections", nargs="*", metavar="SECTION", help=f"of {', '.join(SECTIONS)} (default: all)"
+    )
+    parser.add_argument(
+        "--images", type=int, default=240, help="images that each way makes (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--many", type=int, default=2400, help="images of the long run (default: %(default)s)"
+    )
     parser.add_argument("--no-airflow", action="store_true", help="without the mapped tasks")
     options = parser.parse_args()
     sizes = Sizes(options.images, options.many, not options.no_airflow)
@@ -169,7 +200,9 @@ def main() -> None:
     for name in options.sections or SECTIONS:
         title, section = SECTIONS[name]
         print(f"\n{title}")
-        with tempfile.TemporaryDirectory(prefix="flux-bench-", ignore_cleanup_errors=True) as folder:
+        with tempfile.TemporaryDirectory(
+            prefix="flux-bench-", ignore_cleanup_errors=True
+        ) as folder:
             good.append(section(sizes, Path(folder)))
     print("\nAll figures are as asked." if all(good) else "\nSome figures are not as asked.")
     sys.exit(not all(good))

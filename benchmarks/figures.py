@@ -74,7 +74,9 @@ class Measured:
         )
 
 
-def measure(way: str, emulator: Service, folder: Path, images: int, run: Callable[[], Used]) -> Measured:
+def measure(
+    way: str, emulator: Service, folder: Path, images: int, run: Callable[[], Used]
+) -> Measured:
     """Run something that lands images below a folder, and ask the emulator what it did."""
     folder.mkdir(parents=True, exist_ok=True)
     emulator.reset()
@@ -113,7 +115,9 @@ def head() -> None:
 
 def asked(what: str, figure: float, wanted: str, *, good: bool, form: str = "g") -> bool:
     """Print a figure beside what it is asked to be; return whether it is that."""
-    print(f"  {'yes' if good else 'NO ':3}  {what:58}{figure:>12{form}}   asked: {wanted}", flush=True)
+    print(
+        f"  {'yes' if good else 'NO ':3}  {what:58}{figure:>12{form}}   asked: {wanted}", flush=True
+    )
     return good
 
 

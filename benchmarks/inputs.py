@@ -30,7 +30,9 @@ def ours(uri: str) -> None:
     """FluxHook: the input goes into a file, and from there in pieces into the request."""
     from airflow_provider_flux.hooks.flux import FluxHook
 
-    FluxHook().submit("flux-2-pro", {"prompt": "a benchmark", **({"input_image": uri} if uri else {})})
+    FluxHook().submit(
+        "flux-2-pro", {"prompt": "a benchmark", **({"input_image": uri} if uri else {})}
+    )
 
 
 def usual(uri: str) -> None:
@@ -43,7 +45,9 @@ def usual(uri: str) -> None:
     if uri:
         body["input_image"] = base64.b64encode(ObjectStoragePath(uri).read_bytes()).decode()
     settings = FluxHook().settings
-    requests.post(f"{settings.base_url}/v1/flux-2-pro", json=body, headers={"x-key": KEY}, timeout=60)
+    requests.post(
+        f"{settings.base_url}/v1/flux-2-pro", json=body, headers={"x-key": KEY}, timeout=60
+    )
 
 
 WAYS: dict[str, Callable[[str], None]] = {"FluxHook": ours, "read_bytes, b64encode, json=": usual}
@@ -61,7 +65,11 @@ def child(way: str, uri: str) -> None:
         WAYS[way](uri)
     after = resource.getrusage(resource.RUSAGE_SELF)
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    print(json.dumps([after.ru_maxrss * 1024, before.ru_maxrss * 1024, cpu, time.perf_counter() - started]))
+    print(
+        json.dumps(
+            [after.ru_maxrss * 1024, before.ru_maxrss * 1024, cpu, time.perf_counter() - started]
+        )
+    )
 
 
 def measure(way: str, uri: str) -> tuple[float, float, float]:

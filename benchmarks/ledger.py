@@ -22,9 +22,9 @@ os.environ["AIRFLOW__LOGGING__LOGGING_LEVEL"] = "CRITICAL"  # before Airflow is 
 
 from airflow_provider_flux.emulator import EmulatorConfig, EmulatorServer
 from airflow_provider_flux.operators.generate import FluxGenerateOperator
-from tests.cutting_proxy import CuttingProxy
-from tests.object_stores import S3Store, s3_server
-from tests.running import FakeTaskInstance
+from tests.support.cutting_proxy import CuttingProxy
+from tests.support.object_stores import S3Store, s3_server
+from tests.support.run_operator import FakeTaskInstance
 
 LATE = 0.05
 
@@ -33,7 +33,13 @@ def context(number: int, *, has_ledger: bool) -> Any:
     """Return the context of a task, which is nobody if it is to have no ledger."""
     ti = FakeTaskInstance(-1)
     if has_ledger:
-        ids = {"dag_id": "bench", "run_id": f"run-{number}", "task_id": "image", "try_number": 1, "max_tries": 0}
+        ids = {
+            "dag_id": "bench",
+            "run_id": f"run-{number}",
+            "task_id": "image",
+            "try_number": 1,
+            "max_tries": 0,
+        }
         for name, value in ids.items():
             setattr(ti, name, value)
     return {"ti": ti, "dag_run": SimpleNamespace(start_date=datetime.now(UTC))}
@@ -44,7 +50,11 @@ def measure(root: str, count: int, *, has_ledger: bool) -> tuple[float, float]:
     small = {"width": 256, "height": 256, "deferrable": False, "poll_interval": 0.1}
     tasks = [
         FluxGenerateOperator(
-            task_id="image", prompt=f"{n}", output_path=f"{root}/{has_ledger}-{n}.{{ext}}", sidecar=False, **small
+            task_id="image",
+            prompt=f"{n}",
+            output_path=f"{root}/{has_ledger}-{n}.{{ext}}",
+            sidecar=False,
+            **small,
         )
         for n in range(count + 1)
     ]
@@ -59,17 +69,27 @@ def main() -> None:
     """Print the table."""
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 100
     with ExitStack() as stack:
-        emulator = stack.enter_context(EmulatorServer(EmulatorConfig(latency=0.0, credits=1_000_000)))
+        emulator = stack.enter_context(
+            EmulatorServer(EmulatorConfig(latency=0.0, credits=1_000_000))
+        )
         flux = {"conn_type": "flux", "password": "bfl_bench_0123456789", "host": emulator.url}
         os.environ["AIRFLOW_CONN_FLUX_DEFAULT"] = json.dumps(flux)
         store = S3Store(stack.enter_context(s3_server()))
         store.make_bucket()
         proxy = stack.enter_context(CuttingProxy(store.url, larger_than=-1))
         proxy.delay = LATE
-        os.environ["AIRFLOW_CONN_NEAR"], os.environ["AIRFLOW_CONN_LATE"] = map(store.connection, (store.url, proxy.url))
+        os.environ["AIRFLOW_CONN_NEAR"], os.environ["AIRFLOW_CONN_LATE"] = map(
+            store.connection, (store.url, proxy.url)
+        )
         folder = stack.enter_context(tempfile.TemporaryDirectory())
-        roots = {"file": f"file://{folder}", "s3": store.root_by("near"), "s3, 50 ms late": store.root_by("late")}
-        print(f"{'store':<16}{'without: wall / CPU ms':>26}{'with: wall / CPU ms':>26}{'ledger: wall / CPU ms':>26}")
+        roots = {
+            "file": f"file://{folder}",
+            "s3": store.root_by("near"),
+            "s3, 50 ms late": store.root_by("late"),
+        }
+        print(
+            f"{'store':<16}{'without: wall / CPU ms':>26}{'with: wall / CPU ms':>26}{'ledger: wall / CPU ms':>26}"
+        )
         for name, root in roots.items():
             without, with_ = (measure(root, count, has_ledger=has) for has in (False, True))
             more = tuple(b - a for a, b in zip(without, with_, strict=True))

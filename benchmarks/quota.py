@@ -26,7 +26,10 @@ class Span:
 
 def spans(tasks: Iterable[dict[str, Any]]) -> list[Span]:
     """Return when each task of a timeline was active."""
-    return [Span(task["submitted_at"], math.inf if task["ends_at"] is None else task["ends_at"]) for task in tasks]
+    return [
+        Span(task["submitted_at"], math.inf if task["ends_at"] is None else task["ends_at"])
+        for task in tasks
+    ]
 
 
 def submitting_phase(active: Sequence[Span]) -> Span:
@@ -57,4 +60,6 @@ def floor(latencies: Iterable[float], machines: int) -> float:
 
 def floor_of(active: Iterable[Span], machines: int) -> float:
     """Return the floor of the latencies that were drawn, in the order of the submits."""
-    return floor((span.end - span.start for span in sorted(active, key=lambda span: span.start)), machines)
+    return floor(
+        (span.end - span.start for span in sorted(active, key=lambda span: span.start)), machines
+    )

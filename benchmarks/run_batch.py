@@ -22,7 +22,7 @@ from airflow.exceptions import AirflowException
 
 from airflow_provider_flux.operators.batch import FluxGenerateBatchOperator
 from benchmarks.usage import own_cpu, own_peak
-from tests.running import FakeTaskInstance
+from tests.support.run_operator import FakeTaskInstance
 
 
 def rows(name: str, count: int) -> list[dict[str, Any]]:
@@ -54,7 +54,12 @@ def main(name: str, folder: str, count: int, arguments: dict[str, Any]) -> None:
             operator.execute(given)
         except AirflowException as failure:
             error = str(failure)
-    said = {"cpu": own_cpu() - before, "cpu_whole": own_cpu(), "peak": own_peak(), "wall": time.time() - begun}
+    said = {
+        "cpu": own_cpu() - before,
+        "cpu_whole": own_cpu(),
+        "peak": own_peak(),
+        "wall": time.time() - begun,
+    }
     print(json.dumps({**said, "returned": given["ti"].xcoms["flux_batch"], "error": error}))
 
 

@@ -25,7 +25,9 @@ class Batch:
         """Wait for its end, and return what :mod:`benchmarks.run_batch` says."""
         said, _ = self.process.communicate()
         if self.process.returncode:
-            raise RuntimeError(f"the batch failed with {self.process.returncode}:\n{self.log.read_text()[-3000:]}")
+            raise RuntimeError(
+                f"the batch failed with {self.process.returncode}:\n{self.log.read_text()[-3000:]}"
+            )
         answer: dict[str, Any] = json.loads(said.splitlines()[-1])
         return answer
 
@@ -39,10 +41,20 @@ def start_batch(emulator: Service, folder: Path, name: str, count: int, **argume
         "AIRFLOW_HOME": str(home),
         "AIRFLOW_CONN_FLUX_DEFAULT": emulator.connection,
     }
-    command = [sys.executable, "-m", "benchmarks.run_batch", name, str(folder), str(count), json.dumps(arguments)]
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.run_batch",
+        name,
+        str(folder),
+        str(count),
+        json.dumps(arguments),
+    ]
     log = folder / f"{name}.log"
     with log.open("w") as stream:
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stream, text=True, env=environment)
+        process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=stream, text=True, env=environment
+        )
     return Batch(process, log)
 
 
@@ -53,6 +65,13 @@ def used_by(said: dict[str, Any]) -> Used:
 
 def pool(emulator: Service, folder: Path, count: int) -> Used:
     """Run the documented loop in a pool of threads."""
-    command = [sys.executable, "-m", "benchmarks.contenders.pool", emulator.url, str(folder), str(count)]
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.contenders.pool",
+        emulator.url,
+        str(folder),
+        str(count),
+    ]
     said = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
     return used_by(json.loads(said.splitlines()[-1]))

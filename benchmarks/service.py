@@ -40,7 +40,16 @@ class Service:
 @contextmanager
 def service(*options: str) -> Iterator[Service]:
     """Run an emulator with these options while the block lasts."""
-    command = [sys.executable, "-m", "airflow_provider_flux.emulator", "--port", "0", "--credits", "10000000", *options]
+    command = [
+        sys.executable,
+        "-m",
+        "airflow_provider_flux.emulator",
+        "--port",
+        "0",
+        "--credits",
+        "10000000",
+        *options,
+    ]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None

@@ -24,8 +24,15 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
-from tests.cutting_proxy import CuttingProxy
-from tests.object_stores import AzureStore, GcsStore, S3Store, azure_server, gcs_server, s3_server
+from tests.support.cutting_proxy import CuttingProxy
+from tests.support.object_stores import (
+    AzureStore,
+    GcsStore,
+    S3Store,
+    azure_server,
+    gcs_server,
+    s3_server,
+)
 
 AT_ONCE = 32
 SIZE = 1536 * 1024
@@ -61,32 +68,32 @@ def usual(root: str, data: bytes) -> Lander:
 
 def put(root: str, data: bytes) -> Lander:
     """The put of the provider, and nothing else: content type, metadata, one write."""
-    from airflow_provider_flux.storage import writer
-    from airflow_provider_flux.storage.dialects import Manner
-    from airflow_provider_flux.stores import arun
+    from airflow_provider_flux.object_store import objects
+    from airflow_provider_flux.object_store.backends import WriteOptions
+    from airflow_provider_flux.object_store.filesystem import run_async
 
-    manner = Manner("image/png", metadata={"model": "flux-pro-1.1"})
+    manner = WriteOptions("image/png", metadata={"model": "flux-pro-1.1"})
 
     async def write(index: int) -> None:
-        await arun(writer.put(f"{root}/put-{index}.png", data, manner))
+        await run_async(objects.put(f"{root}/put-{index}.png", data, manner))
 
     return write
 
 
 def land(root: str, data: bytes) -> Lander:
     """All of it: the bytes are checked and hashed, the image is put, and its sidecar."""
-    from airflow_provider_flux.storage.fetching import Fetched, inspect
-    from airflow_provider_flux.storage.landing import place
-    from airflow_provider_flux.storage.target import Target
-    from airflow_provider_flux.stores import arun
-    from airflow_provider_flux.xcom import read_generation
+    from airflow_provider_flux.generation import parse_generation
+    from airflow_provider_flux.landing.download import VerifiedResult, inspect
+    from airflow_provider_flux.landing.land import place
+    from airflow_provider_flux.landing.target import Target
+    from airflow_provider_flux.object_store.filesystem import run_async
 
-    generation = read_generation({"request_id": "r", "model": "flux-pro-1.1"})
+    generation = parse_generation({"request_id": "r", "model": "flux-pro-1.1"})
 
     async def write(index: int) -> None:
         info = await asyncio.to_thread(inspect, data, "flux-pro-1.1")
         target = Target(path=f"{root}/land-{{index}}.png", index=index)
-        await arun(place(Fetched(data, info), generation, target))
+        await run_async(place(VerifiedResult(data, info), generation, target))
 
     return write
 
@@ -125,7 +132,7 @@ def child(way: str, root: str, count: int) -> None:
     """Run one way in this process, and print what it took."""
     import logging
 
-    from airflow_provider_flux.stores import open_path
+    from airflow_provider_flux.object_store.filesystem import open_path
 
     logging.disable(logging.INFO)
     open_path(f"{root}/x")
@@ -147,7 +154,11 @@ def stores(names: list[str]) -> Iterator[dict[str, str]]:
         roots = {}
         if "file" in names:
             roots["file"] = f"file://{stack.enter_context(tempfile.TemporaryDirectory())}"
-        kinds = {"s3": (S3Store, s3_server), "gs": (GcsStore, gcs_server), "abfs": (AzureStore, azure_server)}
+        kinds = {
+            "s3": (S3Store, s3_server),
+            "gs": (GcsStore, gcs_server),
+            "abfs": (AzureStore, azure_server),
+        }
         for name in [name for name in names if name != "file"]:
             kind, server = kinds[name.partition("-")[0]]
             url = stack.enter_context(server())
@@ -166,15 +177,28 @@ def main(count: int, names: list[str]) -> None:
     """Print the table."""
     os.environ["GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT"] = "false"
     print(f"{count} images of {SIZE / 2**20:g} MiB, {AT_ONCE} at once, from one event loop\n")
-    print(f"{'store':8} {'way':26} {'wall s':>7} {'CPU ms each':>12} {'memory MiB':>11} {'loop lag ms':>12}")
+    print(
+        f"{'store':8} {'way':26} {'wall s':>7} {'CPU ms each':>12} {'memory MiB':>11} {'loop lag ms':>12}"
+    )
     with stores(names) as roots, tempfile.TemporaryDirectory() as home:
         os.environ["AIRFLOW_HOME"] = home
         for name, root in roots.items():
             for way in WAYS:
-                command = [sys.executable, "-m", "benchmarks.stores", "--child", way, root, str(count)]
+                command = [
+                    sys.executable,
+                    "-m",
+                    "benchmarks.stores",
+                    "--child",
+                    way,
+                    root,
+                    str(count),
+                ]
                 said = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
                 wall, cpu, memory, lag = json.loads(said.splitlines()[-1])
-                print(f"{name:8} {way:26} {wall:7.2f} {cpu * 1e3:12.1f} {memory:+11.0f} {lag * 1e3:12.0f}", flush=True)
+                print(
+                    f"{name:8} {way:26} {wall:7.2f} {cpu * 1e3:12.1f} {memory:+11.0f} {lag * 1e3:12.0f}",
+                    flush=True,
+                )
 
 
 if __name__ == "__main__":

@@ -22,11 +22,11 @@ from concurrent.futures import ThreadPoolExecutor
 import aiohttp
 import requests
 
-from airflow_provider_flux.bfl.generation import build_request
+from airflow_provider_flux.bfl.request import build_request
 from airflow_provider_flux.bfl.responses import Submission
+from airflow_provider_flux.generation import new_generation
 from airflow_provider_flux.hooks.flux import FluxHook
 from airflow_provider_flux.triggers.result import FluxResultTrigger
-from airflow_provider_flux.xcom import submitted
 
 KEY = "bfl_benchmark_key"
 LATENCY = 8.0
@@ -37,7 +37,9 @@ Waiter = Callable[[Submission], Awaitable[None]]
 async def our_trigger(submission: Submission) -> None:
     """The provider's trigger: shared session, polls in proportion to the time waited."""
     trigger = FluxResultTrigger(
-        flux_conn_id="flux_default", generation=submitted(REQUEST, submission), deadline=time.time() + 120
+        flux_conn_id="flux_default",
+        generation=new_generation(REQUEST, submission),
+        deadline=time.time() + 120,
     )
     async for event in trigger.run():
         assert event.payload["status"] == "ready", event
@@ -57,7 +59,9 @@ async def threads(submission: Submission) -> None:
     """requests in the default thread pool, and the half-second loop."""
     while True:
         await asyncio.sleep(0.5)
-        answer = await asyncio.to_thread(requests.get, submission.polling_url, headers={"x-key": KEY}, timeout=30)
+        answer = await asyncio.to_thread(
+            requests.get, submission.polling_url, headers={"x-key": KEY}, timeout=30
+        )
         if answer.json()["status"] == "Ready":
             return
 
@@ -76,7 +80,9 @@ async def measure(waiter: Waiter, submissions: list[Submission]) -> float:
 
     def timed(handle: asyncio.events.Handle) -> None:
         nonlocal longest
-        started = time.thread_time()  # the emulator shares the cores: its share is not the callback's
+        started = (
+            time.thread_time()
+        )  # the emulator shares the cores: its share is not the callback's
         original(handle)
         longest = max(longest, time.thread_time() - started)
 
@@ -90,7 +96,15 @@ async def measure(waiter: Waiter, submissions: list[Submission]) -> float:
 
 def main(count: int) -> None:
     """Measure each way of waiting, one after the other."""
-    command = [sys.executable, "-m", "airflow_provider_flux.emulator", "--port", "0", "--latency", str(LATENCY)]
+    command = [
+        sys.executable,
+        "-m",
+        "airflow_provider_flux.emulator",
+        "--port",
+        "0",
+        "--latency",
+        str(LATENCY),
+    ]
     command += ["--max-active", "100000", "--credits", "10000000"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as emulator:
         try:
@@ -121,7 +135,9 @@ def report(name: str, waiter: Waiter, count: int, url: str) -> None:
     wall, after = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_SELF)
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     polls = requests.get(f"{url}/_emulator/stats", timeout=10).json()["polls"]
-    print(f"{name:30}{wall:8.1f}{1000 * cpu / count:13.1f}{1000 * longest:13.1f}{polls / count:12.1f}")
+    print(
+        f"{name:30}{wall:8.1f}{1000 * cpu / count:13.1f}{1000 * longest:13.1f}{polls / count:12.1f}"
+    )
 
 
 if __name__ == "__main__":

@@ -39,7 +39,10 @@ def trouble(count: int, folder: Path, options: Sequence[str]) -> bool:
     struck = Counter(fault for task in made for fault in task["faults"])
     uncertain = sum(row["uncertain_submits"] for row in rows)
     active = spans(made)
-    use, refused = quota_use(active, submitting_phase(active), LIMIT), timeline["refused"].get("429", 0)
+    use, refused = (
+        quota_use(active, submitting_phase(active), LIMIT),
+        timeline["refused"].get("429", 0),
+    )
     floor = floor_of(active, LIMIT)
     print(f"  drawn: {struck['submit-503-made']} of {len(made)} submits answered 503 with the task made, "
           f"{struck['moderated']} moderated")  # fmt: skip
@@ -51,13 +54,29 @@ def trouble(count: int, folder: Path, options: Sequence[str]) -> bool:
     return all(
         [
             exactly("rows in the manifest, in the order of the input", len(rows), count),
-            exactly("index of the rows that is not theirs", sum(row["index"] != n for n, row in enumerate(rows)), 0),
-            exactly("rows neither landed nor moderated", count - outcomes["landed"] - outcomes["moderated"], 0),
+            exactly(
+                "index of the rows that is not theirs",
+                sum(row["index"] != n for n, row in enumerate(rows)),
+                0,
+            ),
+            exactly(
+                "rows neither landed nor moderated",
+                count - outcomes["landed"] - outcomes["moderated"],
+                0,
+            ),
             at_most("moderated rows, those drawn", outcomes["moderated"], struck["moderated"], "d"),
             exactly("images that are not those of the manifest and the service", len(strangers), 0),
-            exactly("submits; rows and what was reported as uncertain", len(made), count + uncertain),
-            exactly("uncertain in the summary; in the manifest", summary["uncertain_submits"], uncertain),
-            exactly("submits answered 503 with the task made; uncertain", struck["submit-503-made"], uncertain),
+            exactly(
+                "submits; rows and what was reported as uncertain", len(made), count + uncertain
+            ),
+            exactly(
+                "uncertain in the summary; in the manifest", summary["uncertain_submits"], uncertain
+            ),
+            exactly(
+                "submits answered 503 with the task made; uncertain",
+                struck["submit-503-made"],
+                uncertain,
+            ),
         ]
     )
 
@@ -70,11 +89,18 @@ def _strangers(emulator: Service, landed: Sequence[dict[str, Any]]) -> list[str]
         if not hasattr(own, "session"):
             own.session = requests.Session()
         said = row["sha256"], row["bytes"]
-        found = [_path(row["uri"]).read_bytes(), _delivered(own.session, emulator, row["request_id"])]
+        found = [
+            _path(row["uri"]).read_bytes(),
+            _delivered(own.session, emulator, row["request_id"]),
+        ]
         return all((hashlib.sha256(data).hexdigest(), len(data)) == said for data in found)
 
     with ThreadPoolExecutor(8) as pool:
-        return [row["key"] for row, right in zip(landed, pool.map(is_right, landed), strict=True) if not right]
+        return [
+            row["key"]
+            for row, right in zip(landed, pool.map(is_right, landed), strict=True)
+            if not right
+        ]
 
 
 def _delivered(session: requests.Session, emulator: Service, request_id: str) -> bytes:

@@ -57,7 +57,9 @@ class Machine:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.busy, self.seconds = (after - before for before, after in zip(self._began, self._now(), strict=True))
+        self.busy, self.seconds = (
+            after - before for before, after in zip(self._began, self._now(), strict=True)
+        )
 
     def others(self, known: float) -> float:
         """Return the share of the machine, 0 to 1, that other processes had than those whose CPU seconds are known."""

@@ -12,7 +12,9 @@ from airflow_provider_flux.transfers.flux_to_object_storage import FluxToObjectS
 OUTPUT = "{{ var.value.get('flux_output', 'file:///tmp/flux') }}"
 DAY = "{{ dag_run.run_after | ds }}"
 
-with DAG("flux_hero_image", schedule="@daily", start_date=pendulum.datetime(2026, 1, 1), catchup=False):
+with DAG(
+    "flux_hero_image", schedule="@daily", start_date=pendulum.datetime(2026, 1, 1), catchup=False
+):
     hero = FluxGenerateOperator(
         task_id="generate",
         prompt="A lighthouse on a cliff, {{ dag_run.run_after.strftime('%B') }} morning light, editorial photo",

@@ -27,5 +27,10 @@ with DAG(
         height=512,
         output_path=f"{OUTPUT}/mapped/{{{{ run_id }}}}/{{index:03d}}.{{ext}}",
         deferrable=True,
-    ).expand(prompt=[f"A {season} street market, watercolour" for season in ("spring", "summer", "autumn", "winter")])
+    ).expand(
+        prompt=[
+            f"A {season} street market, watercolour"
+            for season in ("spring", "summer", "autumn", "winter")
+        ]
+    )
 # [END flux_mapped]

@@ -23,7 +23,9 @@ from airflow.sdk import DAG, ObjectStoragePath, Param, task
 
 from airflow_provider_flux.operators.batch import FluxGenerateBatchOperator
 
-DATABASE = Path(os.environ.get("AIRFLOW_HOME", "~/airflow")).expanduser() / "flux_nightly_catalogue.db"
+DATABASE = (
+    Path(os.environ.get("AIRFLOW_HOME", "~/airflow")).expanduser() / "flux_nightly_catalogue.db"
+)
 OUTPUT = "{{ var.value.get('flux_output', 'file:///tmp/flux') }}/nightly"
 ROWS = f"{OUTPUT}/rows/{{{{ run_id }}}}.jsonl"
 MANIFEST = f"{OUTPUT}/manifests/{{{{ run_id }}}}.jsonl"
@@ -68,16 +70,26 @@ def open_table(database: str) -> closing[sqlite3.Connection]:
 @task
 def prepare(database: str) -> None:
     """Make the table, with its products, if it is not there."""
-    kinds = [(article, material) for article, materials in ARTICLES.items() for material in materials]
-    names = [f"{article} of {material}, {colour}" for (article, material), colour in product(kinds, COLOURS)]
-    rows = [(f"P-{number:04d}", name, f"Studio photo on white: {name}") for number, name in enumerate(names, 1)]
+    kinds = [
+        (article, material) for article, materials in ARTICLES.items() for material in materials
+    ]
+    names = [
+        f"{article} of {material}, {colour}"
+        for (article, material), colour in product(kinds, COLOURS)
+    ]
+    rows = [
+        (f"P-{number:04d}", name, f"Studio photo on white: {name}")
+        for number, name in enumerate(names, 1)
+    ]
     Path(database).parent.mkdir(parents=True, exist_ok=True)
     with open_table(database) as db, db:
         db.execute(
             "CREATE TABLE IF NOT EXISTS products (sku TEXT PRIMARY KEY, name TEXT NOT NULL, description TEXT NOT NULL, "
             "outcome TEXT, reason TEXT, image TEXT, sha256 TEXT, credits REAL, night TEXT)"
         )
-        db.executemany("INSERT OR IGNORE INTO products (sku, name, description) VALUES (?, ?, ?)", rows)
+        db.executemany(
+            "INSERT OR IGNORE INTO products (sku, name, description) VALUES (?, ?, ?)", rows
+        )
 
 
 @task
@@ -123,7 +135,8 @@ def load(database: str, manifest: str, night: str) -> int:
 def report(summary: dict[str, Any]) -> None:
     """Say what the night has cost; it comes last, so that a batch that has failed fails the run."""
     logging.getLogger("airflow.task").info(
-        "%(landed)d of %(rows)d images for %(credits)g credits ($%(usd).2f), %(moderated)d moderated", summary
+        "%(landed)d of %(rows)d images for %(credits)g credits ($%(usd).2f), %(moderated)d moderated",
+        summary,
     )
 
 
@@ -137,7 +150,12 @@ with DAG(
     params={
         "database": Param(str(DATABASE), type="string"),
         "products": Param(500, type="integer", minimum=1, description="Most products of one night"),
-        "max_cost": Param(700, type="number", minimum=0, description="Most credits of one night (1 credit = 0.01 USD)"),
+        "max_cost": Param(
+            700,
+            type="number",
+            minimum=0,
+            description="Most credits of one night (1 credit = 0.01 USD)",
+        ),
     },
 ):
     table, night = "{{ params.database }}", "{{ dag_run.run_after | ds }}"

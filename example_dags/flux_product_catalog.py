@@ -27,19 +27,31 @@ def extract(database: str) -> list[dict[str, Any]]:
     """Return the products that have no image yet, in a table that is made from the CSV at first."""
     Path(database).parent.mkdir(parents=True, exist_ok=True)
     with closing(sqlite3.connect(database)) as db, db:
-        db.execute("CREATE TABLE IF NOT EXISTS products (sku TEXT PRIMARY KEY, name TEXT, material TEXT)")
-        db.execute("CREATE TABLE IF NOT EXISTS images (sku TEXT PRIMARY KEY, uri TEXT, seed INTEGER, credits REAL)")
+        db.execute(
+            "CREATE TABLE IF NOT EXISTS products (sku TEXT PRIMARY KEY, name TEXT, material TEXT)"
+        )
+        db.execute(
+            "CREATE TABLE IF NOT EXISTS images (sku TEXT PRIMARY KEY, uri TEXT, seed INTEGER, credits REAL)"
+        )
         with PRODUCTS.open(newline="") as file:
-            db.executemany("INSERT OR IGNORE INTO products VALUES (:sku, :name, :material)", list(csv.DictReader(file)))
+            db.executemany(
+                "INSERT OR IGNORE INTO products VALUES (:sku, :name, :material)",
+                list(csv.DictReader(file)),
+            )
         db.row_factory = sqlite3.Row
-        rows = db.execute("SELECT * FROM products WHERE sku NOT IN (SELECT sku FROM images) ORDER BY sku")
+        rows = db.execute(
+            "SELECT * FROM products WHERE sku NOT IN (SELECT sku FROM images) ORDER BY sku"
+        )
         return [dict(row) for row in rows]
 
 
 @task
 def to_request(product: dict[str, Any]) -> dict[str, Any]:
     """Return the arguments of one generation."""
-    return {"prompt": f"Studio photo of a {product['name']} made of {product['material']}, on white", "seed": 1}
+    return {
+        "prompt": f"Studio photo of a {product['name']} made of {product['material']}, on white",
+        "seed": 1,
+    }
 
 
 @task

@@ -14,7 +14,11 @@ with DAG(
     "flux_single_task",
     schedule=None,
     start_date=pendulum.datetime(2026, 1, 1),
-    params={"prompt": "An isometric map of a data pipeline, pastel colours", "width": 1440, "seed": None},
+    params={
+        "prompt": "An isometric map of a data pipeline, pastel colours",
+        "width": 1440,
+        "seed": None,
+    },
 ):
     FluxGenerateOperator(
         task_id="generate",

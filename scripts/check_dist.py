@@ -25,7 +25,15 @@ def main() -> None:
     """Build, look inside, install, try."""
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder)
-        _run(sys.executable, "-m", "build", "--no-isolation", "--outdir", str(target / "dist"), str(ROOT))
+        _run(
+            sys.executable,
+            "-m",
+            "build",
+            "--no-isolation",
+            "--outdir",
+            str(target / "dist"),
+            str(ROOT),
+        )
         (wheel,) = (target / "dist").glob("*.whl")
         (sdist,) = (target / "dist").glob("*.tar.gz")
         _check_wheel(wheel)
@@ -38,21 +46,35 @@ def _check_wheel(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
         (points,) = (name for name in names if name.endswith("entry_points.txt"))
-        _check("apache_airflow_provider" in archive.read(points).decode(), "the entry point of the provider is missing")
+        _check(
+            "apache_airflow_provider" in archive.read(points).decode(),
+            "the entry point of the provider is missing",
+        )
     tops = {name.split("/")[0] for name in names}
     _check(
-        tops == {PACKAGE, next(top for top in tops if top.endswith(".dist-info"))}, f"strangers in the wheel: {tops}"
+        tops == {PACKAGE, next(top for top in tops if top.endswith(".dist-info"))},
+        f"strangers in the wheel: {tops}",
     )
-    sources = {str(path.relative_to(ROOT)) for path in (ROOT / PACKAGE).rglob("*.py")} | {f"{PACKAGE}/py.typed"}
+    sources = {str(path.relative_to(ROOT)) for path in (ROOT / PACKAGE).rglob("*.py")} | {
+        f"{PACKAGE}/py.typed"
+    }
     _check(sources <= names, f"missing in the wheel: {sources - names}")
-    _check(any(name.endswith("licenses/LICENSE") for name in names), "the licence is missing in the wheel")
+    _check(
+        any(name.endswith("licenses/LICENSE") for name in names),
+        "the licence is missing in the wheel",
+    )
 
 
 def _check_sdist(sdist: Path) -> None:
     with tarfile.open(sdist) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
     wanted = {"README.md", "CHANGELOG.md", "LICENSE", "Makefile", "pyproject.toml"}
-    wanted |= {"example_dags/products.csv", "docs/quickstart.md", "tests/conftest.py", "requirements/dev.txt"}
+    wanted |= {
+        "example_dags/products.csv",
+        "docs/quickstart.md",
+        "tests/conftest.py",
+        "requirements/dev.txt",
+    }
     _check(wanted <= names, f"missing in the sdist: {wanted - names}")
     _check(not any(".venv" in name or ".demo" in name for name in names), "made files in the sdist")
 
@@ -65,10 +87,21 @@ def _try_wheel(wheel: Path, target: Path) -> None:
     _run(*pip, "--require-hashes", "-r", str(ROOT / "requirements" / "runtime.txt"))
     _run(*pip, "--no-deps", str(wheel))
     _run(python, "-m", "pip", "check")
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")
+    }
     environment["AIRFLOW_HOME"] = str(target / "home")
     for command, wanted in TRIALS.items():
-        said = _run(python, "-m", "airflow", *command.split(), "--output", "plain", cwd=target, env=environment)
+        said = _run(
+            python,
+            "-m",
+            "airflow",
+            *command.split(),
+            "--output",
+            "plain",
+            cwd=target,
+            env=environment,
+        )
         _check(wanted in said, f"`airflow {command}` does not name {wanted}:\n{said}")
 
 

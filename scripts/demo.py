@@ -27,7 +27,9 @@ TOLD = ("Submitted request", ": Pending", ": Ready", "Landed request", "Trying a
 def main() -> int:
     """Set Airflow up if need be, run the DAG, tell the result."""
     started = time.monotonic()
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")
+    }
     environment |= {
         "AIRFLOW_HOME": str(HOME / "airflow"),
         "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "example_dags"),
@@ -43,7 +45,11 @@ def main() -> int:
         is_set_up.touch()
     with _service(environment) as emulator:
         if emulator:
-            environment |= {"BFL_API_KEY": "bfl_emulator_demo", "BFL_API_BASE": emulator.url, "NO_PROXY": "127.0.0.1"}
+            environment |= {
+                "BFL_API_KEY": "bfl_emulator_demo",
+                "BFL_API_BASE": emulator.url,
+                "NO_PROXY": "127.0.0.1",
+            }
         print(f"Running the DAG {DAG} ...", flush=True)
         _run([*AIRFLOW, "dags", "test", DAG], environment)
     generation = _result(database)
@@ -61,7 +67,10 @@ def main() -> int:
 def _service(environment: dict[str, str]) -> Any:
     """Return the emulator to run, or nothing when the real service is to be used."""
     if environment.get("BFL_API_KEY"):
-        print("BFL_API_KEY is set: this asks the real service for one image, about 4 credits ($0.04).", flush=True)
+        print(
+            "BFL_API_KEY is set: this asks the real service for one image, about 4 credits ($0.04).",
+            flush=True,
+        )
         return nullcontext()
     from airflow_provider_flux.emulator import EmulatorConfig, EmulatorServer
 
@@ -90,9 +99,7 @@ def _run(command: list[str], environment: dict[str, str]) -> None:
 
 def _result(database: Path) -> dict[str, Any]:
     """Return what the task ``land`` pushed last."""
-    query = (
-        "SELECT value FROM xcom WHERE dag_id = ? AND task_id = 'land' AND key = 'return_value' ORDER BY timestamp DESC"
-    )
+    query = "SELECT value FROM xcom WHERE dag_id = ? AND task_id = 'land' AND key = 'return_value' ORDER BY timestamp DESC"
     with closing(sqlite3.connect(database)) as db:
         row = db.execute(query, (DAG,)).fetchone()
     if row is None:

@@ -7,13 +7,25 @@ import sys
 from pathlib import Path
 
 REQUIREMENTS = Path(__file__).resolve().parents[1] / "requirements"
-OPTIONS = ("--universal", "--python-version", "3.11", "--generate-hashes", "--no-emit-index-url", "--no-annotate")
+OPTIONS = (
+    "--universal",
+    "--python-version",
+    "3.11",
+    "--generate-hashes",
+    "--no-emit-index-url",
+    "--no-annotate",
+)
 
 
 def compile_requirements(target: str, *sources: str) -> None:
     """Write ``requirements/<target>.txt`` from the package's dependencies and the given sources."""
     command = [sys.executable, "-m", "uv", "pip", "compile", "--quiet", *OPTIONS]
-    command += ["--custom-compile-command", "make lock", "--output-file", str(REQUIREMENTS / f"{target}.txt")]
+    command += [
+        "--custom-compile-command",
+        "make lock",
+        "--output-file",
+        str(REQUIREMENTS / f"{target}.txt"),
+    ]
     subprocess.run([*command, *sources, str(REQUIREMENTS.parent / "pyproject.toml")], check=True)
 
 

@@ -23,7 +23,9 @@ _NO_TESTS = 5
 
 def main(arguments: Sequence[str]) -> int:
     """Run both halves, show the one as it goes and the other after it, and return the exit code."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that neither half outlives this process
+    signal.signal(
+        signal.SIGTERM, signal.default_int_handler
+    )  # so that neither half outlives this process
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as kept:
         halves: list[subprocess.Popen[str]] = []
         try:
@@ -44,7 +46,9 @@ def _start(
     half: Sequence[str], arguments: Sequence[str], output: IO[str] | None, *, nice: int = 0
 ) -> subprocess.Popen[str]:
     command = ["nice", f"-n{nice}", sys.executable, "-m", "pytest", *half, *arguments]
-    return subprocess.Popen(command, text=True, stdout=output, stderr=subprocess.STDOUT if output else None)
+    return subprocess.Popen(
+        command, text=True, stdout=output, stderr=subprocess.STDOUT if output else None
+    )
 
 
 if __name__ == "__main__":

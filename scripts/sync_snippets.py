@@ -53,7 +53,11 @@ def region(path: Path, name: str) -> str:
         lines = path.read_text(encoding="utf-8").splitlines()
     except OSError as error:
         raise SnippetError(f"{path} cannot be read ({error.strerror})") from None
-    found = [n for n, line in enumerate(lines) if line.strip() in {f"# [START {name}]", f"# [END {name}]"}]
+    found = [
+        n
+        for n, line in enumerate(lines)
+        if line.strip() in {f"# [START {name}]", f"# [END {name}]"}
+    ]
     if len(found) != 2 or "[START" not in lines[found[0]]:
         raise SnippetError(f"{path} has no region [START {name}] ... [END {name}]")
     return textwrap.dedent("\n".join(lines[found[0] + 1 : found[1]])).strip("\n") + "\n"
@@ -84,7 +88,9 @@ def synced(text: str, root: Path) -> tuple[str, list[str]]:
 def main(argv: Sequence[str] | None = None, root: Path = ROOT) -> int:
     """Renew all pages, or check them; return the exit code."""
     parser = argparse.ArgumentParser(description="Renew the snippets in README.md and docs/.")
-    parser.add_argument("--check", action="store_true", help="change nothing, exit 1 if a snippet is stale")
+    parser.add_argument(
+        "--check", action="store_true", help="change nothing, exit 1 if a snippet is stale"
+    )
     options = parser.parse_args(argv)
     stale = 0
     for page in pages(root):
@@ -95,7 +101,9 @@ def main(argv: Sequence[str] | None = None, root: Path = ROOT) -> int:
             print(f"{page.relative_to(root)}: {error}", file=sys.stderr)
             return 1
         for source in sources:
-            print(f"{page.relative_to(root)}: {source} {'is stale' if options.check else 'renewed'}")
+            print(
+                f"{page.relative_to(root)}: {source} {'is stale' if options.check else 'renewed'}"
+            )
         if sources and not options.check:
             page.write_text(after, encoding="utf-8")
         stale += len(sources)

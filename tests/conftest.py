@@ -15,13 +15,21 @@ os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
 os.environ["AIRFLOW__CORE__UNIT_TEST_MODE"] = "False"
 # gcsfs reads it when it is imported. It asks Google's gRPC API how a bucket is laid out: of an emulator, for a minute.
 os.environ["GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT"] = "false"
-for _name in ("BFL_API_KEY", "BFL_API_BASE", "HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy", "all_proxy"):
+for _name in (
+    "BFL_API_KEY",
+    "BFL_API_BASE",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "http_proxy",
+    "https_proxy",
+    "all_proxy",
+):
     os.environ.pop(_name, None)
 
 import pytest
 
 from airflow_provider_flux.emulator import EmulatorConfig, EmulatorServer
-from tests.object_stores import (
+from tests.support.object_stores import (
     AzureStore,
     FileStore,
     GcsStore,
@@ -56,7 +64,9 @@ def s3() -> Iterator[str]:
 def azure() -> Iterator[str]:
     """A real Azure blob service on loopback; returns its URL."""
     if azurite() is None:
-        pytest.skip("azurite is not installed: make clean test, with npm at hand, or FLUX_TESTS_NPM=<its folder>")
+        pytest.skip(
+            "azurite is not installed: make clean test, with npm at hand, or FLUX_TESTS_NPM=<its folder>"
+        )
     with azure_server() as url:
         yield url
 
@@ -73,7 +83,9 @@ def gcs() -> Iterator[str]:
 def connect(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Define the connection ``flux_default`` for the test."""
 
-    def define(host: str | None, password: str | None = KEY, conn_id: str = "flux_default", **extra: object) -> None:
+    def define(
+        host: str | None, password: str | None = KEY, conn_id: str = "flux_default", **extra: object
+    ) -> None:
         connection = {"conn_type": "flux", "password": password, "host": host, "extra": extra}
         monkeypatch.setenv(f"AIRFLOW_CONN_{conn_id.upper()}", json.dumps(connection))
 
@@ -104,7 +116,9 @@ def store(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
     if request.param == "file":
         (tmp_path / "store").mkdir()
         return FileStore(tmp_path / "store")
-    server, kind = {"s3": ("s3", S3Store), "gs": ("gcs", GcsStore), "abfs": ("azure", AzureStore)}[request.param]
+    server, kind = {"s3": ("s3", S3Store), "gs": ("gcs", GcsStore), "abfs": ("azure", AzureStore)}[
+        request.param
+    ]
     made = kind(request.getfixturevalue(server))
     made.make_bucket()
     monkeypatch.setenv(f"AIRFLOW_CONN_{made.conn_id.upper()}", made.connection(made.url))
@@ -116,10 +130,10 @@ def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shorten backoffs and graces that real trouble needs and a test does not."""
     from tenacity import wait_fixed
 
-    from airflow_provider_flux.bfl import polling, retrying
-    from airflow_provider_flux.triggers import deferral
+    from airflow_provider_flux.bfl import polling, retries
+    from airflow_provider_flux.operators import deferral
 
-    monkeypatch.setattr(retrying, "_BACKOFF", wait_fixed(0.05))
+    monkeypatch.setattr(retries, "_BACKOFF", wait_fixed(0.05))
     monkeypatch.setattr(polling, "_NOT_FOUND_GRACE", 0.5)
     monkeypatch.setattr(polling, "_NOT_FOUND_WAIT", 0.1)
     monkeypatch.setattr(deferral, "_SHORTEST_DEFERRAL", 0.1)

@@ -9,7 +9,14 @@ from typing import Any
 from urllib.parse import urlencode
 
 from airflow_provider_flux.bfl.errors import FluxRequestError, FluxServiceError
-from airflow_provider_flux.bfl.protocol import HttpAnswer, HttpRequest, error_of, get_request, post_request, read_json
+from airflow_provider_flux.bfl.protocol import (
+    HttpAnswer,
+    HttpRequest,
+    error_of,
+    get_request,
+    post_request,
+    read_json,
+)
 from airflow_provider_flux.bfl.responses import read_number
 from airflow_provider_flux.bfl.settings import FluxSettings
 
@@ -53,7 +60,9 @@ def read_finetunes(answer: HttpAnswer) -> list[Any]:
 
 def finetune_request(finetune_id: str, settings: FluxSettings) -> HttpRequest:
     """Describe the GET of one finetune."""
-    return get_request(f"/v1/finetune_details?{urlencode({'finetune_id': _checked(finetune_id)})}", settings)
+    return get_request(
+        f"/v1/finetune_details?{urlencode({'finetune_id': _checked(finetune_id)})}", settings
+    )
 
 
 def read_finetune(answer: HttpAnswer) -> dict[str, Any]:
@@ -90,9 +99,13 @@ def usage_request(model: str, generations: int, settings: FluxSettings) -> HttpR
     :raises FluxRequestError: if the model cannot be part of a path, or the number is not 1 or more.
     """
     if not isinstance(model, str) or not _SLUG.fullmatch(model):
-        raise FluxRequestError(f"model={model!r} is not a licensed model. Known: {', '.join(LICENSED_MODELS)}.")
+        raise FluxRequestError(
+            f"model={model!r} is not a licensed model. Known: {', '.join(LICENSED_MODELS)}."
+        )
     if isinstance(generations, bool) or not isinstance(generations, int) or generations < 1:
-        raise FluxRequestError(f"number_of_generations={generations!r} must be a whole number of 1 or more.")
+        raise FluxRequestError(
+            f"number_of_generations={generations!r} must be a whole number of 1 or more."
+        )
     body = json.dumps({"number_of_generations": generations}).encode()
     return post_request(f"/v1/licenses/models/{model}/usage", body, settings)
 

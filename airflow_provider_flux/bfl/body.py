@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from airflow_provider_flux.bfl.errors import FluxRequestError
-from airflow_provider_flux.bfl.media import MediaFile
+from airflow_provider_flux.bfl.inputs import MediaFile
 
 #: Bytes of a file that are encoded at once; a multiple of three, so that the pieces can be joined.
 _PIECE = 3 * 64 * 1024
@@ -23,7 +23,9 @@ class JsonBody:
 
     def __init__(self, parts: list[bytes | MediaFile]) -> None:
         self._parts = parts
-        self._size = sum(len(part) if isinstance(part, bytes) else _encoded_size(part.size) for part in parts)
+        self._size = sum(
+            len(part) if isinstance(part, bytes) else _encoded_size(part.size) for part in parts
+        )
         self._turn = 0
         #: Whether all of it was handed out; before that, nobody can have read a whole request.
         self.is_handed_out = False

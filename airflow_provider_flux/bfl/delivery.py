@@ -12,7 +12,7 @@ from airflow_provider_flux.bfl.errors import (
     FluxUntrustedURLError,
 )
 from airflow_provider_flux.bfl.protocol import retry_after
-from airflow_provider_flux.bfl.trust import describe_url
+from airflow_provider_flux.bfl.url_trust import describe_url
 
 #: A delivery URL may be redirected so often, each time to a trusted host.
 MAX_REDIRECTS = 3
@@ -23,7 +23,9 @@ HEADERS: Mapping[str, str] = {"accept-encoding": "identity"}
 CHUNK_BYTES = 256 * 1024
 
 
-def download_error(status: int, headers: Mapping[str, str], *, request_id: str | None) -> FluxError | None:
+def download_error(
+    status: int, headers: Mapping[str, str], *, request_id: str | None
+) -> FluxError | None:
     """Return what an answer of the delivery host means; ``None`` if it brings the image."""
     if status == 200:
         return None
@@ -35,14 +37,20 @@ def download_error(status: int, headers: Mapping[str, str], *, request_id: str |
         )
     if status == 429 or status >= 500:
         return FluxServiceError(
-            f"The delivery host answered with HTTP {status}.", request_id=request_id, retry_after=retry_after(headers)
+            f"The delivery host answered with HTTP {status}.",
+            request_id=request_id,
+            retry_after=retry_after(headers),
         )
-    return FluxUntrustedURLError(f"The delivery host answered with HTTP {status}.", request_id=request_id)
+    return FluxUntrustedURLError(
+        f"The delivery host answered with HTTP {status}.", request_id=request_id
+    )
 
 
 def too_many_redirects(url: str) -> FluxUntrustedURLError:
     """Return the error for a delivery URL that never arrives."""
-    return FluxUntrustedURLError(f"The delivery URL was redirected too often, last to {describe_url(url)}.")
+    return FluxUntrustedURLError(
+        f"The delivery URL was redirected too often, last to {describe_url(url)}."
+    )
 
 
 def broken_download(url: str, reason: str) -> FluxServiceError:
@@ -65,7 +73,9 @@ class BodyBuffer:
         """Append a chunk."""
         self._size += len(chunk)
         if self._size > self._max_bytes:
-            raise FluxImageError(f"The result is larger than {self._max_bytes} bytes and was not read further.")
+            raise FluxImageError(
+                f"The result is larger than {self._max_bytes} bytes and was not read further."
+            )
         self._chunks.append(chunk)
 
     def get(self) -> bytes:

@@ -22,7 +22,9 @@ class FluxError(Exception):
     #: an error as ``AirflowFailException``, so that Airflow's ``retries`` are not spent on it.
     permanent: ClassVar[bool] = False
 
-    def __init__(self, message: str, *, request_id: str | None = None, cost: float | None = None) -> None:
+    def __init__(
+        self, message: str, *, request_id: str | None = None, cost: float | None = None
+    ) -> None:
         super().__init__(message)
         self.message = message
         self.request_id = request_id
@@ -226,7 +228,9 @@ class FluxTriggerEventError(FluxError):
 
 
 _BY_NAME: Mapping[str, type[FluxError]] = {
-    cls.__name__: cls for cls in list(globals().values()) if isinstance(cls, type) and issubclass(cls, FluxError)
+    cls.__name__: cls
+    for cls in list(globals().values())
+    if isinstance(cls, type) and issubclass(cls, FluxError)
 }
 
 

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from airflow_provider_flux.bfl.errors import FluxError, FluxTimeoutError, FluxTransientError
 from airflow_provider_flux.bfl.responses import Status, TaskResult
 
+#: Seconds after which to give up on a generation of a model with no typical duration.
+DEFAULT_TIMEOUT = 600.0
 #: Share of the time waited so far that the next wait takes: how far a poll overshoots at most.
 _GROWTH = 0.1
 _LONGEST_WAIT = 30.0
@@ -117,7 +119,9 @@ class Poller:
             return Failed(error)
         self._failures += 1
         self._last_trouble = error.message
-        backoff = min(self.poll_interval * 2 ** min(self._failures, 10), _LONGEST_WAIT) * (0.5 + self._jitter() / 2)
+        backoff = min(self.poll_interval * 2 ** min(self._failures, 10), _LONGEST_WAIT) * (
+            0.5 + self._jitter() / 2
+        )
         return self._wait(max(backoff, self.poll_interval, error.retry_after or 0.0), now)
 
     def _interval(self, now: float) -> float:

@@ -113,7 +113,9 @@ class PerMegapixel:
         megapixels_in = sum(_megapixels(image) for image in images)
         guessed = not out_is_known or any(image is None or not image.width for image in images)
         credits_ = self.first + self.further * (out - 1 + megapixels_in)
-        return Estimate(round(credits_, 6), "an unknown size is counted as one megapixel" if guessed else "")
+        return Estimate(
+            round(credits_, 6), "an unknown size is counted as one megapixel" if guessed else ""
+        )
 
     def describe(self) -> str:
         """Return the rule."""
@@ -138,7 +140,9 @@ class ByValue:
         value = str(parameters.get(self.parameter) or self.default)
         if value in self.bounds:
             bound = self.bounds[value]
-            return Estimate(self.prices[bound], f"the price of {value} is not published; counted as {bound}")
+            return Estimate(
+                self.prices[bound], f"the price of {value} is not published; counted as {bound}"
+            )
         return Estimate(self.prices.get(value), self.note)
 
     def describe(self) -> str:
@@ -194,7 +198,9 @@ class PerInputSecond:
         """Return rate times the length of the input."""
         video = _first(inputs, self.input)
         if video is None or video.seconds is None:
-            return Estimate(self.rate * self.longest, f"the length of the video is counted as {self.longest} s")
+            return Estimate(
+                self.rate * self.longest, f"the length of the video is counted as {self.longest} s"
+            )
         return Estimate(round(self.rate * video.seconds, 6))
 
     def describe(self) -> str:
@@ -237,7 +243,9 @@ def _is_side(value: object) -> bool:
 def _megapixels(image: Sized | None) -> int:
     if image is None or not image.width or not image.height:
         return 1
-    return min(math.ceil(image.width * image.height / MEGAPIXEL), _MOST_MEGAPIXELS)  # larger ones are reduced
+    return min(
+        math.ceil(image.width * image.height / MEGAPIXEL), _MOST_MEGAPIXELS
+    )  # larger ones are reduced
 
 
 def _first(inputs: Inputs, name: str) -> Sized | None:

@@ -25,10 +25,10 @@ from airflow_provider_flux.bfl.errors import (
     FluxSubmitUncertainError,
     FluxUntrustedURLError,
 )
-from airflow_provider_flux.bfl.generation import GenerationRequest
+from airflow_provider_flux.bfl.request import GenerationRequest
 from airflow_provider_flux.bfl.responses import Status, Submission, TaskResult
 from airflow_provider_flux.bfl.settings import FluxSettings
-from airflow_provider_flux.bfl.trust import check_polling_url, describe_url, redact
+from airflow_provider_flux.bfl.url_trust import check_polling_url, describe_url, redact
 
 #: Longest Retry-After that is believed, in seconds.
 _LONGEST_RETRY_AFTER = 300.0
@@ -111,7 +111,9 @@ def read_submission(answer: HttpAnswer, request: GenerationRequest, *, now: floa
     if 200 <= answer.status < 300 and isinstance(body, Mapping) and body.get("id"):
         return Submission.from_body(body, now=now)
     if answer.status < 400 or answer.status >= 500:
-        raise _uncertain_submit(f"the service answered with HTTP {answer.status}{_detail(body, secrets)}")
+        raise _uncertain_submit(
+            f"the service answered with HTTP {answer.status}{_detail(body, secrets)}"
+        )
     raise error_of(answer, f"{request.model} was refused by BFL, and nothing was paid", *secrets)
 
 
@@ -126,7 +128,9 @@ def read_result(answer: HttpAnswer) -> TaskResult:
     body = read_json(answer)
     if isinstance(body, Mapping) and ("status" in body or "state" in body):
         return TaskResult.from_body(body, secrets=answer.secrets)
-    if answer.status == 404:  # a gateway's, say: to be believed after a grace, like the service's own
+    if (
+        answer.status == 404
+    ):  # a gateway's, say: to be believed after a grace, like the service's own
         return TaskResult.from_body({"status": Status.TASK_NOT_FOUND.value})
     if 300 <= answer.status < 400:
         raise FluxUntrustedURLError(
@@ -144,7 +148,9 @@ def lost_answer(request: HttpRequest, reason: str, *, nothing_sent: bool) -> Flu
     if nothing_sent:
         return FluxConnectionError(f"Could not connect to {where} ({reason}); nothing was sent.")
     if not request.is_all_sent:
-        return FluxConnectionError(f"The connection to {where} broke while the request was being sent ({reason}).")
+        return FluxConnectionError(
+            f"The connection to {where} broke while the request was being sent ({reason})."
+        )
     if request.is_billed:
         return _uncertain_submit(f"the connection broke before it was answered ({reason})")
     return FluxServiceError(f"No answer from {where} ({reason}).")
@@ -195,13 +201,19 @@ def error_of(answer: HttpAnswer, what: str, *secrets: str) -> FluxError:
     """
     body = read_json(answer)
     detail = _detail(body, (*answer.secrets, *secrets))
-    is_key_format = answer.status == 422 and isinstance(body, Mapping) and "api key" in str(body.get("detail")).lower()
+    is_key_format = (
+        answer.status == 422
+        and isinstance(body, Mapping)
+        and "api key" in str(body.get("detail")).lower()
+    )
     if answer.status in {401, 403} or (is_key_format and isinstance(body["detail"], str)):
         return FluxAuthenticationError(
             f"BFL refused the API key (HTTP {answer.status}{detail}). Check the password of the flux connection."
         )
     if answer.status == 402:
-        return FluxInsufficientCreditsError(f"{what}: the account has not enough credits (HTTP 402{detail}).")
+        return FluxInsufficientCreditsError(
+            f"{what}: the account has not enough credits (HTTP 402{detail})."
+        )
     if answer.status == 429:
         return FluxRateLimitedError(
             f"{what}: too many active tasks on the account (HTTP 429{detail}).",
@@ -209,7 +221,9 @@ def error_of(answer: HttpAnswer, what: str, *secrets: str) -> FluxError:
         )
     if 400 <= answer.status < 500 and answer.status not in {408, 425}:
         return FluxRequestError(f"{what} (HTTP {answer.status}{detail}).")
-    return FluxServiceError(f"BFL answered with HTTP {answer.status}{detail}.", retry_after=retry_after(answer.headers))
+    return FluxServiceError(
+        f"BFL answered with HTTP {answer.status}{detail}.", retry_after=retry_after(answer.headers)
+    )
 
 
 def _detail(body: Any, secrets: tuple[str, ...]) -> str:
@@ -228,6 +242,11 @@ def _sentence(item: Any) -> str:
     if not isinstance(item, Mapping):
         return str(item)
     place = item.get("loc")
-    where = ".".join(str(part) for part in place if part != "body") if isinstance(place, list) else ""
-    said = next((item[key] for key in ("msg", "message", "error") if isinstance(item.get(key), str)), "refused")
+    where = (
+        ".".join(str(part) for part in place if part != "body") if isinstance(place, list) else ""
+    )
+    said = next(
+        (item[key] for key in ("msg", "message", "error") if isinstance(item.get(key), str)),
+        "refused",
+    )
     return f"{where}: {said}" if where else str(said)

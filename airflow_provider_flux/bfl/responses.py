@@ -13,7 +13,7 @@ from airflow_provider_flux.bfl.errors import (
     FluxModeratedError,
     FluxTaskNotFoundError,
 )
-from airflow_provider_flux.bfl.trust import redact
+from airflow_provider_flux.bfl.url_trust import redact
 
 
 class Status(StrEnum):
@@ -131,10 +131,17 @@ class TaskResult:
 
     def as_error(self, *, request_id: str, cost: float | None) -> FluxError | None:
         """Return the typed error of an ended generation; ``None`` while it runs or when it is Ready."""
-        facts: dict[str, Any] = {"request_id": request_id, "cost": self.cost if self.cost is not None else cost}
+        facts: dict[str, Any] = {
+            "request_id": request_id,
+            "cost": self.cost if self.cost is not None else cost,
+        }
         if self.status.is_moderated:
             reasons = ", ".join(self.moderation_reasons) or "no reason given"
-            what = "The prompt or an input" if self.status is Status.REQUEST_MODERATED else "The result"
+            what = (
+                "The prompt or an input"
+                if self.status is Status.REQUEST_MODERATED
+                else "The result"
+            )
             return FluxModeratedError(
                 f"{what} of request {request_id} was refused by BFL's moderation ({reasons}). It is not charged. "
                 "The same request is refused again: change the prompt or safety_tolerance.",
@@ -182,4 +189,8 @@ def _reasons(details: object, secrets: tuple[str, ...]) -> tuple[str, ...]:
     reasons = details.get("Moderation Reasons") if isinstance(details, Mapping) else None
     if isinstance(reasons, str):
         reasons = [reasons]
-    return tuple(redact(str(reason), *secrets)[:100] for reason in reasons) if isinstance(reasons, list) else ()
+    return (
+        tuple(redact(str(reason), *secrets)[:100] for reason in reasons)
+        if isinstance(reasons, list)
+        else ()
+    )

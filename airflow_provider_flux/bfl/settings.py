@@ -56,7 +56,9 @@ class FluxSettings:
         return tuple(secret for secret in (self.api_key, self.webhook_secret) if secret)
 
 
-def read_settings(*, api_key: str | None, base_url: str | None, extra: Mapping[str, Any], source: str) -> FluxSettings:
+def read_settings(
+    *, api_key: str | None, base_url: str | None, extra: Mapping[str, Any], source: str
+) -> FluxSettings:
     """Check configuration values and return them as :class:`FluxSettings`.
 
     :param source: where the values came from (``connection 'flux_default'``), for the error message.
@@ -92,14 +94,22 @@ def _check_key(key: str | None, source: str) -> str:
 def _region_url(region: Any, source: str) -> str:
     url = REGIONS.get(str(region or "global"))
     if url is None:
-        raise FluxConfigurationError(f"region={region!r} in {source} is not known. Use one of: {', '.join(REGIONS)}.")
+        raise FluxConfigurationError(
+            f"region={region!r} in {source} is not known. Use one of: {', '.join(REGIONS)}."
+        )
     return url
 
 
 def _check_base_url(url: str, source: str) -> str:
-    shown = "<not shown>" if "@" in url or "bfl_" in url else repr(url)  # it may hold a password, or the key
+    shown = (
+        "<not shown>" if "@" in url or "bfl_" in url else repr(url)
+    )  # it may hold a password, or the key
     parts = _split(url)
-    if parts is None or parts.scheme not in {"http", "https"} or not HOST.fullmatch(parts.hostname or ""):
+    if (
+        parts is None
+        or parts.scheme not in {"http", "https"}
+        or not HOST.fullmatch(parts.hostname or "")
+    ):
         raise FluxConfigurationError(
             f"host={shown} in {source} is not a URL with scheme and host. Write it like {REGIONS['global']}."
         )
@@ -108,7 +118,9 @@ def _check_base_url(url: str, source: str) -> str:
             f"host in {source} must be scheme and host only, like {REGIONS['global']}: no user, path or query."
         )
     if parts.scheme == "http" and f".{parts.hostname}".endswith(".bfl.ai"):
-        raise FluxConfigurationError(f"host={shown} in {source} would send the key unencrypted. Use https.")
+        raise FluxConfigurationError(
+            f"host={shown} in {source} would send the key unencrypted. Use https."
+        )
     return url.rstrip("/")
 
 
@@ -117,7 +129,9 @@ def _check_proxy(proxy: Any, source: str) -> str | None:
         return None
     parts = _split(str(proxy))
     if parts is None or parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise FluxConfigurationError(f"proxy in {source} is not a URL like http://proxy.example:3128.")
+        raise FluxConfigurationError(
+            f"proxy in {source} is not a URL like http://proxy.example:3128."
+        )
     return str(proxy)
 
 
@@ -130,14 +144,18 @@ def _number(extra: Mapping[str, Any], name: str, default: float, source: str) ->
     except (TypeError, ValueError):
         number = 0.0
     if not 0 < number < float("inf"):
-        raise FluxConfigurationError(f"{name}={value!r} in {source} must be a number greater than 0.")
+        raise FluxConfigurationError(
+            f"{name}={value!r} in {source} must be a number greater than 0."
+        )
     return number
 
 
 def _whole_number(extra: Mapping[str, Any], name: str, default: int, source: str) -> int:
     number = _number(extra, name, default, source)
     if number != int(number):
-        raise FluxConfigurationError(f"{name}={extra[name]!r} in {source} must be a whole number of 1 or more.")
+        raise FluxConfigurationError(
+            f"{name}={extra[name]!r} in {source} must be a whole number of 1 or more."
+        )
     return int(number)
 
 
@@ -153,6 +171,8 @@ def _split(url: str) -> SplitResult | None:
 def _names(extra: Mapping[str, Any], name: str, source: str) -> tuple[str, ...]:
     value = extra.get(name) or ()
     if not isinstance(value, (str, list, tuple)):
-        raise FluxConfigurationError(f"{name}={value!r} in {source} must be host names, separated by commas.")
+        raise FluxConfigurationError(
+            f"{name}={value!r} in {source} must be host names, separated by commas."
+        )
     parts = value.split(",") if isinstance(value, str) else value
     return tuple(str(part).strip().lower() for part in parts if str(part).strip())

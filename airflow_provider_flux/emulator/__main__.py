@@ -18,7 +18,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code."""
     parser = _parser()
     options = vars(parser.parse_args(argv))
-    options["region_hosts"] = tuple(host.strip() for host in options["region_hosts"].split(",") if host.strip())
+    options["region_hosts"] = tuple(
+        host.strip() for host in options["region_hosts"].split(",") if host.strip()
+    )
     options["finetunes"] = options["finetunes"] or EmulatorConfig.finetunes
     if options["verbose"]:
         logging.basicConfig(level=logging.INFO, format="%(message)s")
@@ -47,7 +49,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("--host", default=defaults.host, help="address to listen on (default: %(default)s)")
-    add("--port", type=int, default=8484, help="port to listen on, 0 for a free one (default: %(default)s)")
+    add(
+        "--port",
+        type=int,
+        default=8484,
+        help="port to listen on, 0 for a free one (default: %(default)s)",
+    )
     add("--latency", type=float, help="seconds a task takes (default: what is usual for the model)")
     add(
         "--latency-spread",
@@ -56,14 +63,46 @@ def _parser() -> argparse.ArgumentParser:
         metavar="SHARE",
         help="a task takes the latency x (1 +- SHARE), by chance (default: %(default)g)",
     )
-    add("--credits", type=float, default=defaults.credits, help="balance of each key (default: %(default)g)")
-    add("--max-active", type=int, default=defaults.max_active, help="active tasks per key (default: %(default)s)")
-    add("--url-lifetime", type=float, help="seconds a result's URL is good for (default: what is usual for the model)")
+    add(
+        "--credits",
+        type=float,
+        default=defaults.credits,
+        help="balance of each key (default: %(default)g)",
+    )
+    add(
+        "--max-active",
+        type=int,
+        default=defaults.max_active,
+        help="active tasks per key (default: %(default)s)",
+    )
+    add(
+        "--url-lifetime",
+        type=float,
+        help="seconds a result's URL is good for (default: what is usual for the model)",
+    )
     add("--region-hosts", default="", metavar="HOST,HOST", help="hosts to spread the tasks over")
-    add("--fault", dest="faults", action="append", default=[], metavar="NAME=ARG", help="for every request; repeatable")
-    add("--finetune", dest="finetunes", action="append", metavar="NAME", help="one each key has; repeatable")
+    add(
+        "--fault",
+        dest="faults",
+        action="append",
+        default=[],
+        metavar="NAME=ARG",
+        help="for every request; repeatable",
+    )
+    add(
+        "--finetune",
+        dest="finetunes",
+        action="append",
+        metavar="NAME",
+        help="one each key has; repeatable",
+    )
     add("--retention", type=float, help="seconds an ended task can be polled (default: for ever)")
-    add("--image-bytes", type=int, metavar="N", help="JPEG files of about N bytes with nothing drawn on them: cheap")
+    add(
+        "--image-bytes",
+        type=int,
+        metavar="N",
+        help="JPEG files of about N bytes with nothing drawn on them: cheap",
+    )
     add("--seed", type=int, help="what is left to chance comes the same again")
     add("--verbose", action="store_true", help="log each request")
     return parser
@@ -71,9 +110,15 @@ def _parser() -> argparse.ArgumentParser:
 
 def _fault_list() -> str:
     head = "faults, here for every request, in a prompt as [[fault:NAME=ARG]] (N: a count or 'always'; default 1)."
-    by_chance = "NAME@3% or NAME=ARG@3% strikes 3% of the requests, polls or downloads, or 3% of the tasks:"
+    by_chance = (
+        "NAME@3% or NAME=ARG@3% strikes 3% of the requests, polls or downloads, or 3% of the tasks:"
+    )
     return "\n".join(
-        [head, by_chance, *(f"  {kind.phase:9} {kind.usage:28} {kind.meaning}" for kind in FAULTS.values())]
+        [
+            head,
+            by_chance,
+            *(f"  {kind.phase:9} {kind.usage:28} {kind.meaning}" for kind in FAULTS.values()),
+        ]
     )
 
 

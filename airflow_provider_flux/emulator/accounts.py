@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from airflow_provider_flux.bfl.catalog import Model
 from airflow_provider_flux.emulator.config import EmulatorConfig
-from airflow_provider_flux.emulator.refusals import RefusalError
+from airflow_provider_flux.emulator.errors import RefusalError
 from airflow_provider_flux.emulator.tasks import Task
 
 # The limit of most routes; a route with a smaller one keeps it, whatever the account may do.
@@ -37,7 +37,9 @@ class Account:
         if self.credits < cost:
             raise RefusalError(402, "Insufficient credits")
         is_narrow = model.max_active < _USUAL_MAX_ACTIVE
-        if len(self.unsettled) >= self._max_active or (is_narrow and self._of_the_kind(model) >= model.max_active):
+        if len(self.unsettled) >= self._max_active or (
+            is_narrow and self._of_the_kind(model) >= model.max_active
+        ):
             raise RefusalError(429, "Rate limit exceeded: too many active tasks")
 
     def add(self, task: Task) -> None:

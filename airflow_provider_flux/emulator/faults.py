@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Literal
 
-from airflow_provider_flux.emulator.chance import Chance
+from airflow_provider_flux.emulator.random_source import RandomSource
 
 #: How often a fault strikes that is not counted.
 ALWAYS = sys.maxsize
@@ -74,29 +74,53 @@ class FaultKind:
 _KINDS = (
     FaultKind("rate-limit", "submit", "429 for the first N submits", ("times", "seconds")),
     FaultKind("no-credits", "submit", "402"),
-    FaultKind("busy-402", "submit", "402 for the first N submits, although there are credits", ("times",)),
+    FaultKind(
+        "busy-402", "submit", "402 for the first N submits, although there are credits", ("times",)
+    ),
     FaultKind("submit-500", "submit", "500, no task is made"),
     FaultKind("submit-503", "submit", "503 with Retry-After, no task is made", ("seconds",)),
-    FaultKind("submit-503-made", "submit", "503 with Retry-After, although the task is made", ("seconds",)),
-    FaultKind("submit-hang", "submit", "the task is made, the answer is late", ("seconds",), required=True),
-    FaultKind("submit-lost", "submit", "the task is made, the connection is closed within the answer"),
+    FaultKind(
+        "submit-503-made", "submit", "503 with Retry-After, although the task is made", ("seconds",)
+    ),
+    FaultKind(
+        "submit-hang", "submit", "the task is made, the answer is late", ("seconds",), required=True
+    ),
+    FaultKind(
+        "submit-lost", "submit", "the task is made, the connection is closed within the answer"
+    ),
     FaultKind("detail-object", "submit", "422 whose detail is an object"),
-    FaultKind("echo-secrets", "submit", "400 that echoes the key, the secret, base64 and a signed URL"),
+    FaultKind(
+        "echo-secrets", "submit", "400 that echoes the key, the secret, base64 and a signed URL"
+    ),
     FaultKind("foreign-polling-url", "submit", "polling_url on a host that is not BFL's"),
     FaultKind("no-polling-url", "submit", "no polling_url in the answer"),
     FaultKind("slow", "waiting", "the task takes SECONDS", ("seconds",), required=True),
     FaultKind("stuck", "waiting", "Pending for ever"),
-    FaultKind("moderated", "waiting", "Content Moderated, for the reasons TEXT (comma separated)", ("text",)),
+    FaultKind(
+        "moderated",
+        "waiting",
+        "Content Moderated, for the reasons TEXT (comma separated)",
+        ("text",),
+    ),
     FaultKind("request-moderated", "waiting", "Request Moderated, for the reasons TEXT", ("text",)),
     FaultKind("moderated-text", "waiting", "Content Moderated whose details are a plain text"),
     FaultKind("error", "waiting", "Error"),
     FaultKind("error-422", "waiting", "Error, with HTTP status 422"),
-    FaultKind("bad-input", "waiting", "Error for an input that cannot be read, with HTTP status 422"),
+    FaultKind(
+        "bad-input", "waiting", "Error for an input that cannot be read, with HTTP status 422"
+    ),
     FaultKind("failed", "waiting", "Failed"),
     FaultKind("poll-500", "waiting", "500 for the first N polls", ("times",)),
-    FaultKind("poll-503", "waiting", "503 for the first N polls, with Retry-After", ("times", "seconds")),
+    FaultKind(
+        "poll-503", "waiting", "503 for the first N polls, with Retry-After", ("times", "seconds")
+    ),
     FaultKind("poll-429", "waiting", "429 for the first N polls", ("times", "seconds")),
-    FaultKind("poll-reset", "waiting", "connection reset within the answer to the first N polls", ("times",)),
+    FaultKind(
+        "poll-reset",
+        "waiting",
+        "connection reset within the answer to the first N polls",
+        ("times",),
+    ),
     FaultKind("poll-html", "waiting", "200 with an HTML page for the first N polls", ("times",)),
     FaultKind("poll-redirect", "waiting", "302 to a host that is not BFL's"),
     FaultKind("poll-403", "waiting", "403"),
@@ -106,16 +130,22 @@ _KINDS = (
     FaultKind("state-key", "waiting", "the status is in 'state'"),
     FaultKind("truncate", "delivery", "connection closed within the first N downloads", ("times",)),
     FaultKind("cut", "delivery", "half a file of matching content-length, N times", ("times",)),
-    FaultKind("damaged-video", "delivery", "a file that is whole at its head only, N times", ("times",)),
+    FaultKind(
+        "damaged-video", "delivery", "a file that is whole at its head only, N times", ("times",)
+    ),
     FaultKind("reset", "delivery", "connection reset within the first N downloads", ("times",)),
     FaultKind("html", "delivery", "200 with an HTML page for the first N downloads", ("times",)),
     FaultKind("empty", "delivery", "200 without a body for the first N downloads", ("times",)),
-    FaultKind("expired", "delivery", "403 as of an expired URL for the first N downloads", ("times",)),
+    FaultKind(
+        "expired", "delivery", "403 as of an expired URL for the first N downloads", ("times",)
+    ),
     FaultKind("deliver-503", "delivery", "503 for the first N downloads", ("times", "seconds")),
     FaultKind("redirect-download", "delivery", "302 to a host that is not BFL's"),
     FaultKind("wrong-size", "delivery", "an image or a video of another size"),
     FaultKind(
-        "wrong-format", "delivery", "an image of another format, under the same content type, also in place of a video"
+        "wrong-format",
+        "delivery",
+        "an image of another format, under the same content type, also in place of a video",
     ),
 )
 
@@ -136,7 +166,9 @@ _ANSWERS_WITHOUT_COUNT = frozenset(
         "redirect-download",
     }
 )
-_OF_TASKS = frozenset(kind.name for kind in _KINDS if "times" not in kind.takes) - _ANSWERS_WITHOUT_COUNT
+_OF_TASKS = (
+    frozenset(kind.name for kind in _KINDS if "times" not in kind.takes) - _ANSWERS_WITHOUT_COUNT
+)
 
 
 def parse_fault(text: str) -> Fault:
@@ -148,18 +180,23 @@ def parse_fault(text: str) -> Fault:
     """
     found = _SHARE.search(text.rstrip())
     share = float(found[1]) / 100 if found else 1.0
-    name, _, arguments = (part.strip() for part in (text[: found.start()] if found else text).partition("="))
+    name, _, arguments = (
+        part.strip() for part in (text[: found.start()] if found else text).partition("=")
+    )
     kind = FAULTS.get(name)
     if kind is None:
         raise FaultError(f"Unknown fault {name!r}. Known: {', '.join(FAULTS)}")
     # The last argument keeps its commas: reasons are a list, and a number with a comma is refused.
     given = arguments.split(",", max(len(kind.takes) - 1, 0)) if arguments else []
     if len(given) > len(kind.takes) or (kind.required and not given) or share > 1:
-        raise FaultError(f"Fault {text!r} must be written {kind.usage}, with @SHARE of at most 100% if by chance")
+        raise FaultError(
+            f"Fault {text!r} must be written {kind.usage}, with @SHARE of at most 100% if by chance"
+        )
     values: dict[str, Any] = {"times": ALWAYS if found else 1} if "times" in kind.takes else {}
     try:
         values |= {
-            argument: _READERS[argument](value.strip()) for argument, value in zip(kind.takes, given, strict=False)
+            argument: _READERS[argument](value.strip())
+            for argument, value in zip(kind.takes, given, strict=False)
         }
     except ValueError as error:
         raise FaultError(f"Fault {text!r} must be written {kind.usage}: {error}") from None
@@ -192,21 +229,31 @@ def without_markers(prompt: str) -> str:
 class FaultCounter:
     """Remembers how often each fault has struck, and draws those that are left to chance."""
 
-    def __init__(self, chance: Chance) -> None:
+    def __init__(self, chance: RandomSource) -> None:
         self._chance = chance
         self._struck: Counter[tuple[str, Hashable]] = Counter()
 
-    def first_due(self, script: Mapping[str, Fault], names: Collection[str], key: Hashable) -> Fault | None:
+    def first_due(
+        self, script: Mapping[str, Fault], names: Collection[str], key: Hashable
+    ) -> Fault | None:
         """Return the first fault of the script, among ``names``, that is not used up for ``key`` and strikes."""
         for fault in script.values():
-            if fault.name in names and self._struck[fault.name, key] < fault.times and self._strikes(fault):
+            if (
+                fault.name in names
+                and self._struck[fault.name, key] < fault.times
+                and self._strikes(fault)
+            ):
                 self._struck[fault.name, key] += 1
                 return fault
         return None
 
     def of_task(self, script: Mapping[str, Fault]) -> dict[str, Fault]:
         """Return the script of a task that is made now, without the faults of tasks that chance spares it."""
-        return {name: fault for name, fault in script.items() if name not in _OF_TASKS or self._strikes(fault)}
+        return {
+            name: fault
+            for name, fault in script.items()
+            if name not in _OF_TASKS or self._strikes(fault)
+        }
 
     def _strikes(self, fault: Fault) -> bool:
         return fault.share >= 1 or self._chance.strikes(fault.name, fault.share)

@@ -10,9 +10,15 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from airflow_provider_flux.bfl.catalog import MediaField, Model
-from airflow_provider_flux.bfl.media import MediaFile, media_problems
+from airflow_provider_flux.bfl.inputs import MediaFile, media_problems
 from airflow_provider_flux.emulator.background import in_thread
-from airflow_provider_flux.emulator.inputs import BROKEN_IMAGE, BrokenInputError, Inputs, broken, read_bytes
+from airflow_provider_flux.emulator.inputs import (
+    BROKEN_IMAGE,
+    BrokenInputError,
+    Inputs,
+    broken,
+    read_bytes,
+)
 
 _TIMEOUT = aiohttp.ClientTimeout(total=10)
 _CHUNK = 256 * 1024
@@ -21,14 +27,25 @@ _CHUNK = 256 * 1024
 async def fetch_inputs(model: Model, parameters: Mapping[str, Any], inputs: Inputs) -> Inputs:
     """Return the inputs with the files in place of their URLs, or with the error that ends the task."""
     async with aiohttp.ClientSession(timeout=_TIMEOUT) as session:
-        groups = [_fetch_all(session, model.media_fields[name], group) for name, group in inputs.given.items()]
+        groups = [
+            _fetch_all(session, model.media_fields[name], group)
+            for name, group in inputs.given.items()
+        ]
         files = dict(zip(inputs.given, await asyncio.gather(*groups), strict=True))
-    errors = [str(one) for group in files.values() for one in group if isinstance(one, BrokenInputError)]
+    errors = [
+        str(one) for group in files.values() for one in group if isinstance(one, BrokenInputError)
+    ]
     if errors:
         return Inputs(error=errors[0])
-    fetched = {name: [one for one in group if isinstance(one, MediaFile)] for name, group in files.items()}
+    fetched = {
+        name: [one for one in group if isinstance(one, MediaFile)] for name, group in files.items()
+    }
     # What the service says of a fetched image that is too large is not known.
-    return Inputs(error=BROKEN_IMAGE) if media_problems(model, {**parameters, **fetched}) else Inputs(fetched)
+    return (
+        Inputs(error=BROKEN_IMAGE)
+        if media_problems(model, {**parameters, **fetched})
+        else Inputs(fetched)
+    )
 
 
 async def _fetch_all(

@@ -15,10 +15,11 @@ from weakref import WeakValueDictionary
 from PIL import Image
 
 from airflow_provider_flux.bfl.catalog import MediaField, MediaKind, Model
-from airflow_provider_flux.bfl.media import MediaFile, inputs_of
-from airflow_provider_flux.emulator import drafts, video
+from airflow_provider_flux.bfl.inputs import MediaFile, inputs_of
+from airflow_provider_flux.emulator import draft_cache
 from airflow_provider_flux.emulator.background import in_thread
-from airflow_provider_flux.emulator.sizes import Files
+from airflow_provider_flux.emulator.drawing import video
+from airflow_provider_flux.emulator.drawing.sizes import Files
 
 BROKEN_IMAGE = "Invalid or corrupted image input"
 BROKEN_DRAFT = "Invalid or corrupted draft cache"
@@ -65,7 +66,10 @@ class Inputs:
     @property
     def files(self) -> Files:
         """The files that are at hand."""
-        return {name: [one for one in group if isinstance(one, MediaFile)] for name, group in self.given.items()}
+        return {
+            name: [one for one in group if isinstance(one, MediaFile)]
+            for name, group in self.given.items()
+        }
 
     @property
     def are_pending(self) -> bool:
@@ -106,13 +110,25 @@ def read_bytes(data: bytes, spec: MediaField, source: str) -> MediaFile:
     except _UNREADABLE:
         raise BrokenInputError(broken(spec)) from None
     opened = partial(io.BytesIO, data)
-    file = MediaFile(source, probe.media_type, len(data), digest, opened, probe.width, probe.height, probe.seconds)
+    file = MediaFile(
+        source,
+        probe.media_type,
+        len(data),
+        digest,
+        opened,
+        probe.width,
+        probe.height,
+        probe.seconds,
+    )
     return _KNOWN.setdefault((digest, spec.kind), file)
 
 
 def _read_all(model: Model, texts: Mapping[str, Sequence[str]]) -> Inputs:
     try:
-        given = {name: [_read(text, model.media_fields[name]) for text in group] for name, group in texts.items()}
+        given = {
+            name: [_read(text, model.media_fields[name]) for text in group]
+            for name, group in texts.items()
+        }
     except BrokenInputError as error:
         return Inputs(error=str(error))
     return Inputs(given)
@@ -142,7 +158,7 @@ def _probe_video(data: bytes) -> Probe:
 
 
 def _probe_draft(data: bytes) -> Probe:
-    drafts.unpack(data)
+    draft_cache.unpack(data)
     return Probe("application/octet-stream")
 
 

@@ -48,9 +48,7 @@ class LinkSigner:
         expiry = datetime.fromisoformat(query["se"])
         current = datetime.fromtimestamp(now, UTC)
         if current >= expiry:
-            return (
-                f"Signature not valid in the specified time frame: Expiry [{_gmt(expiry)}] - Current [{_gmt(current)}]"
-            )
+            return f"Signature not valid in the specified time frame: Expiry [{_gmt(expiry)}] - Current [{_gmt(current)}]"
         return None
 
     def _signature(self, path: str, query: Mapping[str, str]) -> str:

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from airflow_provider_flux.bfl.catalog import Model
-from airflow_provider_flux.bfl.media import MediaFile
+from airflow_provider_flux.bfl.inputs import MediaFile
+from airflow_provider_flux.emulator.drawing.picture import Picture, compose
+from airflow_provider_flux.emulator.drawing.sizes import MEGAPIXEL
 from airflow_provider_flux.emulator.inputs import Inputs
-from airflow_provider_flux.emulator.picture import Picture, compose
-from airflow_provider_flux.emulator.sizes import MEGAPIXEL
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,8 @@ def _cost(model: Model, parameters: Mapping[str, Any], picture: Picture, inputs:
         # For the enhancement of a draft no price is published: it costs what the video would without a draft.
         made |= {"mode": picture.clip.mode, "duration": picture.clip.seconds}
     sizes = {
-        name: [one if isinstance(one, MediaFile) else None for one in group] for name, group in inputs.given.items()
+        name: [one if isinstance(one, MediaFile) else None for one in group]
+        for name, group in inputs.given.items()
     }
     return model.price.estimate(made, sizes).credits or 0.0
 

@@ -14,9 +14,9 @@ from typing import Any, Self, TypeVar, cast
 import uvicorn
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
-from airflow_provider_flux.emulator.answers import CONNECTION_KEY
-from airflow_provider_flux.emulator.app import Emulator, create_app
 from airflow_provider_flux.emulator.config import EmulatorConfig
+from airflow_provider_flux.emulator.http.answers import CONNECTION_KEY
+from airflow_provider_flux.emulator.http.app import Emulator, create_app
 from airflow_provider_flux.emulator.service import Stats
 from airflow_provider_flux.emulator.timeline import Timeline
 
@@ -47,7 +47,12 @@ class EmulatorServer:
         self.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
         self.stop()
 
     @property
@@ -62,7 +67,9 @@ class EmulatorServer:
         emulator = Emulator(self.config)
         server = uvicorn.Server(_uvicorn_config(emulator, verbose=self.config.verbose))
         loop = asyncio.new_event_loop()
-        thread = threading.Thread(target=_serve, args=(server, listener, loop), name="flux-emulator", daemon=True)
+        thread = threading.Thread(
+            target=_serve, args=(server, listener, loop), name="flux-emulator", daemon=True
+        )
         self._running = _Running(emulator, server, loop, thread, port=listener.getsockname()[1])
         thread.start()
         while not server.started:
@@ -101,7 +108,9 @@ class EmulatorServer:
         async def call() -> _T:
             return function()
 
-        return asyncio.run_coroutine_threadsafe(call(), self._now_running().loop).result(_STOP_SECONDS)
+        return asyncio.run_coroutine_threadsafe(call(), self._now_running().loop).result(
+            _STOP_SECONDS
+        )
 
 
 @dataclass(frozen=True)
@@ -145,6 +154,8 @@ def _connection(**arguments: Any) -> asyncio.Protocol:
     return cast("asyncio.Protocol", protocol)
 
 
-def _serve(server: uvicorn.Server, listener: socket.socket, loop: asyncio.AbstractEventLoop) -> None:
+def _serve(
+    server: uvicorn.Server, listener: socket.socket, loop: asyncio.AbstractEventLoop
+) -> None:
     with asyncio.Runner(loop_factory=lambda: loop) as runner:
         runner.run(server.serve(sockets=[listener]))

@@ -12,12 +12,12 @@ from typing import Any, TypedDict
 
 from airflow_provider_flux.bfl.catalog import Model
 from airflow_provider_flux.emulator.accounts import Account
-from airflow_provider_flux.emulator.chance import Chance
 from airflow_provider_flux.emulator.config import EmulatorConfig
 from airflow_provider_flux.emulator.faults import Fault, FaultCounter, parse_faults
 from airflow_provider_flux.emulator.inputs import NO_INPUTS, Inputs
 from airflow_provider_flux.emulator.links import LinkSigner
 from airflow_provider_flux.emulator.plan import Plan, make_plan
+from airflow_provider_flux.emulator.random_source import RandomSource
 from airflow_provider_flux.emulator.tasks import Task, outcome_of, poll_body
 from airflow_provider_flux.emulator.timeline import Timeline, timeline_of
 
@@ -66,7 +66,7 @@ class Service:
         """Forget every account, task and count."""
         self.seen: Counter[str] = Counter()
         self.refused: Counter[int] = Counter()
-        self._chance = Chance(self.config.seed)
+        self._chance = RandomSource(self.config.seed)
         self.faults = FaultCounter(self._chance)
         self.license_generations: Counter[str] = Counter()
         self._accounts: dict[str, Account] = {}
@@ -95,7 +95,9 @@ class Service:
         account = self.account(key)
         plan = make_plan(model, parameters, inputs, self._seed(parameters))
         account.check(model, parameters, plan.cost)
-        task = self._make_task(model, parameters, inputs, plan, key=key, home=home, faults=self.faults.of_task(faults))
+        task = self._make_task(
+            model, parameters, inputs, plan, key=key, home=home, faults=self.faults.of_task(faults)
+        )
         self._charge(account, task.plan.cost)
         account.add(task)
         self._tasks[task.id] = task
@@ -137,10 +139,16 @@ class Service:
     def body(self, task: Task) -> dict[str, Any]:
         """Return the poll body of a task, with a freshly signed URL once it is Ready."""
         now = self.clock()
-        lifetime = task.model.url_lifetime if self.config.url_lifetime is None else self.config.url_lifetime
+        lifetime = (
+            task.model.url_lifetime
+            if self.config.url_lifetime is None
+            else self.config.url_lifetime
+        )
 
         def sign(path: str, content_type: str) -> str:
-            return task.home + self.links.sign(path, content_type=content_type, now=now, lifetime=lifetime)
+            return task.home + self.links.sign(
+                path, content_type=content_type, now=now, lifetime=lifetime
+            )
 
         return poll_body(task, sign=sign, now=now)
 

@@ -10,9 +10,9 @@ from urllib.parse import urlsplit
 
 from airflow_provider_flux.bfl.catalog import Model
 from airflow_provider_flux.bfl.responses import Status
+from airflow_provider_flux.emulator.drawing.picture import Picture
 from airflow_provider_flux.emulator.faults import Fault
 from airflow_provider_flux.emulator.inputs import BROKEN_IMAGE
-from airflow_provider_flux.emulator.picture import Picture
 from airflow_provider_flux.emulator.plan import Plan
 
 #: The media type of a draft cache.
@@ -72,7 +72,11 @@ class Task:
     @property
     def duration(self) -> float:
         """Seconds from submit to the end; infinity if it never ends, or that is not known yet."""
-        return max(self.latency, self.arrived_at - self.submitted_at) if "stuck" not in self.faults else math.inf
+        return (
+            max(self.latency, self.arrived_at - self.submitted_at)
+            if "stuck" not in self.faults
+            else math.inf
+        )
 
     @property
     def ends_at(self) -> float:
@@ -102,7 +106,11 @@ class Task:
     @property
     def cache_path(self) -> str | None:
         """Where the cache of a draft is, without the signature; ``None`` if it is none."""
-        return f"/results/{self.id}/draft_cache.bin" if self.picture.clip and self.picture.clip.draft else None
+        return (
+            f"/results/{self.id}/draft_cache.bin"
+            if self.picture.clip and self.picture.clip.draft
+            else None
+        )
 
 
 def outcome_of(faults: Mapping[str, Fault], input_error: str = "") -> Outcome:
@@ -122,7 +130,8 @@ def poll_body(task: Task, *, sign: Sign, now: float) -> dict[str, Any]:
         return task_shape(task.id, task.outcome.status, details=task.outcome.details)
     result: dict[str, Any] = {
         "sample": sign(task.sample_path, task.picture.content_type),
-        "prompt": task.prompt or task.picture.prompt,  # the enhancement of a draft has no prompt of its own
+        "prompt": task.prompt
+        or task.picture.prompt,  # the enhancement of a draft has no prompt of its own
         "seed": task.picture.seed,
         "start_time": task.submitted_at,
         "end_time": task.ends_at,
@@ -156,7 +165,11 @@ def task_shape(
 
 def _stage(task: Task, elapsed: float) -> Status:
     is_flux_3 = task.model.name.startswith("flux-3-") or task.model.output == "video"
-    return _STAGES[int(elapsed * len(_STAGES))] if is_flux_3 and "stuck" not in task.faults else Status.PENDING
+    return (
+        _STAGES[int(elapsed * len(_STAGES))]
+        if is_flux_3 and "stuck" not in task.faults
+        else Status.PENDING
+    )
 
 
 def _moderated(status: Status) -> Callable[[Fault], Outcome]:

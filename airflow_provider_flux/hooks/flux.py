@@ -12,31 +12,33 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 from urllib.parse import urlsplit
 
-from airflow.providers.common.compat.sdk import AirflowNotFoundException, AirflowTaskTimeout, BaseHook
+from airflow.providers.common.compat.sdk import (
+    AirflowNotFoundException,
+    AirflowTaskTimeout,
+    BaseHook,
+)
 from tenacity import Retrying
 
-from airflow_provider_flux.bfl import account, delivery, protocol, retrying
+from airflow_provider_flux.bfl import account, delivery, protocol, retries
 from airflow_provider_flux.bfl.errors import (
     FluxConfigurationError,
     FluxError,
     FluxInsufficientCreditsError,
     FluxSubmitUncertainError,
 )
-from airflow_provider_flux.bfl.generation import GenerationRequest, build_request
-from airflow_provider_flux.bfl.polling import Poller
+from airflow_provider_flux.bfl.polling import DEFAULT_TIMEOUT, Poller
 from airflow_provider_flux.bfl.pricing import USD_PER_CREDIT
+from airflow_provider_flux.bfl.request import GenerationRequest, build_request
 from airflow_provider_flux.bfl.responses import Submission, TaskResult
 from airflow_provider_flux.bfl.settings import FluxSettings, read_settings
+from airflow_provider_flux.client.transport import RequestsTransport
+from airflow_provider_flux.client.wait import Waiter
 from airflow_provider_flux.compat import mask_secret
-from airflow_provider_flux.hooks.transport import RequestsTransport
-from airflow_provider_flux.hooks.waiting import Waiter
-from airflow_provider_flux.models import known_models
+from airflow_provider_flux.configured_models import known_models
 
 if TYPE_CHECKING:
-    from airflow_provider_flux.client import FluxAsyncClient
+    from airflow_provider_flux.client.aio import FluxAsyncClient
 
-#: Seconds to wait for a generation.
-DEFAULT_TIMEOUT = 600.0
 _T = TypeVar("_T")
 
 
@@ -81,7 +83,9 @@ class FluxHook(BaseHook):
         host = connection.host
         if host and connection.port:
             host = f"{host}:{connection.port}"
-        return self._checked(connection.password, host, connection.extra_dejson, f"connection {self.flux_conn_id!r}")
+        return self._checked(
+            connection.password, host, connection.extra_dejson, f"connection {self.flux_conn_id!r}"
+        )
 
     def _settings_from_environment(self) -> FluxSettings:
         key = os.environ.get("BFL_API_KEY")
@@ -90,9 +94,13 @@ class FluxHook(BaseHook):
                 f"The connection {self.flux_conn_id!r} does not exist. Create it (type 'flux', password = your BFL "
                 f"key), or set BFL_API_KEY, which is used when {self.default_conn_name!r} does not exist."
             )
-        return self._checked(key, os.environ.get("BFL_API_BASE"), {}, "the environment (BFL_API_KEY, BFL_API_BASE)")
+        return self._checked(
+            key, os.environ.get("BFL_API_BASE"), {}, "the environment (BFL_API_KEY, BFL_API_BASE)"
+        )
 
-    def _checked(self, key: str | None, host: str | None, extra: Mapping[str, Any], source: str) -> FluxSettings:
+    def _checked(
+        self, key: str | None, host: str | None, extra: Mapping[str, Any], source: str
+    ) -> FluxSettings:
         settings = read_settings(api_key=key, base_url=host, extra=extra, source=source)
         proxy_password = urlsplit(settings.proxy or "").password
         for secret in (settings.api_key, settings.webhook_secret, proxy_password):
@@ -151,7 +159,7 @@ class FluxHook(BaseHook):
             for caution in request.cautions:
                 self.log.warning("%s: %s", request.model, caution)
             described = protocol.submit_request(request, self.settings)
-            retries = Retrying(**retrying.submit_retries(max_wait), before_sleep=self._log_retry)
+            retrying = Retrying(**retries.submit_retries(max_wait), before_sleep=self._log_retry)
 
             def once() -> Submission:
                 try:
@@ -159,27 +167,38 @@ class FluxHook(BaseHook):
                     return self._submit_once(described, request)
                 except FluxSubmitUncertainError:
                     raise
-                except (FluxError, AirflowTaskTimeout) as error:  # a timeout during the POST is an uncertain submit
+                except (
+                    FluxError,
+                    AirflowTaskTimeout,
+                ) as error:  # a timeout during the POST is an uncertain submit
                     when_refused(error)
                     raise
 
-            return retries(once)
+            return retrying(once)
 
-    def _submit_once(self, described: protocol.HttpRequest, request: GenerationRequest) -> Submission:
+    def _submit_once(
+        self, described: protocol.HttpRequest, request: GenerationRequest
+    ) -> Submission:
         try:
-            return protocol.read_submission(self._transport.send(described), request, now=time.time())
+            return protocol.read_submission(
+                self._transport.send(described), request, now=time.time()
+            )
         except FluxInsufficientCreditsError as error:
-            if not retrying.may_be_busy(request):
+            if not retries.may_be_busy(request):
                 raise
-            raise retrying.judge_402(error, request, balance=self._balance()) from None
+            raise retries.judge_402(error, request, balance=self._balance()) from None
         except FluxError:
             raise
         except AirflowTaskTimeout as error:
             if not described.is_all_sent:
                 raise
-            raise protocol.lost_answer(described, type(error).__name__, nothing_sent=False) from None
+            raise protocol.lost_answer(
+                described, type(error).__name__, nothing_sent=False
+            ) from None
         except Exception as error:  # whatever it is, the request may be out
-            raise protocol.lost_answer(described, type(error).__name__, nothing_sent=False) from None
+            raise protocol.lost_answer(
+                described, type(error).__name__, nothing_sent=False
+            ) from None
 
     def get_result(self, request_id: str, polling_url: str | None = None) -> TaskResult:
         """Ask once where a generation stands; transient trouble is retried. Free.
@@ -188,7 +207,9 @@ class FluxHook(BaseHook):
             host of the connection is asked, which may not know the task.
         :raises FluxUntrustedURLError: if the key must not be sent there.
         """
-        return self._read(protocol.poll_request(request_id, polling_url, self.settings), protocol.read_result)
+        return self._read(
+            protocol.poll_request(request_id, polling_url, self.settings), protocol.read_result
+        )
 
     def wait(
         self,
@@ -214,11 +235,17 @@ class FluxHook(BaseHook):
             cost=submission.cost,
             pause_at=pause_at,
         )
-        described = protocol.poll_request(submission.request_id, submission.polling_url, self.settings)
+        described = protocol.poll_request(
+            submission.request_id, submission.polling_url, self.settings
+        )
         return Waiter(poller, described, self._transport, self.log).wait()
 
     def download(
-        self, sample: str, *, request_id: str | None = None, max_bytes: int = delivery.MAX_RESULT_BYTES
+        self,
+        sample: str,
+        *,
+        request_id: str | None = None,
+        max_bytes: int = delivery.MAX_RESULT_BYTES,
     ) -> bytes:
         """Read the bytes behind a signed URL; a broken download is started again. Free.
 
@@ -230,7 +257,7 @@ class FluxHook(BaseHook):
         def once() -> bytes:
             return self._transport.download(sample, request_id=request_id, max_bytes=max_bytes)
 
-        return Retrying(**retrying.read_retries(), before_sleep=self._log_retry)(once)
+        return Retrying(**retries.read_retries(), before_sleep=self._log_retry)(once)
 
     def get_credits(self) -> float:
         """Return the balance of the account in credits (1 credit = 0.01 USD). Free."""
@@ -245,7 +272,9 @@ class FluxHook(BaseHook):
 
         :raises FluxRequestError: if there is none with that id, or it is not the account's.
         """
-        return self._read(account.finetune_request(finetune_id, self.settings), account.read_finetune)
+        return self._read(
+            account.finetune_request(finetune_id, self.settings), account.read_finetune
+        )
 
     def delete_finetune(self, finetune_id: str) -> dict[str, Any]:
         """Delete a finetune for good (``POST /v1/delete_finetune``) and return BFL's confirmation.
@@ -253,7 +282,9 @@ class FluxHook(BaseHook):
         :raises FluxRequestError: if there is none with that id, or it is not the account's.
         :raises FluxServiceError: if the answer was lost; :meth:`get_my_finetunes` tells what happened.
         """
-        return account.read_deletion(self._transport.send(account.delete_finetune_request(finetune_id, self.settings)))
+        return account.read_deletion(
+            self._transport.send(account.delete_finetune_request(finetune_id, self.settings))
+        )
 
     def report_license_usage(self, model: str, number_of_generations: int) -> None:
         """Report images made with open weights under a licence (``POST /v1/licenses/models/{model}/usage``).
@@ -276,7 +307,10 @@ class FluxHook(BaseHook):
         except FluxError as error:
             return False, str(error)
         usd = credits_left * USD_PER_CREDIT
-        return True, f"Connected to {self.settings.base_url}: {credits_left:g} credits left (${usd:.2f})."
+        return (
+            True,
+            f"Connected to {self.settings.base_url}: {credits_left:g} credits left (${usd:.2f}).",
+        )
 
     def prepare_async(self) -> None:
         """Do what blocks, in a thread, before :meth:`async_client`: read the connection, import aiohttp.
@@ -284,20 +318,28 @@ class FluxHook(BaseHook):
         Before Airflow 3.3.2 a connection must not be read on an event loop at all.
         """
         _ = self.settings
-        importlib.import_module("airflow_provider_flux.client")
+        importlib.import_module("airflow_provider_flux.client.aio")
 
     def async_client(self) -> AbstractAsyncContextManager[FluxAsyncClient]:
         """Return the async client of the connection; its session is shared on the running loop."""
-        from airflow_provider_flux.client import shared_client  # aiohttp: not at DAG parse time
+        from airflow_provider_flux.client.aio import (
+            open_async_client,  # aiohttp: not at DAG parse time
+        )
 
-        return shared_client(self.settings)
+        return open_async_client(self.settings)
 
     def with_webhook_secret(self, request: GenerationRequest) -> GenerationRequest:
         """Add the connection's secret to a request that has a webhook and none of its own."""
         parameters = request.parameters
-        if not self.settings.webhook_secret or not parameters.get("webhook_url") or parameters.get("webhook_secret"):
+        if (
+            not self.settings.webhook_secret
+            or not parameters.get("webhook_url")
+            or parameters.get("webhook_secret")
+        ):
             return request
-        return replace(request, parameters={**parameters, "webhook_secret": self.settings.webhook_secret})
+        return replace(
+            request, parameters={**parameters, "webhook_secret": self.settings.webhook_secret}
+        )
 
     def _balance(self) -> float | None:
         try:
@@ -305,13 +347,17 @@ class FluxHook(BaseHook):
         except FluxError:
             return None
 
-    def _read(self, described: protocol.HttpRequest, reader: Callable[[protocol.HttpAnswer], _T]) -> _T:
+    def _read(
+        self, described: protocol.HttpRequest, reader: Callable[[protocol.HttpAnswer], _T]
+    ) -> _T:
         """Send a request that only reads; transient trouble is retried."""
 
         def once() -> _T:
             return reader(self._transport.send(described))
 
-        return Retrying(**retrying.read_retries(), before_sleep=self._log_retry)(once)
+        return Retrying(**retries.read_retries(), before_sleep=self._log_retry)(once)
 
     def _log_retry(self, state: Any) -> None:
-        self.log.warning("%s Trying again in %.1f s.", state.outcome.exception(), state.next_action.sleep)
+        self.log.warning(
+            "%s Trying again in %.1f s.", state.outcome.exception(), state.next_action.sleep
+        )

@@ -16,10 +16,15 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from airflow_provider_flux.bfl.errors import FluxError, FluxLedgerError
-from airflow_provider_flux.ledger.notes import Header, Note, encode, read_segment
-from airflow_provider_flux.storage.dialects import Manner
-from airflow_provider_flux.storage.writer import names_below, put, read
-from airflow_provider_flux.stores import arun, run
+from airflow_provider_flux.ledger.journal_entries import (
+    JournalEntry,
+    SegmentHeader,
+    encode,
+    read_segment,
+)
+from airflow_provider_flux.object_store.backends import WriteOptions
+from airflow_provider_flux.object_store.filesystem import run_async, run_sync
+from airflow_provider_flux.object_store.objects import list_uris, put, read
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +47,7 @@ class Segments:
     :param header: the first line of each.
     """
 
-    def __init__(self, header: Header) -> None:
+    def __init__(self, header: SegmentHeader) -> None:
         self.header = header
         self._number = 0
         self._lines: list[bytes] = []
@@ -67,7 +72,7 @@ class Journal:
     :param manner: how segments are stored.
     """
 
-    def __init__(self, folder: str, header: Header, manner: Manner) -> None:
+    def __init__(self, folder: str, header: SegmentHeader, manner: WriteOptions) -> None:
         self._folder = folder
         self._session = header.session
         self._segments = Segments(header)
@@ -114,7 +119,9 @@ class Journal:
         except FluxError:
             for line in map(json.loads, self._queue):
                 if line["phase"] == "submitted":
-                    wanted = {name: line["generation"][name] for name in ("request_id", "polling_url")}
+                    wanted = {
+                        name: line["generation"][name] for name in ("request_id", "polling_url")
+                    }
                     log.error(
                         "Row %s was paid for, which could not be recorded. FluxToObjectStorageOperator(generation=%s, "
                         "output_path=...) lands it without paying again",
@@ -128,7 +135,7 @@ class Journal:
 
         :raises FluxStorageError: if that cannot be told.
         """
-        return run(read_owner(self._folder)) in {None, self._session}
+        return run_sync(read_owner(self._folder)) in {None, self._session}
 
     def _write_on(self) -> None:
         if self._writing is None or self._writing.done():
@@ -150,7 +157,11 @@ class Journal:
                     if not one.cancelled():
                         one.set_exception(error)
                 if not waiting and not self._waiting:
-                    log.warning("%d lines of the journal could not be written yet. %s", len(self._queue), error)
+                    log.warning(
+                        "%d lines of the journal could not be written yet. %s",
+                        len(self._queue),
+                        error,
+                    )
                     return
                 continue
             for one in waiting:
@@ -164,7 +175,7 @@ class Journal:
     async def _commit(self, lines: list[bytes]) -> None:
         name, content = self._segments.with_lines(lines)
         try:
-            await arun(put(f"{self._folder}{name}", content, self._manner))
+            await run_async(put(f"{self._folder}{name}", content, self._manner))
         except BaseException:
             self._queue = lines + self._queue
             raise
@@ -180,34 +191,40 @@ class Journal:
         now = time.monotonic()
         if now - self._looked_at < FENCE_SECONDS:
             return
-        owner = await arun(read_owner(self._folder))
+        owner = await run_async(read_owner(self._folder))
         if owner not in {None, self._session}:
             self._is_taken = True
             raise _taken(self._folder)
         self._looked_at = now
 
 
-def take_over(folder: str, header: Header, manner: Manner) -> None:
+def take_over(folder: str, header: SegmentHeader, manner: WriteOptions) -> None:
     """Make this try the one that may submit.
 
     :raises FluxStorageError: if that cannot be written.
     """
-    said = {"session": header.session, "try_number": header.owner.try_number, "at": header.opened_at}
-    run(put(f"{folder}{_OWNER}", json.dumps(said).encode() + b"\n", manner))
+    said = {
+        "session": header.session,
+        "try_number": header.owner.try_number,
+        "at": header.opened_at,
+    }
+    run_sync(put(f"{folder}{_OWNER}", json.dumps(said).encode() + b"\n", manner))
 
 
-def read_journal(folder: str) -> Iterator[tuple[Header, list[Note]]]:
+def read_journal(folder: str) -> Iterator[tuple[SegmentHeader, list[JournalEntry]]]:
     """Yield the segments of all tries, a few in memory at a time.
 
     :raises FluxLedgerError: if one of them cannot be read, or is missing.
     :raises FluxStorageError: if it cannot be told what there is.
     """
-    uris = sorted(uri for uri in run(names_below(folder)) if uri.endswith(".jsonl"))
+    uris = sorted(uri for uri in run_sync(list_uris(folder)) if uri.endswith(".jsonl"))
     _check_complete(uris)
     for start in range(0, len(uris), _AT_ONCE):
-        for uri, data in run(_read_some(uris[start : start + _AT_ONCE])):
+        for uri, data in run_sync(_read_some(uris[start : start + _AT_ONCE])):
             if data is None:
-                raise FluxLedgerError(f"The journal {uri} is there, and may not be read. Nothing is submitted.")
+                raise FluxLedgerError(
+                    f"The journal {uri} is there, and may not be read. Nothing is submitted."
+                )
             yield read_segment(data, uri)
 
 
@@ -230,7 +247,9 @@ def _check_complete(uris: Iterable[str]) -> None:
 
 
 async def _read_some(uris: list[str]) -> list[tuple[str, bytes | None]]:
-    return list(zip(uris, await asyncio.gather(*(read(uri, patient=True) for uri in uris)), strict=True))
+    return list(
+        zip(uris, await asyncio.gather(*(read(uri, patient=True) for uri in uris)), strict=True)
+    )
 
 
 async def read_owner(folder: str) -> str | None:
@@ -243,4 +262,6 @@ async def read_owner(folder: str) -> str | None:
 
 
 def _taken(folder: str) -> FluxLedgerError:
-    return FluxLedgerError(f"A later try of this task has taken over {folder}. This one submits nothing more.")
+    return FluxLedgerError(
+        f"A later try of this task has taken over {folder}. This one submits nothing more."
+    )

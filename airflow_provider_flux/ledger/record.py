@@ -10,17 +10,17 @@ import pendulum
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from airflow_provider_flux.bfl.errors import FluxLedgerError
-from airflow_provider_flux.bfl.trust import redact
-from airflow_provider_flux.storage.provenance import RunFacts
-from airflow_provider_flux.storage.target import Target
-from airflow_provider_flux.xcom import Generation, read_generation
+from airflow_provider_flux.bfl.url_trust import redact
+from airflow_provider_flux.generation import Generation, parse_generation
+from airflow_provider_flux.landing.provenance import TaskIdentity
+from airflow_provider_flux.landing.target import Target
 
-#: ``intent``: about to be posted, or posted and the answer was never written down. ``submitted``: accepted, and
+#: ``intent``: about to be posted, or posted and the answer was never written down. ``new_generation``: accepted, and
 #: paid for. ``persisted``: landed, but its task has not said so yet. ``returned``: its task has handed it on.
 #: ``failed``: nothing to collect; refused before anything was paid, ended by BFL, or lost.
 Phase = Literal["intent", "submitted", "persisted", "returned", "failed"]
 _VERSION = 1
-_Generation = Annotated[dict[str, Any], AfterValidator(lambda value: dict(read_generation(value)))]
+_Generation = Annotated[dict[str, Any], AfterValidator(lambda value: dict(parse_generation(value)))]
 
 
 def _now() -> str:
@@ -46,7 +46,7 @@ class Record(BaseModel):
     claim: str = Field(default_factory=lambda: uuid.uuid4().hex)
     follows: str | None = None
     phase: Phase = "intent"
-    owner: RunFacts
+    owner: TaskIdentity
     round: str
     flux_conn_id: str
     model: str
@@ -71,7 +71,9 @@ class Record(BaseModel):
         :raises FluxLedgerError: if nothing was.
         """
         if self.generation is None:
-            raise FluxLedgerError(f"The record of {self.owner.task_id} names no request: its phase is {self.phase}.")
+            raise FluxLedgerError(
+                f"The record of {self.owner.task_id} names no request: its phase is {self.phase}."
+            )
         return cast("Generation", self.generation)
 
     @property
@@ -94,7 +96,9 @@ class Record(BaseModel):
         """Whether it may have been billed, and nobody can tell."""
         return self.phase == "intent"
 
-    def changed(self, phase: Phase, *, generation: Generation | None = None, error: Any = None) -> Record:
+    def changed(
+        self, phase: Phase, *, generation: Generation | None = None, error: Any = None
+    ) -> Record:
         """Return the record in another phase."""
         changes: dict[str, Any] = {"phase": phase, "updated_at": _now(), "error": error}
         if generation is not None:
@@ -125,7 +129,9 @@ def read_record(stored: bytes | Mapping[str, Any], place: str) -> Record:
         where = ".".join(map(str, first["loc"])) or "it"
         reason = f"{where}: {redact(first['msg'])[:200]}"
         if where == "schema_version":
-            reason = f"it is not of version {_VERSION}; a later version of this package has written it"
+            reason = (
+                f"it is not of version {_VERSION}; a later version of this package has written it"
+            )
         raise FluxLedgerError(
             f"The record {place} of what was paid for cannot be read ({reason}). It may name an image that was paid "
             "for, so nothing is submitted. Look at it; remove it to accept a possible second charge."

@@ -18,15 +18,17 @@ from requests_hardened.ip_filter_adapter import IPFilterAdapter  # type: ignore[
 from airflow_provider_flux.bfl.catalog.entry import MIB
 from airflow_provider_flux.bfl.errors import FluxError, FluxInputError, FluxRequestError
 from airflow_provider_flux.bfl.settings import FluxSettings
-from airflow_provider_flux.bfl.trust import describe_url, host_of, matches_any
+from airflow_provider_flux.bfl.url_trust import describe_url, host_of, matches_any
 from airflow_provider_flux.media.source import Source, SourceKind
-from airflow_provider_flux.stores import open_path
+from airflow_provider_flux.object_store.filesystem import open_path
 
 _CHUNK = 256 * 1024
 _MOST_REDIRECTS = 5
 
 
-def fetch(source: Source, target: Path, *, max_bytes: int, what: str, settings: FluxSettings) -> str:
+def fetch(
+    source: Source, target: Path, *, max_bytes: int, what: str, settings: FluxSettings
+) -> str:
     """Copy an input to ``target`` and return the SHA-256 of its bytes.
 
     :param what: field and source, for error messages.
@@ -118,11 +120,15 @@ def _download(url: str, what: str, settings: FluxSettings) -> Iterator[bytes]:
                     "'private_input_hosts'."
                 ) from None
             except Exception as error:
-                raise FluxInputError(f"{what} could not be downloaded ({type(error).__name__}).") from None
+                raise FluxInputError(
+                    f"{what} could not be downloaded ({type(error).__name__})."
+                ) from None
     raise FluxRequestError(f"{what} was redirected too often.")
 
 
-def _get(session: requests.Session, url: str, what: str, settings: FluxSettings) -> requests.Response:
+def _get(
+    session: requests.Session, url: str, what: str, settings: FluxSettings
+) -> requests.Response:
     host = host_of(url)
     if host is None:
         raise FluxRequestError(f"{what} leads to {describe_url(url)}, which is not an http(s) URL.")
@@ -132,7 +138,9 @@ def _get(session: requests.Session, url: str, what: str, settings: FluxSettings)
         session.mount(f"{scheme}://", adapter)
     return session.get(
         url,
-        proxies=None if is_private or not settings.proxy else {"http": settings.proxy, "https": settings.proxy},
+        proxies=None
+        if is_private or not settings.proxy
+        else {"http": settings.proxy, "https": settings.proxy},
         timeout=(settings.connect_timeout, settings.read_timeout),
         headers={"accept-encoding": "identity"},
         allow_redirects=False,
@@ -147,4 +155,6 @@ def _check_answer(response: requests.Response, what: str) -> None:
 
 def _check_size(size: int, max_bytes: int, what: str) -> None:
     if size > max_bytes:
-        raise FluxRequestError(f"{what} is larger than the {max_bytes // MIB} MB that the service takes.")
+        raise FluxRequestError(
+            f"{what} is larger than the {max_bytes // MIB} MB that the service takes."
+        )

@@ -35,11 +35,18 @@ def inspect_image(data: bytes, *, full_decode: bool = False) -> MediaInfo:
         raise FluxImageError("The result is empty.")
     try:
         with Image.open(io.BytesIO(data)) as image:
-            name, (width, height) = _NAMES.get(image.format or "", (image.format or "").lower()), image.size
+            name, (width, height) = (
+                _NAMES.get(image.format or "", (image.format or "").lower()),
+                image.size,
+            )
     except Image.DecompressionBombError:
-        raise FluxImageError("The result claims to be too many pixels to be an image of this service.") from None
+        raise FluxImageError(
+            "The result claims to be too many pixels to be an image of this service."
+        ) from None
     except Exception:  # damaged headers raise many kinds
-        raise FluxImageError(f"The result is not an image (it starts with {data[:16]!r}).") from None
+        raise FluxImageError(
+            f"The result is not an image (it starts with {data[:16]!r})."
+        ) from None
     if width * height > MAX_PIXELS:
         raise FluxImageError(f"The result is {width}x{height}, more than {MAX_PIXELS} pixels.")
     if not _is_whole(name, data) or (full_decode and not _decodes(data)):
@@ -58,7 +65,9 @@ def _is_whole(name: str, data: bytes) -> bool:
 def _jpeg_is_whole(data: bytes) -> bool:
     """See that the picture itself ends, and does so at the end of the file, or else decodes."""
     start = _start_of_picture(data)
-    return start > 0 and (data.endswith(_JPEG_END) or (data.rfind(_JPEG_END) > start and _decodes(data)))
+    return start > 0 and (
+        data.endswith(_JPEG_END) or (data.rfind(_JPEG_END) > start and _decodes(data))
+    )
 
 
 def _start_of_picture(data: bytes) -> int:
@@ -80,7 +89,10 @@ def _png_is_whole(data: bytes) -> bool:
     while at + 12 <= len(data):
         length, kind = struct.unpack(">I4s", data[at : at + 8])
         end = at + 8 + length
-        if end + 4 > len(data) or zlib.crc32(data[at + 4 : end]) != struct.unpack(">I", data[end : end + 4])[0]:
+        if (
+            end + 4 > len(data)
+            or zlib.crc32(data[at + 4 : end]) != struct.unpack(">I", data[end : end + 4])[0]
+        ):
             return False
         if kind == b"IEND":
             return True

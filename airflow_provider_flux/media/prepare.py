@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from airflow_provider_flux.bfl.catalog import MediaField, MediaKind
-from airflow_provider_flux.bfl.generation import GenerationRequest
-from airflow_provider_flux.bfl.media import MediaFile, map_inputs
+from airflow_provider_flux.bfl.inputs import MediaFile, map_inputs
+from airflow_provider_flux.bfl.request import GenerationRequest
 from airflow_provider_flux.bfl.settings import FluxSettings
-from airflow_provider_flux.bfl.trust import host_of, matches_any
+from airflow_provider_flux.bfl.url_trust import host_of, matches_any
 from airflow_provider_flux.media.fetch import fetch
 from airflow_provider_flux.media.probe import probe
 from airflow_provider_flux.media.source import Source, SourceKind, read_source
@@ -40,7 +40,9 @@ def prepared(request: GenerationRequest, settings: FluxSettings) -> Iterator[Gen
     with tempfile.TemporaryDirectory(prefix="flux-inputs-", ignore_cleanup_errors=True) as folder:
         names = (Path(folder) / str(number) for number in count())
         readers = {name: partial(_read, request.media[name], names, settings) for name in given}
-        yield request.with_inputs({name: map_inputs(value, readers[name]) for name, value in given.items()})
+        yield request.with_inputs(
+            {name: map_inputs(value, readers[name]) for name, value in given.items()}
+        )
 
 
 def _read(spec: MediaField, names: Iterator[Path], settings: FluxSettings, value: Any) -> Any:

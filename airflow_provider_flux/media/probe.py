@@ -45,9 +45,13 @@ def _head(path: Path) -> bytes:
 def _probe_image(path: Path, what: str) -> Facts:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the pixel limit is checked later
+            warnings.simplefilter(
+                "ignore", Image.DecompressionBombWarning
+            )  # the pixel limit is checked later
             with Image.open(path) as image:
-                return Facts(Image.MIME.get(image.format or "", "image/unknown"), image.width, image.height)
+                return Facts(
+                    Image.MIME.get(image.format or "", "image/unknown"), image.width, image.height
+                )
     except Image.DecompressionBombError:
         raise FluxRequestError(f"{what} has far too many pixels.") from None
     except Exception:  # damaged headers raise many kinds

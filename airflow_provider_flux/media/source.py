@@ -16,8 +16,8 @@ from urllib.parse import quote
 
 from airflow_provider_flux.bfl.catalog import MediaField, MediaKind
 from airflow_provider_flux.bfl.errors import FluxRequestError
-from airflow_provider_flux.bfl.media import InlineMedia, map_inputs
-from airflow_provider_flux.bfl.trust import describe_url, hide_userinfo, redact
+from airflow_provider_flux.bfl.inputs import InlineMedia, map_inputs
+from airflow_provider_flux.bfl.url_trust import describe_url, hide_userinfo, redact
 from airflow_provider_flux.media.video import is_mp4
 
 _SCHEME = re.compile(r"([a-z][a-z0-9+.\-]*)://", re.IGNORECASE)
@@ -69,8 +69,14 @@ def read_source(value: Any, *, name: str, kind: MediaKind = MediaKind.IMAGE) -> 
     """
     source = _read(value, name, kind)
     # A draft cache has no known signature: its name keeps a templated path from sending any other file.
-    if kind is MediaKind.DRAFT and source.kind in _FILES and not source.text.lower().endswith(".bin"):
-        raise FluxRequestError(f"{name} ({source}) must be a .bin file, as a draft video was landed with.")
+    if (
+        kind is MediaKind.DRAFT
+        and source.kind in _FILES
+        and not source.text.lower().endswith(".bin")
+    ):
+        raise FluxRequestError(
+            f"{name} ({source}) must be a .bin file, as a draft video was landed with."
+        )
     return source
 
 
@@ -103,7 +109,9 @@ def hide(value: Any, kind: MediaKind = MediaKind.DRAFT) -> Any:
         return [hide(item, kind) for item in value]
     if isinstance(value, Mapping):
         return {name: hide(item, kind) for name, item in value.items()}
-    if isinstance(value, str) and (_DATA_URL.match(value) or (not _SCHEME.match(value) and _is_base64(value, kind))):
+    if isinstance(value, str) and (
+        _DATA_URL.match(value) or (not _SCHEME.match(value) and _is_base64(value, kind))
+    ):
         return InlineMedia(value)
     return value
 
@@ -137,7 +145,11 @@ def _of_scheme(scheme: str, text: str, name: str) -> Source:
 
 def _as_text(value: Any) -> str:
     """Return the text of a path object as well; ObjectStoragePath has a connection, which ``str`` keeps."""
-    return os.fspath(value) if isinstance(value, os.PathLike) and "://" not in str(value) else str(value).strip()
+    return (
+        os.fspath(value)
+        if isinstance(value, os.PathLike) and "://" not in str(value)
+        else str(value).strip()
+    )
 
 
 def _is_base64(text: str, kind: MediaKind) -> bool:

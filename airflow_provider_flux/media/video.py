@@ -54,9 +54,16 @@ def inspect_video(data: bytes) -> MediaInfo:
     try:
         video = read_video(io.BytesIO(data))
     except DamagedVideoError as error:
-        raise FluxImageError(f"The result of {len(data)} bytes is not a whole video: {error}.") from None
+        raise FluxImageError(
+            f"The result of {len(data)} bytes is not a whole video: {error}."
+        ) from None
     return MediaInfo(
-        "mp4", video.width, video.height, len(data), hashlib.sha256(data).hexdigest(), seconds=round(video.seconds, 3)
+        "mp4",
+        video.width,
+        video.height,
+        len(data),
+        hashlib.sha256(data).hexdigest(),
+        seconds=round(video.seconds, 3),
     )
 
 
@@ -121,7 +128,9 @@ def _content(file: BinaryIO, box: _Box) -> bytes:
 def _seconds(mvhd: bytes) -> float:
     """Return the length of the film, from its header: version, times, scale, duration."""
     try:
-        scale, duration = struct.unpack_from(*((">IQ", mvhd, 20) if mvhd[:1] == b"\x01" else (">II", mvhd, 12)))
+        scale, duration = struct.unpack_from(
+            *((">IQ", mvhd, 20) if mvhd[:1] == b"\x01" else (">II", mvhd, 12))
+        )
     except struct.error:
         raise DamagedVideoError("it is damaged") from None
     return float(duration / scale) if scale else 0.0

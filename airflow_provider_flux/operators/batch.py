@@ -9,26 +9,36 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow_provider_flux import arguments
-from airflow_provider_flux.batch.limits import Limit, judge
-from airflow_provider_flux.batch.planning import OnBatchClear, OnInvalidRow, OnRowChange, RowPolicies
-from airflow_provider_flux.batch.rows import Layout, check_layout
+from airflow_provider_flux.batch.input.rows import InputMapping, check_mapping
+from airflow_provider_flux.batch.report.thresholds import Threshold, judge
+from airflow_provider_flux.batch.row_policy import (
+    OnBatchClear,
+    OnInvalidRow,
+    OnRowChange,
+    RowPolicies,
+)
 from airflow_provider_flux.bfl.catalog import get_model
 from airflow_provider_flux.bfl.errors import FluxRequestError
+from airflow_provider_flux.configured_models import known_models
 from airflow_provider_flux.hooks.flux import FluxHook
-from airflow_provider_flux.landing_operator import FluxLandingOperator
-from airflow_provider_flux.ledger.decisions import OnUncertain
-from airflow_provider_flux.ledger.homes import FOLDER
+from airflow_provider_flux.landing.output_path import (
+    fixed_folder_of,
+    placeholders_in,
+    safe_name,
+    tells_apart,
+)
+from airflow_provider_flux.landing.target import Reuse, Target
+from airflow_provider_flux.ledger.record_store import LEDGER_FOLDER
+from airflow_provider_flux.ledger.resume_policy import OnUncertain
 from airflow_provider_flux.media.source import hide
-from airflow_provider_flux.models import known_models
-from airflow_provider_flux.retries import failing_for_good
-from airflow_provider_flux.storage.naming import names_in, root_of, safe_name, tells_apart
-from airflow_provider_flux.storage.target import Reuse, Target
+from airflow_provider_flux.operators import arguments
+from airflow_provider_flux.operators.base import FluxLandingOperator
+from airflow_provider_flux.operators.failures import fail_without_retry
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
-    from airflow_provider_flux.batch.session import BatchSettings, Session
+    from airflow_provider_flux.batch.run import BatchRun, BatchSettings
 
 #: XCom key of the summary, also of a task that fails.
 SUMMARY_XCOM = "flux_batch"
@@ -41,11 +51,11 @@ class FluxGenerateBatchOperator(FluxLandingOperator):
     ten thousand Airflow tasks. It runs on the worker until all rows have been tried. What is submitted is written down
     before and after, in a journal below the beginning of ``output_path``, or in ``ledger_path``: a retry, or a clear,
     works on unfinished rows only. The arguments that say where and how images land are those of
-    :class:`~airflow_provider_flux.landing_operator.FluxLandingOperator`; ``output_path`` is required, and must tell
+    :class:`~airflow_provider_flux.operators.base.FluxLandingOperator`; ``output_path`` is required, and must tell
     the rows apart, by ``{key}`` say.
 
     Each row ends as ``landed``, ``reused``, ``moderated``, ``invalid``, ``failed``, ``uncertain`` or ``lost``; one that
-    was not tried is ``pending``, one whose image was paid for and has not landed in time is ``submitted``.
+    was not tried is ``pending``, one whose image was paid for and has not landed in time is ``new_generation``.
 
     XCom: a small dict with the number of rows by outcome, cost, times and the URI of the ``manifest``, which has a row
     for each row of the input, in its order. Also under the key ``flux_batch``, where it is left when the task fails.
@@ -142,15 +152,18 @@ class FluxGenerateBatchOperator(FluxLandingOperator):
         self.on_change, self.on_clear, self.reuse = on_change, on_clear, reuse
         self.manifest_path = manifest_path
         self.checkpoint = arguments.seconds("checkpoint", checkpoint, minimum=1)
-        self.ledger_path = arguments.settle_ledger_path(ledger_path)
+        self.ledger_path = arguments.check_ledger_path(ledger_path)
         self.timeout = None if timeout is None else arguments.seconds("timeout", timeout, minimum=1)
         self.poll_interval = arguments.seconds("poll_interval", poll_interval, minimum=0.1)
         self.grace = arguments.seconds("grace", grace, minimum=0)
         self.validate = validate
-        self._session: Session | None = None
+        self._session: BatchRun | None = None
         self._is_killed = False
         self._policies = RowPolicies.of(
-            on_invalid_row=on_invalid_row, on_uncertain=on_uncertain, on_change=on_change, on_clear=on_clear
+            on_invalid_row=on_invalid_row,
+            on_uncertain=on_uncertain,
+            on_change=on_change,
+            on_clear=on_clear,
         )
         arguments.check_reuse(reuse, self.output_path, self.sidecar)
         self._check_literals()
@@ -158,19 +171,23 @@ class FluxGenerateBatchOperator(FluxLandingOperator):
     def _check_literals(self) -> None:
         """Check at parse time what is known then."""
         if self.output_path is None:
-            raise FluxRequestError("output_path is required: the images of a batch must land somewhere.")
+            raise FluxRequestError(
+                "output_path is required: the images of a batch must land somewhere."
+            )
         arguments.check_count("max_active", self.max_active)
         self._check_model_limits()
         for name in ("max_cost", "max_failed", "max_moderated"):
             value = getattr(self, name)
             if not arguments.is_resolved_later(value):
-                Limit.of(name, value)
+                Threshold.of(name, value)
         if not any(map(arguments.is_resolved_later, (self.columns, self.defaults, self.model))):
-            check_layout(self._layout())
+            check_mapping(self._layout())
         if isinstance(self.output_path, str):
             self._check_rows_are_told_apart(self.output_path)
         if self.manifest_path is not None and not arguments.is_resolved_later(self.manifest_path):
-            from airflow_provider_flux.batch.manifest import check_manifest_path  # sqlite: not at DAG parse time
+            from airflow_provider_flux.batch.report.manifest import (
+                check_manifest_path,  # sqlite: not at DAG parse time
+            )
 
             check_manifest_path(self.manifest_path)
 
@@ -184,21 +201,27 @@ class FluxGenerateBatchOperator(FluxLandingOperator):
             arguments.check_count(f"model_limits[{model!r}]", limit)
 
     def _check_rows_are_told_apart(self, path: str) -> None:
-        if arguments.is_template(path) or tells_apart(path) or "fingerprint" in names_in(path):
+        if (
+            arguments.is_template(path)
+            or tells_apart(path)
+            or "fingerprint" in placeholders_in(path)
+        ):
             return
-        raise FluxRequestError(f"output_path={path!r} may be the same for all rows. Add {{key}} or {{index}}.")
+        raise FluxRequestError(
+            f"output_path={path!r} may be the same for all rows. Add {{key}} or {{index}}."
+        )
 
     def _check_names_of_mapped_tasks(self, context: Context, path: str, map_index: int) -> None:
         """Warn of names that other map indexes may give, too: ``{key}`` tells apart the rows of one batch."""
-        is_own = names_in(path) & {"request_id", "sha256"} or str(map_index) in path
+        is_own = placeholders_in(path) & {"request_id", "sha256"} or str(map_index) in path
         if map_index >= 0 and not is_own:
             self.log.warning(
                 "output_path=%r may be the same for rows of other mapped tasks, unless their keys differ: add "
                 "{{ ti.map_index }}.", path,
             )  # fmt: skip
 
-    def _layout(self) -> Layout:
-        return Layout(self.columns, self.defaults or {}, self.model, self.validate)
+    def _layout(self) -> InputMapping:
+        return InputMapping(self.columns, self.defaults or {}, self.model, self.validate)
 
     @cached_property
     def hook(self) -> FluxHook:
@@ -216,17 +239,24 @@ class FluxGenerateBatchOperator(FluxLandingOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Work through the rows; fail if too many have no image."""
-        from airflow_provider_flux.batch.session import Session  # sqlite, aiohttp, Pillow: not at DAG parse time
+        from airflow_provider_flux.batch.run import (
+            BatchRun,  # sqlite, aiohttp, Pillow: not at DAG parse time
+        )
 
         with (
-            failing_for_good(),
+            fail_without_retry(),
             tempfile.TemporaryDirectory(prefix="flux-batch-", ignore_cleanup_errors=True) as folder,
         ):
             target = self._target(context, reuse=self.reuse)
             assert target is not None  # noqa: S101 - output_path is required
             self._check_rows_are_told_apart(target.path)
-            limits = {name: Limit.of(name, getattr(self, name)) for name in ("max_failed", "max_moderated")}
-            self._session = Session(self.hook, self._settings(target), context, target, Path(folder))
+            limits = {
+                name: Threshold.of(name, getattr(self, name))
+                for name in ("max_failed", "max_moderated")
+            }
+            self._session = BatchRun(
+                self.hook, self._settings(target), context, target, Path(folder)
+            )
             if self._is_killed:  # before there was anything to stop
                 self._session.stop()
             summary = self._session.run()
@@ -235,22 +265,30 @@ class FluxGenerateBatchOperator(FluxLandingOperator):
             return summary
 
     def _settings(self, target: Target) -> BatchSettings:
-        from airflow_provider_flux.batch.session import BatchSettings
+        from airflow_provider_flux.batch.run import BatchSettings
 
-        folder = root_of(target.path)
+        folder = fixed_folder_of(target.path)
         index = "" if target.run.map_index < 0 else f"-{target.run.map_index}"
-        manifest = self.manifest_path or (folder and f"{folder}manifest-{safe_name(self.task_id)}{index}.jsonl")
-        ledger = f"{arguments.settle_ledger_path(self.ledger_path)}/" if self.ledger_path else self._ledger_root()
+        manifest = self.manifest_path or (
+            folder and f"{folder}manifest-{safe_name(self.task_id)}{index}.jsonl"
+        )
+        ledger = (
+            f"{arguments.check_ledger_path(self.ledger_path)}/"
+            if self.ledger_path
+            else self._ledger_root()
+        )
         for name, place in (("manifest_path", manifest), ("ledger_path", ledger)):
             if not place:
-                raise FluxRequestError(f"{name} is needed, since output_path={target.path!r} begins with no folder.")
+                raise FluxRequestError(
+                    f"{name} is needed, since output_path={target.path!r} begins with no folder."
+                )
         return BatchSettings(
             requests=self.requests,
             layout=self._layout(),
             policies=self._policies,
             max_active=self.max_active,
             model_limits=self.model_limits or {},
-            max_cost=Limit.of("max_cost", self.max_cost).most,
+            max_cost=Threshold.of("max_cost", self.max_cost).most,
             manifest=manifest,
             ledger=ledger,
             checkpoint=self.checkpoint,
@@ -260,11 +298,13 @@ class FluxGenerateBatchOperator(FluxLandingOperator):
         )
 
     def _ledger_root(self) -> str:
-        return f"{root}{FOLDER}" if (root := self._root_of_output()) else ""
+        return f"{root}{LEDGER_FOLDER}" if (root := self._root_of_output()) else ""
 
     def on_kill(self) -> None:
         """Submit nothing more. What is in flight has a moment to land, and is recorded in any case."""
         self._is_killed = True
         if self._session:
-            self.log.warning("Told to stop: nothing more is submitted, and a retry goes on with the rows that are left")
+            self.log.warning(
+                "Told to stop: nothing more is submitted, and a retry goes on with the rows that are left"
+            )
             self._session.stop()

@@ -10,25 +10,25 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.common.compat.sdk import conf
 
-from airflow_provider_flux import arguments
 from airflow_provider_flux.bfl.errors import FluxInputError, error_from_dict
-from airflow_provider_flux.bfl.generation import GenerationRequest, build_request
-from airflow_provider_flux.collecting import collect, find_existing, tell_ready, wait_here
+from airflow_provider_flux.bfl.request import GenerationRequest, build_request
 from airflow_provider_flux.compat import mask_secret
+from airflow_provider_flux.configured_models import known_models
+from airflow_provider_flux.generation import Generation
 from airflow_provider_flux.hooks.flux import FluxHook
-from airflow_provider_flux.landing_operator import FluxLandingOperator, with_request
-from airflow_provider_flux.ledger.book import leave_word
-from airflow_provider_flux.ledger.decisions import OnChange, OnClear, OnUncertain, Policies
-from airflow_provider_flux.ledger.homes import FOLDER
-from airflow_provider_flux.ledger.purchase import Purchase
+from airflow_provider_flux.landing.target import Reuse, Target, read_target
+from airflow_provider_flux.ledger.record_store import LEDGER_FOLDER
+from airflow_provider_flux.ledger.resume_policy import OnChange, OnClear, OnUncertain, ResumePolicy
+from airflow_provider_flux.ledger.submission import TrackedSubmission
+from airflow_provider_flux.ledger.task_ledger import publish_ledger_folder
 from airflow_provider_flux.media.source import hide
-from airflow_provider_flux.models import known_models
-from airflow_provider_flux.patience import Patience
-from airflow_provider_flux.retries import failing_for_good, way_out
-from airflow_provider_flux.storage.target import Reuse, Target, read_target
-from airflow_provider_flux.triggers.deferral import deferral
+from airflow_provider_flux.operators import arguments
+from airflow_provider_flux.operators.base import FluxLandingOperator, with_request
+from airflow_provider_flux.operators.collecting import collect, find_existing, tell_ready, wait_here
+from airflow_provider_flux.operators.deferral import deferral
+from airflow_provider_flux.operators.failures import describe_recovery, fail_without_retry
+from airflow_provider_flux.operators.wait_policy import WaitPolicy
 from airflow_provider_flux.triggers.result import read_event
-from airflow_provider_flux.xcom import Generation
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -55,9 +55,9 @@ class FluxGenerateOperator(FluxLandingOperator):
     done, and then defers: the triggerer polls, and the worker slot is free. A model that usually takes a
     minute or more, and longer than ``inline_wait``, defers at once. Mistakes in literal arguments fail
     when the DAG is parsed, in templated ones before anything is paid. The arguments that say where and how
-    the image lands are those of :class:`~airflow_provider_flux.landing_operator.FluxLandingOperator`.
+    the image lands are those of :class:`~airflow_provider_flux.operators.base.FluxLandingOperator`.
 
-    XCom: :class:`~airflow_provider_flux.xcom.Generation`, a small dict with ``request_id``,
+    XCom: :class:`~airflow_provider_flux.generation.Generation`, a small dict with ``request_id``,
     ``polling_url``, ``model``, ``status``, ``seed``, ``fingerprint``, ``cost``, ``cost_source``,
     ``estimated_cost``, ``submitted_at``, ``reused``, ``uncertain_submits``, ``image`` and ``video`` (``uri``,
     ``sha256``, ``bytes``, ``width``, ``height``, ``content_type``, ``sidecar``; ``None`` until one has landed).
@@ -163,10 +163,12 @@ class FluxGenerateOperator(FluxLandingOperator):
         self.poll_interval = arguments.seconds("poll_interval", poll_interval, minimum=0.1)
         self.timeout = None if timeout is None else arguments.seconds("timeout", timeout, minimum=1)
         self.validate = validate
-        self.ledger_path = arguments.settle_ledger_path(ledger_path)
+        self.ledger_path = arguments.check_ledger_path(ledger_path)
         self.on_uncertain, self.on_change, self.on_clear = on_uncertain, on_change, on_clear
-        self._policies = Policies.of(on_uncertain=on_uncertain, on_change=on_change, on_clear=on_clear)
-        self._purchase: Purchase | None = None
+        self._policies = ResumePolicy.of(
+            on_uncertain=on_uncertain, on_change=on_change, on_clear=on_clear
+        )
+        self._purchase: TrackedSubmission | None = None
         arguments.check_reuse(reuse, self.output_path, self.sidecar)
         if validate:
             arguments.check_literals(model, self._named(), parameters)
@@ -175,8 +177,12 @@ class FluxGenerateOperator(FluxLandingOperator):
     def _settle_arguments(self) -> None:
         """Show the defaults that will be sent, note what is templated, and hide a literal secret."""
         given = {**self._named(), **_as_dict(self.parameters)}
-        self._resolved_later = frozenset(name for name, value in given.items() if arguments.is_resolved_later(value))
-        self._secret, self.webhook_secret, self.parameters = arguments.take_secret(self.webhook_secret, self.parameters)
+        self._resolved_later = frozenset(
+            name for name, value in given.items() if arguments.is_resolved_later(value)
+        )
+        self._secret, self.webhook_secret, self.parameters = arguments.take_secret(
+            self.webhook_secret, self.parameters
+        )
         self.parameters = arguments.hide_inputs(self.model, self.parameters)
         if self.parameters is not None and not isinstance(self.parameters, Mapping):
             return  # an XComArg: it may turn out to give any parameter
@@ -198,10 +204,10 @@ class FluxGenerateOperator(FluxLandingOperator):
 
     def execute(self, context: Context) -> Generation:
         """Collect what an earlier try has paid for, or submit; wait a moment, and defer or finish."""
-        self._purchase = purchase = Purchase(self._policies, self.log)
-        with failing_for_good(purchase):
+        self._purchase = purchase = TrackedSubmission(self._policies, self.log)
+        with fail_without_retry(purchase):
             folder = self._ledger_folder()
-            leave_word(context, folder)
+            publish_ledger_folder(context, folder)
             request = self._build_request()
             target = self._target(context, reuse=self.reuse)
             purchase.look_back(context, folder, target)
@@ -216,7 +222,9 @@ class FluxGenerateOperator(FluxLandingOperator):
             except FluxInputError as error:
                 if not purchase.can_collect or (action := purchase.decide(None)) == "submit":
                     raise
-                self.log.warning("%s It was there when the request was submitted, which is collected now.", error)
+                self.log.warning(
+                    "%s It was there when the request was submitted, which is collected now.", error
+                )
             target = purchase.target_of_paid(target)
             if action == "give":
                 return self._collect(target)
@@ -235,8 +243,8 @@ class FluxGenerateOperator(FluxLandingOperator):
         record: str | None = None,
     ) -> Generation:
         """Go on after the deferral: raise what the trigger met, or land what is ready and has not landed yet."""
-        self._purchase = purchase = Purchase(self._policies, self.log)
-        with failing_for_good(purchase):
+        self._purchase = purchase = TrackedSubmission(self._policies, self.log)
+        with fail_without_retry(purchase):
             purchase.generation = generation = read_event(event)
             wanted = read_target(target)
             purchase.resume(context, record, self._ledger_folder(), wanted)
@@ -253,29 +261,41 @@ class FluxGenerateOperator(FluxLandingOperator):
             if event["status"] == "ready":
                 return self._collect(wanted)
             deadline = max(self._patience.deadline_of(generation), time.time())
-            if wanted is not None:  # it may have landed on the triggerer, and BFL may keep it no longer
+            if (
+                wanted is not None
+            ):  # it may have landed on the triggerer, and BFL may keep it no longer
                 return self._collect(wanted, deadline=deadline)
-            return self._collect(None, result=self._patience.wait_on(self.hook, generation, deadline))
+            return self._collect(
+                None, result=self._patience.wait_on(self.hook, generation, deadline)
+            )
 
-    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+    def resume_execution(
+        self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context
+    ) -> Any:
         """Go on after a deferral that Airflow ended itself: no triggerer ran the trigger, or it could not start.
 
         Airflow would fail the task. The image may well be ready by now.
         """
         ti = context["ti"]
         is_failed = next_method == "__fail__"
-        recorded = is_failed and ti.xcom_pull(task_ids=self.task_id, key=_RECORD, map_indexes=ti.map_index)
+        recorded = is_failed and ti.xcom_pull(
+            task_ids=self.task_id, key=_RECORD, map_indexes=ti.map_index
+        )
         if not recorded:
             return super().resume_execution(next_method, next_kwargs, context)
         reason = f"Airflow ended the deferral ({(next_kwargs or {}).get('error', 'unknown')})"
         event = {"status": "hand_over", "reason": reason, "generation": recorded}
-        return self.execute_complete(context, event, target=recorded.get("target"), record=recorded.get("record"))
+        return self.execute_complete(
+            context, event, target=recorded.get("target"), record=recorded.get("record")
+        )
 
     def on_kill(self) -> None:
         """Submit no more, and say what goes on and how it is collected: BFL has no cancel."""
         purchase = self._purchase
         if purchase and (said := purchase.kill()):
-            self.log.warning("%s %s", said, way_out(purchase) if purchase.generation else "")
+            self.log.warning(
+                "%s %s", said, describe_recovery(purchase) if purchase.generation else ""
+            )
 
     def _build_request(self) -> GenerationRequest:
         named = {**self._named(), "webhook_secret": self._secret or self.webhook_secret}
@@ -283,20 +303,29 @@ class FluxGenerateOperator(FluxLandingOperator):
             mask_secret(named["webhook_secret"])
         merged = arguments.merge(named, self.parameters)
         return build_request(
-            self.model, merged, validate=self.validate, rendered=self._resolved_later, models=known_models()
+            self.model,
+            merged,
+            validate=self.validate,
+            rendered=self._resolved_later,
+            models=known_models(),
         )
 
     @property
-    def _patience(self) -> Patience:
-        return Patience(
-            self.model, self.deferrable, self.inline_wait, self.poll_interval, self.timeout, self.execution_timeout
+    def _patience(self) -> WaitPolicy:
+        return WaitPolicy(
+            self.model,
+            self.deferrable,
+            self.inline_wait,
+            self.poll_interval,
+            self.timeout,
+            self.execution_timeout,
         )
 
     def _ledger_folder(self) -> str | None:
         """Return the folder of the records of this task; ``None`` where they are no files."""
         if self.ledger_path:
-            return f"{arguments.settle_ledger_path(self.ledger_path)}/"
-        return f"{root}{FOLDER}" if (root := self._root_of_output()) else None
+            return f"{arguments.check_ledger_path(self.ledger_path)}/"
+        return f"{root}{LEDGER_FOLDER}" if (root := self._root_of_output()) else None
 
     def _defer(self, target: Target | None, context: Context) -> None:
         assert self._purchase is not None  # noqa: S101 - there is nothing to wait for without
@@ -304,7 +333,15 @@ class FluxGenerateOperator(FluxLandingOperator):
         generation, record = self._purchase.paid, self._purchase.uri
         kept = target.without_prompt().model_dump(mode="json") if target else None
         context["ti"].xcom_push(key=_RECORD, value={**generation, "target": kept, "record": record})
-        self.defer(**deferral(generation, self._patience, flux_conn_id=self.flux_conn_id, target=target, record=record))
+        self.defer(
+            **deferral(
+                generation,
+                self._patience,
+                flux_conn_id=self.flux_conn_id,
+                target=target,
+                record=record,
+            )
+        )
 
     def _collect(self, target: Target | None, **given: Any) -> Generation:
         assert self._purchase is not None  # noqa: S101 - there is nothing to collect without

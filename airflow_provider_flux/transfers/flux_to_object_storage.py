@@ -8,15 +8,20 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow_provider_flux.arguments import seconds
-from airflow_provider_flux.bfl.errors import FluxError, FluxRequestError, FluxTaskNotFoundError, error_from_dict
+from airflow_provider_flux.bfl.errors import (
+    FluxError,
+    FluxRequestError,
+    FluxTaskNotFoundError,
+    error_from_dict,
+)
+from airflow_provider_flux.configured_models import default_timeout
+from airflow_provider_flux.generation import Generation, describe_loss, parse_generations
 from airflow_provider_flux.hooks.flux import FluxHook
-from airflow_provider_flux.landing_operator import FluxLandingOperator
-from airflow_provider_flux.patience import default_timeout
-from airflow_provider_flux.retries import failing_for_good
-from airflow_provider_flux.storage.naming import names_in
-from airflow_provider_flux.storage.target import Target
-from airflow_provider_flux.xcom import Generation, describe_loss, read_generations
+from airflow_provider_flux.landing.output_path import placeholders_in
+from airflow_provider_flux.landing.target import Target
+from airflow_provider_flux.operators.arguments import seconds
+from airflow_provider_flux.operators.base import FluxLandingOperator
+from airflow_provider_flux.operators.failures import fail_without_retry
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context, ObjectStoragePath
@@ -32,7 +37,7 @@ class FluxToObjectStorageOperator(FluxLandingOperator):
     ready, as long as BFL keeps it; the bytes are checked to be the whole image and written in one
     piece. It pays for nothing: a retry is free. A generation that has landed already is copied from there.
     The arguments that say how images land are those of
-    :class:`~airflow_provider_flux.landing_operator.FluxLandingOperator`; ``output_path`` is required, and its
+    :class:`~airflow_provider_flux.operators.base.FluxLandingOperator`; ``output_path`` is required, and its
     ``{index}`` is the position in the list. The prompt is not in the XCom, so a sidecar written here has it
     only for a copy.
 
@@ -66,8 +71,8 @@ class FluxToObjectStorageOperator(FluxLandingOperator):
 
     def execute(self, context: Context) -> Generation | list[Generation]:
         """Land everything, then report what could not be landed."""
-        with failing_for_good():
-            generations, is_list = read_generations(self.generation)
+        with fail_without_retry():
+            generations, is_list = parse_generations(self.generation)
             target = self._target(context)
             assert target is not None  # noqa: S101 - output_path is required
             targets = [target]
@@ -78,11 +83,13 @@ class FluxToObjectStorageOperator(FluxLandingOperator):
         return landed if is_list else landed[0]
 
     def _land_all(self, targets: list[Target], generations: list[Generation]) -> list[Generation]:
-        from airflow_provider_flux.storage.landing import land  # Pillow: not at DAG parse time
+        from airflow_provider_flux.landing.land import land  # Pillow: not at DAG parse time
 
         hook = FluxHook(self.flux_conn_id)
         _ = hook.get_conn()  # reads the connection here, once, before threads share the hook
-        timeout = self.timeout or max((default_timeout(one["model"]) for one in generations), default=0.0)
+        timeout = self.timeout or max(
+            (default_timeout(one["model"]) for one in generations), default=0.0
+        )
         deadline = time.time() + timeout
 
         def land_one(target: Target, generation: Generation) -> Generation | FluxError:
@@ -90,7 +97,9 @@ class FluxToObjectStorageOperator(FluxLandingOperator):
                 return land(hook, generation, target, deadline=deadline)
             except FluxTaskNotFoundError as error:
                 said = f"{error} {describe_loss(generation)}"
-                return FluxTaskNotFoundError(said, request_id=error.request_id, cost=generation["cost"])
+                return FluxTaskNotFoundError(
+                    said, request_id=error.request_id, cost=generation["cost"]
+                )
             except FluxError as error:  # signed URLs are dying: land the others before failing
                 self.log.error("%s: %s", type(error).__name__, error)
                 return error
@@ -118,7 +127,7 @@ def _targets_of_list(target: Target, count: int) -> list[Target]:
     map_index = target.run.map_index
     if map_index < 0:
         return [target.model_copy(update={"index": n, "key": str(n)}) for n in range(count)]
-    if not names_in(target.path) & {"key", "request_id", "sha256"}:
+    if not placeholders_in(target.path) & {"key", "request_id", "sha256"}:
         raise FluxRequestError(
             f"output_path={target.path!r}: the lists of mapped tasks would get the same names, since {{index}} is the "
             "position in the list. Add {key} or {request_id}."

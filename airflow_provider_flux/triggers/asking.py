@@ -22,6 +22,10 @@ def state_of_task(ti: Any) -> str | None:
 def has_returned(ti: Any, request_id: str) -> bool:
     """Whether the task has handed on this very generation."""
     found = XCom.get_one(
-        key="return_value", dag_id=ti.dag_id, task_id=ti.task_id, run_id=ti.run_id, map_index=ti.map_index
+        key="return_value",
+        dag_id=ti.dag_id,
+        task_id=ti.task_id,
+        run_id=ti.run_id,
+        map_index=ti.map_index,
     )
     return isinstance(found, dict) and found.get("request_id") == request_id

@@ -10,11 +10,11 @@ from asgiref.sync import sync_to_async
 
 from airflow_provider_flux.bfl.errors import FluxError, FluxRequestError, FluxStorageError
 from airflow_provider_flux.bfl.responses import TaskResult
-from airflow_provider_flux.storage.target import read_target
-from airflow_provider_flux.xcom import Generation
+from airflow_provider_flux.generation import Generation
+from airflow_provider_flux.landing.target import read_target
 
 if TYPE_CHECKING:
-    from airflow_provider_flux.client import FluxAsyncClient
+    from airflow_provider_flux.client.aio import FluxAsyncClient
 
 log = logging.getLogger(__name__)
 
@@ -22,17 +22,22 @@ log = logging.getLogger(__name__)
 class Landing:
     """Where one generation is to land, and where that is written down.
 
-    :param target: :class:`~airflow_provider_flux.storage.target.Target` in JSON.
+    :param target: :class:`~airflow_provider_flux.landing.target.Target` in JSON.
     :param record: URI of the record in the ledger.
     """
 
-    def __init__(self, generation: Generation, target: Mapping[str, Any] | None, record: str | None) -> None:
+    def __init__(
+        self, generation: Generation, target: Mapping[str, Any] | None, record: str | None
+    ) -> None:
         self._generation = generation
         self._target = read_target(target)
         self._record = record
 
     async def land(
-        self, client: FluxAsyncClient, result: TaskResult, refresh: Callable[[], Awaitable[TaskResult]]
+        self,
+        client: FluxAsyncClient,
+        result: TaskResult,
+        refresh: Callable[[], Awaitable[TaskResult]],
     ) -> Generation:
         """Land a result, unless the record says that it has landed: another triggerer may have run this trigger.
 
@@ -42,43 +47,49 @@ class Landing:
         if target is None:
             raise FluxRequestError("the target is not one that this version reads.")
         if not target.is_here():
-            raise FluxStorageError("output_path is a local path, and the worker is on another machine.")
+            raise FluxStorageError(
+                "output_path is a local path, and the worker is on another machine."
+            )
         await self._open(target.path)
-        from airflow_provider_flux.ledger.book import note_landed
-        from airflow_provider_flux.storage.landing import aland
-        from airflow_provider_flux.stores import arun
+        from airflow_provider_flux.landing.land import land_async
+        from airflow_provider_flux.ledger.task_ledger import mark_landed
+        from airflow_provider_flux.object_store.filesystem import run_async
 
         if landed := await self._landed_by_record():
             log.info("Request %s has landed already", landed["request_id"])
             return landed
-        landed = await aland(client, self._generation, target, result, refresh)
+        landed = await land_async(client, self._generation, target, result, refresh)
         if self._record:
-            await arun(note_landed(self._record, target, landed))
+            await run_async(mark_landed(self._record, target, landed))
         return landed
 
-    async def landed_before(self) -> Generation | None:
+    async def find_landed(self) -> Generation | None:
         """Look for what this trigger may have landed before it was restarted: BFL may keep it no longer."""
         target = self._target
         if target is None or not target.is_here():
             return None
         try:
             await self._open(target.path)
-            from airflow_provider_flux.storage.landing import landed_before
-            from airflow_provider_flux.stores import arun
+            from airflow_provider_flux.landing.land import find_landed
+            from airflow_provider_flux.object_store.filesystem import run_async
 
-            return await self._landed_by_record() or await arun(landed_before(self._generation, target))
+            return await self._landed_by_record() or await run_async(
+                find_landed(self._generation, target)
+            )
         except FluxError as error:
             log.warning("Request %s: %s", self._generation["request_id"], error)
             return None
 
     async def _landed_by_record(self) -> Generation | None:
-        from airflow_provider_flux.ledger.book import landed_by
-        from airflow_provider_flux.stores import arun
+        from airflow_provider_flux.ledger.task_ledger import read_landed_generation
+        from airflow_provider_flux.object_store.filesystem import run_async
 
         if self._record is None:
             return None
         try:
-            return await arun(landed_by(self._record, self._generation["request_id"]))
+            return await run_async(
+                read_landed_generation(self._record, self._generation["request_id"])
+            )
         except FluxError as error:  # landing it twice does no harm, losing it does
             log.warning("Request %s: %s", self._generation["request_id"], error)
             return None
@@ -96,7 +107,7 @@ class Landing:
 
 def _open_store(path: str) -> None:
     """Do what blocks: import Pillow and the store's packages, read its connection."""
-    from airflow_provider_flux.storage import landing as _landing  # noqa: F401
-    from airflow_provider_flux.stores import open_path
+    from airflow_provider_flux.landing import land as _landing  # noqa: F401
+    from airflow_provider_flux.object_store.filesystem import open_path
 
     open_path(path)

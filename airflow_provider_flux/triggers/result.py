@@ -22,14 +22,20 @@ from airflow_provider_flux.bfl.errors import (
 )
 from airflow_provider_flux.bfl.polling import Poller
 from airflow_provider_flux.bfl.responses import TaskResult
-from airflow_provider_flux.bfl.trust import redact
+from airflow_provider_flux.bfl.url_trust import redact
+from airflow_provider_flux.generation import (
+    Generation,
+    describe_cost,
+    parse_generation,
+    submission_of,
+    with_result,
+)
 from airflow_provider_flux.hooks.flux import FluxHook
 from airflow_provider_flux.triggers.asking import has_returned, state_of_task
 from airflow_provider_flux.triggers.landing import Landing
-from airflow_provider_flux.xcom import Generation, describe_cost, read_generation, ready, submission_of
 
 if TYPE_CHECKING:
-    from airflow_provider_flux.client import FluxAsyncClient
+    from airflow_provider_flux.client.aio import FluxAsyncClient
 
 #: States of a task that nobody collects for.
 _ENDED = frozenset({"failed", "success", "skipped", "removed"})
@@ -61,7 +67,7 @@ class FluxResultTrigger(BaseTrigger):
     :param not_before: epoch seconds before which no event is fired. An event within seconds of the
         deferral can make Airflow's scheduler fail the task (apache/airflow issues 71580, 72716).
     :param poll_interval: shortest seconds between polls.
-    :param target: where to land the image, as :class:`~airflow_provider_flux.storage.target.Target` in JSON.
+    :param target: where to land the image, as :class:`~airflow_provider_flux.landing.target.Target` in JSON.
     :param record: URI of the record in the ledger.
     """
 
@@ -112,10 +118,16 @@ class FluxResultTrigger(BaseTrigger):
         except FluxConfigurationError as error:
             return self._hand_over(f"the triggerer cannot use the connection: {error}")
         except FluxError as error:
-            return {"status": "error", "error": error.as_dict(), "generation": dict(self.generation)}
+            return {
+                "status": "error",
+                "error": error.as_dict(),
+                "generation": dict(self.generation),
+            }
         except Exception as error:
             # A trigger that raises fails its task, and the image would be paid for and lost.
-            self.log.warning("Request %s: unexpected %s", self.generation["request_id"], type(error).__name__)
+            self.log.warning(
+                "Request %s: unexpected %s", self.generation["request_id"], type(error).__name__
+            )
             return self._hand_over(f"the triggerer met an unexpected {type(error).__name__}")
 
     async def _poll_and_land(self) -> dict[str, Any]:
@@ -127,10 +139,10 @@ class FluxResultTrigger(BaseTrigger):
             try:
                 result = await self._poll(client)
             except (FluxTaskNotFoundError, FluxResultExpiredError):
-                if landed := await self._landing.landed_before():
+                if landed := await self._landing.find_landed():
                     return {"status": "landed", "generation": dict(landed)}
                 raise
-            event = {"status": "ready", "generation": dict(ready(self.generation, result))}
+            event = {"status": "ready", "generation": dict(with_result(self.generation, result))}
             if self.target is None:
                 return event
             try:
@@ -173,7 +185,9 @@ class FluxResultTrigger(BaseTrigger):
         if state not in _ENDED:
             return
         request_id = self.generation["request_id"]
-        if state == "success" and await asyncio.to_thread(has_returned, self.task_instance, request_id):
+        if state == "success" and await asyncio.to_thread(
+            has_returned, self.task_instance, request_id
+        ):
             return  # it went on elsewhere, and has ended well
         self.log.warning(
             "The task has ended as %s while request %s was waited for. BFL has no cancel: it goes on, billed (%s). "
@@ -196,10 +210,17 @@ def read_event(event: Any) -> Generation:
 
     :raises FluxTriggerEventError: if the event is not one of :class:`FluxResultTrigger`.
     """
-    if isinstance(event, Mapping) and event.get("status") in {"landed", "ready", "error", "hand_over"}:
+    if isinstance(event, Mapping) and event.get("status") in {
+        "landed",
+        "ready",
+        "error",
+        "hand_over",
+    }:
         try:
-            return read_generation(event.get("generation"))
+            return parse_generation(event.get("generation"))
         except FluxRequestError:
             pass
     shown = sorted(event) if isinstance(event, Mapping) else type(event).__name__
-    raise FluxTriggerEventError(f"The task was resumed with an event that is not of this provider: {shown}")
+    raise FluxTriggerEventError(
+        f"The task was resumed with an event that is not of this provider: {shown}"
+    )

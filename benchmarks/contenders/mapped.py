@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 
 from benchmarks.usage import cpu_of, memory_of
-from tests.cluster.harness import Cluster
+from tests.support.cluster.harness import Cluster
 
 ROOT = Path(__file__).parents[2]
 LIMIT = 24
@@ -76,7 +76,12 @@ class Mapped:
             run = self.cluster.run_dag(dag_id)
             state = self.cluster.wait(run, timeout)
         rows = self.cluster.task_instances(run)
-        return Run(cpu_of(self._processes()) - before, max(peaks), state, sum(row.state != "success" for row in rows))
+        return Run(
+            cpu_of(self._processes()) - before,
+            max(peaks),
+            state,
+            sum(row.state != "success" for row in rows),
+        )
 
     def _processes(self) -> set[psutil.Process]:
         components = [*self.cluster.components, self.cluster.postgres]
@@ -104,9 +109,14 @@ class Mapped:
 def mapped(home: Path, folder: Path, url: str, count: int) -> Iterator[Mapped]:
     """Start a cluster whose tasks land below ``folder``."""
     (home / "dags").mkdir(parents=True)
-    (home / "dags" / "contenders.py").write_text(DAGS.format(count=count, url=url, folder=str(folder)))
+    (home / "dags" / "contenders.py").write_text(
+        DAGS.format(count=count, url=url, folder=str(folder))
+    )
     path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
-    environment = {"PYTHONPATH": path, **{f"AIRFLOW__{name}": value for name, value in DEFAULTS.items()}}
+    environment = {
+        "PYTHONPATH": path,
+        **{f"AIRFLOW__{name}": value for name, value in DEFAULTS.items()},
+    }
     sys.stderr.write("starting Airflow ...\n")
     with Cluster(home, home / "dags", parallelism=LIMIT + 8, env=environment) as cluster:
         cluster.create_pool("flux", LIMIT)

@@ -34,7 +34,9 @@ class TextbookTrigger(BaseTrigger):
                 async with session.get(self.polling_url) as answer:
                     body = await answer.json()
                 if body["status"] != "Pending":
-                    yield TriggerEvent({"status": body["status"], "sample": (body["result"] or {}).get("sample")})
+                    yield TriggerEvent(
+                        {"status": body["status"], "sample": (body["result"] or {}).get("sample")}
+                    )
                     return
 
 

@@ -10,7 +10,10 @@ ACTIVE = 8
 with DAG("flux_batch_in_the_pool", schedule=None):
     FluxGenerateBatchOperator(
         task_id="doors",
-        requests=[{"key": f"door-{n:03d}", "prompt": f"Front door number {n}, studio photo"} for n in range(1, 31)],
+        requests=[
+            {"key": f"door-{n:03d}", "prompt": f"Front door number {n}, studio photo"}
+            for n in range(1, 31)
+        ],
         pool="flux",
         pool_slots=ACTIVE,
         max_active=ACTIVE,

@@ -4,7 +4,7 @@
 from airflow.sdk import DAG, task
 from airflow.sdk.exceptions import AirflowFailException
 
-from airflow_provider_flux.bfl.generation import build_request, estimate_cost
+from airflow_provider_flux.bfl.request import build_request, estimate_cost
 from airflow_provider_flux.hooks.flux import FluxHook
 from airflow_provider_flux.operators.generate import FluxGenerateOperator
 
@@ -19,11 +19,15 @@ def check_budget(prompts: list[str]) -> float:
     needed = sum(estimate_cost(request).credits or 0 for request in requests)
     balance = FluxHook().get_credits()
     if balance < needed:
-        raise AirflowFailException(f"{needed:g} credits are needed by estimate, and the account has {balance:g}.")
+        raise AirflowFailException(
+            f"{needed:g} credits are needed by estimate, and the account has {balance:g}."
+        )
     return balance
 
 
 with DAG("flux_budget", schedule=None):
-    images = FluxGenerateOperator.partial(task_id="generate", model="flux-2-pro", deferrable=True, **SIZE)
+    images = FluxGenerateOperator.partial(
+        task_id="generate", model="flux-2-pro", deferrable=True, **SIZE
+    )
     check_budget(PROMPTS) >> images.expand(prompt=PROMPTS)
 # [END budget]

@@ -8,7 +8,10 @@ from airflow_provider_flux.transfers.flux_to_object_storage import FluxToObjectS
 with DAG("flux_collect", schedule=None, params={"request_id": "", "polling_url": ""}):
     FluxToObjectStorageOperator(
         task_id="land",
-        generation={"request_id": "{{ params.request_id }}", "polling_url": "{{ params.polling_url }}"},
+        generation={
+            "request_id": "{{ params.request_id }}",
+            "polling_url": "{{ params.polling_url }}",
+        },
         output_path="file:///tmp/flux/collected/{request_id}.{ext}",
     )
 # [END collect]

@@ -5,7 +5,9 @@ from airflow.sdk import DAG
 
 from airflow_provider_flux.operators.generate import FluxGenerateOperator
 
-PROMPTS = [f"A {colour} door, studio photo" for colour in ("red", "blue", "green", "white", "black")]
+PROMPTS = [
+    f"A {colour} door, studio photo" for colour in ("red", "blue", "green", "white", "black")
+]
 
 with DAG("flux_share_the_quota", schedule=None):
     FluxGenerateOperator.partial(

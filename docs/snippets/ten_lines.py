@@ -6,7 +6,9 @@ from airflow.sdk import DAG
 
 from airflow_provider_flux.operators.generate import FluxGenerateOperator
 
-with DAG("flux_ten_lines", schedule="@daily", start_date=pendulum.datetime(2026, 1, 1), catchup=False):
+with DAG(
+    "flux_ten_lines", schedule="@daily", start_date=pendulum.datetime(2026, 1, 1), catchup=False
+):
     FluxGenerateOperator(
         task_id="hero",
         prompt="A lighthouse on a cliff, editorial photo",

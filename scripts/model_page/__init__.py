@@ -14,7 +14,7 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from airflow_provider_flux.bfl.catalog import MODELS, Model
-from airflow_provider_flux.bfl.requests.common import StrictInputs
+from airflow_provider_flux.bfl.schemas.common import StrictInputs
 from scripts.model_page.examples import example
 from scripts.model_page.tables import parameter_table
 from scripts.model_page.words import HOW_TO_READ, INTRO, NOTES, REFUSED, WARNED
@@ -70,8 +70,12 @@ def rules(model: Model) -> list[str]:
     for title, group in (("Notes", NOTES), ("Refused", REFUSED), ("Warned", WARNED)):
         texts = [rule.text for rule in group if rule.applies(model)]
         if texts:
-            aliases = ", ".join(f"`{long}` for `{short}`" for long, short in model.mode_aliases.items())
-            blocks.append("\n".join([f"{title}:\n", *(f"- {text.format(aliases=aliases)}" for text in texts)]))
+            aliases = ", ".join(
+                f"`{long}` for `{short}`" for long, short in model.mode_aliases.items()
+            )
+            blocks.append(
+                "\n".join([f"{title}:\n", *(f"- {text.format(aliases=aliases)}" for text in texts)])
+            )
     return blocks
 
 
@@ -93,7 +97,9 @@ def first_line(schema: type[BaseModel]) -> str:
 def main(argv: Sequence[str] | None = None, root: Path = ROOT) -> int:
     """Write the page, or check it; return the exit code."""
     parser = argparse.ArgumentParser(description="Write docs/models.md from the catalog.")
-    parser.add_argument("--check", action="store_true", help="change nothing, exit 1 if the page is stale")
+    parser.add_argument(
+        "--check", action="store_true", help="change nothing, exit 1 if the page is stale"
+    )
     options = parser.parse_args(argv)
     path = root / PAGE
     wanted = page()

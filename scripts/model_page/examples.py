@@ -21,7 +21,13 @@ _PROMPTS = {
     "flux-tools/outpainting-v1": "A bright living room",
 }
 _PROMPT = "A lighthouse on a cliff, editorial photo"
-VALUES: Mapping[str, Any] = {"finetune_id": "my-finetune", "width": 1536, "height": 1024, "left": 256, "right": 256}
+VALUES: Mapping[str, Any] = {
+    "finetune_id": "my-finetune",
+    "width": 1536,
+    "height": 1024,
+    "left": 256,
+    "right": 256,
+}
 _FILES = {"person": "person.jpeg", "garment": "garment.jpeg"}
 _FILE_OF = {
     MediaKind.IMAGE: "room.jpeg",

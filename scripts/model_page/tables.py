@@ -30,7 +30,10 @@ _JSON_TYPES = {"string": "text", "integer": "integer", "number": "number", "bool
 def parameter_table(model: Model, schema: type[BaseModel]) -> str:
     """Return the table of the parameters of a schema."""
     described = schema.model_json_schema()["properties"]
-    lines = ["| parameter | type | required | default | values | meaning |", "|---|---|---|---|---|---|"]
+    lines = [
+        "| parameter | type | required | default | values | meaning |",
+        "|---|---|---|---|---|---|",
+    ]
     for name in ordered(model, schema):
         spec, media, info = described[name], model.media_fields.get(name), schema.model_fields[name]
         cells = (
@@ -61,7 +64,9 @@ def literal(value: Any) -> str:
 def json_type(spec: Mapping[str, Any]) -> str:
     """Return the type of a field in words."""
     kinds = [
-        "URL" if one.get("format") == "uri" else _JSON_TYPES[one["type"]] for one in ways(spec) if not _is_auto(one)
+        "URL" if one.get("format") == "uri" else _JSON_TYPES[one["type"]]
+        for one in ways(spec)
+        if not _is_auto(one)
     ]
     return " or ".join(dict.fromkeys(kinds))
 
@@ -79,7 +84,11 @@ def _limits_of(one: Mapping[str, Any]) -> str:
     if "maxLength" in one:
         return f"{one.get('minLength', 0)} to {one['maxLength']} characters"
     least, most, step = one.get("minimum"), one.get("maximum"), one.get("multipleOf")
-    parts = [] if least is None else [f"{least:g} to {most:g}" if most is not None else f"{least:g} or more"]
+    parts = (
+        []
+        if least is None
+        else [f"{least:g} to {most:g}" if most is not None else f"{least:g} or more"]
+    )
     return ", ".join([*parts, *([f"multiples of {step:g}"] if step else [])])
 
 
@@ -122,6 +131,10 @@ def default_of(model: Model, name: str, spec: Mapping[str, Any], *, is_required:
         return "none"
     if value == "":
         return "empty"
-    if any(value < one["minimum"] for one in ways(spec) if "minimum" in one and not isinstance(value, str)):
+    if any(
+        value < one["minimum"]
+        for one in ways(spec)
+        if "minimum" in one and not isinstance(value, str)
+    ):
         return "chosen by BFL"
     return f"`{value}`"

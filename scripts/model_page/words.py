@@ -59,7 +59,9 @@ class Rule:
 
 def _fills(model: Model) -> bool:
     """Whether the model has an input without which it does nothing, so that the prompt may be missing."""
-    return not model.prompt_required and any(model.schema.model_fields[one.name].is_required() for one in model.media)
+    return not model.prompt_required and any(
+        model.schema.model_fields[one.name].is_required() for one in model.media
+    )
 
 
 def _is_numbered(model: Model) -> bool:
@@ -67,7 +69,10 @@ def _is_numbered(model: Model) -> bool:
 
 
 REFUSED = (
-    Rule(lambda m: "image_prompt" in m.media_fields, "An empty `prompt`, unless there is an `image_prompt`."),
+    Rule(
+        lambda m: "image_prompt" in m.media_fields,
+        "An empty `prompt`, unless there is an `image_prompt`.",
+    ),
     Rule(
         lambda m: any(one.same_size_as for one in m.media),
         "A `mask` whose size is not that of `image`, if the worker has the bytes of both.",
@@ -118,7 +123,10 @@ NOTES = (
         lambda m: bool(m.mode_aliases),
         "The long names of BFL's documentation are understood for `mode`: {aliases}.",
     ),
-    Rule(lambda m: bool(m.sent_defaults), "These defaults are always sent, whatever those of the API are."),
+    Rule(
+        lambda m: bool(m.sent_defaults),
+        "These defaults are always sent, whatever those of the API are.",
+    ),
     Rule(
         lambda m: m.busy_is_402,
         'HTTP 402 although the balance is enough means "too fast": it is waited out like a 429.',

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from airflow_provider_flux.bfl.body import _PIECE, JsonBody, encode
 from airflow_provider_flux.bfl.errors import FluxRequestError
-from airflow_provider_flux.bfl.media import InlineMedia, MediaFile
+from airflow_provider_flux.bfl.inputs import InlineMedia, MediaFile
 from airflow_provider_flux.bfl.protocol import HttpRequest
 
 MIB = 1024 * 1024
@@ -37,11 +37,17 @@ def as_text(file: Any) -> str:
 sizes = st.sampled_from([0, 1, 2, 3, 4, _PIECE - 1, _PIECE, _PIECE + 1, 2 * _PIECE + 2, 3 * _PIECE])
 files = (sizes | st.integers(0, 3 * _PIECE)).map(media)
 plain = (
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=9)
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=9)
 )
 values = st.recursive(
     plain | files,
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3)
+    ),
     max_leaves=6,
 )
 documents = st.dictionaries(st.text(max_size=5), values, max_size=4)
@@ -49,7 +55,9 @@ documents = st.dictionaries(st.text(max_size=5), values, max_size=4)
 
 @settings(max_examples=200, deadline=None)
 @given(documents)
-def test_the_pieces_are_the_document_with_base64_in_place_of_the_files(document: dict[str, Any]) -> None:
+def test_the_pieces_are_the_document_with_base64_in_place_of_the_files(
+    document: dict[str, Any],
+) -> None:
     expected = json.dumps(document, default=as_text).encode()
     body = encode(document)
     for _ in range(2):
@@ -59,7 +67,9 @@ def test_the_pieces_are_the_document_with_base64_in_place_of_the_files(document:
 
 @settings(max_examples=50, deadline=None)
 @given(documents, files, st.integers(1, 4))
-def test_all_is_handed_out_with_the_last_piece_only(document: dict[str, Any], file: MediaFile, count: int) -> None:
+def test_all_is_handed_out_with_the_last_piece_only(
+    document: dict[str, Any], file: MediaFile, count: int
+) -> None:
     body = encode({**document, "file": file})
     assert isinstance(body, JsonBody)
     assert not body.is_handed_out
@@ -72,7 +82,9 @@ def test_all_is_handed_out_with_the_last_piece_only(document: dict[str, Any], fi
 @pytest.mark.parametrize("size", [10, _PIECE, _PIECE + 1, 2 * _PIECE + 7])
 @pytest.mark.parametrize("change", [-10, -3, -1, 1, 2, 3, 4, _PIECE])
 @pytest.mark.parametrize("tail", ["", "x" * 40])
-def test_a_file_that_changes_its_size_is_an_error_before_all_is_sent(size: int, change: int, tail: str) -> None:
+def test_a_file_that_changes_its_size_is_an_error_before_all_is_sent(
+    size: int, change: int, tail: str
+) -> None:
     if size + change < 0:
         change = -size
     body = encode({"image": media(size, really=size + change), "tail": tail})
@@ -109,7 +121,16 @@ def test_a_document_without_files_is_plain_bytes() -> None:
 
 
 @pytest.mark.parametrize(
-    "value", [object(), b"bytes", {1, 2}, float("nan"), float("inf"), InlineMedia("aGlkZGVu"), {MediaFile: 1}]
+    "value",
+    [
+        object(),
+        b"bytes",
+        {1, 2},
+        float("nan"),
+        float("inf"),
+        InlineMedia("aGlkZGVu"),
+        {MediaFile: 1},
+    ],
 )
 def test_what_is_not_json_is_refused_without_its_value(value: Any) -> None:
     with pytest.raises(FluxRequestError, match="cannot be sent as JSON") as caught:
@@ -146,7 +167,9 @@ def test_an_iteration_that_was_broken_off_says_nothing_any_more() -> None:
 
 
 def test_a_request_that_is_sent_again_counts_as_sent_only_when_it_is() -> None:
-    request = HttpRequest("POST", "https://api.bfl.ai/v1/x", {}, encode({"image": media(9)}), is_billed=True)
+    request = HttpRequest(
+        "POST", "https://api.bfl.ai/v1/x", {}, encode({"image": media(9)}), is_billed=True
+    )
     assert not request.is_all_sent
     list(request.body)  # type: ignore[arg-type]
     assert request.is_all_sent

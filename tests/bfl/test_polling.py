@@ -50,8 +50,12 @@ def drive(p: Poller, ready_at: float, *, start: float = START) -> tuple[float, i
 
 
 @given(latency=st.floats(0.1, 500), jitter=st.floats(0, 0.999), interval=st.floats(0.1, 5))
-def test_an_image_is_noticed_about_ten_percent_late_at_most(latency: float, jitter: float, interval: float) -> None:
-    noticed, _, outcome = drive(poller(jitter=lambda: jitter, poll_interval=interval), START + latency)
+def test_an_image_is_noticed_about_ten_percent_late_at_most(
+    latency: float, jitter: float, interval: float
+) -> None:
+    noticed, _, outcome = drive(
+        poller(jitter=lambda: jitter, poll_interval=interval), START + latency
+    )
     assert isinstance(outcome, Done)
     assert 0 <= noticed - (START + latency) <= max(interval, 0.1 * latency) * 1.11 + 0.01
 
@@ -62,8 +66,12 @@ def test_a_long_wait_takes_few_polls() -> None:
 
 
 @given(deadline=st.floats(0.2, 1000), jitter=st.floats(0, 0.999))
-def test_the_last_poll_is_made_at_the_deadline_and_never_before(deadline: float, jitter: float) -> None:
-    noticed, _, outcome = drive(poller(deadline=START + deadline, jitter=lambda: jitter), START + 10_000)
+def test_the_last_poll_is_made_at_the_deadline_and_never_before(
+    deadline: float, jitter: float
+) -> None:
+    noticed, _, outcome = drive(
+        poller(deadline=START + deadline, jitter=lambda: jitter), START + 10_000
+    )
     assert isinstance(outcome, Failed)
     assert isinstance(outcome.error, FluxTimeoutError)
     assert START + deadline <= noticed <= START + deadline + 0.1
@@ -92,18 +100,27 @@ def test_waiting_pauses_where_it_was_told_to_but_not_on_the_deadline() -> None:
 @pytest.mark.parametrize(
     ("body", "error", "said"),
     [
-        ({"status": "Error", "details": {"error": "Invalid image"}}, FluxGenerationError, "Invalid image"),
+        (
+            {"status": "Error", "details": {"error": "Invalid image"}},
+            FluxGenerationError,
+            "Invalid image",
+        ),
         ({"status": "Error", "result": "older text"}, FluxGenerationError, "older text"),
         ({"status": "Failed"}, FluxGenerationError, "no reason given"),
         ({"status": "Request Moderated", "details": "a text"}, FluxModeratedError, "a text"),
         (
-            {"status": "Content Moderated", "details": {"Moderation Reasons": ["Violence", "Self Harm"]}},
+            {
+                "status": "Content Moderated",
+                "details": {"Moderation Reasons": ["Violence", "Self Harm"]},
+            },
             FluxModeratedError,
             "Violence, Self Harm",
         ),
     ],
 )
-def test_an_ended_generation_is_a_typed_error(body: dict, error: type[FluxError], said: str) -> None:
+def test_an_ended_generation_is_a_typed_error(
+    body: dict, error: type[FluxError], said: str
+) -> None:
     outcome = poller(cost=4).on_result(TaskResult.from_body(body), START + 5)
     assert isinstance(outcome, Failed)
     assert isinstance(outcome.error, error)
@@ -112,7 +129,9 @@ def test_an_ended_generation_is_a_typed_error(body: dict, error: type[FluxError]
     assert outcome.error.cost == 4
 
 
-@pytest.mark.parametrize("status", ["Pending", "Reasoning", "Generating", "Queued", "Something new", "None"])
+@pytest.mark.parametrize(
+    "status", ["Pending", "Reasoning", "Generating", "Queued", "Something new", "None"]
+)
 def test_statuses_that_are_not_ends_keep_polling(status: str) -> None:
     assert isinstance(poller().on_result(result(status), START + 5), Wait)
 
@@ -154,7 +173,9 @@ def test_transient_trouble_backs_off_and_asks_for_what_retry_after_says() -> Non
 
 
 def test_retry_after_beyond_the_deadline_still_leaves_a_last_poll() -> None:
-    outcome = poller(deadline=START + 10).on_error(FluxServiceError("503", retry_after=60), START + 4)
+    outcome = poller(deadline=START + 10).on_error(
+        FluxServiceError("503", retry_after=60), START + 4
+    )
     assert outcome == Wait(6)
 
 

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from airflow_provider_flux.bfl.catalog import MODELS
-from airflow_provider_flux.bfl.generation import build_request, estimate_cost
-from airflow_provider_flux.bfl.media import MediaFile
+from airflow_provider_flux.bfl.inputs import MediaFile
 from airflow_provider_flux.bfl.pricing import Estimate
+from airflow_provider_flux.bfl.request import build_request, estimate_cost
 
 URL = "https://a.b/c"
 
@@ -96,7 +96,9 @@ def test_megapixels_are_rounded_up(size: tuple[int, int], credits: float) -> Non
         ("flux-2-max", [3], 16),
     ],
 )
-def test_each_input_megapixel_costs_as_a_further_one(model: str, inputs: list[float], credits: float) -> None:
+def test_each_input_megapixel_costs_as_a_further_one(
+    model: str, inputs: list[float], credits: float
+) -> None:
     names = ["input_image", "input_image_2"]
     given = {name: image(megapixels) for name, megapixels in zip(names, inputs, strict=False)}
     assert estimate(model, given, **SQUARE) == Estimate(credits)
@@ -113,20 +115,29 @@ def test_what_is_not_known_is_counted_as_one_megapixel_and_said() -> None:
 def test_without_a_size_the_output_has_that_of_the_first_input() -> None:
     assert estimate("flux-2-pro", {"input_image": image(1)}) == Estimate(4.5)
     assert estimate("flux-2-pro", {"input_image": image(3.5)}) == Estimate(3 + 3 * 1.5 + 4 * 1.5)
-    assert estimate("flux-2-pro", {"input_image": image(19)}) == Estimate(3 + 3 * 1.5 + 4 * 1.5)  # reduced to 4
+    assert estimate("flux-2-pro", {"input_image": image(19)}) == Estimate(
+        3 + 3 * 1.5 + 4 * 1.5
+    )  # reduced to 4
 
 
-@pytest.mark.parametrize(("mode", "credits"), [({}, 20), ({"mode": "high"}, 20), ({"mode": "fast"}, 4.5)])
+@pytest.mark.parametrize(
+    ("mode", "credits"), [({}, 20), ({"mode": "high"}, 20), ({"mode": "fast"}, 4.5)]
+)
 def test_outpainting_by_mode(mode: dict[str, str], credits: float) -> None:
     expected = Estimate(credits, "it depends on the size of the canvas")
-    assert estimate("flux-tools/outpainting-v1", input_image=URL, width=64, height=64, **mode) == expected
+    assert (
+        estimate("flux-tools/outpainting-v1", input_image=URL, width=64, height=64, **mode)
+        == expected
+    )
 
 
 @pytest.mark.parametrize(
     ("resolution", "credits"), [(None, 4.8), ("768sq", 4.1), ("1k", 4.8), ("2k", 10), ("4k", 60.7)]
 )
 def test_a_flux_3_image_by_resolution(resolution: str | None, credits: float) -> None:
-    assert estimate("flux-3-image", **({"resolution": resolution} if resolution else {})) == Estimate(credits)
+    assert estimate(
+        "flux-3-image", **({"resolution": resolution} if resolution else {})
+    ) == Estimate(credits)
 
 
 def test_a_price_that_is_not_published_is_bounded() -> None:
@@ -161,12 +172,16 @@ def test_a_video_by_the_second(mode: str, parameters: dict[str, Any], credits: f
     assert estimate("flux-3-video", **given) == Estimate(credits)
 
 
-@pytest.mark.parametrize(("mode", "seconds", "rate"), [("t2v", 20, 17), ("i2v", 20, 17), ("v2v", 15, 41)])
+@pytest.mark.parametrize(
+    ("mode", "seconds", "rate"), [("t2v", 20, 17), ("i2v", 20, 17), ("v2v", 15, 41)]
+)
 @pytest.mark.parametrize("duration", [{}, {"duration": "auto"}])
 def test_a_duration_that_the_service_chooses_is_counted_as_the_longest(
     mode: str, seconds: int, rate: float, duration: dict[str, str]
 ) -> None:
-    expected = Estimate(seconds * rate, f"duration auto is counted as {seconds} s, the longest", at_least=5 * rate)
+    expected = Estimate(
+        seconds * rate, f"duration auto is counted as {seconds} s, the longest", at_least=5 * rate
+    )
     assert estimate("flux-3-video", mode=mode, **INPUT[mode], **duration) == expected
 
 
@@ -196,7 +211,9 @@ def test_an_edit_by_the_second_of_its_input() -> None:
 def test_an_upscaled_video_by_the_second_and_megapixel_in_whole_credits(
     parameters: dict[str, Any], credits: float
 ) -> None:
-    assert estimate("flux-tools/video-upscale-v1", {"input_video": video(5)}, **parameters) == Estimate(credits)
+    assert estimate(
+        "flux-tools/video-upscale-v1", {"input_video": video(5)}, **parameters
+    ) == Estimate(credits)
 
 
 def test_only_the_first_20_seconds_of_a_video_are_upscaled() -> None:
@@ -212,7 +229,10 @@ def test_a_video_that_is_not_at_hand_has_no_estimate() -> None:
 def test_a_model_that_is_not_known_has_no_estimate() -> None:
     found = estimate_cost(build_request("flux-9-max", {"prompt": "x"}, validate=False))
     assert (found.credits, found.usd) == (None, None)
-    assert str(found) == "cost not known before the result (flux-9-max is not in the price list of this version)"
+    assert (
+        str(found)
+        == "cost not known before the result (flux-9-max is not in the price list of this version)"
+    )
 
 
 def test_an_estimate_says_what_it_is() -> None:

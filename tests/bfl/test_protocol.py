@@ -14,20 +14,24 @@ from hypothesis import strategies as st
 from airflow_provider_flux.bfl import account, errors, protocol
 from airflow_provider_flux.bfl.delivery import download_error
 from airflow_provider_flux.bfl.errors import FluxError, error_from_dict
-from airflow_provider_flux.bfl.generation import build_request
 from airflow_provider_flux.bfl.protocol import HttpAnswer
+from airflow_provider_flux.bfl.request import build_request
 from airflow_provider_flux.bfl.responses import Status, TaskResult
 from airflow_provider_flux.bfl.settings import FluxSettings
 
 KEY = "bfl_canary_0123456789"
 SECRET = "canary-webhook-secret"
 SETTINGS = FluxSettings(api_key=KEY)
-REQUEST = build_request("flux-pro-1.1", {"prompt": "x", "webhook_url": "https://a.b", "webhook_secret": SECRET})
+REQUEST = build_request(
+    "flux-pro-1.1", {"prompt": "x", "webhook_url": "https://a.b", "webhook_secret": SECRET}
+)
 
 
 def answer(status: int, body: object, **headers: str) -> HttpAnswer:
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return HttpAnswer(status, {name.replace("_", "-"): value for name, value in headers.items()}, data)
+    return HttpAnswer(
+        status, {name.replace("_", "-"): value for name, value in headers.items()}, data
+    )
 
 
 def test_the_submit_is_described_with_key_and_body() -> None:
@@ -41,8 +45,15 @@ def test_the_submit_is_described_with_key_and_body() -> None:
 
 def test_both_shapes_of_a_submit_answer_are_read() -> None:
     url = "https://api.eu2.bfl.ai/v1/get_result?id=u1"
-    plain = protocol.read_submission(answer(200, {"id": "u1", "polling_url": url, "cost": 3}), REQUEST, now=5.0)
-    assert (plain.request_id, plain.polling_url, plain.cost, plain.submitted_at) == ("u1", url, 3.0, 5.0)
+    plain = protocol.read_submission(
+        answer(200, {"id": "u1", "polling_url": url, "cost": 3}), REQUEST, now=5.0
+    )
+    assert (plain.request_id, plain.polling_url, plain.cost, plain.submitted_at) == (
+        "u1",
+        url,
+        3.0,
+        5.0,
+    )
     webhook = {"id": "u2", "status": "Pending", "webhook_url": "https://a.b", "cost": None}
     assert protocol.read_submission(answer(200, webhook), REQUEST, now=5.0).polling_url is None
 
@@ -50,7 +61,10 @@ def test_both_shapes_of_a_submit_answer_are_read() -> None:
 def test_polling_goes_to_the_url_as_it_was_returned() -> None:
     url = "https://api.eu2.bfl.ai/v1/get_result?id=u1"
     assert protocol.poll_request("u1", url, SETTINGS).url == url
-    assert protocol.poll_request("u 1", None, SETTINGS).url == "https://api.bfl.ai/v1/get_result?id=u+1"
+    assert (
+        protocol.poll_request("u 1", None, SETTINGS).url
+        == "https://api.bfl.ai/v1/get_result?id=u+1"
+    )
     with pytest.raises(errors.FluxUntrustedURLError):
         protocol.poll_request("u1", "https://evil.example/v1/get_result?id=u1", SETTINGS)
 
@@ -64,7 +78,11 @@ def test_polling_goes_to_the_url_as_it_was_returned() -> None:
         (403, {"detail": "Not authenticated"}, errors.FluxAuthenticationError),
         (404, {"detail": "Not Found"}, errors.FluxRequestError),
         (422, {"detail": "Invalid API key format"}, errors.FluxAuthenticationError),
-        (422, {"detail": [{"loc": ["body", "width"], "msg": "too big", "input": 9}]}, errors.FluxRequestError),
+        (
+            422,
+            {"detail": [{"loc": ["body", "width"], "msg": "too big", "input": 9}]},
+            errors.FluxRequestError,
+        ),
         (422, {"detail": {"message": "an object"}}, errors.FluxRequestError),
         (429, {}, errors.FluxRateLimitedError),
         (500, b"<html>", errors.FluxSubmitUncertainError),
@@ -81,7 +99,11 @@ def test_submit_refusals_are_typed(status: int, body: object, error: type[FluxEr
 
 def test_the_services_own_words_are_told_without_the_echoed_input() -> None:
     detail = [
-        {"loc": ["body", "width"], "msg": "Input should be less", "input": {"image": "QUJD" * 500, "s": SECRET}},
+        {
+            "loc": ["body", "width"],
+            "msg": "Input should be less",
+            "input": {"image": "QUJD" * 500, "s": SECRET},
+        },
         {"loc": ["body"], "msg": "Value error, mask size differs", "ctx": {"error": {}}},
         "a plain text",
     ]
@@ -105,18 +127,27 @@ def test_the_services_own_words_are_told_without_the_echoed_input() -> None:
 def test_errors_never_echo_secrets(leak: str) -> None:
     for status in (400, 402, 403, 422, 429):
         with pytest.raises(FluxError) as caught:
-            protocol.read_submission(answer(status, {"detail": f"bad thing: {leak} !"}), REQUEST, now=0.0)
+            protocol.read_submission(
+                answer(status, {"detail": f"bad thing: {leak} !"}), REQUEST, now=0.0
+            )
         assert leak not in str(caught.value)
         assert "sig=" not in str(caught.value)
     for details in ({"error": f"no {leak}"}, {"Moderation Reasons": [f"no {leak}"]}, f"no {leak}"):
         for status in ("Error", "Content Moderated"):
-            ended = TaskResult.from_body({"status": status, "details": details}, secrets=(SECRET, KEY))
+            ended = TaskResult.from_body(
+                {"status": status, "details": details}, secrets=(SECRET, KEY)
+            )
             assert leak not in str(ended.as_error(request_id="r", cost=None))
 
 
 @pytest.mark.parametrize("status", [200, 404, 422, 500])
 def test_a_body_with_a_task_counts_whatever_the_http_status(status: int) -> None:
-    task = {"id": "u", "status": "Error", "result": None, "details": {"error": "Invalid or corrupted image input"}}
+    task = {
+        "id": "u",
+        "status": "Error",
+        "result": None,
+        "details": {"error": "Invalid or corrupted image input"},
+    }
     assert protocol.read_result(answer(status, task)).status is Status.ERROR
     missing = {"id": "u", "status": "Task not found", "result": None}
     assert protocol.read_result(answer(status, missing)).status is Status.TASK_NOT_FOUND
@@ -127,7 +158,11 @@ def test_a_body_with_a_task_counts_whatever_the_http_status(status: int) -> None
     ("status", "body", "error"),
     [
         (403, {"detail": "Not authenticated"}, errors.FluxAuthenticationError),
-        (422, {"detail": [{"loc": ["query", "id"], "msg": "Field required"}]}, errors.FluxRequestError),
+        (
+            422,
+            {"detail": [{"loc": ["query", "id"], "msg": "Field required"}]},
+            errors.FluxRequestError,
+        ),
         (408, {}, errors.FluxServiceError),
         (429, {}, errors.FluxRateLimitedError),
         (500, b"oops", errors.FluxServiceError),
@@ -141,7 +176,10 @@ def test_poll_refusals_are_typed(status: int, body: object, error: type[FluxErro
 
 
 def test_a_404_of_a_gateway_is_believed_after_a_grace_only() -> None:
-    assert protocol.read_result(answer(404, b"<html>no such page</html>")).status is Status.TASK_NOT_FOUND
+    assert (
+        protocol.read_result(answer(404, b"<html>no such page</html>")).status
+        is Status.TASK_NOT_FOUND
+    )
 
 
 def test_a_gateways_own_key_is_not_echoed() -> None:
@@ -167,7 +205,11 @@ def test_ready_is_read_in_full() -> None:
         "status": "Ready",
         "cost": 15,
         "progress": None,
-        "result": {"sample": "https://delivery.eu.bfl.ai/s.jpeg?sig=abc", "seed": 42, "prompt": "longer"},
+        "result": {
+            "sample": "https://delivery.eu.bfl.ai/s.jpeg?sig=abc",
+            "seed": 42,
+            "prompt": "longer",
+        },
     }
     result = protocol.read_result(answer(200, body))
     assert result.status.is_success
@@ -203,7 +245,9 @@ def test_retry_after_is_read_as_seconds_and_as_a_date() -> None:
     assert protocol.retry_after({"Retry-After": "nan"}) is None
     assert protocol.retry_after({"Retry-After": "soon"}) is None
     assert protocol.retry_after({}) is None
-    assert protocol.retry_after({"Retry-After": "Mon, 01 Jan 2024 00:00:00 +99999999999999"}) is None
+    assert (
+        protocol.retry_after({"Retry-After": "Mon, 01 Jan 2024 00:00:00 +99999999999999"}) is None
+    )
     in_a_minute = format_datetime(datetime.now(tz=UTC) + timedelta(seconds=60), usegmt=True)
     assert 50 <= (protocol.retry_after({"Retry-After": in_a_minute}) or 0) <= 60
     with pytest.raises(errors.FluxServiceError) as caught:
@@ -241,7 +285,12 @@ def test_errors_travel_as_json() -> None:
     sent = errors.FluxModeratedError("refused", reasons=("Violence",), request_id="r", cost=4)
     back = error_from_dict(json.loads(json.dumps(sent.as_dict())))
     assert isinstance(back, errors.FluxModeratedError)
-    assert (back.message, back.reasons, back.request_id, back.cost) == ("refused", ("Violence",), "r", 4)
+    assert (back.message, back.reasons, back.request_id, back.cost) == (
+        "refused",
+        ("Violence",),
+        "r",
+        4,
+    )
     assert type(error_from_dict({"type": "os.system"})) is FluxError
 
 
@@ -255,5 +304,6 @@ def test_every_error_survives_the_triggerer(error: type[FluxError]) -> None:
     assert (
         "retry" in (error.__doc__ or "").lower()
         or error.permanent
-        or error in {FluxError, errors.FluxImageError, errors.FluxStorageError, errors.FluxTransientError}
+        or error
+        in {FluxError, errors.FluxImageError, errors.FluxStorageError, errors.FluxTransientError}
     )

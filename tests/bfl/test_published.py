@@ -11,14 +11,18 @@ from jsonschema import Draft202012Validator
 from pydantic import BaseModel
 
 from airflow_provider_flux.bfl.catalog import MODELS
-from airflow_provider_flux.emulator.app import Emulator, create_app
 from airflow_provider_flux.emulator.config import EmulatorConfig
-from tests.bfl.published import Route, as_json_schema, routes
-from tests.bfl.schema_facts import Fact, alternatives, facts_of, is_strict, resolved
+from airflow_provider_flux.emulator.http.app import Emulator, create_app
+from tests.support.published.routes import Route, as_json_schema, routes
+from tests.support.published.schema_facts import Fact, alternatives, facts_of, is_strict, resolved
 
 #: (route, field or "*", fact): where we differ on purpose, and why. "*" stands for the body as a whole.
 DIFFERENCES: Mapping[tuple[str, str, str], str] = {
-    ("flux-tools/video-upscale-v1", "webhook_secret", "format"): "it only tells a form to hide what is typed",
+    (
+        "flux-tools/video-upscale-v1",
+        "webhook_secret",
+        "format",
+    ): "it only tells a form to hide what is typed",
 }
 #: POST routes of the service that generate nothing.
 _UTILITY = {"/v1/delete_finetune"}
@@ -26,7 +30,9 @@ _UTILITY = {"/v1/delete_finetune"}
 every_route = pytest.mark.parametrize("route", routes(), ids=str)
 # What an array may hold is a union of shapes: these fields are compared by their JSON types, and their values
 # by the requests that are accepted.
-_BY_TYPE_ONLY = frozenset({"minItems", "maxItems", "minLength", "maxLength", "enum", "pattern", "format"})
+_BY_TYPE_ONLY = frozenset(
+    {"minItems", "maxItems", "minLength", "maxLength", "enum", "pattern", "format"}
+)
 
 Body: TypeAlias = tuple[Mapping[str, Any], Mapping[str, Any]]
 
@@ -58,7 +64,11 @@ def emulated_body(route: Route) -> Body:
     if route.mode is None:
         return schema, components
     assert schema["discriminator"]["propertyName"] == "mode"
-    bodies = [body for body in alternatives(schema, components) if _modes_of(body, components) == {route.mode}]
+    bodies = [
+        body
+        for body in alternatives(schema, components)
+        if _modes_of(body, components) == {route.mode}
+    ]
     assert len(bodies) == 1, f"bodies with mode {route.mode}"
     return bodies[0], components
 
@@ -100,13 +110,17 @@ def test_the_emulator_says_what_is_published(route: Route) -> None:
 @pytest.mark.parametrize("body", [our_body, emulated_body])
 def test_every_difference_is_still_one_and_says_why(body: Any) -> None:
     names = {name for name, _, _ in DIFFERENCES}
-    found = set().union(*(differences(route, body(route)) for route in routes() if route.name in names))
+    found = set().union(
+        *(differences(route, body(route)) for route in routes() if route.name in names)
+    )
     assert DIFFERENCES.keys() <= found
     assert all(DIFFERENCES.values())
 
 
 def test_the_catalog_has_the_published_routes() -> None:
-    assert {name: model.path for name, model in MODELS.items()} == {route.model: route.path for route in routes()}
+    assert {name: model.path for name, model in MODELS.items()} == {
+        route.model: route.path for route in routes()
+    }
 
 
 def test_the_catalog_has_the_published_modes() -> None:
@@ -115,7 +129,9 @@ def test_the_catalog_has_the_published_modes() -> None:
 
 
 def test_the_emulator_has_the_published_routes() -> None:
-    paths = {path for path, operations in emulated_document()["paths"].items() if "post" in operations}
+    paths = {
+        path for path, operations in emulated_document()["paths"].items() if "post" in operations
+    }
     assert paths - _UTILITY == {route.path for route in routes()}
 
 
@@ -134,20 +150,36 @@ def test_schemas_are_brought_to_one_form() -> None:
         "properties": {
             "format": {"anyOf": [{"$ref": "#/$defs/Format"}, {"type": "null"}], "default": "a"},
             "only": {"const": "x", "type": "string"},
-            "seconds": {"anyOf": [{"const": "auto", "type": "string"}, {"type": "integer", "exclusiveMinimum": 4}]},
-            "loose": {"anyOf": [{"type": "integer", "minimum": 1}, {"type": "integer", "minimum": 3, "maximum": 4}]},
+            "seconds": {
+                "anyOf": [
+                    {"const": "auto", "type": "string"},
+                    {"type": "integer", "exclusiveMinimum": 4},
+                ]
+            },
+            "loose": {
+                "anyOf": [
+                    {"type": "integer", "minimum": 1},
+                    {"type": "integer", "minimum": 3, "maximum": 4},
+                ]
+            },
             "listed": {"type": ["number", "null"], "exclusiveMaximum": 1},
         },
         "required": ["only"],
     }
     assert facts_of(schema, defs) == {
-        "format": Fact(frozenset({"string"}), True, default="a", limits={"enum": frozenset({"a", "b"})}),
+        "format": Fact(
+            frozenset({"string"}), True, default="a", limits={"enum": frozenset({"a", "b"})}
+        ),
         "only": Fact(frozenset({"string"}), required=True, limits={"enum": frozenset({"x"})}),
-        "seconds": Fact(frozenset({"integer", "string"}), limits={"minimum": 5, "enum": frozenset({"auto"})}),
+        "seconds": Fact(
+            frozenset({"integer", "string"}), limits={"minimum": 5, "enum": frozenset({"auto"})}
+        ),
         "loose": Fact(frozenset({"integer"}), limits={"minimum": 1}),
         "listed": Fact(frozenset({"number"}), True, limits={"exclusiveMaximum": 1}),
     }
-    assert Fact(frozenset({"integer"}), default=1).differences(Fact(frozenset({"boolean"}), default=True)) == [
+    assert Fact(frozenset({"integer"}), default=1).differences(
+        Fact(frozenset({"boolean"}), default=True)
+    ) == [
         "type",
         "default",
     ]

@@ -19,11 +19,15 @@ def copy_examples(folder: Path, output: Path) -> Path:
     """Copy the example DAGs, the README's, and a hero image that defers at once, for a cluster."""
     shutil.copytree(EXAMPLES, folder)
     hero = (EXAMPLES / "flux_hero_image.py").read_text()
-    deferred = hero.replace('"flux_hero_image"', '"flux_hero_deferred"').replace("/hero/", "/hero-deferred/")
+    deferred = hero.replace('"flux_hero_image"', '"flux_hero_deferred"').replace(
+        "/hero/", "/hero-deferred/"
+    )
     changed = deferred.replace("deferrable=True", "deferrable=True, inline_wait=0")
     assert changed != deferred
     (folder / "flux_hero_deferred.py").write_text(changed)
-    (folder / "ten_lines.py").write_text(README_DAG.read_text().replace("file:///tmp/flux", f"file://{output}"))
+    (folder / "ten_lines.py").write_text(
+        README_DAG.read_text().replace("file:///tmp/flux", f"file://{output}")
+    )
     return folder
 
 

@@ -16,13 +16,12 @@ import psutil
 import pytest
 
 from airflow_provider_flux.emulator import EmulatorConfig
-from tests.cutting_proxy import Cut
-
-from .harness import DagRun
-from .judging import IN_FLIGHT
-from .killing import kill_runner, lose_worker
-from .processes import wait_until
-from .site import RETRIES_KILLED_TASKS, Site, open_site
+from tests.support.cluster.checkpointed_cluster import RETRIES_KILLED_TASKS, Site, open_site
+from tests.support.cluster.harness import DagRun
+from tests.support.cluster.kill import kill_runner, lose_worker
+from tests.support.cluster.processes import wait_until
+from tests.support.cluster.verdict import IN_FLIGHT
+from tests.support.cutting_proxy import Cut
 
 pytestmark = pytest.mark.cluster
 
@@ -91,28 +90,40 @@ def judge(site: Site, run: DagRun, *, most_uncertain: int) -> dict[str, Any]:
     assert uncertain <= most_uncertain
     assert IMAGES <= submits(site, run) <= IMAGES + uncertain, (submits(site, run), uncertain)
     bucket = site.bucket
-    lines = [json.loads(line) for line in bucket.read(bucket.key_of(summary["manifest"])).splitlines()]
+    lines = [
+        json.loads(line) for line in bucket.read(bucket.key_of(summary["manifest"])).splitlines()
+    ]
     assert [line["key"] for line in lines] == [f"sku-{n}" for n in range(IMAGES)]
     for line in lines:
-        assert hashlib.sha256(bucket.read(bucket.key_of(line["uri"]))).hexdigest() == line["sha256"], line
+        assert (
+            hashlib.sha256(bucket.read(bucket.key_of(line["uri"]))).hexdigest() == line["sha256"]
+        ), line
     return summary
 
 
-@pytest.mark.skipif(not RETRIES_KILLED_TASKS, reason="Airflow 3.0 does not retry a task whose process was killed")
+@pytest.mark.skipif(
+    not RETRIES_KILLED_TASKS, reason="Airflow 3.0 does not retry a task whose process was killed"
+)
 def test_it_is_killed_at_random_moments(site: Site) -> None:
     run, killed = start(site, "resubmit"), 0
     moments = sorted(random.sample(range(1, IMAGES - 1), KILLS))
     for number, moment in enumerate(moments):
         wait_submits(site, run, moment)
-        assert wait_until(lambda: runner_of(site, run) is not None or site.cluster.run_state(run) == "success", 60)
+        assert wait_until(
+            lambda: runner_of(site, run) is not None or site.cluster.run_state(run) == "success", 60
+        )
         if pid := runner_of(site, run):
-            kill = lose_worker if number == 2 else kill_runner  # one is noticed late, by its missing heartbeats
+            kill = (
+                lose_worker if number == 2 else kill_runner
+            )  # one is noticed late, by its missing heartbeats
             with pytest.raises(Cut):
                 kill(pid)
             killed += 1
     assert site.cluster.wait(run, 300) == "success", site.cluster.dump()
     judge(site, run, most_uncertain=24 * killed)
-    sys.stdout.write(f"\n{killed} kills after {moments} submits of {IMAGES}: {submits(site, run)} submits\n")
+    sys.stdout.write(
+        f"\n{killed} kills after {moments} submits of {IMAGES}: {submits(site, run)} submits\n"
+    )
 
 
 def test_it_is_marked_failed_and_cleared(site: Site) -> None:
@@ -154,7 +165,17 @@ def test_what_it_has_left_in_flight_is_recovered(site: Site) -> None:
 
 def recover(site: Site, *arguments: str) -> list[dict[str, Any]]:
     """Run the command on the machine of the scheduler."""
-    command = [sys.executable, "-m", "airflow_provider_flux", "recover", "--output", "json", *arguments]
-    done = subprocess.run(command, env=site.cluster.env, capture_output=True, text=True, timeout=120, check=True)
+    command = [
+        sys.executable,
+        "-m",
+        "airflow_provider_flux",
+        "recover",
+        "--output",
+        "json",
+        *arguments,
+    ]
+    done = subprocess.run(
+        command, env=site.cluster.env, capture_output=True, text=True, timeout=120, check=True
+    )
     found: list[dict[str, Any]] = json.loads(done.stdout) if done.stdout.strip() else []
     return found

@@ -14,10 +14,10 @@ import pytest
 from PIL import Image
 
 from airflow_provider_flux.emulator import EmulatorConfig, EmulatorServer
+from tests.support.cluster.harness import Cluster, DagRun
+from tests.support.cluster.processes import wait_until
 
 from .conftest import KEY, WEBHOOK_SECRET, copy_examples, flux_environment
-from .harness import Cluster, DagRun
-from .processes import wait_until
 
 pytestmark = pytest.mark.cluster
 
@@ -92,7 +92,9 @@ def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def cluster(emulator: EmulatorServer, output: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+def cluster(
+    emulator: EmulatorServer, output: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Cluster]:
     folder = tmp_path_factory.mktemp("cluster")
     dags = copy_examples(folder / "dags", output)
     (dags / "test_dags.py").write_text(TEST_DAGS)
@@ -125,12 +127,18 @@ def succeed(cluster: Cluster, dag_id: str) -> DagRun:
 def wait_for_all_runs(cluster: Cluster, dag_id: str) -> int:
     """Wait for every run of a DAG, since a scheduled one starts by itself; return how many there are."""
     states = "SELECT state FROM dag_run WHERE dag_id = :dag_id"
-    assert wait_until(lambda: {row[0] for row in cluster.sql(states, dag_id=dag_id)} == {"success"}, 60)
+    assert wait_until(
+        lambda: {row[0] for row in cluster.sql(states, dag_id=dag_id)} == {"success"}, 60
+    )
     return len(cluster.sql(states, dag_id=dag_id))
 
 
-@pytest.mark.parametrize(("dag_id", "folder"), [("flux_hero_image", "hero"), ("flux_hero_deferred", "hero-deferred")])
-def test_the_hero_image(cluster: Cluster, emulator: EmulatorServer, output: Path, dag_id: str, folder: str) -> None:
+@pytest.mark.parametrize(
+    ("dag_id", "folder"), [("flux_hero_image", "hero"), ("flux_hero_deferred", "hero-deferred")]
+)
+def test_the_hero_image(
+    cluster: Cluster, emulator: EmulatorServer, output: Path, dag_id: str, folder: str
+) -> None:
     run = succeed(cluster, dag_id)
     landed = cluster.xcom(run, "land")
     (file,) = (path for path in (output / folder).iterdir() if path.suffix != ".json")
@@ -141,7 +149,9 @@ def test_the_hero_image(cluster: Cluster, emulator: EmulatorServer, output: Path
     assert cluster.trigger_rows() == []
 
 
-def test_generate_and_land_in_one_task(cluster: Cluster, emulator: EmulatorServer, output: Path) -> None:
+def test_generate_and_land_in_one_task(
+    cluster: Cluster, emulator: EmulatorServer, output: Path
+) -> None:
     run = succeed(cluster, "flux_single_task")
     generation = cluster.xcom(run, "generate")
     file = output / "single" / f"{generation['request_id']}-{generation['seed']}.png"
@@ -158,7 +168,9 @@ def test_the_dag_of_the_readme(cluster: Cluster, output: Path) -> None:
 
 def test_mapped_prompts_in_a_pool(cluster: Cluster, emulator: EmulatorServer, output: Path) -> None:
     run = succeed(cluster, "flux_mapped")
-    names = sorted(path.name for path in (output / "mapped" / run.run_id).iterdir() if path.is_file())
+    names = sorted(
+        path.name for path in (output / "mapped" / run.run_id).iterdir() if path.is_file()
+    )
     assert names == [f"00{n}.jpeg{suffix}" for n in range(4) for suffix in ("", ".json")]
     assert emulator.stats()["submits"] == 4
     assert emulator.stats()["max_active"] <= POOL_SLOTS
@@ -181,7 +193,9 @@ def test_a_product_catalogue_pays_for_new_products_only(
     assert emulator.stats()["submits"] == 5
 
 
-def test_a_nightly_catalogue_goes_on_where_it_was(cluster: Cluster, emulator: EmulatorServer, output: Path) -> None:
+def test_a_nightly_catalogue_goes_on_where_it_was(
+    cluster: Cluster, emulator: EmulatorServer, output: Path
+) -> None:
     table = output / "nightly.db"
     conf = {"database": str(table), "products": 30, "max_cost": 50}
     summaries = []
@@ -191,7 +205,9 @@ def test_a_nightly_catalogue_goes_on_where_it_was(cluster: Cluster, emulator: Em
         summaries.append(cluster.xcom(run, "generate"))
     assert [(one["landed"], one["credits"]) for one in summaries] == [(30, 42), (30, 42)]
     with closing(sqlite3.connect(table)) as db:
-        rows = db.execute("SELECT sku, image FROM products WHERE outcome = 'landed' ORDER BY sku").fetchall()
+        rows = db.execute(
+            "SELECT sku, image FROM products WHERE outcome = 'landed' ORDER BY sku"
+        ).fetchall()
     assert [sku for sku, _ in rows] == [f"P-{number:04d}" for number in range(1, 61)]
     assert all(Path(uri.removeprefix("file://")).exists() for _, uri in rows)
     assert emulator.stats()["submits"] == 60
@@ -215,10 +231,17 @@ def test_the_worker_slot_is_free_while_the_image_is_generated(cluster: Cluster) 
     assert cluster.wait(run) == "success", cluster.dump()
 
 
-def test_a_connection_in_the_database_works_on_the_triggerer(cluster: Cluster, emulator: EmulatorServer) -> None:
+def test_a_connection_in_the_database_works_on_the_triggerer(
+    cluster: Cluster, emulator: EmulatorServer
+) -> None:
     command = [sys.executable, "-m", "airflow", "connections", "add", "flux_in_database"]
     connection = {"conn_type": "flux", "password": KEY, "host": emulator.url}
-    subprocess.run([*command, "--conn-json", json.dumps(connection)], env=cluster.env, check=True, capture_output=True)
+    subprocess.run(
+        [*command, "--conn-json", json.dumps(connection)],
+        env=cluster.env,
+        check=True,
+        capture_output=True,
+    )
     run = succeed(cluster, "connection_in_database")
     assert cluster.xcom(run, "generate")["status"] == "Ready"
     assert "hand_over" not in cluster.task_log(run, "generate")

@@ -12,8 +12,8 @@ from uuid import uuid4
 import psutil
 import pytest
 
-from .harness import Cluster, DagRun
-from .processes import Component, free_port, is_alive, wait_until
+from tests.support.cluster.harness import Cluster, DagRun
+from tests.support.cluster.processes import Component, free_port, is_alive, wait_until
 
 pytestmark = pytest.mark.cluster
 
@@ -101,7 +101,9 @@ def test_killed_triggerer_is_replaced(cluster: Cluster) -> None:
     assert wait_until(lambda: owner(cluster, run) is not None, 30)
     first = owner(cluster, run)
 
-    victim = next(triggerer for triggerer in cluster.triggerers if first and triggerer.name == first[1])
+    victim = next(
+        triggerer for triggerer in cluster.triggerers if first and triggerer.name == first[1]
+    )
     victim.kill()
     assert not victim.family()
     victim.restart()
@@ -141,13 +143,17 @@ def test_all_text_finds_a_canary_wherever_it_is(cluster: Cluster) -> None:
     places = {name for name, content in texts if canary in content}
     assert {"dag_run.conf", "xcom.value", "rendered_task_instance_fields.rendered_fields"} <= places
     assert f"logs/dag_id=naps/run_id={run.run_id}/task_id=greet/attempt=1.log" in places
-    assert {"trigger.kwargs", "log.extra", "component-logs/triggerer-2.log"} <= {name for name, _ in texts}
+    assert {"trigger.kwargs", "log.extra", "component-logs/triggerer-2.log"} <= {
+        name for name, _ in texts
+    }
 
 
 def test_pool_is_created(cluster: Cluster) -> None:
     cluster.create_pool("flux", slots=3, include_deferred=True)
 
-    assert cluster.sql("select slots, include_deferred from slot_pool where pool = :name", name="flux") == [(3, True)]
+    assert cluster.sql(
+        "select slots, include_deferred from slot_pool where pool = :name", name="flux"
+    ) == [(3, True)]
 
 
 def test_nothing_survives_a_failed_test(tmp_path: Path, dags_folder: Path) -> None:

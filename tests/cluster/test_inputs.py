@@ -14,7 +14,8 @@ import pytest
 from PIL import Image, ImageDraw
 
 from airflow_provider_flux.emulator import EmulatorConfig, EmulatorServer
-from tests.emulator.media import (
+from tests.support.cluster.harness import Cluster, DagRun
+from tests.support.emulator_media import (
     BLUE,
     GREEN,
     RED,
@@ -30,7 +31,6 @@ from tests.emulator.media import (
 )
 
 from .conftest import ROOT, flux_environment
-from .harness import Cluster, DagRun
 
 pytestmark = pytest.mark.cluster
 
@@ -96,7 +96,11 @@ def emulator() -> Iterator[EmulatorServer]:
 def bucket(s3: str) -> Any:
     """A bucket that holds the inputs."""
     store = boto3.resource(
-        "s3", endpoint_url=s3, aws_access_key_id="x", aws_secret_access_key="x", region_name="us-east-1"
+        "s3",
+        endpoint_url=s3,
+        aws_access_key_id="x",
+        aws_secret_access_key="x",
+        region_name="us-east-1",
     )
     bucket = store.create_bucket(Bucket="media")
     files = INPUTS | {"clip.mp4": video(quarters((640, 360)), seconds=2)}
@@ -133,7 +137,14 @@ def run_to_the_end(cluster: Cluster, dag_id: str) -> DagRun:
     return run
 
 
-def landed(cluster: Cluster, run: DagRun, task_id: str, bucket: Any, kind: str = "image", map_index: int = -1) -> bytes:
+def landed(
+    cluster: Cluster,
+    run: DagRun,
+    task_id: str,
+    bucket: Any,
+    kind: str = "image",
+    map_index: int = -1,
+) -> bytes:
     """Return the bytes that a task landed, as the store serves them."""
     record = cluster.xcom(run, task_id, map_index=map_index)[kind]
     found = bucket.Object(record["uri"].partition("@media/")[2]).get()
@@ -146,7 +157,12 @@ def image_of(cluster: Cluster, run: DagRun, task_id: str, bucket: Any) -> Image.
     return decoded(landed(cluster, run, task_id, bucket)).convert("RGB")
 
 
-def is_near(image: Image.Image, box: tuple[int, int, int, int], colour: tuple[int, int, int], most: float = 8) -> bool:
+def is_near(
+    image: Image.Image,
+    box: tuple[int, int, int, int],
+    colour: tuple[int, int, int],
+    most: float = 8,
+) -> bool:
     return distance(mean(image, box), colour) <= most
 
 
@@ -161,7 +177,10 @@ def test_edit(cluster: Cluster, bucket: Any) -> None:
     image = image_of(cluster, run, "repaint", bucket)
     width, height = image.size
     assert abs(width / height - 4 / 3) < 0.02
-    for box, colour in (((0, height // 4, width // 2, height // 2 - 8), RED), ((width // 2, 90, width, 300), GREEN)):
+    for box, colour in (
+        ((0, height // 4, width // 2, height // 2 - 8), RED),
+        ((width // 2, 90, width, 300), GREEN),
+    ):
         assert is_near(image, box, colour, 60), (mean(image, box), colour)
 
 
@@ -171,7 +190,11 @@ def test_multi_reference(cluster: Cluster, bucket: Any) -> None:
     assert image.size == (1536, 1024)
     record = cluster.xcom(run, "combine")
     # 1.5 megapixels out make 2, the inputs 1 each: what was estimated from their sizes is what was reported
-    assert (record["cost"], record["cost_source"], record["estimated_cost"]) == (9.0, "reported", 9.0)
+    assert (record["cost"], record["cost_source"], record["estimated_cost"]) == (
+        9.0,
+        "reported",
+        9.0,
+    )
 
 
 def test_inpaint(cluster: Cluster, bucket: Any) -> None:
@@ -185,7 +208,9 @@ def test_outpaint(cluster: Cluster, bucket: Any) -> None:
     run = run_to_the_end(cluster, "flux_outpaint")
     canvas, margins = (image_of(cluster, run, task, bucket) for task in ("canvas", "margins"))
     assert (canvas.size, margins.size) == ((1536, 1024), (1536, 768))
-    assert is_near(canvas, (100, 228, 400, 428), RED)  # at the left edge, centred from top to bottom
+    assert is_near(
+        canvas, (100, 228, 400, 428), RED
+    )  # at the left edge, centred from top to bottom
     assert is_near(margins, (356, 100, 656, 300), RED)
     assert cluster.xcom(run, "canvas")["image"]["content_type"] == "image/png"
 
@@ -206,7 +231,8 @@ def test_try_on(cluster: Cluster, bucket: Any) -> None:
 def test_video(cluster: Cluster, emulator: EmulatorServer, bucket: Any) -> None:
     run = run_to_the_end(cluster, "flux_video")
     draft, final, animated = (
-        Video(landed(cluster, run, task, bucket, "video")) for task in ("draft", "enhance", "animate")
+        Video(landed(cluster, run, task, bucket, "video"))
+        for task in ("draft", "enhance", "animate")
     )
     for clip in (draft, final, animated):
         assert (clip.codec, round(clip.seconds)) == ("h264", 5)
@@ -228,14 +254,18 @@ def test_the_trigger_lands_and_where_it_cannot_the_worker_does(
     states = {(row.task_id, row.map_index): row.state for row in cluster.task_instances(run)}
     assert [states["there", n] for n in range(4)] == ["success"] * 4, cluster.dump()
     assert [states["here", n] for n in range(2)] == ["success"] * 2, cluster.dump()
-    assert {states["one_name", n] for n in range(2)} == {"failed"}  # refused before anything was paid
+    assert {states["one_name", n] for n in range(2)} == {
+        "failed"
+    }  # refused before anything was paid
     assert emulator.stats()["submits"] - before == 6
     for task_id, count in (("there", 4), ("here", 2)):
         for n in range(count):
             content = landed(cluster, run, task_id, bucket, map_index=n)
             image = cluster.xcom(run, task_id, map_index=n)["image"]
             assert hashlib.sha256(content).hexdigest() == image["sha256"]
-            described = json.loads(bucket.Object(image["sidecar"].partition("@media/")[2]).get()["Body"].read())
+            described = json.loads(
+                bucket.Object(image["sidecar"].partition("@media/")[2]).get()["Body"].read()
+            )
             assert described["media"]["sha256"] == image["sha256"]
             assert (described["run"]["task_id"], described["run"]["map_index"]) == (task_id, n)
             assert described["request"]["prompt"].startswith("A ")

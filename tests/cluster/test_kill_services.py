@@ -11,12 +11,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from .batches import DAGS, EACH, Batch
-from .checkpoints import Strike
-from .judging import row_of
-from .killing import AFTER_PERSISTED, AT_READY, HALF_PUT, kill_triggerer
-from .processes import wait_until
-from .site import QUICK_TO_MOVE, Site, open_site
+from tests.support.checkpoint_proxy import Strike
+from tests.support.cluster.batches import DAGS, EACH, Batch
+from tests.support.cluster.checkpointed_cluster import QUICK_TO_MOVE, Site, open_site
+from tests.support.cluster.kill import AFTER_PERSISTED, AT_READY, HALF_PUT, kill_triggerer
+from tests.support.cluster.processes import wait_until
+from tests.support.cluster.verdict import row_of
 
 ROUNDS = range(int(os.environ.get("FLUX_KILLS", "1")))
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("round_number")]
@@ -71,7 +71,9 @@ def test_a_triggerer_is_killed_in_the_middle_of_its_work(site: Site) -> None:
     persisted = Batch.start(site, "persisted", 15, at_persisted)
     persisted.wait_in_flight(site)
     persisted.triggerer(site).kill()
-    assert strikes[0].done.wait(120)  # before there are others: that record is written once, whoever is killed then
+    assert strikes[0].done.wait(
+        120
+    )  # before there are others: that record is written once, whoever is killed then
     others = [Batch.start(site, "ready", 15, at_ready), Batch.start(site, "put", 15, at_put)]
     for batch in (persisted, *others):
         batch.judge(site)
@@ -79,7 +81,9 @@ def test_a_triggerer_is_killed_in_the_middle_of_its_work(site: Site) -> None:
     assert versions == [count_versions()], "landed again, although it was on record that it had"
 
 
-def test_all_triggerers_are_killed_and_the_scheduler_with_all_its_workers(site: Site, batch: Batch) -> None:
+def test_all_triggerers_are_killed_and_the_scheduler_with_all_its_workers(
+    site: Site, batch: Batch
+) -> None:
     """What is deferred needs the ones, what is inline the others."""
     for triggerer in site.cluster.triggerers:
         triggerer.kill()
@@ -98,7 +102,9 @@ def test_a_triggerer_is_terminated_and_the_scheduler_killed_whose_workers_go_on(
     scheduler.start()  # not restart(), which would end them
     assert wait_until(lambda: not triggerer.running, 60)
     batch.judge(site)
-    assert [row_of(site, order).try_number for order in batch.orders if order.task_id == "inline"] == [2] * EACH
+    assert [
+        row_of(site, order).try_number for order in batch.orders if order.task_id == "inline"
+    ] == [2] * EACH
 
 
 def test_the_scheduler_is_terminated(site: Site, batch: Batch) -> None:

@@ -9,11 +9,20 @@ from uuid import uuid4
 
 import pytest
 
-from . import killing
-from .checkpoints import Checkpoint, Strike
-from .judging import Order, assert_failed_without_paying_again, assert_paid_once_and_landed
-from .killing import kill_runner, lose_worker
-from .site import HAS_TASK_STATE_STORE, RETRIES_KILLED_TASKS, Site, open_site
+from tests.support.checkpoint_proxy import Checkpoint, Strike
+from tests.support.cluster import kill
+from tests.support.cluster.checkpointed_cluster import (
+    HAS_TASK_STATE_STORE,
+    RETRIES_KILLED_TASKS,
+    Site,
+    open_site,
+)
+from tests.support.cluster.kill import kill_runner, lose_worker
+from tests.support.cluster.verdict import (
+    Order,
+    assert_failed_without_paying_again,
+    assert_paid_once_and_landed,
+)
 
 pytestmark = pytest.mark.cluster
 
@@ -65,7 +74,7 @@ class Case:
     def start(self, site: Site) -> tuple[Order, Strike]:
         """Plan the strike and run the DAG."""
         token = f"{self.name}-{uuid4().hex[:8]}"
-        proxy = site.bfl if killing.is_of_bfl(self.checkpoint) else site.store
+        proxy = site.bfl if kill.is_of_bfl(self.checkpoint) else site.store
         strike = proxy.at(token, self.checkpoint, self.act)
         run = site.cluster.run_dag(self.dag, run_id=token)
         return Order(run, f"{token} [[fault:slow=5]]", lands="unlanded" not in self.dag), strike
@@ -73,29 +82,36 @@ class Case:
 
 #: Lost before the answer to the submit was written down: nobody knows whether it was billed.
 UNCERTAIN = [
-    Case("intent-lost", killing.AFTER_INTENT, lose_worker, submits=0, uncertain=None),
-    Case("intent-killed", killing.AFTER_INTENT, kill_runner, submits=0, uncertain=None),
-    Case("intent-again", killing.AFTER_INTENT, lose_worker, dag="inline_resubmit", uncertain=1),
-    Case("post-lost", killing.AFTER_POST, lose_worker, uncertain=None),
-    Case("post-killed", killing.AFTER_POST, kill_runner, uncertain=None),
-    Case("post-again", killing.AFTER_POST, lose_worker, dag="inline_resubmit", submits=2, uncertain=1),
+    Case("intent-lost", kill.AFTER_INTENT, lose_worker, submits=0, uncertain=None),
+    Case("intent-killed", kill.AFTER_INTENT, kill_runner, submits=0, uncertain=None),
+    Case("intent-again", kill.AFTER_INTENT, lose_worker, dag="inline_resubmit", uncertain=1),
+    Case("post-lost", kill.AFTER_POST, lose_worker, uncertain=None),
+    Case("post-killed", kill.AFTER_POST, kill_runner, uncertain=None),
+    Case("post-again", kill.AFTER_POST, lose_worker, dag="inline_resubmit", submits=2, uncertain=1),
 ]
 #: Lost later on: that is never uncertain.
 RECORDED = {
-    "record": killing.AFTER_RECORD,
-    "poll": killing.SECOND_POLL,
-    "ready": killing.AT_READY,
-    "download": killing.HALF_DOWNLOAD,
-    "half-put": killing.HALF_PUT,
-    "put": killing.AFTER_PUT,
-    "returned": killing.AFTER_RETURNED,
+    "record": kill.AFTER_RECORD,
+    "poll": kill.SECOND_POLL,
+    "ready": kill.AT_READY,
+    "download": kill.HALF_DOWNLOAD,
+    "half-put": kill.HALF_PUT,
+    "put": kill.AFTER_PUT,
+    "returned": kill.AFTER_RETURNED,
 }
 #: Without output_path, what was submitted is in the task state store.
 WITHOUT_FILES = [
-    Case("state-intent", killing.BEFORE_POST, lose_worker, dag="unlanded", submits=0, uncertain=None),
-    Case("state-post-again", killing.AFTER_POST, lose_worker, dag="unlanded_resubmit", submits=2, uncertain=1),
-    Case("state-first-poll", killing.FIRST_POLL, lose_worker, dag="unlanded"),
-    Case("state-ready", killing.AT_READY, kill_runner, dag="unlanded"),
+    Case("state-intent", kill.BEFORE_POST, lose_worker, dag="unlanded", submits=0, uncertain=None),
+    Case(
+        "state-post-again",
+        kill.AFTER_POST,
+        lose_worker,
+        dag="unlanded_resubmit",
+        submits=2,
+        uncertain=1,
+    ),
+    Case("state-first-poll", kill.FIRST_POLL, lose_worker, dag="unlanded"),
+    Case("state-ready", kill.AT_READY, kill_runner, dag="unlanded"),
 ]
 CASES = [
     *(case for case in UNCERTAIN if RETRIES_KILLED_TASKS or case.act is not kill_runner),
@@ -103,13 +119,14 @@ CASES = [
     *(
         Case(f"{name}-killed", point, kill_runner)
         for name, point in RECORDED.items()
-        if RETRIES_KILLED_TASKS or name != "returned"  # it had returned, so a clear is for a new image
+        if RETRIES_KILLED_TASKS
+        or name != "returned"  # it had returned, so a clear is for a new image
     ),
-    Case("resumed-lost", killing.AFTER_RETURNED, lose_worker, dag="deferred"),
-    Case("intent-terminated", killing.AFTER_INTENT, killing.terminate_runner),
-    Case("post-terminated", killing.AFTER_POST, killing.terminate_runner),
-    Case("runner-terminated", killing.SECOND_POLL, killing.terminate_runner),
-    Case("worker-terminated", killing.SECOND_POLL, killing.terminate_worker),
+    Case("resumed-lost", kill.AFTER_RETURNED, lose_worker, dag="deferred"),
+    Case("intent-terminated", kill.AFTER_INTENT, kill.terminate_runner),
+    Case("post-terminated", kill.AFTER_POST, kill.terminate_runner),
+    Case("runner-terminated", kill.SECOND_POLL, kill.terminate_runner),
+    Case("worker-terminated", kill.SECOND_POLL, kill.terminate_worker),
     *(WITHOUT_FILES if HAS_TASK_STATE_STORE else ()),
 ]
 
@@ -127,7 +144,9 @@ def started(site: Site) -> dict[Case, tuple[Order, Strike]]:
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_a_worker_is_killed(site: Site, started: dict[Case, tuple[Order, Strike]], case: Case) -> None:
+def test_a_worker_is_killed(
+    site: Site, started: dict[Case, tuple[Order, Strike]], case: Case
+) -> None:
     order, strike = started[case]
     state = site.cluster.wait(order.run, 240)
     assert strike.done.is_set(), f"nobody came to {case.checkpoint}"

@@ -13,10 +13,23 @@ from uuid import uuid4
 
 import pytest
 
-from .harness import DagRun
-from .judging import Order, assert_landed, assert_paid_once_and_landed, is_recorded, logs_of, records_of, row_of
-from .processes import wait_until
-from .site import HAS_TASK_STATE_STORE, RETRIES_KILLED_TASKS, Site, open_site
+from tests.support.cluster.checkpointed_cluster import (
+    HAS_TASK_STATE_STORE,
+    RETRIES_KILLED_TASKS,
+    Site,
+    open_site,
+)
+from tests.support.cluster.harness import DagRun
+from tests.support.cluster.processes import wait_until
+from tests.support.cluster.verdict import (
+    Order,
+    assert_landed,
+    assert_paid_once_and_landed,
+    is_recorded,
+    logs_of,
+    records_of,
+    row_of,
+)
 
 pytestmark = pytest.mark.cluster
 
@@ -80,7 +93,9 @@ def rows(site: Site) -> Iterator[dict[str, Future[None]]]:
         yield {name: pool.submit(row, site) for name, row in ROWS.items()}
 
 
-def order(site: Site, dag_id: str, suffix: str = "", *, run_id: str | None = None, lands: bool = True) -> Order:
+def order(
+    site: Site, dag_id: str, suffix: str = "", *, run_id: str | None = None, lands: bool = True
+) -> Order:
     """Order an image."""
     run = site.cluster.run_dag(dag_id, run_id=run_id or f"{dag_id}-{uuid4().hex[:8]}")
     slow = {"quick": "", "late": " [[fault:slow=60]]"}.get(dag_id, f" [[fault:slow={SLOW}]]")
@@ -92,7 +107,9 @@ def wait_in_flight(site: Site, one: Order, state: str = "deferred") -> None:
     assert wait_until(lambda: is_recorded(site, one), 120), logs_of(site, one)
     if state == "deferred":  # and the trigger runs: only then it can be told that it is over
         triggers = site.cluster.trigger_rows
-        assert wait_until(lambda: any(row.run_id == one.run.run_id and row.triggerer for row in triggers()), 60)
+        assert wait_until(
+            lambda: any(row.run_id == one.run.run_id and row.triggerer for row in triggers()), 60
+        )
 
 
 def succeed(site: Site, one: Order) -> None:
@@ -110,7 +127,9 @@ def recover(site: Site, *arguments: str) -> list[dict[str, Any]]:
     """Run the command as an administrator does."""
     module = ["airflow", "flux"] if HAS_TASK_STATE_STORE else ["airflow_provider_flux"]
     command = [sys.executable, "-m", *module, "recover", "--output", "json", *arguments]
-    done = subprocess.run(command, env=site.cluster.env, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(
+        command, env=site.cluster.env, capture_output=True, text=True, timeout=120, check=False
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     found: list[dict[str, Any]] = json.loads(done.stdout) if done.stdout.strip() else []
     return found
@@ -131,7 +150,9 @@ def clear_of_a_task_that_ended_well(site: Site) -> None:
 
 
 def mark_failed_then_clear(site: Site) -> None:
-    for _ in range(3):  # triggers are told from Airflow 3.3 on, whose log takes what they say within a second only
+    for _ in range(
+        3
+    ):  # triggers are told from Airflow 3.3 on, whose log takes what they say within a second only
         one = order(site, "slow")
         wait_in_flight(site, one)
         end(site, one, "failed")
@@ -152,7 +173,9 @@ def mark_failed_while_running_then_clear(site: Site) -> None:
     one = order(site, "inline")
     wait_in_flight(site, one, "running")
     end(site, one, "failed")
-    assert wait_until(lambda: "is on record: clearing the task" in logs_of(site, one), 30), logs_of(site, one)
+    assert wait_until(lambda: "is on record: clearing the task" in logs_of(site, one), 30), logs_of(
+        site, one
+    )
     site.cluster.clear(one.run, "image")
     succeed(site, one)
     assert_paid_once_and_landed(site, one, submits=1, uncertain=0)
@@ -214,7 +237,10 @@ def another_prompt(site: Site) -> None:
     site.cluster.clear(one.run, "image")
     succeed(site, one)
     said = logs_of(site, one)
-    assert f"The request has changed: the earlier request {old['generation']['request_id']} (4 credits" in said
+    assert (
+        f"The request has changed: the earlier request {old['generation']['request_id']} (4 credits"
+        in said
+    )
     assert site.submits_of(one.prompt) == site.submits_of(one.prompt.replace(" 1 ", " 2 ")) == 1
     (row,) = recover(site, "--run-id", one.run.run_id, "--prefix", "s3://my_s3@media/out/")
     assert (row["outcome"], row["request_id"]) == ("collected", old["generation"]["request_id"])
@@ -250,7 +276,9 @@ def no_worker_is_free_until_the_url_is_dead(site: Site) -> None:
     wait_in_flight(site, one)
     site.cluster.wait_task(one.run, "bare", "deferred", timeout=150)
     resize(site, 0)
-    assert wait_until(lambda: records_of(site, one)[-1]["phase"] == "persisted", 120)  # the trigger needs no slot
+    assert wait_until(
+        lambda: records_of(site, one)[-1]["phase"] == "persisted", 120
+    )  # the trigger needs no slot
     time.sleep(URL_LIFETIME + 3)
     assert row_of(site, one).state != "success"
     resize(site, 2)
@@ -272,7 +300,9 @@ def delete(site: Site, run: DagRun) -> None:
     site.cluster.wait(run)
     site.cluster.rest.delete(run.path)
     states = "select 1 from dag_run where dag_id = :dag_id and run_id = :run_id"
-    assert wait_until(lambda: not site.cluster.sql(states, dag_id=run.dag_id, run_id=run.run_id), 30)
+    assert wait_until(
+        lambda: not site.cluster.sql(states, dag_id=run.dag_id, run_id=run.run_id), 30
+    )
 
 
 ROWS: dict[str, Callable[[Site], None]] = {

@@ -14,14 +14,16 @@ from uuid import uuid4
 import pytest
 
 from airflow_provider_flux.emulator import EmulatorConfig
-
-from .judging import Order, assert_paid_once_and_landed
-from .site import PATIENT, Site, open_site
+from tests.support.cluster.checkpointed_cluster import PATIENT, Site, open_site
+from tests.support.cluster.verdict import Order, assert_paid_once_and_landed
 
 pytestmark = pytest.mark.cluster
 
 #: By DAG. Of those that wait on their worker first, few defer: what is in the race are the others.
-IMAGES = {name: int(os.environ.get("FLUX_RACE_IMAGES", few)) for name, few in (("deferred", 24), ("default", 12))}
+IMAGES = {
+    name: int(os.environ.get("FLUX_RACE_IMAGES", few))
+    for name, few in (("deferred", 24), ("default", 12))
+}
 SECONDS = 4
 DAGS = """
 from datetime import timedelta
@@ -67,4 +69,6 @@ def test_many_short_images(site: Site, dag_id: str, capsys: pytest.CaptureFixtur
         sys.stdout.write(f"\n{counted}\n")
     assert state == "success", site.cluster.dump()
     for index in range(images):
-        assert_paid_once_and_landed(site, Order(run, f"{run.run_id} {index}", map_index=index), submits=1, uncertain=0)
+        assert_paid_once_and_landed(
+            site, Order(run, f"{run.run_id} {index}", map_index=index), submits=1, uncertain=0
+        )

@@ -9,10 +9,15 @@ from uuid import uuid4
 
 import pytest
 
-from .judging import Order, assert_paid_once_and_landed, logs_of, row_of
-from .killing import AT_READY, signal_family
-from .processes import Component
-from .site import HAS_TASK_STATE_STORE, QUICK_TO_MOVE, Site, open_site
+from tests.support.cluster.checkpointed_cluster import (
+    HAS_TASK_STATE_STORE,
+    QUICK_TO_MOVE,
+    Site,
+    open_site,
+)
+from tests.support.cluster.kill import AT_READY, signal_family
+from tests.support.cluster.processes import Component
+from tests.support.cluster.verdict import Order, assert_paid_once_and_landed, logs_of, row_of
 
 pytestmark = pytest.mark.cluster
 
@@ -75,7 +80,9 @@ def test_a_triggerer_loses_its_heartbeat_alone(site: Site, frozen: Component) ->
         assert_gone_on_once(site, order)
 
 
-def freeze(site: Site, frozen: Component, dag_id: str, send: Callable[[signal.Signals], object]) -> list[Order]:
+def freeze(
+    site: Site, frozen: Component, dag_id: str, send: Callable[[signal.Signals], object]
+) -> list[Order]:
     """Run a DAG, freeze the triggerer for a while when the first image is ready, and wait for the end."""
     run_id = f"{dag_id}-{uuid4().hex[:8]}"
     first = PROMPT.format(run_id=run_id, task_id="image", seconds=SECONDS[dag_id][0])
@@ -89,7 +96,13 @@ def freeze(site: Site, frozen: Component, dag_id: str, send: Callable[[signal.Si
     send(signal.SIGCONT)
     assert site.cluster.wait(run) == "success", site.cluster.dump()
     return [
-        Order(run, PROMPT.format(run_id=run_id, task_id=task_id, seconds=seconds), task_id, index, task_id == "image")
+        Order(
+            run,
+            PROMPT.format(run_id=run_id, task_id=task_id, seconds=seconds),
+            task_id,
+            index,
+            task_id == "image",
+        )
         for task_id in TASKS
         for index, seconds in enumerate(SECONDS[dag_id])
     ]

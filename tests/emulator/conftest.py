@@ -10,7 +10,7 @@ import pytest
 import requests
 
 from airflow_provider_flux.emulator import EmulatorConfig, EmulatorServer
-from tests.emulator.media import Shelf
+from tests.support.emulator_media import Shelf
 
 KEY = "bfl_emulator_tests"
 RUNNING = {"Pending", "Reasoning", "Generating"}
@@ -32,7 +32,9 @@ class Client:
         self, prompt: str | None = "a red fox", model: str = "flux-pro-1.1", **parameters: Any
     ) -> dict[str, Any]:
         """Submit, and return the body of the success."""
-        answer = self.post(model, json=parameters if prompt is None else {"prompt": prompt, **parameters})
+        answer = self.post(
+            model, json=parameters if prompt is None else {"prompt": prompt, **parameters}
+        )
         assert answer.status_code == 200, answer.text
         body: dict[str, Any] = answer.json()
         return body
@@ -43,7 +45,9 @@ class Client:
 
     def credits(self) -> float:
         """Return the balance."""
-        return float(self.get(f"{self.server.url}/v1/credits", headers=self.headers).json()["credits"])
+        return float(
+            self.get(f"{self.server.url}/v1/credits", headers=self.headers).json()["credits"]
+        )
 
     def wait(self, task: dict[str, Any]) -> dict[str, Any]:
         """Poll until the task has ended, and return the body."""

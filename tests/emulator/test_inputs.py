@@ -11,7 +11,7 @@ import requests
 from airflow_provider_flux.bfl.catalog import MODELS
 from airflow_provider_flux.emulator import inputs
 from tests.emulator.conftest import RUNNING, Client
-from tests.emulator.media import (
+from tests.support.emulator_media import (
     BLUE,
     RED,
     Shelf,
@@ -64,8 +64,16 @@ def test_the_bytes_count_and_not_how_they_came(client: Client, shelf: Shelf) -> 
             {"image_prompt": text_of(plain(size=(300, 200)))},
             "Image_prompt dimensions must be at least 256x256 pixels",
         ),
-        ("flux-pro-1.0-fill", {"image": PNG, "mask": text_of(plain(size=(9, 9)))}, "Mask must have the size of image"),
-        ("flux-tools/erase-v1", {"image": PNG, "mask": text_of(PHOTO)}, "Mask must have the size of image"),
+        (
+            "flux-pro-1.0-fill",
+            {"image": PNG, "mask": text_of(plain(size=(9, 9)))},
+            "Mask must have the size of image",
+        ),
+        (
+            "flux-tools/erase-v1",
+            {"image": PNG, "mask": text_of(PHOTO)},
+            "Mask must have the size of image",
+        ),
         (
             "flux-2-pro",
             {"prompt": "x", "input_image_2": text_of(plain(size=(5000, 4001)))},
@@ -114,7 +122,10 @@ def test_a_file_of_more_bytes_than_the_service_takes_is_refused(client: Client) 
     padded = encoded(plain()) + bytes(20 * 1024 * 1024)
     answer = client.post("flux-2-pro", json={"prompt": "x", "input_image": text_of(padded)})
     assert answer.status_code == 422
-    assert answer.json()["detail"][0]["msg"] == "Value error, Input_image must not be larger than 20 MB"
+    assert (
+        answer.json()["detail"][0]["msg"]
+        == "Value error, Input_image must not be larger than 20 MB"
+    )
 
 
 @pytest.mark.parametrize(
@@ -162,7 +173,12 @@ def test_an_empty_input_is_none_where_it_may_be_left_out(client: Client) -> None
     assert client.wait(client.submit(model="flux-2-pro", input_image=""))["status"] == "Ready"
 
 
-BASE64_ONLY = [(model.name, field.name) for model in MODELS.values() for field in model.media if not field.takes_url]
+BASE64_ONLY = [
+    (model.name, field.name)
+    for model in MODELS.values()
+    for field in model.media
+    if not field.takes_url
+]
 
 
 @pytest.mark.parametrize(("model", "field"), BASE64_ONLY)
@@ -171,11 +187,15 @@ def test_a_url_ends_in_an_error_where_only_base64_is_taken(
 ) -> None:
     wanted = {"image": PNG} if "image" in MODELS[model].fields else {}
     finetune = {"finetune_id": "demo-style"} if "finetune_id" in MODELS[model].fields else {}
-    _ends_in_error(client, client.submit(model=model, **{**wanted, **finetune, field: shelf.put(PHOTO)}))
+    _ends_in_error(
+        client, client.submit(model=model, **{**wanted, **finetune, field: shelf.put(PHOTO)})
+    )
     assert shelf.asked == []
 
 
-def test_urls_are_fetched_after_the_answer_and_before_the_result(client: Client, shelf: Shelf) -> None:
+def test_urls_are_fetched_after_the_answer_and_before_the_result(
+    client: Client, shelf: Shelf
+) -> None:
     shelf.gate.clear()
     task = client.submit(model="flux-2-pro", input_image=shelf.put(PHOTO), seed=1)
     assert (task["cost"], task["input_mp"], task["output_mp"]) == (4.5, 1.0, 1.0)
@@ -192,14 +212,25 @@ def test_urls_are_fetched_after_the_answer_and_before_the_result(client: Client,
 
 
 @pytest.mark.parametrize(
-    "content", [None, b"", b"<html>log in</html>", encoded(plain(size=(6000, 4200))), bytes(20 * 1024 * 1024 + 1)]
+    "content",
+    [
+        None,
+        b"",
+        b"<html>log in</html>",
+        encoded(plain(size=(6000, 4200))),
+        bytes(20 * 1024 * 1024 + 1),
+    ],
 )
-def test_a_url_without_a_usable_image_ends_in_an_error(client: Client, shelf: Shelf, content: bytes | None) -> None:
+def test_a_url_without_a_usable_image_ends_in_an_error(
+    client: Client, shelf: Shelf, content: bytes | None
+) -> None:
     url = f"{shelf.url}/nothing" if content is None else shelf.put(content)
     _ends_in_error(client, client.submit(model="flux-2-pro", input_image=PNG, input_image_2=url))
 
 
-@pytest.mark.parametrize("url", ["http://127.0.0.1:1/x.png", "http://", "https://:x/", "http://no.such.host.invalid/"])
+@pytest.mark.parametrize(
+    "url", ["http://127.0.0.1:1/x.png", "http://", "https://:x/", "http://no.such.host.invalid/"]
+)
 def test_a_url_that_leads_nowhere_ends_in_an_error(client: Client, url: str) -> None:
     _ends_in_error(client, client.submit(model="flux-2-pro", input_image=url))
 
@@ -221,7 +252,9 @@ def test_a_result_can_be_the_input_of_the_next_request(client: Client) -> None:
 
 def test_a_webhook_waits_for_the_inputs(client: Client, shelf: Shelf) -> None:
     shelf.gate.clear()
-    task = client.submit(model="flux-2-pro", input_image=shelf.put(PHOTO), webhook_url=f"{shelf.url}/hook")
+    task = client.submit(
+        model="flux-2-pro", input_image=shelf.put(PHOTO), webhook_url=f"{shelf.url}/hook"
+    )
     wait_until(lambda: shelf.asked)
     shelf.gate.set()
     polling_url = f"{client.server.url}/v1/get_result?id={task['id']}"
@@ -244,7 +277,9 @@ def test_reset_forgets_what_is_being_fetched(client: Client, shelf: Shelf) -> No
     assert client.server.stats()["active"] == 0
 
 
-def test_decoding_does_not_keep_others_waiting(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_decoding_does_not_keep_others_waiting(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
     is_decoding, may_go_on = threading.Event(), threading.Event()
 
     def read(*_: Any) -> inputs.Inputs:
@@ -267,7 +302,9 @@ def test_decoding_does_not_keep_others_waiting(client: Client, monkeypatch: pyte
 def test_equal_inputs_are_kept_once(client: Client) -> None:
     spec = MODELS["flux-2-pro"].media[0]
     data = encoded(PHOTO)
-    assert inputs.read_bytes(data, spec, "a") is inputs.read_bytes(bytes(bytearray(data)), spec, "b")
+    assert inputs.read_bytes(data, spec, "a") is inputs.read_bytes(
+        bytes(bytearray(data)), spec, "b"
+    )
 
 
 def test_flux_3_takes_one_image_or_a_list(client: Client) -> None:

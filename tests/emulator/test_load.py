@@ -8,8 +8,8 @@ import time
 import requests
 from PIL import Image
 
-from airflow_provider_flux.emulator.ballast import jpeg
-from airflow_provider_flux.emulator.picture import Picture
+from airflow_provider_flux.emulator.drawing.padded_jpeg import jpeg
+from airflow_provider_flux.emulator.drawing.picture import Picture
 from tests.emulator.conftest import Client, Start
 
 WEIGHT = 450_000
@@ -38,7 +38,12 @@ def test_each_picture_has_bytes_of_its_own_and_always_the_same(start: Start) -> 
 
     first = image("fox")
     assert image("fox") == image("[[fault:slow=0]] fox") == first
-    others = [image("fox!"), image("fox", seed=2), image("fox", safety_tolerance=1), image("x" * 5000)]
+    others = [
+        image("fox!"),
+        image("fox", seed=2),
+        image("fox", safety_tolerance=1),
+        image("x" * 5000),
+    ]
     assert len({first, *others, image("x" * 5000 + "y"), image("東京の夜 🦊")}) == 7
 
 
@@ -69,7 +74,10 @@ def test_a_weight_is_cheap() -> None:
 def test_timeline_tells_of_each_task_in_order(start: Start) -> None:
     client = start(latency=1.5, credits=1000)
     begun = time.time()
-    tasks = [client.submit(f"fox {n} {fault}") for n, fault in enumerate(["", "[[fault:error]]", "[[fault:stuck]]"])]
+    tasks = [
+        client.submit(f"fox {n} {fault}")
+        for n, fault in enumerate(["", "[[fault:error]]", "[[fault:stuck]]"])
+    ]
     client.get(tasks[0]["polling_url"])
     early = client.server.timeline()["tasks"]
     assert [task["outcome"] for task in early] == [None] * 3
@@ -77,19 +85,34 @@ def test_timeline_tells_of_each_task_in_order(start: Start) -> None:
     polls = client.server.stats()["polls"]
     made = requests.get(f"{client.server.url}/_emulator/timeline", timeout=5).json()["tasks"]
     assert [task["outcome"] for task in made] == ["Ready", "Error", None]
-    assert [task["prompt"] for task in made] == ["fox 0 ", "fox 1 [[fault:error]]", "fox 2 [[fault:stuck]]"]
+    assert [task["prompt"] for task in made] == [
+        "fox 0 ",
+        "fox 1 [[fault:error]]",
+        "fox 2 [[fault:stuck]]",
+    ]
     assert [task["faults"] for task in made] == [[], ["error"], ["stuck"]]
     assert {task["model"] for task in made} == {"flux-pro-1.1"}
     assert [task["polls"] for task in made] == [1, polls - 1, 0]
     assert made[2]["ends_at"] is None
     assert all(abs(task["ends_at"] - task["submitted_at"] - 1.5) < 1e-6 for task in made[:2])
-    assert begun <= made[0]["submitted_at"] <= made[1]["submitted_at"] <= made[2]["submitted_at"] <= time.time()
+    assert (
+        begun
+        <= made[0]["submitted_at"]
+        <= made[1]["submitted_at"]
+        <= made[2]["submitted_at"]
+        <= time.time()
+    )
 
 
 def test_timeline_counts_what_was_refused_by_status(start: Start) -> None:
     client = start(max_active=1, latency=30, credits=1000)
     client.submit()
-    for body in ({"prompt": "x"}, {"prompt": "[[fault:submit-503]]"}, {"prompt": "x"}, {"prompt": 1}):
+    for body in (
+        {"prompt": "x"},
+        {"prompt": "[[fault:submit-503]]"},
+        {"prompt": "x"},
+        {"prompt": 1},
+    ):
         client.post(json=body)
     timeline = client.server.timeline()
     assert timeline["refused"] == {"422": 1, "429": 2, "503": 1}

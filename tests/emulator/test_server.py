@@ -54,7 +54,9 @@ def test_stop_ends_an_answer_that_hangs(capfd: pytest.CaptureFixture[str]) -> No
     assert capfd.readouterr().err == ""
 
 
-def test_broken_answers_are_not_complained_about(client: Client, capfd: pytest.CaptureFixture[str]) -> None:
+def test_broken_answers_are_not_complained_about(
+    client: Client, capfd: pytest.CaptureFixture[str]
+) -> None:
     for fault in ("truncate", "reset"):
         with pytest.raises(requests.exceptions.RequestException):
             client.get(client.sample(f"[[fault:{fault}]]"))
@@ -71,8 +73,12 @@ async def test_aiohttp_sees_broken_answers_too(client: Client) -> None:
 
 async def test_many_tasks_beside_a_running_loop() -> None:
     with EmulatorServer(EmulatorConfig(latency=3, max_active=200)) as server:
-        async with aiohttp.ClientSession(headers=HEADERS, connector=aiohttp.TCPConnector(limit=0)) as session:
-            statuses = await asyncio.gather(*(_generate(session, server.url, number) for number in range(200)))
+        async with aiohttp.ClientSession(
+            headers=HEADERS, connector=aiohttp.TCPConnector(limit=0)
+        ) as session:
+            statuses = await asyncio.gather(
+                *(_generate(session, server.url, number) for number in range(200))
+            )
         stats = server.stats()
     assert statuses == ["Ready"] * 200
     assert stats["max_active"] == 200
@@ -98,13 +104,26 @@ def test_port_that_is_taken_is_an_error(emulator: EmulatorServer) -> None:
 
 def _command(*options: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "airflow_provider_flux.emulator", *options]
-    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
 
 
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
 def test_command_says_where_it_is_and_ends_on_a_signal(signum: signal.Signals) -> None:
     process = _command(
-        "--port", "0", "--latency", "0", "--credits", "8", "--fault", "state-key", "--fault", "error", "--finetune", "a"
+        "--port",
+        "0",
+        "--latency",
+        "0",
+        "--credits",
+        "8",
+        "--fault",
+        "state-key",
+        "--fault",
+        "error",
+        "--finetune",
+        "a",
     )
     try:
         assert process.stdout is not None
@@ -112,10 +131,16 @@ def test_command_says_where_it_is_and_ends_on_a_signal(signum: signal.Signals) -
         assert line.startswith("FLUX emulator on http://127.0.0.1:")
         assert line.endswith(" (docs: /docs)\n")
         url = line.split()[3]
-        task = requests.post(f"{url}/v1/flux-pro-1.1", json={"prompt": "x"}, headers=HEADERS, timeout=5).json()
+        task = requests.post(
+            f"{url}/v1/flux-pro-1.1", json={"prompt": "x"}, headers=HEADERS, timeout=5
+        ).json()
         assert requests.get(task["polling_url"], timeout=5).json()["state"] == "Error"
-        assert requests.get(f"{url}/v1/credits", headers=HEADERS, timeout=5).json() == {"credits": 8.0}
-        assert requests.get(f"{url}/v1/my_finetunes", headers=HEADERS, timeout=5).json() == {"finetunes": ["a"]}
+        assert requests.get(f"{url}/v1/credits", headers=HEADERS, timeout=5).json() == {
+            "credits": 8.0
+        }
+        assert requests.get(f"{url}/v1/my_finetunes", headers=HEADERS, timeout=5).json() == {
+            "finetunes": ["a"]
+        }
         os.kill(process.pid, signum)
         out, err = process.communicate(timeout=5)
     finally:
@@ -129,7 +154,9 @@ def test_command_logs_requests_when_verbose() -> None:
     try:
         assert process.stdout is not None
         url = process.stdout.readline().split()[3]
-        task = requests.post(f"{url}/v1/flux-pro-1.1", json={"prompt": "x"}, headers=HEADERS, timeout=5).json()
+        task = requests.post(
+            f"{url}/v1/flux-pro-1.1", json={"prompt": "x"}, headers=HEADERS, timeout=5
+        ).json()
         assert task["polling_url"].startswith("http://127.0.0.2:")
         os.kill(process.pid, signal.SIGTERM)
         _, err = process.communicate(timeout=5)

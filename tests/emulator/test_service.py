@@ -11,9 +11,9 @@ import pytest
 
 from airflow_provider_flux.bfl.catalog import MODELS
 from airflow_provider_flux.emulator import EmulatorConfig
+from airflow_provider_flux.emulator.errors import RefusalError
 from airflow_provider_flux.emulator.faults import parse_faults
 from airflow_provider_flux.emulator.inputs import Inputs
-from airflow_provider_flux.emulator.refusals import RefusalError
 from airflow_provider_flux.emulator.service import Service
 from airflow_provider_flux.emulator.tasks import Task
 
@@ -36,9 +36,13 @@ class Bench:
         self.clock = Clock()
         self.service = Service(EmulatorConfig(**{"latency": 5.0, **config}), self.clock)
 
-    def submit(self, *faults: str, model: str = "flux-pro-1.1", key: str = "a", max_active: int = 24) -> Task:
+    def submit(
+        self, *faults: str, model: str = "flux-pro-1.1", key: str = "a", max_active: int = 24
+    ) -> Task:
         entry = replace(MODELS[model], max_active=max_active)
-        return self.service.submit(entry, {"prompt": "x"}, key=key, home=HOME, faults=parse_faults(faults))
+        return self.service.submit(
+            entry, {"prompt": "x"}, key=key, home=HOME, faults=parse_faults(faults)
+        )
 
 
 def test_tasks_end_by_the_clock_without_a_poll() -> None:
@@ -79,7 +83,9 @@ def test_refused_submits_cost_nothing() -> None:
     assert bench.service.account("a").credits == 6
 
 
-@pytest.mark.parametrize("fault", ["moderated", "request-moderated", "moderated-text", "error", "error-422", "failed"])
+@pytest.mark.parametrize(
+    "fault", ["moderated", "request-moderated", "moderated-text", "error", "error-422", "failed"]
+)
 def test_what_brings_no_image_is_given_back_when_it_ends(fault: str) -> None:
     bench = Bench(credits=10)
     bench.submit(fault)
@@ -139,7 +145,9 @@ def test_task_whose_inputs_are_fetched_ends_when_they_are_there() -> None:
 def test_inputs_that_are_there_early_do_not_end_a_task() -> None:
     bench = Bench(latency=5.0)
     inputs = Inputs({"images": ["http://a/b"]})
-    task = bench.service.submit(MODELS["flux-3-image"], {"prompt": "x"}, inputs, key="a", home=HOME, faults={})
+    task = bench.service.submit(
+        MODELS["flux-3-image"], {"prompt": "x"}, inputs, key="a", home=HOME, faults={}
+    )
     bench.clock.now += 1
     bench.service.go_on(task, {"prompt": "x"}, Inputs())
     assert bench.service.body(task)["status"] == "Pending"
@@ -177,7 +185,9 @@ def test_links_live_as_long_as_the_model_says_or_the_configuration(
     model: str, lifetime: int, configured: float | None
 ) -> None:
     bench = Bench(latency=0.0, url_lifetime=configured)
-    task = bench.service.submit(MODELS[model], {"prompt": "x", "mode": "t2v"}, key="a", home=HOME, faults={})
+    task = bench.service.submit(
+        MODELS[model], {"prompt": "x", "mode": "t2v"}, key="a", home=HOME, faults={}
+    )
     query = parse_qs(urlsplit(bench.service.body(task)["result"]["sample"]).query)
     assert datetime.fromisoformat(query["se"][0]).timestamp() == bench.clock.now + lifetime
 

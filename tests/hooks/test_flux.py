@@ -24,7 +24,9 @@ pytestmark = pytest.mark.usefixtures("hurry")
 
 def generate(prompt: str = "a fox", **parameters: object) -> TaskResult:
     hook = FluxHook()
-    result = hook.wait(hook.submit("flux-pro-1.1", {"prompt": prompt, **parameters}), poll_interval=0.1)
+    result = hook.wait(
+        hook.submit("flux-pro-1.1", {"prompt": prompt, **parameters}), poll_interval=0.1
+    )
     assert result is not None
     return result
 
@@ -90,7 +92,9 @@ def test_a_proxy_that_breaks_off_after_the_submit_leaves_it_uncertain(connect) -
 
 
 def test_a_proxy_that_refuses_the_tunnel_was_sent_nothing(connect) -> None:
-    url, received = serve_once(b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n")
+    url, received = serve_once(
+        b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n"
+    )
     connect("https://api.bfl.ai", proxy=url)
     with pytest.raises(errors.FluxConnectionError):
         FluxHook().submit("flux-pro-1.1", {"prompt": "x"})
@@ -138,9 +142,15 @@ def test_credits_and_the_test_button(emulator: EmulatorServer) -> None:
 
 @pytest.mark.parametrize(
     ("password", "said"),
-    [("not-a-key", "refused the API key"), ("bfl_revoked_0123456789", "refused the API key"), (None, "no API key")],
+    [
+        ("not-a-key", "refused the API key"),
+        ("bfl_revoked_0123456789", "refused the API key"),
+        (None, "no API key"),
+    ],
 )
-def test_the_test_button_says_what_is_wrong(emulator: EmulatorServer, connect, password: str | None, said: str) -> None:
+def test_the_test_button_says_what_is_wrong(
+    emulator: EmulatorServer, connect, password: str | None, said: str
+) -> None:
     connect(emulator.url, password)
     ok, message = FluxHook().test_connection()
     assert not ok
@@ -162,14 +172,22 @@ def test_the_environment_stands_in_for_a_missing_default_connection(
 
 
 def test_a_missing_connection_names_the_ways_out() -> None:
-    with pytest.raises(errors.FluxConfigurationError, match=r"'flux_default' does not exist.*BFL_API_KEY"):
+    with pytest.raises(
+        errors.FluxConfigurationError, match=r"'flux_default' does not exist.*BFL_API_KEY"
+    ):
         _ = FluxHook().settings
 
 
 def test_a_connection_may_be_a_uri(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AIRFLOW_CONN_FLUX_DEFAULT", f"flux://:{KEY}@/?region=eu&read_timeout=30&max_active=6")
+    monkeypatch.setenv(
+        "AIRFLOW_CONN_FLUX_DEFAULT", f"flux://:{KEY}@/?region=eu&read_timeout=30&max_active=6"
+    )
     settings = FluxHook().settings
-    assert (settings.base_url, settings.read_timeout, settings.max_active) == ("https://api.eu.bfl.ai", 30, 6)
+    assert (settings.base_url, settings.read_timeout, settings.max_active) == (
+        "https://api.eu.bfl.ai",
+        30,
+        6,
+    )
     monkeypatch.setenv("AIRFLOW_CONN_FLUX_DEFAULT", f"flux://:{KEY}@http%3A%2F%2Flocalhost:8123")
     assert FluxHook().settings.base_url == "http://localhost:8123"
 
@@ -218,7 +236,10 @@ def test_a_submit_that_may_have_been_paid_is_never_repeated(
 def test_the_connections_webhook_secret_is_not_echoed(emulator: EmulatorServer, connect) -> None:
     connect(emulator.url, webhook_secret="whs_from_connection")
     with pytest.raises(errors.FluxRequestError) as caught:
-        FluxHook().submit("flux-pro-1.1", {"prompt": "x [[fault:echo-secrets]]", "webhook_url": "http://127.0.0.1:9"})
+        FluxHook().submit(
+            "flux-pro-1.1",
+            {"prompt": "x [[fault:echo-secrets]]", "webhook_url": "http://127.0.0.1:9"},
+        )
     assert "whs_from_connection" not in str(caught.value)
 
 
@@ -237,12 +258,14 @@ def test_a_service_that_is_not_there_was_sent_nothing(connect, free_port: int) -
         FluxHook().get_credits()
 
 
-def test_a_service_that_comes_up_late_is_submitted_to_once(connect, free_port: int, monkeypatch) -> None:
+def test_a_service_that_comes_up_late_is_submitted_to_once(
+    connect, free_port: int, monkeypatch
+) -> None:
     from tenacity import wait_fixed
 
-    from airflow_provider_flux.bfl import retrying
+    from airflow_provider_flux.bfl import retries
 
-    monkeypatch.setattr(retrying, "_BACKOFF", wait_fixed(1))
+    monkeypatch.setattr(retries, "_BACKOFF", wait_fixed(1))
     connect(f"http://127.0.0.1:{free_port}")
     server = EmulatorServer(EmulatorConfig(port=free_port))
     threading.Timer(0.5, server.start).start()
@@ -305,12 +328,16 @@ def test_waiting_ends_at_the_deadline_after_a_last_poll(emulator: EmulatorServer
     assert hook.wait(submission, deadline=started + 60, pause_at=time.time()) is None
 
 
-def test_without_a_polling_url_the_host_of_the_connection_is_asked(emulator: EmulatorServer) -> None:
+def test_without_a_polling_url_the_host_of_the_connection_is_asked(
+    emulator: EmulatorServer,
+) -> None:
     assert generate("x [[fault:no-polling-url]]").status.is_success
 
 
 def test_a_task_is_asked_for_in_its_own_region(connect) -> None:
-    with EmulatorServer(EmulatorConfig(latency=0.1, region_hosts=("127.0.0.2", "127.0.0.3"))) as server:
+    with EmulatorServer(
+        EmulatorConfig(latency=0.1, region_hosts=("127.0.0.2", "127.0.0.3"))
+    ) as server:
         connect(server.url, trusted_hosts="127.0.0.2,127.0.0.3")
         assert generate().status.is_success
         connect(server.url)
@@ -377,7 +404,9 @@ def redirecting_host(emulator: EmulatorServer) -> Iterator[Callable[[str], str]]
     listener.close()
 
 
-def test_a_download_follows_redirects_between_trusted_hosts_only(emulator, connect, redirecting_host) -> None:
+def test_a_download_follows_redirects_between_trusted_hosts_only(
+    emulator, connect, redirecting_host
+) -> None:
     connect(emulator.url, trusted_hosts="127.0.0.1")
     sample = generate().sample
     assert sample is not None
@@ -392,7 +421,9 @@ def test_a_redirect_loop_ends(emulator, connect, redirecting_host) -> None:
         FluxHook().download(redirecting_host("/start"))
 
 
-def test_the_connections_webhook_secret_goes_along_with_a_webhook(emulator: EmulatorServer, connect) -> None:
+def test_the_connections_webhook_secret_goes_along_with_a_webhook(
+    emulator: EmulatorServer, connect
+) -> None:
     received: list[str] = []
     listener = socket.create_server(("127.0.0.1", 0))
 
@@ -422,7 +453,9 @@ def test_a_proxy_of_the_connection_and_of_the_environment_is_used(
     with pytest.raises(errors.FluxConnectionError) as caught:
         FluxHook().get_credits()
     assert "hidden" not in str(caught.value)
-    connect("http://bfl.test", proxy=emulator.url)  # asked as a proxy, the emulator answers absolute URLs
+    connect(
+        "http://bfl.test", proxy=emulator.url
+    )  # asked as a proxy, the emulator answers absolute URLs
     assert FluxHook().get_credits() == 1000
     monkeypatch.setenv("http_proxy", dead)  # the connection's own wins
     assert FluxHook().get_credits() == 1000

@@ -14,15 +14,15 @@ import pytest
 from airflow_provider_flux.bfl.errors import FluxLedgerError, FluxStorageError
 from airflow_provider_flux.ledger import journal as journals
 from airflow_provider_flux.ledger.journal import Journal, read_journal, take_over
-from airflow_provider_flux.ledger.notes import Header, became, fold
-from airflow_provider_flux.storage import writer
-from airflow_provider_flux.storage.dialects import Manner
-from airflow_provider_flux.stores import open_path
-from tests.ledger.test_notes import PAID, header, opened
-from tests.object_stores import S3Store, Store, s3_connection
-from tests.storage.answering import AnsweringProxy
+from airflow_provider_flux.ledger.journal_entries import SegmentHeader, fold_entries, phase_entry
+from airflow_provider_flux.object_store import objects
+from airflow_provider_flux.object_store.backends import WriteOptions
+from airflow_provider_flux.object_store.filesystem import open_path
+from tests.ledger.test_journal_entries import PAID, header, opened
+from tests.support.answering_proxy import AnsweringProxy
+from tests.support.object_stores import S3Store, Store, s3_connection
 
-MANNER = Manner("application/json")
+MANNER = WriteOptions("application/json")
 NOTHING_SENT = FluxLedgerError("Nothing was sent.")
 
 
@@ -48,7 +48,7 @@ def proxy(s3: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[AnsweringProxy]:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(writer, "_PATIENCE", 0.1)
+    monkeypatch.setattr(objects, "_PATIENCE", 0.1)
 
 
 def on(folder: str, session: str = "a" * 32, **more: Any) -> Journal:
@@ -74,7 +74,7 @@ async def test_a_line_is_durable_when_it_was_noted(folder: str) -> None:
     await journal.note(first)
     (segment,) = segments_in(folder)
     assert first["claim"] in segment.read_text()
-    journal.note_soon(became(first["claim"], "0", "submitted", generation=PAID))
+    journal.note_soon(phase_entry(first["claim"], "0", "submitted", generation=PAID))
     await journal.close()
     assert segment.read_text().count("\n") == 3
     assert json.loads(segment.read_text().splitlines()[0])["is_closed"] is True
@@ -85,28 +85,38 @@ async def test_lines_that_come_together_are_written_together(proxy: AnsweringPro
     await asyncio.gather(*(journal.note(opened(str(number), number)) for number in range(40)))
     assert puts(proxy) <= 3
     await journal.close()
-    assert await asyncio.to_thread(lines, proxy.root) == [f"{number} intent" for number in range(40)]
+    assert await asyncio.to_thread(lines, proxy.root) == [
+        f"{number} intent" for number in range(40)
+    ]
 
 
 async def test_a_full_segment_is_left_and_what_is_put_stays_small(folder: str) -> None:
     journal = on(folder)
     for start in range(0, 400, 20):
-        await asyncio.gather(*(journal.note(opened(str(number), number)) for number in range(start, start + 20)))
+        await asyncio.gather(
+            *(journal.note(opened(str(number), number)) for number in range(start, start + 20))
+        )
     await journal.close()
     segments = segments_in(folder)
     assert len(segments) > 2
-    assert [one.name.split(".")[1] for one in segments] == [f"{number:06d}" for number in range(len(segments))]
+    assert [one.name.split(".")[1] for one in segments] == [
+        f"{number:06d}" for number in range(len(segments))
+    ]
     assert max(one.stat().st_size for one in segments) < 2 * journals.FULL
     assert await asyncio.to_thread(lines, folder) == [f"{number} intent" for number in range(400)]
 
 
-async def test_a_store_that_fails_says_so_and_gets_the_lines_later(proxy: AnsweringProxy, impatient: None) -> None:
+async def test_a_store_that_fails_says_so_and_gets_the_lines_later(
+    proxy: AnsweringProxy, impatient: None
+) -> None:
     journal = on(proxy.root)
     proxy.refuse("PUT", 403, "AccessDenied", part=".jsonl", times=2)
     first, second = opened("0"), opened("1")
-    with pytest.raises(FluxStorageError, match=r"could not be written .*Forbidden|AccessDenied|denied"):
+    with pytest.raises(
+        FluxStorageError, match=r"could not be written .*Forbidden|AccessDenied|denied"
+    ):
         await journal.note(first)
-    journal.note_soon(became(first["claim"], "0", "failed", error=NOTHING_SENT))
+    journal.note_soon(phase_entry(first["claim"], "0", "failed", error=NOTHING_SENT))
     await journal.note(second)
     await journal.close()
     assert await asyncio.to_thread(lines, proxy.root) == ["0 intent", "0 failed", "1 intent"]
@@ -148,7 +158,9 @@ async def test_a_line_that_comes_while_the_owner_turns_out_to_be_another_is_refu
     journal = on(folder)
     first = asyncio.create_task(journal.note(opened("0")))
     await is_reading.wait()
-    both = await asyncio.wait_for(asyncio.gather(first, journal.note(opened("1")), return_exceptions=True), 5)
+    both = await asyncio.wait_for(
+        asyncio.gather(first, journal.note(opened("1")), return_exceptions=True), 5
+    )
     assert [type(one) for one in both] == [FluxLedgerError, FluxLedgerError]
 
 
@@ -159,8 +171,8 @@ async def test_what_was_paid_for_and_cannot_be_recorded_is_told_in_the_log(
     first, second = opened("0"), opened("1", 1)
     await asyncio.gather(journal.note(first), journal.note(second))
     proxy.refuse("PUT", 403, "AccessDenied", part=".jsonl", times=9)
-    journal.note_soon(became(first["claim"], "0", "submitted", generation=PAID))
-    journal.note_soon(became(second["claim"], "1", "failed", error=NOTHING_SENT))
+    journal.note_soon(phase_entry(first["claim"], "0", "submitted", generation=PAID))
+    journal.note_soon(phase_entry(second["claim"], "1", "failed", error=NOTHING_SENT))
     with pytest.raises(FluxStorageError):
         await journal.close()
     (said,) = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
@@ -174,7 +186,7 @@ async def test_a_store_that_is_down_at_the_end(proxy: AnsweringProxy, impatient:
     first = opened()
     await journal.note(first)
     proxy.refuse("PUT", 403, "AccessDenied", part=".jsonl", times=9)
-    journal.note_soon(became(first["claim"], "0", "submitted", generation=PAID))
+    journal.note_soon(phase_entry(first["claim"], "0", "submitted", generation=PAID))
     with pytest.raises(FluxStorageError):
         await journal.close()
     assert journal.unwritten == 1
@@ -188,12 +200,14 @@ class TestTwoTries:
     def fence(self, monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
         return lambda seconds: monkeypatch.setattr(journals, "FENCE_SECONDS", seconds)
 
-    async def _takes_over(self, folder: str) -> Header:
+    async def _takes_over(self, folder: str) -> SegmentHeader:
         new = header(session="b" * 32)
         await asyncio.to_thread(take_over, folder, new, MANNER)
         return new
 
-    async def test_the_old_one_stops_before_its_next_submit(self, folder: str, fence: Callable[[float], None]) -> None:
+    async def test_the_old_one_stops_before_its_next_submit(
+        self, folder: str, fence: Callable[[float], None]
+    ) -> None:
         fence(0.0)
         old = on(folder)
         await asyncio.to_thread(take_over, folder, header(session="a" * 32), MANNER)
@@ -203,14 +217,18 @@ class TestTwoTries:
             with pytest.raises(FluxLedgerError, match="A later try of this task has taken over"):
                 await old.note(opened(key))
 
-    async def test_it_looks_once_in_a_while_only(self, folder: str, fence: Callable[[float], None]) -> None:
+    async def test_it_looks_once_in_a_while_only(
+        self, folder: str, fence: Callable[[float], None]
+    ) -> None:
         fence(60.0)
         old = on(folder)
         await old.note(opened("0"))
         await self._takes_over(folder)
         await old.note(opened("1"))
 
-    async def test_what_the_old_one_writes_later_can_be_read(self, folder: str, fence: Callable[[float], None]) -> None:
+    async def test_what_the_old_one_writes_later_can_be_read(
+        self, folder: str, fence: Callable[[float], None]
+    ) -> None:
         """It says of each refused intent that nothing was sent: the intent must be there, too."""
         fence(0.0)
         old = on(folder)
@@ -221,10 +239,10 @@ class TestTwoTries:
             line = opened(key)
             with pytest.raises(FluxLedgerError):
                 await old.note(line)
-            old.note_soon(became(line["claim"], key, "failed", error=NOTHING_SENT))
-        old.note_soon(became(paid["claim"], "0", "submitted", generation=PAID))
+            old.note_soon(phase_entry(line["claim"], key, "failed", error=NOTHING_SENT))
+        old.note_soon(phase_entry(paid["claim"], "0", "submitted", generation=PAID))
         await old.close()
-        submits = await asyncio.to_thread(lambda: list(fold(read_journal(folder))))
+        submits = await asyncio.to_thread(lambda: list(fold_entries(read_journal(folder))))
         assert [(one.key, one.phase) for one in submits] == [
             ("0", "submitted"), ("1", "failed"), ("2", "failed"), ("3", "failed"),
         ]  # fmt: skip
@@ -236,7 +254,7 @@ class TestTwoTries:
         fence(0.2)
         put = journals.put
 
-        async def slow(uri: str, data: bytes, manner: Manner) -> None:
+        async def slow(uri: str, data: bytes, manner: WriteOptions) -> None:
             if ".jsonl" in uri:
                 await asyncio.sleep(0.5)
             await put(uri, data, manner)
@@ -270,7 +288,9 @@ def test_there_is_nothing_to_read_before_the_first_try(folder: str, store: Store
     assert list(read_journal(f"{store.root}/hero.rows/")) == []
 
 
-def test_a_segment_that_may_not_be_read_is_not_taken_for_none(proxy: AnsweringProxy, impatient: None) -> None:
+def test_a_segment_that_may_not_be_read_is_not_taken_for_none(
+    proxy: AnsweringProxy, impatient: None
+) -> None:
     async def fill() -> None:
         journal = on(proxy.root)
         await journal.note(opened())

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from airflow_provider_flux.bfl.errors import FluxInputError, FluxRequestError
-from tests.hosts import Answer, Exchange, Host, redirect, status
-from tests.media.fetching import failure, read
-from tests.samples import MIB, picture
+from tests.support.fetch_input import failure, read
+from tests.support.sample_media import MIB, picture
+from tests.support.scripted_host import Answer, Exchange, Host, redirect, status
 
 PICTURE = picture()
 
@@ -30,10 +30,17 @@ def test_a_private_host_is_read_from_when_it_is_named(host: Host, tmp_path: Path
     assert {"x-key", "authorization", "cookie"}.isdisjoint(signed.headers)
 
 
-@pytest.mark.parametrize("name", ["127.0.0.1", "localhost", "127.1.2.3", "[::1]", "0.0.0.0", "169.254.169.254"])  # noqa: S104
+@pytest.mark.parametrize(
+    "name", ["127.0.0.1", "localhost", "127.1.2.3", "[::1]", "0.0.0.0", "169.254.169.254"]
+)  # noqa: S104
 def test_a_private_host_is_refused_otherwise(host: Host, tmp_path: Path, name: str) -> None:
     host.put("/a.png", PICTURE)
-    said = failure(FluxRequestError, f"http://{name}:{host.port}/a.png?sig=abc", tmp_path, private=("intranet.test",))
+    said = failure(
+        FluxRequestError,
+        f"http://{name}:{host.port}/a.png?sig=abc",
+        tmp_path,
+        private=("intranet.test",),
+    )
     assert "is on a private address" in said
     assert "private_input_hosts" in said
     assert "sig=" not in said
@@ -42,7 +49,9 @@ def test_a_private_host_is_refused_otherwise(host: Host, tmp_path: Path, name: s
 
 def test_hosts_may_be_named_by_domain(host: Host, tmp_path: Path) -> None:
     host.put("/a.png", PICTURE)
-    assert read(f"http://localhost:{host.port}/a.png", tmp_path, private=("*.localhost",)) == PICTURE
+    assert (
+        read(f"http://localhost:{host.port}/a.png", tmp_path, private=("*.localhost",)) == PICTURE
+    )
 
 
 def test_a_redirect_between_named_hosts_is_followed(host: Host, tmp_path: Path) -> None:
@@ -54,16 +63,24 @@ def test_a_redirect_between_named_hosts_is_followed(host: Host, tmp_path: Path) 
 
 @pytest.mark.parametrize(
     "target",
-    ["http://169.254.169.254/latest/meta-data/", "http://localhost:{port}/a.png", "//127.0.0.2:{port}/a.png"],
+    [
+        "http://169.254.169.254/latest/meta-data/",
+        "http://localhost:{port}/a.png",
+        "//127.0.0.2:{port}/a.png",
+    ],
 )
-def test_a_redirect_to_a_private_host_that_is_not_named_is_refused(host: Host, tmp_path: Path, target: str) -> None:
+def test_a_redirect_to_a_private_host_that_is_not_named_is_refused(
+    host: Host, tmp_path: Path, target: str
+) -> None:
     host.put("/a.png", PICTURE)
     host.answers["/start"] = redirect(target.format(port=host.port))
     assert "is on a private address" in failure(FluxRequestError, f"{host.url}/start", tmp_path)
     assert [asked.path for asked in host.asked] == ["/start"]
 
 
-@pytest.mark.parametrize("target", ["file:///etc/passwd", "ftp://127.0.0.1/a.png", r"http://127.0.0.1\@a.b/"])
+@pytest.mark.parametrize(
+    "target", ["file:///etc/passwd", "ftp://127.0.0.1/a.png", r"http://127.0.0.1\@a.b/"]
+)
 def test_a_redirect_to_what_is_no_url_is_refused(host: Host, tmp_path: Path, target: str) -> None:
     host.answers["/start"] = redirect(target)
     assert "which is not an http(s) URL" in failure(FluxRequestError, f"{host.url}/start", tmp_path)
@@ -97,7 +114,9 @@ def _without_length(exchange: Exchange) -> None:
     exchange.wfile.write(bytes(4 * MIB))
 
 
-@pytest.mark.parametrize("answer", [_in_chunks, _without_length, lambda exchange: exchange.send(bytes(4 * MIB))])
+@pytest.mark.parametrize(
+    "answer", [_in_chunks, _without_length, lambda exchange: exchange.send(bytes(4 * MIB))]
+)
 def test_more_than_may_be_is_not_read_on(host: Host, tmp_path: Path, answer: Answer) -> None:
     host.answers["*"] = answer
     said = failure(FluxRequestError, f"{host.url}/a.png", tmp_path)
@@ -125,16 +144,22 @@ def _silence(exchange: Exchange) -> None:
 
 
 @pytest.mark.parametrize("answer", [_cut, _reset, _silence])
-def test_a_download_that_breaks_off_may_work_later(host: Host, tmp_path: Path, answer: Answer) -> None:
+def test_a_download_that_breaks_off_may_work_later(
+    host: Host, tmp_path: Path, answer: Answer
+) -> None:
     host.answers["*"] = answer
-    assert "could not be downloaded" in failure(FluxInputError, f"{host.url}/a.png?sig=abc", tmp_path, seconds=0.3)
+    assert "could not be downloaded" in failure(
+        FluxInputError, f"{host.url}/a.png?sig=abc", tmp_path, seconds=0.3
+    )
 
 
 def test_a_host_that_is_not_there_may_come(tmp_path: Path) -> None:
     with Host() as gone:
         url = f"{gone.url}/a.png"
     assert "could not be downloaded" in failure(FluxInputError, url, tmp_path)
-    assert "could not be downloaded" in failure(FluxInputError, "http://no-such-host.invalid/a.png", tmp_path)
+    assert "could not be downloaded" in failure(
+        FluxInputError, "http://no-such-host.invalid/a.png", tmp_path
+    )
 
 
 @pytest.mark.parametrize("path", ["/ü b.png", "/%C3%BC%20b.png", "/a.png?name=ü"])
@@ -144,7 +169,9 @@ def test_a_url_may_hold_what_has_to_be_quoted(host: Host, tmp_path: Path, path: 
     assert read(f"{host.url}{path}", tmp_path) == PICTURE
 
 
-def test_a_public_host_is_asked_through_the_proxy_of_the_connection(host: Host, tmp_path: Path) -> None:
+def test_a_public_host_is_asked_through_the_proxy_of_the_connection(
+    host: Host, tmp_path: Path
+) -> None:
     host.answers["*"] = lambda exchange: exchange.send(PICTURE)
     assert read("http://93.184.215.14/a.png", tmp_path, proxy=host.url) == PICTURE
     assert host.asked[0].path == "http://93.184.215.14/a.png"
@@ -153,13 +180,17 @@ def test_a_public_host_is_asked_through_the_proxy_of_the_connection(host: Host, 
     assert len(host.asked) == 1
 
 
-def test_a_private_host_that_is_named_is_asked_without_that_proxy(host: Host, tmp_path: Path) -> None:
+def test_a_private_host_that_is_named_is_asked_without_that_proxy(
+    host: Host, tmp_path: Path
+) -> None:
     with Host() as proxy:
         assert read(host.put("/a.png", PICTURE), tmp_path, proxy=proxy.url) == PICTURE
         assert proxy.asked == []
 
 
-def test_a_netrc_file_adds_no_credentials(host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_netrc_file_adds_no_credentials(
+    host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     netrc = tmp_path / "netrc"
     netrc.write_text("machine 127.0.0.1 login u password p\n")
     monkeypatch.setenv("NETRC", str(netrc))

@@ -26,7 +26,9 @@ def drawn(size: tuple[int, int] = (96, 64), seed: int = 1, mode: str = "RGB") ->
     return Image.frombytes(mode, (12, 8), few).resize(size, Image.Resampling.BICUBIC)
 
 
-def picture(name: str, size: tuple[int, int] = (96, 64), seed: int = 1, mode: str = "RGB", **options: object) -> bytes:
+def picture(
+    name: str, size: tuple[int, int] = (96, 64), seed: int = 1, mode: str = "RGB", **options: object
+) -> bytes:
     file = io.BytesIO()
     drawn(size, seed, mode).save(file, name.upper(), **options)
     return file.getvalue()
@@ -39,7 +41,9 @@ def with_segment(jpeg: bytes, marker: int, content: bytes) -> bytes:
 
 def with_thumbnail(seed: int) -> bytes:
     """A JPEG with a whole small one in its EXIF data."""
-    return with_segment(picture("jpeg", seed=seed), 0xE1, b"Exif\0\0" + picture("jpeg", (32, 24), seed))
+    return with_segment(
+        picture("jpeg", seed=seed), 0xE1, b"Exif\0\0" + picture("jpeg", (32, 24), seed)
+    )
 
 
 def with_credentials(seed: int) -> bytes:
@@ -52,14 +56,18 @@ def with_credentials(seed: int) -> bytes:
 
 def animated(seed: int) -> bytes:
     file = io.BytesIO()
-    drawn(seed=seed).save(file, "WEBP", save_all=True, append_images=[drawn(seed=seed + 1)], duration=50, method=0)
+    drawn(seed=seed).save(
+        file, "WEBP", save_all=True, append_images=[drawn(seed=seed + 1)], duration=50, method=0
+    )
     return file.getvalue()
 
 
 KINDS = {
     "jpeg": lambda seed: picture("jpeg", seed=seed),
     "progressive jpeg": lambda seed: picture("jpeg", seed=seed, progressive=True),
-    "grey jpeg with restarts": lambda seed: picture("jpeg", seed=seed, mode="L", restart_marker_rows=1),
+    "grey jpeg with restarts": lambda seed: picture(
+        "jpeg", seed=seed, mode="L", restart_marker_rows=1
+    ),
     "cmyk jpeg": lambda seed: picture("jpeg", seed=seed, mode="CMYK"),
     "jpeg with thumbnail": with_thumbnail,
     "jpeg with credentials": with_credentials,
@@ -87,13 +95,19 @@ def test_two_hundred_whole_ones_are_described(kind: str) -> None:
 
 @kinds
 @pytest.mark.parametrize("lenient", [False, True])
-def test_two_hundred_cut_ones_are_refused(kind: str, lenient: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_hundred_cut_ones_are_refused(
+    kind: str, lenient: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Also where a DAG has told Pillow, of which there is one in the process, to take what is truncated."""
     monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", lenient)
     chance, accepted = random.Random(kind), []
     for seed in range(TRIALS):
         data = KINDS[kind](seed % 20)
-        near_an_end = [chance.randrange(len(data)), len(data) - chance.randint(1, 40), chance.randint(0, 40)]
+        near_an_end = [
+            chance.randrange(len(data)),
+            len(data) - chance.randint(1, 40),
+            chance.randint(0, 40),
+        ]
         at = chance.choice(near_an_end)
         try:
             inspect_image(data[:at])
@@ -103,13 +117,21 @@ def test_two_hundred_cut_ones_are_refused(kind: str, lenient: bool, monkeypatch:
     assert accepted == []
 
 
-@pytest.mark.parametrize("kind", ["jpeg with thumbnail", "jpeg with credentials", "progressive jpeg", "png", "webp"])
+@pytest.mark.parametrize(
+    "kind", ["jpeg with thumbnail", "jpeg with credentials", "progressive jpeg", "png", "webp"]
+)
 @pytest.mark.parametrize("lenient", [False, True])
-def test_no_place_is_safe_to_cut_at(kind: str, lenient: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_place_is_safe_to_cut_at(
+    kind: str, lenient: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Each place where the bytes could look like an end, and each of the last bytes."""
     monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", lenient)
     data = KINDS[kind](5)
-    ends = [at + 2 for at in range(len(data) - 2) if data[at : at + 2] in {b"\xff\xd9", b"\xff\xda", b"\xff\xc4"}]
+    ends = [
+        at + 2
+        for at in range(len(data) - 2)
+        if data[at : at + 2] in {b"\xff\xd9", b"\xff\xda", b"\xff\xc4"}
+    ]
     assert ends or not kind.startswith("jpeg with")
     accepted = []
     for at in {*ends, *range(len(data) - 64, len(data)), *range(0, len(data), 37)}:
@@ -122,8 +144,15 @@ def test_no_place_is_safe_to_cut_at(kind: str, lenient: bool, monkeypatch: pytes
 
 
 @settings(max_examples=150, deadline=None)
-@given(st.sampled_from(sorted(KINDS)), st.floats(0, 1, exclude_max=True), st.integers(0, 9), st.booleans())
-def test_an_image_cut_anywhere_is_refused(kind: str, where: float, seed: int, full_decode: bool) -> None:
+@given(
+    st.sampled_from(sorted(KINDS)),
+    st.floats(0, 1, exclude_max=True),
+    st.integers(0, 9),
+    st.booleans(),
+)
+def test_an_image_cut_anywhere_is_refused(
+    kind: str, where: float, seed: int, full_decode: bool
+) -> None:
     data = KINDS[kind](seed)
     with pytest.raises(FluxImageError):
         inspect_image(data[: int(len(data) * where)], full_decode=full_decode)

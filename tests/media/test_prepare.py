@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 
 from airflow_provider_flux.bfl.errors import FluxInputError, FluxRequestError
-from airflow_provider_flux.bfl.generation import GenerationRequest, build_request
-from airflow_provider_flux.bfl.media import InlineMedia, MediaFile
+from airflow_provider_flux.bfl.inputs import InlineMedia, MediaFile
+from airflow_provider_flux.bfl.request import GenerationRequest, build_request
 from airflow_provider_flux.bfl.settings import FluxSettings
 from airflow_provider_flux.media.prepare import prepared
-from tests.hosts import Host, status
-from tests.samples import MIB, clip, large_picture, picture, text_of
+from tests.support.sample_media import MIB, clip, large_picture, picture, text_of
+from tests.support.scripted_host import Host, status
 
 PUBLIC = "https://images.example/a.png?sig=abc"
 
@@ -66,7 +66,12 @@ def test_an_input_is_read_and_described(tmp_path: Path) -> None:
     wanted = request("flux-2-pro", {"input_image": put(tmp_path, "a.jpg", data)})
     with prepared(wanted, FluxSettings("bfl_x")) as one:
         file = one.parameters["input_image"]
-        assert (file.media_type, file.width, file.height, file.size) == ("image/jpeg", 640, 480, len(data))
+        assert (file.media_type, file.width, file.height, file.size) == (
+            "image/jpeg",
+            640,
+            480,
+            len(data),
+        )
         assert (file.source, file.seconds) == (f"{tmp_path}/a.jpg", None)
         assert [content(file), content(file)] == [data, data]
 
@@ -75,13 +80,22 @@ def test_a_video_is_described_with_its_length(tmp_path: Path) -> None:
     wanted = request("flux-tools/video-edit-v1", {"video": put(tmp_path, "a.mp4", clip(2.5))})
     with prepared(wanted, FluxSettings("bfl_x")) as one:
         file = one.parameters["video"]
-        assert (file.media_type, file.width, file.height, file.seconds) == ("video/mp4", 320, 192, 2.5)
+        assert (file.media_type, file.width, file.height, file.seconds) == (
+            "video/mp4",
+            320,
+            192,
+            2.5,
+        )
 
 
 def test_a_url_is_passed_through_where_the_service_fetches_it() -> None:
     assert ready(request("flux-2-pro", {"input_image": PUBLIC})) == {"input_image": PUBLIC}
-    assert ready(request("flux-3-image", {"images": [PUBLIC, PUBLIC]})) == {"images": [PUBLIC, PUBLIC]}
-    assert ready(request("flux-2-pro", {"input_image": PUBLIC}), "intranet.test") == {"input_image": PUBLIC}
+    assert ready(request("flux-3-image", {"images": [PUBLIC, PUBLIC]})) == {
+        "images": [PUBLIC, PUBLIC]
+    }
+    assert ready(request("flux-2-pro", {"input_image": PUBLIC}), "intranet.test") == {
+        "input_image": PUBLIC
+    }
 
 
 @pytest.mark.parametrize("model", ["flux-pro-1.1-ultra", "flux-dev", "flux-pro-1.0-fill"])
@@ -95,7 +109,9 @@ def test_a_url_is_fetched_where_the_service_takes_base64_only(host: Host, model:
 
 def test_a_url_on_a_private_host_is_fetched_since_the_service_cannot(host: Host) -> None:
     url = host.put("/a.png", picture())
-    assert ready(request("flux-2-pro", {"input_image": url}), "127.0.0.1") == {"input_image": picture()}
+    assert ready(request("flux-2-pro", {"input_image": url}), "127.0.0.1") == {
+        "input_image": picture()
+    }
     assert ready(request("flux-2-pro", {"input_image": url})) == {"input_image": url}
     assert len(host.asked) == 1
 
@@ -115,7 +131,10 @@ def test_lists_and_pairs_keep_their_form(tmp_path: Path) -> None:
         (paths[0], data[0]),
         ([1.5, paths[0]], [1.5, data[0]]),
         (paths[:2], data[:2]),
-        ([[0, paths[0]], (2.5, PUBLIC), [4, paths[2]]], [[0, data[0]], [2.5, PUBLIC], [4, data[2]]]),
+        (
+            [[0, paths[0]], (2.5, PUBLIC), [4, paths[2]]],
+            [[0, data[0]], [2.5, PUBLIC], [4, data[2]]],
+        ),
     ]:
         wanted = request("flux-3-video", {"mode": "i2v", "duration": 5, "keyframes": frames})
         assert ready(wanted)["keyframes"] == expected
@@ -154,10 +173,14 @@ def test_nothing_is_left_after_an_exception(tmp_path: Path, temporary: Path) -> 
 
 
 @pytest.mark.parametrize("second", ["/no/such.png", "text", "large"])
-def test_nothing_is_left_when_an_input_is_refused(tmp_path: Path, temporary: Path, second: str) -> None:
+def test_nothing_is_left_when_an_input_is_refused(
+    tmp_path: Path, temporary: Path, second: str
+) -> None:
     contents = {"text": b"no image", "large": large_picture(20 * MIB + 1)}
     path = put(tmp_path, "b.png", contents[second]) if second in contents else second
-    wanted = request("flux-2-pro", {"input_image": put(tmp_path, "a.png", picture()), "input_image_2": path})
+    wanted = request(
+        "flux-2-pro", {"input_image": put(tmp_path, "a.png", picture()), "input_image_2": path}
+    )
     with pytest.raises((FluxRequestError, FluxInputError)):
         ready(wanted)
     assert list(temporary.iterdir()) == []
@@ -209,7 +232,9 @@ def test_a_draft_cache_is_not_looked_into(tmp_path: Path) -> None:
 
 def test_limits_are_checked_with_what_was_read(tmp_path: Path) -> None:
     path = put(tmp_path, "a.png", picture(size=(64, 64)))
-    with pytest.raises(FluxRequestError, match=r"Image_prompt dimensions.*Given: image_prompt=<image/png 64x64, "):
+    with pytest.raises(
+        FluxRequestError, match=r"Image_prompt dimensions.*Given: image_prompt=<image/png 64x64, "
+    ):
         ready(request("flux-pro-1.1", {"image_prompt": path}))
 
 
@@ -228,15 +253,22 @@ def test_the_fingerprint_depends_on_the_bytes_and_not_on_the_name(tmp_path: Path
 def test_the_fingerprint_of_inputs_that_are_not_read_yet_tells_them_apart() -> None:
     one, other = (InlineMedia(text_of(picture(shade=shade))) for shade in (1, 2))
     assert len(one.text) == len(other.text)
-    fingerprints = {request("flux-2-pro", {"input_image": value}).fingerprint for value in (one, other)}
+    fingerprints = {
+        request("flux-2-pro", {"input_image": value}).fingerprint for value in (one, other)
+    }
     assert len(fingerprints) == 2
 
 
-def test_a_request_without_inputs_and_one_that_is_ready_are_passed_on(tmp_path: Path, temporary: Path) -> None:
+def test_a_request_without_inputs_and_one_that_is_ready_are_passed_on(
+    tmp_path: Path, temporary: Path
+) -> None:
     plain = request("flux-2-pro", {})
     with prepared(plain, FluxSettings("bfl_x")) as one:
         assert one is plain
     wanted = request("flux-2-pro", {"input_image": put(tmp_path, "a.png", picture())})
-    with prepared(wanted, FluxSettings("bfl_x")) as one, prepared(one, FluxSettings("bfl_x")) as again:
+    with (
+        prepared(wanted, FluxSettings("bfl_x")) as one,
+        prepared(one, FluxSettings("bfl_x")) as again,
+    ):
         assert again is one
         assert len(list(temporary.iterdir())) == 1

@@ -15,9 +15,15 @@ from hypothesis import strategies as st
 
 from airflow_provider_flux.bfl.catalog import MODELS, MediaKind
 from airflow_provider_flux.bfl.errors import FluxRequestError
-from airflow_provider_flux.bfl.media import InlineMedia
-from airflow_provider_flux.media.source import Source, SourceKind, find_source_problems, hide, read_source
-from tests.samples import clip, picture, text_of
+from airflow_provider_flux.bfl.inputs import InlineMedia
+from airflow_provider_flux.media.source import (
+    Source,
+    SourceKind,
+    find_source_problems,
+    hide,
+    read_source,
+)
+from tests.support.sample_media import clip, picture, text_of
 
 JPEG = text_of(picture("jpeg"))
 IMAGES = {kind: text_of(picture(kind)) for kind in ("jpeg", "png", "webp", "gif", "tiff")}
@@ -49,7 +55,12 @@ def read(value: Any, kind: MediaKind = MediaKind.IMAGE) -> Source:
         ("FILE:///data/a.png", SourceKind.FILE, "/data/a.png", "/data/a.png"),
         ("local:///data/a.png", SourceKind.FILE, "/data/a.png", "/data/a.png"),
         (pathlib.PurePosixPath("/data/a.png"), SourceKind.FILE, "/data/a.png", None),
-        (ObjectStoragePath("s3://my_conn@bucket/a.png"), SourceKind.STORE, "s3://my_conn@bucket/a.png", None),
+        (
+            ObjectStoragePath("s3://my_conn@bucket/a.png"),
+            SourceKind.STORE,
+            "s3://my_conn@bucket/a.png",
+            None,
+        ),
         (ObjectStoragePath("file:///data/a.png"), SourceKind.FILE, "/data/a.png", None),
     ],
 )
@@ -65,9 +76,13 @@ def test_base64_of_an_image_in_every_form(kind: str, form: str) -> None:
     plain = IMAGES[kind]
     lines = base64.encodebytes(base64.b64decode(plain)).decode()
     data = f"data:image/{kind};charset=x;base64,{plain}"
-    text = {"plain": plain, "data": data, "lines": lines, "spaced": f"\n  {plain}\n", "spaced data": f" \n{data} "}[
-        form
-    ]
+    text = {
+        "plain": plain,
+        "data": data,
+        "lines": lines,
+        "spaced": f"\n  {plain}\n",
+        "spaced data": f" \n{data} ",
+    }[form]
     source = read(text)
     assert source.kind is SourceKind.BASE64
     assert "".join(source.text[source.start :].split()) == plain
@@ -122,7 +137,8 @@ def test_what_names_nothing_is_refused_with_the_ways_to_name_it(value: Any) -> N
 
 
 @pytest.mark.parametrize(
-    "value", ["file://images/a.png", "file://./a.png", "local://data/a.png", "file://", "file://[x/a.png"]
+    "value",
+    ["file://images/a.png", "file://./a.png", "local://data/a.png", "file://", "file://[x/a.png"],
 )
 def test_a_relative_file_uri_is_refused(value: str) -> None:
     with pytest.raises(FluxRequestError, match=r"is relative: write file:///absolute/path"):
@@ -133,7 +149,9 @@ def test_a_relative_file_uri_is_refused(value: str) -> None:
     "text",
     [
         text_of(b"no image at all" * 99),
-        text_of(b"\xff\x0a" + bytes(range(256)) * 40),  # JPEG XL, whose base64 starts like a path as well
+        text_of(
+            b"\xff\x0a" + bytes(range(256)) * 40
+        ),  # JPEG XL, whose base64 starts like a path as well
         text_of(b"\xff\x0a" + bytes(range(256)) * 2),
         f"data:image/png;base32,{text_of(bytes(99))}",
     ],
@@ -169,7 +187,11 @@ def test_any_text_is_a_source_or_refused(text: str) -> None:
 
 
 def test_base64_is_hidden_wherever_it_is() -> None:
-    value = {"images": [JPEG, "s3://a/b"], "frames": [[0.5, f"data:image/jpeg;base64,{JPEG}"]], "deep": {"x": (JPEG,)}}
+    value = {
+        "images": [JPEG, "s3://a/b"],
+        "frames": [[0.5, f"data:image/jpeg;base64,{JPEG}"]],
+        "deep": {"x": (JPEG,)},
+    }
     hidden = hide(value)
     assert JPEG[:60] not in json.dumps(hidden, default=str)
     assert hidden["images"][1] == "s3://a/b"
@@ -180,7 +202,15 @@ def test_base64_is_hidden_wherever_it_is() -> None:
 @pytest.mark.parametrize(
     "value",
     [
-        *("a red fox", "/data/a.png", "s3://bucket/key", "https://a.b/c?x=iVBORw0KGgo", "jpeg", "1024", ""),
+        *(
+            "a red fox",
+            "/data/a.png",
+            "s3://bucket/key",
+            "https://a.b/c?x=iVBORw0KGgo",
+            "jpeg",
+            "1024",
+            "",
+        ),
         *(None, 7, 1.5, True, "data: what it is", "an unpunctuated prompt of many words " * 40),
         "https://a.b/" + "x" * 900,
     ],
@@ -192,8 +222,15 @@ def test_what_is_no_base64_is_not_hidden(value: Any) -> None:
 
 def test_a_mistake_in_an_input_names_its_field_and_opens_nothing() -> None:
     video, fill = MODELS["flux-3-video"], MODELS["flux-pro-1.0-fill"]
-    assert find_source_problems(fill.media, {"image": "/no/such.png", "mask": "s3://no_conn@b/k"}) == []
-    [said] = find_source_problems(fill.media, {"image": "a.png", "mask": "/b.png", "prompt": "c.png"})
+    assert (
+        find_source_problems(fill.media, {"image": "/no/such.png", "mask": "s3://no_conn@b/k"})
+        == []
+    )
+    [said] = find_source_problems(
+        fill.media, {"image": "a.png", "mask": "/b.png", "prompt": "c.png"}
+    )
     assert said.startswith("image is neither a URI")
-    said_of_frames = find_source_problems(video.media, {"keyframes": [[0, "/a.png"], [1, "b.png"], [2, "c.png"]]})
+    said_of_frames = find_source_problems(
+        video.media, {"keyframes": [[0, "/a.png"], [1, "b.png"], [2, "c.png"]]}
+    )
     assert [sentence.partition(" ")[0] for sentence in said_of_frames] == ["keyframes", "keyframes"]

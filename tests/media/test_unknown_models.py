@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from airflow_provider_flux.bfl.errors import FluxRequestError
-from airflow_provider_flux.bfl.generation import build_request
-from airflow_provider_flux.bfl.media import InlineMedia, MediaFile
+from airflow_provider_flux.bfl.inputs import InlineMedia, MediaFile
+from airflow_provider_flux.bfl.request import build_request
 from airflow_provider_flux.bfl.settings import FluxSettings
 from airflow_provider_flux.media.prepare import prepared
-from tests.samples import MIB, clip, large_picture, picture, text_of
+from tests.support.sample_media import MIB, clip, large_picture, picture, text_of
 
 URL = "https://images.example/a.png?sig=abc"
 
@@ -57,7 +57,13 @@ def test_files_of_a_store_and_base64_that_was_hidden_are_inputs(tmp_path: Path) 
 
 
 def test_anything_else_is_sent_as_it_is() -> None:
-    given = {"style": "/not/an/input", "url": URL, "size": 7, "deep": {"uri": "s3://bucket/key"}, "nothing": ""}
+    given = {
+        "style": "/not/an/input",
+        "url": URL,
+        "size": 7,
+        "deep": {"uri": "s3://bucket/key"},
+        "nothing": "",
+    }
     assert ready(given) == given
 
 
@@ -76,4 +82,6 @@ def test_a_file_that_is_no_image_and_no_video_is_refused(tmp_path: Path, name: s
 
 def test_the_limits_of_a_known_model_do_not_count(tmp_path: Path) -> None:
     data = large_picture(21 * MIB, "png")
-    assert ready({"image_prompt": put(tmp_path, "a.png", data)}, "flux-pro-1.1") == {"image_prompt": data}
+    assert ready({"image_prompt": put(tmp_path, "a.png", data)}, "flux-pro-1.1") == {
+        "image_prompt": data
+    }

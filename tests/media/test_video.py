@@ -11,8 +11,14 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_flux.bfl.errors import FluxImageError
-from airflow_provider_flux.media.video import DamagedVideoError, VideoInfo, inspect_video, is_mp4, read_video
-from tests.samples import clip, picture
+from airflow_provider_flux.media.video import (
+    DamagedVideoError,
+    VideoInfo,
+    inspect_video,
+    is_mp4,
+    read_video,
+)
+from tests.support.sample_media import clip, picture
 
 WAYS = {"index at the end": False, "index first": True}
 WHOLE = {way: clip(1.0, index_first=first) for way, first in WAYS.items()}
@@ -95,7 +101,9 @@ def test_random_bytes_are_refused_and_nothing_worse(data: bytes, starts_well: bo
 
 @settings(max_examples=300)
 @given(st.sampled_from(sorted(WAYS)), st.data())
-def test_a_damaged_video_is_read_or_refused_and_nothing_worse(way: str, data: st.DataObject) -> None:
+def test_a_damaged_video_is_read_or_refused_and_nothing_worse(
+    way: str, data: st.DataObject
+) -> None:
     damaged = bytearray(WHOLE[way])
     for _ in range(data.draw(st.integers(1, 8))):
         damaged[data.draw(st.integers(0, len(damaged) - 1))] = data.draw(st.integers(0, 255))
@@ -109,12 +117,13 @@ def test_a_damaged_video_is_read_or_refused_and_nothing_worse(way: str, data: st
 
 
 boxes = st.recursive(
-    st.tuples(st.sampled_from([b"mvhd", b"tkhd", b"mdat", b"free", b"trak", b"moov"]), st.binary(max_size=120)).map(
-        lambda pair: box(*pair)
-    ),
-    lambda inner: st.tuples(st.sampled_from([b"moov", b"trak"]), st.lists(inner, max_size=4).map(b"".join)).map(
-        lambda pair: box(*pair)
-    ),
+    st.tuples(
+        st.sampled_from([b"mvhd", b"tkhd", b"mdat", b"free", b"trak", b"moov"]),
+        st.binary(max_size=120),
+    ).map(lambda pair: box(*pair)),
+    lambda inner: st.tuples(
+        st.sampled_from([b"moov", b"trak"]), st.lists(inner, max_size=4).map(b"".join)
+    ).map(lambda pair: box(*pair)),
 )
 
 

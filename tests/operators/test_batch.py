@@ -15,9 +15,9 @@ from airflow.sdk import DAG
 from airflow_provider_flux.bfl.errors import FluxBatchError, FluxRequestError
 from airflow_provider_flux.emulator import EmulatorServer
 from airflow_provider_flux.operators.batch import FluxGenerateBatchOperator
-from tests.batch.trying import SMALL, batch, prompts, quick
-from tests.object_stores import S3Store
-from tests.samples import picture
+from tests.support.batch_tries import SMALL, batch, prompts, quick
+from tests.support.object_stores import S3Store
+from tests.support.sample_media import picture
 
 __all__ = ["quick"]
 
@@ -28,8 +28,12 @@ def submits(emulator: EmulatorServer) -> int:
     return int(emulator.stats()["submits"])
 
 
-def test_rows_land_and_the_manifest_says_what_lies_where(emulator: EmulatorServer, tmp_path: Path) -> None:
-    task = batch(tmp_path, [{"prompt": f"fox {n}", "key": f"sku-{n}", "seed": n} for n in range(30)])
+def test_rows_land_and_the_manifest_says_what_lies_where(
+    emulator: EmulatorServer, tmp_path: Path
+) -> None:
+    task = batch(
+        tmp_path, [{"prompt": f"fox {n}", "key": f"sku-{n}", "seed": n} for n in range(30)]
+    )
     summary = task.retry()
     assert summary["landed"] == summary["rows"] == submits(emulator) == 30
     assert (summary["credits"], summary["usd"], summary["credits_wasted"]) == (120, 1.2, 0)
@@ -53,7 +57,9 @@ def test_the_summary_is_small_and_names_no_row(emulator: EmulatorServer, tmp_pat
     assert set(task.ti.xcoms) == {"flux_batch", "flux_ledger"}
 
 
-def test_a_batch_in_a_bucket(emulator: EmulatorServer, aws_lab: str, s3: str, tmp_path: Path) -> None:
+def test_a_batch_in_a_bucket(
+    emulator: EmulatorServer, aws_lab: str, s3: str, tmp_path: Path
+) -> None:
     store = S3Store(s3)
     store.make_bucket()
     task = batch(tmp_path, prompts(60), output_path=f"{store.root}/out/{{key}}.{{ext}}")
@@ -90,7 +96,9 @@ def test_a_clear_may_pay_for_all_rows_anew(emulator: EmulatorServer, tmp_path: P
     assert submits(emulator) == 8
 
 
-def test_rows_that_are_added_are_all_that_is_paid_for(emulator: EmulatorServer, tmp_path: Path) -> None:
+def test_rows_that_are_added_are_all_that_is_paid_for(
+    emulator: EmulatorServer, tmp_path: Path
+) -> None:
     rows = [{"prompt": f"fox {n}", "key": f"k{n}"} for n in range(6)]
     task = batch(tmp_path, rows[:4])
     task.retry()
@@ -101,7 +109,9 @@ def test_rows_that_are_added_are_all_that_is_paid_for(emulator: EmulatorServer, 
 
 
 @pytest.mark.parametrize(("on_change", "paid"), [("new", 3), ("collect", 2)])
-def test_a_row_that_has_changed(emulator: EmulatorServer, tmp_path: Path, on_change: str, paid: int) -> None:
+def test_a_row_that_has_changed(
+    emulator: EmulatorServer, tmp_path: Path, on_change: str, paid: int
+) -> None:
     task = batch(tmp_path, ["a fox", "a hare"], on_change=on_change)
     task.retry()
     summary = task.retry(requests=["a red fox", "a hare"])
@@ -116,7 +126,9 @@ def test_a_row_that_has_changed(emulator: EmulatorServer, tmp_path: Path, on_cha
 
 def test_images_that_are_there_are_reused(emulator: EmulatorServer, tmp_path: Path) -> None:
     batch(tmp_path, ["a fox", "a hare"]).retry()
-    task = batch(tmp_path, ["a fox", "a hare", "an owl"], reuse="always", ledger_path=f"{tmp_path}/other")
+    task = batch(
+        tmp_path, ["a fox", "a hare", "an owl"], reuse="always", ledger_path=f"{tmp_path}/other"
+    )
     summary = task.retry()
     assert (summary["reused"], summary["landed"], submits(emulator)) == (2, 1, 3)
     assert (summary["credits"], summary["credits_saved"]) == (4, 8)
@@ -135,14 +147,18 @@ def test_objects_that_are_there_are_skipped(emulator: EmulatorServer, tmp_path: 
     assert (tmp_path / "out" / "1.jpeg").read_bytes() == there
 
 
-def test_a_batch_whose_rows_are_all_there_ends_at_once(emulator: EmulatorServer, tmp_path: Path) -> None:
+def test_a_batch_whose_rows_are_all_there_ends_at_once(
+    emulator: EmulatorServer, tmp_path: Path
+) -> None:
     batch(tmp_path, ["a fox"]).retry()
     summary = batch(tmp_path, ["a fox"], reuse="always", ledger_path=f"{tmp_path}/other").retry()
     assert summary["reused"] == 1
     assert summary["seconds"] < 4
 
 
-def test_an_object_that_is_in_the_way_fails_its_row_only(emulator: EmulatorServer, tmp_path: Path) -> None:
+def test_an_object_that_is_in_the_way_fails_its_row_only(
+    emulator: EmulatorServer, tmp_path: Path
+) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "1.jpeg").write_bytes(picture("jpeg"))
     task = batch(tmp_path, ["a fox", "a hare"], if_exists="error")
@@ -151,7 +167,9 @@ def test_an_object_that_is_in_the_way_fails_its_row_only(emulator: EmulatorServe
     assert submits(emulator) == 1
 
 
-def test_a_moderated_row_is_never_sent_again_unchanged(emulator: EmulatorServer, tmp_path: Path) -> None:
+def test_a_moderated_row_is_never_sent_again_unchanged(
+    emulator: EmulatorServer, tmp_path: Path
+) -> None:
     bad = "bad [[fault:moderated=Violence]]"
     task = batch(tmp_path, ["a fox", bad])
     assert task.retry()["moderated"] == 1
@@ -166,7 +184,9 @@ def test_a_moderated_row_is_never_sent_again_unchanged(emulator: EmulatorServer,
     assert submits(emulator) == 3
 
 
-def test_a_failed_generation_is_made_again_by_a_retry(emulator: EmulatorServer, tmp_path: Path) -> None:
+def test_a_failed_generation_is_made_again_by_a_retry(
+    emulator: EmulatorServer, tmp_path: Path
+) -> None:
     bad = "bad [[fault:error]]"
     task = batch(tmp_path, ["a fox", bad])
     task.fail(FluxBatchError, r"1 of 2 rows have no image \(1 failed\), more than max_failed=0")
@@ -178,10 +198,20 @@ def test_a_failed_generation_is_made_again_by_a_retry(emulator: EmulatorServer, 
     assert task.retry(requests=["a fox", "good"])["landed"] == 2
 
 
-def test_rows_that_are_not_valid_are_named_and_nothing_is_paid(emulator: EmulatorServer, tmp_path: Path) -> None:
-    rows: list[Any] = ["a fox", {"prompt": "x", "width": 7}, {"prompt": "y", "colour": 1}, 5, {"prompt": "z"}]
+def test_rows_that_are_not_valid_are_named_and_nothing_is_paid(
+    emulator: EmulatorServer, tmp_path: Path
+) -> None:
+    rows: list[Any] = [
+        "a fox",
+        {"prompt": "x", "width": 7},
+        {"prompt": "y", "colour": 1},
+        5,
+        {"prompt": "z"},
+    ]
     task = batch(tmp_path, rows)
-    said = task.fail(AirflowFailException, "^FluxRequestError: Nothing was submitted. 3 rows are not valid:")
+    said = task.fail(
+        AirflowFailException, "^FluxRequestError: Nothing was submitted. 3 rows are not valid:"
+    )
     for expected in (
         "row 1 (key '1'): flux-pro-1.1: width=7",
         "row 2 (key '2'): 'colour'",
@@ -208,24 +238,34 @@ def test_a_row_that_the_service_refuses(emulator: EmulatorServer, tmp_path: Path
 
 
 @pytest.mark.parametrize("fault", ["submit-lost", "submit-503-made"])
-def test_a_row_whose_answer_was_lost_is_left_alone(emulator: EmulatorServer, tmp_path: Path, fault: str) -> None:
+def test_a_row_whose_answer_was_lost_is_left_alone(
+    emulator: EmulatorServer, tmp_path: Path, fault: str
+) -> None:
     (lost,) = prompts(1, fault)
     task = batch(tmp_path, ["a hare", lost])
     for _ in range(2):
         said = task.fail(AirflowFailException, r"1 of 2 rows have no image \(1 uncertain\)")
         assert "retry would change nothing" in said
         assert task.summary
-        assert (task.summary["uncertain_submits"], task.summary["credits"], task.summary["credits_wasted"]) == (1, 8, 4)
+        assert (
+            task.summary["uncertain_submits"],
+            task.summary["credits"],
+            task.summary["credits_wasted"],
+        ) == (1, 8, 4)
     assert submits(emulator) == 2
     row = task.manifest()[1]
     assert (row["outcome"], row["uncertain_submits"], row["request_id"]) == ("uncertain", 1, None)
-    task.cleared().fail(AirflowFailException)  # a user accepts a second charge, and that answer is lost, too
+    task.cleared().fail(
+        AirflowFailException
+    )  # a user accepts a second charge, and that answer is lost, too
     assert task.summary["uncertain_submits"] == 2
     assert emulator.stats()["submits_per_prompt"] == {"a hare": 1, lost: 2}
     assert task.cleared().retry(requests=["a hare", "good"])["landed"] == 2
 
 
-def test_a_row_whose_answer_was_lost_may_be_submitted_again(emulator: EmulatorServer, tmp_path: Path) -> None:
+def test_a_row_whose_answer_was_lost_may_be_submitted_again(
+    emulator: EmulatorServer, tmp_path: Path
+) -> None:
     (lost,) = prompts(1, "submit-lost")
     task = batch(tmp_path, ["a hare", lost], on_uncertain="resubmit")
     task.fail(AirflowFailException, "1 uncertain")
@@ -235,7 +275,9 @@ def test_a_row_whose_answer_was_lost_may_be_submitted_again(emulator: EmulatorSe
     assert task.manifest()[1]["uncertain_submits"] == 3
 
 
-def test_a_generation_that_is_lost_is_paid_for_anew_only_by_a_clear(emulator: EmulatorServer, tmp_path: Path) -> None:
+def test_a_generation_that_is_lost_is_paid_for_anew_only_by_a_clear(
+    emulator: EmulatorServer, tmp_path: Path
+) -> None:
     (lost,) = prompts(1, "lost")
     task = batch(tmp_path, ["a hare", lost])
     for _ in range(2):
@@ -258,7 +300,11 @@ def test_the_fallback_of_a_row(emulator: EmulatorServer, tmp_path: Path, fault: 
     ]
     task = batch(tmp_path, rows, max_failed=1)
     summary = task.retry()
-    assert task.outcomes() == ["landed", "landed", "moderated" if fault == "moderated" else "failed"]
+    assert task.outcomes() == [
+        "landed",
+        "landed",
+        "moderated" if fault == "moderated" else "failed",
+    ]
     assert [row["fallback"] for row in task.manifest()] == [True, False, True]
     assert (summary["fallbacks"], summary["credits"], submits(emulator)) == (2, 8, 5)
     sidecar = json.loads(Path(task.manifest()[0]["sidecar"]).read_text())
@@ -270,7 +316,13 @@ def test_the_fallback_of_a_row(emulator: EmulatorServer, tmp_path: Path, fault: 
 
 
 def test_the_fallback_may_be_another_model(emulator: EmulatorServer, tmp_path: Path) -> None:
-    rows = [{"prompt": "bad [[fault:moderated]]", "fallback_prompt": "good", "fallback_model": "flux-2-pro"}]
+    rows = [
+        {
+            "prompt": "bad [[fault:moderated]]",
+            "fallback_prompt": "good",
+            "fallback_model": "flux-2-pro",
+        }
+    ]
     task = batch(tmp_path, rows)
     summary = task.retry()
     assert emulator.stats()["submits_per_model"] == {"flux-pro-1.1": 1, "flux-2-pro": 1}
@@ -280,11 +332,18 @@ def test_the_fallback_may_be_another_model(emulator: EmulatorServer, tmp_path: P
 
 def test_a_fallback_has_the_inputs_of_its_row(emulator: EmulatorServer, tmp_path: Path) -> None:
     (tmp_path / "in.png").write_bytes(picture())
-    row = {"prompt": "bad [[fault:moderated]]", "input_image": f"{tmp_path}/in.png", "fallback_prompt": "good"}
+    row = {
+        "prompt": "bad [[fault:moderated]]",
+        "input_image": f"{tmp_path}/in.png",
+        "fallback_prompt": "good",
+    }
     task = batch(tmp_path, [row], model="flux-2-pro")
     assert task.retry()["landed"] == 1
     sidecar = json.loads(Path(task.manifest()[0]["sidecar"]).read_text())
-    assert sidecar["request"]["parameters"]["input_image"]["sha256"] == hashlib.sha256(picture()).hexdigest()
+    assert (
+        sidecar["request"]["parameters"]["input_image"]["sha256"]
+        == hashlib.sha256(picture()).hexdigest()
+    )
 
 
 @pytest.mark.parametrize(
@@ -292,15 +351,23 @@ def test_a_fallback_has_the_inputs_of_its_row(emulator: EmulatorServer, tmp_path
     [
         ({"max_failed": 2}, None),
         ({"max_failed": "20%"}, None),
-        ({"max_failed": 1}, "2 of 10 rows have no image .2 failed., more than max_failed=1 allows for"),
+        (
+            {"max_failed": 1},
+            "2 of 10 rows have no image .2 failed., more than max_failed=1 allows for",
+        ),
         ({"max_failed": "19%"}, "more than max_failed=19%"),
-        ({"max_failed": 2, "max_moderated": "5%"}, "1 of 10 rows were moderated, more than max_moderated=5%"),
+        (
+            {"max_failed": 2, "max_moderated": "5%"},
+            "1 of 10 rows were moderated, more than max_moderated=5%",
+        ),
     ],
 )
 def test_how_many_rows_may_have_no_image(
     emulator: EmulatorServer, tmp_path: Path, limits: dict[str, Any], error: str | None
 ) -> None:
-    task = batch(tmp_path, [*prompts(7), *prompts(2, "error", 7), *prompts(1, "moderated", 9)], **limits)
+    task = batch(
+        tmp_path, [*prompts(7), *prompts(2, "error", 7), *prompts(1, "moderated", 9)], **limits
+    )
     if error:
         task.fail(FluxBatchError, error)
     else:
@@ -308,9 +375,14 @@ def test_how_many_rows_may_have_no_image(
     assert task.counts() == {"landed": 7, "failed": 2, "moderated": 1}
 
 
-def test_too_many_moderated_rows_are_no_reason_to_retry(emulator: EmulatorServer, tmp_path: Path) -> None:
+def test_too_many_moderated_rows_are_no_reason_to_retry(
+    emulator: EmulatorServer, tmp_path: Path
+) -> None:
     task = batch(tmp_path, [*prompts(2), *prompts(1, "moderated", 2)], max_moderated=0)
-    task.fail(AirflowFailException, "1 of 3 rows were moderated.*manifest-hero.jsonl.*A retry would change nothing")
+    task.fail(
+        AirflowFailException,
+        "1 of 3 rows were moderated.*manifest-hero.jsonl.*A retry would change nothing",
+    )
     assert task.summary
     assert task.summary["moderated"] == 1
 
@@ -345,7 +417,10 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"reuse": "sometimes"}, "reuse='sometimes' must be one of"),
     ({"reuse": "always", "sidecar": False}, "needs sidecar=True"),
     ({"if_exists": "ask"}, "if_exists='ask'"),
-    ({"manifest_path": "/x/manifest.csv"}, "manifest_path='/x/manifest.csv' must end in one of .jsonl"),
+    (
+        {"manifest_path": "/x/manifest.csv"},
+        "manifest_path='/x/manifest.csv' must end in one of .jsonl",
+    ),
     ({"checkpoint": 0}, "checkpoint=0 must be a number of seconds"),
     ({"ledger_path": "ledger"}, "ledger_path='ledger' must be a folder"),
     ({"timeout": 0}, "timeout=0 must be a number of seconds"),
@@ -358,7 +433,12 @@ BAD: list[tuple[dict[str, Any], str]] = [
 def test_a_mistake_shows_when_the_dag_is_parsed(arguments: dict[str, Any], error: str) -> None:
     with pytest.raises(FluxRequestError) as caught:
         FluxGenerateBatchOperator(
-            **{"task_id": "hero", "requests": ["a fox"], "output_path": "/x/{key}.{ext}", **arguments}
+            **{
+                "task_id": "hero",
+                "requests": ["a fox"],
+                "output_path": "/x/{key}.{ext}",
+                **arguments,
+            }
         )
     assert error in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -395,8 +475,15 @@ def test_a_kill_before_the_start_submits_nothing(emulator: EmulatorServer, tmp_p
 def test_what_templates_give_is_checked_before_anything_is_paid(
     emulator: EmulatorServer, tmp_path: Path, arguments: dict[str, Any], error: str
 ) -> None:
-    given = {"output_path": "{{ x }}", "requests": ["a fox"], "max_cost": "{{ x }}", "max_failed": "{{ x }}"}
-    operator = FluxGenerateBatchOperator(**given, task_id="hero", model="{{ x }}", manifest_path="{{ x }}")
+    given = {
+        "output_path": "{{ x }}",
+        "requests": ["a fox"],
+        "max_cost": "{{ x }}",
+        "max_failed": "{{ x }}",
+    }
+    operator = FluxGenerateBatchOperator(
+        **given, task_id="hero", model="{{ x }}", manifest_path="{{ x }}"
+    )
     rendered = {
         "output_path": f"{tmp_path}/{{key}}.{{ext}}",
         "max_cost": "1000",
@@ -405,7 +492,9 @@ def test_what_templates_give_is_checked_before_anything_is_paid(
         "manifest_path": None,
     }
     for name, value in {**rendered, **arguments}.items():
-        setattr(operator, name, value.replace("OUT", str(tmp_path)) if isinstance(value, str) else value)
+        setattr(
+            operator, name, value.replace("OUT", str(tmp_path)) if isinstance(value, str) else value
+        )
     with pytest.raises(AirflowFailException, match=error):
         operator.execute(batch(tmp_path, []).context())
     assert submits(emulator) == 0
@@ -435,19 +524,35 @@ def test_all_that_a_user_may_want_to_template_is(emulator: EmulatorServer, tmp_p
     assert list((tmp_path / "fox-ledger").glob("**/*.jsonl"))
 
 
-def test_mapped_batches_with_the_same_names_are_warned_of(emulator: EmulatorServer, tmp_path: Path) -> None:
-    for name, is_warned in {"{key}": True, "4711-{key}": False, "{request_id}": False, "{index}-x": True}.items():
+def test_mapped_batches_with_the_same_names_are_warned_of(
+    emulator: EmulatorServer, tmp_path: Path
+) -> None:
+    for name, is_warned in {
+        "{key}": True,
+        "4711-{key}": False,
+        "{request_id}": False,
+        "{index}-x": True,
+    }.items():
         task = batch(tmp_path, prompts(1), output_path=f"{tmp_path}/out/{name}.{{ext}}")
         context, operator, warnings = task.context(), task.new_operator(), list[str]()
         context["ti"].map_index = 4711
         operator.log.warning = lambda text, *values, said=warnings: said.append(text % values)
         operator.execute(context)
-        assert any("may be the same for rows of other mapped tasks" in one for one in warnings) == is_warned
+        assert (
+            any("may be the same for rows of other mapped tasks" in one for one in warnings)
+            == is_warned
+        )
 
 
-def test_two_mapped_batches_have_manifests_and_journals_of_their_own(emulator: EmulatorServer, tmp_path: Path) -> None:
+def test_two_mapped_batches_have_manifests_and_journals_of_their_own(
+    emulator: EmulatorServer, tmp_path: Path
+) -> None:
     for index in range(2):
-        task = batch(tmp_path, prompts(2, start=2 * index), output_path=f"{tmp_path}/out/m{index}-{{key}}.{{ext}}")
+        task = batch(
+            tmp_path,
+            prompts(2, start=2 * index),
+            output_path=f"{tmp_path}/out/m{index}-{{key}}.{{ext}}",
+        )
         context = task.context()
         context["ti"].map_index = index
         assert task.new_operator().execute(context)["landed"] == 2
@@ -463,24 +568,28 @@ def test_nothing_secret_is_written_anywhere(
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from airflow_provider_flux.batch import table
+    from airflow_provider_flux.batch import row_store
 
     connect(emulator.url, webhook_secret="hush-hush-hush")
     files: list[bytes] = []
-    close = table.Table.close
+    close = row_store.RowStore.close
 
-    def read_and_close(self: table.Table) -> None:
+    def read_and_close(self: row_store.RowStore) -> None:
         files.extend(path.read_bytes() for path in self.path.parent.iterdir())
         close(self)
 
-    monkeypatch.setattr(table.Table, "close", read_and_close)
+    monkeypatch.setattr(row_store.RowStore, "close", read_and_close)
     hook = f"{emulator.url}/hook"
     rows = [
         {"prompt": "a fox", "webhook_url": hook},
         {"prompt": "bad [[fault:echo-secrets]]", "webhook_url": hook},
         {"prompt": "expired [[fault:expired]]"},
         {"prompt": "moderated [[fault:moderated]]"},
-        {"prompt": "edit", "model": "flux-2-pro", "input_image": f"{emulator.url}/x.png?X-Amz-Signature=abc123"},
+        {
+            "prompt": "edit",
+            "model": "flux-2-pro",
+            "input_image": f"{emulator.url}/x.png?X-Amz-Signature=abc123",
+        },
     ]
     task = batch(tmp_path, rows, on_invalid_row="skip", max_failed=1)
     with caplog.at_level("DEBUG"):

@@ -9,7 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowFailException, AirflowTaskTimeout, TaskDeferred
+from airflow.providers.common.compat.sdk import (
+    AirflowFailException,
+    AirflowTaskTimeout,
+    TaskDeferred,
+)
 from airflow.sdk import DAG, ObjectStoragePath
 from PIL import Image
 
@@ -17,17 +21,25 @@ from airflow_provider_flux.bfl import errors
 from airflow_provider_flux.bfl.errors import FluxError, FluxRequestError
 from airflow_provider_flux.emulator import EmulatorServer
 from airflow_provider_flux.emulator.faults import FAULTS
+from airflow_provider_flux.object_store.filesystem import open_path
 from airflow_provider_flux.operators import generate
 from airflow_provider_flux.operators.generate import FluxGenerateOperator
-from airflow_provider_flux.stores import open_path
-from tests.running import WAYS, context, run
+from tests.support.run_operator import WAYS, context, run
 
 pytestmark = pytest.mark.usefixtures("hurry")
 ways = pytest.mark.parametrize("way", WAYS)
 
 
-def operator(prompt: str | None = "a fox", way: str = "sync", **arguments: Any) -> FluxGenerateOperator:
-    arguments = {"task_id": "hero", "prompt": prompt, "poll_interval": 0.1, **WAYS[way], **arguments}
+def operator(
+    prompt: str | None = "a fox", way: str = "sync", **arguments: Any
+) -> FluxGenerateOperator:
+    arguments = {
+        "task_id": "hero",
+        "prompt": prompt,
+        "poll_interval": 0.1,
+        **WAYS[way],
+        **arguments,
+    }
     return FluxGenerateOperator(**arguments)
 
 
@@ -36,11 +48,24 @@ def test_an_image_without_output_path(emulator: EmulatorServer, way: str) -> Non
     generation = run(operator(seed=7, way=way))
     assert sorted(generation) == sorted(
         [
-            *("request_id", "polling_url", "model", "status", "seed", "cost", "cost_source", "estimated_cost"),
+            *(
+                "request_id",
+                "polling_url",
+                "model",
+                "status",
+                "seed",
+                "cost",
+                "cost_source",
+                "estimated_cost",
+            ),
             *("submitted_at", "fingerprint", "reused", "uncertain_submits", "image", "video"),
         ]
     )
-    assert (generation["model"], generation["status"], generation["seed"]) == ("flux-pro-1.1", "Ready", 7)
+    assert (generation["model"], generation["status"], generation["seed"]) == (
+        "flux-pro-1.1",
+        "Ready",
+        7,
+    )
     assert (generation["cost"], generation["cost_source"]) == (4, "estimated")
     assert generation["image"] is None
     assert "sig=" not in json.dumps(generation)
@@ -48,7 +73,9 @@ def test_an_image_without_output_path(emulator: EmulatorServer, way: str) -> Non
 
 
 @ways
-def test_an_image_is_landed_at_output_path(emulator: EmulatorServer, tmp_path: Path, way: str) -> None:
+def test_an_image_is_landed_at_output_path(
+    emulator: EmulatorServer, tmp_path: Path, way: str
+) -> None:
     path = f"file://{tmp_path}/{{index:02d}}-{{seed}}-{{request_id}}.{{ext}}"
     arguments = {"seed": 9, "width": 512, "height": 256, "output_format": "png"}
     generation = run(operator(way=way, output_path=path, **arguments), map_index=3)
@@ -71,7 +98,9 @@ def test_an_image_is_landed_at_output_path(emulator: EmulatorServer, tmp_path: P
 def test_other_models_take_their_parameters(
     emulator: EmulatorServer, tmp_path: Path, model: str, parameters: dict, size: Any, cost: Any
 ) -> None:
-    generation = run(operator(model=model, parameters=parameters, output_path=f"{tmp_path}/x.{{ext}}"))
+    generation = run(
+        operator(model=model, parameters=parameters, output_path=f"{tmp_path}/x.{{ext}}")
+    )
     assert (generation["cost"], generation["cost_source"]) == cost
     if size:
         assert (generation["image"]["width"], generation["image"]["height"]) == size
@@ -104,7 +133,9 @@ RECOVERS = [
 
 @ways
 @pytest.mark.parametrize("fault", RECOVERS)
-def test_what_passes_is_recovered_from(emulator: EmulatorServer, tmp_path: Path, fault: str, way: str) -> None:
+def test_what_passes_is_recovered_from(
+    emulator: EmulatorServer, tmp_path: Path, fault: str, way: str
+) -> None:
     generation = run(operator(f"x [[fault:{fault}]]", way=way, output_path=f"{tmp_path}/x.{{ext}}"))
     assert Path(generation["image"]["uri"]).stat().st_size == generation["image"]["bytes"]
     assert emulator.stats()["submits"] == 1
@@ -113,7 +144,12 @@ def test_what_passes_is_recovered_from(emulator: EmulatorServer, tmp_path: Path,
 #: Fault, error, paid submits, and whether Airflow's retries are left to it.
 ENDS: list[tuple[str, type[FluxError], int, bool]] = [
     ("no-credits", errors.FluxInsufficientCreditsError, 0, False),
-    ("busy-402", errors.FluxInsufficientCreditsError, 0, False),  # only of videos it may mean something else
+    (
+        "busy-402",
+        errors.FluxInsufficientCreditsError,
+        0,
+        False,
+    ),  # only of videos it may mean something else
     ("submit-500", errors.FluxSubmitUncertainError, 0, False),
     ("submit-503=1", errors.FluxSubmitUncertainError, 0, False),
     ("submit-503-made", errors.FluxSubmitUncertainError, 1, False),
@@ -142,16 +178,28 @@ ENDS: list[tuple[str, type[FluxError], int, bool]] = [
 
 
 def test_every_fault_script_is_tried() -> None:
-    tried = [*RECOVERS, *(fault for fault, *_ in ENDS), "submit-hang"]  # which needs a read timeout of its own
+    tried = [
+        *RECOVERS,
+        *(fault for fault, *_ in ENDS),
+        "submit-hang",
+    ]  # which needs a read timeout of its own
     assert {fault.partition("=")[0] for fault in tried} == set(FAULTS)
 
 
 @ways
 @pytest.mark.parametrize(("fault", "error", "paid", "is_retried"), ENDS)
 def test_what_does_not_pass_ends_typed_and_is_not_paid_again(
-    emulator: EmulatorServer, tmp_path: Path, fault: str, error: type[FluxError], paid: int, is_retried: bool, way: str
+    emulator: EmulatorServer,
+    tmp_path: Path,
+    fault: str,
+    error: type[FluxError],
+    paid: int,
+    is_retried: bool,
+    way: str,
 ) -> None:
-    task = operator(f"x [[fault:{fault}]]", way=way, output_path=f"{tmp_path}/x.{{ext}}", timeout=1.2)
+    task = operator(
+        f"x [[fault:{fault}]]", way=way, output_path=f"{tmp_path}/x.{{ext}}", timeout=1.2
+    )
     with pytest.raises(error if is_retried else AirflowFailException) as caught:
         run(task)
     if not is_retried:
@@ -163,7 +211,9 @@ def test_what_does_not_pass_ends_typed_and_is_not_paid_again(
 
 
 @ways
-def test_a_submit_whose_answer_is_late_is_not_repeated(emulator: EmulatorServer, connect, way: str) -> None:
+def test_a_submit_whose_answer_is_late_is_not_repeated(
+    emulator: EmulatorServer, connect, way: str
+) -> None:
     connect(emulator.url, read_timeout=0.3)
     with pytest.raises(AirflowFailException, match="FluxSubmitUncertainError"):
         run(operator("x [[fault:submit-hang=1]]", way=way))
@@ -207,7 +257,9 @@ def test_a_full_account_is_left_to_airflows_retries(emulator: EmulatorServer) ->
     assert emulator.stats()["submits"] == 0
 
 
-def test_what_was_paid_for_and_not_landed_can_be_collected(emulator: EmulatorServer, tmp_path: Path) -> None:
+def test_what_was_paid_for_and_not_landed_can_be_collected(
+    emulator: EmulatorServer, tmp_path: Path
+) -> None:
     from airflow_provider_flux.transfers.flux_to_object_storage import FluxToObjectStorageOperator
 
     task = operator("x [[fault:slow=1.5]]", timeout=1)
@@ -215,7 +267,9 @@ def test_what_was_paid_for_and_not_landed_can_be_collected(emulator: EmulatorSer
         run(task)
     wanted = str(caught.value).partition("generation=")[2].partition(", output_path")[0]
     generation = json.loads(wanted.replace("'", '"'))
-    collect = FluxToObjectStorageOperator(task_id="c", generation=generation, output_path=f"{tmp_path}/x.{{ext}}")
+    collect = FluxToObjectStorageOperator(
+        task_id="c", generation=generation, output_path=f"{tmp_path}/x.{{ext}}"
+    )
     assert Path(run(collect)["image"]["uri"]).exists()
     assert emulator.stats()["submits"] == 1
 
@@ -224,7 +278,15 @@ def test_the_deferral_holds_nothing_secret_and_is_bounded(emulator: EmulatorServ
     with pytest.raises(TaskDeferred) as deferred:
         operator(way="deferred", timeout=100).execute(context())
     trigger = deferred.value.trigger
-    known = ["deadline", "flux_conn_id", "generation", "not_before", "poll_interval", "record", "target"]
+    known = [
+        "deadline",
+        "flux_conn_id",
+        "generation",
+        "not_before",
+        "poll_interval",
+        "record",
+        "target",
+    ]
     assert sorted(trigger.serialize()[1]) == known
     assert 100 < deferred.value.timeout.total_seconds() <= 161
     assert "bfl_" not in repr(trigger)
@@ -247,15 +309,19 @@ def test_what_airflow_itself_raises_after_the_submit_is_not_retried(
     def alarm(*_: object, **__: object) -> None:
         raise AirflowTaskTimeout("Timeout")
 
-    prompt = {"submit": "x [[fault:submit-hang=2]]", "wait": "x [[fault:stuck]]", "land": "x"}[phase]
+    prompt = {"submit": "x [[fault:submit-hang=2]]", "wait": "x [[fault:stuck]]", "land": "x"}[
+        phase
+    ]
     task = operator(prompt, output_path=f"{tmp_path}/x.{{ext}}")
     if phase == "land":
-        monkeypatch.setattr("airflow_provider_flux.storage.fetching.inspect_image", alarm)
+        monkeypatch.setattr("airflow_provider_flux.landing.download.inspect_image", alarm)
     open_path(f"{tmp_path}/x")  # imports the stores of all providers, which takes a second
     before = signal.signal(signal.SIGALRM, alarm)
     signal.setitimer(signal.ITIMER_REAL, 0 if phase == "land" else 0.6)
     try:
-        with pytest.raises(AirflowFailException, match=r"FluxSubmitUncertainError|AirflowTaskTimeout"):
+        with pytest.raises(
+            AirflowFailException, match=r"FluxSubmitUncertainError|AirflowTaskTimeout"
+        ):
             run(task)
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
@@ -268,7 +334,7 @@ def test_a_triggerer_without_the_connection_hands_over_to_the_worker(
 ) -> None:
     import asyncio
 
-    from tests.running import fire
+    from tests.support.run_operator import fire
 
     task = operator(way="deferred", output_path=f"{tmp_path}/x.{{ext}}")
     with pytest.raises(TaskDeferred) as deferred:
@@ -282,7 +348,9 @@ def test_a_triggerer_without_the_connection_hands_over_to_the_worker(
     assert emulator.stats()["submits"] == 1
 
 
-@pytest.mark.parametrize("event", [None, {}, {"status": "ready"}, {"status": "sold", "generation": {}}, "ready"])
+@pytest.mark.parametrize(
+    "event", [None, {}, {"status": "ready"}, {"status": "sold", "generation": {}}, "ready"]
+)
 def test_an_event_of_somebody_else_is_refused(event: Any) -> None:
     with pytest.raises(AirflowFailException, match="FluxTriggerEventError"):
         operator().execute_complete(context(), event)
@@ -346,7 +414,9 @@ BAD_LITERALS: list[tuple[dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(("arguments", "said"), BAD_LITERALS)
-def test_a_literal_mistake_fails_when_the_dag_is_parsed(arguments: dict[str, Any], said: str) -> None:
+def test_a_literal_mistake_fails_when_the_dag_is_parsed(
+    arguments: dict[str, Any], said: str
+) -> None:
     with pytest.raises(FluxRequestError) as caught:
         operator(**{"prompt": "a fox", **arguments})
     assert said in str(caught.value)
@@ -404,7 +474,10 @@ def test_a_literal_secret_is_not_in_what_airflow_stores_of_the_dag() -> None:
 
     with DAG("d", schedule=None) as dag:
         operator(webhook_url="https://a.b/c", webhook_secret="s3cret-value")
-        by_name = operator(task_id="b", parameters={"webhook_url": "https://a.b/c", "webhook_secret": "s3cret-value"})
+        by_name = operator(
+            task_id="b",
+            parameters={"webhook_url": "https://a.b/c", "webhook_secret": "s3cret-value"},
+        )
     assert by_name._build_request().parameters["webhook_secret"] == "s3cret-value"
     assert "s3cret-value" not in json.dumps(DagSerialization.to_dict(dag))
 
@@ -415,10 +488,17 @@ def test_what_other_tasks_give_is_checked_when_it_is_known(emulator: EmulatorSer
         whole = operator(task_id="whole", prompt=None, parameters=upstream.output["parameters"])
         text = operator(task_id="text", width=upstream.output["width"])
         part = operator(task_id="part", parameters={"image_prompt": upstream.output["image"]})
-        listed = operator(task_id="listed", model="{{ m }}", prompt="{{ p }}", output_path=upstream.output["path"])
+        listed = operator(
+            task_id="listed", model="{{ m }}", prompt="{{ p }}", output_path=upstream.output["path"]
+        )
     assert whole.width is None  # the parameters may turn out to give it
     assert part.width == 1024
-    assert listed.upstream_task_ids == whole.upstream_task_ids == part.upstream_task_ids == {"upstream"}
+    assert (
+        listed.upstream_task_ids
+        == whole.upstream_task_ids
+        == part.upstream_task_ids
+        == {"upstream"}
+    )
     text.width = "512"
     assert text._build_request().parameters["width"] == 512
     whole.parameters = {"prompt": "a fox", "width": 1000}
@@ -429,15 +509,24 @@ def test_what_other_tasks_give_is_checked_when_it_is_known(emulator: EmulatorSer
 
 def test_a_mapped_task_is_checked_when_it_is_mapped() -> None:
     with DAG("d", schedule=None):
-        mapped = FluxGenerateOperator.partial(task_id="m", width="{{ w }}").expand(prompt=["a", "b"])
+        mapped = FluxGenerateOperator.partial(task_id="m", width="{{ w }}").expand(
+            prompt=["a", "b"]
+        )
         assert mapped.unmap({"prompt": "a"}).prompt == "a"
         with pytest.raises(FluxRequestError, match="seed='x'"):
-            FluxGenerateOperator.partial(task_id="n", prompt="a").expand(seed=["x"]).unmap({"seed": "x"})
+            FluxGenerateOperator.partial(task_id="n", prompt="a").expand(seed=["x"]).unmap(
+                {"seed": "x"}
+            )
 
 
 def test_validate_false_sends_what_this_version_does_not_know() -> None:
-    request = operator(model="flux-9-max", parameters={"sparkle": 3}, validate=False)._build_request()
-    assert (request.path, dict(request.parameters)) == ("/v1/flux-9-max", {"prompt": "a fox", "sparkle": 3})
+    request = operator(
+        model="flux-9-max", parameters={"sparkle": 3}, validate=False
+    )._build_request()
+    assert (request.path, dict(request.parameters)) == (
+        "/v1/flux-9-max",
+        {"prompt": "a fox", "sparkle": 3},
+    )
 
 
 def test_on_kill_says_what_goes_on(emulator: EmulatorServer) -> None:

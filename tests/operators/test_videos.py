@@ -20,8 +20,8 @@ from airflow_provider_flux.emulator import EmulatorServer
 from airflow_provider_flux.hooks.flux import FluxHook
 from airflow_provider_flux.operators.generate import FluxGenerateOperator
 from airflow_provider_flux.transfers.flux_to_object_storage import FluxToObjectStorageOperator
-from tests.running import WAYS, context, run
-from tests.samples import clip
+from tests.support.run_operator import WAYS, context, run
+from tests.support.sample_media import clip
 
 pytestmark = pytest.mark.usefixtures("hurry")
 ways = pytest.mark.parametrize("way", WAYS)
@@ -32,7 +32,13 @@ DRAFT = {**T2V, "draft": True}
 def operator(
     prompt: str | None = "a fox", way: str = "sync", model: str = "flux-3-video", **arguments: Any
 ) -> FluxGenerateOperator:
-    arguments = {"task_id": "film", "prompt": prompt, "poll_interval": 0.1, **WAYS[way], **arguments}
+    arguments = {
+        "task_id": "film",
+        "prompt": prompt,
+        "poll_interval": 0.1,
+        **WAYS[way],
+        **arguments,
+    }
     return FluxGenerateOperator(model=model, **arguments)
 
 
@@ -68,22 +74,31 @@ def test_a_video_is_landed_as_mp4(emulator: EmulatorServer, tmp_path: Path, way:
 
 
 @pytest.mark.parametrize(
-    ("model", "field"), [("flux-tools/video-edit-v1", "video"), ("flux-tools/video-upscale-v1", "input_video")]
+    ("model", "field"),
+    [("flux-tools/video-edit-v1", "video"), ("flux-tools/video-upscale-v1", "input_video")],
 )
-def test_the_video_tools_take_a_file(emulator: EmulatorServer, tmp_path: Path, model: str, field: str) -> None:
+def test_the_video_tools_take_a_file(
+    emulator: EmulatorServer, tmp_path: Path, model: str, field: str
+) -> None:
     (tmp_path / "in.mp4").write_bytes(clip(2))
     given = {field: f"file://{tmp_path}/in.mp4"}
-    video = run(operator(model=model, parameters=given, output_path=f"{tmp_path}/out.{{ext}}"))["video"]
+    video = run(operator(model=model, parameters=given, output_path=f"{tmp_path}/out.{{ext}}"))[
+        "video"
+    ]
     scale = 1 if field == "video" else 2
     assert (video["width"], video["height"], video["seconds"]) == (320 * scale, 192 * scale, 2)
 
 
-@pytest.mark.parametrize("fault", ["cut=1", "truncate=1", "html=2", "empty=1", "reset=1", "expired=1"])
+@pytest.mark.parametrize(
+    "fault", ["cut=1", "truncate=1", "html=2", "empty=1", "reset=1", "expired=1"]
+)
 @ways
 def test_a_video_that_arrives_damaged_is_downloaded_again(
     emulator: EmulatorServer, tmp_path: Path, fault: str, way: str
 ) -> None:
-    task = operator(f"x [[fault:{fault}]]", way, parameters=DRAFT, output_path=f"{tmp_path}/x.{{ext}}")
+    task = operator(
+        f"x [[fault:{fault}]]", way, parameters=DRAFT, output_path=f"{tmp_path}/x.{{ext}}"
+    )
     video = run(task)["video"]
     assert seconds_of(Path(video["uri"]).read_bytes()) == 5
     assert emulator.stats()["submits"] == 1
@@ -111,10 +126,16 @@ def test_what_is_no_whole_video_is_not_stored(
 
 
 @ways
-def test_a_draft_is_landed_with_what_enhances_it(emulator: EmulatorServer, tmp_path: Path, way: str) -> None:
+def test_a_draft_is_landed_with_what_enhances_it(
+    emulator: EmulatorServer, tmp_path: Path, way: str
+) -> None:
     draft = run(operator(way=way, parameters=DRAFT, output_path=f"{tmp_path}/draft.{{ext}}"))
     assert draft["video"]["draft_cache"] == f"{tmp_path}/draft.draft.bin"
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["draft.draft.bin", "draft.mp4", "draft.mp4.json"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "draft.draft.bin",
+        "draft.mp4",
+        "draft.mp4.json",
+    ]
     parameters = {"mode": "draft_enhance", "draft_cache": draft["video"]["draft_cache"]}
     final = run(operator(None, way, parameters=parameters, output_path=f"{tmp_path}/final.{{ext}}"))
     assert final["video"]["width"] > draft["video"]["width"]
@@ -123,7 +144,9 @@ def test_a_draft_is_landed_with_what_enhances_it(emulator: EmulatorServer, tmp_p
     assert emulator.stats()["submits"] == 2
 
 
-def test_the_cache_of_a_draft_lies_beside_a_video_of_any_name(emulator: EmulatorServer, tmp_path: Path) -> None:
+def test_the_cache_of_a_draft_lies_beside_a_video_of_any_name(
+    emulator: EmulatorServer, tmp_path: Path
+) -> None:
     video = run(operator(parameters=DRAFT, output_path=f"file://{tmp_path}/film"))["video"]
     assert video["draft_cache"] == f"file://{tmp_path}/film.draft.bin"
     assert (tmp_path / "film.draft.bin").stat().st_size
@@ -132,17 +155,23 @@ def test_the_cache_of_a_draft_lies_beside_a_video_of_any_name(emulator: Emulator
 def test_a_draft_is_landed_by_the_transfer_too(emulator: EmulatorServer, tmp_path: Path) -> None:
     generation = run(operator(parameters=DRAFT))
     assert (generation["video"], generation["image"]) == (None, None)
-    transfer = FluxToObjectStorageOperator(task_id="t", generation=generation, output_path=f"{tmp_path}/x.{{ext}}")
+    transfer = FluxToObjectStorageOperator(
+        task_id="t", generation=generation, output_path=f"{tmp_path}/x.{{ext}}"
+    )
     video = run(transfer)["video"]
     assert (video["uri"], video["draft_cache"]) == (f"{tmp_path}/x.mp4", f"{tmp_path}/x.draft.bin")
     assert Path(video["draft_cache"]).stat().st_size
     assert emulator.stats()["submits"] == 1
 
 
-def test_what_is_no_draft_is_an_error_of_the_generation(emulator: EmulatorServer, tmp_path: Path) -> None:
+def test_what_is_no_draft_is_an_error_of_the_generation(
+    emulator: EmulatorServer, tmp_path: Path
+) -> None:
     (tmp_path / "x.bin").write_bytes(b"not a draft")
     with pytest.raises(errors.FluxGenerationError, match="draft cache"):
-        run(operator(None, parameters={"mode": "draft_enhance", "draft_cache": f"{tmp_path}/x.bin"}))
+        run(
+            operator(None, parameters={"mode": "draft_enhance", "draft_cache": f"{tmp_path}/x.bin"})
+        )
 
 
 def test_a_long_word_for_a_mode_is_taken(emulator: EmulatorServer) -> None:
@@ -168,12 +197,22 @@ def test_a_slow_model_does_not_wait_on_the_worker(emulator: EmulatorServer, mode
     assert time.monotonic() - started < 5
 
 
-def test_a_slow_model_waits_on_the_worker_when_that_is_long_enough(emulator: EmulatorServer) -> None:
-    assert operator(model="flux-3-image", deferrable=True, inline_wait=120).execute(context())["status"] == "Ready"
+def test_a_slow_model_waits_on_the_worker_when_that_is_long_enough(
+    emulator: EmulatorServer,
+) -> None:
+    assert (
+        operator(model="flux-3-image", deferrable=True, inline_wait=120).execute(context())[
+            "status"
+        ]
+        == "Ready"
+    )
 
 
 def test_a_fast_model_waits_on_the_worker(emulator: EmulatorServer) -> None:
-    assert operator(model="flux-2-max", deferrable=True, inline_wait=10).execute(context())["status"] == "Ready"
+    assert (
+        operator(model="flux-2-max", deferrable=True, inline_wait=10).execute(context())["status"]
+        == "Ready"
+    )
 
 
 def test_a_slow_model_waits_where_nothing_can_be_deferred(emulator: EmulatorServer) -> None:
@@ -205,7 +244,9 @@ def test_the_timeout_follows_the_model(
 def test_a_result_of_another_kind_than_expected_is_kept_since_it_is_paid_for(
     emulator: EmulatorServer, tmp_path: Path
 ) -> None:
-    task = operator("x [[fault:wrong-format]]", parameters=DRAFT, output_path=f"{tmp_path}/x.{{ext}}")
+    task = operator(
+        "x [[fault:wrong-format]]", parameters=DRAFT, output_path=f"{tmp_path}/x.{{ext}}"
+    )
     generation = run(task)
     assert generation["video"] is None
     assert generation["image"]["uri"] == f"{tmp_path}/x.jpeg"

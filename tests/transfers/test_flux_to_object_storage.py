@@ -16,7 +16,7 @@ from airflow_provider_flux.emulator import EmulatorConfig, EmulatorServer
 from airflow_provider_flux.hooks.flux import FluxHook
 from airflow_provider_flux.operators.generate import FluxGenerateOperator
 from airflow_provider_flux.transfers.flux_to_object_storage import FluxToObjectStorageOperator
-from tests.running import run
+from tests.support.run_operator import run
 
 pytestmark = pytest.mark.usefixtures("hurry")
 
@@ -26,7 +26,9 @@ def generated(prompt: str = "a fox", **arguments: Any) -> dict[str, Any]:
 
 
 def land(generation: Any, output_path: Any, **arguments: Any) -> Any:
-    task = FluxToObjectStorageOperator(task_id="l", generation=generation, output_path=str(output_path), **arguments)
+    task = FluxToObjectStorageOperator(
+        task_id="l", generation=generation, output_path=str(output_path), **arguments
+    )
     return run(task)
 
 
@@ -54,7 +56,9 @@ def test_json_text_of_a_template_is_read(emulator: EmulatorServer, tmp_path: Pat
     assert len(land(json.dumps([generation]), f"{tmp_path}/a.{{ext}}")) == 1
 
 
-def test_a_generation_that_is_still_running_is_waited_for(emulator: EmulatorServer, tmp_path: Path) -> None:
+def test_a_generation_that_is_still_running_is_waited_for(
+    emulator: EmulatorServer, tmp_path: Path
+) -> None:
     submission = FluxHook().submit("flux-pro-1.1", {"prompt": "x [[fault:slow=1]]"})
     wanted = {"request_id": submission.request_id, "polling_url": submission.polling_url}
     assert Path(land(wanted, f"{tmp_path}/a.{{ext}}")["image"]["uri"]).exists()
@@ -67,13 +71,17 @@ def test_an_expired_url_is_exchanged_for_a_fresh_one(tmp_path: Path, connect) ->
         assert Path(land(generation, f"{tmp_path}/a.{{ext}}")["image"]["uri"]).exists()
 
 
-def test_damaged_downloads_do_not_use_up_the_fresh_url(emulator: EmulatorServer, tmp_path: Path) -> None:
+def test_damaged_downloads_do_not_use_up_the_fresh_url(
+    emulator: EmulatorServer, tmp_path: Path
+) -> None:
     generation = generated("x [[fault:cut=2]] [[fault:expired=1]]")
     assert Path(land(generation, f"{tmp_path}/a.{{ext}}")["image"]["uri"]).exists()
     assert emulator.stats()["downloads"] == 4
 
 
-def test_an_image_that_is_lost_says_what_happened_to_the_money(emulator: EmulatorServer, tmp_path: Path) -> None:
+def test_an_image_that_is_lost_says_what_happened_to_the_money(
+    emulator: EmulatorServer, tmp_path: Path
+) -> None:
     generation = generated("x [[fault:expired=always]]")
     with pytest.raises(AirflowFailException, match=r"paid for \(4 credits, estimated\)") as caught:
         land(generation, f"{tmp_path}/a.{{ext}}")
@@ -98,7 +106,9 @@ def test_bytes_that_are_no_image_are_not_stored_and_a_retry_is_free(
     assert emulator.stats()["submits"] == 1
 
 
-def test_a_store_that_fails_is_left_to_airflows_retries(emulator: EmulatorServer, tmp_path: Path) -> None:
+def test_a_store_that_fails_is_left_to_airflows_retries(
+    emulator: EmulatorServer, tmp_path: Path
+) -> None:
     generation = generated()
     (tmp_path / f"{generation['request_id']}.jpeg").mkdir()  # in the way
     with pytest.raises(errors.FluxStorageError):
@@ -106,20 +116,31 @@ def test_a_store_that_fails_is_left_to_airflows_retries(emulator: EmulatorServer
     assert land(generation, f"{tmp_path}/a.{{ext}}")["image"]
 
 
-def test_a_place_where_nothing_can_be_written_is_refused_at_once(emulator: EmulatorServer, tmp_path: Path) -> None:
+def test_a_place_where_nothing_can_be_written_is_refused_at_once(
+    emulator: EmulatorServer, tmp_path: Path
+) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(AirflowFailException, match="is a file, not a folder"):
         land(generated(), f"{tmp_path}/file/a.{{ext}}")
 
 
-def test_the_others_of_a_list_are_landed_before_it_fails(emulator: EmulatorServer, tmp_path: Path) -> None:
+def test_the_others_of_a_list_are_landed_before_it_fails(
+    emulator: EmulatorServer, tmp_path: Path
+) -> None:
     generations = [generated("one"), generated("two [[fault:cut=always]]"), generated("three")]
     with pytest.raises(errors.FluxImageError, match="1 of 3 images could not be landed"):
         land(generations, f"{tmp_path}/{{index}}.{{ext}}")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["0.jpeg", "0.jpeg.json", "2.jpeg", "2.jpeg.json"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "0.jpeg",
+        "0.jpeg.json",
+        "2.jpeg",
+        "2.jpeg.json",
+    ]
 
 
-def test_a_retry_that_may_help_one_of_a_list_is_left_to_airflow(emulator: EmulatorServer, tmp_path: Path) -> None:
+def test_a_retry_that_may_help_one_of_a_list_is_left_to_airflow(
+    emulator: EmulatorServer, tmp_path: Path
+) -> None:
     generations = [generated("one [[fault:expired=always]]"), generated("two [[fault:cut=always]]")]
     with pytest.raises(errors.FluxImageError, match="2 of 2"):
         land(generations, f"{tmp_path}/{{index}}.{{ext}}")
@@ -141,7 +162,9 @@ def test_a_retry_that_may_help_one_of_a_list_is_left_to_airflow(emulator: Emulat
         ([{"request_id": "r"}, {"request_id": "s"}], "the same name"),
     ],
 )
-def test_a_bad_generation_is_named(emulator: EmulatorServer, tmp_path: Path, generation: Any, said: str) -> None:
+def test_a_bad_generation_is_named(
+    emulator: EmulatorServer, tmp_path: Path, generation: Any, said: str
+) -> None:
     with pytest.raises(AirflowFailException) as caught:
         land(generation, f"{tmp_path}/x.{{ext}}")
     assert said in str(caught.value)
@@ -157,6 +180,8 @@ def test_a_bad_path_fails_when_the_dag_is_parsed(path: str) -> None:
 def test_the_output_of_another_task_is_taken_as_it_is() -> None:
     with DAG("d", schedule=None):
         hero = FluxGenerateOperator(task_id="hero", prompt="x")
-        task = FluxToObjectStorageOperator(task_id="l", generation=hero.output, output_path=hero.output["path"])
+        task = FluxToObjectStorageOperator(
+            task_id="l", generation=hero.output, output_path=hero.output["path"]
+        )
     assert isinstance(task.generation, XComArg)
     assert isinstance(task.output_path, XComArg)

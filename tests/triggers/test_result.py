@@ -10,23 +10,23 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_flux import client as client_module
+from airflow_provider_flux.client import aio as client_module
 from airflow_provider_flux.emulator import EmulatorConfig, EmulatorServer
+from airflow_provider_flux.generation import Generation
 from airflow_provider_flux.hooks.flux import FluxHook
 from airflow_provider_flux.triggers.result import FluxResultTrigger
-from airflow_provider_flux.xcom import Generation
 from tests.conftest import KEY
-from tests.running import fire
+from tests.support.run_operator import fire
 
 pytestmark = pytest.mark.usefixtures("hurry")
 
 
 def generation(prompt: str = "a fox") -> Generation:
-    from airflow_provider_flux.bfl.generation import build_request
-    from airflow_provider_flux.xcom import submitted
+    from airflow_provider_flux.bfl.request import build_request
+    from airflow_provider_flux.generation import new_generation
 
     request = build_request("flux-pro-1.1", {"prompt": prompt})
-    return submitted(request, FluxHook().submit(request))
+    return new_generation(request, FluxHook().submit(request))
 
 
 def trigger(prompt: str = "a fox", *, timeout: float = 20.0, **arguments: Any) -> FluxResultTrigger:
@@ -97,7 +97,9 @@ async def test_an_emulator_that_goes_away_for_a_while_is_waited_for(connect) -> 
     task = asyncio.create_task(fire(waiting))
     await asyncio.sleep(0.3)
     server.stop()
-    again = EmulatorServer(EmulatorConfig(port=port))  # has forgotten the task: the trigger says so in the end
+    again = EmulatorServer(
+        EmulatorConfig(port=port)
+    )  # has forgotten the task: the trigger says so in the end
     again.start()
     try:
         assert (await task)["error"]["type"] in {"FluxTaskNotFoundError", "FluxTimeoutError"}
@@ -105,7 +107,9 @@ async def test_an_emulator_that_goes_away_for_a_while_is_waited_for(connect) -> 
         again.stop()
 
 
-async def test_an_unexpected_error_hands_over(emulator: EmulatorServer, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_unexpected_error_hands_over(
+    emulator: EmulatorServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async def explode(*_: object) -> None:
         raise RuntimeError("nobody expects this")
 
@@ -133,7 +137,15 @@ def test_two_hundred_triggers_share_a_session_and_leave_the_loop_free(connect) -
     import subprocess
     import sys
 
-    command = [sys.executable, "-m", "airflow_provider_flux.emulator", "--port", "0", "--latency", "4"]
+    command = [
+        sys.executable,
+        "-m",
+        "airflow_provider_flux.emulator",
+        "--port",
+        "0",
+        "--latency",
+        "4",
+    ]
     command += ["--max-active", "1000", "--credits", "100000"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
@@ -175,7 +187,10 @@ async def _fire_all(waiting: list[FluxResultTrigger], blocked: list[float]) -> l
                 (shared,) = sessions.values()
                 most_users = max(most_users, shared.users)
                 connections = sum(len(pool) for pool in shared.session.connector._conns.values())
-                assert connections + len(shared.session.connector._acquired) <= client_module._CONNECTIONS
+                assert (
+                    connections + len(shared.session.connector._acquired)
+                    <= client_module._CONNECTIONS
+                )
         events = everyone.result()
     finally:
         _stop_timing()

@@ -14,7 +14,9 @@ from airflow_provider_flux.bfl.errors import FluxRequestError
 
 __all__ = ["MODELS", "MediaField", "MediaKind", "Model", "get_model", "nearest", "route_of"]
 
-MODELS: Mapping[str, Model] = MappingProxyType({model.name: model for model in (*IMAGE_MODELS, *VIDEO_MODELS)})
+MODELS: Mapping[str, Model] = MappingProxyType(
+    {model.name: model for model in (*IMAGE_MODELS, *VIDEO_MODELS)}
+)
 
 #: Names that people write, some from BFL's own material, and what is meant.
 _ALIASES: Mapping[str, str] = {
@@ -73,12 +75,20 @@ def nearest(name: str, known: Iterable[str]) -> str:
 def _meant(name: str, models: Mapping[str, Model]) -> str:
     """Return what a name stands for: another order of the same words, a known alias, or a near one."""
     words = _words(name)
-    same = [known for known in models if _words(known) == words or _words(known) == {"flux", "tools", *words}]
+    same = [
+        known
+        for known in models
+        if _words(known) == words or _words(known) == {"flux", "tools", *words}
+    ]
     meant = " or ".join(repr(known) for known in same)
-    meant = meant or next((target for alias, target in _ALIASES.items() if _words(alias) == words), "")
+    meant = meant or next(
+        (target for alias, target in _ALIASES.items() if _words(alias) == words), ""
+    )
     return f" Did you mean {meant}?" if meant else nearest(name, models)
 
 
 def _words(name: str) -> set[str]:
     """Return the words of a name: ``FLUX.2 [pro]`` has the same ones as ``flux-2-pro``."""
-    return {*_WORD.findall(name.lower().removeprefix("flux.")), "flux"} - {"1"}  # "FLUX.1 [dev]" is flux-dev
+    return {*_WORD.findall(name.lower().removeprefix("flux.")), "flux"} - {
+        "1"
+    }  # "FLUX.1 [dev]" is flux-dev

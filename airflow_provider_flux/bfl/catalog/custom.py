@@ -13,14 +13,26 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, create_model, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    create_model,
+    model_validator,
+)
 
 from airflow_provider_flux.bfl.catalog import get_model, nearest, route_of
 from airflow_provider_flux.bfl.catalog.entry import MediaField, MediaKind, Model
 from airflow_provider_flux.bfl.errors import FluxConfigurationError, FluxRequestError
 from airflow_provider_flux.bfl.pricing import Flat
 
-_MEDIA: Mapping[str, MediaKind] = {"image": MediaKind.IMAGE, "mask": MediaKind.MASK, "video": MediaKind.VIDEO}
+_MEDIA: Mapping[str, MediaKind] = {
+    "image": MediaKind.IMAGE,
+    "mask": MediaKind.MASK,
+    "video": MediaKind.VIDEO,
+}
 _TYPES: Mapping[str, Any] = {
     "string": str,
     "integer": int,
@@ -46,7 +58,9 @@ class _Parameter(BaseModel):
 
     @model_validator(mode="after")
     def _check_limits(self) -> Self:
-        limits = [limit for limit in (self.minimum, self.maximum, self.multiple_of) if limit is not None]
+        limits = [
+            limit for limit in (self.minimum, self.maximum, self.multiple_of) if limit is not None
+        ]
         if limits and self.type not in {"integer", "number"}:
             raise ValueError("minimum, maximum and multipleOf are for numbers")
         if self.type == "integer" and not all(limit.is_integer() for limit in limits):
@@ -89,7 +103,9 @@ def read_models(text: str) -> dict[str, Model]:
         first = error.errors(include_url=False)[0]
         place = ".".join(str(part) for part in first["loc"])
         where = f"[flux] models: {place}" if place else "[flux] models"
-        raise FluxConfigurationError(f"{where}: {first['msg'].removeprefix('Value error, ')}.") from None
+        raise FluxConfigurationError(
+            f"{where}: {first['msg'].removeprefix('Value error, ')}."
+        ) from None
     except FluxRequestError as error:
         raise FluxConfigurationError(f"[flux] models: {error}".rstrip(".") + ".") from None
     except (ValueError, TypeError) as error:
@@ -98,30 +114,44 @@ def read_models(text: str) -> dict[str, Model]:
 
 def _build(name: str, described: _CustomModel) -> Model:
     base = get_model(described.like)
-    given = described.model_dump(include={"max_active", "typical_seconds", "url_lifetime"}, exclude_none=True)
+    given = described.model_dump(
+        include={"max_active", "typical_seconds", "url_lifetime"}, exclude_none=True
+    )
     if described.price is not None:
         given["price"] = Flat(described.price)
     if described.parameters or described.without:
         given["schema"] = _schema(name, base, described)
     if unknown := [field for field in described.without if field not in base.fields]:
         near = nearest(unknown[0], base.fields)
-        raise FluxRequestError(f"{name}.without: {unknown[0]!r} is not a parameter of {base.name}.{near}")
+        raise FluxRequestError(
+            f"{name}.without: {unknown[0]!r} is not a parameter of {base.name}.{near}"
+        )
     media = tuple(field for field in base.media if field.name not in described.without)
     media += tuple(
         MediaField(field, _MEDIA[one.type], max_pixels=None)
         for field, one in described.parameters.items()
         if one.type in _MEDIA
     )
-    sent = {field: value for field, value in base.sent_defaults.items() if field not in described.without}
+    sent = {
+        field: value
+        for field, value in base.sent_defaults.items()
+        if field not in described.without
+    }
     path = described.path or route_of(name, {})
-    return replace(base, name=name, route=path, media=media, sent_defaults=MappingProxyType(sent), **given)
+    return replace(
+        base, name=name, route=path, media=media, sent_defaults=MappingProxyType(sent), **given
+    )
 
 
 def _schema(name: str, base: Model, described: _CustomModel) -> type[BaseModel]:
     if base.modes:
-        raise FluxRequestError(f"{name} is like {base.name}, which has modes: its parameters cannot be changed.")
+        raise FluxRequestError(
+            f"{name} is like {base.name}, which has modes: its parameters cannot be changed."
+        )
     if taken := [field for field in described.parameters if hasattr(BaseModel, field)]:
-        raise FluxRequestError(f"{name}.parameters: {taken[0]!r} cannot be a name here: send it with validate=False")
+        raise FluxRequestError(
+            f"{name}.parameters: {taken[0]!r} cannot be a name here: send it with validate=False"
+        )
     kept: dict[str, Any] = {
         field: (info.rebuild_annotation(), info)
         for field, info in base.schema.model_fields.items()

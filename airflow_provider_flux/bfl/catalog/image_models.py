@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 from airflow_provider_flux.bfl.catalog.entry import MediaField, MediaKind, Model
 from airflow_provider_flux.bfl.pricing import ByValue, Flat, PerMegapixel
-from airflow_provider_flux.bfl.requests.flux1 import (
+from airflow_provider_flux.bfl.schemas.flux1 import (
     FinetuneFluxProFillInputs,
     FinetuneFluxUltraInput,
     FluxDevInputs,
@@ -17,7 +17,7 @@ from airflow_provider_flux.bfl.requests.flux1 import (
     FluxProFillInputs,
     FluxUltraInput,
 )
-from airflow_provider_flux.bfl.requests.flux2 import (
+from airflow_provider_flux.bfl.schemas.flux2 import (
     Flux2DeblurInputs,
     Flux2EraseInputs,
     Flux2FlexInputs,
@@ -26,13 +26,15 @@ from airflow_provider_flux.bfl.requests.flux2 import (
     Flux2KleinTryonInputs,
     FluxOutpaintingInputs,
 )
-from airflow_provider_flux.bfl.requests.flux3 import Flux3ImageInputs
+from airflow_provider_flux.bfl.schemas.flux3 import Flux3ImageInputs
 
 # FLUX.1 routes describe their images as base64 only; the newer ones fetch URLs.
 _REDUX = MediaField("image_prompt", takes_url=False, min_side=256)
 _OLD_IMAGE = MediaField("image", takes_url=False)
 _OLD_MASK = MediaField("mask", MediaKind.MASK, takes_url=False, same_size_as="image")
-_REFERENCES = tuple(MediaField(name) for name in ("input_image", *(f"input_image_{n}" for n in range(2, 9))))
+_REFERENCES = tuple(
+    MediaField(name) for name in ("input_image", *(f"input_image_{n}" for n in range(2, 9)))
+)
 
 _FLUX_1 = (
     Model(
@@ -136,7 +138,9 @@ _KLEIN = Model(
 )
 
 _FLUX_2 = (
-    replace(_FLUX_2_PRO, name="flux-2-max", price=PerMegapixel(first=7, further=3), typical_seconds=15.0),
+    replace(
+        _FLUX_2_PRO, name="flux-2-max", price=PerMegapixel(first=7, further=3), typical_seconds=15.0
+    ),
     _FLUX_2_PRO,
     replace(_FLUX_2_PRO, name="flux-2-pro-preview"),
     replace(
@@ -180,7 +184,9 @@ _TOOLS = (
     Model(
         name="flux-tools/outpainting-v1",
         schema=FluxOutpaintingInputs,
-        price=ByValue("mode", {"fast": 4.5, "high": 20}, "high", note="it depends on the size of the canvas"),
+        price=ByValue(
+            "mode", {"fast": 4.5, "high": 20}, "high", note="it depends on the size of the canvas"
+        ),
         media=(MediaField("input_image"),),
         prompt_required=False,
         cost_reported="at submit",

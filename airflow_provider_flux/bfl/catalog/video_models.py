@@ -6,7 +6,7 @@ from types import MappingProxyType
 
 from airflow_provider_flux.bfl.catalog.entry import MIB, MediaField, MediaKind, Model
 from airflow_provider_flux.bfl.pricing import PerInputSecond, PerSecond, PerUpscaledSecond
-from airflow_provider_flux.bfl.requests.flux3 import (
+from airflow_provider_flux.bfl.schemas.flux3 import (
     DraftEnhanceInputs,
     Flux3VideoInputs,
     Flux3VideoUpscaleInputs,
@@ -68,7 +68,11 @@ VIDEO_MODELS = (
         name="flux-tools/video-upscale-v1",
         schema=Flux3VideoUpscaleInputs,
         price=PerUpscaledSecond(precise=7.5, creative=10.5, longest=20),
-        media=(MediaField("input_video", MediaKind.VIDEO, max_bytes=_MOST_BYTES, max_pixels=2560 * 1440),),
+        media=(
+            MediaField(
+                "input_video", MediaKind.VIDEO, max_bytes=_MOST_BYTES, max_pixels=2560 * 1440
+            ),
+        ),
         prompt_required=False,
         output="video",
         cost_reported="when ready",
@@ -83,7 +87,12 @@ VIDEO_MODELS = (
         price=PerInputSecond("video", 3.0, longest=15),
         media=(
             MediaField(
-                "video", MediaKind.VIDEO, max_bytes=_MOST_BYTES, max_pixels=None, min_side=160, max_seconds=15.0
+                "video",
+                MediaKind.VIDEO,
+                max_bytes=_MOST_BYTES,
+                max_pixels=None,
+                min_side=160,
+                max_seconds=15.0,
             ),
         ),
         output="video",

@@ -1,0 +1,1 @@
+"""The event loop of a batch: prepare rows, submit them, wait for them and land them."""

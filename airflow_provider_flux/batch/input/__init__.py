@@ -1,0 +1,1 @@
+"""The input of a batch: from a list or a file to checked rows."""

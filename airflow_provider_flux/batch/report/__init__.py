@@ -1,0 +1,1 @@
+"""What a batch reports: counters, thresholds, manifest and progress."""

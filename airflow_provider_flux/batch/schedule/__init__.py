@@ -1,0 +1,1 @@
+"""When to submit and when to poll: pure decisions, without a clock or a socket."""

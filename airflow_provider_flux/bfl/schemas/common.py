@@ -1,0 +1,109 @@
+"""What the request schemas of several models share."""
+
+from __future__ import annotations
+
+import re
+from fractions import Fraction
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, HttpUrl
+
+OutputFormat = Literal["jpeg", "png", "webp"]
+
+_RATIO = re.compile(r"(\d{1,4}):(\d{1,4})")
+_WIDEST, _TALLEST = Fraction(21, 9), Fraction(9, 21)
+
+
+def read_ratio(value: str) -> Fraction | None:
+    """Return an aspect ratio written as ``width:height``, or ``None`` for any other text."""
+    match = _RATIO.fullmatch(value)
+    if match is None or not int(match[1]) or not int(match[2]):
+        return None
+    return Fraction(int(match[1]), int(match[2]))
+
+
+def is_usual_ratio(ratio: Fraction) -> bool:
+    """Whether an aspect ratio is between 21:9 and 9:21, as the service describes its range."""
+    return _TALLEST <= ratio <= _WIDEST
+
+
+def _check_form(value: str) -> str:
+    if read_ratio(value) is None:
+        raise ValueError("must be written as width:height, for example 16:9")
+    return value
+
+
+def _check_range(value: str) -> str:
+    ratio = read_ratio(value)
+    if ratio is not None and not is_usual_ratio(ratio):
+        raise ValueError("must be between 21:9 and 9:21")
+    return value
+
+
+AnyRatio = Annotated[str, AfterValidator(_check_form)]
+AspectRatio = Annotated[AnyRatio, AfterValidator(_check_range)]
+Strength = Annotated[float, Field(ge=0, le=1)]
+Tolerance6 = Annotated[int, Field(ge=0, le=6)]
+Tolerance5 = Annotated[int, Field(ge=0, le=5)]
+Tolerance4 = Annotated[int, Field(ge=0, le=4)]
+#: An input image, mask or video: base64 for the service, and a URL where the catalog says so.
+Media = str
+
+
+class FluxInputs(BaseModel):
+    """A request. Unknown fields are ignored by the service, unless a schema says otherwise."""
+
+    model_config = ConfigDict(extra="ignore")
+
+
+class StrictInputs(BaseModel):
+    """A request whose unknown fields the service refuses."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Seeded(BaseModel):
+    """``seed``."""
+
+    seed: int | None = Field(None, description="Seed for reproducibility; random when absent.")
+
+
+class Webhooked(BaseModel):
+    """``webhook_url`` and ``webhook_secret``."""
+
+    webhook_url: HttpUrl | None = Field(
+        None, description="URL to be told when the result is ready."
+    )
+    webhook_secret: str | None = Field(None, description="Secret sent along in X-Webhook-Secret.")
+
+
+class ByUser(BaseModel):
+    """``user``."""
+
+    user: Annotated[str, Field(min_length=1, max_length=256)] | None = Field(
+        None, description="Opaque identifier of the end user."
+    )
+
+
+class Common(FluxInputs, ByUser, Webhooked, Seeded):
+    """What most image routes take beside their own fields."""
+
+
+def prompt_field(text: str = "What the image should show.", **options: Any) -> Any:
+    """Return the field of a prompt."""
+    return Field(description=text, **options)
+
+
+def tolerance_field() -> Any:
+    """Return the field ``safety_tolerance``."""
+    return Field(2, description="Moderation of inputs and result, 0 is the most strict.")
+
+
+def format_field(default: OutputFormat) -> Any:
+    """Return the field ``output_format``; the default differs by model."""
+    return Field(default, description="Format of the image.")
+
+
+def upsampling_field(default: bool = False) -> Any:
+    """Return the field ``prompt_upsampling``."""
+    return Field(default, description="Let the service rewrite the prompt.")

@@ -1,0 +1,1 @@
+"""Clients of the BFL API. They need no Airflow."""

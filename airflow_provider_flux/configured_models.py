@@ -1,0 +1,46 @@
+"""The models a DAG may name: the catalog, and those added in the Airflow configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+from types import MappingProxyType
+from typing import Any
+
+from airflow.providers.common.compat.sdk import conf
+
+from airflow_provider_flux.bfl.catalog import MODELS, Model
+from airflow_provider_flux.bfl.catalog.custom import read_models
+from airflow_provider_flux.bfl.polling import DEFAULT_TIMEOUT
+
+
+def known_models() -> Mapping[str, Model]:
+    """Return every known model by name; those of ``[flux] models`` win over the built-in ones.
+
+    :raises FluxConfigurationError: if the option cannot be read.
+    """
+    return _with_configured(conf.get("flux", "models", fallback="") or "")
+
+
+def typical_seconds(model: Any) -> float:
+    """Return how long a generation of a model usually takes, in seconds; 0 for an unknown model.
+
+    :param model: name of the model.
+    """
+    entry = known_models().get(model) if isinstance(model, str) else None
+    return entry.typical_seconds if entry else 0.0
+
+
+def default_timeout(model: Any) -> float:
+    """Return the seconds after which to give up on a generation.
+
+    That is ten times its typical duration, and at least ten minutes.
+
+    :param model: name of the model.
+    """
+    return max(DEFAULT_TIMEOUT, 10 * typical_seconds(model))
+
+
+@lru_cache(maxsize=4)
+def _with_configured(text: str) -> Mapping[str, Model]:
+    return MappingProxyType({**MODELS, **read_models(text)}) if text.strip() else MODELS

@@ -1,0 +1,1 @@
+"""Draw the images and videos that the emulator delivers."""

@@ -1,0 +1,106 @@
+"""The FastAPI application: routes, refusals, and what tests may ask."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import APIRouter, FastAPI, Request
+from fastapi.exception_handlers import request_validation_exception_handler
+from fastapi.exceptions import RequestValidationError
+from starlette.responses import JSONResponse, Response
+
+from airflow_provider_flux.bfl.catalog import MODELS
+from airflow_provider_flux.emulator.background import Background
+from airflow_provider_flux.emulator.config import EmulatorConfig
+from airflow_provider_flux.emulator.errors import RefusalError
+from airflow_provider_flux.emulator.http.account_routes import utility_routes
+from airflow_provider_flux.emulator.http.answers import error
+from airflow_provider_flux.emulator.http.deliveries import delivery_routes
+from airflow_provider_flux.emulator.http.polls import poll_routes
+from airflow_provider_flux.emulator.http.submits import SubmitDesk, submit_routes
+from airflow_provider_flux.emulator.service import Service, Stats
+
+
+class Emulator:
+    """The parts of one emulator.
+
+    :param clock: returns epoch seconds.
+    """
+
+    def __init__(self, config: EmulatorConfig, clock: Callable[[], float] = time.time) -> None:
+        self.service = Service(config, clock)
+        #: Fetches inputs and sends webhooks.
+        self.background = Background()
+        #: Set before the server stops, to end the answers that hang.
+        self.closing = asyncio.Event()
+
+    def reset(self) -> None:
+        """Forget every account, task, count and webhook."""
+        self.background.cancel()
+        self.service.reset()
+
+
+def create_app(emulator: Emulator) -> FastAPI:
+    """Return the ASGI application of an emulator."""
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        emulator.background.cancel()
+
+    app = FastAPI(
+        title="BFL API",
+        description="Local emulator of the BFL API.",
+        version="0.0.1",
+        lifespan=lifespan,
+    )
+    app.include_router(
+        submit_routes(SubmitDesk(emulator.service, emulator.background, emulator.closing))
+    )
+    app.include_router(poll_routes(emulator.service))
+    app.include_router(delivery_routes(emulator.service))
+    app.include_router(utility_routes(emulator.service))
+    app.include_router(_test_routes(emulator))
+    _answer_refusals(app, emulator.service)
+    return app
+
+
+def _test_routes(emulator: Emulator) -> APIRouter:
+    router = APIRouter(prefix="/_emulator", include_in_schema=False)
+
+    @router.get("/stats", response_model=None)
+    async def get_stats() -> Stats:
+        return emulator.service.stats()
+
+    @router.get("/timeline", response_model=None)
+    async def get_timeline() -> Response:
+        return JSONResponse(emulator.service.timeline())
+
+    @router.post("/reset")
+    async def reset() -> dict[str, bool]:
+        emulator.reset()
+        return {"reset": True}
+
+    return router
+
+
+def _answer_refusals(app: FastAPI, service: Service) -> None:
+    submit_paths = {model.path for model in MODELS.values()}
+
+    def count(request: Request, status: int) -> None:
+        if request.url.path in submit_paths:
+            service.refuse(status)
+
+    @app.exception_handler(RefusalError)
+    async def refuse(request: Request, refusal: RefusalError) -> Response:
+        count(request, refusal.status)
+        return error(refusal.status, refusal.detail, refusal.retry_after)
+
+    @app.exception_handler(RequestValidationError)
+    async def refuse_invalid(request: Request, invalid: RequestValidationError) -> Any:
+        count(request, 422)
+        return await request_validation_exception_handler(request, invalid)

@@ -1,0 +1,106 @@
+"""The route that delivers results: images, videos, and the caches of drafts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
+from xml.sax.saxutils import escape
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from airflow_provider_flux.emulator.background import in_thread
+from airflow_provider_flux.emulator.drawing.picture import Picture
+from airflow_provider_flux.emulator.drawing.render import render
+from airflow_provider_flux.emulator.drawing.video import draft_cache
+from airflow_provider_flux.emulator.faults import Fault
+from airflow_provider_flux.emulator.http.answers import (
+    BrokenResponse,
+    error,
+    foreign_redirect,
+    html_page,
+)
+from airflow_provider_flux.emulator.service import Service
+from airflow_provider_flux.emulator.tasks import CACHE_TYPE, Task
+
+_OTHER_FORMAT = {"jpeg": "png", "png": "webp", "webp": "jpeg", "mp4": "jpeg"}
+
+
+def delivery_routes(service: Service) -> APIRouter:
+    """Return the route of the signed URLs. It asks for no key, and counts the keys it gets."""
+    router = APIRouter(include_in_schema=False)
+
+    @router.get("/results/{task_id}/{name}")
+    async def deliver(request: Request, task_id: str, name: str) -> Response:
+        service.seen["downloads"] += 1
+        service.seen["key_seen_on_delivery"] += "x-key" in request.headers
+        task = service.task(task_id)
+        if task is None or request.url.path not in {task.sample_path, task.cache_path}:
+            return _azure_error(404, "BlobNotFound", "The specified blob does not exist.")
+        reason = service.links.refusal(request.url.path, request.query_params, now=service.clock())
+        if reason:
+            return _forbidden(reason)
+        fault = service.faults.first_due(task.faults, {*_ANSWERS, *_DAMAGES}, task_id)
+        if fault and fault.name in _ANSWERS:
+            return _ANSWERS[fault.name](fault, request)
+        damage = _DAMAGES[fault.name] if fault else Response
+        if request.url.path == task.cache_path and task.picture.clip is not None:
+            cache = await in_thread(draft_cache, task.picture, task.picture.clip)
+            return damage(cache, media_type=CACHE_TYPE)
+        content = await in_thread(render, _picture(task), service.config.image_bytes)
+        return damage(content, media_type=task.picture.content_type)
+
+    return router
+
+
+def _picture(task: Task) -> Picture:
+    picture = task.picture
+    if "wrong-size" in task.faults:
+        picture = replace(picture, width=picture.width // 2, height=picture.height // 2)
+    if "wrong-format" in task.faults:
+        picture = replace(picture, format=_OTHER_FORMAT[picture.format])
+        if picture.clip is not None:
+            picture = replace(picture, clip=None, inputs={})
+    return picture
+
+
+def _cut(content: bytes, *, media_type: str) -> Response:
+    return Response(content[: len(content) // 2], media_type=media_type)
+
+
+def _overwrite(content: bytes, *, media_type: str) -> Response:
+    """Answer with a file whose head is whole, and whose pictures are not."""
+    quarter = len(content) // 4
+    return Response(content[:quarter] + b"\xff" * (len(content) - quarter), media_type=media_type)
+
+
+def _forbidden(reason: str) -> Response:
+    message = "Server failed to authenticate the request. Make sure the signature is correct."
+    return _azure_error(403, "AuthenticationFailed", message, reason)
+
+
+def _azure_error(status: int, code: str, message: str, detail: str = "") -> Response:
+    more = (
+        f"<AuthenticationErrorDetail>{escape(detail)}</AuthenticationErrorDetail>" if detail else ""
+    )
+    body = (
+        '<?xml version="1.0" encoding="utf-8"?>'
+        f"<Error><Code>{code}</Code><Message>{escape(message)}</Message>{more}</Error>"
+    )
+    return Response(body, status, media_type="application/xml", headers={"x-ms-error-code": code})
+
+
+_ANSWERS: Mapping[str, Callable[[Fault, Request], Response]] = {
+    "expired": lambda *_: _forbidden("Signature not valid in the specified time frame"),
+    "html": lambda *_: html_page(),
+    "deliver-503": lambda fault, _: error(503, "Server busy", fault.seconds),
+    "redirect-download": lambda fault, request: foreign_redirect(request),
+}
+_DAMAGES: Mapping[str, Callable[..., Response]] = {
+    "truncate": BrokenResponse,
+    "reset": partial(BrokenResponse, reset=True),
+    "cut": _cut,
+    "empty": lambda content, media_type: Response(b"", media_type=media_type),
+    "damaged-video": _overwrite,
+}

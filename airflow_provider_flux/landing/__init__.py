@@ -1,0 +1,1 @@
+"""Land a result: store the image or video whole at ``output_path``."""

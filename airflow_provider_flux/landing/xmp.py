@@ -1,0 +1,228 @@
+"""Write into an image or a video that a model made it, without touching its pixels.
+
+The mark is an XMP packet, which every format here has a place for (XMP specification, part 3): it is spliced in
+between what is there, and nothing is encoded again. The prompt is not part of it.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import struct
+import zlib
+from collections.abc import Callable, Iterator
+from html import escape
+from itertools import takewhile
+
+from airflow_provider_flux.landing.sidecar import DIGITAL_SOURCE_TYPE
+from airflow_provider_flux.media.video import is_mp4
+
+log = logging.getLogger(__name__)
+
+_PACKET = """<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
+<x:xmpmeta xmlns:x="adobe:ns:meta/">
+ <rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
+  <rdf:Description rdf:about=""
+    xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/"
+    xmlns:xmp="http://ns.adobe.com/xap/1.0/"
+    xmlns:dc="http://purl.org/dc/elements/1.1/">
+   <Iptc4xmpExt:DigitalSourceType>{source}</Iptc4xmpExt:DigitalSourceType>
+   <xmp:CreatorTool>{tool}</xmp:CreatorTool>
+   <dc:identifier>{identifier}</dc:identifier>
+  </rdf:Description>
+ </rdf:RDF>
+</x:xmpmeta>
+<?xpacket end="w"?>"""
+_NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+_JPEG_START = b"\xff\xd8"
+_JPEG_PICTURE, _JPEG_FILL = 0xDA, 0xFF
+_JPEG_XMP = b"http://ns.adobe.com/xap/1.0/\0"
+#: A packet that is too long for one segment goes on in these; without its first part they are of no use.
+_JPEG_MORE_XMP = b"http://ns.adobe.com/xmp/extension/\0"
+_JPEG_MOST = 0xFFFF
+_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_PNG_XMP = b"XML:com.adobe.xmp\0"
+_WEBP_HAS_XMP, _WEBP_HAS_ALPHA = 0x04, 0x10
+_WEBP_VP8_START = b"\x9d\x01\x2a"
+_MP4_XMP = bytes.fromhex("BE7ACFCB97A942E89C71999491E3AFAC")
+
+
+def embed_xmp(data: bytes, format_name: str, *, model: str, request_id: str) -> bytes:
+    """Return the bytes with the mark. XMP that was there before is lost: it is replaced, not merged.
+
+    A file that cannot be marked is returned as it is, with a warning: it is paid for.
+    """
+    result = f"The {format_name} result of request {request_id}"
+    try:
+        if format_name not in _MARKERS:
+            raise ValueError("there is no way to mark this format")
+        marked = _MARKERS[format_name](data, _packet(model, request_id))
+    except Exception as error:  # damaged bytes raise many kinds
+        reason = error if isinstance(error, ValueError) else f"it is cut short or damaged ({error})"
+        log.warning("%s is not marked as made by a model: %s", result, reason)
+        return data
+    if b"jumb" in data and b"c2pa" in data:
+        invalid = "are not valid any more, for embed_metadata changes the file (assertion.dataHash.mismatch)"
+        log.warning("%s has C2PA Content Credentials, which %s", result, invalid)
+    return marked
+
+
+def _packet(model: str, request_id: str) -> bytes:
+    values = {"source": DIGITAL_SOURCE_TYPE, "tool": f"FLUX {model}", "identifier": request_id}
+    return _PACKET.format_map({name: _xml(value) for name, value in values.items()}).encode()
+
+
+def _xml(text: str) -> str:
+    """Return a text for between two tags; what XML cannot hold becomes U+FFFD."""
+    return escape(_NOT_IN_XML.sub("\ufffd", text), quote=False).replace("\r", "&#13;")
+
+
+def _mark_jpeg(data: bytes, packet: bytes) -> bytes:
+    """Put the packet behind the JFIF and Exif segments, which readers look for at the very start."""
+    size = 2 + len(_JPEG_XMP) + len(packet)
+    if size > _JPEG_MOST:
+        raise ValueError("the mark is too long")
+    segments, picture = _jpeg_segments(data)
+    kept = [
+        one
+        for one in segments
+        if not (one[:2] == b"\xff\xe1" and one[4:].startswith((_JPEG_XMP, _JPEG_MORE_XMP)))
+    ]
+    first = len(list(takewhile(_is_jpeg_head, kept)))
+    ours = struct.pack(">2sH", b"\xff\xe1", size) + _JPEG_XMP + packet
+    return b"".join([_JPEG_START, *kept[:first], ours, *kept[first:], picture])
+
+
+def _is_jpeg_head(segment: bytes) -> bool:
+    return segment[:2] == b"\xff\xe0" or (
+        segment[:2] == b"\xff\xe1" and segment[4:10] == b"Exif\0\0"
+    )
+
+
+def _jpeg_segments(data: bytes) -> tuple[list[bytes], bytes]:
+    """Return the segments before the picture, and all from the picture on."""
+    segments: list[bytes] = []
+    at = len(_JPEG_START)
+    while data.startswith(_JPEG_START) and data[at : at + 1] == b"\xff":
+        kind, length = struct.unpack_from(">BH", data, at + 1)
+        if kind == _JPEG_FILL:
+            at += 1
+            continue
+        if kind == _JPEG_PICTURE:
+            return segments, data[at:]
+        if (
+            kind < 0xC0 or 0xD0 <= kind <= 0xD9 or length < 2
+        ):  # those have no length, or no place before the picture
+            break
+        segments.append(data[at : at + 2 + length])
+        at += 2 + length
+    raise ValueError("it is not built like a JPEG")
+
+
+def _mark_png(data: bytes, packet: bytes) -> bytes:
+    """Put the packet right behind the header: readers that stop at the pixels find it there."""
+    if not data.startswith(_PNG_SIGNATURE):
+        raise ValueError("it is not a PNG")
+    kept, at, kind = [], len(_PNG_SIGNATURE), b""
+    while kind != b"IEND":
+        length, kind = struct.unpack_from(">I4s", data, at)
+        chunk = data[at : at + 12 + length]
+        if len(chunk) < 12 + length or (at == len(_PNG_SIGNATURE) and kind != b"IHDR"):
+            raise ValueError("it is not built like a PNG")
+        if not (kind == b"iTXt" and chunk[8:].startswith(_PNG_XMP)):
+            kept.append(chunk)
+        at += len(chunk)
+    content = (
+        b"iTXt" + _PNG_XMP + bytes(4) + packet
+    )  # not compressed, of no language, no translated keyword
+    ours = struct.pack(">I", len(content) - 4) + content + struct.pack(">I", zlib.crc32(content))
+    return b"".join([_PNG_SIGNATURE, kept[0], ours, *kept[1:], data[at:]])
+
+
+def _mark_webp(data: bytes, packet: bytes) -> bytes:
+    """Put the packet at the end, and announce it in the header, which a simple file is given first."""
+    riff, size, webp = struct.unpack_from("<4sI4s", data)
+    end = 8 + size
+    if (riff, webp) != (b"RIFF", b"WEBP") or end > len(data):
+        raise ValueError("it is not a whole WebP")
+    chunks = [(kind, content) for kind, content in _webp_chunks(data[:end]) if kind != b"XMP "]
+    if not chunks:
+        raise ValueError("it is empty")
+    if chunks[0][0] != b"VP8X":
+        chunks.insert(0, (b"VP8X", _webp_header(*chunks[0])))
+    header = chunks[0][1]
+    chunks[0] = (b"VP8X", bytes([header[0] | _WEBP_HAS_XMP]) + header[1:])
+    body = b"".join(
+        struct.pack("<4sI", kind, len(content)) + content + bytes(len(content) % 2)
+        for kind, content in [*chunks, (b"XMP ", packet)]
+    )
+    return struct.pack("<4sI4s", b"RIFF", 4 + len(body), b"WEBP") + body + data[end:]
+
+
+def _webp_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    at = 12
+    while at < len(data):
+        kind, length = struct.unpack_from("<4sI", data, at)
+        content = data[at + 8 : at + 8 + length]
+        if len(content) < length:
+            raise ValueError("it is not built like a WebP")
+        yield kind, content
+        at += 8 + length + length % 2
+
+
+def _webp_header(kind: bytes, content: bytes) -> bytes:
+    """Return the header of an extended file for a simple one: its flags, and its size less one in 24 bits each."""
+    if kind == b"VP8L" and content[:1] == b"\x2f":
+        (bits,) = struct.unpack_from("<I", content, 1)
+        flags = _WEBP_HAS_ALPHA if bits >> 28 & 1 else 0
+        width, height = bits & 0x3FFF, bits >> 14 & 0x3FFF
+    elif kind == b"VP8 " and content[3:6] == _WEBP_VP8_START:
+        flags = 0
+        width, height = ((side & 0x3FFF) - 1 for side in struct.unpack_from("<HH", content, 6))
+    else:
+        raise ValueError("it is not built like a WebP")
+    return struct.pack("<II", flags, width)[:7] + struct.pack("<I", height)[:3]
+
+
+def _mark_mp4(data: bytes, packet: bytes) -> bytes:
+    """Put the packet at the end, so that nothing moves; for that, an older one before other boxes is only blanked."""
+    marked = bytearray(data)
+    for start, content, end in reversed(list(_mp4_boxes(data))):
+        if data[start + 4 : start + 8] != b"uuid" or not data.startswith(_MP4_XMP, content, end):
+            continue
+        if end == len(marked):
+            del marked[start:]
+        else:
+            marked[start + 4 : start + 8] = b"free"
+            marked[content:end] = bytes(end - content)
+    ours = _MP4_XMP + packet
+    return bytes(marked) + struct.pack(">I4s", 8 + len(ours), b"uuid") + ours
+
+
+def _mp4_boxes(data: bytes) -> Iterator[tuple[int, int, int]]:
+    """Yield where each box of the top level starts, where its content does, and where it ends."""
+    if not is_mp4(data[:12]):
+        raise ValueError("it is not an mp4 video")
+    start = 0
+    while start < len(data):
+        (size,) = struct.unpack_from(">I", data, start)
+        content = start + 8
+        if size == 0:
+            raise ValueError(
+                "its last box goes on to the end of the file, and leaves no place behind it"
+            )
+        if size == 1:
+            (size,), content = struct.unpack_from(">Q", data, start + 8), start + 16
+        if start + size < content or start + size > len(data):
+            raise ValueError("it is not built like an mp4 video")
+        yield start, content, start + size
+        start += size
+
+
+_MARKERS: dict[str, Callable[[bytes, bytes], bytes]] = {
+    "jpeg": _mark_jpeg,
+    "png": _mark_png,
+    "webp": _mark_webp,
+    "mp4": _mark_mp4,
+}

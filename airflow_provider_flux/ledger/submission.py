@@ -1,0 +1,253 @@
+"""One image of one task, paid for at most once over all its tries."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+from airflow_provider_flux.bfl.errors import FluxError, FluxLedgerError, FluxSubmitUncertainError
+from airflow_provider_flux.bfl.request import GenerationRequest, estimate_cost
+from airflow_provider_flux.generation import Generation, describe_cost, new_generation
+from airflow_provider_flux.hooks.flux import FluxHook
+from airflow_provider_flux.landing.provenance import RequestSummary, without_prompt
+from airflow_provider_flux.landing.target import Target
+from airflow_provider_flux.ledger.resume_policy import ResumePolicy, decide, possibly_billed
+from airflow_provider_flux.ledger.task_ledger import (
+    StoredRecord,
+    TaskLedger,
+    is_open_for,
+    open_ledger,
+    open_record,
+)
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+
+class TrackedSubmission:
+    """What a try has paid for, or has taken over from an earlier one.
+
+    :param log: logger of the task.
+    :ivar generation: what was paid for, as far as it is known.
+    :ivar entry: its record.
+    :ivar is_recorded: whether a retry will find it.
+    """
+
+    def __init__(self, policies: ResumePolicy, log: Any) -> None:
+        self._policies = policies
+        self._log = log
+        self._ledger: TaskLedger | None = None
+        self._earlier: list[StoredRecord] = []
+        self._is_posting = False
+        self._is_killed = False
+        self.generation: Generation | None = None
+        self.entry: StoredRecord | None = None
+        self.is_recorded = False
+
+    @property
+    def paid(self) -> Generation:
+        """What was paid for."""
+        assert self.generation is not None  # noqa: S101 - asked for once it was submitted, or taken over
+        return self.generation
+
+    @property
+    def uri(self) -> str | None:
+        """The file of its record, which a trigger can reach; ``None`` if it has none."""
+        return self.entry.uri if self.entry else None
+
+    @property
+    def may_resubmit(self) -> bool:
+        """Whether a retry may submit again although the answer to the submit was lost."""
+        return self._ledger is not None and self._policies.on_uncertain == "resubmit"
+
+    @property
+    def can_collect(self) -> bool:
+        """Whether an earlier try has paid for something."""
+        latest = self._latest_that_counts
+        return latest is not None and (latest.record.is_open or latest.record.has_landed)
+
+    @property
+    def _latest_that_counts(self) -> StoredRecord | None:
+        """The last record but for those that were refused: nothing came of them, and what was before them counts."""
+        counting = [one for one in self._earlier if not one.record.was_refused]
+        return counting[-1] if counting else None
+
+    def look_back(self, context: Context, folder: str | None, target: Target | None) -> None:
+        """Read what earlier tries have written down.
+
+        :param folder: where the records are; ``None`` for the task state store, where there is one.
+        :raises FluxLedgerError: if they cannot be read.
+        :raises FluxStorageError: if it cannot be told whether there are any.
+        """
+        self._ledger = open_ledger(context, folder, target)
+        if self._ledger is None:
+            self._log.info(
+                "No record is kept of what is submitted: that needs output_path, ledger_path or Airflow 3.3"
+            )
+            return
+        self._earlier = self._ledger.entries()
+
+    def decide(self, fingerprint: str | None) -> Literal["submit", "collect", "give"]:
+        """Decide what to do, and take over what an earlier try has paid for.
+
+        :param fingerprint: of the request; ``None`` if an input of it is gone, and it cannot be told.
+        :raises FluxSubmitUncertainError: if nobody knows what became of the last submit, and ``on_uncertain`` says
+            ``fail``.
+        :raises FluxLedgerError: if the request has changed, and ``on_change`` says ``fail``.
+        """
+        latest = self._latest_that_counts
+        if self._ledger is None or latest is None:
+            return "submit"
+        decision = decide(
+            latest.record,
+            fingerprint=fingerprint,
+            round=self._ledger.round,
+            policies=self._policies,
+        )
+        if decision.action == "uncertain":
+            raise FluxSubmitUncertainError(
+                f"{decision.warning} Nothing is submitted (on_uncertain='fail'): clear the task to accept a possible "
+                "second charge."
+            )
+        if decision.action == "changed":
+            raise FluxLedgerError(f"{decision.warning} Nothing is submitted (on_change='fail').")
+        if decision.warning:
+            self._log.warning("%s Submitting anew.", decision.warning)
+        if decision.action != "submit":
+            self._take_over(latest)
+        return decision.action
+
+    def submit(
+        self, hook: FluxHook, request: GenerationRequest, target: Target | None, max_wait: float
+    ) -> None:
+        """Pay. The intent is written down before each POST, and the answer right after it.
+
+        :param max_wait: seconds to wait for a free slot of the account.
+        """
+
+        def before_post() -> None:
+            if self._is_killed:  # while it waited for a free slot
+                raise FluxError("The task was killed. Nothing was sent.")
+            if self._ledger and self.entry:
+                self._ledger.claim_again(self.entry)
+            elif self._ledger:
+                latest = self._earlier[-1] if self._earlier else None
+                self.entry = self._ledger.claim(
+                    request, target, flux_conn_id=hook.flux_conn_id, latest=latest
+                )
+            self._is_posting = True
+
+        self._log.info("Submitting to %s: %s", request.model, estimate_cost(request))
+        submission = hook.submit(
+            request,
+            max_wait=max_wait,
+            before_post=before_post,
+            when_refused=self._write_down_refusal,
+        )
+        uncertain = sum(one.record.is_uncertain for one in self._earlier)
+        self.generation, self._is_posting = new_generation(request, submission, uncertain), False
+        self.ensure_recorded()
+        self._log.info(
+            "Submitted request %s to %s (%s), to be polled at %s",
+            submission.request_id,
+            request.model,
+            describe_cost(self.generation),
+            submission.polling_url,
+        )
+
+    def ensure_recorded(self) -> None:
+        """Write down what was submitted, unless it is."""
+        if self.entry and self.generation and not self.is_recorded:
+            self.is_recorded = self.entry.note("submitted", generation=self.generation)
+
+    def resume(
+        self, context: Context, uri: str | None, folder: str | None, target: Target | None
+    ) -> None:
+        """Find the record of what a task deferred for. If it cannot be read, the image must not be lost for that.
+
+        It may say more than the task knows: that the image has landed, though no trigger came to tell. It may say
+        less: that it was submitted is written down again.
+        """
+        try:
+            if uri:
+                self.entry = open_record(uri, target)
+            elif ledger := open_ledger(context, folder, target):
+                self.entry = ledger.entry_of(self.paid)
+        except FluxError as error:
+            self._log.warning(
+                "The record of request %s cannot be read. %s", self.paid["request_id"], error
+            )
+            self.is_recorded = True  # no try submits without having read it
+        if self.entry is None:
+            return
+        record = self.entry.record
+        if is_open_for(record, self.paid) and record.is_uncertain:
+            self.ensure_recorded()
+        elif record.generation and record.paid["request_id"] == self.paid["request_id"]:
+            self.is_recorded = True
+            self.generation = record.paid if record.has_landed else self.generation
+
+    def target_of_paid(self, target: Target | None) -> Target | None:
+        """Return the target with what is known of the request that was paid for, which may be another one."""
+        if target is None or self.entry is None:
+            return target
+        record = self.entry.record
+        if record.target is not None:
+            facts = record.target.request
+        else:
+            facts = (
+                target.request
+                if target.request.fingerprint == record.fingerprint
+                else RequestSummary()
+            )
+        hide = target.options.hide_prompt or not target.options.sidecar
+        return target.model_copy(update={"request": without_prompt(facts) if hide else facts})
+
+    @property
+    def has_landed(self) -> bool:
+        """Whether its record says that it has landed."""
+        return self.is_recorded and self.entry is not None and self.entry.record.has_landed
+
+    def returned(self, generation: Generation) -> Generation:
+        """Write down that the task hands on what it has paid for."""
+        if self.entry and self.entry.record.phase != "returned":
+            self.entry.note("returned", generation=generation)
+        return generation
+
+    def ended(self, error: FluxError) -> None:
+        """Write down that there is nothing to collect."""
+        if self.entry:
+            self.entry.note("failed", error=error)
+
+    def kill(self) -> str | None:
+        """Submit no more, and say what goes on; ``None`` if nothing was paid."""
+        self._is_killed = True
+        if self._is_posting:
+            kept = (
+                possibly_billed(self.entry.record)
+                if self.entry
+                else "The request was possibly billed."
+            )
+            return f"Killed during the submit. {kept}"
+        if self.generation is None:
+            return None
+        return f"Killed. BFL has no cancel: request {self.generation['request_id']} goes on and is billed."
+
+    def _take_over(self, entry: StoredRecord) -> None:
+        self.entry, self.generation, self.is_recorded = entry, entry.record.paid, True
+        self._log.info(
+            "Try %s submitted request %s at %s (%s). It is taken over, and nothing is submitted",
+            entry.record.owner.try_number,
+            self.paid["request_id"],
+            self.paid["submitted_at"],
+            describe_cost(self.paid),
+        )
+
+    def _write_down_refusal(self, error: BaseException) -> None:
+        self._is_posting = False
+        if self.entry:
+            refusal = (
+                error
+                if isinstance(error, FluxError)
+                else FluxError(f"{type(error).__name__}: nothing was sent.")
+            )
+            self.entry.note("failed", error=refusal)

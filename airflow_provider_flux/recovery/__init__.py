@@ -1,0 +1,1 @@
+"""``airflow flux recover``: find and land the generations that no task returned."""

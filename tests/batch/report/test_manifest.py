@@ -1,0 +1,140 @@
+"""The manifest: one row for each row of the input, as JSON lines or Parquet, replaced in one step."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from airflow_provider_flux.batch.input.rows import Row
+from airflow_provider_flux.batch.report.manifest import (
+    ManifestRow,
+    check_manifest_path,
+    content_type_of,
+    write_manifest,
+)
+from airflow_provider_flux.batch.row_reader import RowReader
+from airflow_provider_flux.batch.row_store import RowStore
+from airflow_provider_flux.bfl.errors import (
+    FluxConfigurationError,
+    FluxRequestError,
+    FluxStorageError,
+)
+from airflow_provider_flux.object_store.backends import WriteOptions
+from airflow_provider_flux.object_store.filesystem import open_path
+from tests.ledger.test_journal_entries import LANDED, PAID
+
+
+@pytest.fixture
+def rows(tmp_path: Path) -> Any:
+    """A table with a row of each kind."""
+    open_path(str(tmp_path))
+    (tmp_path / "local").mkdir()
+    table = RowStore(tmp_path / "local" / "rows.sqlite")
+    for number, key in enumerate(["a", "b\u2028ä🦊", "c", "d"]):
+        problem = "width is 7" if number == 3 else None
+        row = Row(number, key, "flux-2-pro", {"prompt": "x"}, None, problem)
+        table.add(row, kind="m", estimate=None if problem else 3.0)
+    landed, moderated, _ = table.to_do("m", after=-1, limit=-1, is_open=False)
+    landed.generation, landed.claim, landed.uncertain = {**LANDED, "seed": 2**32 - 1}, "c1", 1
+    table.end(landed, "landed", latency=1.23456)
+    moderated.generation, moderated.is_fallback = PAID, True
+    table.end(moderated, "moderated", reason="refused for\nViolence")
+    table.commit()
+    yield table
+    table.close()
+
+
+def write(table: RowStore, uri: str) -> None:
+    with RowReader(table.path) as reader:
+        write_manifest(reader, uri, WriteOptions(content_type_of(uri)), table.path.parent)
+
+
+EXPECTED = [
+    {
+        "index": 0, "key": "a", "outcome": "landed", "reason": None, "uri": "/x/0.jpeg", "sha256": "ab", "bytes": 1,
+        "width": 1, "height": 1, "content_type": "image/jpeg", "sidecar": None, "request_id": "r1",
+        "model": "flux-2-pro", "seed": 2**32 - 1, "cost": 3.0, "cost_source": "reported", "estimated_cost": 3.0,
+        "seconds": 1.235, "fallback": False, "uncertain_submits": 1,
+    },
+    {
+        "index": 1, "key": "b\u2028ä🦊", "outcome": "moderated", "reason": "refused for\nViolence", "uri": None,
+        "sha256": None, "request_id": "r1", "cost": 0.0, "seconds": None, "fallback": True, "uncertain_submits": 0,
+    },
+    {"index": 2, "key": "c", "outcome": "pending", "reason": None, "cost": None, "estimated_cost": 3.0},
+    {"index": 3, "key": "d", "outcome": "invalid", "reason": "width is 7", "cost": None, "estimated_cost": None},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("ending", ["jsonl", "ndjson", "parquet", "PARQUET"])
+def test_all_rows_are_there_in_order(rows: RowStore, tmp_path: Path, ending: str) -> None:
+    uri = f"{tmp_path}/out/m.{ending}"
+    write(rows, uri)
+    if ending.lower() == "parquet":
+        found = pq.read_table(uri).to_pylist()
+    else:
+        found = [json.loads(line) for line in Path(uri).read_bytes().split(b"\n")[:-1]]
+    assert len(found) == len(EXPECTED)
+    for row, expected in zip(found, EXPECTED, strict=True):
+        assert list(row) == list(ManifestRow.__annotations__)
+        assert {name: row[name] for name in expected} == expected
+
+
+def test_the_columns_of_parquet_have_types_though_all_are_empty(
+    tmp_path: Path, rows: RowStore
+) -> None:
+    empty = RowStore(tmp_path / "empty.sqlite")
+    empty.add(Row(0, "a", "m", {}, None, "bad"), kind="m", estimate=None)
+    empty.commit()
+    schemas = []
+    for table in (empty, rows):
+        write(table, f"{tmp_path}/m.parquet")
+        schemas.append(pq.read_schema(f"{tmp_path}/m.parquet"))
+    empty.close()
+    assert schemas[0] == schemas[1]
+    assert schemas[0].field("sha256").type == pa.string()
+    assert schemas[0].field("cost").type == pa.float64()
+    assert schemas[0].field("fallback").type == pa.bool_()
+
+
+def test_what_was_there_is_replaced_in_one_step(rows: RowStore, tmp_path: Path) -> None:
+    uri = tmp_path / "m.jsonl"
+    uri.write_text("old")
+    with uri.open() as old:
+        write(rows, str(uri))
+        assert old.read() == "old"
+    assert uri.read_text().count("\n") == 4
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["local", "m.jsonl"]
+    assert not (rows.path.parent / "manifest").exists()
+
+
+def test_what_was_there_stays_if_it_cannot_be_written(rows: RowStore, tmp_path: Path) -> None:
+    (tmp_path / "m.jsonl").mkdir()
+    with pytest.raises(FluxStorageError, match=r"m.jsonl could not be written"):
+        write(rows, f"{tmp_path}/m.jsonl")
+    assert (tmp_path / "m.jsonl").is_dir()
+
+
+@pytest.mark.parametrize("name", ["m.csv", "m", "m.json", "parquet", "s3://b/m.jsonl.gz"])
+def test_its_name_says_what_it_is(name: str) -> None:
+    with pytest.raises(FluxRequestError, match=r"must end in one of .jsonl, .ndjson, .parquet"):
+        check_manifest_path(name)
+
+
+def test_it_is_not_written_to_wherever_the_worker_is() -> None:
+    with pytest.raises(FluxRequestError, match=r"manifest_path='out/m.jsonl' is relative"):
+        check_manifest_path("out/m.jsonl")
+
+
+def test_parquet_needs_a_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(
+        FluxConfigurationError, match=r"pip install 'airflow-provider-flux\[parquet\]'"
+    ):
+        content_type_of("/x/m.parquet")
+    assert check_manifest_path("/x/m.parquet") == "application/vnd.apache.parquet"

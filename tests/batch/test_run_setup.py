@@ -1,0 +1,227 @@
+"""Before the first submit: rows that would get one name, what earlier tries have left, the money that was spent."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+import uuid
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import AirflowFailException
+
+from airflow_provider_flux.batch import run_setup
+from airflow_provider_flux.batch.execution.prepare import Preparer
+from airflow_provider_flux.batch.execution.queue import _AT_HAND, RowQueue
+from airflow_provider_flux.batch.report.counters import Counters
+from airflow_provider_flux.batch.row_policy import RowPolicies
+from airflow_provider_flux.batch.row_store import Job, RowStore
+from airflow_provider_flux.batch.run_setup import look_back
+from airflow_provider_flux.bfl.errors import FluxBatchError, FluxRequestError
+from airflow_provider_flux.emulator import EmulatorServer
+from airflow_provider_flux.hooks.flux import FluxHook
+from airflow_provider_flux.ledger.journal import Journal, take_over
+from airflow_provider_flux.object_store.filesystem import open_path
+from tests.batch.execution.test_engine import meanwhile, stop_after
+from tests.ledger.test_journal import MANNER
+from tests.ledger.test_journal_entries import header, opened
+from tests.support.batch_tries import Batch, batch, prompts, quick
+
+__all__ = ["quick"]
+
+pytestmark = pytest.mark.usefixtures("quick")
+
+
+class TestNames:
+    @pytest.fixture
+    def task(self, tmp_path: Path) -> Batch:
+        """A batch whose images are named by their fingerprint alone."""
+        rows = ["a fox", "a hare", {"prompt": "a fox"}, {"prompt": "a fox", "seed": 1}]
+        return batch(tmp_path, rows, output_path=f"{tmp_path}/out/{{fingerprint}}.{{ext}}")
+
+    def test_equal_rows_are_refused_before_anything_is_paid(
+        self, emulator: EmulatorServer, task: Batch
+    ) -> None:
+        said = task.fail(
+            AirflowFailException, "^FluxRequestError: Nothing was submitted. 1 row is not valid"
+        )
+        assert "row 2" in said
+        assert (
+            "is the same request as row 0, and would get the same name: add {key} to output_path"
+            in said
+        )
+        assert emulator.stats()["submits"] == 0
+
+    def test_or_are_passed_over(self, emulator: EmulatorServer, task: Batch) -> None:
+        summary = task.retry(on_invalid_row="skip")
+        assert task.outcomes() == ["landed", "landed", "invalid", "landed"]
+        assert (summary["invalid"], emulator.stats()["submits"]) == (1, 3)
+        assert len({row["uri"] for row in task.manifest() if row["uri"]}) == 3
+
+    def test_where_names_differ_by_row_they_are_as_good_as_others(
+        self, emulator: EmulatorServer, tmp_path: Path
+    ) -> None:
+        name = f"{tmp_path}/out/{{fingerprint}}-{{index}}.{{ext}}"
+        assert batch(tmp_path, ["a fox", "a fox"], output_path=name).retry()["landed"] == 2
+
+    @pytest.mark.parametrize("name", ["{seed}", "{model}", "{seed}-{model}"])
+    def test_what_may_be_the_same_for_all_rows_is_refused(
+        self, emulator: EmulatorServer, tmp_path: Path, name: str
+    ) -> None:
+        task = batch(tmp_path, ["a fox"], output_path=f"{tmp_path}/out/{name}.{{ext}}")
+        with pytest.raises(
+            FluxRequestError, match=r"may be the same for all rows. Add \{key\} or \{index\}"
+        ):
+            task.retry()
+        assert emulator.stats()["submits"] == 0
+
+
+class TestFence:
+    """A try that was taken for dead may be about to submit."""
+
+    SECONDS = 0.4
+
+    @pytest.fixture
+    def folder(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+        monkeypatch.setattr(run_setup, "FENCE_SECONDS", self.SECONDS)
+        open_path(str(tmp_path))
+        return f"{tmp_path}/hero.rows/"
+
+    def _seconds(self, tmp_path: Path, folder: str) -> float:
+        table = RowStore(tmp_path / f"{uuid.uuid4().hex}.sqlite")
+        policies = RowPolicies.of()
+        preparer = Preparer(FluxHook("flux_default"), header().target, validate=True)
+        began = time.monotonic()
+        look_back(
+            table, Counters(0, 24), preparer, folder=folder, header=header(session="b" * 32), manner=MANNER,
+            policies=policies,
+        )  # fmt: skip
+        table.close()
+        return time.monotonic() - began
+
+    def test_the_first_try_waits_for_nobody(
+        self, tmp_path: Path, folder: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(run_setup, "FENCE_SECONDS", 20.0)
+        assert self._seconds(tmp_path, folder) < 10
+
+    def test_one_that_has_written_nothing_yet_is_waited_for(
+        self, tmp_path: Path, folder: str
+    ) -> None:
+        take_over(folder, header(session="a" * 32), MANNER)
+        assert self._seconds(tmp_path, folder) >= self.SECONDS
+
+    async def test_one_that_has_not_said_that_it_has_ended_is_waited_for(
+        self, tmp_path: Path, folder: str
+    ) -> None:
+        await Journal(folder, header(session="a" * 32), MANNER).note(opened())
+        assert await asyncio.to_thread(self._seconds, tmp_path, folder) >= self.SECONDS
+
+    async def test_one_that_has_ended_is_not(
+        self, tmp_path: Path, folder: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(run_setup, "FENCE_SECONDS", 20.0)
+        old = header(session="a" * 32)
+        await asyncio.to_thread(take_over, folder, old, MANNER)
+        journal = Journal(folder, old, MANNER)
+        await journal.note(opened())
+        await journal.close()
+        assert await asyncio.to_thread(self._seconds, tmp_path, folder) < 10
+
+
+class TestAbandoned:
+    @pytest.fixture
+    def task(self, emulator: EmulatorServer, tmp_path: Path) -> Batch:
+        """A batch of which four images are paid for, and have not landed."""
+        rows = [{"prompt": prompt, "key": f"k{n}"} for n, prompt in enumerate(prompts(4, "slow=1"))]
+        task = batch(tmp_path, rows, grace=0)
+        with meanwhile(stop_after(emulator, task, 4)):
+            task.fail(FluxBatchError)
+        return task
+
+    def _warned(self, caplog: pytest.LogCaptureFixture) -> list[str]:
+        said = [one.getMessage() for one in caplog.records if one.levelno == logging.WARNING]
+        return [one for one in said if "are not collected" in one]
+
+    def test_rows_that_have_changed_or_are_gone(
+        self, emulator: EmulatorServer, task: Batch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        ids = {row["key"]: row["request_id"] for row in task.manifest()}
+        rows = task.arguments["requests"]
+        changed = [{"prompt": "a hare", "key": "k0"}, rows[1], rows[2]]
+        summary = task.retry(requests=changed)
+        assert (summary["landed"], emulator.stats()["submits"]) == (3, 5)
+        (said,) = self._warned(caplog)
+        assert said.startswith(
+            "2 images (8 credits) were paid for by earlier tries, have not landed"
+        )
+        assert all(f"{key}: {ids[key]}" in said for key in ("k0", "k3"))
+        assert not any(ids[key] in said for key in ("k1", "k2"))
+
+    def test_a_clear_that_pays_for_all_anew(
+        self, emulator: EmulatorServer, task: Batch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        ids = [row["request_id"] for row in task.manifest()]
+        summary = task.cleared().retry(
+            on_clear="new", max_cost=16
+        )  # which counts from the clear on
+        assert (summary["landed"], summary["credits"], emulator.stats()["submits"]) == (4, 16, 8)
+        (said,) = self._warned(caplog)
+        assert said.startswith("4 images (16 credits) were paid for by earlier tries")
+        assert all(one in said for one in ids)
+
+    def test_what_is_collected_is_not_warned_of(
+        self, emulator: EmulatorServer, task: Batch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        assert task.retry()["landed"] == emulator.stats()["submits"] == 4
+        assert self._warned(caplog) == []
+
+    def test_a_clear_that_pays_anew_sends_no_moderated_words_again(
+        self, emulator: EmulatorServer, tmp_path: Path
+    ) -> None:
+        task = batch(tmp_path, [*prompts(2), *prompts(2, "moderated", start=2)])
+        task.retry()
+        task.cleared().retry(on_clear="new")
+        assert task.outcomes() == ["landed", "landed", "moderated", "moderated"]
+        assert sorted(emulator.stats()["submits_per_prompt"].values()) == [1, 1, 2, 2]
+
+
+class TestFallbackOfARetry:
+    """The rows were moderated in the first try; the second one has a fallback for them, of another model."""
+
+    @pytest.fixture
+    def task(self, emulator: EmulatorServer, tmp_path: Path) -> Batch:
+        task = batch(tmp_path, prompts(60, "moderated"), max_active=24)
+        task.retry()
+        assert task.counts() == {"moderated": 60}
+        task.arguments["defaults"] = {"width": 256, "height": 256, "fallback_prompt": "a hare"}
+        task.arguments["defaults"]["fallback_model"] = "flux-2-pro"
+        return task
+
+    def test_it_is_estimated_by_the_price_of_the_fallback(
+        self, emulator: EmulatorServer, task: Batch
+    ) -> None:
+        task.fail(AirflowFailException, "expected to cost 180 credits", max_cost=179)
+        summary = task.retry(max_cost=180)
+        assert (summary["landed"], summary["credits"], summary["credits_expected"]) == (
+            60,
+            180,
+            180,
+        )
+        assert emulator.stats()["submits_per_model"] == {"flux-pro-1.1": 60, "flux-2-pro": 60}
+
+    def test_a_few_rows_are_at_hand_only(
+        self, emulator: EmulatorServer, task: Batch, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        take, most = RowQueue.take, [0]
+
+        def watched(self: RowQueue, may: Any) -> Job | None:
+            job = take(self, may)
+            most[0] = max(most[0], sum(map(len, self._ready.values())) + len(self._preparing))
+            return job
+
+        monkeypatch.setattr(RowQueue, "take", watched)
+        assert task.retry(max_active=2)["landed"] == 60
+        assert 0 < most[0] <= _AT_HAND + _AT_HAND // 2

@@ -1,0 +1,211 @@
+"""What the catalog says of the models, and how one is found by what people call it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from airflow_provider_flux.bfl.catalog import MODELS, MediaKind, get_model, nearest, route_of
+from airflow_provider_flux.bfl.errors import FluxRequestError
+
+MIB = 1024 * 1024
+IMAGES = [name for name, model in MODELS.items() if model.output == "image"]
+VIDEOS = [name for name, model in MODELS.items() if model.output == "video"]
+every_model = pytest.mark.parametrize("name", MODELS)
+
+#: What is written, and what is said to be meant.
+MEANT = {
+    "flux-kontext": "Did you mean 'flux-kontext-pro' or 'flux-kontext-max'?",
+    "flux-pro-1.1-raw": "Did you mean 'flux-pro-1.1-ultra' with parameters={'raw': True}?",
+    "flux-fill": "Did you mean 'flux-pro-1.0-fill'?",
+    "flux-expand": "Did you mean 'flux-pro-1.0-expand'?",
+    "flux-pro": "Did you mean 'flux-pro-1.1' (flux-pro is retired)?",
+    "flux-2": "Did you mean 'flux-2-pro'?",
+    "flux-2-klein": "Did you mean 'flux-2-klein-4b' or 'flux-2-klein-9b'?",
+    "FLUX.3": "Did you mean 'flux-3-image' or 'flux-3-video'?",
+    "FLUX.2 [pro]": "Did you mean 'flux-2-pro'?",
+    "FLUX.2 [klein] 4B": "Did you mean 'flux-2-klein-4b'?",
+    "FLUX1.1 [pro] Ultra": "Did you mean 'flux-pro-1.1-ultra'?",
+    "FLUX1.1 [pro]": "Did you mean 'flux-pro-1.1'?",
+    "FLUX.1 [dev]": "Did you mean 'flux-dev'?",
+    "FLUX.1 Kontext [max]": "Did you mean 'flux-kontext-max'?",
+    "Flux-Pro-1.1": "Did you mean 'flux-pro-1.1'?",
+    "flux_2_max": "Did you mean 'flux-2-max'?",
+    "kontext-pro": "Did you mean 'flux-kontext-pro'?",
+    "erase-v1": "Did you mean 'flux-tools/erase-v1'?",
+    "flux-erase": "Did you mean 'flux-tools/erase-v1'?",
+    "flux-tools/vto": "Did you mean 'flux-tools/vto-v",
+    "video-edit-v1": "Did you mean 'flux-tools/video-edit-v1'?",
+    "flux-pro-11": "Did you mean 'flux-pro-1.1'",
+    "flux-kontext-prp": "Did you mean 'flux-kontext-pro'",
+    "flux-tools/eraze-v1": "Did you mean 'flux-tools/erase-v1'",
+    "fulx-2-pro": "Did you mean 'flux-2-pro'",
+}
+
+
+@pytest.mark.parametrize(("written", "said"), MEANT.items())
+def test_a_name_that_is_none_leads_to_the_one_that_was_meant(written: str, said: str) -> None:
+    with pytest.raises(FluxRequestError) as caught:
+        get_model(written)
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["stable-diffusion-xl", "", None, 7, []])
+def test_a_name_like_no_other_leads_to_the_list_and_the_way_out(name: Any) -> None:
+    with pytest.raises(FluxRequestError) as caught:
+        get_model(name)
+    assert "Did you mean" not in str(caught.value)
+    assert "Known: flux-pro-1.1, " in str(caught.value)
+    assert "validate=False" in str(caught.value)
+
+
+@every_model
+def test_every_model_is_found_by_its_own_name(name: str) -> None:
+    assert get_model(name).name == name
+    assert route_of(name) == f"/v1/{name}"
+
+
+def test_a_route_that_is_not_in_the_catalog_is_made_of_its_name() -> None:
+    assert route_of("flux-9-max") == "/v1/flux-9-max"
+    assert route_of("flux-tools/sharpen-v1") == "/v1/flux-tools/sharpen-v1"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        "FLUX",
+        "../credits",
+        "a//x",
+        "/flux",
+        "flux/",
+        "x?y=1",
+        "x#y",
+        "a b",
+        "a\nb",
+        "flux-2-pro\n",
+        "é",
+        None,
+        [],
+    ],
+)
+def test_no_name_leads_away_from_the_generation_routes(name: Any) -> None:
+    with pytest.raises(FluxRequestError, match="cannot be a route"):
+        route_of(name)
+
+
+def test_nothing_near_is_said_of_a_name_like_no_other() -> None:
+    assert nearest("qqqqqq", ["width", "height"]) == ""
+    assert nearest("heigth", ["width", "height"]) == " Did you mean 'height' or 'width'?"
+
+
+@every_model
+def test_the_limits_of_active_tasks_are_those_of_the_service(name: str) -> None:
+    expected = {"flux-kontext-max": 6, **dict.fromkeys(VIDEOS, 5)}
+    assert MODELS[name].max_active == expected.get(name, 24)
+
+
+@every_model
+def test_a_media_field_is_one_of_the_model_and_named_once(name: str) -> None:
+    model = MODELS[name]
+    assert set(model.media_fields) <= set(model.fields)
+    assert len(model.media_fields) == len(model.media)
+    for field in model.media:
+        assert field.same_size_as is None or field.same_size_as in model.media_fields
+
+
+@every_model
+def test_a_field_that_sounds_like_an_image_or_a_video_is_a_media_field(name: str) -> None:
+    words = ("image", "images", "mask", "video", "person", "garment", "keyframes", "draft_cache")
+    model = MODELS[name]
+    sounding = {
+        field
+        for field in model.fields
+        if field in words or field.startswith(("input_", "image_prompt"))
+    }
+    others = {"image_prompt_strength", "input_image_blob_path"}
+    assert sounding - others <= set(model.media_fields)
+
+
+def test_the_first_generation_takes_base64_only_and_the_newer_ones_urls() -> None:
+    base64_only = {
+        name for name, model in MODELS.items() if any(not field.takes_url for field in model.media)
+    }
+    assert base64_only == {name for name in MODELS if name.startswith(("flux-pro-1.", "flux-dev"))}
+
+
+def test_masks_have_the_size_of_their_image() -> None:
+    masks = {
+        (name, field.same_size_as)
+        for name, model in MODELS.items()
+        for field in model.media
+        if field.kind is MediaKind.MASK
+    }
+    with_masks = ("flux-pro-1.0-fill", "flux-pro-1.0-fill-finetuned", "flux-tools/erase-v1")
+    assert masks == {(name, "image") for name in with_masks}
+
+
+def test_the_limits_of_inputs_are_those_of_the_service() -> None:
+    limits = {
+        (model.name, field.name): (
+            field.max_bytes // MIB,
+            field.max_pixels,
+            field.min_side,
+            field.max_seconds,
+        )
+        for model in MODELS.values()
+        for field in model.media
+    }
+    video = {
+        ("flux-3-video", "start_video"): (512, None, None, None),
+        ("flux-3-video", "draft_cache"): (512, None, None, None),
+        ("flux-tools/video-upscale-v1", "input_video"): (50, 2560 * 1440, None, None),
+        ("flux-tools/video-edit-v1", "video"): (50, None, 160, 15.0),
+    }
+    for place, limit in limits.items():
+        usual = (20, 20_000_000, 256 if place[1] == "image_prompt" else None, None)
+        assert limit == video.get(place, usual), place
+
+
+def test_references_are_as_many_as_the_service_takes() -> None:
+    count = {
+        name: len(model.media) for name, model in MODELS.items() if "input_image_2" in model.fields
+    }
+    assert {name for name, many in count.items() if many == 8} == {
+        *("flux-2-max", "flux-2-pro", "flux-2-pro-preview", "flux-2-flex")
+    }
+    assert {many for name, many in count.items() if "klein" in name or "kontext" in name} == {4}
+
+
+def test_a_result_can_be_downloaded_as_long_as_the_service_says() -> None:
+    lifetimes = {name: model.url_lifetime for name, model in MODELS.items()}
+    assert {lifetimes[name] for name in IMAGES} == {600}
+    assert [lifetimes[name] for name in VIDEOS] == [7200, 3600, 3600]
+
+
+def test_where_the_cost_is_reported() -> None:
+    at_submit = {name for name, model in MODELS.items() if model.cost_reported == "at submit"}
+    assert at_submit == {name for name in IMAGES if name.startswith(("flux-2-", "flux-tools/"))}
+    when_ready = {name for name, model in MODELS.items() if model.cost_reported == "when ready"}
+    assert when_ready == {"flux-3-image", *VIDEOS}
+
+
+def test_the_routes_without_webhooks() -> None:
+    without = {name for name, model in MODELS.items() if not model.has_webhooks}
+    assert without == {
+        *("flux-3-image", "flux-3-video", "flux-tools/outpainting-v1", "flux-tools/video-edit-v1")
+    }
+
+
+def test_only_videos_may_be_refused_for_being_too_fast_with_402() -> None:
+    assert [name for name, model in MODELS.items() if model.busy_is_402] == VIDEOS
+
+
+def test_the_mode_decides_on_the_schema() -> None:
+    model = MODELS["flux-3-video"]
+    assert "keyframes" in model.schema_for({"mode": "i2v"}).model_fields
+    assert "keyframes" not in model.schema_for({"mode": "t2v"}).model_fields
+    for mode in (None, "x2v", 7, ["i2v"]):
+        assert model.schema_for({"mode": mode}) is model.schema
+    assert set(model.mode_aliases.values()) == set(model.modes)

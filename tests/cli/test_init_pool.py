@@ -1,0 +1,265 @@
+"""``airflow flux init-pool``: the pool is there afterwards, with the slots of the account, and nothing else is touched.
+
+The command runs on a migrated database of its own, as an administrator types it; what it cannot do, within the process.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_provider_flux.bfl.catalog import MODELS
+from airflow_provider_flux.bfl.settings import FluxSettings
+from airflow_provider_flux.cli.commands import main
+from airflow_provider_flux.cli.init_pool import PoolChange, init_pool, slots_of_connection
+from airflow_provider_flux.emulator import EmulatorConfig, EmulatorServer
+from tests.support.run_operator import run
+
+PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "share-the-quota.md"
+KEY = "bfl_canary_key_0123456789"
+
+
+class Installation:
+    """An Airflow of its own: a home with a migrated database, and its command line."""
+
+    def __init__(self, home: Path) -> None:
+        from airflow.providers_manager import ProvidersManager
+
+        self._database = home / "airflow.db"
+        self._env = {
+            **os.environ,
+            "AIRFLOW_HOME": str(home),
+            "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        }
+        takes_commands = hasattr(ProvidersManager, "cli_command_functions")  # from Airflow 3.2 on
+        self._module = ["airflow", "flux"] if takes_commands else ["airflow_provider_flux"]
+
+    def airflow(self, *arguments: str) -> str:
+        """Run a command of Airflow."""
+        return self._run("airflow", *arguments).stdout
+
+    def init_pool(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run the command of the provider."""
+        return self._run(*self._module, "init-pool", *arguments)
+
+    def pools(self) -> dict[str, tuple[int, bool, str]]:
+        """Return slots, whether deferred tasks count, and the description of each pool."""
+        query = "select pool, slots, include_deferred, description from slot_pool"
+        with closing(sqlite3.connect(self._database)) as connection:
+            rows = connection.execute(query).fetchall()
+        return {
+            name: (slots, bool(deferred), description)
+            for name, slots, deferred, description in rows
+        }
+
+    def _run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", *arguments]
+        done = subprocess.run(
+            command, env=self._env, capture_output=True, text=True, timeout=120, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done
+
+
+@pytest.fixture(scope="module")
+def installation(tmp_path_factory: pytest.TempPathFactory) -> Installation:
+    made = Installation(tmp_path_factory.mktemp("airflow-home"))
+    made.airflow("db", "migrate")
+    return made
+
+
+def test_the_command_creates_updates_and_leaves_alone(installation: Installation) -> None:
+    tried = installation.init_pool("--dry-run").stdout
+    assert (
+        "Pool flux would be created with 24 slots (BFL's usual limit, as there is no connection"
+        in tried
+    )
+    assert "flux" not in installation.pools()
+
+    assert "Pool flux is created with 24 slots" in installation.init_pool().stdout
+    assert installation.pools()["flux"] == (24, True, "Active tasks of the BFL account")
+
+    connection = {"conn_type": "flux", "password": KEY, "extra": {"max_active": 12}}
+    installation.airflow(
+        "connections", "add", "flux_default", "--conn-json", json.dumps(connection)
+    )
+    shrunk = installation.init_pool()
+    assert (
+        "Pool flux is updated from 24 to 12 slots (max_active of the connection flux_default)"
+        in shrunk.stdout
+    )
+    assert "fewer than before" in shrunk.stderr
+    assert installation.pools()["flux"][:2] == (12, True)
+    assert KEY not in shrunk.stdout + shrunk.stderr
+
+    again = installation.init_pool()
+    assert "Pool flux is already so, with 12 slots" in again.stdout
+    assert "fewer" not in again.stderr
+    assert sorted(installation.pools()) == ["default_pool", "flux"]
+
+
+# Within the process, on the database of the tests' own Airflow home
+
+
+@pytest.fixture
+def pools(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], dict[str, Any]]]:
+    """Return the pools by name; those of a test are removed after it."""
+    from airflow.models.pool import Pool
+    from airflow.utils.db import initdb
+
+    initdb()
+    monkeypatch.setenv(
+        "_AIRFLOW_PROCESS_CONTEXT", "server"
+    )  # the command sets it; here it must not outlive the test
+    before = {pool.pool for pool in Pool.get_pools()}
+    yield lambda: {pool.pool: pool for pool in Pool.get_pools()}
+    for pool in Pool.get_pools():
+        if pool.pool not in before:
+            Pool.delete_pool(pool.pool)
+
+
+def said_of(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    capsys.readouterr()
+    main(["init-pool", *arguments])
+    return capsys.readouterr().out.strip()
+
+
+def test_a_pool_of_another_name_and_size(pools: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    said = said_of(capsys, "--pool", "flux_videos", "--slots", "5")
+    assert said == "Pool flux_videos is created with 5 slots (--slots)."
+    assert (pools()["flux_videos"].slots, pools()["flux_videos"].include_deferred) == (5, True)
+    assert "flux" not in pools()
+
+
+def test_a_pool_that_is_there_keeps_its_description(
+    pools: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from airflow.models.pool import Pool
+
+    Pool.create_or_update_pool("flux", 24, "Ours", include_deferred=False)
+    tried = said_of(capsys, "--slots", "24", "--dry-run")
+    assert (
+        tried
+        == "Pool flux would be updated to count deferred tasks, with 24 slots as before (--slots)."
+    )
+    assert pools()["flux"].include_deferred is False
+    assert said_of(capsys, "--slots", "24") == tried.replace("would be", "is")
+    assert (pools()["flux"].include_deferred, pools()["flux"].description) == (True, "Ours")
+
+
+def test_an_unlimited_pool_gets_a_limit(pools: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    from airflow.models.pool import Pool
+
+    Pool.create_or_update_pool("flux", -1, "", include_deferred=False)
+    main(["init-pool", "--slots", "1"])
+    said = capsys.readouterr()
+    assert "updated from unlimited to 1 slot, and counts deferred tasks (--slots)." in said.out
+    assert "fewer than before" in said.err
+    assert said_of(capsys, "--slots", "2") == "Pool flux is updated from 1 to 2 slots (--slots)."
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["--slots", "0"], "0 slots: a pool needs 1 or more"),
+        (["--slots", "-1"], "-1 slots"),
+        (["--slots", "1", "--pool", ""], "the name of a pool"),
+        (["--slots", "1", "--pool", "x" * 257], "and this one 257"),
+        (["--flux-conn-id", "no_such"], "'no_such' does not exist"),
+        (["--flux-conn-id", "odd"], "max_active='many' in connection 'odd'"),
+    ],
+)
+def test_what_cannot_be_is_refused(
+    pools: Any, connect: Any, arguments: list[str], reason: str
+) -> None:
+    connect("http://127.0.0.1:1", conn_id="odd", max_active="many")
+    before = {name: pool.slots for name, pool in pools().items()}
+    with pytest.raises(SystemExit, match=f"init-pool: .*{reason}"):
+        main(["init-pool", *arguments])
+    assert {name: pool.slots for name, pool in pools().items()} == before
+
+
+def test_the_slots_are_those_of_the_connection(connect: Any) -> None:
+    connect("http://127.0.0.1:1", conn_id="small", max_active=6)
+    connect("http://127.0.0.1:1", conn_id="usual")
+    assert slots_of_connection("small") == (6, "max_active of the connection small")
+    assert slots_of_connection("usual")[0] == 24
+
+
+def test_two_at_once_make_one_pool(pools: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other one commits between the look and the insert."""
+    from airflow.models.pool import Pool
+
+    look = Pool.get_pool
+
+    def look_too_early(name: str, **given: Any) -> None:
+        monkeypatch.setattr(Pool, "get_pool", look)
+        assert init_pool(name, 12).before is None
+        given["session"].add(Pool(pool=name, slots=24, description="", include_deferred=True))
+
+    monkeypatch.setattr(Pool, "get_pool", look_too_early)
+    assert init_pool("flux", 24) == PoolChange("flux", 24, before=12, counted_deferred=True)
+    assert pools()["flux"].slots == 24
+
+
+# The page
+
+
+def test_every_option_is_explained_with_its_default() -> None:
+    from airflow_provider_flux.cli.commands import _COMMANDS
+
+    (command,) = (one for one in _COMMANDS if one.name == "init-pool")
+    rows = re.findall(r"^\| (.*`--[^|]+) \| ([^|]+) \|", PAGE.read_text(), flags=re.MULTILINE)
+    shown = {cell.split("`")[-2]: default.strip("`") for cell, default in rows}
+    given = {arg.flags[-1]: arg.kwargs.get("default") for arg in command.args}
+    assert sorted(shown) == sorted(given)
+    for flag, default in given.items():
+        assert shown[flag] == (default or shown[flag]), flag
+
+
+def shown_dag(name: str) -> Any:
+    from airflow.dag_processing.dagbag import DagBag
+
+    return DagBag(str(PAGE.parents[1] / "snippets" / f"{name}.py")).dags[f"flux_{name}"]
+
+
+def test_the_tasks_of_the_page_are_in_pools_that_the_page_makes(
+    capsys: pytest.CaptureFixture[str], pools: Any
+) -> None:
+    text = PAGE.read_text()
+    (made,) = (
+        code
+        for code in re.findall(r"```bash\n(.*?)```", text, flags=re.DOTALL)
+        if "--slots" in code
+    )
+    for line in made.splitlines():
+        main(shlex.split(line.removeprefix("airflow flux ")))
+    dag = shown_dag("share_the_quota")
+    limits = {pool.pool: pool.slots for pool in pools().values()}
+    assert {task.pool: limits[task.pool] for task in dag.tasks} == {"flux": 19, "flux_videos": 5}
+    assert MODELS["flux-3-video"].max_active == limits["flux_videos"]
+    assert limits["flux"] + limits["flux_videos"] == FluxSettings.max_active
+
+
+def test_the_batch_of_the_page_uses_what_the_pool_counts(connect: Any, tmp_path: Path) -> None:
+    task = shown_dag("batch_in_the_pool").get_task("doors").prepare_for_execution()
+    task.output_path, task._root = f"{tmp_path}/{{key}}.{{ext}}", f"{tmp_path}/"
+    task.requests = task.requests[:18]
+    with EmulatorServer(EmulatorConfig(latency=1.0)) as server:
+        connect(server.url)
+        run(task)
+        stats = server.stats()
+    assert task.pool == "flux"
+    assert stats["submits"] == len(list(tmp_path.glob("door-*.jpeg"))) == 18
+    assert 1 < stats["max_active"] <= task.pool_slots

@@ -1,0 +1,138 @@
+"""A 402 for a video: too fast, to be tried again, or out of credits, to be told at once."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from airflow_provider_flux.bfl import errors
+from airflow_provider_flux.emulator import EmulatorConfig, EmulatorServer
+from tests.support.sample_media import clip, text_of
+from tests.support.scripted_host import Exchange, Host, status
+from tests.support.submit_by_client import Submit, accept, both_clients
+
+pytestmark = pytest.mark.usefixtures("hurry")
+VIDEO = {"mode": "t2v", "prompt": "x", "duration": 5}
+
+
+def video(prompt: str = "x", **parameters: Any) -> dict[str, Any]:
+    return {**VIDEO, "prompt": prompt, **parameters}
+
+
+@pytest.fixture
+def poor(connect: Callable[..., None]) -> Iterator[EmulatorServer]:
+    """An emulator whose accounts have 50 credits."""
+    with EmulatorServer(EmulatorConfig(latency=0.1, credits=50)) as server:
+        connect(server.url)
+        yield server
+
+
+@both_clients
+def test_a_video_that_came_too_fast_is_submitted_again(
+    emulator: EmulatorServer, submit: Submit
+) -> None:
+    assert submit("flux-3-video", video("x [[fault:busy-402=2]]")).request_id
+    assert (emulator.stats()["submits"], emulator.stats()["refused"]) == (1, 2)
+
+
+@both_clients
+@pytest.mark.parametrize(
+    ("model", "parameters"),
+    [
+        ("flux-tools/video-upscale-v1", {"input_video": text_of(clip())}),
+        ("flux-tools/video-edit-v1", {"video": text_of(clip())}),
+    ],
+)
+def test_so_are_the_other_videos(
+    emulator: EmulatorServer, model: str, parameters: dict[str, str], submit: Submit
+) -> None:
+    assert submit(model, {"prompt": "x [[fault:busy-402=1]]", **parameters}).request_id
+    assert emulator.stats()["submits"] == 1
+
+
+@both_clients
+def test_a_service_that_stays_busy_is_left_to_airflows_retries(
+    emulator: EmulatorServer, submit: Submit
+) -> None:
+    with pytest.raises(
+        errors.FluxRateLimitedError, match=r"402 although the account has 1000 credits"
+    ):
+        submit("flux-3-video", video("x [[fault:busy-402=always]]"), max_wait=0.3)
+    assert emulator.stats()["submits"] == 0
+    assert emulator.stats()["refused"] > 1
+
+
+@both_clients
+def test_a_balance_that_is_too_small_is_told_at_once(poor: EmulatorServer, submit: Submit) -> None:
+    started = time.monotonic()
+    with pytest.raises(errors.FluxInsufficientCreditsError) as caught:
+        submit("flux-3-video", video())
+    assert "The balance is 50 credits; needed, by our estimate: 85 or more." in str(caught.value)
+    assert time.monotonic() - started < 2
+    assert (poor.stats()["submits"], poor.stats()["refused"]) == (0, 1)
+
+
+@both_clients
+def test_what_the_balance_is_enough_for_is_made(poor: EmulatorServer, submit: Submit) -> None:
+    assert submit("flux-3-video", video(draft=True)).request_id
+
+
+def refuse(exchange: Exchange) -> None:
+    exchange.send_json({"detail": "Insufficient credits"}, 402)
+
+
+@pytest.fixture
+def service(connect: Callable[..., None]) -> Iterator[Host]:
+    """A host that refuses one submit with 402, and knows a balance."""
+    with Host(answers={"*": [refuse, accept]}) as host:
+        connect(host.url)
+        yield host
+
+
+@both_clients
+@pytest.mark.parametrize(
+    ("parameters", "balance", "is_tried_again"),
+    [
+        ({}, 85, True),
+        ({}, 84.9, False),
+        ({}, 0, False),
+        (
+            {"duration": "auto"},
+            85,
+            True,
+        ),  # the estimate is the most it may cost: the least counts, 5 s
+        ({"duration": "auto"}, 84, False),
+        ({"draft": True}, 30, True),
+        ({"draft": True}, 29, False),
+    ],
+)
+def test_the_balance_decides(
+    service: Host, parameters: dict[str, Any], balance: float, is_tried_again: bool, submit: Submit
+) -> None:
+    service.answers["/v1/credits"] = lambda exchange: exchange.send_json({"credits": balance})
+    if is_tried_again:
+        assert submit("flux-3-video", video(**parameters)).request_id == "r-1"
+    else:
+        with pytest.raises(
+            errors.FluxInsufficientCreditsError, match=f"The balance is {balance:g} credits"
+        ):
+            submit("flux-3-video", video(**parameters))
+    paths = ["/v1/flux-3-video", "/v1/credits"] + ["/v1/flux-3-video"] * is_tried_again
+    assert [asked.path for asked in service.asked] == paths
+
+
+@both_clients
+def test_an_image_is_never_too_fast(service: Host, submit: Submit) -> None:
+    with pytest.raises(errors.FluxInsufficientCreditsError, match="has not enough credits"):
+        submit("flux-2-pro", {"prompt": "x"})
+    assert [asked.path for asked in service.asked] == ["/v1/flux-2-pro"]
+
+
+@both_clients
+def test_without_the_balance_it_is_tried_again(service: Host, submit: Submit) -> None:
+    service.answers["/v1/credits"] = status(503)
+    assert submit("flux-3-video", video()).request_id == "r-1"
+    assert [asked.method for asked in service.asked] == ["POST", *["GET"] * 5, "POST"]

@@ -1,0 +1,370 @@
+"""The how-to pages: their DAGs run, their mistakes fail with the messages quoted, their estimates are right."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from airflow_provider_flux.bfl.errors import FluxError
+from airflow_provider_flux.bfl.inputs import MediaFile
+from airflow_provider_flux.bfl.request import build_request, estimate_cost
+from airflow_provider_flux.emulator import EmulatorServer
+from airflow_provider_flux.operators.generate import FluxGenerateOperator
+from scripts import sync_snippets
+from tests.support.emulator_media import encoded, plain, video
+from tests.support.run_operator import run
+
+PAGES = sync_snippets.ROOT / "docs" / "how-to"
+BUCKET = "s3://my_s3@media"
+
+
+@pytest.fixture(scope="module")
+def clips() -> dict[str, bytes]:
+    return {
+        "clip.mp4": video(plain(size=(320, 240)), seconds=5),
+        "long.mp4": video(plain(size=(192, 160)), seconds=16),
+    }
+
+
+@pytest.fixture
+def bucket(tmp_path: Path, clips: dict[str, bytes]) -> Path:
+    """A folder that stands for the bucket of the pages, with their inputs."""
+    room = plain(size=(1024, 768))
+    images = {
+        "room.jpeg": encoded(room, "JPEG"),
+        "mask.png": encoded(room.convert("L")),
+        "person.jpeg": encoded(plain(size=(600, 800)), "JPEG"),
+        "garment.jpeg": encoded(plain(size=(400, 400)), "JPEG"),
+        "logo.png": encoded(plain(size=(300, 100))),
+        "product.jpeg": encoded(plain(size=(800, 600)), "JPEG"),
+        "small_mask.png": encoded(Image.new("L", (640, 480))),
+        "notes.txt": b"no image",
+    }
+    (tmp_path / "in").mkdir()
+    for name, content in (images | clips).items():
+        (tmp_path / "in" / name).write_bytes(content)
+    with (tmp_path / "in" / "large.png").open("wb") as file:
+        file.truncate(21 * 1024 * 1024)
+    return tmp_path
+
+
+# The DAGs
+
+
+@pytest.fixture(scope="module")
+def shown_tasks() -> dict[str, Any]:
+    from airflow.dag_processing.dagbag import DagBag
+
+    bag = DagBag(str(sync_snippets.ROOT / "docs" / "snippets"))
+    assert bag.import_errors == {}
+    return {f"{name}.{task.task_id}": task for name, dag in bag.dags.items() for task in dag.tasks}
+
+
+@pytest.fixture
+def run_shown(shown_tasks: dict[str, Any], bucket: Path) -> Callable[..., Any]:
+    """Run a task of the pages with the folder in place of the bucket; ``done`` holds the XComs of tasks before it."""
+
+    def rebased(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {name: rebased(item) for name, item in value.items()}
+        return value.replace(BUCKET, f"file://{bucket}") if isinstance(value, str) else value
+
+    def run_it(name: str, **done: Any) -> Any:
+        task = shown_tasks[name].prepare_for_execution()
+        task.render_template_fields(
+            {"ti": SimpleNamespace(xcom_pull=lambda task_ids: done[task_ids])}
+        )
+        task.parameters, task.output_path = rebased(task.parameters), rebased(task.output_path)
+        return run(task)
+
+    return run_it
+
+
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [
+        ("flux_edit.repaint", None),
+        ("flux_multi_reference.combine", (1536, 1024)),
+        ("flux_inpaint.fill", (1024, 768)),
+        ("flux_outpaint.canvas", (1536, 1024)),
+        ("flux_outpaint.margins", (1536, 768)),
+        ("flux_erase.erase", (1024, 768)),
+        ("flux_try_on.try_on", None),
+    ],
+)
+def test_an_image_of_the_pages_lands(
+    emulator: EmulatorServer, bucket: Path, run_shown, name: str, size: tuple[int, int] | None
+) -> None:
+    image = run_shown(name)["image"]
+    assert image["uri"].startswith(f"file://{bucket}/out/{name.partition('.')[0]}/")
+    with Image.open(image["uri"].removeprefix("file://")) as landed:
+        assert size is None or landed.size == size
+    assert emulator.stats()["submits"] == 1
+
+
+def test_the_videos_of_the_pages_land(emulator: EmulatorServer, run_shown, hurry: None) -> None:
+    draft = run_shown("flux_video.draft")
+    assert Path(draft["video"]["draft_cache"].removeprefix("file://")).stat().st_size
+    results = [run_shown("flux_video.enhance", draft=draft), run_shown("flux_video.animate")]
+    results += [run_shown(f"flux_video_from_video.{task}") for task in ("go_on", "upscale", "edit")]
+    for result in results:
+        assert result["image"] is None
+        assert (
+            Path(result["video"]["uri"].removeprefix("file://")).stat().st_size
+            == result["video"]["bytes"]
+        )
+    assert emulator.stats()["submits"] == 6
+
+
+@pytest.mark.parametrize("path", sorted(PAGES.glob("*.md")), ids=lambda path: path.name)
+def test_every_page_shows_its_dag(path: Path) -> None:
+    name = path.stem.replace("-", "_")
+    assert f"<!-- snippet: docs/snippets/{name}.py#{name} -->" in path.read_text()
+
+
+# The mistakes
+
+ROOM, MASK = "/media/in/room.jpeg", "/media/in/mask.png"
+_TO_2K = {"width": 2048, "height": 2048}
+
+
+def mistake(model: str, prompt: str | None = "x", **parameters: Any) -> dict[str, Any]:
+    named = {
+        name: parameters.pop(name) for name in ("width", "height", "seed") if name in parameters
+    }
+    return {"model": model, "prompt": prompt, "parameters": parameters, **named}
+
+
+def keyframes(*images: str) -> dict[str, Any]:
+    return mistake("flux-3-video", mode="i2v", keyframes=list(images))
+
+
+#: How to make the mistakes of each page, by the first column of its table.
+MISTAKES = {
+    "edit.md": {
+        "a misspelt parameter": mistake("flux-kontext-pro", input_imag=ROOM),
+        "a relative path": mistake("flux-kontext-pro", input_image="room.jpeg"),
+        "a ratio in another form": mistake(
+            "flux-kontext-pro", input_image=ROOM, aspect_ratio="4x3"
+        ),
+        "the file is not there": mistake("flux-kontext-pro", input_image="/media/in/gone.jpeg"),
+        "it is no image": mistake("flux-kontext-pro", input_image="/media/in/notes.txt"),
+    },
+    "multi-reference.md": {
+        "a list": mistake("flux-2-pro", input_image=[ROOM, ROOM]),
+        "the name of another model's parameter": mistake("flux-2-pro", images=[ROOM]),
+        "more than the model takes": mistake("flux-2-klein-4b", input_image_5=ROOM),
+        "a file that is too large": mistake("flux-2-pro", input_image="/media/in/large.png"),
+    },
+    "inpaint.md": {
+        "a mask of another size": mistake(
+            "flux-pro-1.0-fill", image=ROOM, mask="/media/in/small_mask.png"
+        ),
+        "no image": mistake("flux-pro-1.0-fill", mask=MASK),
+        "the short name of the model": mistake("flux-fill", image=ROOM, mask=MASK),
+        "the names of another tool": mistake("flux-pro-1.0-fill", input_image=ROOM),
+        "a URL inside the company": mistake("flux-pro-1.0-fill", image="http://10.0.0.7/room.jpeg"),
+    },
+    "outpaint.md": {
+        "the canvas is too small": mistake(
+            "flux-tools/outpainting-v1", input_image=ROOM, width=800, height=800
+        ),
+        "no size": mistake("flux-tools/outpainting-v1", input_image=ROOM),
+        "a size for the margins": mistake("flux-pro-1.0-expand", image=ROOM, width=2000),
+        "a margin that is too wide": mistake("flux-pro-1.0-expand", image=ROOM, left=4000),
+        "a seed": mistake("flux-tools/outpainting-v1", input_image=ROOM, seed=1, **_TO_2K),
+    },
+    "erase.md": {
+        "a prompt": mistake("flux-tools/erase-v1", "without the chair", image=ROOM, mask=MASK),
+        "no mask": mistake("flux-tools/erase-v1", None, image=ROOM),
+        "a mask of another size": mistake(
+            "flux-tools/erase-v1", None, image=ROOM, mask="/media/in/small_mask.png"
+        ),
+        "the name without its folder": mistake("erase-v1", None, image=ROOM, mask=MASK),
+        "a mask that is grown too far": mistake(
+            "flux-tools/erase-v1", None, image=ROOM, mask=MASK, dilate_pixels=40
+        ),
+    },
+    "try-on.md": {
+        "no prompt": mistake("flux-tools/vto-v2", None, person=ROOM, garment=ROOM),
+        "another name for the person": mistake(
+            "flux-tools/vto-v2", person_image=ROOM, garment=ROOM
+        ),
+        "one of the two is missing": mistake("flux-tools/vto-v2", person=ROOM),
+        "a connection that is not there": mistake(
+            "flux-tools/vto-v2", person="s3://no_such_conn@media/in/person.jpeg", garment=ROOM
+        ),
+    },
+    "video.md": {
+        "no mode": mistake("flux-3-video"),
+        "a parameter of another mode": mistake("flux-3-video", mode="t2v", keyframes=ROOM),
+        "too short": mistake("flux-3-video", mode="t2v", duration=3),
+        "three keyframes, no times, no duration": keyframes(ROOM, ROOM, ROOM),
+        "an image for a video": mistake("flux-3-video", mode="v2v", start_video=ROOM),
+        "a video that is too long": mistake("flux-tools/video-edit-v1", video="/media/in/long.mp4"),
+    },
+}
+
+
+def quoted(page: str) -> dict[str, str]:
+    """Return the messages of the table of mistakes, by its first column."""
+    rows = (PAGES / page).read_text().partition("\n| mistake |")[2].partition("\n\n")[0]
+    return dict(re.findall(r"^\| ([^|`]+) \| `(.+)` \|$", rows, flags=re.MULTILINE))
+
+
+def prepare(task: FluxGenerateOperator) -> None:
+    with task.hook.prepared(task._build_request()):
+        pass
+
+
+def message(given: dict[str, Any], bucket: Path) -> str:
+    """Make a mistake; return the message of its error, with the folder named as in the pages."""
+
+    def moved(value: Any) -> Any:
+        if isinstance(value, list):
+            return [moved(item) for item in value]
+        return (
+            value.replace("/media", str(bucket))
+            if isinstance(value, str) and value.startswith("/media")
+            else value
+        )
+
+    parameters = {name: moved(value) for name, value in given["parameters"].items()}
+    with pytest.raises(FluxError) as caught:
+        prepare(FluxGenerateOperator(task_id="x", **given | {"parameters": parameters}))
+    return str(caught.value).replace(str(bucket), "/media").replace("gone.jpeg", "room.jpeg")
+
+
+@pytest.mark.parametrize("page", MISTAKES)
+def test_every_mistake_fails_with_the_message_that_is_quoted(
+    page: str, bucket: Path, connect
+) -> None:
+    connect("http://127.0.0.1:1")
+    shown = quoted(page)
+    assert set(shown) == set(MISTAKES[page])
+    said = {title: message(given, bucket) for title, given in MISTAKES[page].items()}
+    assert [(title, said[title]) for title, text in shown.items() if text not in said[title]] == []
+
+
+# The estimates
+
+
+def file(width: int = 1000, height: int = 1000, seconds: float | None = None) -> MediaFile:
+    return MediaFile("test", "x/y", 1, "0" * 64, io.BytesIO, width, height, seconds)
+
+
+FROM_5_S = file(1280, 720, 5.0)
+EXPAND, OUTPAINT = "flux-pro-1.0-expand", "flux-tools/outpainting-v1"
+SQUARE = {"width": 1024, "height": 1024}
+REFERENCES = {f"input_image{suffix}": file() for suffix in ("", "_2", "_3")}
+#: What the pages say of credits, word for word, and the request whose estimate that is.
+ESTIMATES = [
+    ("edit.md", "4 credits (0.04 USD)", "flux-kontext-pro", {}),
+    ("edit.md", "larger model: 8 credits", "flux-kontext-max", {}),
+    (
+        "multi-reference.md",
+        "1.5 + 3 x 1.5 | 9 |",
+        "flux-2-pro",
+        {"width": 1536, "height": 1024, **REFERENCES},
+    ),
+    (
+        "multi-reference.md",
+        "1024 x 1024 from one input | 4.5 |",
+        "flux-2-pro",
+        {**SQUARE, "input_image": file()},
+    ),
+    ("multi-reference.md", "from text alone | 3 |", "flux-2-pro", SQUARE),
+    ("multi-reference.md", "larger model: 7 credits", "flux-2-max", SQUARE),
+    ("multi-reference.md", "`guidance`: 5 credits", "flux-2-flex", SQUARE),
+    ("multi-reference.md", "four images, 1.5 credits", "flux-2-klein-9b", SQUARE),
+    ("inpaint.md", "5 credits (0.05 USD)", "flux-pro-1.0-fill", {"image": file()}),
+    (
+        "inpaint.md",
+        "costs 6 credits",
+        "flux-pro-1.0-fill-finetuned",
+        {"image": file(), "finetune_id": "x"},
+    ),
+    (
+        "outpaint.md",
+        "`mode` `fast` | 4.5 |",
+        OUTPAINT,
+        {"input_image": file(), **SQUARE, "mode": "fast"},
+    ),
+    ("outpaint.md", "is the default | 20 |", OUTPAINT, {"input_image": file(), **SQUARE}),
+    ("outpaint.md", "`flux-pro-1.0-expand` | 5 |", EXPAND, {"image": file()}),
+    (
+        "erase.md",
+        "3 credits (0.03 USD)",
+        "flux-tools/erase-v1",
+        {"image": file(), "mask": file(), "prompt": None},
+    ),
+    ("erase.md", "alone: 3 credits", "flux-tools/deblur-v1", {"image": file(), "prompt": None}),
+    (
+        "try-on.md",
+        "4.75 credits (0.0475 USD)",
+        "flux-tools/vto-v2",
+        {"person": file(), "garment": file()},
+    ),
+    (
+        "video.md",
+        "5 s, draft | 30 |",
+        "flux-3-video",
+        {"mode": "t2v", "duration": 5, "draft": True},
+    ),
+    (
+        "video.md",
+        "5 s, `hd` | 85 |",
+        "flux-3-video",
+        {"mode": "i2v", "duration": 5, "keyframes": file()},
+    ),
+    (
+        "video.md",
+        "a video, `hd` | 205 |",
+        "flux-3-video",
+        {"mode": "v2v", "duration": 5, "start_video": FROM_5_S},
+    ),
+    (
+        "video.md",
+        "1280 x 720 | 138 |",
+        "flux-tools/video-upscale-v1",
+        {"input_video": FROM_5_S, "creativity": 0},
+    ),
+    ("video.md", "clip of 5 s | 15 |", "flux-tools/video-edit-v1", {"video": FROM_5_S}),
+]
+
+
+@pytest.mark.parametrize(
+    ("page", "words", "model", "parameters"), ESTIMATES, ids=[case[1] for case in ESTIMATES]
+)
+def test_an_estimate_of_the_pages(
+    page: str, words: str, model: str, parameters: dict[str, Any]
+) -> None:
+    assert words in (PAGES / page).read_text()
+    estimate = estimate_cost(build_request(model, {"prompt": "x", **parameters}))
+    assert estimate.credits in [float(number) for number in re.findall(r"\d+(?:\.\d+)?", words)]
+    if "USD" in words:
+        assert f"({estimate.usd:.4g} USD)" in words
+
+
+def test_the_estimate_of_a_large_input() -> None:
+    assert (
+        "an input of 4 megapixels or more is estimated at 6 credits"
+        in (PAGES / "multi-reference.md").read_text()
+    )
+    without, with_it = (
+        estimate_cost(build_request("flux-2-pro", {"prompt": "x", **SQUARE, **inputs})).credits or 0
+        for inputs in ({}, {"input_image": file(4000, 3000)})
+    )
+    assert with_it - without == 6
+
+
+def test_the_cost_of_an_enhanced_draft_is_not_known() -> None:
+    request = build_request("flux-3-video", {"mode": "draft_enhance", "draft_cache": file()})
+    assert estimate_cost(request).credits is None

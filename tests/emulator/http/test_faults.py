@@ -1,0 +1,305 @@
+"""What each fault does on the wire."""
+
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import requests
+from PIL import Image
+
+from airflow_provider_flux.emulator.faults import FAULTS
+from tests.emulator.conftest import Client
+from tests.support.emulator_media import decoded, plain, text_of
+
+BROKEN = (requests.exceptions.ChunkedEncodingError, requests.exceptions.ConnectionError)
+SMALL = {"width": 256, "height": 256}
+
+
+def _submit(client: Client, fault: str, **parameters: Any) -> requests.Response:
+    return client.post(json={"prompt": f"fox [[fault:{fault}]]", **SMALL, **parameters})
+
+
+def _is_refused(client: Client, fault: str, status: int, retry_after: str | None = None) -> None:
+    answer = _submit(client, fault)
+    assert (answer.status_code, answer.headers.get("Retry-After")) == (status, retry_after)
+    assert client.server.stats()["submits"] == 0
+    assert client.credits() == 1000
+
+
+def _rate_limit(client: Client) -> None:
+    statuses = [_submit(client, "rate-limit=2,7").status_code for _ in range(3)]
+    assert statuses == [429, 429, 200]
+    assert _submit(client, "rate-limit=1,7").headers["Retry-After"] == "7"
+    assert client.server.stats()["refused"] == 3
+
+
+def _submit_hang(client: Client) -> None:
+    with pytest.raises(requests.exceptions.ReadTimeout):
+        requests.post(
+            f"{client.server.url}/v1/flux-pro-1.1",
+            json={"prompt": "[[fault:submit-hang=3]]"},
+            headers=client.headers,
+            timeout=0.3,
+        )
+    assert client.server.stats()["submits"] == 1
+
+
+def _submit_503_made(client: Client) -> None:
+    answer = _submit(client, "submit-503-made=2")
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "2")
+    assert (client.server.stats()["submits"], client.server.stats()["refused"]) == (1, 0)
+    assert client.credits() == 996
+
+
+def _submit_lost(client: Client) -> None:
+    with pytest.raises(BROKEN):
+        _submit(client, "submit-lost")
+    assert client.server.stats()["submits"] == 1
+    assert client.credits() == 996
+
+
+def _detail_object(client: Client) -> None:
+    answer = _submit(client, "detail-object")
+    assert answer.status_code == 422
+    assert isinstance(answer.json()["detail"]["message"], str)
+
+
+def _echo_secrets(client: Client) -> None:
+    answer = _submit(
+        client, "echo-secrets", webhook_url="http://127.0.0.1:1/", webhook_secret="s3cret"
+    )
+    detail = answer.json()["detail"]
+    assert answer.status_code == 400
+    assert all(
+        part in detail for part in (client.headers["x-key"], "s3cret", "iVBORw0KGgo", "sig=")
+    )
+
+
+def _foreign_polling_url(client: Client) -> None:
+    assert (
+        _submit(client, "foreign-polling-url")
+        .json()["polling_url"]
+        .startswith("https://evil.example/")
+    )
+
+
+def _no_polling_url(client: Client) -> None:
+    assert set(_submit(client, "no-polling-url").json()) == {"id", "cost", "input_mp", "output_mp"}
+
+
+def _slow(client: Client) -> None:
+    task = _submit(client, "slow=0.3").json()
+    time.sleep(0.1)
+    assert client.get(task["polling_url"]).json()["status"] == "Pending"
+    assert client.wait(task)["result"]["duration"] == 0.3
+
+
+def _stuck(client: Client) -> None:
+    task = _submit(client, "stuck").json()
+    time.sleep(0.1)
+    assert client.get(task["polling_url"]).json()["status"] == "Pending"
+
+
+def _ends(client: Client, fault: str, status: str, details: Any, http_status: int = 200) -> None:
+    task = _submit(client, fault).json()
+    body = client.wait(task)
+    assert (body["status"], body["details"], body["result"]) == (status, details, None)
+    assert client.get(task["polling_url"]).status_code == http_status
+    assert client.credits() == 1000
+
+
+def _polls(client: Client, fault: str, times: int = 3) -> list[requests.Response]:
+    task = _submit(client, fault).json()
+    time.sleep(0.05)
+    return [client.get(task["polling_url"]) for _ in range(times)]
+
+
+def _poll_statuses(
+    client: Client, fault: str, statuses: list[int], retry_after: str | None = None
+) -> None:
+    answers = _polls(client, fault, len(statuses))
+    assert [answer.status_code for answer in answers] == statuses
+    assert answers[0].headers.get("Retry-After") == retry_after
+
+
+def _poll_reset(client: Client) -> None:
+    task = _submit(client, "poll-reset").json()
+    with pytest.raises(BROKEN):
+        client.get(task["polling_url"])
+    assert client.wait(task)["status"] == "Ready"
+
+
+def _poll_html(client: Client) -> None:
+    first, second = _polls(client, "poll-html", 2)
+    assert (first.status_code, first.headers["content-type"]) == (200, "text/html; charset=utf-8")
+    assert second.json()["status"] == "Ready"
+
+
+def _poll_redirect(client: Client) -> None:
+    answer = _polls(client, "poll-redirect")[-1]
+    assert answer.status_code == 302
+    assert answer.headers["location"].startswith("https://evil.example/v1/get_result?id=")
+
+
+def _unknown_status(client: Client) -> None:
+    assert [answer.json()["status"] for answer in _polls(client, "unknown-status=2")] == [
+        "Queued",
+        "Queued",
+        "Ready",
+    ]
+
+
+def _state_key(client: Client) -> None:
+    body = _polls(client, "state-key")[0].json()
+    assert body["state"] == "Ready"
+    assert "status" not in body
+
+
+def _downloads(client: Client, fault: str, times: int = 2) -> list[requests.Response]:
+    sample = client.sample(f"fox [[fault:{fault}]]", seed=1, **SMALL)
+    return [client.get(sample) for _ in range(times)]
+
+
+def _breaks(client: Client, fault: str) -> None:
+    sample = client.sample(f"fox [[fault:{fault}=2]]", seed=1, **SMALL)
+    for _ in range(2):
+        with pytest.raises(BROKEN):
+            client.get(sample)
+    assert client.get(sample).content == client.image("fox", seed=1, **SMALL)
+
+
+def _cut(client: Client) -> None:
+    half, whole = _downloads(client, "cut")
+    assert whole.content == client.image("fox", seed=1, **SMALL)
+    assert half.content == whole.content[: len(whole.content) // 2]
+    assert int(half.headers["content-length"]) == len(half.content)
+
+
+def _html(client: Client) -> None:
+    first, second = _downloads(client, "html")
+    assert (first.status_code, first.headers["content-type"]) == (200, "text/html; charset=utf-8")
+    assert second.headers["content-type"] == "image/jpeg"
+
+
+def _empty(client: Client) -> None:
+    first, second = _downloads(client, "empty")
+    assert (first.status_code, first.content) == (200, b"")
+    assert second.content
+
+
+def _expired(client: Client) -> None:
+    assert [answer.status_code for answer in _downloads(client, "expired")] == [403, 200]
+    assert [answer.status_code for answer in _downloads(client, "expired=always", 3)] == [403] * 3
+
+
+def _deliver_503(client: Client) -> None:
+    first, second = _downloads(client, "deliver-503=1,2")
+    assert (first.status_code, first.headers["Retry-After"], second.status_code) == (503, "2", 200)
+
+
+def _redirect_download(client: Client) -> None:
+    answer = _downloads(client, "redirect-download")[-1]
+    assert answer.status_code == 302
+    assert answer.headers["location"].startswith("https://evil.example/results/")
+
+
+def _wrong_size(client: Client) -> None:
+    answer = _downloads(client, "wrong-size", 1)[0]
+    assert Image.open(io.BytesIO(answer.content)).size == (128, 128)
+
+
+def _wrong_format(client: Client) -> None:
+    answer = _downloads(client, "wrong-format", 1)[0]
+    assert Image.open(io.BytesIO(answer.content)).format == "PNG"
+    assert answer.headers["content-type"] == "image/jpeg"
+
+
+def _busy_402(client: Client) -> None:
+    answers = [_submit(client, "busy-402=2") for _ in range(3)]
+    assert [answer.status_code for answer in answers] == [402, 402, 200]
+    assert answers[0].json() == {"detail": "Insufficient credits"}
+    assert client.server.stats()["refused"] == 2
+
+
+def _damaged(client: Client) -> None:
+    first, second = _downloads(client, "damaged-video")
+    assert len(first.content) == len(second.content)
+    assert first.content[:1000] == second.content[:1000]
+    decoded(second.content)
+    with pytest.raises(OSError, match="truncated"):
+        decoded(first.content)
+
+
+CORRUPT = {"error": "Invalid or corrupted image input"}
+
+CHECKS: dict[str, Callable[[Client], None]] = {
+    "rate-limit": _rate_limit,
+    "no-credits": lambda client: _is_refused(client, "no-credits", 402),
+    "busy-402": _busy_402,
+    "submit-500": lambda client: _is_refused(client, "submit-500", 500),
+    "submit-503": lambda client: _is_refused(client, "submit-503=1.5", 503, "1.5"),
+    "submit-503-made": _submit_503_made,
+    "submit-hang": _submit_hang,
+    "submit-lost": _submit_lost,
+    "detail-object": _detail_object,
+    "echo-secrets": _echo_secrets,
+    "foreign-polling-url": _foreign_polling_url,
+    "no-polling-url": _no_polling_url,
+    "slow": _slow,
+    "stuck": _stuck,
+    "moderated": lambda client: _ends(
+        client,
+        "moderated=Violence, Self Harm",
+        "Content Moderated",
+        {"Moderation Reasons": ["Violence", "Self Harm"]},
+    ),
+    "request-moderated": lambda client: _ends(
+        client, "request-moderated", "Request Moderated", {"Moderation Reasons": ["Safety Filter"]}
+    ),
+    "moderated-text": lambda client: _ends(
+        client, "moderated-text", "Content Moderated", "Safety Filter"
+    ),
+    "error": lambda client: _ends(client, "error", "Error", CORRUPT),
+    "error-422": lambda client: _ends(client, "error-422", "Error", CORRUPT, http_status=422),
+    "bad-input": lambda client: _ends(client, "bad-input", "Error", CORRUPT, http_status=422),
+    "failed": lambda client: _ends(client, "failed", "Failed", {"error": "The generation failed"}),
+    "poll-500": lambda client: _poll_statuses(client, "poll-500=2", [500, 500, 200]),
+    "poll-503": lambda client: _poll_statuses(client, "poll-503=1,3", [503, 200], "3"),
+    "poll-429": lambda client: _poll_statuses(client, "poll-429", [429, 200]),
+    "poll-403": lambda client: _poll_statuses(client, "poll-403", [403, 403]),
+    "not-found": lambda client: _poll_statuses(client, "not-found=2", [404, 404, 200]),
+    "lost": lambda client: _poll_statuses(client, "lost", [404, 404, 404]),
+    "poll-reset": _poll_reset,
+    "poll-html": _poll_html,
+    "poll-redirect": _poll_redirect,
+    "unknown-status": _unknown_status,
+    "state-key": _state_key,
+    "truncate": lambda client: _breaks(client, "truncate"),
+    "reset": lambda client: _breaks(client, "reset"),
+    "cut": _cut,
+    "damaged-video": _damaged,
+    "html": _html,
+    "empty": _empty,
+    "expired": _expired,
+    "deliver-503": _deliver_503,
+    "redirect-download": _redirect_download,
+    "wrong-size": _wrong_size,
+    "wrong-format": _wrong_format,
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_each_fault_does_what_it_says(client: Client, name: str) -> None:
+    CHECKS[name](client)
+
+
+def test_routes_without_a_prompt_have_faults_by_header(client: Client) -> None:
+    headers = {**client.headers, "x-flux-fault": "failed"}
+    task = client.post(
+        "flux-tools/deblur-v1", json={"image": text_of(plain())}, headers=headers
+    ).json()
+    assert client.wait(task)["status"] == "Failed"

@@ -1,0 +1,191 @@
+"""Submit and poll over the socket: bodies, credits, regions, webhooks."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+
+from tests.emulator.conftest import Client, Start
+from tests.support.emulator_media import plain, text_of, wait_until
+
+
+def test_submit_answers_with_id_polling_url_and_no_cost(client: Client) -> None:
+    body = client.submit()
+    assert str(uuid.UUID(body["id"])) == body["id"]
+    assert body == {
+        "id": body["id"],
+        "polling_url": f"{client.server.url}/v1/get_result?id={body['id']}",
+        "cost": None,
+        "input_mp": None,
+        "output_mp": None,
+    }
+    assert client.credits() == 996
+
+
+def test_flux_2_reports_cost_and_megapixels(client: Client) -> None:
+    image = text_of(plain(size=(1024, 1024)))
+    body = client.submit(model="flux-2-pro", width=1440, height=1440, input_image=image)
+    assert (body["cost"], body["input_mp"], body["output_mp"]) == (6.0, 1.0, 1.98)
+    assert client.wait(body)["cost"] == 6.0
+
+
+def test_ready_body_is_complete(client: Client) -> None:
+    task = client.submit("a blue bird", seed=42)
+    body = client.wait(task)
+    result = body.pop("result")
+    assert body == {
+        "id": task["id"],
+        "status": "Ready",
+        "progress": None,
+        "details": None,
+        "preview": None,
+    }
+    assert set(result) == {"sample", "prompt", "seed", "start_time", "end_time", "duration"}
+    assert (result["prompt"], result["seed"]) == ("a blue bird", 42)
+    assert result["end_time"] - result["start_time"] == pytest.approx(result["duration"])
+
+
+def test_seed_is_random_when_none_is_given(client: Client) -> None:
+    seeds = {client.wait(client.submit())["result"]["seed"] for _ in range(2)}
+    assert len(seeds) == 2
+
+
+def test_unknown_id_is_a_404_in_the_shape_of_a_task(client: Client) -> None:
+    answer = client.get(f"{client.server.url}/v1/get_result?id=nope")
+    assert answer.status_code == 404
+    assert answer.json() == {
+        "id": "nope",
+        "status": "Task not found",
+        "result": None,
+        "progress": None,
+        "details": None,
+        "preview": None,
+    }
+
+
+def test_polling_url_names_the_host_that_was_called(client: Client) -> None:
+    answer = client.post(
+        json={"prompt": "x"}, headers={**client.headers, "Host": "flux.example:99"}
+    )
+    assert answer.json()["polling_url"].startswith("http://flux.example:99/v1/get_result?id=")
+
+
+def test_task_of_a_region_is_known_there_only(start: Start) -> None:
+    client = start(region_hosts=["127.0.0.2", "127.0.0.3"])
+    task = client.submit()
+    port = client.server.url.rpartition(":")[2]
+    own = task["polling_url"].removeprefix("http://").partition(":")[0]
+    assert own in {"127.0.0.2", "127.0.0.3"}
+    for host in ("127.0.0.1", "127.0.0.2", "127.0.0.3"):
+        answer = client.get(f"http://{host}:{port}/v1/get_result?id={task['id']}")
+        assert answer.status_code == (200 if host == own else 404)
+        assert answer.json()["id"] == task["id"]
+    sample = client.wait(task)["result"]["sample"]
+    assert sample.startswith(f"http://{own}:{port}/results/")
+    assert client.get(sample).status_code == 200
+
+
+def test_stats_count_submits_per_prompt_polls_and_refusals(client: Client) -> None:
+    for prompt in ("a", "a", "b"):
+        client.get(client.submit(prompt)["polling_url"])
+    client.post(json={"prompt": "c"}, headers={})
+    stats = client.get(f"{client.server.url}/_emulator/stats").json()
+    seen = client.server.stats()
+    assert {**stats, "active": seen["active"]} == seen  # a task may end between the two
+    assert (stats["submits"], stats["submits_per_prompt"]) == (3, {"a": 2, "b": 1})
+    assert stats["submits_per_model"] == {"flux-pro-1.1": 3}
+    assert (stats["refused"], stats["polls"], stats["credits_spent"]) == (1, 3, 12)
+
+
+def test_reset_over_http(client: Client) -> None:
+    task = client.submit()
+    assert client.post("../_emulator/reset").json() == {"reset": True}
+    assert client.get(task["polling_url"]).status_code == 404
+    assert client.credits() == 1000
+
+
+class Receiver:
+    """A webhook receiver that refuses the first ``refusals`` calls."""
+
+    def __init__(self) -> None:
+        self.refusals = 0
+        self.calls: list[tuple[dict[str, str], dict[str, Any]]] = []
+        receiver = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                receiver.calls.append((dict(self.headers), body))
+                self.send_response(500 if len(receiver.calls) <= receiver.refusals else 204)
+                self.end_headers()
+
+            def log_message(self, *args: Any) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}/hook"
+
+    def wait_for(self, number: int) -> None:
+        deadline = time.monotonic() + 5
+        while len(self.calls) < number and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert len(self.calls) == number
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    """A webhook receiver on a real socket."""
+    receiver = Receiver()
+    thread = threading.Thread(
+        target=receiver.server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
+    )
+    thread.start()
+    yield receiver
+    receiver.server.shutdown()
+    receiver.server.server_close()
+
+
+def test_webhook_brings_the_poll_body_and_the_secret(client: Client, receiver: Receiver) -> None:
+    body = client.submit(webhook_url=receiver.url, webhook_secret="s3cret", seed=5)
+    assert body == {
+        "id": body["id"],
+        "status": "Pending",
+        "webhook_url": receiver.url,
+        "cost": None,
+        "input_mp": None,
+        "output_mp": None,
+    }
+    receiver.wait_for(1)
+    ((headers, told),) = receiver.calls
+    assert headers["X-Webhook-Secret"] == "s3cret"
+    assert (told["id"], told["status"], told["result"]["seed"]) == (body["id"], "Ready", 5)
+    assert client.get(told["result"]["sample"]).status_code == 200
+
+
+def test_webhook_tells_of_failures_and_needs_no_secret(client: Client, receiver: Receiver) -> None:
+    client.submit("[[fault:moderated=Violence]]", webhook_url=receiver.url)
+    receiver.wait_for(1)
+    ((headers, told),) = receiver.calls
+    assert "X-Webhook-Secret" not in headers
+    assert told["details"] == {"Moderation Reasons": ["Violence"]}
+
+
+def test_webhook_is_retried(client: Client, receiver: Receiver) -> None:
+    receiver.refusals = 2
+    client.submit(webhook_url=receiver.url)
+    receiver.wait_for(3)
+    wait_until(lambda: client.server.stats()["webhooks"])
+    assert client.server.stats()["webhooks"] == 1
+
+
+def test_webhook_that_nobody_takes_is_given_up(client: Client) -> None:
+    client.submit(webhook_url="http://127.0.0.1:1/hook")
+    wait_until(lambda: client.server.stats()["webhooks_failed"] == 1)
+    assert client.server.stats()["webhooks"] == 0

@@ -1,0 +1,137 @@
+"""What has landed is not lost, and not paid for again, by what goes wrong after it or around it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import AirflowFailException, TaskDeferred
+
+from airflow_provider_flux.bfl.errors import FluxImageError, FluxStorageError
+from airflow_provider_flux.emulator import EmulatorConfig, EmulatorServer
+from airflow_provider_flux.object_store.filesystem import run_async
+from tests.support.hero_task import copy_of, given, hero, run, sidecar_of
+from tests.support.object_stores import Store
+from tests.support.run_operator import fire
+from tests.support.sample_media import picture
+
+pytestmark = pytest.mark.usefixtures("hurry")
+
+
+@pytest.fixture
+def forgetful(connect: Any) -> Any:
+    """An emulator that forgets a task a second after it is ready."""
+    with EmulatorServer(EmulatorConfig(latency=0.0, retention=1.0, url_lifetime=0.5)) as server:
+        connect(server.url)
+        yield server
+
+
+def deferred(task: Any, context: Any) -> TaskDeferred:
+    with pytest.raises(TaskDeferred) as caught:
+        task.execute(context)
+    return caught.value
+
+
+@pytest.mark.parametrize("name", ["hero.{ext}", "{request_id}.{ext}"])
+def test_a_trigger_that_runs_again_finds_what_it_has_landed(
+    forgetful: EmulatorServer, tmp_path: Path, name: str
+) -> None:
+    task = hero(f"{tmp_path}/{name}", way="deferred")
+    trigger = deferred(task, given(task)).trigger
+    first = asyncio.run(fire(trigger))
+    time.sleep(1.2)
+    again = asyncio.run(fire(trigger))
+    assert (first["status"], again["status"]) == ("landed", "landed")
+    assert again["generation"]["image"] == first["generation"]["image"]
+    assert again["generation"]["seed"] == first["generation"]["seed"]
+
+
+def test_so_does_a_task_whose_deferral_airflow_ends(
+    forgetful: EmulatorServer, tmp_path: Path
+) -> None:
+    task = hero(f"{tmp_path}/hero.{{ext}}", way="deferred")
+    context = given(task)
+    first = asyncio.run(fire(deferred(task, context).trigger))
+    time.sleep(1.2)
+    landed = task.resume_execution("__fail__", {"error": "Trigger timeout"}, context)
+    assert landed["image"] == first["generation"]["image"]
+
+
+def test_so_does_a_task_that_lands(forgetful: EmulatorServer, tmp_path: Path) -> None:
+    made = run(hero(f"{tmp_path}/a/{{request_id}}.{{ext}}"))
+    bare = {name: made[name] for name in ("request_id", "polling_url")}
+    time.sleep(1.2)
+    assert run(copy_of(bare, f"{tmp_path}/a/{{request_id}}.{{ext}}"))["image"] == made["image"]
+    with pytest.raises(AirflowFailException, match="no longer knows"):
+        run(copy_of(bare, f"{tmp_path}/b/{{request_id}}.{{ext}}"))
+
+
+def test_a_sidecar_that_cannot_be_written_is_no_reason_to_fail(
+    emulator: EmulatorServer, tmp_path: Path
+) -> None:
+    (tmp_path / "hero.jpeg.json").mkdir()
+    image = run(hero(f"{tmp_path}/hero.{{ext}}"))["image"]
+    assert image["sidecar"] is None
+    assert (tmp_path / "hero.jpeg").stat().st_size == image["bytes"]
+
+
+def test_a_deferral_that_airflow_ends_lands_what_was_asked_for(
+    emulator: EmulatorServer, tmp_path: Path
+) -> None:
+    """The input is gone by then; the fingerprint is still that of its bytes, so the next task does not pay."""
+    source = tmp_path / "in.png"
+    source.write_bytes(picture())
+    path = f"{tmp_path}/out/{{fingerprint}}.{{ext}}"
+    asked = {
+        "model": "flux-kontext-pro",
+        "parameters": {"input_image": str(source)},
+        "reuse": "always",
+    }
+    task = hero(path, way="deferred", **asked)
+    context = given(task)
+    deferred(task, context)
+    assert "a fox" not in json.dumps(context["ti"].xcoms)
+    source.unlink()
+    landed = task.resume_execution("__fail__", {"error": "Trigger timeout"}, context)
+    source.write_bytes(picture())
+    again = run(hero(path, **asked))
+    assert (again["reused"], again["fingerprint"]) == (True, landed["fingerprint"])
+    assert emulator.stats()["submits"] == 1
+    described = json.loads(Path(landed["image"]["sidecar"]).read_text())
+    assert described["request"]["parameters"]["input_image"]["sha256"]
+
+
+@pytest.mark.parametrize("store", ["s3", "gs", "abfs"], indirect=True)
+def test_a_bucket_that_is_not_there_costs_nothing(emulator: EmulatorServer, store: Any) -> None:
+    with pytest.raises(AirflowFailException, match="there is no bucket 'nowhere'"):
+        run(hero(f"{store.scheme}://{store.conn_id}@nowhere/hero.{{ext}}"))
+    assert emulator.stats()["submits"] == 0
+
+
+def test_a_hit_that_shows_a_mismatch_is_none_where_that_is_a_failure(
+    emulator: EmulatorServer, store: Store
+) -> None:
+    wrong = hero(f"{store.root}/hero.{{ext}}", "a fox [[fault:wrong-size]]", reuse="always")
+    assert sidecar_of(store, run(wrong))["mismatches"]
+    assert run(wrong)["reused"]
+    strict = hero(
+        f"{store.root}/hero.{{ext}}",
+        "a fox [[fault:wrong-size]]",
+        reuse="always",
+        on_mismatch="fail",
+    )
+    with pytest.raises(FluxImageError, match="not as it was asked for"):
+        run(strict)
+    assert emulator.stats()["submits"] == 2
+
+
+async def test_what_the_store_breaks_off_is_an_error_and_no_cancellation() -> None:
+    async def broken_off() -> None:
+        raise asyncio.CancelledError
+
+    with pytest.raises(FluxStorageError, match="broke off"):
+        await run_async(broken_off())

@@ -1,0 +1,277 @@
+"""What BFL delivers over real HTTP, good and bad: what lands is whole, is what is said of it, and is paid for once."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import struct
+import zlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import AirflowFailException
+from airflow.sdk import DAG, task_group
+from PIL import Image
+
+from airflow_provider_flux.bfl.errors import FluxImageError
+from airflow_provider_flux.emulator import EmulatorServer
+from airflow_provider_flux.operators.generate import FluxGenerateOperator
+from tests.support.hero_task import across, copy_of, given, hero, image_of, run, sidecar_of
+from tests.support.object_stores import FileStore, Store
+from tests.support.run_operator import WAYS
+
+pytestmark = [
+    pytest.mark.usefixtures("hurry"),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+]
+ways = pytest.mark.parametrize("way", WAYS)
+WRONG = [
+    ("wrong-size", "its size is 128x128, not 256x256"),
+    ("wrong-format", "its format is png, not jpeg"),
+]
+
+
+@across
+@pytest.mark.parametrize(("fault", "said"), WRONG)
+def test_what_was_not_asked_for_lands_and_says_so(
+    emulator: EmulatorServer, store: Store, way: str, fault: str, said: str
+) -> None:
+    generation = run(hero(f"{store.root}/x.{{ext}}", f"x [[fault:{fault}]]", way))
+    data, image = image_of(store, generation), generation["image"]
+    with Image.open(io.BytesIO(data)) as real:
+        assert (image["width"], image["height"]) == real.size
+        assert image["content_type"] == Image.MIME[real.format or ""]
+    assert image["uri"].endswith(image["content_type"].partition("/")[2])
+    assert sidecar_of(store, generation)["mismatches"] == [said]
+    if store.scheme != "file":
+        assert store.stat(image["uri"]).content_type == image["content_type"]
+
+
+@ways
+@pytest.mark.parametrize(("fault", "said"), WRONG)
+def test_or_fails_and_nothing_is_stored(
+    emulator: EmulatorServer, tmp_path: Path, way: str, fault: str, said: str
+) -> None:
+    task = hero(
+        f"{tmp_path}/x.{{ext}}", f"x [[fault:{fault}]]", way, on_mismatch="fail", reuse="always"
+    )
+    with pytest.raises(FluxImageError, match=f"{said}.*It was not stored"):
+        run(task)
+    assert FileStore(tmp_path).names() == []
+    assert emulator.stats()["submits"] == 1
+
+
+@pytest.mark.parametrize(
+    ("way", "fault"),
+    [
+        *(("sync", fault) for fault in ("html=2", "empty=2", "truncate=1", "reset=1")),
+        *(("deferred", fault) for fault in ("cut=2", "expired=1", "truncate=1", "deliver-503=1,0")),
+        ("between", "cut=1"),
+    ],
+)
+def test_what_arrives_broken_is_fetched_again(
+    emulator: EmulatorServer, tmp_path: Path, way: str, fault: str
+) -> None:
+    generation = run(hero(f"{tmp_path}/x.{{ext}}", f"x [[fault:{fault}]]", way))
+    data = Path(generation["image"]["uri"]).read_bytes()
+    with Image.open(io.BytesIO(data)) as real:
+        real.load()
+    assert hashlib.sha256(data).hexdigest() == generation["image"]["sha256"]
+    assert emulator.stats()["submits"] == 1
+
+
+@pytest.mark.parametrize(
+    ("way", "fault", "output_format"),
+    [
+        *(("sync", fault, "jpeg") for fault in ("html=always", "empty=always", "cut=always")),
+        *(("deferred", "cut=always", output_format) for output_format in ("jpeg", "png", "webp")),
+        *(("between", fault, "png") for fault in ("html=always", "empty=always")),
+    ],
+)
+def test_what_stays_broken_leaves_what_was_there(
+    emulator: EmulatorServer, tmp_path: Path, way: str, fault: str, output_format: str
+) -> None:
+    target = tmp_path / f"x.{output_format}"
+    target.write_bytes(b"old")
+    task = hero(f"{tmp_path}/x.{{ext}}", f"x [[fault:{fault}]]", way, output_format=output_format)
+    with pytest.raises(FluxImageError, match="nothing was stored"):
+        run(task)
+    assert FileStore(tmp_path).names() == [target.name]
+    assert target.read_bytes() == b"old"
+
+
+@pytest.mark.parametrize(
+    ("store", "way", "output_format"),
+    [
+        ("file", "sync", "webp"),
+        ("s3", "deferred", "jpeg"),
+        ("gs", "between", "png"),
+        ("abfs", "deferred", "webp"),
+    ],
+    indirect=["store"],
+)
+def test_a_mark_in_the_bytes_counts_everywhere(
+    emulator: EmulatorServer, store: Store, way: str, output_format: str
+) -> None:
+    task = hero(
+        f"{store.root}/{{sha256}}.{{ext}}",
+        way=way,
+        output_format=output_format,
+        embed_metadata=True,
+        seed=7,
+    )
+    generation = run(task)
+    data, found = image_of(store, generation), sidecar_of(store, generation)
+    stored = hashlib.sha256(data).hexdigest()
+    assert b"trainedAlgorithmicMedia" in data
+    assert generation["image"]["sha256"] == found["media"]["sha256"] == stored
+    assert generation["image"]["uri"] == f"{store.root}/{stored}.{output_format}"
+    assert generation["image"]["bytes"] == found["media"]["bytes"] == len(data)
+    plain = run(
+        copy_of(
+            {name: generation[name] for name in ("request_id", "polling_url")},
+            f"{store.root}/plain",
+        )
+    )
+    assert found["media"]["delivered_sha256"] == plain["image"]["sha256"] != stored
+    with (
+        Image.open(io.BytesIO(data)) as marked,
+        Image.open(io.BytesIO(image_of(store, plain))) as delivered,
+    ):
+        assert marked.tobytes() == delivered.tobytes()
+    if store.scheme != "file":
+        assert store.stat(generation["image"]["uri"]).metadata["sha256"] == stored
+
+
+@pytest.mark.parametrize("full_decode", [False, True])
+def test_full_decode_is_for_damage_in_the_middle(
+    emulator: EmulatorServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, full_decode: bool
+) -> None:
+    """A PNG whose checksums are right, and whose pixels are not there."""
+    from airflow_provider_flux.hooks.flux import FluxHook
+
+    download = FluxHook.download
+
+    def damaged(*arguments: Any, **more: Any) -> bytes:
+        data = download(*arguments, **more)
+        at = data.index(b"IDAT")
+        (length,) = struct.unpack(">I", data[at - 4 : at])
+        chunk = b"IDAT" + bytes(length)
+        return data[:at] + chunk + struct.pack(">I", zlib.crc32(chunk)) + data[at + 8 + length :]
+
+    monkeypatch.setattr(FluxHook, "download", damaged)
+    task = hero(f"{tmp_path}/x.{{ext}}", output_format="png", full_decode=full_decode)
+    if full_decode:
+        with pytest.raises(FluxImageError):
+            run(task)
+        assert FileStore(tmp_path).names() == []
+    else:
+        assert run(task)["image"]
+
+
+@ways
+def test_names_that_are_known_afterwards(
+    emulator: EmulatorServer, tmp_path: Path, way: str
+) -> None:
+    path = f"{tmp_path}/{{model}}/{{key}}-{{index:03d}}-{{seed}}-{{request_id}}-{{sha256}}-{{fingerprint}}.{{ext}}"
+    one = run(hero(path, way=way, seed=7), map_index=5)
+    sha = hashlib.sha256(Path(one["image"]["uri"]).read_bytes()).hexdigest()
+    name = f"5-005-7-{one['request_id']}-{sha}-{one['fingerprint']}.jpeg"
+    assert one["image"]["uri"] == f"{tmp_path}/flux-pro-1.1/{name}"
+    assert run(hero(f"{tmp_path}/{{key}}.{{ext}}"))["image"]["uri"] == f"{tmp_path}/hero.jpeg"
+
+
+@across
+def test_a_draft_lands_with_its_cache(emulator: EmulatorServer, store: Store, way: str) -> None:
+    draft = {"mode": "t2v", "duration": 5, "draft": True}
+    generation = run(
+        hero(f"{store.root}/film.{{ext}}", way=way, model="flux-3-video", parameters=draft)
+    )
+    video, found = generation["video"], sidecar_of(store, generation)
+    assert store.names() == ["film.draft.bin", "film.mp4", "film.mp4.json"]
+    assert found["media"]["draft_cache"] == video["draft_cache"] == f"{store.root}/film.draft.bin"
+    assert (found["media"]["seconds"], found["media"]["content_type"]) == (5, "video/mp4")
+    copied = run(copy_of(generation, f"{store.root}/b/film.{{ext}}"))
+    assert (
+        store.read(copied["video"]["draft_cache"]) == store.read(video["draft_cache"]) is not None
+    )
+
+
+def test_one_name_for_all_mapped_tasks_is_refused_before_paying(
+    emulator: EmulatorServer, tmp_path: Path
+) -> None:
+    path = f"{tmp_path}/hero.{{ext}}"
+    with DAG("ads", schedule=None) as dag:
+        FluxGenerateOperator.partial(task_id="hero", output_path=path).expand(prompt=["a", "b"])
+    with pytest.raises(
+        AirflowFailException, match=r"the same for all mapped tasks\. Add \{index\} or \{key\}"
+    ):
+        run(hero(path), map_index=1, dag=dag)
+    assert emulator.stats()["submits"] == 0
+    with DAG("ads", schedule=None) as dag:
+        FluxGenerateOperator.partial(
+            task_id="hero", output_path=f"{tmp_path}/{{key}}.{{ext}}"
+        ).expand(prompt=["a"])
+    assert (
+        run(hero(f"{tmp_path}/{{key}}.{{ext}}"), map_index=1, dag=dag)["image"]["uri"]
+        == f"{tmp_path}/1.jpeg"
+    )
+
+
+def test_one_name_for_all_tasks_of_a_mapped_group_is_refused_too(
+    emulator: EmulatorServer, tmp_path: Path
+) -> None:
+    path = f"{tmp_path}/hero.{{ext}}"
+    with DAG("ads", schedule=None) as dag:
+
+        @task_group
+        def ad(prompt: str) -> None:
+            FluxGenerateOperator(task_id="hero", prompt=prompt, output_path=path)
+
+        ad.expand(prompt=["a", "b"])
+    with pytest.raises(AirflowFailException, match="the same for all mapped tasks"):
+        run(hero(path, task_id="ad.hero"), map_index=1, dag=dag)
+    assert emulator.stats()["submits"] == 0
+
+
+def test_lists_of_mapped_tasks_do_not_replace_each_other(
+    emulator: EmulatorServer, tmp_path: Path
+) -> None:
+    """Each map index of a transfer is given a list; {index} starts anew in each."""
+    made = [run(hero(f"{tmp_path}/a/{{request_id}}.{{ext}}", f"fox {n}")) for n in range(2)]
+    landed = []
+    for map_index, one in enumerate(made):
+        try:
+            landed += run(copy_of([one], f"{tmp_path}/b/{{index}}.{{ext}}"), map_index=map_index)
+        except AirflowFailException:
+            return
+    assert len({one["image"]["uri"] for one in landed}) == 2
+
+
+def test_the_worker_lands_what_a_first_attempt_left_half_done(
+    emulator: EmulatorServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The image is there, the sidecar could not be written: the next try must not take it for a stranger's."""
+    path = f"{tmp_path}/{{request_id}}.{{ext}}"
+    first = run(hero(f"{tmp_path}/first/x.{{ext}}"))
+    target = tmp_path / f"{first['request_id']}.jpeg"
+    target.write_bytes(Path(first["image"]["uri"]).read_bytes())
+    again = run(
+        copy_of(
+            {name: first[name] for name in ("request_id", "polling_url")}, path, if_exists="error"
+        )
+    )
+    assert (
+        json.loads(Path(again["image"]["sidecar"]).read_text())["media"]["sha256"]
+        == first["image"]["sha256"]
+    )
+
+
+def test_nothing_of_a_run_is_needed_to_land(emulator: EmulatorServer, tmp_path: Path) -> None:
+    task = hero(f"{tmp_path}/x.{{ext}}")
+    bare = given(task)
+    for name in ("dag_id", "run_id", "task_id", "try_number"):
+        delattr(bare["ti"], name)
+    assert task.execute(bare)["image"]["uri"] == f"{tmp_path}/x.jpeg"

@@ -1,0 +1,132 @@
+"""Names are checked before anything is paid, and filled in when the image is known."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from airflow_provider_flux.bfl.errors import FluxRequestError
+from airflow_provider_flux.landing.output_path import (
+    check_output_path,
+    fill_placeholders,
+    fixed_folder_of,
+    tells_apart,
+)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "s3://bucket/key.{ext}",
+        "s3://aws_default@media/{{ ds }}/hero.{ext}",
+        "gs://b/{index:04d}-{request_id}.{ext}",
+        "abfs://az@c/{seed}.png",
+        "file:///data/{request_id}.{ext}",
+        "/data/hero.jpeg",
+        "{{ var.value.root }}/hero.{ext}",
+        "memory://x/y.png",
+    ],
+)
+def test_paths_that_can_be_written(path: str) -> None:
+    assert check_output_path(path) == path
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("", "is empty"),
+        (None, "is empty"),
+        ("   ", "is empty"),
+        ("s3:///key.png", "has no bucket"),
+        ("s3://conn@/key.png", "has no bucket"),
+        ("s3://bucket", "names a folder"),
+        ("s3://bucket/folder/", "names a folder"),
+        ("images/hero.png", "is relative"),
+        (
+            "s3://bucket/{name}.png",
+            r"unknown placeholder \{name\}.*\{key\} \{index\} \{request_id\} \{seed\}",
+        ),
+        ("s3://bucket/{}.png", "unknown placeholder"),
+        ("s3://bucket/{ext", "unbalanced braces"),
+        ("file://relative/x.png", "is relative"),
+        ("/x/{request_id:04d}", "only {index} takes a format"),
+        ("/x/{seed:x}", "only {index} takes a format"),
+        ("/x/{index:q}", "only {index} takes a format"),
+        ("/x/{ext!r}", "only {index} takes a format"),
+        ("s3://bucket/../other/x.png", "climbs out"),
+        ("s3://bucket/a\nb.png", "line break"),
+        ("wasb://c/x.png", "Write abfs://"),
+        ("S3://bucket/x.png", "small letters"),
+        ("s3://bucket/a?versionId=1.png", "another name"),
+        ("abfs://bucket/a\\b.png", "another name"),
+        ("s3://bucket/a/./b.png", "another name"),
+        ("s3://bucket/./b.png", "another name"),
+        ("file:///data/x#/../../evil.png", "climbs out"),
+        ("s3://bucket/x?/../evil.png", "climbs out"),
+        ("abfs://media@account.dfs.core.windows.net/x.png", "names an Azure host"),
+        ("https://example.com/x.png", "Name an object store"),
+    ],
+)
+def test_paths_that_cannot(path: str | None, said: str) -> None:
+    with pytest.raises(FluxRequestError, match=said):
+        check_output_path(path)
+
+
+VALUES = {
+    "ext": "png",
+    "request_id": "a-1",
+    "seed": 7,
+    "index": 3,
+    "key": "shoe/1 ü",
+    "model": "flux-tools/erase-v1",
+}
+
+
+def test_placeholders_are_filled_in() -> None:
+    name = fill_placeholders("s3://b/{index:04d}-{seed}-{request_id}.{ext}", VALUES)
+    assert name == "s3://b/0003-7-a-1.png"
+    assert fill_placeholders("/x/{seed}.{ext}", {**VALUES, "seed": None}) == "/x/unknown.png"
+    assert fill_placeholders("/x/{model}/{key}", VALUES) == "/x/flux-tools_erase-v1/shoe_1_ü"
+
+
+@pytest.mark.parametrize(
+    "path", ["/x/{ext.__class__}", "/x/{ext[0]}", "/x/{ext!z}", "/x/{index:999d}"]
+)
+def test_placeholders_are_names_and_nothing_more(path: str) -> None:
+    with pytest.raises(FluxRequestError):
+        fill_placeholders(path, VALUES)
+
+
+@given(st.text(), st.sampled_from(["request_id", "key", "model", "ext"]))
+def test_no_value_can_change_the_folder_or_hide_the_file(value: str, name: str) -> None:
+    path = fill_placeholders(f"/data/{{{name}}}.png", {**VALUES, name: value})
+    assert path.count("/") == 2
+    assert ".." not in path.split("/")
+    assert not path.startswith("/data/.")
+    assert check_output_path(path) == path
+
+
+@pytest.mark.parametrize(
+    ("path", "root"),
+    [
+        ("s3://b/images/{{ ds }}/hero.{ext}", "s3://b/images/"),
+        ("s3://c@b/{key}.{ext}", "s3://c@b/"),
+        ("/data/hero.png", "/data/"),
+        ("file:///data/x{index}.png", "file:///data/"),
+        ("{{ var.value.root }}/hero.{ext}", ""),
+        ("s3://{{ params.bucket }}/hero.{ext}", ""),
+        ("file:///{{ ds }}/hero.{ext}", ""),
+    ],
+)
+def test_the_root_is_the_folder_before_templates_and_placeholders(path: str, root: str) -> None:
+    assert fixed_folder_of(path) == root
+
+
+def test_which_names_tell_images_apart() -> None:
+    assert tells_apart("/x/{model}.{ext}") is False
+    assert all(
+        tells_apart(f"/x/{{{name}}}.png") for name in ("key", "index", "request_id", "sha256")
+    )
+    # one seed, or one request made twice, may be that of all
+    assert [tells_apart(f"/x/{{{name}}}.png") for name in ("seed", "fingerprint")] == [None, None]

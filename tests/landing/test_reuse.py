@@ -1,0 +1,225 @@
+"""An image that exists is not paid for again, whatever its name; one that is not it, is never taken for it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_provider_flux.emulator import EmulatorServer
+from tests.support.hero_task import hero, image_of, run, sidecar_of
+from tests.support.object_stores import Store
+from tests.support.sample_media import picture
+
+pytestmark = [
+    pytest.mark.usefixtures("hurry"),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+]
+
+
+def submits(emulator: EmulatorServer) -> int:
+    return int(emulator.stats()["submits"])
+
+
+#: A name, and the same name as another day renders it.
+NAMES = {
+    "same": ("{root}/hero.{{ext}}", "{root}/hero.{{ext}}"),
+    "fingerprint": ("{root}/{{fingerprint}}.{{ext}}", "{root}/{{fingerprint}}.{{ext}}"),
+    "dated": ("{root}/2026-10-01/hero.{{ext}}", "{root}/2026-10-02/hero.{{ext}}"),
+    "known afterwards": ("{root}/{{request_id}}.{{ext}}", "{root}/{{request_id}}.{{ext}}"),
+}
+
+
+def named(root: str, name: str, day: int, **arguments: Any) -> Any:
+    task = hero(NAMES[name][day].format(root=root), **arguments)
+    task._root = f"{root}/"  # as a template in the path leaves it
+    return task
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("reuse", ["never", "run", "always"])
+def test_what_is_paid_again(
+    emulator: EmulatorServer, tmp_path: Path, name: str, reuse: Any
+) -> None:
+    root = f"file://{tmp_path}"
+    first = run(named(root, name, 0, reuse=reuse))
+    assert (first["reused"], first["cost"], first["cost_source"]) == (False, 4, "estimated")
+    again = run(named(root, name, 1, reuse=reuse))
+    assert submits(emulator) == (2 if reuse == "never" else 1)
+    other_run = run(named(root, name, 1, reuse=reuse), "tuesday")
+    assert submits(emulator) == {"never": 3, "run": 2, "always": 1}[reuse]
+    assert [again["reused"], other_run["reused"]] == [reuse != "never", reuse == "always"]
+    if reuse == "never":
+        return
+    assert (again["cost"], again["cost_source"], again["estimated_cost"]) == (0, "reused", 4)
+    assert (again["status"], again["request_id"]) == ("Ready", first["request_id"])
+    assert (again["seed"], again["fingerprint"]) == (first["seed"], first["fingerprint"])
+    assert again["image"]["sha256"] == first["image"]["sha256"]
+    assert "sig=" not in json.dumps(again)
+
+
+def test_an_image_under_another_name_is_copied_with_all_that_is_said_of_it(
+    emulator: EmulatorServer, store: Store
+) -> None:
+    first = run(named(store.root, "dated", 0, reuse="always", cache_control="no-store"))
+    again = run(named(store.root, "dated", 1, reuse="always", cache_control="no-store"), "tuesday")
+    assert submits(emulator) == 1
+    assert again["image"]["uri"] == f"{store.root}/2026-10-02/hero.jpeg"
+    assert image_of(store, again) == image_of(store, first)
+    before, after = sidecar_of(store, first), sidecar_of(store, again)
+    assert (after["reused_from"], after["media"]["uri"]) == (
+        first["image"]["uri"],
+        again["image"]["uri"],
+    )
+    assert (after["run"]["run_id"], after["request"]) == ("tuesday", before["request"])
+    assert before["reused_from"] is None
+    assert store.stat(again["image"]["uri"]) == store.stat(first["image"]["uri"])
+
+
+@pytest.mark.parametrize(
+    ("store", "placeholder"),
+    [("file", "seed"), ("s3", "request_id"), ("gs", "sha256"), ("abfs", "seed")],
+    indirect=["store"],
+)
+def test_a_hit_under_its_own_name_leaves_the_image_as_it_is(
+    emulator: EmulatorServer, store: Store, placeholder: str
+) -> None:
+    path = f"{store.root}/{{{placeholder}}}.{{ext}}"
+    first = run(hero(path, reuse="always"))
+    before, said = sidecar_of(store, first), store.stat(first["image"]["uri"])
+    again = run(hero(path, reuse="always"), "tuesday")
+    assert again["image"] == first["image"]
+    assert store.stat(again["image"]["uri"]) == said
+    assert sidecar_of(store, again) == before
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"prompt": "a hare"},
+        {"seed": 8},
+        {"output_format": "png"},
+        {"safety_tolerance": 3},
+        {"prompt_upsampling": True},
+        {"model": "flux-2-pro"},
+    ],
+    ids=str,
+)
+def test_another_image_is_paid_for(
+    emulator: EmulatorServer, tmp_path: Path, changed: dict[str, Any]
+) -> None:
+    name = "same" if "seed" in changed else "dated"
+    first = run(named(str(tmp_path), name, 0, seed=7, reuse="always"))
+    if "model" in changed:
+        changed = {**changed, "width": 256, "height": 256}
+    other = run(named(str(tmp_path), name, 1, **{"seed": 7, "reuse": "always", **changed}))
+    assert (submits(emulator), other["reused"]) == (2, False)
+    assert other["request_id"] != first["request_id"]
+
+
+def test_what_does_not_change_the_image_is_no_reason_to_pay(
+    emulator: EmulatorServer, tmp_path: Path
+) -> None:
+    hook = {"webhook_url": "https://hook.example/1"}
+    first = run(hero(f"{tmp_path}/x.{{ext}}", reuse="always", webhook_secret="s3cret-one", **hook))
+    for more in (
+        {"webhook_secret": "s3cret-two", **hook},
+        {"webhook_url": "https://hook.example/2"},
+        {"poll_interval": 0.2, "timeout": 99, "task_id": "other"},
+        {"parameters": {"seed": None}},
+    ):
+        again = run(hero(f"{tmp_path}/x.{{ext}}", reuse="always", **more))
+        assert again["image"] == first["image"]
+    assert submits(emulator) == 1
+
+
+def test_the_bytes_of_an_input_count_and_not_its_name(
+    emulator: EmulatorServer, tmp_path: Path
+) -> None:
+    def edit(source: str) -> Any:
+        given = {"input_image": f"file://{tmp_path}/{source}"}
+        return run(
+            hero(
+                f"{tmp_path}/out/x.{{ext}}",
+                model="flux-kontext-pro",
+                parameters=given,
+                reuse="always",
+            )
+        )
+
+    (tmp_path / "a.png").write_bytes(picture(shade=1))
+    (tmp_path / "b.png").write_bytes(picture(shade=1))
+    first = edit("a.png")
+    assert edit("b.png")["image"] == first["image"]
+    assert submits(emulator) == 1
+    (tmp_path / "a.png").write_bytes(picture(shade=2))
+    assert not edit("a.png")["reused"]
+    assert submits(emulator) == 2
+
+
+def test_a_prompt_that_is_to_be_hidden_is_hidden_in_a_hit_too(
+    emulator: EmulatorServer, tmp_path: Path
+) -> None:
+    run(named(str(tmp_path), "dated", 0, prompt="a canary fox", reuse="always"))
+    again = run(
+        named(str(tmp_path), "dated", 1, prompt="a canary fox", reuse="always", hide_prompt=True)
+    )
+    assert again["reused"]
+    assert "canary" not in Path(again["image"]["sidecar"]).read_text()
+
+
+def test_embedded_metadata_that_is_wanted_is_in_a_hit(
+    emulator: EmulatorServer, tmp_path: Path
+) -> None:
+    run(named(str(tmp_path), "dated", 0, reuse="always"))
+    again = run(named(str(tmp_path), "dated", 1, reuse="always", embed_metadata=True))
+    assert b"trainedAlgorithmicMedia" in Path(again["image"]["uri"]).read_bytes()
+
+
+DRAFT = {"mode": "t2v", "duration": 5, "draft": True}
+
+
+def film(tmp_path: Path, name: str) -> Any:
+    path = f"{tmp_path}/{name}/film.{{ext}}"
+    task = hero(path, model="flux-3-video", parameters=DRAFT, reuse="always")
+    task._root = f"{tmp_path}/"
+    return run(task)
+
+
+@pytest.mark.parametrize("name", ["a", "b"])
+def test_a_draft_is_reused_with_what_enhances_it(
+    emulator: EmulatorServer, tmp_path: Path, name: str
+) -> None:
+    first, again = film(tmp_path, "a"), film(tmp_path, name)
+    assert (submits(emulator), again["reused"]) == (1, True)
+    assert again["image"] is None
+    assert again["video"]["seconds"] == first["video"]["seconds"] == 5
+    assert (
+        Path(again["video"]["draft_cache"]).read_bytes()
+        == Path(first["video"]["draft_cache"]).read_bytes()
+    )
+
+
+def test_a_draft_cache_that_is_gone_is_not_promised(
+    emulator: EmulatorServer, tmp_path: Path
+) -> None:
+    Path(film(tmp_path, "a")["video"]["draft_cache"]).unlink()
+    cache = film(tmp_path, "a")["video"]["draft_cache"]
+    assert cache is None or Path(cache).exists()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"reuse": "always", "sidecar": False},
+        {"reuse": "sometimes"},
+        {"reuse": "run", "output_path": None},
+    ],
+)
+def test_what_cannot_be_reused_is_said_when_the_dag_is_parsed(arguments: dict[str, Any]) -> None:
+    from airflow_provider_flux.bfl.errors import FluxRequestError
+
+    with pytest.raises(FluxRequestError, match="reuse="):
+        hero(**{"output_path": "/tmp/x.{ext}", **arguments})

@@ -1,0 +1,321 @@
+"""The sidecar as it lies in each store: everything of the image, nothing secret, and a way back."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pendulum
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from airflow_provider_flux import __version__
+from airflow_provider_flux.emulator import EmulatorServer
+from airflow_provider_flux.landing.sidecar import Sidecar, from_bytes, to_bytes
+from tests.conftest import KEY
+from tests.support.hero_task import across, copy_of, hero, image_of, run, sidecar_of
+from tests.support.object_stores import Store
+from tests.support.run_operator import WAYS
+from tests.support.sample_media import picture, text_of
+from tests.support.scripted_host import Host
+
+pytestmark = [
+    pytest.mark.usefixtures("hurry"),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+]
+ways = pytest.mark.parametrize("way", WAYS)
+SECRET = "s3cret-canary-value"
+
+
+@across
+def test_everything_of_an_image_is_in_its_sidecar(
+    emulator: EmulatorServer, store: Store, way: str
+) -> None:
+    before = pendulum.now("UTC")
+    task = hero(f"{store.root}/{{seed}}.{{ext}}", "a fox ü 図", way, seed=7, output_format="png")
+    generation = run(task, map_index=3, try_number=2)
+    image, found = generation["image"], sidecar_of(store, generation)
+    data = image_of(store, generation)
+    moments = [pendulum.parse(found.pop(name)) for name in ("submitted_at", "landed_at")]
+    assert before.subtract(seconds=1) <= moments[0] <= moments[1] <= pendulum.now("UTC")
+    assert image["sidecar"] == f"{store.root}/7.png.json"
+    assert found["request"].pop("fingerprint") == generation["fingerprint"]
+    assert found == {
+        "schema_version": 1,
+        "digital_source_type": "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia",
+        "provider_version": __version__,
+        "request_id": generation["request_id"],
+        "model": "flux-pro-1.1",
+        "seed": 7,
+        "region_host": "127.0.0.1",
+        "cost": 4.0,
+        "cost_source": "estimated",
+        "media": {
+            "uri": image["uri"],
+            "sha256": hashlib.sha256(data).hexdigest(),
+            "bytes": len(data),
+            "width": 256,
+            "height": 256,
+            "content_type": "image/png",
+            "delivered_sha256": None,
+            "seconds": None,
+            "draft_cache": None,
+        },
+        "mismatches": [],
+        "request": {
+            "model": "flux-pro-1.1",
+            "prompt": "a fox ü 図",
+            "prompt_sha256": None,
+            "parameters": {
+                "width": 256,
+                "height": 256,
+                "prompt_upsampling": False,
+                "seed": 7,
+                "safety_tolerance": 2,
+                "output_format": "png",
+            },
+        },
+        "run": {
+            "dag_id": "ads",
+            "run_id": "monday",
+            "task_id": "hero",
+            "map_index": 3,
+            "try_number": 2,
+        },
+        "reused_from": None,
+    }
+    assert store.names() == ["7.png", "7.png.json"]
+    if store.scheme != "file":
+        assert store.stat(image["sidecar"]).content_type == "application/json"
+        said = {
+            "model": "flux-pro-1.1",
+            "seed": "7",
+            "request_id": found["request_id"],
+            "sha256": image["sha256"],
+        }
+        assert store.stat(image["uri"]).metadata == said
+
+
+@ways
+def test_a_hidden_prompt_is_nowhere(emulator: EmulatorServer, tmp_path: Path, way: str) -> None:
+    prompt = "a canary that nobody may read"
+    generation = run(hero(f"{tmp_path}/x.{{ext}}", prompt, way, hide_prompt=True))
+    found = json.loads(Path(generation["image"]["sidecar"]).read_text())
+    assert found["request"]["prompt"] is None
+    assert found["request"]["prompt_sha256"] == hashlib.sha256(prompt.encode()).hexdigest()
+    assert "canary" not in json.dumps(found) + json.dumps(generation)
+
+
+@across
+def test_the_switch_leaves_the_image_alone(
+    emulator: EmulatorServer, store: Store, way: str
+) -> None:
+    generation = run(hero(f"{store.root}/x.{{ext}}", way=way, sidecar=False))
+    assert generation["image"]["sidecar"] is None
+    assert store.names() == ["x.jpeg"]
+
+
+@ways
+@pytest.mark.parametrize("validate", [True, False])
+def test_no_secret_is_in_it(
+    emulator: EmulatorServer, tmp_path: Path, connect: Any, way: str, validate: bool
+) -> None:
+    with Host() as host:
+        host.answers["/hook"] = lambda exchange: exchange.send()
+        connect(emulator.url, private_input_hosts=["127.0.0.1"])
+        (tmp_path / "in.png").write_bytes(picture(shade=3))
+        parameters = {
+            "input_image": f"file://{tmp_path}/in.png",
+            "input_image_2": text_of(picture(shade=4)),
+            "input_image_3": f"{host.put('/in.png', picture(shade=5))}?sig=canary&X-Amz-Signature=canary",
+            "webhook_url": f"{host.url}/hook?token=canary",
+            "webhook_secret": SECRET,
+        }
+        task = hero(
+            f"{tmp_path}/x.{{ext}}",
+            way=way,
+            model="flux-2-pro",
+            parameters=parameters,
+            validate=validate,
+        )
+        generation = run(task)
+    text = Path(generation["image"]["sidecar"]).read_text()
+    assert not [
+        one
+        for one in ("canary", SECRET, KEY, text_of(picture(shade=4))[:40], "iVBOR")
+        if one in text
+    ]
+    kept = json.loads(text)["request"]["parameters"]
+    assert kept["input_image"]["uri"].endswith(f"{tmp_path}/in.png")
+    assert kept["input_image"]["sha256"] == hashlib.sha256(picture(shade=3)).hexdigest()
+    assert kept["input_image_2"]["uri"] == "base64"
+    assert kept["input_image_2"]["sha256"] == hashlib.sha256(picture(shade=4)).hexdigest()
+    assert not {"webhook_url", "webhook_secret", "prompt"} & set(kept)
+
+
+def test_a_signed_url_in_a_parameter_this_version_does_not_know(
+    emulator: EmulatorServer, tmp_path: Path
+) -> None:
+    parameters = {"style_image": "https://h.example/style.png?sig=canary"}
+    generation = run(
+        hero(f"{tmp_path}/x.{{ext}}", model="flux-2-pro", parameters=parameters, validate=False)
+    )
+    assert "canary" not in Path(generation["image"]["sidecar"]).read_text()
+
+
+def test_encryption_that_was_asked_for_holds_for_all_that_is_landed(
+    emulator: EmulatorServer, aws_lab: str
+) -> None:
+    """Many buckets refuse a put without it; and the prompt is as confidential as the image."""
+    from airflow.sdk import ObjectStoragePath
+
+    ObjectStoragePath(f"s3://{aws_lab}@sealed/").mkdir(exist_ok=True)
+    options = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": "alias/flux"}
+    root = f"s3://{aws_lab}@sealed/a"
+    generation = run(hero(f"{root}/x.{{ext}}", reuse="always", store_options=options))
+    fs = ObjectStoragePath(f"{root}/x").fs
+    written = sorted(fs.find("sealed/a"))
+    assert len(written) == 4  # the image, its sidecar, a pointer, a record
+    sealed = {
+        name: fs.call_s3("head_object", Bucket="sealed", Key=name.partition("/")[2])
+        for name in written
+    }
+    assert {
+        name: said.get("ServerSideEncryption") for name, said in sealed.items()
+    } == dict.fromkeys(written, "aws:kms")
+    assert generation["image"]["uri"] == f"{root}/x.jpeg"
+
+
+@pytest.mark.parametrize("store", ["file", "s3"], indirect=True)
+@pytest.mark.parametrize("hide", [False, True])
+def test_a_copy_keeps_what_was_known(emulator: EmulatorServer, store: Store, hide: bool) -> None:
+    first = run(hero(f"{store.root}/a/x.{{ext}}", "a canary fox", seed=7))
+    second = run(copy_of(first, f"{store.root}/b/x.{{ext}}", hide_prompt=hide))
+    before, after = sidecar_of(store, first), sidecar_of(store, second)
+    assert image_of(store, first) == image_of(store, second)
+    for name in (
+        "request_id",
+        "model",
+        "seed",
+        "region_host",
+        "cost",
+        "cost_source",
+        "submitted_at",
+    ):
+        assert after[name] == before[name]
+    assert after["run"]["task_id"] == "copy"
+    if hide:
+        assert "canary" not in json.dumps(after)
+        assert after["request"]["prompt_sha256"] == hashlib.sha256(b"a canary fox").hexdigest()
+    else:
+        assert after["request"] == before["request"]
+
+
+def test_a_copy_of_a_reused_image_still_says_what_it_cost_and_where_it_was_made(
+    emulator: EmulatorServer, tmp_path: Path
+) -> None:
+    path = f"{tmp_path}/a/{{fingerprint}}.{{ext}}"
+    first = run(hero(path, seed=7, reuse="always"))
+    reused = run(hero(path, seed=7, reuse="always"))
+    assert reused["reused"]
+    second = run(copy_of(reused, f"{tmp_path}/b/x.{{ext}}"))
+    before, after = (
+        json.loads(Path(one["image"]["sidecar"]).read_text()) for one in (first, second)
+    )
+    assert after["request"] == before["request"]
+    assert (after["region_host"], after["seed"]) == (before["region_host"], before["seed"])
+    assert after["reused_from"] or after["cost"] == before["cost"]
+
+
+@pytest.mark.parametrize(
+    "generation",
+    [{"cost_source": "free"}, {"cost": "four"}, {"seed": "seven"}, {"seed": 2**70}],
+)
+def test_a_record_somebody_has_made_up_is_landed_or_refused_by_name(
+    emulator: EmulatorServer, tmp_path: Path, generation: dict[str, Any]
+) -> None:
+    from airflow.providers.common.compat.sdk import AirflowFailException
+
+    made = run(hero(f"{tmp_path}/a.{{ext}}"))
+    wanted = {"request_id": made["request_id"], "polling_url": made["polling_url"], **generation}
+    said = ""
+    try:
+        run(copy_of(wanted, f"{tmp_path}/b.{{ext}}"))
+    except AirflowFailException as error:
+        said = str(error)
+    assert next(iter(generation)) in said or (tmp_path / "b.jpeg.json").exists()
+
+
+TEXT = st.one_of(st.none(), st.text(st.characters(exclude_categories=["Cs"])))
+NUMBER = st.one_of(st.none(), st.integers(0, 2**63), st.floats(0, 1e9))
+RUNS = st.fixed_dictionaries({"dag_id": TEXT, "run_id": TEXT, "map_index": st.integers(-1, 10**6)})
+REQUESTS = st.fixed_dictionaries(
+    {
+        "prompt": TEXT,
+        "parameters": st.dictionaries(
+            st.text(max_size=5), st.one_of(st.booleans(), st.integers(), TEXT)
+        ),
+    }
+)
+PLAIN = {"request_id": "r", "model": "m", "submitted_at": "s", "landed_at": "l"}
+MEDIA = {
+    "uri": "u",
+    "sha256": "0",
+    "bytes": 1,
+    "width": 1,
+    "height": 1,
+    "content_type": "image/png",
+}
+
+
+@settings(max_examples=100)
+@given(RUNS, REQUESTS, NUMBER, st.lists(st.text(st.characters(exclude_categories=["Cs"]))))
+def test_what_is_stored_is_read_again(
+    run: Any, request: Any, cost: Any, mismatches: list[str]
+) -> None:
+    made = Sidecar.model_validate(
+        {
+            **PLAIN,
+            "media": MEDIA,
+            "run": run,
+            "request": request,
+            "cost": cost,
+            "mismatches": mismatches,
+        }
+    )
+    assert from_bytes(to_bytes(made)) == made
+
+
+WHOLE = json.dumps({**PLAIN, "media": MEDIA, "run": {}, "request": {}}).encode()
+
+
+def test_a_field_of_a_later_minor_is_no_harm() -> None:
+    assert from_bytes(WHOLE) is not None
+    assert from_bytes(json.dumps({**json.loads(WHOLE), "mood": "good"}).encode()) == from_bytes(
+        WHOLE
+    )
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        *(
+            b"",
+            b"\xff\xfe",
+            b"null",
+            b"[]",
+            b"{}",
+            WHOLE[:-1],
+            WHOLE[: len(WHOLE) // 2],
+            b"[" * 100_000,
+        ),
+        json.dumps({**json.loads(WHOLE), "schema_version": 2}).encode(),
+        json.dumps({**json.loads(WHOLE), "media": None}).encode(),
+    ],
+    ids=range(10),
+)
+def test_anything_else_is_no_sidecar(data: bytes) -> None:
+    assert from_bytes(data) is None

@@ -1,0 +1,151 @@
+"""Inputs from files of the worker, and from base64 in the request."""
+
+from __future__ import annotations
+
+import base64
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from airflow_provider_flux.bfl.errors import FluxInputError, FluxRequestError
+from airflow_provider_flux.bfl.inputs import InlineMedia
+from airflow_provider_flux.object_store.backends import WriteOptions
+from airflow_provider_flux.object_store.filesystem import open_path, run_sync
+from airflow_provider_flux.object_store.objects import put
+from tests.support.fetch_input import failure, read
+from tests.support.sample_media import MIB, large_picture, picture, text_of
+
+PICTURE = picture()
+
+
+def test_a_file_of_the_worker_is_copied(tmp_path: Path) -> None:
+    path = tmp_path / "a b ü.png"
+    path.write_bytes(PICTURE)
+    assert read(str(path), tmp_path) == PICTURE
+    assert read(path.as_uri(), tmp_path) == PICTURE
+    link = tmp_path / "link.png"
+    link.symlink_to(path)
+    assert read(str(link), tmp_path) == PICTURE
+
+
+NAMES = ["a b.png", "a%20b.png", "a#1.png", "a?x=1.png", "100%.png", "ü.png", "[1].png"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("scheme", ["", "file://"])
+def test_what_was_landed_can_be_read_by_the_same_name(
+    tmp_path: Path, scheme: str, name: str
+) -> None:
+    uri = f"{scheme}{tmp_path}/{name}"
+    open_path(uri)
+    run_sync(put(uri, PICTURE, WriteOptions("image/png")))
+    assert read(uri, tmp_path) == PICTURE
+
+
+def test_a_name_is_taken_literally_first_and_then_as_a_quoted_one(tmp_path: Path) -> None:
+    (tmp_path / "a b.png").write_bytes(PICTURE)
+    assert read(f"file://{tmp_path}/a%20b.png", tmp_path) == PICTURE
+    (tmp_path / "a%20b.png").write_bytes(picture(shade=1))
+    assert read(f"file://{tmp_path}/a%20b.png", tmp_path) == picture(shade=1)
+
+
+@pytest.mark.parametrize(
+    "path", ["/dev/zero", "/dev/null", "/no/such/file.png", "/", "/etc/hosts/a.png", "/a" * 2000]
+)
+def test_what_is_no_file_may_become_one_and_is_not_opened(tmp_path: Path, path: str) -> None:
+    said = failure(FluxInputError, path, tmp_path)
+    assert said.startswith("image (")
+    assert said.endswith(").") or said.endswith("is not a file of this worker.")
+    assert len(said) < 300
+
+
+def test_a_pipe_is_not_opened(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    assert "is not a file of this worker" in failure(
+        FluxInputError, str(tmp_path / "pipe"), tmp_path
+    )
+
+
+@contextmanager
+def nobody() -> Iterator[None]:
+    """Be a user who may read nothing, where the tests are run by one who may read all."""
+    user = os.geteuid()
+    if user == 0:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(user)
+
+
+def test_a_file_that_must_not_be_read_may_be_given_free(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    path.write_bytes(PICTURE)
+    path.chmod(0)
+    with nobody():
+        said = failure(FluxInputError, str(path), tmp_path)
+    assert said == f"image ({path}) could not be read (PermissionError)."
+
+
+def test_a_file_that_is_too_large_is_not_copied(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    path.write_bytes(large_picture(MIB + 1))
+    assert "is larger than the 1 MB" in failure(FluxRequestError, str(path), tmp_path)
+    assert not (tmp_path / "0").exists()
+
+
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    st.binary(min_size=40, max_size=900),
+    st.sampled_from(["", "\n", "\r\n", " "]),
+    st.integers(1, 90),
+)
+def test_base64_may_be_broken_into_lines_anywhere(
+    tmp_path: Path, data: bytes, end: str, width: int
+) -> None:
+    plain = text_of(b"GIF89a" + data)
+    text = "".join(plain[at : at + width] + end for at in range(0, len(plain), width))
+    assert read(InlineMedia(text), tmp_path) == b"GIF89a" + data
+
+
+def test_large_base64_is_decoded_in_pieces(tmp_path: Path) -> None:
+    for size in (MIB - 1, MIB):
+        data = large_picture(size)
+        assert read(text_of(data), tmp_path) == data
+        assert read(InlineMedia(f" data:image/jpeg;base64,{text_of(data)}\n"), tmp_path) == data
+        assert read(base64.encodebytes(data).decode(), tmp_path) == data
+    assert "larger than the 1 MB" in failure(
+        FluxRequestError, text_of(large_picture(MIB + 1)), tmp_path
+    )
+
+
+PLAIN = text_of(PICTURE.ljust(len(PICTURE) // 3 * 3 + 4, b"x"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        PLAIN[:-1],
+        PLAIN.rstrip("="),
+        PLAIN.rstrip("=") + "A",
+        f"{PLAIN}====",
+        f"{PLAIN[:80]}%{PLAIN[81:]}",
+        f"{PLAIN[:80]}={PLAIN[81:]}",
+        f"{text_of(PICTURE[:100])}{PLAIN}",
+        f"{PLAIN}{PLAIN}",
+        f"{PLAIN}\n{PLAIN}",
+        f"data:image/png;base64,{PLAIN[:-1]}é",
+    ],
+)
+def test_what_is_not_valid_base64_is_refused_without_it(tmp_path: Path, text: str) -> None:
+    assert (
+        failure(FluxRequestError, InlineMedia(text), tmp_path)
+        == "image (base64) is not valid base64."
+    )

@@ -1,0 +1,119 @@
+"""Inputs from a real S3 server."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.sdk import ObjectStoragePath
+
+from airflow_provider_flux.bfl.errors import (
+    FluxConfigurationError,
+    FluxInputError,
+    FluxRequestError,
+)
+from airflow_provider_flux.object_store.backends import WriteOptions
+from airflow_provider_flux.object_store.filesystem import open_path, run_sync
+from airflow_provider_flux.object_store.objects import put
+from tests.support.fetch_input import failure, read
+from tests.support.sample_media import MIB, large_picture, picture
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+
+
+@pytest.fixture
+def bucket(aws_lab: str) -> str:
+    """The URI of a bucket that is there, with the id of its connection."""
+    ObjectStoragePath(f"s3://{aws_lab}@inputs/").mkdir(exist_ok=True)
+    return f"s3://{aws_lab}@inputs"
+
+
+@pytest.mark.parametrize("key", ["a.png", "2026/10/hero ü.png", "a%20b+c.png"])
+def test_an_object_is_read_with_the_connection_of_its_uri(
+    bucket: str, tmp_path: Path, key: str
+) -> None:
+    path = ObjectStoragePath(f"{bucket}/{key}")
+    path.write_bytes(picture())
+    assert read(f"{bucket}/{key}", tmp_path) == picture()
+    assert read(path, tmp_path) == picture()
+
+
+@pytest.mark.parametrize(
+    "name", ["a b.png", "a%20b.png", "a#1.png", "a?x=1.png", "100%.png", "ü.png", "[1].png"]
+)
+def test_what_was_landed_can_be_read_by_the_same_name(
+    bucket: str, tmp_path: Path, name: str
+) -> None:
+    uri = f"{bucket}/landed/{name}"
+    open_path(uri)
+    run_sync(put(uri, picture(), WriteOptions("image/png")))
+    assert read(uri, tmp_path) == picture()
+
+
+def test_an_object_is_read_anew_each_time(bucket: str, tmp_path: Path) -> None:
+    path = ObjectStoragePath(f"{bucket}/changing.png")
+    for shade in (1, 2):
+        path.write_bytes(picture(shade=shade))
+        assert read(str(path), tmp_path) == picture(shade=shade)
+
+
+def test_an_object_that_is_too_large_is_refused_before_it_is_read(
+    bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = ObjectStoragePath(f"{bucket}/large.jpeg")
+    path.write_bytes(large_picture(MIB + 1))
+    asked: list[Any] = []
+    monkeypatch.setattr(type(path.fs), "get_file", lambda *arguments: asked.append(arguments))
+    said = failure(FluxRequestError, str(path), tmp_path)
+    assert said == f"image ({path}) is larger than the 1 MB that the service takes."
+    assert asked == []
+
+
+@pytest.mark.parametrize("key", ["inputs/no-such.png", "no-such-bucket/a.png"])
+def test_an_object_that_is_not_there_may_come(
+    bucket: str, aws_lab: str, tmp_path: Path, key: str
+) -> None:
+    said = failure(FluxInputError, f"s3://{aws_lab}@{key}", tmp_path)
+    assert said == f"image (s3://aws_lab@{key}) could not be read (FileNotFoundError)."
+
+
+def test_a_folder_is_no_input(bucket: str, tmp_path: Path) -> None:
+    ObjectStoragePath(f"{bucket}/folder/a.png").write_bytes(picture())
+    failure(FluxInputError, f"{bucket}/folder", tmp_path)
+    assert not (tmp_path / "0").is_file()
+
+
+def test_a_store_that_does_not_answer_may_answer_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connection = {
+        "conn_type": "aws",
+        "login": "test",
+        "password": "s3cret-of-aws",
+        "extra": {
+            "region_name": "us-east-1",
+            "endpoint_url": "http://127.0.0.1:9",
+            "config_kwargs": {"retries": {"max_attempts": 0}, "connect_timeout": 1},
+        },
+    }
+    monkeypatch.setenv("AIRFLOW_CONN_AWS_GONE", json.dumps(connection))
+    said = failure(FluxInputError, "s3://aws_gone@inputs/a.png", tmp_path)
+    assert said.startswith("image (s3://aws_gone@inputs/a.png) could not be read (")
+    assert "s3cret" not in said
+
+
+@pytest.mark.parametrize(
+    ("uri", "said"),
+    [
+        ("s3://no_such_conn@inputs/a.png", "no_such_conn"),
+        ("nosuch://inputs/a.png", "not a scheme"),
+    ],
+)
+def test_a_store_that_cannot_be_used_says_why_and_names_the_field(
+    tmp_path: Path, uri: str, said: str
+) -> None:
+    told = failure(FluxConfigurationError, uri, tmp_path)
+    assert told.startswith(f"image={uri!r} cannot be used")
+    assert said in told

@@ -1,0 +1,143 @@
+"""What the errors of the clients mean: their real exception classes, as real stores and others make them."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+from typing import Any
+
+import aiohttp
+import pytest
+from azure.core.exceptions import HttpResponseError, ResourceExistsError, ServiceRequestError
+from botocore.exceptions import ClientError, EndpointConnectionError, ParamValidationError
+from gcsfs.retry import HttpError
+from s3fs.errors import translate_boto_error
+
+from airflow_provider_flux.object_store.errors import is_conflict, is_transient
+
+
+def s3_error(status: int, code: str, **more: str) -> BaseException:
+    said = {
+        "Error": {"Code": code, "Message": code, **more},
+        "ResponseMetadata": {"HTTPStatusCode": status},
+    }
+    made: BaseException = translate_boto_error(ClientError(said, "PutObject"))  # type: ignore[arg-type]
+    return made
+
+
+def azure_error(kind: type[HttpResponseError], status: int, code: str) -> BaseException:
+    error = kind(message=code)
+    error.status_code, error.error_code = status, code  # type: ignore[attr-defined]
+    return error
+
+
+def gcs_error(status: int) -> BaseException:
+    return HttpError({"code": status, "message": "said"})
+
+
+def wrapped(error: BaseException) -> BaseException:
+    """As an error that another one hides."""
+    try:
+        raise RuntimeError("outer") from error
+    except RuntimeError as outer:
+        return outer
+
+
+CONFLICTS = {
+    "aws": s3_error(412, "PreconditionFailed", Condition="If-None-Match"),
+    "radosgw": s3_error(412, "PreconditionFailed"),
+    "a HEAD-like answer": s3_error(412, "412"),
+    "azure": azure_error(ResourceExistsError, 409, "BlobAlreadyExists"),
+    "azure, by condition": azure_error(HttpResponseError, 412, "ConditionNotMet"),
+    "gcs": gcs_error(412),
+    "file": FileExistsError("x"),
+    "hidden": wrapped(s3_error(412, "PreconditionFailed")),
+}
+
+
+@pytest.mark.parametrize("name", CONFLICTS)
+def test_a_name_that_is_taken_is_recognised_and_not_tried_again(name: str) -> None:
+    assert is_conflict(CONFLICTS[name])
+    assert not is_transient(CONFLICTS[name])
+
+
+def test_the_412_of_other_stores_is_not_the_kind_that_s3fs_knows() -> None:
+    error = CONFLICTS["radosgw"]
+    assert isinstance(error, OSError)
+    assert not isinstance(error, FileExistsError)
+    assert error.errno == errno.EINVAL
+
+
+NO_CONFLICTS: list[Any] = [
+    s3_error(403, "AccessDenied"),
+    s3_error(404, "NoSuchBucket"),
+    s3_error(503, "SlowDown"),
+    azure_error(HttpResponseError, 403, "AuthenticationFailed"),
+    gcs_error(429),
+    OSError(errno.EINVAL, "x"),
+    PermissionError("x"),
+    # Another write is under way, or the container is: the name may be free.
+    s3_error(409, "ConditionalRequestConflict"),
+    s3_error(409, "OperationAborted"),
+    azure_error(HttpResponseError, 409, "ContainerBeingDeleted"),
+]
+
+
+@pytest.mark.parametrize("error", NO_CONFLICTS, ids=repr)
+def test_nothing_else_is_taken_for_it(error: BaseException) -> None:
+    assert not is_conflict(error)
+
+
+PASSING: list[Any] = [
+    s3_error(503, "SlowDown"),
+    s3_error(500, "InternalError"),
+    s3_error(400, "RequestTimeout"),
+    s3_error(409, "ConditionalRequestConflict"),
+    s3_error(409, "OperationAborted"),
+    azure_error(HttpResponseError, 503, "ServerBusy"),
+    azure_error(HttpResponseError, 500, "OperationTimedOut"),
+    gcs_error(429),
+    gcs_error(503),
+    gcs_error(408),
+    EndpointConnectionError(endpoint_url="http://127.0.0.1:1"),
+    ServiceRequestError("no route"),
+    aiohttp.ServerDisconnectedError(),
+    ConnectionResetError(),
+    TimeoutError(),
+    wrapped(s3_error(503, "SlowDown")),
+]
+
+
+@pytest.mark.parametrize("error", PASSING, ids=repr)
+def test_what_may_pass_is_tried_again(error: BaseException) -> None:
+    assert is_transient(error)
+
+
+LASTING: list[Any] = [
+    s3_error(403, "AccessDenied"),
+    s3_error(404, "NoSuchBucket"),
+    s3_error(400, "InvalidArgument"),
+    azure_error(HttpResponseError, 404, "ContainerNotFound"),
+    gcs_error(401),
+    gcs_error(403),
+    OSError(errno.ENOSPC, "No space left on device"),
+    OSError(errno.EDQUOT, "Disk quota exceeded"),
+    OSError(errno.EROFS, "Read-only file system"),
+    OSError(errno.ENAMETOOLONG, "File name too long"),
+    IsADirectoryError(),
+    NotADirectoryError(),
+    ParamValidationError(report="Invalid type for parameter BucketKeyEnabled"),
+    AttributeError("'str' object has no attribute 'value'"),
+]
+
+
+@pytest.mark.parametrize("error", LASTING, ids=repr)
+def test_what_lasts_is_not_tried_again(error: BaseException) -> None:
+    assert not is_transient(error)
+
+
+@pytest.mark.parametrize(
+    "error", [asyncio.CancelledError(), KeyboardInterrupt(), SystemExit()], ids=repr
+)
+def test_who_wants_to_stop_is_not_kept(error: BaseException) -> None:
+    assert not is_transient(error)

@@ -1,0 +1,326 @@
+"""One put on each store: the whole object with all that is said of it, or what was there before."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import random
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from airflow_provider_flux.bfl.errors import (
+    FluxConfigurationError,
+    FluxExistsError,
+    FluxRequestError,
+    FluxStorageError,
+)
+from airflow_provider_flux.landing.target import LandingOptions
+from airflow_provider_flux.object_store import objects
+from airflow_provider_flux.object_store.backends import WriteOptions
+from airflow_provider_flux.object_store.filesystem import open_path, run_async, run_sync
+from airflow_provider_flux.object_store.objects import exists, put, read
+from tests.support.object_stores import AzureStore, Stat, Store
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+
+MIB = 1024 * 1024
+PNG = WriteOptions("image/png", "max-age=60", {"model": "flux-pro-1.1", "seed": "7"})
+CLOUDS = pytest.mark.parametrize("store", ["s3", "gs", "abfs"], indirect=True)
+#: gcp-storage-emulator ignores ifGenerationMatch, which the real store does not.
+CONDITIONAL = pytest.mark.parametrize("store", ["file", "s3", "abfs"], indirect=True)
+
+
+def on_worker(work: Any) -> Any:
+    return run_sync(work)
+
+
+def on_loop(work: Any) -> Any:
+    async def wait() -> Any:
+        return await run_async(work)
+
+    return asyncio.run(wait())
+
+
+places = pytest.mark.parametrize("place", [on_worker, on_loop])
+
+
+def opened(store: Store, name: str = "2026/hero.png") -> str:
+    uri = f"{store.root}/{name}"
+    open_path(uri)
+    return uri
+
+
+def noise(size: int, seed: int = 1) -> bytes:
+    return random.Random(seed).randbytes(size)
+
+
+@places
+def test_an_object_is_written_and_replaced_with_what_is_said_of_it(
+    store: Store, place: Callable[..., Any]
+) -> None:
+    uri = opened(store)
+    place(put(uri, b"one", WriteOptions("image/jpeg", None, {"old": "1"})))
+    place(put(uri, b"the second", PNG))
+    assert store.read(uri) == place(read(uri)) == b"the second"
+    said = (
+        Stat()
+        if store.scheme == "file"
+        else Stat("image/png", {"model": "flux-pro-1.1", "seed": "7"}, "max-age=60")
+    )
+    assert store.stat(uri) == said
+    assert store.names() == ["2026/hero.png"]
+
+
+@places
+def test_an_exclusive_create_replaces_nothing(store: Store, place: Callable[..., Any]) -> None:
+    uri = opened(store)
+    place(put(uri, b"first", PNG, exclusive=True))
+    place(put(uri, b"first", PNG, exclusive=True))  # our own, of which the store's answer was lost
+    with pytest.raises(FluxExistsError, match="untouched"):
+        place(put(uri, b"second", PNG, exclusive=True))
+    assert store.read(uri) == b"first"
+    assert store.names() == ["2026/hero.png"]
+
+
+@CONDITIONAL
+def test_the_store_itself_refuses_what_came_between(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def too_early(_: str) -> bool:
+        return False
+
+    uri = opened(store)
+    run_sync(put(uri, b"first", PNG))
+    monkeypatch.setattr(objects, "exists", too_early)
+    run_sync(put(uri, b"first", PNG, exclusive=True))
+    with pytest.raises(FluxExistsError):
+        run_sync(put(uri, b"second", PNG, exclusive=True))
+    assert store.read(uri) == b"first"
+    assert store.names() == ["2026/hero.png"]
+
+
+@CONDITIONAL
+def test_of_two_that_create_at_once_one_wins(store: Store) -> None:
+    bodies = [noise(2 * MIB, seed) for seed in range(2)]
+
+    async def race(uri: str) -> list[Any]:
+        work = [run_async(put(uri, body, PNG, exclusive=True)) for body in bodies]
+        return await asyncio.gather(*work, return_exceptions=True)
+
+    for number in range(3):
+        uri = opened(store, f"{number}.png")
+        results = asyncio.run(race(uri))
+        lost = [one for one in results if one is not None]
+        assert [type(one) for one in lost] == [FluxExistsError]
+        assert store.read(uri) == bodies[results.index(None)]
+    assert store.names() == ["0.png", "1.png", "2.png"]
+
+
+def test_what_is_not_there_is_told_from_what_is(store: Store) -> None:
+    uri = opened(store)
+    assert run_sync(read(uri)) is None
+    assert run_sync(exists(uri)) is False
+    run_sync(put(uri, b"x", PNG))
+    assert run_sync(exists(uri)) is True
+
+
+NAMES = [
+    *(
+        "a b.png",
+        "ü/日本.png",
+        "a#b.png",
+        "a?b.png",
+        "a%20b.png",
+        "100%.png",
+        "a'b.png",
+        'a"b.png',
+        "a&b+c=d.png",
+    ),
+    *(
+        "a#1.png",
+        "~[c].png",
+        "a*b.png",
+        "a:b@c.png",
+        "😀.png",
+        "a<b>|.png",
+        "?x",
+        "#x",
+        "a?x/b.png",
+        "a#x/b.png",
+    ),
+]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_name_is_kept_as_it_is(store: Store, name: str) -> None:
+    uri = opened(store, name)
+    run_sync(put(uri, b"first", PNG, exclusive=True))
+    assert store.names() == [name]
+    assert store.read(uri) == run_sync(read(uri)) == b"first"
+    with pytest.raises(FluxExistsError):
+        run_sync(put(uri, b"second", PNG, exclusive=True))
+
+
+def test_a_long_name_that_the_disk_takes_can_be_written(tmp_path: Path) -> None:
+    name = f"{'図' * 80}.png"
+    assert len(name.encode()) < 250
+    (tmp_path / name).write_bytes(b"")
+    open_path(f"file://{tmp_path}/{name}")
+    run_sync(put(f"file://{tmp_path}/{name}", b"image", PNG))
+    assert (tmp_path / name).read_bytes() == b"image"
+
+
+#: Above 100 MiB s3 is written in parts, gs from 50 MiB on in pieces, Azure above 64 MiB in blocks.
+LARGE = {"file": 20, "s3": 120, "gs": 60, "abfs": 70}
+
+
+@pytest.mark.parametrize("is_large", [False, True])
+def test_a_video_is_written_whole_with_its_type_and_metadata(store: Store, is_large: bool) -> None:
+    uri, size = opened(store, "film.mp4"), LARGE[store.scheme] if is_large else 20
+    data = noise(size * MIB)
+    run_sync(put(uri, data, WriteOptions("video/mp4", "no-store", {"seed": "7"}), exclusive=True))
+    assert store.read(uri) == data
+    if store.scheme != "file":
+        assert store.stat(uri) == Stat("video/mp4", {"seed": "7"}, "no-store")
+    if store.scheme != "gs":
+        with pytest.raises(FluxExistsError):
+            run_sync(put(uri, data[::-1], PNG, exclusive=True))
+
+
+@pytest.mark.parametrize(
+    ("store", "options", "seen"),
+    [
+        (
+            "s3",
+            {
+                "StorageClass": "STANDARD_IA",
+                "ServerSideEncryption": "AES256",
+                "ContentDisposition": "inline",
+            },
+            {
+                "StorageClass": "STANDARD_IA",
+                "ServerSideEncryption": "AES256",
+                "ContentDisposition": "inline",
+            },
+        ),
+        (
+            "gs",
+            {"content_disposition": "inline", "content_language": "de"},
+            {"contentDisposition": "inline"},
+        ),
+        (
+            "abfs",
+            {"standard_blob_tier": "Cool", "content_disposition": "inline"},
+            {"blob_tier": "Cool"},
+        ),
+        ("abfs", {"tags": {"team": "ads"}, "content_disposition": "inline"}, {"tag_count": 1}),
+    ],
+    indirect=["store"],
+)
+def test_options_of_the_store_reach_it(
+    store: Any, options: dict[str, Any], seen: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(objects, "_PATIENCE", 2.0)
+    uri = opened(store)
+    LandingOptions.of(store_options=options).check_for(uri)
+    run_sync(put(uri, b"image", WriteOptions("image/png", "no-store", {"seed": "7"}, options)))
+    assert store.stat(uri) == Stat("image/png", {"seed": "7"}, "no-store")
+    key = uri.partition(f"@{store.bucket}/")[2]
+    if store.scheme == "s3":
+        said = store.client.head_object(Bucket=store.bucket, Key=key)
+    elif store.scheme == "gs":
+        said = store._get(key.replace("/", "%2F")).json()
+    else:
+        properties = store.client.get_blob_client(key).get_blob_properties()
+        said = {"blob_tier": properties.blob_tier, "tag_count": properties.tag_count}
+        assert properties.content_settings.content_disposition == "inline"
+    assert {name: said.get(name) for name in seen} == seen
+
+
+@pytest.mark.parametrize("scheme", ["s3", "gs", "abfs", "file"])
+def test_an_option_the_store_does_not_take_is_refused_by_name(scheme: str) -> None:
+    for name in ("Storage_class", "SSECustomerKey", "metadata", "overwrite"):
+        with pytest.raises(
+            FluxRequestError, match=f"store_options has '{name}', which {scheme}://"
+        ):
+            LandingOptions.of(store_options={name: "x"}).check_for(f"{scheme}://conn@bucket/x.png")
+
+
+@CLOUDS
+def test_a_bucket_that_is_not_there_is_said_at_once(store: Any) -> None:
+    uri = store.root.replace(f"@{store.bucket}/", "@no-such-bucket-here/") + "/x.png"
+    open_path(uri)
+    started = time.monotonic()
+    for exclusive in (False, True):
+        with pytest.raises(FluxStorageError, match="no-such-bucket-here") as caught:
+            run_sync(put(uri, b"image", PNG, exclusive=exclusive))
+        assert not isinstance(caught.value, FluxExistsError)
+    assert time.monotonic() - started < 10
+
+
+@pytest.mark.parametrize("store", ["abfs"], indirect=True)
+def test_wrong_credentials_are_said_at_once_and_not_shown(
+    store: AzureStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connection, wrong = json.loads(store.connection(store.url)), "d3Jvbmcga2V5IGNhbmFyeQ=="
+    said = connection["extra"]["connection_string"]
+    key = said.partition("AccountKey=")[2].partition(";")[0]
+    connection["extra"]["connection_string"] = said.replace(key, wrong)
+    conn_id = f"az_{uuid4().hex}"
+    monkeypatch.setenv(f"AIRFLOW_CONN_{conn_id.upper()}", json.dumps(connection))
+    uri = f"{store.root_by(conn_id)}/x.png"
+    open_path(uri)
+    started = time.monotonic()
+    with pytest.raises(FluxStorageError) as caught:
+        run_sync(put(uri, b"image", PNG))
+    assert time.monotonic() - started < 10
+    assert wrong not in str(caught.value)
+    assert "signature" not in str(caught.value).lower() or "sig=" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("uri", "said"),
+    [
+        ("s3://no_such_conn@bucket/x.png", "no_such_conn"),
+        ("nosuch://bucket/x.png", "not a scheme"),
+        ("s3://conn:canary_password@bucket/x.png", r"\*\*\*@bucket"),
+    ],
+)
+def test_a_store_that_cannot_be_used_says_why(uri: str, said: str) -> None:
+    with pytest.raises(FluxConfigurationError, match=said) as caught:
+        open_path(uri)
+    assert "canary" not in str(caught.value)
+
+
+def test_a_folder_in_the_way_is_a_storage_error(tmp_path: Path) -> None:
+    open_path(f"file://{tmp_path}")
+    with pytest.raises(FluxStorageError):
+        run_sync(put(f"file://{tmp_path}", b"new", PNG))
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("prefix", ["", "file://", "local://"])
+def test_a_local_file_is_written_with_its_folders_and_nothing_else(
+    tmp_path: Path, prefix: str
+) -> None:
+    target = tmp_path / "a" / "b" / "hero.png"
+    open_path(f"{prefix}{target}")
+    run_sync(put(f"{prefix}{target}", b"one", PNG, exclusive=True))
+    with pytest.raises(FluxExistsError):
+        run_sync(put(f"{prefix}{target}", b"two", PNG, exclusive=True))
+    run_sync(put(f"{prefix}{target}", b"three", PNG))
+    assert target.read_bytes() == b"three"
+    assert os.listdir(target.parent) == ["hero.png"]
+
+
+def test_a_store_that_was_not_opened_is_not_built_on_the_loop(store: Store) -> None:
+    """Airflow would build its S3 filesystem there without the connection."""
+    uri = f"{store.root}/x.png".replace("_lab@", f"_{uuid4().hex}@").replace("file://", "s3://c@b")
+    with pytest.raises((FluxConfigurationError, FluxStorageError), match="not opened"):
+        run_sync(put(uri, b"x", PNG))

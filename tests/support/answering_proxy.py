@@ -1,0 +1,132 @@
+"""An HTTP proxy on loopback that answers some requests itself, as a store in trouble would."""
+
+from __future__ import annotations
+
+import http.client
+import threading
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import TracebackType
+from typing import Self
+from urllib.parse import urlsplit
+
+_ERROR = '<?xml version="1.0" encoding="UTF-8"?><Error><Code>{code}</Code><Message>{code}</Message></Error>'
+
+
+@dataclass
+class _Plan:
+    method: str
+    part: str
+    status: int
+    code: str
+    times: int
+    after: int = 0
+
+
+class AnsweringProxy:
+    """Stands before the S3 server at ``server``; ``asked`` lists method and path of every request."""
+
+    def __init__(self, server: str) -> None:
+        address = urlsplit(server)
+        self.server = (address.hostname or "127.0.0.1", address.port or 80)
+        self.asked: list[str] = []
+        #: Where a test writes through it.
+        self.root = ""
+        self._plans: list[_Plan] = []
+        self._lock = threading.Lock()
+
+    def refuse(
+        self, method: str, status: int, code: str, *, part: str = "", times: int = 1, after: int = 0
+    ) -> None:
+        """Answer so many requests of a method, to paths that hold ``part``, with an error of S3; pass some before."""
+        self._plans.append(_Plan(method, part, status, code, times, after))
+
+    def count(self, method: str) -> int:
+        """Return how many requests of a method there were."""
+        return sum(one.startswith(f"{method} ") for one in self.asked)
+
+    def take(self, method: str, path: str) -> _Plan | None:
+        """Note a request, and take the plan for it once."""
+        with self._lock:
+            self.asked.append(f"{method} {path}")
+            for plan in self._plans:
+                if plan.method == method and plan.part in path and plan.times > 0:
+                    if plan.after > 0:
+                        plan.after -= 1
+                        continue
+                    plan.times -= 1
+                    return plan
+        return None
+
+    def __enter__(self) -> Self:
+        handler = type("Bound", (_Handler,), {"proxy": self})
+        self._http = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        self._http.daemon_threads = True
+        threading.Thread(
+            target=self._http.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
+        ).start()
+        self.url = f"http://127.0.0.1:{self._http.server_port}"
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        self._http.shutdown()
+        self._http.server_close()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    proxy: AnsweringProxy
+
+    def do_GET(self) -> None:
+        body = self._body()
+        plan = self.proxy.take(self.command, self.path)
+        if plan is not None:
+            self._answer(
+                plan.status,
+                [("Content-Type", "application/xml")],
+                _ERROR.format(code=plan.code).encode(),
+            )
+            return
+        link = http.client.HTTPConnection(*self.proxy.server, timeout=30)
+        kept = {name: text for name, text in self.headers.items() if name.lower() not in _OURS}
+        link.request(self.command, self.path, body, {**kept, "Content-Length": str(len(body))})
+        said = link.getresponse()
+        self._answer(said.status, said.getheaders(), said.read())
+        link.close()
+
+    do_PUT = do_POST = do_HEAD = do_DELETE = do_GET  # noqa: N815
+
+    def _body(self) -> bytes:
+        if "chunked" not in self.headers.get("Transfer-Encoding", ""):
+            return self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        pieces = []
+        while size := int(self.rfile.readline().partition(b";")[0], 16):
+            pieces.append(self.rfile.read(size))
+            self.rfile.readline()
+        while self.rfile.readline().strip():
+            pass
+        return b"".join(pieces)
+
+    def _answer(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
+        self.send_response(status)
+        for name, text in headers:
+            if name.lower() not in _OURS or (
+                self.command == "HEAD" and name.lower() == "content-length"
+            ):
+                self.send_header(name, text)
+        if self.command != "HEAD":
+            self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+_OURS = {"transfer-encoding", "content-length", "connection", "date", "server", "expect"}

@@ -1,0 +1,117 @@
+"""Tries of one batch, as Airflow makes them, and what they leave behind."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_provider_flux.operators.batch import SUMMARY_XCOM, FluxGenerateBatchOperator
+from tests.support.task_tries import Task
+
+#: Small images, which the emulator draws quickly.
+SMALL = {"width": 256, "height": 256}
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch, hurry: None) -> None:
+    """Let a batch know that images take 0.3 s here, and wait less for what may be dead."""
+    from airflow_provider_flux.batch import run_setup
+    from airflow_provider_flux.batch.execution import land, submit
+    from airflow_provider_flux.batch.schedule import circuit_breaker
+
+    for module in (land, submit):
+        monkeypatch.setattr(module, "typical_seconds", lambda model: 0.3)
+    monkeypatch.setattr(land, "_PAUSES", (0.05, 0.1, 0.2))
+    monkeypatch.setattr(run_setup, "FENCE_SECONDS", 0.0)
+    monkeypatch.setattr(circuit_breaker, "_BACKOFF", 0.05)
+
+
+@dataclass
+class Batch(Task):
+    """One batch task. ``arguments`` are those of the operator in its next try.
+
+    :ivar summary: what the last try has left in XCom; ``None`` if it left nothing.
+    """
+
+    summary: dict[str, Any] | None = None
+    ti: Any = field(default=None, repr=False)
+
+    def retry(self, **changes: Any) -> dict[str, Any]:
+        """Let Airflow make the next try, the first one included; return its summary."""
+        self.arguments |= changes
+        self.try_number += 1
+        operator, context = self.new_operator(), self.context()
+        self.ti = context["ti"]
+        try:
+            done = operator.execute(context)
+        finally:
+            self.summary = self.ti.xcoms.get(SUMMARY_XCOM)
+        assert done == self.summary
+        return json.loads(json.dumps(done))
+
+    def fail(self, error: type[BaseException], match: str | None = None, **changes: Any) -> str:
+        """Let Airflow make the next try, which fails so; return what it says."""
+        with pytest.raises(error, match=match) as caught:
+            self.retry(**changes)
+        return str(caught.value)
+
+    def cleared(self) -> Batch:
+        """Let a user clear the finished task."""
+        self.max_tries = self.try_number + self.retries
+        return self
+
+    def new_operator(self) -> Any:
+        """Return the operator of a try."""
+        given = {"task_id": "hero", "poll_interval": 0.1, "defaults": SMALL, **self.arguments}
+        self.operator = FluxGenerateBatchOperator(**given)  # type: ignore[assignment]
+        return self.operator
+
+    @property
+    def folder(self) -> Path:
+        """The local folder that the images land in."""
+        return Path(str(self.arguments["output_path"]).partition("{")[0])
+
+    def manifest(self) -> list[dict[str, Any]]:
+        """Return the rows of the manifest."""
+        return [
+            json.loads(line)
+            for line in (self.folder / "manifest-hero.jsonl").read_text().splitlines()
+        ]
+
+    def outcomes(self) -> list[str]:
+        """Return what became of the rows, in their order."""
+        return [row["outcome"] for row in self.manifest()]
+
+    def counts(self) -> dict[str, int]:
+        """Return how many rows there are of each outcome."""
+        return dict(Counter(self.outcomes()))
+
+    def segments(self) -> list[Path]:
+        """Return the segments of the journal."""
+        return sorted(self.folder.glob("_flux/ledger/**/*.rows/*.jsonl"))
+
+    def notes(self) -> Iterator[dict[str, Any]]:
+        """Yield the lines of the journal, without its headers."""
+        for segment in self.segments():
+            yield from map(json.loads, segment.read_text().splitlines()[1:])
+
+
+def batch(folder: Path, requests: Any, **arguments: Any) -> Batch:
+    """Return a batch that lands in a local folder."""
+    return Batch(
+        {"requests": requests, "output_path": f"{folder}/out/{{key}}.{{ext}}", **arguments}
+    )
+
+
+def prompts(count: int, fault: str = "", start: int = 0) -> list[str]:
+    """Return distinct prompts, all with the same fault."""
+    return [
+        f"fox {number}{f' [[fault:{fault}]]' if fault else ''}"
+        for number in range(start, start + count)
+    ]

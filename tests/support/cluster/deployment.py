@@ -1,0 +1,222 @@
+"""An Airflow deployment on this machine: PostgreSQL and all components as processes of their own."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from datetime import datetime
+from functools import cache
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from sqlalchemy.exc import OperationalError
+
+from tests.support.cluster.postgres import PostgresServer
+from tests.support.cluster.processes import (
+    Component,
+    free_port,
+    last_lines,
+    sigterm_as_interrupt,
+    wait_until,
+)
+from tests.support.cluster.rest import RestApi
+from tests.support.cluster.settings import component_environment, environment
+
+# Airflow dates the first heartbeat when it makes the row, and the start after that: a later heartbeat is
+# one from the component's main loop. A fresh one, for it may have stuck since.
+BEATING_JOBS = """
+    select 1 from job
+    where unixname = :name and state = 'running' and start_date >= :since
+      and latest_heartbeat > start_date and latest_heartbeat > now() - interval '10 seconds'
+"""
+#: Stands for AIRFLOW_HOME in the settings that are kept: Airflow writes its absolute path into them.
+_HOME = "@AIRFLOW_HOME@"
+
+
+class Deployment:
+    """One AIRFLOW_HOME below ``tmp_dir`` and everything that runs on it; use it as a context manager."""
+
+    def __init__(
+        self,
+        tmp_dir: Path,
+        dags_folder: Path,
+        *,
+        triggerers: int = 1,
+        parallelism: int = 8,
+        env: Mapping[str, str] | None = None,
+    ) -> None:
+        """Prepare the deployment; entering the context starts it. ``env`` wins over the own settings."""
+        self.home = tmp_dir / "airflow-home"
+        self.logs = self.home / "logs"
+        self.component_logs = self.home / "component-logs"
+        self.component_logs.mkdir(parents=True)
+        api_port = free_port()
+        self.api_url = f"http://127.0.0.1:{api_port}"
+        self.rest = RestApi(self.api_url)
+        self.postgres = PostgresServer(
+            self.home / "postgres", log=self.component_logs / "postgres.log"
+        )
+        self.database = self.postgres.database
+        self.env = environment(
+            self.home,
+            dags_folder.resolve(),
+            self.postgres,
+            api_port=api_port,
+            parallelism=parallelism,
+            extra=env or {},
+        )
+        self.api_server = self._component("api-server", lambda _started_at: self.rest.answers())
+        self.scheduler = self._component("scheduler")
+        self.dag_processor = self._component("dag-processor")
+        self.triggerers = [self._component("triggerer", number=n + 1) for n in range(triggerers)]
+        self.startup_seconds: dict[str, float] = {}
+        self._exit = ExitStack()
+
+    @property
+    def components(self) -> list[Component]:
+        """The Airflow components, so all but PostgreSQL."""
+        return [self.api_server, self.scheduler, self.dag_processor, *self.triggerers]
+
+    def __enter__(self) -> Self:
+        """Start everything and wait until it works; leave nothing behind if it does not."""
+        with ExitStack() as stack:
+            stack.enter_context(sigterm_as_interrupt())
+            stack.callback(self._close)
+            self._timed("database", self._prepare_database)
+            self._timed("components", self.start, self.wait_ready)
+            self._exit = stack.pop_all()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """End every process; the logs stay."""
+        self._exit.close()
+
+    def start(self) -> None:
+        """Start all components that do not run, at once."""
+        for component in self.components:
+            if not component.running:
+                component.start()
+
+    def wait_ready(self, timeout: float = 120) -> None:
+        """Block until each component works and the health endpoint agrees."""
+        for component in self.components:
+            component.wait_ready(timeout)
+        if not wait_until(lambda: not self.rest.unhealthy(), timeout):
+            raise TimeoutError(
+                f"unhealthy after {timeout} s: {self.rest.unhealthy()}\n{self.dump()}"
+            )
+
+    def log_files(self) -> list[Path]:
+        """Return all logs: of the components, of tasks and their triggers, of DAG parsing."""
+        found = [*self.component_logs.rglob("*"), *self.logs.rglob("*")]
+        return sorted(path for path in found if path.is_file() and not path.is_symlink())
+
+    def dump(self, tail: int = 60) -> str:
+        """Return the end of every log, for the report of a failed test."""
+        return "\n".join(
+            f"===== {path.relative_to(self.home)}\n{last_lines(path, tail)}"
+            for path in self.log_files()
+        )
+
+    def _component(
+        self,
+        command: str,
+        ready: Callable[[datetime], bool] | None = None,
+        *,
+        number: int | None = None,
+    ) -> Component:
+        name = command if number is None else f"{command}-{number}"
+        return Component(
+            name,
+            [sys.executable, "-m", "airflow", command],
+            env=component_environment(self.env, name),
+            cwd=self.home,
+            log=self.component_logs / f"{name}.log",
+            ready=ready or (lambda started_at: self._heart_beats(name, started_at)),
+        )
+
+    def _heart_beats(self, name: str, since: datetime) -> bool:
+        try:
+            return bool(self.database.sql(BEATING_JOBS, name=name, since=since))
+        except OperationalError:
+            return False
+
+    def _prepare_database(self) -> None:
+        """Start PostgreSQL with the tables of Airflow; those of the first cluster of this session, if there was one."""
+        made, settings = _first_home(), self.home / "airflow.cfg"
+        if not (made / "airflow.cfg").exists():
+            self._start_database()
+            self._migrate()
+            self.postgres.stop()
+            _copy(self.postgres.data_dir, made / "postgres")
+            (made / "airflow.cfg").write_text(settings.read_text().replace(str(self.home), _HOME))
+        else:
+            _copy(made / "postgres", self.postgres.data_dir)
+            settings.write_text((made / "airflow.cfg").read_text().replace(_HOME, str(self.home)))
+        self._start_database()
+
+    def _start_database(self) -> None:
+        self.postgres.start()
+        self.postgres.wait_ready()
+
+    def _migrate(self) -> None:
+        log = self.component_logs / "migrate.log"
+        with log.open("ab") as output:
+            code = subprocess.run(
+                [sys.executable, "-m", "airflow", "db", "migrate"],
+                env=self.env,
+                cwd=self.home,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                timeout=300,
+                check=False,
+            ).returncode
+        if code:
+            raise RuntimeError(f"airflow db migrate failed with {code}:\n{last_lines(log, 40)}")
+
+    def _close(self, grace: float = 2) -> None:
+        """End every process, politely first; of the files only the bulky data of PostgreSQL is deleted."""
+        # A stack, because a failure to end one must not spare the others.
+        with ExitStack() as last_first:
+            last_first.callback(shutil.rmtree, self.postgres.data_dir, ignore_errors=True)
+            last_first.callback(self.postgres.stop)
+            last_first.callback(self.rest.close)
+            for component in self.components:
+                last_first.callback(component.ensure_stopped, grace)
+            for component in self.components:
+                last_first.callback(component.request_stop)
+
+    def _timed(self, step: str, *actions: Callable[[], None]) -> None:
+        started = time.monotonic()
+        for action in actions:
+            action()
+        self.startup_seconds[step] = round(time.monotonic() - started, 1)
+
+
+@cache
+def _session_folder() -> tempfile.TemporaryDirectory[str]:
+    return tempfile.TemporaryDirectory(prefix="test-cluster-first-home-")
+
+
+def _first_home() -> Path:
+    """Return where this test session keeps the database as the first cluster has migrated it, and its settings.
+
+    A migration takes ten seconds of a core. That database was shut down before it was copied.
+    """
+    return Path(_session_folder().name)
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy with owners and permissions: the data of PostgreSQL may belong to a user of its own."""
+    subprocess.run(["cp", "-a", source, target], check=True)

@@ -1,0 +1,89 @@
+"""What the tests of this folder share: a task in a DAG run, and what a store then holds."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import TaskDeferred
+from airflow.sdk import BaseOperator
+
+from airflow_provider_flux.operators.generate import FluxGenerateOperator
+from airflow_provider_flux.transfers.flux_to_object_storage import FluxToObjectStorageOperator
+from tests.support.object_stores import Store
+from tests.support.run_operator import WAYS, context, fire
+
+#: Each kind of store once and each way once, where all of both would say no more.
+across = pytest.mark.parametrize(
+    ("store", "way"),
+    [("file", "sync"), ("s3", "deferred"), ("gs", "between"), ("abfs", "deferred")],
+    indirect=["store"],
+)
+
+
+def hero(
+    output_path: str, prompt: str = "a fox", way: str = "sync", **arguments: Any
+) -> FluxGenerateOperator:
+    """Return a task that generates one small image."""
+    small = {} if "model" in arguments else {"width": 256, "height": 256}
+    arguments = {"task_id": "hero", "poll_interval": 0.1, **small, **WAYS[way], **arguments}
+    return FluxGenerateOperator(prompt=prompt, output_path=output_path, **arguments)
+
+
+def copy_of(generation: Any, output_path: str, **arguments: Any) -> FluxToObjectStorageOperator:
+    """Return a task that lands what another one has generated."""
+    arguments = {"task_id": "copy", **arguments}
+    return FluxToObjectStorageOperator(generation=generation, output_path=output_path, **arguments)
+
+
+#: Counts clears: each makes the ledger's record of what was returned a matter of the past.
+_CLEARS = itertools.count()
+
+
+def given(
+    task: BaseOperator,
+    run_id: str = "monday",
+    *,
+    map_index: int = -1,
+    try_number: int = 1,
+    **more: Any,
+) -> Any:
+    """Return the context of a task in a run of the DAG ``ads``, cleared since it ran before."""
+    made = context(map_index)
+    ids = {"dag_id": "ads", "run_id": run_id, "task_id": task.task_id, "try_number": try_number}
+    ids |= {"max_tries": next(_CLEARS)}
+    for name, value in ids.items():
+        setattr(made["ti"], name, value)
+    return {**made, **more}
+
+
+def run(task: BaseOperator, run_id: str = "monday", **more: Any) -> Any:
+    """Run a task through all its phases, and return what it pushes to XCom."""
+    around = given(task, run_id, **more)
+    try:
+        done = task.execute(around)
+    except TaskDeferred as deferred:
+        event = asyncio.run(fire(deferred.trigger))
+        kwargs = json.loads(json.dumps(deferred.kwargs or {}))
+        done = task.resume_execution(deferred.method_name, {**kwargs, "event": event}, around)
+    return json.loads(json.dumps(done))
+
+
+def image_of(store: Store, generation: Any) -> bytes:
+    """Return the bytes a generation has landed."""
+    landed = generation["image"] or generation["video"]
+    data = store.read(landed["uri"])
+    assert data is not None
+    return data
+
+
+def sidecar_of(store: Store, generation: Any) -> dict[str, Any]:
+    """Return the sidecar of what a generation has landed."""
+    landed = generation["image"] or generation["video"]
+    data = store.read(landed["sidecar"])
+    assert data is not None
+    found: dict[str, Any] = json.loads(data)
+    return found

@@ -1,0 +1,164 @@
+"""A process that lands one image with the real code, as a worker or a triggerer does: to be killed on its way.
+
+Each is forked by a server that has imported everything, which ends with the tests' own process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+import os
+import resource
+import signal
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from types import TracebackType
+from typing import Literal, Self
+
+from airflow_provider_flux.generation import Generation
+from airflow_provider_flux.landing.target import Target
+
+#: Who lands: a worker on its main thread, or a triggerer on its event loop.
+Way = Literal["worker", "triggerer"]
+#: What a lander says when the image is there; otherwise the name of the exception and its text, or DIED.
+LANDED, DIED = "landed", "died"
+
+_FORKS = multiprocessing.get_context("forkserver")
+_FORKS.set_forkserver_preload(
+    [
+        "__main__",
+        "tests.support.landing_process",
+        "airflow_provider_flux.client.aio",
+        "airflow_provider_flux.landing.land",
+        "airflow.sdk.execution_time.supervisor",
+        "airflow.sdk.execution_time.timeout",
+        "airflow.providers.amazon.aws.fs.s3",
+        "airflow.providers.google.cloud.fs.gcs",
+        "airflow.providers.microsoft.azure.fs.adls",
+        "s3fs",
+        "gcsfs",
+        "adlfs",
+        "PIL.PngImagePlugin",
+        "PIL.JpegImagePlugin",
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Order:
+    """What is to be landed, and how.
+
+    :param environment: connections, for one.
+    :param linger: seconds that the process goes on living after an error, as a worker does.
+    :param largest_file: bytes that a local file may have, as a quota would have it.
+    :param dies_there: whether the process is killed at the first byte over that, in place of an error.
+    """
+
+    environment: Mapping[str, str]
+    generation: Generation
+    target: Target
+    way: Way = "worker"
+    linger: float = 0.0
+    largest_file: int | None = None
+    dies_there: bool = False
+
+
+class Lander:
+    """One process, from the beginning of a ``with`` block to its end at the latest."""
+
+    def __init__(self, order: Order) -> None:
+        self._said, said = _FORKS.Pipe(duplex=False)
+        self._process = _FORKS.Process(target=_obey, args=(order, said), daemon=True)
+        self._process.start()
+        said.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        self.signal(signal.SIGKILL)
+        self._process.join()
+        self._process.close()
+        self._said.close()
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal; SIGALRM is an ``execution_timeout`` on a worker, and a cancelled trigger on a triggerer."""
+        pid = self._process.pid
+        if pid and self._process.exitcode is None:
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+    def outcome(self, seconds: float) -> str:
+        """Wait until it has ended, and return what became of it."""
+        if not self._said.poll(seconds):
+            raise TimeoutError(f"The lander {self._process.pid} has not ended after {seconds} s.")
+        try:
+            said = str(self._said.recv())
+        except EOFError:
+            said = DIED
+        self._process.join()
+        return said
+
+
+def _obey(order: Order, said: Connection) -> None:
+    os.environ.update(order.environment)
+    for output in (1, 2):  # what pytest captures is a file too, and may be larger than it must be
+        os.dup2(os.open(os.devnull, os.O_WRONLY), output)
+    if order.largest_file is not None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (order.largest_file, resource.RLIM_INFINITY))
+    if order.dies_there:
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+    try:
+        if order.way == "worker":
+            _work(order)
+        else:
+            asyncio.run(_trigger(order))
+    except BaseException as error:
+        time.sleep(order.linger)
+        said.send(f"{type(error).__name__}: {error}")
+    else:
+        said.send(LANDED)
+
+
+def _work(order: Order) -> None:
+    from airflow.sdk.execution_time.timeout import timeout
+
+    from airflow_provider_flux.hooks.flux import FluxHook
+    from airflow_provider_flux.landing.land import land
+    from airflow_provider_flux.object_store.filesystem import open_path
+
+    with timeout(3600):
+        open_path(order.target.path)
+        land(FluxHook(), order.generation, order.target)
+
+
+async def _trigger(order: Order) -> None:
+    from airflow_provider_flux.bfl.responses import TaskResult
+    from airflow_provider_flux.hooks.flux import FluxHook
+    from airflow_provider_flux.landing.land import land_async
+    from airflow_provider_flux.object_store.filesystem import open_path
+
+    task, generation, hook = asyncio.current_task(), order.generation, FluxHook()
+    assert task is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGALRM, task.cancel)
+    await asyncio.to_thread(open_path, order.target.path)
+    await asyncio.to_thread(hook.prepare_async)
+    try:
+        async with hook.async_client() as client:
+
+            async def ask() -> TaskResult:
+                return await client.poll(generation["request_id"], generation["polling_url"])
+
+            await land_async(client, generation, order.target, await ask(), ask)
+    except asyncio.CancelledError:
+        await asyncio.sleep(order.linger)  # the loop of a triggerer goes on with its other triggers
+        raise

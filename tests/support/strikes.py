@@ -1,0 +1,149 @@
+"""Where a landing can be struck: in the download, in the put to a server, in the write of a local file.
+
+Each place is told ``at(passed, act)``: what is done when so many bytes have passed there, as by ``CuttingProxy.at``.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol, Self
+
+import requests
+
+from tests.support.cutting_proxy import Cut
+from tests.support.scripted_host import Exchange, Host
+
+_PASSED_ON = ("host", "x-key", "content-type")
+_POLL_SECONDS = 0.0002
+
+
+class Place(Protocol):
+    """Somewhere bytes pass."""
+
+    def at(self, passed: int, act: Callable[[], object]) -> None:
+        """Plan what is done when so many bytes of an image have passed, once; it may raise ``Cut``."""
+
+
+class Delivery:
+    """Stands before an emulator, and passes everything on; a download may be struck in the middle."""
+
+    def __init__(self, emulator: str) -> None:
+        self._emulator = emulator
+        self._host = Host(answers={"*": self._answer})
+        self._plan: tuple[int, Callable[[], object]] | None = None
+
+    def __enter__(self) -> Self:
+        self._host.__enter__()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        self._host.__exit__(kind, error, at)
+
+    @property
+    def url(self) -> str:
+        """Where it listens; the emulator's signed URLs lead there too."""
+        return self._host.url
+
+    @property
+    def connection(self) -> str:
+        """The Airflow connection to the emulator, by this way."""
+        return json.dumps(
+            {"conn_type": "flux", "password": "bfl_struck_0123456789", "host": self.url}
+        )
+
+    def at(self, passed: int, act: Callable[[], object]) -> None:
+        """Plan what is done in the next download."""
+        self._plan = passed, act
+
+    def _answer(self, exchange: Exchange) -> None:
+        headers = {name: exchange.headers[name] for name in _PASSED_ON if name in exchange.headers}
+        body, url = bytes(exchange.read()), f"{self._emulator}{exchange.path}"
+        said = requests.request(exchange.command, url, data=body, headers=headers, timeout=30)
+        content = said.content
+        plan = None
+        if exchange.path.startswith("/results/"):
+            plan, self._plan = self._plan, None
+        if plan is None:
+            exchange.send(content, said.status_code, Content_Type=said.headers["content-type"])
+            return
+        passed, act = plan
+        exchange.send_response(said.status_code)
+        exchange.send_header("Content-Length", str(len(content)))
+        exchange.end_headers()
+        exchange.wfile.write(content[:passed])
+        try:
+            act()
+        except Cut:
+            exchange.hang_up()
+        else:
+            exchange.wfile.write(content[passed:])
+
+
+class Folder:
+    """Watches what is written into a local folder, under whatever names.
+
+    :param before: bytes that are there before.
+    """
+
+    def __init__(self, folder: Path, before: int) -> None:
+        self._folder, self._before = folder, before
+        self._over = threading.Event()
+        self._watchers: list[threading.Thread] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        self._over.set()
+        for watcher in self._watchers:
+            watcher.join()
+
+    def at(self, passed: int, act: Callable[[], object]) -> None:
+        """Plan what is done once so many bytes were written. A quick write may be over before it is seen."""
+        watcher = threading.Thread(target=self._watch, args=(passed, act))
+        self._watchers.append(watcher)
+        watcher.start()
+
+    def _watch(self, passed: int, act: Callable[[], object]) -> None:
+        while not self._over.is_set():
+            if self._size() - self._before >= max(passed, 1):
+                with suppress(Cut):
+                    act()
+                return
+            time.sleep(_POLL_SECONDS)
+
+    def _size(self) -> int:
+        size = 0
+        for path in self._folder.glob("*"):
+            with suppress(FileNotFoundError):
+                size += path.stat().st_size
+        return size
+
+
+@contextmanager
+def small_disk(folder: Path, size: int) -> Iterator[bool]:
+    """Let a folder be a disk of so many bytes, while the block lasts; yield whether that may be done here."""
+    command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "none", str(folder)]
+    mounted = subprocess.run(command, capture_output=True, check=False).returncode == 0
+    try:
+        yield mounted
+    finally:
+        if mounted:
+            subprocess.run(["umount", str(folder)], check=True)

@@ -1,0 +1,195 @@
+"""The proxy with checkpoints stops the request it was told to stop, at that point, and passes all others."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+import requests
+
+from airflow_provider_flux.emulator import EmulatorServer
+from tests.support.checkpoint_proxy import Checkpoint, Checkpoints, Point, Strike
+from tests.support.cluster.processes import wait_until
+from tests.support.cutting_proxy import Cut
+from tests.support.object_stores import S3Store
+from tests.support.scripted_host import Exchange, Host
+
+LARGE = os.urandom(500_000)
+KEY = {"x-key": "bfl_checkpoints_0123"}
+
+
+def drop(_pid: int) -> None:
+    raise Cut
+
+
+@pytest.fixture
+def host() -> Iterator[Host]:
+    """A host that reads what it is sent, and says so."""
+    with Host(answers={"*": lambda exchange: exchange.send(b"got " + exchange.read())}) as host:
+        yield host
+
+
+@pytest.fixture
+def proxy(host: Host) -> Iterator[Checkpoints]:
+    with Checkpoints(host.url) as proxy:
+        yield proxy
+
+
+def post(proxy: Checkpoints, body: bytes, path: str = "/") -> bytes:
+    return requests.post(f"{proxy.url}{path}", data=body, timeout=10).content
+
+
+def test_requests_pass_unharmed(host: Host, proxy: Checkpoints) -> None:
+    with requests.Session() as session:
+        for body in (b"", b"x", LARGE, b"y"):
+            assert session.post(proxy.url, data=body, timeout=10).content == b"got " + body
+        assert session.head(proxy.url, timeout=10).status_code == 501  # as the host says
+    assert {asked.headers["host"] for asked in host.asked} == {proxy.url.removeprefix("http://")}
+
+
+@pytest.mark.parametrize("point", ["asked", "half sent", "answered", "half answered"])
+def test_a_request_is_dropped_at_its_point(host: Host, proxy: Checkpoints, point: Point) -> None:
+    strike = proxy.at("/mine", Checkpoint(point, "POST", ""), drop)
+    assert post(proxy, LARGE, "/other") == b"got " + LARGE
+    with pytest.raises((requests.ConnectionError, requests.exceptions.ChunkedEncodingError)):
+        post(proxy, LARGE, "/mine")
+    assert strike.done.is_set()
+    assert strike.victim == os.getpid()
+    assert post(proxy, LARGE, "/mine") == b"got " + LARGE  # once only
+    got = [len(asked.body) for asked in host.asked if asked.path == "/mine"][:-1]
+    if point == "asked":
+        assert got == []
+    elif point == "half sent":  # of what was passed on, a reset may take away some
+        assert max(got, default=0) <= len(LARGE) // 2
+    else:
+        assert got == [len(LARGE)]
+
+
+def test_a_request_that_is_let_go_is_whole(proxy: Checkpoints) -> None:
+    strikes = [
+        proxy.at("/mine", Checkpoint(point, "POST", ""), lambda _pid: None)
+        for point in ("asked", "half sent", "answered", "half answered")
+    ]
+    assert post(proxy, LARGE, "/mine") == b"got " + LARGE
+    assert all(strike.done.is_set() for strike in strikes)
+
+
+def test_body_answer_and_number_choose_the_request(proxy: Checkpoints) -> None:
+    third = Checkpoint("answered", "POST", "/p", body="a+", answer="got .*b", number=3)
+    proxy.at("", third, drop)
+    for body in (b"ab", b"a", b"b", b"ab"):
+        assert post(proxy, body, "/p")
+    with pytest.raises(requests.ConnectionError):
+        post(proxy, b"ab", "/p")
+
+
+def test_an_error_of_what_is_done_is_kept_for_the_test(proxy: Checkpoints) -> None:
+    def fail(_pid: int) -> None:
+        raise ProcessLookupError
+
+    strike = proxy.at("", Checkpoint("asked", "POST", ""), fail)
+    assert post(proxy, b"x") == b"got x"
+    assert isinstance(strike.error, ProcessLookupError)
+
+
+def test_a_client_that_is_gone_already_is_waited_for_again(host: Host, proxy: Checkpoints) -> None:
+    strike = proxy.at("/mine", Checkpoint("answered", "POST", ""), drop)
+    gone = threading.Event()
+
+    def answer_late(exchange: Exchange) -> None:
+        gone.wait(10)
+        exchange.send()
+
+    def is_dropped() -> bool:
+        try:
+            post(proxy, b"x", "/mine")
+        except requests.ConnectionError:
+            return True
+        return False
+
+    host.answers["/mine"] = [answer_late, lambda exchange: exchange.send()]
+    with pytest.raises(requests.Timeout):
+        requests.post(f"{proxy.url}/mine", timeout=0.5)
+    assert not strike.done.is_set()
+    gone.set()
+    assert wait_until(is_dropped, 10)
+    assert strike.done.is_set()
+
+
+def test_polls_and_downloads_have_the_name_of_their_submit(
+    emulator_process: EmulatorServer,
+) -> None:
+    with Checkpoints(emulator_process.url) as proxy:
+        mine = [
+            proxy.at(
+                "token-mine",
+                Checkpoint("answered", "GET", "/v1/get_result", answer="Ready"),
+                lambda _pid: None,
+            ),
+            proxy.at(
+                "token-mine", Checkpoint("half answered", "GET", "/results/"), lambda _pid: None
+            ),
+        ]
+        for prompt in ("token-other", "token-mine"):
+            assert not any(strike.done.is_set() for strike in mine)
+            assert generate(proxy, prompt).startswith(b"\xff\xd8")
+        assert all(strike.done.is_set() for strike in mine)
+
+
+def generate(proxy: Checkpoints, prompt: str) -> bytes:
+    """Do what a client of BFL does."""
+    said = requests.post(
+        f"{proxy.url}/v1/flux-pro-1.1", json={"prompt": prompt}, headers=KEY, timeout=10
+    ).json()
+    assert said["polling_url"].startswith(proxy.url)
+    while (found := requests.get(said["polling_url"], headers=KEY, timeout=10).json())[
+        "status"
+    ] != "Ready":
+        time.sleep(0.05)
+    return requests.get(found["result"]["sample"], timeout=10).content
+
+
+def test_a_killed_client_leaves_no_half_object(s3: str) -> None:
+    store = S3Store(s3, bucket="checkpoints")
+    store.make_bucket()
+    with Checkpoints(s3) as proxy:
+        code = f"import requests; requests.put('{proxy.url}/checkpoints/half.bin', data=b'x' * {len(LARGE)})"
+        client = subprocess.Popen([sys.executable, "-c", code])
+        strike = proxy.at("half.bin", Checkpoint("half sent", "PUT", r"\.bin"), kill)
+        assert client.wait(30) == -signal.SIGKILL
+        assert_struck(strike, client.pid)
+        assert store.read("s3://aws_lab@checkpoints/half.bin") is None
+
+
+def kill(pid: int) -> None:
+    os.kill(pid, signal.SIGKILL)
+    raise Cut
+
+
+def assert_struck(strike: Strike, pid: int) -> None:
+    assert strike.done.wait(10)
+    assert (strike.victim, strike.error) == (pid, None)
+
+
+def test_down_for_a_while(proxy: Checkpoints) -> None:
+    with requests.Session() as session:
+        assert session.post(proxy.url, data=b"x", timeout=10).content == b"got x"
+        proxy.down_for(0.3)
+        with pytest.raises(requests.ConnectionError):
+            session.post(proxy.url, data=b"x", timeout=10)  # by the connection that was open
+    with pytest.raises(requests.ConnectionError, match="refused"):
+        post(proxy, b"x")
+
+    def is_up() -> bool:
+        try:
+            return post(proxy, b"y") == b"got y"
+        except requests.ConnectionError:
+            return False
+
+    assert wait_until(is_up, 10)

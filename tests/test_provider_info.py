@@ -1,0 +1,116 @@
+"""What Airflow sees of the provider, and what merely looking at it costs."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import subprocess
+import sys
+from importlib.metadata import entry_points
+from pathlib import Path
+
+import airflow
+import jsonschema
+import pytest
+
+from airflow_provider_flux.hooks.flux import FluxHook
+from airflow_provider_flux.provider_info import CONNECTION_FORM, get_provider_info
+
+EXAMPLES = Path(__file__).parents[1] / "example_dags"
+
+
+def run_python(code: str) -> str:
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout
+
+
+def test_the_metadata_is_what_airflow_asks_for() -> None:
+    schema = json.loads((Path(airflow.__file__).parent / "provider_info.schema.json").read_text())
+    jsonschema.validate(get_provider_info(), schema)
+
+
+def test_the_entry_point_leads_to_the_metadata() -> None:
+    found = [
+        point for point in entry_points(group="apache_airflow_provider") if "flux" in point.value
+    ]
+    assert {point.load()()["package-name"] for point in found} == {"airflow-provider-flux"}
+
+
+def test_every_module_and_class_named_exists() -> None:
+    info = get_provider_info()
+    for kind in ("hooks", "operators", "triggers"):
+        for entry in info[kind]:
+            for module in entry["python-modules"]:
+                importlib.import_module(module)
+    for entry in info["transfers"]:
+        importlib.import_module(entry["python-module"])
+    module, _, name = info["connection-types"][0]["hook-class-name"].rpartition(".")
+    assert getattr(importlib.import_module(module), name) is FluxHook
+
+
+def test_the_form_is_the_same_in_metadata_and_hook() -> None:
+    (connection,) = get_provider_info()["connection-types"]
+    assert connection["connection-type"] == FluxHook.conn_type
+    assert connection["hook-name"] == FluxHook.hook_name
+    hyphened = {name.replace("_", "-"): value for name, value in CONNECTION_FORM.items()}
+    assert connection["ui-field-behaviour"] == hyphened
+    for field in connection["conn-fields"].values():
+        jsonschema.Draft7Validator.check_schema(field["schema"])
+
+
+def test_airflow_shows_the_form() -> None:
+    from airflow.api_fastapi.core_api.services.ui.connections import HookMetaService
+
+    (shown,) = [meta for meta in HookMetaService.hook_meta_data() if meta.connection_type == "flux"]
+    assert shown.hook_name == "FLUX (Black Forest Labs)"
+    assert shown.standard_fields is not None
+    assert shown.standard_fields.password.title == "API key"
+    assert sorted(shown.extra_fields) == sorted(
+        get_provider_info()["connection-types"][0]["conn-fields"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("command", "shown"),
+    [
+        ("list", "airflow-provider-flux"),
+        ("hooks", "airflow_provider_flux.hooks.flux.FluxHook"),
+        ("triggers", "airflow_provider_flux.triggers.result"),
+    ],
+)
+def test_airflow_providers_shows_it(command: str, shown: str) -> None:
+    arguments = [sys.executable, "-m", "airflow", "providers", command, "--output", "plain"]
+    assert shown in subprocess.run(arguments, capture_output=True, text=True, check=True).stdout
+
+
+def test_the_metadata_and_the_package_root_import_nothing() -> None:
+    loaded = run_python(
+        "import sys; before = set(sys.modules)\n"
+        "import airflow_provider_flux, airflow_provider_flux.provider_info as p; p.get_provider_info()\n"
+        "print(*sorted(set(sys.modules) - before))"
+    ).split()
+    strangers = {name.partition(".")[0] for name in loaded} - {
+        "airflow_provider_flux",
+        "__future__",
+        "typing",
+    }
+    assert {name for name in strangers if name not in sys.stdlib_module_names} == set()
+
+
+def test_parsing_a_dag_does_not_import_what_only_running_needs() -> None:
+    code = "import sys, runpy\n" + "".join(
+        f"runpy.run_path({str(path)!r})\n" for path in sorted(EXAMPLES.glob("*.py"))
+    )
+    heavy = {
+        "aiohttp",
+        "PIL",
+        "fastapi",
+        "uvicorn",
+        "s3fs",
+        "boto3",
+        "airflow_provider_flux.emulator",
+    }
+    loaded = set(run_python(code + "print(*sys.modules)").split())
+    assert "airflow_provider_flux.operators.generate" in loaded
+    assert loaded & heavy == set()

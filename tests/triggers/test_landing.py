@@ -1,0 +1,199 @@
+"""The trigger lands the image itself, through the right connection; where it cannot, the worker does and says why."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import subprocess
+import sys
+import time
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from airflow.providers.common.compat.sdk import TaskDeferred
+
+from airflow_provider_flux.emulator import EmulatorServer
+from airflow_provider_flux.triggers.result import FluxResultTrigger
+from tests.conftest import KEY
+from tests.support.cutting_proxy import CuttingProxy
+from tests.support.hero_task import given, hero, image_of, sidecar_of
+from tests.support.object_stores import BucketStore, S3Store, Store
+from tests.support.run_operator import fire
+
+pytestmark = [
+    pytest.mark.usefixtures("hurry"),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+]
+CLOUDS = pytest.mark.parametrize("store", ["s3", "gs", "abfs"], indirect=True)
+S3 = pytest.mark.parametrize("store", ["s3"], indirect=True)
+
+
+def deferred(task: Any) -> TaskDeferred:
+    with pytest.raises(TaskDeferred) as caught:
+        task.execute(given(task))
+    return caught.value
+
+
+def resume(task: Any, waiting: TaskDeferred, event: dict[str, Any]) -> Any:
+    kwargs = json.loads(json.dumps(waiting.kwargs or {}))
+    return task.resume_execution(waiting.method_name, {**kwargs, "event": event}, given(task))
+
+
+def test_the_event_says_landed_and_nothing_secret(emulator: EmulatorServer, store: Store) -> None:
+    parameters = {"webhook_url": "http://127.0.0.1:9/?canary", "webhook_secret": "s3cret-canary"}
+    task = hero(
+        f"{store.root}/x.{{ext}}",
+        way="deferred",
+        hide_prompt=True,
+        prompt="the canary prompt",
+        **parameters,
+    )
+    waiting = deferred(task)
+    event = asyncio.run(fire(waiting.trigger))
+    assert event["status"] == "landed"
+    assert store.names() == ["x.jpeg", "x.jpeg.json"]
+    stored = json.dumps([waiting.trigger.serialize(), waiting.kwargs, event])
+    assert not [one for one in ("canary", KEY, "sig=", "testtest", "AccountKey") if one in stored]
+    polls = emulator.stats()["polls"]
+    assert resume(task, waiting, event) == event["generation"]
+    assert emulator.stats()["polls"] == polls
+    assert (emulator.stats()["submits"], emulator.stats()["downloads"]) == (1, 1)
+
+
+@CLOUDS
+def test_a_triggerer_without_the_connection_leaves_it_to_the_worker(
+    emulator: EmulatorServer,
+    store: BucketStore,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    task = hero(f"{store.root}/x.{{ext}}", way="deferred")
+    waiting, name = deferred(task), f"AIRFLOW_CONN_{store.conn_id.upper()}"
+    connection = os.environ[name]
+    monkeypatch.delenv(name)
+    event = asyncio.run(fire(waiting.trigger))
+    assert event["status"] == "ready"
+    assert store.conn_id in event["reason"]
+    assert store.names() == []
+    monkeypatch.setenv(name, connection)
+    lines: list[str] = []
+    task.log.warning = lambda text, *values: lines.append(text % values)  # type: ignore[method-assign]
+    generation = resume(task, waiting, event)
+    assert any(store.conn_id in line for line in lines)
+    assert len(image_of(store, generation)) == generation["image"]["bytes"]
+    assert sidecar_of(store, generation)["run"]["run_id"] == "monday"
+    assert emulator.stats()["submits"] == 1
+
+
+@pytest.mark.parametrize(
+    "target", [{}, {"path": 5}, {"path": "/x", "options": {"if_exists": "melt"}}, [], "x"]
+)
+def test_a_target_of_another_version_is_landed_by_the_worker(
+    emulator: EmulatorServer, tmp_path: Any, target: Any
+) -> None:
+    task = hero(f"{tmp_path}/x.{{ext}}", way="deferred")
+    waiting = deferred(task)
+    waiting.trigger.target = target
+    event = asyncio.run(fire(waiting.trigger))
+    assert (event["status"], event["reason"][:40]) == (
+        "ready",
+        "the triggerer could not land the image (",
+    )
+    waiting.kwargs["target"] = target
+    assert resume(task, waiting, event)["image"]["uri"] == f"{tmp_path}/x.jpeg"
+
+
+@S3
+def test_in_a_fresh_interpreter_the_connection_is_not_lost(
+    emulator: EmulatorServer, store: BucketStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Airflow's S3 filesystem, first built on a running loop, silently goes to the real AWS."""
+    waiting = deferred(hero(f"{store.root}/x.{{ext}}", way="deferred"))
+    _, kwargs = waiting.trigger.serialize()
+    poor = {
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_ENDPOINT_URL": "http://127.0.0.1:9",
+        "AWS_ACCESS_KEY_ID": "none",
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.support.cold_trigger"],
+        input=json.dumps(kwargs),
+        env={**os.environ, **poor},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    said = [line for line in done.stdout.splitlines() if line.startswith("EVENT ")]
+    assert said, done.stderr[-2000:]
+    event = json.loads(said[0].removeprefix("EVENT "))
+    assert event["status"] == "landed", event.get("reason")
+    assert len(image_of(store, event["generation"])) == event["generation"]["image"]["bytes"]
+    assert store.names() == ["x.jpeg", "x.jpeg.json"]
+
+
+@S3
+@pytest.mark.parametrize("if_exists", ["overwrite", "error"])
+async def test_a_trigger_that_is_cancelled_and_run_again_lands_one_image(
+    emulator: EmulatorServer, store: S3Store, monkeypatch: pytest.MonkeyPatch, if_exists: Any
+) -> None:
+    with CuttingProxy(store.url) as proxy:
+        conn_id = f"s3_{uuid4().hex}"
+        monkeypatch.setenv(f"AIRFLOW_CONN_{conn_id.upper()}", store.connection(proxy.url))
+        path = f"{store.root_by(conn_id)}/{{request_id}}.{{ext}}"
+        task = hero(path, way="deferred", if_exists=if_exists)
+        waiting = await asyncio.to_thread(deferred, task)
+        proxy.delay = 0.6
+        work = asyncio.create_task(fire(waiting.trigger))
+        while not proxy.large:
+            assert not work.done()
+            await asyncio.sleep(0.02)
+        work.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await work
+        event = await fire(waiting.trigger)
+        await asyncio.sleep(1.5)
+        assert event["status"] == "landed", event.get("reason")
+        assert proxy.large == 2
+    name = f"{event['generation']['request_id']}.jpeg"
+    assert store.names() == [name, f"{name}.json"]
+    assert len(image_of(store, event["generation"])) == event["generation"]["image"]["bytes"]
+    assert emulator.stats()["submits"] == 1
+
+
+@S3
+async def test_the_loop_of_the_triggerer_stays_free(
+    emulator: EmulatorServer, store: S3Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The loop is asked for its time all along, while 8 images land."""
+    tasks = [
+        hero(f"{store.root}/{n}.{{ext}}", f"fox {n}", "deferred", output_format="png")
+        for n in range(8)
+    ]
+    waiting = [await asyncio.to_thread(deferred, task) for task in tasks]
+    await fire(waiting[0].trigger)  # imports are done in a thread, and still hold the interpreter
+    lags: list[float] = []
+
+    async def watch() -> None:
+        while True:
+            before = time.perf_counter()
+            await asyncio.sleep(0.01)
+            lags.append(time.perf_counter() - before - 0.01)
+
+    watching = asyncio.create_task(watch())
+    events = await asyncio.gather(*[fire(one.trigger) for one in waiting])
+    watching.cancel()
+    assert [event["status"] for event in events] == ["landed"] * 8
+    assert max(lags) < 0.5
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
+
+
+def test_the_trigger_keeps_its_target_through_the_database() -> None:
+    target = {"path": "/x", "index": 3}
+    record: Any = {"request_id": "r"}
+    made = FluxResultTrigger(flux_conn_id="c", generation=record, deadline=1.0, target=target)
+    _, kwargs = made.serialize()
+    assert FluxResultTrigger(**json.loads(json.dumps(kwargs))).serialize() == made.serialize()
