@@ -12,7 +12,7 @@ from airflow_provider_flux.bfl.errors import (
     FluxUntrustedURLError,
 )
 from airflow_provider_flux.bfl.protocol import retry_after
-from airflow_provider_flux.bfl.url_trust import describe_url
+from airflow_provider_flux.bfl.redaction import describe_url
 
 #: A delivery URL may be redirected so often, each time to a trusted host.
 MAX_REDIRECTS = 3

@@ -90,7 +90,7 @@ def leaves_of(value: Any) -> Iterator[Any]:
         yield value
 
 
-def media_problems(model: Model, parameters: Mapping[str, Any]) -> list[str]:
+def find_media_problems(model: Model, parameters: Mapping[str, Any]) -> list[str]:
     """Return what the service would refuse about the inputs whose bytes are at hand."""
     inputs = inputs_of(model, parameters)
     problems = [
@@ -109,12 +109,12 @@ def media_problems(model: Model, parameters: Mapping[str, Any]) -> list[str]:
     return problems
 
 
-def media_cautions(model: Model, parameters: Mapping[str, Any]) -> list[str]:
+def find_media_warnings(model: Model, parameters: Mapping[str, Any]) -> list[str]:
     """Return what may not be meant, or may be refused, about the inputs whose bytes are at hand."""
     files = [file for values in inputs_of(model, parameters).values() for file in _files(values)]
-    cautions = []
+    warnings = []
     if model.name == "flux-tools/video-upscale-v1":
-        cautions += [
+        warnings += [
             f"input_video is {f.seconds:.0f} s long: only 20 s are upscaled"
             for f in files
             if _over(f, 20)
@@ -123,10 +123,10 @@ def media_cautions(model: Model, parameters: Mapping[str, Any]) -> list[str]:
         model.name.startswith("flux-2-")
         and _pixels(parameters, files) > _FLUX_2_MEGAPIXELS * MEGAPIXEL
     ):
-        cautions.append(
+        warnings.append(
             f"inputs and output are more than {_FLUX_2_MEGAPIXELS} megapixels: they may be scaled down"
         )
-    return cautions
+    return warnings
 
 
 def _files(values: Sequence[Any]) -> list[MediaFile]:

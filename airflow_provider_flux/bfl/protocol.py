@@ -25,10 +25,11 @@ from airflow_provider_flux.bfl.errors import (
     FluxSubmitUncertainError,
     FluxUntrustedURLError,
 )
+from airflow_provider_flux.bfl.redaction import describe_url, redact
 from airflow_provider_flux.bfl.request import GenerationRequest
 from airflow_provider_flux.bfl.responses import Status, Submission, TaskResult
 from airflow_provider_flux.bfl.settings import FluxSettings
-from airflow_provider_flux.bfl.url_trust import check_polling_url, describe_url, redact
+from airflow_provider_flux.bfl.url_trust import check_polling_url
 
 #: Longest Retry-After that is believed, in seconds.
 _LONGEST_RETRY_AFTER = 300.0

@@ -21,15 +21,15 @@ from airflow_provider_flux.bfl.errors import FluxRequestError
 from airflow_provider_flux.bfl.inputs import (
     InlineMedia,
     MediaFile,
+    find_media_problems,
+    find_media_warnings,
     inputs_of,
     is_path,
     leaves_of,
-    media_cautions,
-    media_problems,
 )
 from airflow_provider_flux.bfl.pricing import Estimate
-from airflow_provider_flux.bfl.validation import find_problems, from_text
-from airflow_provider_flux.bfl.warnings import find_cautions
+from airflow_provider_flux.bfl.validation import find_problems, parse_rendered
+from airflow_provider_flux.bfl.warnings import find_warnings
 
 #: What a user of the DAG may write; it is never taken for the name of a file to send.
 _NEVER_AN_INPUT = frozenset({"prompt", "user", "webhook_url", "webhook_secret"})
@@ -49,7 +49,7 @@ class GenerationRequest:
     :param parameters: the JSON body; input files are :class:`~airflow_provider_flux.bfl.inputs.MediaFile`.
         Not part of the repr: it may hold image bytes and a secret.
     :param entry: what the catalog says of the model, if it knows it.
-    :param cautions: what may not work as meant, to be logged.
+    :param warnings: what may not work as meant, to be logged.
     :param is_checked: whether what the catalog says of the model counts (``validate=True``).
     :param is_prepared: whether its inputs have been read and checked.
     """
@@ -58,7 +58,7 @@ class GenerationRequest:
     path: str
     parameters: Mapping[str, Any] = field(repr=False)
     entry: Model | None = field(default=None, repr=False)
-    cautions: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
     is_checked: bool = True
     is_prepared: bool = False
 
@@ -104,12 +104,12 @@ class GenerationRequest:
         parameters = {**self.parameters, **inputs}
         if self.entry is None or not self.is_checked:
             return replace(self, parameters=parameters, is_prepared=True)
-        problems = media_problems(self.entry, parameters)
+        problems = find_media_problems(self.entry, parameters)
         if problems:
             shown = ", ".join(f"{name}={file}" for name, file in _files(self.entry, parameters))
             raise FluxRequestError(f"{self.model}: {'; '.join(problems)}. Given: {shown}")
-        cautions = (*self.cautions, *media_cautions(self.entry, parameters))
-        return replace(self, parameters=parameters, cautions=cautions, is_prepared=True)
+        warnings = (*self.warnings, *find_media_warnings(self.entry, parameters))
+        return replace(self, parameters=parameters, warnings=warnings, is_prepared=True)
 
 
 def build_request(
@@ -137,7 +137,7 @@ def build_request(
     entry = get_model(model, models)
     known = with_known_mode(entry, parameters)
     typed = {
-        name: from_text(entry, name, value, known) if name in rendered else value
+        name: parse_rendered(entry, name, value, known) if name in rendered else value
         for name, value in known.items()
     }
     empty = [name for name in entry.media_fields if name in typed and typed[name] in (None, "")]
@@ -151,10 +151,10 @@ def build_request(
     problems = find_problems(entry, complete) + _lost_inputs(entry, complete, emptied)
     if problems:
         raise FluxRequestError(f"{model}: {'; '.join(problems)}")
-    cautions = [f"{name} came out empty: sent without it" for name in emptied] + find_cautions(
+    warnings = [f"{name} came out empty: sent without it" for name in emptied] + find_warnings(
         entry, complete
     )
-    return GenerationRequest(model, entry.path, complete, entry, tuple(cautions))
+    return GenerationRequest(model, entry.path, complete, entry, tuple(warnings))
 
 
 def estimate_cost(request: GenerationRequest) -> Estimate:

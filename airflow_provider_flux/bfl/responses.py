@@ -13,7 +13,7 @@ from airflow_provider_flux.bfl.errors import (
     FluxModeratedError,
     FluxTaskNotFoundError,
 )
-from airflow_provider_flux.bfl.url_trust import redact
+from airflow_provider_flux.bfl.redaction import redact
 
 
 class Status(StrEnum):

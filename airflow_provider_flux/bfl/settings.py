@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 from airflow_provider_flux.bfl.errors import FluxConfigurationError
+from airflow_provider_flux.bfl.urls import HOST
 
 #: Global, EU (GDPR) and US endpoints (source: BFL integration guidelines).
 REGIONS: Mapping[str, str] = {
@@ -16,11 +16,6 @@ REGIONS: Mapping[str, str] = {
     "eu": "https://api.eu.bfl.ai",
     "us": "https://api.us.bfl.ai",
 }
-
-
-_LABEL = r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9])?"
-#: Host names and IP addresses as every HTTP library reads them; no trailing dot, no empty label.
-HOST = re.compile(rf"{_LABEL}(\.{_LABEL})*|[0-9a-f.]*:[0-9a-f:.]*")
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from pydantic_core import ErrorDetails
 from airflow_provider_flux.bfl.catalog import Model, nearest
 from airflow_provider_flux.bfl.catalog.entry import fields_of
 from airflow_provider_flux.bfl.inputs import as_text
-from airflow_provider_flux.bfl.url_trust import redact
+from airflow_provider_flux.bfl.redaction import redact
 
 _SECRET_FIELDS = frozenset({"webhook_secret"})
 _SHOWN_VALUE = 60
@@ -50,7 +50,7 @@ def find_problems(
     return problems
 
 
-def from_text(model: Model, name: str, value: Any, parameters: Mapping[str, Any]) -> Any:
+def parse_rendered(model: Model, name: str, value: Any, parameters: Mapping[str, Any]) -> Any:
     """Return the value a rendered template stands for; text that fits no type is left to be refused.
 
     :param parameters: all parameters, of which ``mode`` decides on the schema.

@@ -1,6 +1,6 @@
 """What the service may refuse, change or ignore, where its own statements are silent or contradict.
 
-A caution is logged and the request is sent: only what is certain is refused before it is paid.
+A warning is logged and the request is sent: only what is certain is refused before it is paid.
 """
 
 from __future__ import annotations
@@ -17,42 +17,42 @@ _GRID = 16
 _EDITING_TOLERANCE = 2
 
 
-def find_cautions(model: Model, parameters: Mapping[str, Any]) -> list[str]:
+def find_warnings(model: Model, parameters: Mapping[str, Any]) -> list[str]:
     """Return what may not work as meant, one sentence each."""
-    cautions: list[str] = []
+    warnings: list[str] = []
     if model.name.startswith("flux-2-"):
-        cautions += _size_cautions(parameters)
+        warnings += _size_warnings(parameters)
     if model.name.startswith("flux-kontext-"):
-        cautions += _kontext_cautions(parameters)
-    cautions += _gap_cautions(model, parameters)
-    return cautions
+        warnings += _kontext_warnings(parameters)
+    warnings += _gap_warnings(model, parameters)
+    return warnings
 
 
-def _size_cautions(parameters: Mapping[str, Any]) -> list[str]:
+def _size_warnings(parameters: Mapping[str, Any]) -> list[str]:
     sides = {
         name: parameters[name]
         for name in ("width", "height")
         if isinstance(parameters.get(name), int)
     }
-    cautions = [
+    warnings = [
         f"{name}={side} is not a multiple of {_GRID}: the service may round it or refuse it"
         for name, side in sides.items()
         if side % _GRID
     ]
     if len(sides) == 2 and sides["width"] * sides["height"] > _MOST_MEGAPIXELS * MEGAPIXEL:
         size = f"{sides['width']}x{sides['height']}"
-        cautions.append(
+        warnings.append(
             f"{size} is more than {_MOST_MEGAPIXELS} megapixels: the service may reduce it or refuse it"
         )
-    return cautions
+    return warnings
 
 
-def _kontext_cautions(parameters: Mapping[str, Any]) -> list[str]:
-    cautions = []
+def _kontext_warnings(parameters: Mapping[str, Any]) -> list[str]:
+    warnings = []
     shape = parameters.get("aspect_ratio")
     ratio = read_ratio(shape) if isinstance(shape, str) else None
     if ratio is not None and not is_usual_ratio(ratio):
-        cautions.append(
+        warnings.append(
             f"aspect_ratio={shape!r} is not between 21:9 and 9:21: the service may refuse it"
         )
     tolerance = parameters.get("safety_tolerance")
@@ -61,13 +61,13 @@ def _kontext_cautions(parameters: Mapping[str, Any]) -> list[str]:
         and isinstance(tolerance, int)
         and tolerance > _EDITING_TOLERANCE
     ):
-        cautions.append(
+        warnings.append(
             f"safety_tolerance={tolerance}: with an input image the service may allow {_EDITING_TOLERANCE} at most"
         )
-    return cautions
+    return warnings
 
 
-def _gap_cautions(model: Model, parameters: Mapping[str, Any]) -> list[str]:
+def _gap_warnings(model: Model, parameters: Mapping[str, Any]) -> list[str]:
     """Reference images are counted by the prompt ("image 2"): a gap makes the count differ."""
     numbered = [
         name

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from airflow_provider_flux.bfl.catalog import MediaField, Model
-from airflow_provider_flux.bfl.inputs import MediaFile, media_problems
+from airflow_provider_flux.bfl.inputs import MediaFile, find_media_problems
 from airflow_provider_flux.emulator.background import in_thread
 from airflow_provider_flux.emulator.inputs import (
     BROKEN_IMAGE,
@@ -43,7 +43,7 @@ async def fetch_inputs(model: Model, parameters: Mapping[str, Any], inputs: Inpu
     # What the service says of a fetched image that is too large is not known.
     return (
         Inputs(error=BROKEN_IMAGE)
-        if media_problems(model, {**parameters, **fetched})
+        if find_media_problems(model, {**parameters, **fetched})
         else Inputs(fetched)
     )
 

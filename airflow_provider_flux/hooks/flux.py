@@ -156,8 +156,8 @@ class FluxHook(BaseHook):
         if not isinstance(model, GenerationRequest):
             model = build_request(model, parameters or {}, models=known_models())
         with self.prepared(self.with_webhook_secret(model)) as request:
-            for caution in request.cautions:
-                self.log.warning("%s: %s", request.model, caution)
+            for warning in request.warnings:
+                self.log.warning("%s: %s", request.model, warning)
             described = protocol.submit_request(request, self.settings)
             retrying = Retrying(**retries.submit_retries(max_wait), before_sleep=self._log_retry)
 

@@ -8,8 +8,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from airflow_provider_flux.bfl.inputs import InlineMedia, MediaFile, map_inputs
+from airflow_provider_flux.bfl.redaction import describe_url
 from airflow_provider_flux.bfl.request import GenerationRequest
-from airflow_provider_flux.bfl.url_trust import describe_url
 
 #: Never kept: a secret, and a URL that may hold one.
 _NEVER_KEPT = frozenset({"webhook_secret", "webhook_url"})

@@ -12,8 +12,8 @@ import pendulum
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from airflow_provider_flux.bfl.errors import FluxError, FluxLedgerError
+from airflow_provider_flux.bfl.redaction import redact
 from airflow_provider_flux.bfl.request import GenerationRequest, estimate_cost
-from airflow_provider_flux.bfl.url_trust import redact
 from airflow_provider_flux.generation import Generation
 from airflow_provider_flux.landing.provenance import RequestSummary, TaskIdentity
 from airflow_provider_flux.landing.target import Target

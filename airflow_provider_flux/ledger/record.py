@@ -10,7 +10,7 @@ import pendulum
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from airflow_provider_flux.bfl.errors import FluxLedgerError
-from airflow_provider_flux.bfl.url_trust import redact
+from airflow_provider_flux.bfl.redaction import redact
 from airflow_provider_flux.generation import Generation, parse_generation
 from airflow_provider_flux.landing.provenance import TaskIdentity
 from airflow_provider_flux.landing.target import Target

@@ -17,8 +17,9 @@ from requests_hardened.ip_filter_adapter import IPFilterAdapter  # type: ignore[
 
 from airflow_provider_flux.bfl.catalog.entry import MIB
 from airflow_provider_flux.bfl.errors import FluxError, FluxInputError, FluxRequestError
+from airflow_provider_flux.bfl.redaction import describe_url
 from airflow_provider_flux.bfl.settings import FluxSettings
-from airflow_provider_flux.bfl.url_trust import describe_url, host_of, matches_any
+from airflow_provider_flux.bfl.urls import host_of, matches_any
 from airflow_provider_flux.media.source import Source, SourceKind
 from airflow_provider_flux.object_store.filesystem import open_path
 

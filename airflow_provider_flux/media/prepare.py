@@ -15,7 +15,7 @@ from airflow_provider_flux.bfl.catalog import MediaField, MediaKind
 from airflow_provider_flux.bfl.inputs import MediaFile, map_inputs
 from airflow_provider_flux.bfl.request import GenerationRequest
 from airflow_provider_flux.bfl.settings import FluxSettings
-from airflow_provider_flux.bfl.url_trust import host_of, matches_any
+from airflow_provider_flux.bfl.urls import host_of, matches_any
 from airflow_provider_flux.media.fetch import fetch
 from airflow_provider_flux.media.probe import probe
 from airflow_provider_flux.media.source import Source, SourceKind, read_source

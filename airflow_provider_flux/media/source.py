@@ -17,7 +17,7 @@ from urllib.parse import quote
 from airflow_provider_flux.bfl.catalog import MediaField, MediaKind
 from airflow_provider_flux.bfl.errors import FluxRequestError
 from airflow_provider_flux.bfl.inputs import InlineMedia, map_inputs
-from airflow_provider_flux.bfl.url_trust import describe_url, hide_userinfo, redact
+from airflow_provider_flux.bfl.redaction import describe_url, hide_userinfo, redact
 from airflow_provider_flux.media.video import is_mp4
 
 _SCHEME = re.compile(r"([a-z][a-z0-9+.\-]*)://", re.IGNORECASE)

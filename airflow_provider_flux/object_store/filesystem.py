@@ -18,7 +18,7 @@ from airflow.providers.common.compat.sdk import BaseHook, ObjectStoragePath
 from fsspec.asyn import get_loop  # type: ignore[import-untyped]
 
 from airflow_provider_flux.bfl.errors import FluxConfigurationError, FluxStorageError
-from airflow_provider_flux.bfl.url_trust import hide_userinfo, redact
+from airflow_provider_flux.bfl.redaction import hide_userinfo, redact
 
 _EXTRA_OF = {
     "s3": "s3",

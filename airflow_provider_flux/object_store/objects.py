@@ -16,7 +16,7 @@ from airflow.providers.common.compat.sdk import ObjectStoragePath
 from tenacity import AsyncRetrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
 from airflow_provider_flux.bfl.errors import FluxExistsError, FluxStorageError
-from airflow_provider_flux.bfl.url_trust import redact
+from airflow_provider_flux.bfl.redaction import redact
 from airflow_provider_flux.object_store.backends import WriteOptions, backend_of
 from airflow_provider_flux.object_store.errors import (
     is_conflict,

@@ -15,7 +15,7 @@ from airflow_provider_flux.bfl.errors import (
     FluxSubmitUncertainError,
     FluxTaskNotFoundError,
 )
-from airflow_provider_flux.bfl.url_trust import redact
+from airflow_provider_flux.bfl.redaction import redact
 from airflow_provider_flux.generation import Generation, describe_loss
 from airflow_provider_flux.ledger.submission import TrackedSubmission
 

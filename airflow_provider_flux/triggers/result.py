@@ -21,8 +21,8 @@ from airflow_provider_flux.bfl.errors import (
     FluxTriggerEventError,
 )
 from airflow_provider_flux.bfl.polling import Poller
+from airflow_provider_flux.bfl.redaction import redact
 from airflow_provider_flux.bfl.responses import TaskResult
-from airflow_provider_flux.bfl.url_trust import redact
 from airflow_provider_flux.generation import (
     Generation,
     describe_cost,

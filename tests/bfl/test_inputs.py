@@ -14,9 +14,9 @@ from airflow_provider_flux.bfl.errors import FluxRequestError
 from airflow_provider_flux.bfl.inputs import (
     InlineMedia,
     MediaFile,
+    find_media_problems,
     inputs_of,
     map_inputs,
-    media_problems,
 )
 from airflow_provider_flux.bfl.request import build_request
 
@@ -38,7 +38,7 @@ def video(
 
 
 def problems(name: str, **parameters: Any) -> list[str]:
-    return media_problems(MODELS[name], parameters)
+    return find_media_problems(MODELS[name], parameters)
 
 
 @pytest.mark.parametrize(

@@ -260,7 +260,7 @@ def test_one_reference_of_several_may_be_empty() -> None:
     parameters = {"prompt": "x", "input_image": "https://x.example/a.png", "input_image_2": ""}
     request = build_request("flux-2-pro", parameters, rendered={"input_image_2"})
     assert "input_image_2" not in request.parameters
-    assert request.cautions[0] == "input_image_2 came out empty: sent without it"
+    assert request.warnings[0] == "input_image_2 came out empty: sent without it"
 
 
 def test_a_lazy_sequence_is_a_list_and_a_mode_is_trimmed() -> None:

@@ -13,38 +13,38 @@ from airflow_provider_flux.bfl.request import GenerationRequest, build_request
 URL = "https://a.b/c.png"
 
 
-def cautions(model: str, **parameters: Any) -> list[str]:
-    return list(build_request(model, {"prompt": "x", **parameters}).cautions)
+def warnings(model: str, **parameters: Any) -> list[str]:
+    return list(build_request(model, {"prompt": "x", **parameters}).warnings)
 
 
 @pytest.mark.parametrize(
     "model", ["flux-2-pro", "flux-2-max", "flux-2-flex", "flux-2-klein-4b", "flux-2-pro-preview"]
 )
 def test_a_side_off_the_grid_of_16(model: str) -> None:
-    assert cautions(model, width=1000, height=1024) == [
+    assert warnings(model, width=1000, height=1024) == [
         "width=1000 is not a multiple of 16: the service may round it or refuse it"
     ]
-    assert len(cautions(model, width=1000, height=1001)) == 2
-    assert cautions(model, height=1040) == []
+    assert len(warnings(model, width=1000, height=1001)) == 2
+    assert warnings(model, height=1040) == []
 
 
 def test_more_than_four_megapixels_of_output() -> None:
-    assert cautions("flux-2-max", width=2048, height=2048) == []
-    [said] = cautions("flux-2-max", width=2064, height=2048)
+    assert warnings("flux-2-max", width=2048, height=2048) == []
+    [said] = warnings("flux-2-max", width=2064, height=2048)
     assert said == "2064x2048 is more than 4 megapixels: the service may reduce it or refuse it"
 
 
 def test_other_models_have_their_limits_in_the_schema() -> None:
-    assert cautions("flux-pro-1.1", width=1440, height=1440) == []
+    assert warnings("flux-pro-1.1", width=1440, height=1440) == []
     size = {"input_image": URL, "width": 5000, "height": 5001}
-    assert cautions("flux-tools/outpainting-v1", **size) == []
+    assert warnings("flux-tools/outpainting-v1", **size) == []
 
 
 @pytest.mark.parametrize(
     ("ratio", "is_unusual"), [("21:9", False), ("9:21", False), ("4:1", True), ("1:4", True)]
 )
 def test_an_unusual_ratio_of_kontext(ratio: str, is_unusual: bool) -> None:
-    said = cautions("flux-kontext-max", aspect_ratio=ratio)
+    said = warnings("flux-kontext-max", aspect_ratio=ratio)
     assert said == (
         [f"aspect_ratio={ratio!r} is not between 21:9 and 9:21: the service may refuse it"]
         * is_unusual
@@ -52,9 +52,9 @@ def test_an_unusual_ratio_of_kontext(ratio: str, is_unusual: bool) -> None:
 
 
 def test_a_tolerance_above_two_while_editing_with_kontext() -> None:
-    assert cautions("flux-kontext-pro", safety_tolerance=6) == []
-    assert cautions("flux-kontext-pro", safety_tolerance=2, input_image=URL) == []
-    [said] = cautions("flux-kontext-pro", safety_tolerance=3, input_image=URL)
+    assert warnings("flux-kontext-pro", safety_tolerance=6) == []
+    assert warnings("flux-kontext-pro", safety_tolerance=2, input_image=URL) == []
+    [said] = warnings("flux-kontext-pro", safety_tolerance=3, input_image=URL)
     assert said == "safety_tolerance=3: with an input image the service may allow 2 at most"
 
 
@@ -70,7 +70,7 @@ def test_a_tolerance_above_two_while_editing_with_kontext() -> None:
     ],
 )
 def test_a_gap_between_reference_images(given: list[str], missing: str | None) -> None:
-    said = cautions("flux-2-pro", **dict.fromkeys(given, URL))
+    said = warnings("flux-2-pro", **dict.fromkeys(given, URL))
     assert [sentence.partition(" ")[0] for sentence in said] == ([missing] if missing else [])
     assert all("prompts count the images in order" in sentence for sentence in said)
 
@@ -88,25 +88,25 @@ def video(seconds: float | None) -> MediaFile:
 @pytest.mark.parametrize(("seconds", "count"), [(5, 0), (20, 0), (None, 0), (20.1, 1), (90, 1)])
 def test_a_video_of_which_only_the_beginning_is_upscaled(seconds: float | None, count: int) -> None:
     request = prepared("flux-tools/video-upscale-v1", "input_video", video(seconds))
-    assert len(request.cautions) == count
-    assert all("only 20 s are upscaled" in sentence for sentence in request.cautions)
+    assert len(request.warnings) == count
+    assert all("only 20 s are upscaled" in sentence for sentence in request.warnings)
 
 
 @pytest.mark.parametrize(("inputs", "count"), [(8, 0), (9, 1)])
 def test_more_than_nine_megapixels_of_inputs_and_output(inputs: int, count: int) -> None:
     image = MediaFile("a.png", "image/png", 9, "", io.BytesIO, 1024, 1024 * inputs)
     request = prepared("flux-2-pro", "input_image", image, width=1024, height=1024)
-    assert len(request.cautions) == count
+    assert len(request.warnings) == count
     request = prepared("flux-3-image", "images", image)
-    assert request.cautions == ()
+    assert request.warnings == ()
 
 
-def test_cautions_of_parameters_and_of_inputs_add_up() -> None:
+def test_warnings_of_parameters_and_of_inputs_add_up() -> None:
     image = MediaFile("a.png", "image/png", 9, "", io.BytesIO, 4096, 4096)
     assert (
-        len(prepared("flux-2-pro", "input_image_2", image, width=1000, height=1024).cautions) == 3
+        len(prepared("flux-2-pro", "input_image_2", image, width=1000, height=1024).warnings) == 3
     )
 
 
 def test_nothing_is_said_where_nothing_is_validated() -> None:
-    assert build_request("flux-2-pro", {"width": 1000}, validate=False).cautions == ()
+    assert build_request("flux-2-pro", {"width": 1000}, validate=False).warnings == ()

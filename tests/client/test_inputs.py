@@ -138,7 +138,7 @@ def test_an_input_that_breaks_a_limit_is_told_before_anything_is_sent(
     assert service.asked == []
 
 
-def test_cautions_are_logged_and_the_request_is_sent(service: Host) -> None:
+def test_a_warning_is_logged_and_the_request_is_still_sent(service: Host) -> None:
     hook = FluxHook()
     lines: list[str] = []
     hook.log.warning = lambda text, *values: lines.append(text % values)  # type: ignore[method-assign]

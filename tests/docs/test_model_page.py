@@ -98,7 +98,7 @@ def test_every_example_is_accepted(code: str) -> None:
     given = arguments(code)
     request = FluxGenerateOperator(**given)._build_request()
     assert request.path == MODELS[given["model"]].path
-    assert request.cautions == ()
+    assert request.warnings == ()
 
 
 def test_what_is_said_to_be_an_argument_is_one() -> None:
@@ -168,12 +168,12 @@ def test_what_is_said_to_be_warned_of_is(rule: words.Rule) -> None:
         case for start, case in WARNED.items() if rule.text.startswith(start)
     ]
     assert rule.applies(MODELS[model])
-    assert len(checked(model, parameters).cautions) == 1
+    assert len(checked(model, parameters).warnings) == 1
 
 
 def test_inputs_and_output_of_more_than_nine_megapixels_are_warned_of() -> None:
     assert (
-        len(checked("flux-2-pro", {"prompt": "x", "input_image": file(4000, 3000)}).cautions) == 1
+        len(checked("flux-2-pro", {"prompt": "x", "input_image": file(4000, 3000)}).warnings) == 1
     )
 
 

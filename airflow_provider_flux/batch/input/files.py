@@ -27,7 +27,7 @@ from airflow_provider_flux.bfl.errors import (
     FluxInputError,
     FluxRequestError,
 )
-from airflow_provider_flux.bfl.url_trust import hide_userinfo, redact
+from airflow_provider_flux.bfl.redaction import hide_userinfo, redact
 from airflow_provider_flux.object_store.errors import is_forbidden, is_transient
 from airflow_provider_flux.object_store.filesystem import open_path
 

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 from airflow_provider_flux.batch.input.json_values import NotJsonError, as_plain
 from airflow_provider_flux.bfl.errors import FluxRequestError
-from airflow_provider_flux.bfl.url_trust import redact
+from airflow_provider_flux.bfl.redaction import redact
 
 #: What ``requests`` may be, for error messages.
 TAKEN = (

@@ -17,7 +17,7 @@ from airflow_provider_flux.batch.input.mapping import (
 from airflow_provider_flux.batch.input.requests import Requests
 from airflow_provider_flux.batch.input.sources import Broken, Raw, read_raw
 from airflow_provider_flux.bfl.errors import FluxRequestError
-from airflow_provider_flux.bfl.url_trust import redact
+from airflow_provider_flux.bfl.redaction import redact
 from airflow_provider_flux.landing.output_path import safe_name
 
 __all__ = [

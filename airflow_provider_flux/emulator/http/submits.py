@@ -16,7 +16,7 @@ from pydantic import BaseModel
 from starlette.responses import JSONResponse, Response
 
 from airflow_provider_flux.bfl.catalog import MODELS, Model
-from airflow_provider_flux.bfl.inputs import media_problems
+from airflow_provider_flux.bfl.inputs import find_media_problems
 from airflow_provider_flux.emulator.background import Background
 from airflow_provider_flux.emulator.drawing import video
 from airflow_provider_flux.emulator.errors import RefusalError
@@ -133,7 +133,7 @@ async def _check(
     model: Model, parameters: Mapping[str, Any], inputs: Inputs, request: Request
 ) -> None:
     """Refuse inputs that are images or videos, and not such as the model takes."""
-    problems = media_problems(model, {**parameters, **inputs.given}) if inputs.given else []
+    problems = find_media_problems(model, {**parameters, **inputs.given}) if inputs.given else []
     if problems:
         body = await request.json()
         raise RequestValidationError([_value_error(sentence, body) for sentence in problems])
