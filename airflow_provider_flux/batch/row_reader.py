@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from airflow_provider_flux.batch.input.rows import Row
 from airflow_provider_flux.batch.row_policy import Outcome
+from airflow_provider_flux.bfl.request import GenerationRequest
 
 
 @dataclass(frozen=True)
@@ -45,13 +46,20 @@ class RowReader:
     def __exit__(self, *_: object) -> None:
         self._db.close()
 
-    def to_do(self) -> Iterator[Row]:
-        """Yield the rows that are valid and not done, in the order of the input."""
+    def to_do(
+        self, restore: Callable[[str, Mapping[str, Any]], GenerationRequest]
+    ) -> Iterator[Row]:
+        """Yield the rows that are valid and not done, in the order of the input.
+
+        :param restore: rebuilds a request from its model and parameters.
+        """
         found = self._db.execute(
             "SELECT n, key, model, parameters, fallback FROM rows WHERE outcome IS NULL ORDER BY n"
         )
         for n, key, model, parameters, fallback in found:
-            yield Row(n, key, model, json.loads(parameters), pair_of(fallback), None)
+            other = pair_of(fallback)
+            request = restore(model, json.loads(parameters))
+            yield Row(n, key, model, request, restore(*other) if other else None, None)
 
     def invalid(self) -> Iterator[Row]:
         """Yield the rows that are not valid."""
@@ -59,7 +67,7 @@ class RowReader:
             "SELECT n, key, model, reason FROM rows WHERE outcome = 'invalid' ORDER BY n"
         )
         for n, key, model, reason in found:
-            yield Row(n, key, model, {}, None, reason)
+            yield Row(n, key, model, None, None, reason)
 
     def in_order(self) -> Iterator[Ended]:
         """Yield all rows with what became of them, in the order of the input."""

@@ -104,7 +104,8 @@ class RowStore:
 
     def add(self, row: Row, *, kind: str, estimate: float | None) -> None:
         """Add a row, in the order of the input."""
-        fallback = None if row.fallback is None else json.dumps(row.fallback)
+        fallback = row.fallback and json.dumps([row.fallback.model, row.fallback.parameters])
+        parameters = row.request.parameters if row.request else {}
         outcome, reason = ("invalid", row.problem) if row.problem is not None else (None, "")
         self._db.execute(
             "INSERT INTO rows (n, key, kind, model, parameters, fallback, estimate, outcome, reason) "
@@ -114,7 +115,7 @@ class RowStore:
                 row.key,
                 kind,
                 row.model,
-                json.dumps(row.parameters),
+                json.dumps(parameters),
                 fallback,
                 estimate,
                 outcome,

@@ -46,9 +46,9 @@ def fill(
     names = _Names(preparer.target.path)
     for row in rows:
         count += 1
-        request = None if row.problem else preparer.build(row.model, row.parameters)
+        request = row.request
         if request and (problem := names.find_problem(request, row.index)):
-            row, request = replace(row, problem=problem), None
+            row, request = replace(row, request=None, fallback=None, problem=problem), None
         if request:
             table.add(
                 row, kind=kind_of(request.entry, row.model), estimate=estimate_cost(request).credits
@@ -117,8 +117,8 @@ def look_back(
     if table.index_history():
         abandoned = table.open_orphans()
         with RowReader(table.path) as reader:
-            for row in reader.to_do():
-                abandoned += _plan(table, tally, preparer, row, header.round, policies)
+            for row in reader.to_do(preparer.build):
+                abandoned += _plan(table, tally, row, header.round, policies)
         table.commit()
         _tell_abandoned(abandoned)
         done = [f"{count} {name}" for name, count in tally.outcomes.items() if count]
@@ -142,17 +142,15 @@ def _tell_abandoned(submits: Sequence[JournaledSubmit]) -> None:
 def _plan(
     table: RowStore,
     tally: Counters,
-    preparer: Preparer,
     row: Row,
     round: str,
     policies: RowPolicies,
 ) -> tuple[JournaledSubmit, ...]:
     """Plan a row, and return what was paid for it and is not collected."""
     history = table.history(row.key)
-    if not history:
+    if not history or row.request is None:
         return ()
-    wanted = preparer.build(row.model, row.parameters).fingerprint
-    other = preparer.build(*row.fallback) if row.fallback else None
+    wanted, other = row.request.fingerprint, row.fallback
     fallback = other.fingerprint if other else None
     plan = plan_row(history, wanted=wanted, fallback=fallback, round=round, policies=policies)
     table.plan(row.index, plan)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from airflow_provider_flux.batch.row_policy import RowPlan
 from airflow_provider_flux.batch.row_reader import RowReader
 from airflow_provider_flux.batch.row_store import Job, RowStore
 from airflow_provider_flux.bfl.errors import FluxLedgerError
+from airflow_provider_flux.bfl.request import GenerationRequest
 from airflow_provider_flux.ledger.journal_entries import phase_entry
 from tests.batch.test_row_policy import submit
 from tests.ledger.test_journal_entries import LANDED, PAID, header, note, opened
@@ -32,11 +33,15 @@ def table(tmp_path: Path) -> Iterator[RowStore]:
 def fill(table: RowStore, count: int, kind: str = "m", start: int = 0, **more: Any) -> None:
     for number in range(start, start + count):
         table.add(
-            Row(number, f"k{number}", kind, {"prompt": f"p{number}"}, None, None),
+            Row(number, f"k{number}", kind, request_of(kind, {"prompt": f"p{number}"}), None, None),
             kind=kind,
             estimate=4.0,
         )
     table.commit()
+
+
+def request_of(model: str, parameters: Mapping[str, Any]) -> GenerationRequest:
+    return GenerationRequest(model, f"/v1/{model}", parameters)
 
 
 def taken(table: RowStore, kind: str = "m", *, is_open: bool = False) -> list[Job]:
@@ -90,13 +95,13 @@ def test_what_is_charged(table: RowStore) -> None:
 
 
 def test_invalid_rows_are_kept_and_never_to_do(table: RowStore) -> None:
-    table.add(Row(0, "row-0", "m", {}, None, "width is missing"), kind="m", estimate=None)
+    table.add(Row(0, "row-0", "m", None, None, "width is missing"), kind="m", estimate=None)
     fill(table, 1, start=1)
     assert [job.n for job in taken(table)] == [1]
     with RowReader(table.path) as reader:
         (bad,) = reader.invalid()
         assert (bad.index, bad.problem) == (0, "width is missing")
-        assert [row.index for row in reader.to_do()] == [1]
+        assert [row.index for row in reader.to_do(request_of)] == [1]
 
 
 def test_a_plan_is_kept(table: RowStore) -> None:

@@ -8,9 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from airflow_provider_flux.batch.input.requests import restore_request
 from airflow_provider_flux.batch.row_policy import Outcome
 from airflow_provider_flux.batch.row_store import Job
-from airflow_provider_flux.bfl.catalog import Model, route_of
+from airflow_provider_flux.bfl.catalog import Model
 from airflow_provider_flux.bfl.errors import FluxError, FluxExistsError, FluxRequestError
 from airflow_provider_flux.bfl.request import GenerationRequest, estimate_cost
 from airflow_provider_flux.configured_models import known_models
@@ -69,8 +70,7 @@ class Preparer:
 
     def build(self, model: str, parameters: Mapping[str, Any]) -> GenerationRequest:
         """Return the request of a row, whose parameters have been checked before."""
-        entry, path = self._models.get(model), route_of(model, self._models)
-        request = GenerationRequest(model, path, parameters, entry, is_checked=self.validate)
+        request = restore_request(model, parameters, validate=self.validate, models=self._models)
         return self.hook.with_webhook_secret(request)
 
     def make(self, job: Job) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from airflow_provider_flux.batch.input.mapping import NO_SECRET, SPECIAL_NAMES, InputMapping
-from airflow_provider_flux.bfl.catalog import MediaKind, Model, get_model, nearest
+from airflow_provider_flux.bfl.catalog import MediaKind, Model, get_model, nearest, route_of
 from airflow_provider_flux.bfl.catalog.entry import fields_of
 from airflow_provider_flux.bfl.errors import FluxRequestError
 from airflow_provider_flux.bfl.request import GenerationRequest, build_request
@@ -18,7 +18,7 @@ _SHOWN_NAMES = 5
 _LONGEST_NAME = 60
 
 
-class Requests:
+class RequestBuilder:
     """Builds the requests of the rows of one batch."""
 
     def __init__(self, layout: InputMapping) -> None:
@@ -72,7 +72,7 @@ class Requests:
 
     def build_fallback(
         self, first: GenerationRequest, prompt: Any, model: Any
-    ) -> tuple[str, dict[str, Any]] | None:
+    ) -> GenerationRequest | None:
         """Return what to try once when the row is moderated or its generation fails; ``None`` if it is the same.
 
         It has the parameters of the first request, without those that another model does not know.
@@ -92,7 +92,7 @@ class Requests:
         except FluxRequestError as error:
             raise FluxRequestError(f"fallback: {error.message}") from None
         same = request.model == first.model and request.parameters == first.parameters
-        return None if same else (request.model, dict(request.parameters))
+        return None if same else request
 
     def _known_to(
         self, model: Any, given: dict[str, Any], first: GenerationRequest
@@ -116,6 +116,22 @@ class Requests:
         if entry.name not in self._fields:
             self._fields[entry.name] = frozenset(entry.fields)
         return self._fields[entry.name]
+
+
+def restore_request(
+    model: str, parameters: Mapping[str, Any], *, validate: bool, models: Mapping[str, Model]
+) -> GenerationRequest:
+    """Rebuild the request of a row from its model and body, without checking it again.
+
+    :param model: name of the model, from the ``request`` or the ``fallback`` of a valid row.
+    :param parameters: body of that request.
+    :param validate: the ``validate`` of the mapping that the row was built with.
+    :param models: catalog that the row was built with.
+    :return: an equal request, without its warnings.
+    """
+    return GenerationRequest(
+        model, route_of(model, models), parameters, models.get(model), is_checked=validate
+    )
 
 
 def _tell_unknown(model: Model, names: list[str]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
@@ -14,10 +14,11 @@ from airflow_provider_flux.batch.input.mapping import (
     check_mapping,
     defaults_of,
 )
-from airflow_provider_flux.batch.input.requests import Requests
+from airflow_provider_flux.batch.input.requests import RequestBuilder
 from airflow_provider_flux.batch.input.sources import Broken, Raw, read_raw
 from airflow_provider_flux.bfl.errors import FluxRequestError
 from airflow_provider_flux.bfl.redaction import redact
+from airflow_provider_flux.bfl.request import GenerationRequest
 from airflow_provider_flux.landing.output_path import safe_name
 
 __all__ = [
@@ -41,18 +42,17 @@ class Row:
     :param index: position in the input, from 0.
     :param key: stable name, unique in the batch: the row's own, or its position. A row whose own key cannot be used
         has a stand-in, ``row-17``.
-    :param model: name of the model.
-    :param parameters: the JSON body, complete and typed; inputs are the text that names them. ``{}`` if the row is
-        not valid.
-    :param fallback: model and parameters to try once when the row is moderated or its generation fails.
+    :param model: name of the model, also if the row is not valid.
+    :param request: the checked request. Its inputs are the text that names them. ``None`` if the row is not valid.
+    :param fallback: the checked request to try once if the row is moderated or its generation fails.
     :param problem: why the row is not valid; then nothing is ever paid for it.
     """
 
     index: int
     key: str
     model: str
-    parameters: dict[str, Any] = field(repr=False)
-    fallback: tuple[str, dict[str, Any]] | None = field(repr=False)
+    request: GenerationRequest | None
+    fallback: GenerationRequest | None
     problem: str | None
 
 
@@ -94,10 +94,10 @@ def describe_problems(rows: Iterable[Row], shown: int = 20) -> str:
 
 
 def _rows(raws: Iterator[Raw], layout: InputMapping) -> Iterator[Row]:
-    requests, keys, defaults = Requests(layout), _Keys(), defaults_of(layout)
+    requests, keys, defaults = RequestBuilder(layout), _Keys(), defaults_of(layout)
     for index, raw in enumerate(raws):
         if isinstance(raw, Broken):
-            yield Row(index, keys.stand_in(index), layout.model, {}, None, _cut(raw.problem))
+            yield Row(index, keys.stand_in(index), layout.model, None, None, _cut(raw.problem))
             continue
         values = _by_parameter(raw, layout)
         problems: list[str] = []
@@ -107,7 +107,7 @@ def _rows(raws: Iterator[Raw], layout: InputMapping) -> Iterator[Row]:
             key = keys.stand_in(index)
             problems.append(error.message)
         yield _checked(
-            Row(index, key, layout.model, {}, None, None), values, defaults, requests, problems
+            Row(index, key, layout.model, None, None, None), values, defaults, requests, problems
         )
 
 
@@ -124,7 +124,7 @@ def _checked(
     row: Row,
     values: dict[str, Any],
     defaults: dict[str, Any],
-    requests: Requests,
+    requests: RequestBuilder,
     problems: list[str],
 ) -> Row:
     """Return the row with its request, or with what is wrong with it.
@@ -135,18 +135,16 @@ def _checked(
     given = {**defaults, **own}
     model = _stripped(given.pop("model", row.model))
     prompt, other = given.pop("fallback_prompt", None), _stripped(given.pop("fallback_model", None))
-    parameters: dict[str, Any] = {}
-    fallback = None
+    request = fallback = None
     try:
         request = requests.build(model, given, [name for name in own if name not in SPECIAL_NAMES])
         fallback = requests.build_fallback(request, prompt, other)
-        parameters = dict(request.parameters)
     except FluxRequestError as error:
         problems.append(error.message)
     name = model if isinstance(model, str) else row.model
     if problems:
-        return Row(row.index, row.key, name, {}, None, _cut("; ".join(problems)))
-    return Row(row.index, row.key, name, parameters, fallback, None)
+        return Row(row.index, row.key, name, None, None, _cut("; ".join(problems)))
+    return Row(row.index, row.key, name, request, fallback, None)
 
 
 class _Keys:

@@ -7,6 +7,7 @@ import json
 import tempfile
 import tracemalloc
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 from enum import StrEnum
@@ -21,6 +22,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from airflow_provider_flux.batch.input.requests import restore_request
 from airflow_provider_flux.batch.input.rows import (
     SPECIAL_NAMES,
     InputMapping,
@@ -30,7 +32,7 @@ from airflow_provider_flux.batch.input.rows import (
 )
 from airflow_provider_flux.bfl.errors import FluxRequestError
 from airflow_provider_flux.bfl.inputs import InlineMedia
-from airflow_provider_flux.bfl.request import build_request
+from airflow_provider_flux.bfl.request import GenerationRequest, build_request
 from airflow_provider_flux.configured_models import known_models
 from airflow_provider_flux.landing.output_path import safe_name
 from tests.support.batch_inputs import FILES
@@ -62,9 +64,15 @@ def problem(row: Any, **layout: Any) -> str:
     """Read one row, which must not be valid; return what is said of it."""
     (found,) = rows_of([row], **layout)
     assert found.problem is not None
-    assert found.parameters == {}
+    assert found.request is None
     assert found.fallback is None
     return found.problem
+
+
+def body(row: Row) -> Mapping[str, Any]:
+    """Return the JSON body of the request of a valid row."""
+    assert row.request is not None
+    return row.request.parameters
 
 
 def refusal(source: Any, **layout: Any) -> str:
@@ -75,16 +83,21 @@ def refusal(source: Any, **layout: Any) -> str:
 
 
 def test_a_prompt_is_a_row_with_the_defaults_of_the_operator() -> None:
+    model = known_models()["flux-pro-1.1"]
+    chair, lamp = (
+        GenerationRequest("flux-pro-1.1", model.path, {"prompt": prompt, **SENT}, model)
+        for prompt in ("a chair", "a lamp")
+    )
     assert rows_of(["a chair", "a lamp"]) == [
-        Row(0, "0", "flux-pro-1.1", {"prompt": "a chair", **SENT}, None, None),
-        Row(1, "1", "flux-pro-1.1", {"prompt": "a lamp", **SENT}, None, None),
+        Row(0, "0", "flux-pro-1.1", chair, None, None),
+        Row(1, "1", "flux-pro-1.1", lamp, None, None),
     ]
 
 
 def test_a_row_has_the_request_that_the_operator_would_send() -> None:
     parameters = {"prompt": "a chair", "width": 512, "raw": None, "seed": 7, "user": "me"}
     expected = build_request("flux-pro-1.1", parameters).parameters
-    assert only(parameters).parameters == expected
+    assert body(only(parameters)) == expected
 
 
 def test_rows_name_their_models_and_win_over_defaults() -> None:
@@ -97,7 +110,7 @@ def test_rows_name_their_models_and_win_over_defaults() -> None:
         defaults={"seed": 7, "prompt": "all", "output_format": None},
         model="flux-pro-1.1-ultra",
     )
-    assert [(row.model, row.parameters["prompt"], row.parameters["seed"]) for row in rows] == [
+    assert [(row.model, body(row)["prompt"], body(row)["seed"]) for row in rows] == [
         ("flux-2-pro", "a", 1),
         ("flux-pro-1.1-ultra", "b", 7),
         ("flux-dev", "all", 7),
@@ -166,15 +179,13 @@ def test_a_list_and_each_kind_of_file_give_the_same_rows(
 @settings(deadline=None)
 def test_rows_are_plain_json_and_valid_as_they_are(table: list[dict[str, Any]]) -> None:
     for row in rows_of(table):
-        assert json.loads(json.dumps(row.parameters)) == row.parameters
-        if row.problem is None:
-            for model, parameters in [
-                (row.model, row.parameters),
-                *([row.fallback] if row.fallback else []),
-            ]:
-                assert (
-                    build_request(model, parameters, models=known_models()).parameters == parameters
-                )
+        for request in filter(None, (row.request, row.fallback)):
+            stored = json.loads(json.dumps(request.parameters))
+            assert stored == request.parameters
+            assert build_request(request.model, stored, models=known_models()).parameters == stored
+            restored = restore_request(request.model, stored, validate=True, models=known_models())
+            assert restored == replace(request, warnings=())
+            assert restored.fingerprint == request.fingerprint
 
 
 @given(
@@ -211,8 +222,8 @@ def test_columns_say_what_is_read(names: list[str], more: int) -> None:
     }
     (read,) = rows_of([row], columns=columns)
     assert (read.key, read.model, read.problem) == ("k1", "flux-dev", None)
-    assert read.parameters["prompt"] == "a chair"
-    assert read.parameters["width"] == 512
+    assert body(read)["prompt"] == "a chair"
+    assert body(read)["width"] == 512
 
 
 def test_one_column_may_be_several_parameters() -> None:
@@ -220,8 +231,8 @@ def test_one_column_may_be_several_parameters() -> None:
         {"side": 512, "sku": "s1"},
         columns={"width": "side", "height": "side", "key": "sku", "prompt": "sku"},
     )
-    assert (row.key, row.parameters["prompt"]) == ("s1", "s1")
-    assert (row.parameters["width"], row.parameters["height"]) == (512, 512)
+    assert (row.key, body(row)["prompt"]) == ("s1", "s1")
+    assert (body(row)["width"], body(row)["height"]) == (512, 512)
 
 
 def test_a_key_that_is_mapped_must_be_in_each_row() -> None:
@@ -274,7 +285,7 @@ class _Format(StrEnum):
     ],
 )
 def test_values_are_sent_as_the_model_takes_them(name: str, value: Any, sent: Any) -> None:
-    found = only({"prompt": "a", name: value}).parameters[name]
+    found = body(only({"prompt": "a", name: value}))[name]
     assert (found, type(found)) == (sent, type(sent))
 
 
@@ -283,11 +294,8 @@ def test_values_are_sent_as_the_model_takes_them(name: str, value: Any, sent: An
     [None, " ", float("nan"), np.nan, np.float64("nan"), Decimal("nan"), Decimal("sNaN"), ""],
 )
 def test_what_is_no_value_is_not_given(value: Any) -> None:
-    assert only({"prompt": "a", "seed": value, "width": value}).parameters == {
-        "prompt": "a",
-        **SENT,
-    }
-    assert only({"prompt": "a", "seed": value}, defaults={"seed": 3}).parameters["seed"] == 3
+    assert body(only({"prompt": "a", "seed": value, "width": value})) == {"prompt": "a", **SENT}
+    assert body(only({"prompt": "a", "seed": value}, defaults={"seed": 3}))["seed"] == 3
 
 
 @pytest.mark.parametrize(
@@ -319,10 +327,8 @@ def test_a_column_that_means_nothing_is_told_the_way_out() -> None:
     assert "'widht' is not a parameter of flux-pro-1.1. Did you mean 'width'" in said
     assert "columns={parameter: column}" in said
     assert "width=33" in said
-    assert (
-        only({"prompt": "a", "widht": 512}, columns={"prompt": "prompt"}).parameters["width"]
-        == 1024
-    )
+    row = only({"prompt": "a", "widht": 512}, columns={"prompt": "prompt"})
+    assert body(row)["width"] == 1024
     many = problem({f"c{n}": "x" * 500 for n in range(300)})
     assert "'c0', 'c1', 'c2', 'c3', 'c4' and 295 more are not parameters" in many
     assert len(many) < 1100
@@ -332,7 +338,7 @@ def test_what_is_not_checked_is_sent_as_it_is() -> None:
     row = only(
         {"prompt": "a", "new": [1, {"x": date(2026, 11, 1)}]}, model="flux-9", validate=False
     )
-    assert (row.model, row.parameters) == (
+    assert (row.model, body(row)) == (
         "flux-9",
         {"prompt": "a", "new": [1, {"x": "2026-11-01"}]},
     )
@@ -342,16 +348,16 @@ def test_what_is_not_checked_is_sent_as_it_is() -> None:
 @pytest.mark.parametrize("source", ["s3://c@b/a.png", "https://example.com/a.png", "/data/a.png"])
 def test_inputs_stay_the_text_that_names_them(source: str) -> None:
     row = only({"prompt": "a", "input_image": source}, model="flux-kontext-pro")
-    assert row.parameters["input_image"] == source
+    assert body(row)["input_image"] == source
     row = only({"prompt": "a", "input_image": Path("/data/a.png")}, model="flux-kontext-pro")
-    assert row.parameters["input_image"] == "/data/a.png"
+    assert body(row)["input_image"] == "/data/a.png"
 
 
 def test_base64_stays_and_is_not_shown() -> None:
     text = _base64(picture())
     for value in (text, InlineMedia(text)):
         row = only({"prompt": "a", "input_image": value}, model="flux-kontext-pro")
-        assert row.parameters["input_image"] == text
+        assert body(row)["input_image"] == text
         assert text not in repr(row)
     said = problem({"prompt": "a", "input_image": f"?{text}"}, model="flux-kontext-pro")
     assert text[:100] not in said
@@ -368,7 +374,7 @@ def test_several_inputs_may_be_json_in_a_cell(tmp_path: Path) -> None:
     path = tmp_path / "rows.csv"
     path.write_bytes(FILES[".csv"]([{"prompt": "a", "images": json.dumps(sources)}]))
     (row,) = rows_of(str(path), model="flux-3-image")
-    assert (row.problem, row.parameters["images"]) == (None, sources)
+    assert (row.problem, body(row)["images"]) == (None, sources)
 
 
 # --- what is tried when a row comes to nothing ---
@@ -376,7 +382,9 @@ def test_several_inputs_may_be_json_in_a_cell(tmp_path: Path) -> None:
 
 def test_a_fallback_has_the_parameters_of_the_row() -> None:
     row = only({"prompt": "a", "seed": 7, "fallback_prompt": "b"})
-    assert row.fallback == ("flux-pro-1.1", {**row.parameters, "prompt": "b"})
+    assert row.fallback is not None
+    assert row.fallback.model == "flux-pro-1.1"
+    assert row.fallback.parameters == {**body(row), "prompt": "b"}
 
 
 def test_another_model_gets_the_parameters_it_knows() -> None:
@@ -384,11 +392,10 @@ def test_another_model_gets_the_parameters_it_knows() -> None:
         {"prompt": "a", "seed": 7, "fallback_model": "flux-pro-1.1-ultra"}, defaults={"width": 512}
     )
     assert row.fallback is not None
-    model, parameters = row.fallback
-    assert model == "flux-pro-1.1-ultra"
-    assert parameters["seed"] == 7
-    assert parameters["prompt"] == "a"
-    assert "width" not in parameters
+    assert row.fallback.model == "flux-pro-1.1-ultra"
+    assert row.fallback.parameters["seed"] == 7
+    assert row.fallback.parameters["prompt"] == "a"
+    assert "width" not in row.fallback.parameters
     assert only({"prompt": "a"}, defaults={"fallback_model": "flux-dev"}).fallback is not None
 
 
@@ -421,7 +428,8 @@ def test_the_fallback_of_what_is_not_checked_keeps_all() -> None:
     row = only(
         {"prompt": "a", "new": 1, "fallback_model": "flux-9"}, model="flux-8", validate=False
     )
-    assert row.fallback == ("flux-9", {"prompt": "a", "new": 1})
+    assert row.fallback is not None
+    assert (row.fallback.model, row.fallback.parameters) == ("flux-9", {"prompt": "a", "new": 1})
     assert "fallback: model=" in problem({"prompt": "a", "fallback_model": 5}, validate=False)
 
 

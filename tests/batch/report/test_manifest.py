@@ -25,6 +25,7 @@ from airflow_provider_flux.bfl.errors import (
     FluxRequestError,
     FluxStorageError,
 )
+from airflow_provider_flux.bfl.request import GenerationRequest
 from airflow_provider_flux.object_store.backends import WriteOptions
 from airflow_provider_flux.object_store.filesystem import open_path
 from tests.ledger.test_journal_entries import LANDED, PAID
@@ -38,7 +39,8 @@ def rows(tmp_path: Path) -> Any:
     table = RowStore(tmp_path / "local" / "rows.sqlite")
     for number, key in enumerate(["a", "b\u2028ä🦊", "c", "d"]):
         problem = "width is 7" if number == 3 else None
-        row = Row(number, key, "flux-2-pro", {"prompt": "x"}, None, problem)
+        request = GenerationRequest("flux-2-pro", "/v1/flux-2-pro", {"prompt": "x"})
+        row = Row(number, key, "flux-2-pro", None if problem else request, None, problem)
         table.add(row, kind="m", estimate=None if problem else 3.0)
     landed, moderated, _ = table.to_do("m", after=-1, limit=-1, is_open=False)
     landed.generation, landed.claim, landed.uncertain = {**LANDED, "seed": 2**32 - 1}, "c1", 1
