@@ -46,10 +46,14 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class BatchSettings:
-    """What a batch is to do, rendered and checked; each field is an argument of the operator.
+    """The rendered and checked arguments of the operator, and the durations that are no arguments.
 
     :param ledger: folder of the records.
     :param manifest: URI of the manifest.
+    :param checkpoint: seconds between two manifests while the batch works.
+    :param poll_interval: seconds between two polls of BFL's documented loop. The batch makes as many polls for an
+        image, and places them where the image is likely to be ready.
+    :param grace: seconds that images in flight have to land when the task is told to stop. Airflow kills it after 5.
     """
 
     requests: Any
@@ -60,10 +64,10 @@ class BatchSettings:
     max_cost: float | None
     manifest: str
     ledger: str
-    checkpoint: float
     timeout: float | None
-    poll_interval: float
-    grace: float
+    checkpoint: float = 60.0
+    poll_interval: float = 0.5
+    grace: float = 4.0
 
 
 class BatchRun:

@@ -81,13 +81,10 @@ def download_result(
     record: Generation,
     result: TaskResult,
     refresh: Callable[[], TaskResult],
-    *,
-    full_decode: bool = False,
 ) -> VerifiedResult:
     """Download a result on this thread.
 
     :param refresh: asks for the result again, with a fresh URL.
-    :param full_decode: decode images, and not only check their ends.
     :raises FluxResultExpiredError: if the signed URL is refused, and so is a fresh one.
     :raises FluxImageError: if what is delivered is not a whole image.
     """
@@ -95,7 +92,7 @@ def download_result(
     while True:
         try:
             data = hook.download(_sample_of(result), request_id=request_id)
-            info = inspect(data, record["model"], full_decode)
+            info = inspect(data, record["model"])
             break
         except FluxError as error:
             if judge.needs_fresh_url(error):
@@ -114,15 +111,13 @@ async def download_result_async(
     record: Generation,
     result: TaskResult,
     refresh: Callable[[], Awaitable[TaskResult]],
-    *,
-    full_decode: bool = False,
 ) -> VerifiedResult:
     """Download a result on an event loop; its bytes are checked in a thread. See :func:`download_result`."""
     judge, request_id = _Judge(record), record["request_id"]
     while True:
         try:
             data = await client.download(_sample_of(result), request_id=request_id)
-            info = await asyncio.to_thread(inspect, data, record["model"], full_decode)
+            info = await asyncio.to_thread(inspect, data, record["model"])
             break
         except FluxError as error:
             if judge.needs_fresh_url(error):
@@ -136,14 +131,12 @@ async def download_result_async(
     return VerifiedResult(data, info, cache)
 
 
-def inspect(data: bytes, model: str, full_decode: bool = False) -> MediaInfo:
+def inspect(data: bytes, model: str) -> MediaInfo:
     """Tell what a result is from its bytes: it is paid for, whatever the catalog says of the model.
 
     :raises FluxImageError: if it is not a whole image or video.
     """
-    info = (
-        inspect_video(data) if is_mp4(data[:12]) else inspect_image(data, full_decode=full_decode)
-    )
+    info = inspect_video(data) if is_mp4(data[:12]) else inspect_image(data)
     entry = MODELS.get(model)
     if entry and (entry.output == "video") != (info.seconds is not None):
         log.warning(

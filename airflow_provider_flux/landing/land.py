@@ -69,9 +69,7 @@ def land(
     try:
         result = result or refresh()
         record = with_result(generation, result)
-        fetched = download_result(
-            hook, record, result, refresh, full_decode=target.options.full_decode
-        )
+        fetched = download_result(hook, record, result, refresh)
     except RESULT_GONE:
         if landed := run_sync(find_landed(generation, target)):
             return landed
@@ -92,9 +90,7 @@ async def land_async(
     record = with_result(generation, result)
     room = _ROOM.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(_AT_ONCE))
     async with room:
-        fetched = await download_result_async(
-            client, record, result, refresh, full_decode=target.options.full_decode
-        )
+        fetched = await download_result_async(client, record, result, refresh)
         return await run_async(write_result(fetched, record, target))
 
 

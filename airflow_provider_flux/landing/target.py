@@ -39,7 +39,6 @@ class LandingOptions(BaseModel):
     sidecar: _Switch = True
     hide_prompt: _Switch = False
     embed_metadata: _Switch = False
-    full_decode: _Switch = False
     on_mismatch: Literal["warn", "fail"] = "warn"
     cache_control: Annotated[str, Field(pattern="^[ -~]+$")] | None = None
     store_options: dict[str, JsonValue] = Field(default_factory=dict)

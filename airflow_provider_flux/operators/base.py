@@ -38,7 +38,6 @@ class FluxLandingOperator(BaseOperator):
     :param hide_prompt: keep only a hash of the prompt in the sidecar and the ledger; ``False`` by default.
     :param embed_metadata: write into the image that it is AI-generated; ``False`` by default, since it makes
         credentials that BFL may have embedded invalid.
-    :param full_decode: decode images to check them, which takes up to 0.1 s each; ``False`` by default.
     :param on_mismatch: ``warn`` (default) lands a result of another format or size than was asked for,
         since it is paid for; ``fail`` does not.
     :param cache_control: ``Cache-Control`` header of the stored image. (templated)
@@ -64,7 +63,6 @@ class FluxLandingOperator(BaseOperator):
         sidecar: bool = True,
         hide_prompt: bool = False,
         embed_metadata: bool = False,
-        full_decode: bool = False,
         on_mismatch: Literal["warn", "fail"] = "warn",
         cache_control: str | None = None,
         store_options: Mapping[str, Any] | None = None,
@@ -77,7 +75,6 @@ class FluxLandingOperator(BaseOperator):
         self.sidecar = sidecar
         self.hide_prompt = hide_prompt
         self.embed_metadata = embed_metadata
-        self.full_decode = full_decode
         self.on_mismatch = on_mismatch
         self.cache_control = cache_control
         self.store_options = store_options

@@ -87,13 +87,9 @@ class FluxGenerateBatchOperator(FluxLandingOperator):
         ``run`` or ``always``; as in :class:`~airflow_provider_flux.operators.generate.FluxGenerateOperator`.
     :param manifest_path: where to write the manifest, ``.jsonl`` or ``.parquet``; by default
         ``manifest-<task_id>.jsonl`` in the folder that ``output_path`` begins with once it is rendered. (templated)
-    :param checkpoint: seconds between two manifests while the task works; 60 by default.
     :param ledger_path: folder for the journal; by default ``_flux/ledger/`` below the beginning of ``output_path`` that
         has no templates. (templated)
     :param timeout: seconds from the submit of a row after which to give it up; what suits its model by default.
-    :param poll_interval: seconds between two polls in BFL's documentation; as many polls are made for an image, and
-        placed where it is likely to be ready.
-    :param grace: seconds that images in flight have to land when the task is told to stop. Airflow kills it after 5.
     :param validate: ``False`` sends models and parameters that this version does not know.
     :param flux_conn_id: connection to BFL.
     :raises FluxRequestError: when the DAG is parsed, for a mistake in a literal argument.
@@ -135,11 +131,8 @@ class FluxGenerateBatchOperator(FluxLandingOperator):
         on_clear: OnBatchClear = "resume",
         reuse: Reuse = "never",
         manifest_path: str | None = None,
-        checkpoint: float | timedelta = 60.0,
         ledger_path: str | None = None,
         timeout: float | timedelta | None = None,
-        poll_interval: float | timedelta = 0.5,
-        grace: float | timedelta = 4.0,
         validate: bool = True,
         **kwargs: Any,
     ) -> None:
@@ -151,14 +144,13 @@ class FluxGenerateBatchOperator(FluxLandingOperator):
         self.on_invalid_row, self.on_uncertain = on_invalid_row, on_uncertain
         self.on_change, self.on_clear, self.reuse = on_change, on_clear, reuse
         self.manifest_path = manifest_path
-        self.checkpoint = arguments.seconds("checkpoint", checkpoint, minimum=1)
         self.ledger_path = arguments.check_ledger_path(ledger_path)
         self.timeout = None if timeout is None else arguments.seconds("timeout", timeout, minimum=1)
-        self.poll_interval = arguments.seconds("poll_interval", poll_interval, minimum=0.1)
-        self.grace = arguments.seconds("grace", grace, minimum=0)
         self.validate = validate
         self._session: BatchRun | None = None
         self._is_killed = False
+        #: Durations of :class:`BatchSettings` that tests shorten, in seconds.
+        self._timings: dict[str, float] = {}
         self._policies = RowPolicies.of(
             on_invalid_row=on_invalid_row,
             on_uncertain=on_uncertain,
@@ -291,10 +283,8 @@ class FluxGenerateBatchOperator(FluxLandingOperator):
             max_cost=Threshold.of("max_cost", self.max_cost).most,
             manifest=manifest,
             ledger=ledger,
-            checkpoint=self.checkpoint,
             timeout=self.timeout,
-            poll_interval=self.poll_interval,
-            grace=self.grace,
+            **self._timings,
         )
 
     def _ledger_root(self) -> str:

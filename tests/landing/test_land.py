@@ -17,6 +17,7 @@ from PIL import Image
 
 from airflow_provider_flux.bfl.errors import FluxImageError
 from airflow_provider_flux.emulator import EmulatorServer
+from airflow_provider_flux.media.image import inspect_image
 from airflow_provider_flux.operators.generate import FluxGenerateOperator
 from tests.support.hero_task import across, copy_of, given, hero, image_of, run, sidecar_of
 from tests.support.object_stores import FileStore, Store
@@ -145,9 +146,9 @@ def test_a_mark_in_the_bytes_counts_everywhere(
         assert store.stat(generation["image"]["uri"]).metadata["sha256"] == stored
 
 
-@pytest.mark.parametrize("full_decode", [False, True])
-def test_full_decode_is_for_damage_in_the_middle(
-    emulator: EmulatorServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, full_decode: bool
+@pytest.mark.parametrize("if_exists", ["overwrite", "error"])
+def test_an_image_that_only_decoding_would_show_to_be_damaged_lands(
+    emulator: EmulatorServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, if_exists: str
 ) -> None:
     """A PNG whose checksums are right, and whose pixels are not there."""
     from airflow_provider_flux.hooks.flux import FluxHook
@@ -162,13 +163,10 @@ def test_full_decode_is_for_damage_in_the_middle(
         return data[:at] + chunk + struct.pack(">I", zlib.crc32(chunk)) + data[at + 8 + length :]
 
     monkeypatch.setattr(FluxHook, "download", damaged)
-    task = hero(f"{tmp_path}/x.{{ext}}", output_format="png", full_decode=full_decode)
-    if full_decode:
-        with pytest.raises(FluxImageError):
-            run(task)
-        assert FileStore(tmp_path).names() == []
-    else:
-        assert run(task)["image"]
+    generation = run(hero(f"{tmp_path}/x.{{ext}}", output_format="png", if_exists=if_exists))
+    landed = Path(generation["image"]["uri"]).read_bytes()
+    with pytest.raises(FluxImageError):
+        inspect_image(landed, full_decode=True)
 
 
 @ways

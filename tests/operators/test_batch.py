@@ -421,11 +421,11 @@ BAD: list[tuple[dict[str, Any], str]] = [
         {"manifest_path": "/x/manifest.csv"},
         "manifest_path='/x/manifest.csv' must end in one of .jsonl",
     ),
-    ({"checkpoint": 0}, "checkpoint=0 must be a number of seconds"),
+    ({"max_active": True}, "max_active=True must be a whole number"),
     ({"ledger_path": "ledger"}, "ledger_path='ledger' must be a folder"),
     ({"timeout": 0}, "timeout=0 must be a number of seconds"),
-    ({"poll_interval": 0}, "poll_interval=0 must be a number of seconds"),
-    ({"grace": -1}, "grace=-1 must be a number of seconds"),
+    ({"timeout": "10"}, "timeout='10' must be a number of seconds"),
+    ({"timeout": float("inf")}, "timeout=inf must be a number of seconds"),
 ]
 
 
@@ -513,8 +513,8 @@ def test_all_that_a_user_may_want_to_template_is(emulator: EmulatorServer, tmp_p
             max_failed="{{ 50 }}%",
             manifest_path=f"{tmp_path}/{{{{ name }}}}.jsonl",
             ledger_path=f"{tmp_path}/{{{{ name }}}}-ledger",
-            poll_interval=0.1,
         )
+    operator._timings = {"poll_interval": 0.1}
     context: Any = batch(tmp_path, []).context()
     operator.render_template_fields(Context(**context, name="fox"))  # type: ignore[typeddict-item]
     summary = operator.execute(context)

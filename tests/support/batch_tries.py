@@ -16,6 +16,8 @@ from tests.support.task_tries import Task
 
 #: Small images, which the emulator draws quickly.
 SMALL = {"width": 256, "height": 256}
+#: Durations of a batch that are no arguments of its operator. A test gives them as if they were.
+TIMINGS = ("checkpoint", "poll_interval", "grace")
 
 
 @pytest.fixture
@@ -68,9 +70,12 @@ class Batch(Task):
 
     def new_operator(self) -> Any:
         """Return the operator of a try."""
-        given = {"task_id": "hero", "poll_interval": 0.1, "defaults": SMALL, **self.arguments}
-        self.operator = FluxGenerateBatchOperator(**given)  # type: ignore[assignment]
-        return self.operator
+        arguments = {"task_id": "hero", "defaults": SMALL, "poll_interval": 0.1, **self.arguments}
+        timings = {name: arguments.pop(name) for name in TIMINGS if name in arguments}
+        operator = FluxGenerateBatchOperator(**arguments)
+        operator._timings = timings
+        self.operator = operator  # type: ignore[assignment]
+        return operator
 
     @property
     def folder(self) -> Path:
