@@ -1,4 +1,8 @@
-"""Words and docstrings keep the rules that a machine can check."""
+"""Tests of the rules for words and docstrings that a machine can check.
+
+``python -m tests.test_prose airflow_provider_flux/ledger docs/ledger.md`` prints the problems of
+files and folders, one per line.
+"""
 
 from __future__ import annotations
 
@@ -13,53 +17,104 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "airflow_provider_flux"
-_Documented: TypeAlias = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+TESTS = ROOT / "tests"
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+_Function: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef
+_Definition: TypeAlias = ast.ClassDef | _Function
+_Documented: TypeAlias = ast.Module | _Definition
 
 #: A first line names a verb and its object. These words begin a clause that names neither.
 _CLAUSE = re.compile(r"(What|Where|How|Why|Which|When|Who)\b")
-#: Words that a reader has to read twice, and the words that replace them.
+
+#: Phrases that a reader has to read twice, and the words that replace them. A space also matches
+#: the end of a line.
 _REWORD = {
-    r",\s+say\b": "for example",
-    r"\ball the same\b": "anyway, or still",
+    r", say\b": "for example",
+    r"(?<!are)(?<!were) \ball the same\b": "anyway, or still",
     r"\bmend(s|ed|ing)?\b": "fix",
     r"\bin vain\b": "without effect",
-    r"\bpass(es|ed|ing)? over\b": "skip",
+    r"\bpass(es|ed|ing) over\b": "skip",
     r"\bway out\b": "remedy",
     r"\bwritten down\b|\bwrites? down\b": "recorded, or record",
     r"\bpurchase[sd]?\b": "submit",
     r"\bwhich \w+ has not\b": "which ... does not support",
+    r"\bha(s|ve) not so (much|many)\b": "is too low, or has too few",
+    r"\banother than\b": "different from, or differs from",
+    r"\b(where|as far as) (that|this|it) can be told\b": "if it can be determined",
+    r"\bquiet night\b": "run without rows",
+    r"\bis known as closely as\b": "is accurate to",
+    r"\btake(s|n)? over an earlier\b": "resume an earlier",
 }
-_FIELDS = {"BaseModel", "TypedDict", "NamedTuple"}
+_PATTERNS = {re.compile(phrase.replace(" ", r"\s+")): better for phrase, better in _REWORD.items()}
+
+#: Base classes whose fields are documented like parameters.
+_FIELD_CLASSES = {"BaseModel", "TypedDict", "NamedTuple"}
+#: A shorter test name does not say who does what.
+_MIN_WORDS = 4
 
 
-def problems_in(path: Path) -> Iterator[str]:
-    """Yield what breaks a rule in one Python file, as ``file:line: problem``."""
+def problems_of_text(path: Path) -> Iterator[str]:
+    """Yield the phrases to reword in a text file, as ``file:line: problem``."""
     text = path.read_text(encoding="utf-8")
-    shown = path.relative_to(ROOT)
-    for number, line in enumerate(text.splitlines(), 1):
-        for pattern, better in _REWORD.items():
-            if found := re.search(pattern, line):
-                yield f"{shown}:{number}: {found[0]!r}: write {better}"
-    tree = ast.parse(text)
-    for node in ast.walk(tree):
-        if isinstance(node, _Documented) and (docstring := ast.get_docstring(node)):
-            line = getattr(node, "lineno", 1)
-            if _CLAUSE.match(docstring):
-                yield f"{shown}:{line}: the first line begins with a clause: {docstring[:60]!r}"
+    for pattern, better in _PATTERNS.items():
+        for match in pattern.finditer(text):
+            line = text.count("\n", 0, match.start()) + 1
+            yield f"{_shown(path)}:{line}: {' '.join(match[0].split())!r}: write {better}"
+
+
+def problems_of_module(path: Path) -> Iterator[str]:
+    """Yield the rules that a module of the package breaks, as ``file:line: problem``."""
+    yield from problems_of_text(path)
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    yield from _clauses(path, tree)
     for node, docstring in _public(tree):
         names = [name for name in _parameters(node) if not _documents(docstring, name)]
         if names:
-            yield f"{shown}:{node.lineno}: {node.name} does not document {', '.join(names)}"
+            missing = ", ".join(names)
+            yield f"{_shown(path)}:{node.lineno}: {node.name} does not document {missing}"
 
 
-def _public(
-    tree: ast.Module | ast.ClassDef,
-) -> Iterator[tuple[ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef, str]]:
+def problems_of_tests(path: Path) -> Iterator[str]:
+    """Yield the rules that a module of tests breaks, as ``file:line: problem``."""
+    if path != Path(__file__):  # the phrases stand in this file
+        yield from problems_of_text(path)
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    yield from _clauses(path, tree)
+    for context, node in _tests(tree):
+        words = [*context, *node.name.split("_")[1:]]
+        if len(words) < _MIN_WORDS:
+            yield f"{_shown(path)}:{node.lineno}: {node.name} is not a sentence"
+
+
+def problems_of(path: Path) -> Iterator[str]:
+    """Yield the problems of any file, by the rules for its kind."""
+    if path.suffix == ".py" and path.is_relative_to(PACKAGE):
+        return problems_of_module(path)
+    if path.suffix == ".py" and path.is_relative_to(TESTS):
+        return problems_of_tests(path)
+    return problems_of_text(path)
+
+
+def _shown(path: Path) -> Path:
+    return path.relative_to(ROOT)
+
+
+def _clauses(path: Path, tree: ast.Module) -> Iterator[str]:
+    """Yield the docstrings whose first line begins with a clause."""
+    for node in ast.walk(tree):
+        if not isinstance(node, _Documented):
+            continue
+        docstring = ast.get_docstring(node) or ""
+        if _CLAUSE.match(docstring):
+            line = getattr(node, "lineno", 1)
+            yield f"{_shown(path)}:{line}: the first line begins with a clause: {docstring[:60]!r}"
+
+
+def _public(tree: ast.Module | ast.ClassDef) -> Iterator[tuple[_Definition, str]]:
     """Yield the public definitions that have a docstring."""
     for node in tree.body:
-        if not isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            continue
-        if node.name.startswith("_"):
+        if not isinstance(node, _Definition) or node.name.startswith("_"):
             continue
         if docstring := ast.get_docstring(node):
             yield node, docstring
@@ -67,17 +122,33 @@ def _public(
             yield from _public(node)
 
 
-def _parameters(node: ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) -> list[str]:
+def _tests(
+    tree: ast.Module | ast.ClassDef, context: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], _Function]]:
+    """Yield the tests of a module, each with the words of its class name."""
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef):
+            words = re.findall(r"[A-Z][a-z]*|\d+", node.name.removeprefix("Test"))
+            yield from _tests(node, (*context, *words))
+        elif isinstance(node, _Function) and node.name.startswith("test_"):
+            yield context, node
+
+
+def _parameters(node: _Definition) -> list[str]:
     """Return the parameters of a function, of a class's constructor, or the fields of a model."""
     if not isinstance(node, ast.ClassDef):
-        given = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
-        return [one.arg for one in given if one.arg not in {"self", "cls"} and one.arg[0] != "_"]
-    bases = {ast.unparse(base).rpartition(".")[2] for base in node.bases}
-    decorators = {ast.unparse(one).partition("(")[0].rpartition(".")[2] for one in node.decorator_list}
+        arguments = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+        names = [argument.arg for argument in arguments]
+        return [name for name in names if name not in {"self", "cls"} and name[0] != "_"]
     for item in node.body:
         if isinstance(item, ast.FunctionDef) and item.name == "__init__":
             return _parameters(item)
-    if not (bases & _FIELDS or "dataclass" in decorators):
+    bases = {ast.unparse(base).rpartition(".")[2] for base in node.bases}
+    decorators = {
+        ast.unparse(decorator).partition("(")[0].rpartition(".")[2]
+        for decorator in node.decorator_list
+    }
+    if not (bases & _FIELD_CLASSES or "dataclass" in decorators):
         return []
     return [
         item.target.id
@@ -91,20 +162,40 @@ def _parameters(node: ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) -> 
 
 
 def _documents(docstring: str, name: str) -> bool:
-    """Whether a docstring has a field for the parameter, or names it in double backticks."""
-    return bool(re.search(rf":(param|ivar) (\w+, )*{name}[:,]", docstring)) or f"``{name}``" in docstring
+    """Whether a docstring has a field for a parameter, or names it in double backticks."""
+    has_field = re.search(rf":(param|ivar) (\w+, )*{name}[:,]", docstring)
+    return bool(has_field) or f"``{name}``" in docstring
 
 
-@pytest.mark.parametrize(
-    "path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: str(path.relative_to(PACKAGE))
-)
+def _relative_to(folder: Path) -> Iterator[object]:
+    for path in sorted(folder.rglob("*.py")):
+        yield pytest.param(path, id=str(path.relative_to(folder)))
+
+
+@pytest.mark.parametrize("path", _relative_to(PACKAGE))
 def test_a_module_keeps_the_rules_of_prose(path: Path) -> None:
-    """No clause as a first line, no word to read twice, no public parameter without a word."""
-    assert not list(problems_in(path))
+    """No clause as a first line, no phrase to read twice, no undocumented public parameter."""
+    assert not list(problems_of_module(path))
 
 
-if __name__ == "__main__":  # python -m tests.test_prose airflow_provider_flux/ledger
-    for folder in sys.argv[1:]:
-        place = ROOT / folder
-        for file in sorted(place.rglob("*.py")) if place.is_dir() else [place]:
-            print(*problems_in(file), sep="\n")  # noqa: T201
+@pytest.mark.parametrize("path", _relative_to(TESTS))
+def test_a_test_module_names_its_tests_by_sentences(path: Path) -> None:
+    """No test name of fewer than four words, no clause as a first line, no phrase to read twice."""
+    assert not list(problems_of_tests(path))
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_page_of_the_documentation_has_no_phrase_to_read_twice(path: Path) -> None:
+    """The phrases that are reworded in the package are reworded in its documentation, too."""
+    assert not list(problems_of_text(path))
+
+
+if __name__ == "__main__":
+    for name in sys.argv[1:]:
+        location = ROOT / name
+        files = [location]
+        if location.is_dir():
+            files = sorted(file for file in location.rglob("*.*") if file.suffix in {".py", ".md"})
+        for file in files:
+            for problem in problems_of(file):
+                print(problem)  # noqa: T201
