@@ -10,7 +10,7 @@ import pendulum
 
 from airflow_provider_flux.bfl.errors import FluxRequestError
 from airflow_provider_flux.bfl.request import GenerationRequest, estimate_cost
-from airflow_provider_flux.bfl.responses import Status, Submission, TaskResult
+from airflow_provider_flux.bfl.responses import GenerationResult, Status, Submission
 
 
 class LandedImage(TypedDict):
@@ -86,7 +86,7 @@ def new_generation(
     )
 
 
-def with_result(generation: Generation, result: TaskResult) -> Generation:
+def with_result(generation: Generation, result: GenerationResult) -> Generation:
     """Return the record with what the result adds: status, effective seed, settled cost."""
     record = generation.copy()
     record["status"] = result.status.value

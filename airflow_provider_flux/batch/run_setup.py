@@ -51,7 +51,9 @@ def fill(
             row, request = replace(row, request=None, fallback=None, problem=problem), None
         if request:
             table.add(
-                row, kind=kind_of(request.entry, row.model), estimate=estimate_cost(request).credits
+                row,
+                kind=kind_of(request.catalog_model, row.model),
+                estimate=estimate_cost(request).credits,
             )
         else:
             invalid += 1
@@ -156,7 +158,9 @@ def _plan(
     table.plan(row.index, plan)
     if other and plan.is_fallback:
         table.reprice(
-            row.index, kind=kind_of(other.entry, other.model), estimate=estimate_cost(other).credits
+            row.index,
+            kind=kind_of(other.catalog_model, other.model),
+            estimate=estimate_cost(other).credits,
         )
     tally.charge(plan.spent - plan.reported, is_reported=False)
     tally.charge(plan.reported, is_reported=True)

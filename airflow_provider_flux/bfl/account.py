@@ -12,7 +12,7 @@ from airflow_provider_flux.bfl.errors import FluxRequestError, FluxServiceError
 from airflow_provider_flux.bfl.protocol import (
     HttpAnswer,
     HttpRequest,
-    error_of,
+    error_from_answer,
     get_request,
     post_request,
     read_json,
@@ -39,7 +39,7 @@ def read_credits(answer: HttpAnswer) -> float:
     credits_left = read_number(body.get("credits")) if isinstance(body, Mapping) else None
     if answer.status == 200 and credits_left is not None:
         return credits_left
-    raise error_of(answer, "The balance was refused by BFL")
+    raise error_from_answer(answer, "The balance was refused by BFL")
 
 
 def finetunes_request(settings: FluxSettings) -> HttpRequest:
@@ -90,7 +90,7 @@ def read_deletion(answer: HttpAnswer) -> dict[str, Any]:
     body = read_json(answer)
     if answer.status == 200 and isinstance(body, Mapping):
         return dict(body)
-    raise error_of(answer, "The finetune was not deleted by BFL")
+    raise error_from_answer(answer, "The finetune was not deleted by BFL")
 
 
 def usage_request(model: str, generations: int, settings: FluxSettings) -> HttpRequest:
@@ -116,14 +116,14 @@ def check_usage(answer: HttpAnswer) -> None:
     :raises FluxError: if it was refused.
     """
     if answer.status != 200:
-        raise error_of(answer, "The usage report was refused by BFL")
+        raise error_from_answer(answer, "The usage report was refused by BFL")
 
 
 def _member(answer: HttpAnswer, name: str, what: str) -> Any:
     body = read_json(answer)
     if answer.status == 200 and isinstance(body, Mapping):
         return body.get(name)
-    raise error_of(answer, what)
+    raise error_from_answer(answer, what)
 
 
 def _checked(finetune_id: str) -> str:

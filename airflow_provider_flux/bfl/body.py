@@ -28,18 +28,18 @@ class JsonBody:
         )
         self._turn = 0
         #: Whether all of it was handed out; before that, nobody can have read a whole request.
-        self.is_handed_out = False
+        self.is_fully_read = False
 
     def __len__(self) -> int:
         return self._size
 
-    def begin(self) -> None:
+    def reset(self) -> None:
         """Forget what was handed out: it is about to be sent, perhaps again."""
         self._turn += 1
-        self.is_handed_out = False
+        self.is_fully_read = False
 
     def __iter__(self) -> Iterator[bytes]:
-        self.begin()  # now, not at the first piece, which may come when another turn has begun
+        self.reset()  # now, not at the first piece, which may come when another turn has begun
         return self._hand_out(self._turn)
 
     def _hand_out(self, turn: int) -> Iterator[bytes]:
@@ -47,7 +47,7 @@ class JsonBody:
         for piece in self._pieces():
             left -= len(piece)
             if turn == self._turn:  # not one that was broken off, and still runs in its thread
-                self.is_handed_out = not left
+                self.is_fully_read = not left
             yield piece
 
     def _pieces(self) -> Iterator[bytes]:
@@ -66,7 +66,7 @@ class JsonBody:
                 raise _changed()
 
 
-def encode(parameters: Mapping[str, Any]) -> bytes | JsonBody:
+def encode_body(parameters: Mapping[str, Any]) -> bytes | JsonBody:
     """Return the parameters as a JSON body; one that streams if there are files among them.
 
     :raises FluxRequestError: if they are not JSON.

@@ -11,7 +11,7 @@ from airflow_provider_flux.bfl.errors import (
     FluxServiceError,
     FluxUntrustedURLError,
 )
-from airflow_provider_flux.bfl.protocol import retry_after
+from airflow_provider_flux.bfl.protocol import parse_retry_after
 from airflow_provider_flux.bfl.redaction import describe_url
 
 #: A delivery URL may be redirected so often, each time to a trusted host.
@@ -39,21 +39,21 @@ def download_error(
         return FluxServiceError(
             f"The delivery host answered with HTTP {status}.",
             request_id=request_id,
-            retry_after=retry_after(headers),
+            retry_after=parse_retry_after(headers),
         )
     return FluxUntrustedURLError(
         f"The delivery host answered with HTTP {status}.", request_id=request_id
     )
 
 
-def too_many_redirects(url: str) -> FluxUntrustedURLError:
+def redirect_error(url: str) -> FluxUntrustedURLError:
     """Return the error for a delivery URL that never arrives."""
     return FluxUntrustedURLError(
         f"The delivery URL was redirected too often, last to {describe_url(url)}."
     )
 
 
-def broken_download(url: str, reason: str) -> FluxServiceError:
+def broken_download_error(url: str, reason: str) -> FluxServiceError:
     """Return the error for a download that ended early."""
     return FluxServiceError(f"The download from {describe_url(url)} broke off ({reason}).")
 

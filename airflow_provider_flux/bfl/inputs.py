@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from os import PathLike
 from typing import Any, BinaryIO
 
-from airflow_provider_flux.bfl.catalog.entry import MIB, MediaField, Model
+from airflow_provider_flux.bfl.catalog.model import MIB, MediaField, Model
 from airflow_provider_flux.bfl.pricing import MEGAPIXEL
 
 #: [pro] works on this many megapixels, inputs and output together.
@@ -63,7 +63,7 @@ def is_path(value: Any) -> bool:
     return isinstance(value, PathLike) or hasattr(type(value), "conn_id")
 
 
-def as_text(value: Any) -> Any:
+def describe_input(value: Any) -> Any:
     """Return an input as text: a path object as its path, a file or base64 as what may be shown of it."""
     return str(value) if is_path(value) or isinstance(value, (MediaFile, InlineMedia)) else value
 
@@ -77,15 +77,15 @@ def map_inputs(value: Any, change: Callable[[Any], Any]) -> Any:
 
 def inputs_of(model: Model, parameters: Mapping[str, Any]) -> dict[str, list[Any]]:
     """Return the media of a request, by field: :class:`MediaFile`, or the text of a URL."""
-    found = {name: list(leaves_of(parameters.get(name))) for name in model.media_fields}
+    found = {name: list(iterate_inputs(parameters.get(name))) for name in model.media_fields}
     return {name: values for name, values in found.items() if values}
 
 
-def leaves_of(value: Any) -> Iterator[Any]:
+def iterate_inputs(value: Any) -> Iterator[Any]:
     """Yield the media in a field that may hold one, a list of them, or pairs with a time."""
     if isinstance(value, (list, tuple)):
         for item in value:
-            yield from leaves_of(item)
+            yield from iterate_inputs(item)
     elif value and not isinstance(value, (int, float)):
         yield value
 

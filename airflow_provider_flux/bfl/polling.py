@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from airflow_provider_flux.bfl.errors import FluxError, FluxTimeoutError, FluxTransientError
-from airflow_provider_flux.bfl.responses import Status, TaskResult
+from airflow_provider_flux.bfl.responses import GenerationResult, Status
 
 #: Seconds after which to give up on a generation of a model with no typical duration.
 DEFAULT_TIMEOUT = 600.0
@@ -24,7 +24,7 @@ _SHORTEST_WAIT = 0.01
 
 
 @dataclass(frozen=True)
-class Wait:
+class PollAgain:
     """Poll again after ``seconds``."""
 
     seconds: float
@@ -34,7 +34,7 @@ class Wait:
 class Done:
     """The image is ready."""
 
-    result: TaskResult
+    result: GenerationResult
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Paused:
     """Not ready at ``pause_at``: whoever waited wants to do something else, and wait on elsewhere."""
 
 
-Outcome = Wait | Done | Failed | Paused
+PollDecision = PollAgain | Done | Failed | Paused
 
 
 class Poller:
@@ -96,7 +96,7 @@ class Poller:
         first = min(first, self.deadline, self.pause_at or self.deadline)
         return max(0.0, first - now)
 
-    def on_result(self, result: TaskResult, now: float) -> Outcome:
+    def on_result(self, result: GenerationResult, now: float) -> PollDecision:
         """Decide on a poll that was answered with a task."""
         self._failures = 0
         if result.status.is_success:
@@ -104,7 +104,7 @@ class Poller:
         if result.status is Status.TASK_NOT_FOUND:
             self._missing_since = now if self._missing_since is None else self._missing_since
             if now - self._missing_since < _NOT_FOUND_GRACE:
-                return Wait(_NOT_FOUND_WAIT)  # even past the deadline: one 404 proves nothing
+                return PollAgain(_NOT_FOUND_WAIT)  # even past the deadline: one 404 proves nothing
         else:
             self._missing_since = None
         error = result.as_error(request_id=self.request_id, cost=self.cost)
@@ -113,7 +113,7 @@ class Poller:
         self.pending_at = now
         return self._wait(self._interval(now), now)
 
-    def on_error(self, error: FluxError, now: float) -> Outcome:
+    def on_error(self, error: FluxError, now: float) -> PollDecision:
         """Decide on a poll that failed: transient trouble is waited out, the rest ends the wait."""
         if not isinstance(error, FluxTransientError):
             return Failed(error)
@@ -130,7 +130,7 @@ class Poller:
         grown = min(_GROWTH * (now - self.submitted_at), _LONGEST_WAIT)
         return max(self.poll_interval, grown) * (0.9 + 0.2 * self._jitter())
 
-    def _wait(self, seconds: float, now: float) -> Outcome:
+    def _wait(self, seconds: float, now: float) -> PollDecision:
         if now >= self.deadline:
             trouble = f" Last trouble: {self._last_trouble}" if self._failures else ""
             return Failed(
@@ -145,4 +145,4 @@ class Poller:
         if self.pause_at is not None and now >= self.pause_at:
             return Paused()
         until = min(self.deadline, self.pause_at or self.deadline)
-        return Wait(max(min(seconds, until - now), _SHORTEST_WAIT))
+        return PollAgain(max(min(seconds, until - now), _SHORTEST_WAIT))

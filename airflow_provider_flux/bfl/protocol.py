@@ -13,7 +13,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlencode
 
-from airflow_provider_flux.bfl.body import JsonBody, encode
+from airflow_provider_flux.bfl.body import JsonBody, encode_body
 from airflow_provider_flux.bfl.errors import (
     FluxAuthenticationError,
     FluxConnectionError,
@@ -27,7 +27,7 @@ from airflow_provider_flux.bfl.errors import (
 )
 from airflow_provider_flux.bfl.redaction import describe_url, redact
 from airflow_provider_flux.bfl.request import GenerationRequest
-from airflow_provider_flux.bfl.responses import Status, Submission, TaskResult
+from airflow_provider_flux.bfl.responses import GenerationResult, Status, Submission
 from airflow_provider_flux.bfl.settings import FluxSettings
 from airflow_provider_flux.bfl.url_trust import check_polling_url
 
@@ -50,14 +50,14 @@ class HttpRequest:
     is_billed: bool = False
 
     @property
-    def is_all_sent(self) -> bool:
+    def is_fully_sent(self) -> bool:
         """Whether the service can have read the whole request. Half a JSON document asks for nothing."""
-        return not isinstance(self.body, JsonBody) or self.body.is_handed_out
+        return not isinstance(self.body, JsonBody) or self.body.is_fully_read
 
-    def begin(self) -> None:
+    def reset(self) -> None:
         """Say that it is about to be sent, perhaps again."""
         if isinstance(self.body, JsonBody):
-            self.body.begin()
+            self.body.reset()
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,9 @@ def submit_request(request: GenerationRequest, settings: FluxSettings) -> HttpRe
 
     :raises FluxRequestError: if the parameters are not JSON.
     """
-    return replace(post_request(request.path, encode(request.parameters), settings), is_billed=True)
+    return replace(
+        post_request(request.path, encode_body(request.parameters), settings), is_billed=True
+    )
 
 
 def poll_request(request_id: str, polling_url: str | None, settings: FluxSettings) -> HttpRequest:
@@ -115,10 +117,12 @@ def read_submission(answer: HttpAnswer, request: GenerationRequest, *, now: floa
         raise _uncertain_submit(
             f"the service answered with HTTP {answer.status}{_detail(body, secrets)}"
         )
-    raise error_of(answer, f"{request.model} was refused by BFL, and nothing was paid", *secrets)
+    raise error_from_answer(
+        answer, f"{request.model} was refused by BFL, and nothing was paid", *secrets
+    )
 
 
-def read_result(answer: HttpAnswer) -> TaskResult:
+def read_result(answer: HttpAnswer) -> GenerationResult:
     """Read the answer to a poll.
 
     A JSON body that carries a task is authoritative whatever the HTTP status: the service answers
@@ -128,19 +132,19 @@ def read_result(answer: HttpAnswer) -> TaskResult:
     """
     body = read_json(answer)
     if isinstance(body, Mapping) and ("status" in body or "state" in body):
-        return TaskResult.from_body(body, secrets=answer.secrets)
+        return GenerationResult.from_body(body, secrets=answer.secrets)
     if (
         answer.status == 404
     ):  # a gateway's, say: to be believed after a grace, like the service's own
-        return TaskResult.from_body({"status": Status.TASK_NOT_FOUND.value})
+        return GenerationResult.from_body({"status": Status.TASK_NOT_FOUND.value})
     if 300 <= answer.status < 400:
         raise FluxUntrustedURLError(
             "BFL's polling URL answered with a redirect. It was not followed, because the API key would go along."
         )
-    raise error_of(answer, "The poll was refused by BFL")
+    raise error_from_answer(answer, "The poll was refused by BFL")
 
 
-def lost_answer(request: HttpRequest, reason: str, *, nothing_sent: bool) -> FluxError:
+def network_error(request: HttpRequest, reason: str, *, nothing_sent: bool) -> FluxError:
     """Return the error for a request that the network gave no answer to.
 
     :param nothing_sent: whether it is sure that no byte of the request left, so that it may be repeated.
@@ -148,7 +152,7 @@ def lost_answer(request: HttpRequest, reason: str, *, nothing_sent: bool) -> Flu
     where = describe_url(request.url)
     if nothing_sent:
         return FluxConnectionError(f"Could not connect to {where} ({reason}); nothing was sent.")
-    if not request.is_all_sent:
+    if not request.is_fully_sent:
         return FluxConnectionError(
             f"The connection to {where} broke while the request was being sent ({reason})."
         )
@@ -157,7 +161,7 @@ def lost_answer(request: HttpRequest, reason: str, *, nothing_sent: bool) -> Flu
     return FluxServiceError(f"No answer from {where} ({reason}).")
 
 
-def retry_after(headers: Mapping[str, str]) -> float | None:
+def parse_retry_after(headers: Mapping[str, str]) -> float | None:
     """Read ``Retry-After`` in seconds, written as seconds or as a date; at most five minutes."""
     text = headers.get("Retry-After")
     if not text:
@@ -194,7 +198,7 @@ def read_json(answer: HttpAnswer) -> Any:
         return None
 
 
-def error_of(answer: HttpAnswer, what: str, *secrets: str) -> FluxError:
+def error_from_answer(answer: HttpAnswer, what: str, *secrets: str) -> FluxError:
     """Return the typed error of an answer that is none of the expected ones.
 
     :param what: what was refused, and by whom.
@@ -218,12 +222,13 @@ def error_of(answer: HttpAnswer, what: str, *secrets: str) -> FluxError:
     if answer.status == 429:
         return FluxRateLimitedError(
             f"{what}: too many active tasks on the account (HTTP 429{detail}).",
-            retry_after=retry_after(answer.headers),
+            retry_after=parse_retry_after(answer.headers),
         )
     if 400 <= answer.status < 500 and answer.status not in {408, 425}:
         return FluxRequestError(f"{what} (HTTP {answer.status}{detail}).")
     return FluxServiceError(
-        f"BFL answered with HTTP {answer.status}{detail}.", retry_after=retry_after(answer.headers)
+        f"BFL answered with HTTP {answer.status}{detail}.",
+        retry_after=parse_retry_after(answer.headers),
     )
 
 

@@ -16,7 +16,7 @@ from airflow_provider_flux.bfl.catalog import (
     get_model,
     route_of,
 )
-from airflow_provider_flux.bfl.catalog.entry import MIB
+from airflow_provider_flux.bfl.catalog.model import MIB
 from airflow_provider_flux.bfl.errors import FluxRequestError
 from airflow_provider_flux.bfl.inputs import (
     InlineMedia,
@@ -25,7 +25,7 @@ from airflow_provider_flux.bfl.inputs import (
     find_media_warnings,
     inputs_of,
     is_path,
-    leaves_of,
+    iterate_inputs,
 )
 from airflow_provider_flux.bfl.pricing import Estimate
 from airflow_provider_flux.bfl.validation import find_problems, parse_rendered
@@ -48,7 +48,7 @@ class GenerationRequest:
     :param path: route of the model below the API host.
     :param parameters: the JSON body; input files are :class:`~airflow_provider_flux.bfl.inputs.MediaFile`.
         Not part of the repr: it may hold image bytes and a secret.
-    :param entry: what the catalog says of the model, if it knows it.
+    :param catalog_model: what the catalog says of the model, if it knows it.
     :param warnings: what may not work as meant, to be logged.
     :param is_checked: whether what the catalog says of the model counts (``validate=True``).
     :param is_prepared: whether its inputs have been read and checked.
@@ -57,7 +57,7 @@ class GenerationRequest:
     model: str
     path: str
     parameters: Mapping[str, Any] = field(repr=False)
-    entry: Model | None = field(default=None, repr=False)
+    catalog_model: Model | None = field(default=None, repr=False)
     warnings: tuple[str, ...] = ()
     is_checked: bool = True
     is_prepared: bool = False
@@ -84,15 +84,17 @@ class GenerationRequest:
         return hashlib.sha256(canonical.encode(errors="surrogatepass")).hexdigest()
 
     @property
-    def media(self) -> Mapping[str, MediaField]:
+    def media_fields(self) -> Mapping[str, MediaField]:
         """The fields that carry images or videos."""
-        known = self.entry.media_fields if self.entry else {}
+        known = self.catalog_model.media_fields if self.catalog_model else {}
         if self.is_checked:
             return known
         given = {
             name: value for name, value in self.parameters.items() if name not in _NEVER_AN_INPUT
         }
-        found = [name for name, value in given.items() if any(map(_is_input, leaves_of(value)))]
+        found = [
+            name for name, value in given.items() if any(map(_is_input, iterate_inputs(value)))
+        ]
         fields = {**{name: MediaField(name, MediaKind.FILE) for name in found}, **known}
         return {name: replace(spec, max_bytes=_MOST_BYTES) for name, spec in fields.items()}
 
@@ -102,13 +104,15 @@ class GenerationRequest:
         :raises FluxRequestError: naming the field, and what the service would refuse about it.
         """
         parameters = {**self.parameters, **inputs}
-        if self.entry is None or not self.is_checked:
+        if self.catalog_model is None or not self.is_checked:
             return replace(self, parameters=parameters, is_prepared=True)
-        problems = find_media_problems(self.entry, parameters)
+        problems = find_media_problems(self.catalog_model, parameters)
         if problems:
-            shown = ", ".join(f"{name}={file}" for name, file in _files(self.entry, parameters))
+            shown = ", ".join(
+                f"{name}={file}" for name, file in _files(self.catalog_model, parameters)
+            )
             raise FluxRequestError(f"{self.model}: {'; '.join(problems)}. Given: {shown}")
-        warnings = (*self.warnings, *find_media_warnings(self.entry, parameters))
+        warnings = (*self.warnings, *find_media_warnings(self.catalog_model, parameters))
         return replace(self, parameters=parameters, warnings=warnings, is_prepared=True)
 
 
@@ -135,7 +139,7 @@ def build_request(
             model, route_of(model, models), given, models.get(model), is_checked=False
         )
     entry = get_model(model, models)
-    known = with_known_mode(entry, parameters)
+    known = resolve_mode_alias(entry, parameters)
     typed = {
         name: parse_rendered(entry, name, value, known) if name in rendered else value
         for name, value in known.items()
@@ -162,17 +166,17 @@ def estimate_cost(request: GenerationRequest) -> Estimate:
 
     The service is the judge: where it reports a cost, that one counts.
     """
-    if request.entry is None:
+    if request.catalog_model is None:
         return Estimate(None, f"{request.model} is not in the price list of this version")
-    inputs = inputs_of(request.entry, request.parameters)
+    inputs = inputs_of(request.catalog_model, request.parameters)
     sizes = {
         name: [one if isinstance(one, MediaFile) else None for one in group]
         for name, group in inputs.items()
     }
-    return request.entry.price.estimate(request.parameters, sizes)
+    return request.catalog_model.price.estimate(request.parameters, sizes)
 
 
-def with_known_mode(model: Model, parameters: Mapping[str, Any]) -> dict[str, Any]:
+def resolve_mode_alias(model: Model, parameters: Mapping[str, Any]) -> dict[str, Any]:
     """Return the parameters with a long word for ``mode`` replaced by the one the schema has."""
     mode = parameters.get("mode")
     if not model.modes or not isinstance(mode, str):

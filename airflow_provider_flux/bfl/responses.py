@@ -85,7 +85,7 @@ class Submission:
 
 
 @dataclass(frozen=True)
-class TaskResult:
+class GenerationResult:
     """What a poll says of a generation.
 
     :param status_text: the status as the service wrote it.
@@ -107,7 +107,9 @@ class TaskResult:
     moderation_reasons: tuple[str, ...] = ()
 
     @classmethod
-    def from_body(cls, body: Mapping[str, Any], *, secrets: tuple[str, ...] = ()) -> TaskResult:
+    def from_body(
+        cls, body: Mapping[str, Any], *, secrets: tuple[str, ...] = ()
+    ) -> GenerationResult:
         """Read a poll answer: ``status`` or ``state``, a result that is an object, a text or absent.
 
         :param secrets: what must not be echoed in ``error`` and ``moderation_reasons``.

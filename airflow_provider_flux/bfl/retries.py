@@ -53,16 +53,16 @@ def read_retries() -> dict[str, Any]:
     }
 
 
-def may_be_busy(request: GenerationRequest) -> bool:
+def is_402_ambiguous(request: GenerationRequest) -> bool:
     """Whether a 402 for this request need not mean that the credits are used up.
 
     Videos submitted back to back were refused with 402 although there were credits, and accepted a
     little later (source: published captures of the service).
     """
-    return request.entry is not None and request.entry.busy_is_402
+    return request.catalog_model is not None and request.catalog_model.is_402_ambiguous
 
 
-def judge_402(
+def resolve_402(
     error: FluxInsufficientCreditsError, request: GenerationRequest, *, balance: float | None
 ) -> FluxError:
     """Return what a 402 means, given the balance: too fast, to be tried again, or out of credits.

@@ -9,9 +9,9 @@ from typing import Any
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
-from airflow_provider_flux.bfl.catalog import Model, nearest
-from airflow_provider_flux.bfl.catalog.entry import fields_of
-from airflow_provider_flux.bfl.inputs import as_text
+from airflow_provider_flux.bfl.catalog import Model, did_you_mean
+from airflow_provider_flux.bfl.catalog.model import fields_of
+from airflow_provider_flux.bfl.inputs import describe_input
 from airflow_provider_flux.bfl.redaction import redact
 
 _SECRET_FIELDS = frozenset({"webhook_secret"})
@@ -82,7 +82,7 @@ def _unknown(model: Model, name: str, known: Collection[str], parameters: Mappin
         if isinstance(mode, str) and mode in model.modes
         else model.name
     )
-    return f"{name} is not a parameter of {where}.{nearest(name, known)} Known: {', '.join(known)}"
+    return f"{name} is not a parameter of {where}.{did_you_mean(name, known)} Known: {', '.join(known)}"
 
 
 def _missing_prompt(
@@ -201,4 +201,4 @@ def _text(value: Any) -> Any:
     """Return a value with a text in place of each input, which is what the service is sent."""
     if isinstance(value, (list, tuple)):
         return [_text(item) for item in value]
-    return as_text(value)
+    return describe_input(value)

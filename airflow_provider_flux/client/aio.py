@@ -29,10 +29,10 @@ from airflow_provider_flux.bfl.errors import (
     FluxInsufficientCreditsError,
     FluxRequestError,
 )
-from airflow_provider_flux.bfl.polling import Done, Failed, Poller, Wait
+from airflow_provider_flux.bfl.polling import Done, Failed, PollAgain, Poller
 from airflow_provider_flux.bfl.protocol import HttpAnswer, HttpRequest
 from airflow_provider_flux.bfl.request import GenerationRequest
-from airflow_provider_flux.bfl.responses import Submission, TaskResult
+from airflow_provider_flux.bfl.responses import GenerationResult, Submission
 from airflow_provider_flux.bfl.settings import FluxSettings
 from airflow_provider_flux.bfl.url_trust import check_delivery_url
 
@@ -69,7 +69,9 @@ class FluxAsyncClient:
         :raises FluxConnectionError: if nothing was sent.
         :raises FluxSubmitUncertainError: if the answer was lost; other typed errors likewise.
         """
-        if not request.is_prepared and any(request.parameters.get(name) for name in request.media):
+        if not request.is_prepared and any(
+            request.parameters.get(name) for name in request.media_fields
+        ):
             raise FluxRequestError(
                 f"The inputs of {request.model} are not read yet: use FluxHook.prepared(request)."
             )
@@ -77,9 +79,9 @@ class FluxAsyncClient:
         try:
             return protocol.read_submission(await self._send(described), request, now=time.time())
         except FluxInsufficientCreditsError as error:
-            if not retries.may_be_busy(request):
+            if not retries.is_402_ambiguous(request):
                 raise
-            raise retries.judge_402(error, request, balance=await self._balance()) from None
+            raise retries.resolve_402(error, request, balance=await self._balance()) from None
 
     async def _balance(self) -> float | None:
         try:
@@ -87,7 +89,7 @@ class FluxAsyncClient:
         except FluxError:
             return None
 
-    async def poll(self, request_id: str, polling_url: str | None = None) -> TaskResult:
+    async def poll(self, request_id: str, polling_url: str | None = None) -> GenerationResult:
         """Ask once where a generation stands, without retrying.
 
         :raises FluxTransientError: if asking again may help.
@@ -95,7 +97,7 @@ class FluxAsyncClient:
         described = protocol.poll_request(request_id, polling_url, self.settings)
         return protocol.read_result(await self._send(described))
 
-    async def wait(self, poller: Poller, polling_url: str | None) -> TaskResult:
+    async def wait(self, poller: Poller, polling_url: str | None) -> GenerationResult:
         """Poll until the generation is ready.
 
         :raises FluxTimeoutError: at the poller's deadline, after a last poll.
@@ -114,7 +116,7 @@ class FluxAsyncClient:
                 return outcome.result
             if isinstance(outcome, Failed):
                 raise outcome.error
-            delay = outcome.seconds if isinstance(outcome, Wait) else 0.0
+            delay = outcome.seconds if isinstance(outcome, PollAgain) else 0.0
 
     async def get_credits(self) -> float:
         """Return the balance of the account in credits. Free."""
@@ -139,7 +141,7 @@ class FluxAsyncClient:
         return await AsyncRetrying(**retries.read_retries())(once)
 
     async def _send(self, request: HttpRequest) -> HttpAnswer:
-        request.begin()
+        request.reset()
         try:
             async with self._session.request(
                 request.method,
@@ -154,7 +156,7 @@ class FluxAsyncClient:
                 )
         except Exception as error:
             nothing_sent = isinstance(error, _NOTHING_SENT)
-            raise protocol.lost_answer(
+            raise protocol.network_error(
                 request, type(error).__name__, nothing_sent=nothing_sent
             ) from None
 
@@ -197,8 +199,8 @@ class FluxAsyncClient:
             except FluxError:
                 raise
             except Exception as error:
-                raise delivery.broken_download(url, type(error).__name__) from None
-        raise delivery.too_many_redirects(url)
+                raise delivery.broken_download_error(url, type(error).__name__) from None
+        raise delivery.redirect_error(url)
 
 
 @dataclass

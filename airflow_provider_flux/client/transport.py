@@ -65,7 +65,7 @@ class RequestsTransport:
         :raises FluxSubmitUncertainError: if a POST was sent and has no answer.
         :raises FluxServiceError: if a GET has no answer.
         """
-        request.begin()
+        request.reset()
         try:
             response = self._session.request(
                 request.method,
@@ -81,7 +81,7 @@ class RequestsTransport:
         except (
             Exception
         ) as error:  # not only of requests: a malformed Location, say, raises a bare ValueError
-            raise protocol.lost_answer(
+            raise protocol.network_error(
                 request, type(error).__name__, nothing_sent=_nothing_was_sent(error)
             ) from None
         return HttpAnswer(
@@ -116,8 +116,8 @@ class RequestsTransport:
             except FluxError:
                 raise
             except Exception as error:
-                raise delivery.broken_download(url, type(error).__name__) from None
-        raise delivery.too_many_redirects(url)
+                raise delivery.broken_download_error(url, type(error).__name__) from None
+        raise delivery.redirect_error(url)
 
     def _get_stream(self, url: str) -> requests.Response:
         return self._session.get(

@@ -7,8 +7,8 @@ from typing import Any
 
 from airflow_provider_flux.bfl import protocol
 from airflow_provider_flux.bfl.errors import FluxError
-from airflow_provider_flux.bfl.polling import Done, Failed, Outcome, Paused, Poller
-from airflow_provider_flux.bfl.responses import TaskResult
+from airflow_provider_flux.bfl.polling import Done, Failed, Paused, PollDecision, Poller
+from airflow_provider_flux.bfl.responses import GenerationResult
 from airflow_provider_flux.client.transport import RequestsTransport
 
 #: Seconds between two progress lines in the task log while nothing changes.
@@ -36,7 +36,7 @@ class Waiter:
         self._state: str | None = None
         self._told_at = 0.0
 
-    def wait(self) -> TaskResult | None:
+    def wait(self) -> GenerationResult | None:
         """Return the result, or ``None`` when it is time to pause.
 
         :raises FluxError: the typed failure of the generation, or of the wait.
@@ -53,7 +53,7 @@ class Waiter:
                 return None
             delay = outcome.seconds
 
-    def _poll(self) -> Outcome:
+    def _poll(self) -> PollDecision:
         try:
             result = protocol.read_result(self._transport.send(self._described))
         except FluxError as error:

@@ -29,7 +29,7 @@ from airflow_provider_flux.bfl.errors import (
 from airflow_provider_flux.bfl.polling import DEFAULT_TIMEOUT, Poller
 from airflow_provider_flux.bfl.pricing import USD_PER_CREDIT
 from airflow_provider_flux.bfl.request import GenerationRequest, build_request
-from airflow_provider_flux.bfl.responses import Submission, TaskResult
+from airflow_provider_flux.bfl.responses import GenerationResult, Submission
 from airflow_provider_flux.bfl.settings import FluxSettings, read_settings
 from airflow_provider_flux.client.transport import RequestsTransport
 from airflow_provider_flux.client.wait import Waiter
@@ -184,23 +184,23 @@ class FluxHook(BaseHook):
                 self._transport.send(described), request, now=time.time()
             )
         except FluxInsufficientCreditsError as error:
-            if not retries.may_be_busy(request):
+            if not retries.is_402_ambiguous(request):
                 raise
-            raise retries.judge_402(error, request, balance=self._balance()) from None
+            raise retries.resolve_402(error, request, balance=self._balance()) from None
         except FluxError:
             raise
         except AirflowTaskTimeout as error:
-            if not described.is_all_sent:
+            if not described.is_fully_sent:
                 raise
-            raise protocol.lost_answer(
+            raise protocol.network_error(
                 described, type(error).__name__, nothing_sent=False
             ) from None
         except Exception as error:  # whatever it is, the request may be out
-            raise protocol.lost_answer(
+            raise protocol.network_error(
                 described, type(error).__name__, nothing_sent=False
             ) from None
 
-    def get_result(self, request_id: str, polling_url: str | None = None) -> TaskResult:
+    def get_result(self, request_id: str, polling_url: str | None = None) -> GenerationResult:
         """Ask once where a generation stands; transient trouble is retried. Free.
 
         :param polling_url: as the submit returned it. A task lives in one cluster: without it the
@@ -218,7 +218,7 @@ class FluxHook(BaseHook):
         deadline: float | None = None,
         poll_interval: float = 0.5,
         pause_at: float | None = None,
-    ) -> TaskResult | None:
+    ) -> GenerationResult | None:
         """Wait for a generation on this thread.
 
         :param deadline: epoch seconds at which to give up; ten minutes from now by default.
@@ -249,7 +249,7 @@ class FluxHook(BaseHook):
     ) -> bytes:
         """Read the bytes behind a signed URL; a broken download is started again. Free.
 
-        :param sample: ``TaskResult.sample``, which lives for 10 minutes.
+        :param sample: ``GenerationResult.sample``, which lives for 10 minutes.
         :raises FluxResultExpiredError: if it does not live any more.
         :raises FluxUntrustedURLError: if it leads to a host that is not BFL's.
         """

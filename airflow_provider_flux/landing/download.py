@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from airflow_provider_flux.bfl.catalog import MODELS
 from airflow_provider_flux.bfl.errors import FluxError, FluxImageError, FluxResultExpiredError
-from airflow_provider_flux.bfl.responses import TaskResult
+from airflow_provider_flux.bfl.responses import GenerationResult
 from airflow_provider_flux.client.aio import FluxAsyncClient
 from airflow_provider_flux.generation import Generation, describe_cost
 from airflow_provider_flux.hooks.flux import FluxHook
@@ -79,8 +79,8 @@ class _Judge:
 def download_result(
     hook: FluxHook,
     record: Generation,
-    result: TaskResult,
-    refresh: Callable[[], TaskResult],
+    result: GenerationResult,
+    refresh: Callable[[], GenerationResult],
 ) -> VerifiedResult:
     """Download a result on this thread.
 
@@ -109,8 +109,8 @@ def download_result(
 async def download_result_async(
     client: FluxAsyncClient,
     record: Generation,
-    result: TaskResult,
-    refresh: Callable[[], Awaitable[TaskResult]],
+    result: GenerationResult,
+    refresh: Callable[[], Awaitable[GenerationResult]],
 ) -> VerifiedResult:
     """Download a result on an event loop; its bytes are checked in a thread. See :func:`download_result`."""
     judge, request_id = _Judge(record), record["request_id"]
@@ -148,7 +148,7 @@ def inspect(data: bytes, model: str) -> MediaInfo:
     return info
 
 
-def _sample_of(result: TaskResult) -> str:
+def _sample_of(result: GenerationResult) -> str:
     if not result.sample:
         raise FluxResultExpiredError("The result is Ready but names no image.")
     return result.sample

@@ -14,7 +14,7 @@ from airflow_provider_flux.bfl.errors import (
     FluxStorageError,
     FluxTaskNotFoundError,
 )
-from airflow_provider_flux.bfl.responses import Status, TaskResult
+from airflow_provider_flux.bfl.responses import GenerationResult, Status
 from airflow_provider_flux.client.aio import FluxAsyncClient
 from airflow_provider_flux.generation import Generation, submission_of, with_landed, with_result
 from airflow_provider_flux.hooks.flux import FluxHook
@@ -40,7 +40,7 @@ def land(
     target: Target,
     *,
     deadline: float | None = None,
-    result: TaskResult | None = None,
+    result: GenerationResult | None = None,
 ) -> Generation:
     """Bring the image of a generation to its target and return its record with ``image`` filled in.
 
@@ -54,7 +54,7 @@ def land(
     :raises FluxStorageError: if it cannot be written.
     """
 
-    def refresh() -> TaskResult:
+    def refresh() -> GenerationResult:
         fresh = hook.wait(submission_of(generation), deadline=deadline)
         assert fresh is not None  # noqa: S101 - wait() pauses only when it was told to
         return fresh
@@ -83,8 +83,8 @@ async def land_async(
     client: FluxAsyncClient,
     generation: Generation,
     target: Target,
-    result: TaskResult,
-    refresh: Callable[[], Awaitable[TaskResult]],
+    result: GenerationResult,
+    refresh: Callable[[], Awaitable[GenerationResult]],
 ) -> Generation:
     """Bring the image of a Ready generation to its target from an event loop. See :func:`land`."""
     record = with_result(generation, result)

@@ -46,7 +46,7 @@ class RequestSummary(BaseModel):
 
 def summarize_request(request: GenerationRequest, *, hide_prompt: bool = False) -> RequestSummary:
     """Return what is kept of a request: no bytes, no secret, no query of a URL."""
-    media = set(request.media)
+    media = set(request.media_fields)
     kept: dict[str, Any] = {}
     for name, value in request.parameters.items():
         if name not in _NEVER_KEPT and name != "prompt":

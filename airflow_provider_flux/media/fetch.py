@@ -15,7 +15,7 @@ from requests.adapters import HTTPAdapter
 from requests_hardened.ip_filter import InvalidIPAddress  # type: ignore[import-untyped]
 from requests_hardened.ip_filter_adapter import IPFilterAdapter  # type: ignore[import-untyped]
 
-from airflow_provider_flux.bfl.catalog.entry import MIB
+from airflow_provider_flux.bfl.catalog.model import MIB
 from airflow_provider_flux.bfl.errors import FluxError, FluxInputError, FluxRequestError
 from airflow_provider_flux.bfl.redaction import describe_url
 from airflow_provider_flux.bfl.settings import FluxSettings

@@ -33,13 +33,17 @@ def prepared(request: GenerationRequest, settings: FluxSettings) -> Iterator[Gen
     :raises FluxRequestError: if an input is of the wrong kind, or breaks a limit.
     :raises FluxInputError: if an input is not there, or could not be read; trying again may help.
     """
-    given = {name: value for name in request.media if (value := request.parameters.get(name))}
+    given = {
+        name: value for name in request.media_fields if (value := request.parameters.get(name))
+    }
     if not given or request.is_prepared:
         yield request
         return
     with tempfile.TemporaryDirectory(prefix="flux-inputs-", ignore_cleanup_errors=True) as folder:
         names = (Path(folder) / str(number) for number in count())
-        readers = {name: partial(_read, request.media[name], names, settings) for name in given}
+        readers = {
+            name: partial(_read, request.media_fields[name], names, settings) for name in given
+        }
         yield request.with_inputs(
             {name: map_inputs(value, readers[name]) for name, value in given.items()}
         )

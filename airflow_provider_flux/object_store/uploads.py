@@ -8,7 +8,7 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-from airflow_provider_flux.bfl.catalog.entry import MIB
+from airflow_provider_flux.bfl.catalog.model import MIB
 from airflow_provider_flux.bfl.errors import FluxStorageError
 from airflow_provider_flux.object_store.backends import WriteOptions
 from airflow_provider_flux.object_store.filesystem import reopen_path

@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 from airflow_provider_flux.bfl.catalog import MediaKind, get_model
 from airflow_provider_flux.bfl.errors import FluxRequestError
-from airflow_provider_flux.bfl.request import with_known_mode
+from airflow_provider_flux.bfl.request import resolve_mode_alias
 from airflow_provider_flux.bfl.validation import find_problems
 from airflow_provider_flux.configured_models import known_models
 from airflow_provider_flux.landing.output_path import check_output_path
@@ -134,7 +134,7 @@ def check_literals(model: Any, named: Mapping[str, Any], parameters: Any) -> Non
         for name, value in merged.items()
         if name not in unresolved and value is not None
     }
-    literals = with_known_mode(entry, literals)
+    literals = resolve_mode_alias(entry, literals)
     problems = find_problems(entry, literals, unresolved=unresolved) + find_source_problems(
         entry.media, literals
     )

@@ -6,7 +6,7 @@ from typing import Any
 
 from airflow_provider_flux.bfl.errors import FluxResultExpiredError, FluxTaskNotFoundError
 from airflow_provider_flux.bfl.request import GenerationRequest, estimate_cost
-from airflow_provider_flux.bfl.responses import Status, TaskResult
+from airflow_provider_flux.bfl.responses import GenerationResult, Status
 from airflow_provider_flux.generation import Generation, describe_cost, with_result
 from airflow_provider_flux.hooks.flux import FluxHook
 from airflow_provider_flux.landing.target import Target
@@ -30,7 +30,7 @@ def find_existing(target: Target, request: GenerationRequest) -> Generation | No
 
 def wait_here(
     hook: FluxHook, patience: WaitPolicy, generation: Generation, target: Target | None
-) -> TaskResult | Generation | None:
+) -> GenerationResult | Generation | None:
     """Wait on the worker, and return the result; ``None`` when it is time to defer.
 
     What an earlier try has landed, and BFL has forgotten since, is found: it is returned as a generation.
@@ -56,7 +56,7 @@ def collect(
     target: Target | None,
     log: Any,
     *,
-    result: TaskResult | None = None,
+    result: GenerationResult | None = None,
     deadline: float | None = None,
 ) -> Generation:
     """Land what was paid for, if it is to land and has not yet, and write down that its task returns it.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from airflow_provider_flux.bfl.responses import TaskResult
+from airflow_provider_flux.bfl.responses import GenerationResult
 from airflow_provider_flux.configured_models import default_timeout, typical_seconds
 from airflow_provider_flux.generation import Generation, submission_of
 from airflow_provider_flux.hooks.flux import FluxHook
@@ -46,7 +46,7 @@ class WaitPolicy:
         """Return when to give up, in epoch seconds: counted from the submit, whichever try has made it."""
         return submission_of(generation).submitted_at + self.longest
 
-    def wait_here(self, hook: FluxHook, generation: Generation) -> TaskResult | None:
+    def wait_here(self, hook: FluxHook, generation: Generation) -> GenerationResult | None:
         """Wait on the worker; ``None`` when it is time to defer.
 
         :raises FluxTimeoutError: at the deadline, after a last poll; other typed errors likewise.
@@ -60,7 +60,9 @@ class WaitPolicy:
             pause_at=time.time() + self.inline_wait if self.deferrable else None,
         )
 
-    def wait_on(self, hook: FluxHook, generation: Generation, deadline: float) -> TaskResult | None:
+    def wait_on(
+        self, hook: FluxHook, generation: Generation, deadline: float
+    ) -> GenerationResult | None:
         """Wait on the worker until a deadline, in epoch seconds, without deferring."""
         return hook.wait(
             submission_of(generation), deadline=deadline, poll_interval=self.poll_interval

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from asgiref.sync import sync_to_async
 
 from airflow_provider_flux.bfl.errors import FluxError, FluxRequestError, FluxStorageError
-from airflow_provider_flux.bfl.responses import TaskResult
+from airflow_provider_flux.bfl.responses import GenerationResult
 from airflow_provider_flux.generation import Generation
 from airflow_provider_flux.landing.target import read_target
 
@@ -36,8 +36,8 @@ class Landing:
     async def land(
         self,
         client: FluxAsyncClient,
-        result: TaskResult,
-        refresh: Callable[[], Awaitable[TaskResult]],
+        result: GenerationResult,
+        refresh: Callable[[], Awaitable[GenerationResult]],
     ) -> Generation:
         """Land a result, unless the record says that it has landed: another triggerer may have run this trigger.
 

@@ -22,7 +22,7 @@ from airflow_provider_flux.bfl.errors import (
 )
 from airflow_provider_flux.bfl.polling import Poller
 from airflow_provider_flux.bfl.redaction import redact
-from airflow_provider_flux.bfl.responses import TaskResult
+from airflow_provider_flux.bfl.responses import GenerationResult
 from airflow_provider_flux.generation import (
     Generation,
     describe_cost,
@@ -155,7 +155,7 @@ class FluxResultTrigger(BaseTrigger):
                 self.log.warning("Request %s: %s", self.generation["request_id"], reason)
                 return {**event, "reason": reason}
 
-    async def _poll(self, client: FluxAsyncClient) -> TaskResult:
+    async def _poll(self, client: FluxAsyncClient) -> GenerationResult:
         submission = submission_of(self.generation)
         poller = Poller(
             request_id=submission.request_id,

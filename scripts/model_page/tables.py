@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from airflow_provider_flux.bfl.catalog import MediaField, Model
-from airflow_provider_flux.bfl.catalog.entry import MIB
+from airflow_provider_flux.bfl.catalog.model import MIB
 
 #: Model parameters that are arguments of FluxGenerateOperator; all others go into ``parameters``.
 ARGUMENTS = (

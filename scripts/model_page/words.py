@@ -128,7 +128,7 @@ NOTES = (
         "These defaults are always sent, whatever those of the API are.",
     ),
     Rule(
-        lambda m: m.busy_is_402,
+        lambda m: m.is_402_ambiguous,
         'HTTP 402 although the balance is enough means "too fast": it is waited out like a 429.',
     ),
     Rule(

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_flux.bfl.body import _PIECE, JsonBody, encode
+from airflow_provider_flux.bfl.body import _PIECE, JsonBody, encode_body
 from airflow_provider_flux.bfl.errors import FluxRequestError
 from airflow_provider_flux.bfl.inputs import InlineMedia, MediaFile
 from airflow_provider_flux.bfl.protocol import HttpRequest
@@ -59,7 +59,7 @@ def test_the_pieces_are_the_document_with_base64_in_place_of_the_files(
     document: dict[str, Any],
 ) -> None:
     expected = json.dumps(document, default=as_text).encode()
-    body = encode(document)
+    body = encode_body(document)
     for _ in range(2):
         assert (body if isinstance(body, bytes) else b"".join(body)) == expected
     assert len(body) == len(expected)
@@ -70,13 +70,13 @@ def test_the_pieces_are_the_document_with_base64_in_place_of_the_files(
 def test_all_is_handed_out_with_the_last_piece_only(
     document: dict[str, Any], file: MediaFile, count: int
 ) -> None:
-    body = encode({**document, "file": file})
+    body = encode_body({**document, "file": file})
     assert isinstance(body, JsonBody)
-    assert not body.is_handed_out
+    assert not body.is_fully_read
     total = len(list(body))
-    assert body.is_handed_out
+    assert body.is_fully_read
     for number, _ in zip(range(1, count + 1), body, strict=False):  # sent again, and broken off
-        assert body.is_handed_out is (number >= total)
+        assert body.is_fully_read is (number >= total)
 
 
 @pytest.mark.parametrize("size", [10, _PIECE, _PIECE + 1, 2 * _PIECE + 7])
@@ -87,18 +87,18 @@ def test_a_file_that_changes_its_size_is_an_error_before_all_is_sent(
 ) -> None:
     if size + change < 0:
         change = -size
-    body = encode({"image": media(size, really=size + change), "tail": tail})
+    body = encode_body({"image": media(size, really=size + change), "tail": tail})
     with pytest.raises(FluxRequestError, match="changed while it was being sent"):
         list(body)
-    assert not body.is_handed_out
+    assert not body.is_fully_read
 
 
 def test_a_file_that_is_gone_is_an_error_before_all_is_sent(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
-    body = encode({"image": MediaFile("a.png", "image/png", 3, "0", lambda: path.open("rb"))})
+    body = encode_body({"image": MediaFile("a.png", "image/png", 3, "0", lambda: path.open("rb"))})
     with pytest.raises(FileNotFoundError):
         list(body)
-    assert not body.is_handed_out
+    assert not body.is_fully_read
 
 
 def test_files_are_closed_when_the_body_is_read_and_when_it_is_given_up() -> None:
@@ -108,7 +108,7 @@ def test_files_are_closed_when_the_body_is_read_and_when_it_is_given_up() -> Non
         opened.append(io.BytesIO(bytes(2 * _PIECE)))
         return opened[-1]
 
-    body = encode({"image": MediaFile("a.png", "image/png", 2 * _PIECE, "0", open_it)})
+    body = encode_body({"image": MediaFile("a.png", "image/png", 2 * _PIECE, "0", open_it)})
     list(body)
     iterator: Iterator[bytes] = iter(body)
     next(iterator), next(iterator)
@@ -117,7 +117,10 @@ def test_files_are_closed_when_the_body_is_read_and_when_it_is_given_up() -> Non
 
 
 def test_a_document_without_files_is_plain_bytes() -> None:
-    assert encode({"prompt": "ä \ud800", "width": 1}) == rb'{"prompt": "\u00e4 \ud800", "width": 1}'
+    assert (
+        encode_body({"prompt": "ä \ud800", "width": 1})
+        == rb'{"prompt": "\u00e4 \ud800", "width": 1}'
+    )
 
 
 @pytest.mark.parametrize(
@@ -134,7 +137,7 @@ def test_a_document_without_files_is_plain_bytes() -> None:
 )
 def test_what_is_not_json_is_refused_without_its_value(value: Any) -> None:
     with pytest.raises(FluxRequestError, match="cannot be sent as JSON") as caught:
-        encode({"image": value})
+        encode_body({"image": value})
     assert "aGlk" not in str(caught.value)
 
 
@@ -144,7 +147,7 @@ def test_a_large_file_is_never_in_memory_as_a_whole(tmp_path: Path) -> None:
     file = MediaFile("a.bin", "image/png", 20 * MIB, "0", lambda: path.open("rb"))
     tracemalloc.start()
     try:
-        sent = sum(len(piece) for piece in encode({"image": file}))
+        sent = sum(len(piece) for piece in encode_body({"image": file}))
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -153,26 +156,26 @@ def test_a_large_file_is_never_in_memory_as_a_whole(tmp_path: Path) -> None:
 
 
 def test_an_iteration_that_was_broken_off_says_nothing_any_more() -> None:
-    body = encode({"image": media(2 * _PIECE)})
+    body = encode_body({"image": media(2 * _PIECE)})
     assert isinstance(body, JsonBody)
     old = iter(body)
     next(old)
     assert list(body)
-    assert body.is_handed_out
+    assert body.is_fully_read
     next(old)
-    assert body.is_handed_out
-    body.begin()
+    assert body.is_fully_read
+    body.reset()
     list(old)
-    assert not body.is_handed_out
+    assert not body.is_fully_read
 
 
 def test_a_request_that_is_sent_again_counts_as_sent_only_when_it_is() -> None:
     request = HttpRequest(
-        "POST", "https://api.bfl.ai/v1/x", {}, encode({"image": media(9)}), is_billed=True
+        "POST", "https://api.bfl.ai/v1/x", {}, encode_body({"image": media(9)}), is_billed=True
     )
-    assert not request.is_all_sent
+    assert not request.is_fully_sent
     list(request.body)  # type: ignore[arg-type]
-    assert request.is_all_sent
-    request.begin()
-    assert not request.is_all_sent
-    assert HttpRequest("POST", "https://api.bfl.ai/v1/x", {}, b"{}", is_billed=True).is_all_sent
+    assert request.is_fully_sent
+    request.reset()
+    assert not request.is_fully_sent
+    assert HttpRequest("POST", "https://api.bfl.ai/v1/x", {}, b"{}", is_billed=True).is_fully_sent

@@ -15,8 +15,8 @@ from airflow_provider_flux.bfl.errors import (
     FluxTaskNotFoundError,
     FluxTimeoutError,
 )
-from airflow_provider_flux.bfl.polling import Done, Failed, Outcome, Paused, Poller, Wait
-from airflow_provider_flux.bfl.responses import TaskResult
+from airflow_provider_flux.bfl.polling import Done, Failed, Paused, PollAgain, PollDecision, Poller
+from airflow_provider_flux.bfl.responses import GenerationResult
 
 START = 1_000_000.0
 
@@ -34,17 +34,17 @@ def poller(**options) -> Poller:
     )
 
 
-def result(status: str, **body) -> TaskResult:
-    return TaskResult.from_body({"id": "r1", "status": status, **body})
+def result(status: str, **body) -> GenerationResult:
+    return GenerationResult.from_body({"id": "r1", "status": status, **body})
 
 
-def drive(p: Poller, ready_at: float, *, start: float = START) -> tuple[float, int, Outcome]:
+def drive(p: Poller, ready_at: float, *, start: float = START) -> tuple[float, int, PollDecision]:
     """Poll a generation that becomes Ready at ``ready_at``; return when it was noticed, and the polls."""
     now, polls = start + p.first_wait(start), 0
     while True:
         polls += 1
         outcome = p.on_result(result("Ready" if now >= ready_at else "Pending"), now)
-        if not isinstance(outcome, Wait):
+        if not isinstance(outcome, PollAgain):
             return now, polls, outcome
         now += outcome.seconds
 
@@ -121,7 +121,7 @@ def test_waiting_pauses_where_it_was_told_to_but_not_on_the_deadline() -> None:
 def test_an_ended_generation_is_a_typed_error(
     body: dict, error: type[FluxError], said: str
 ) -> None:
-    outcome = poller(cost=4).on_result(TaskResult.from_body(body), START + 5)
+    outcome = poller(cost=4).on_result(GenerationResult.from_body(body), START + 5)
     assert isinstance(outcome, Failed)
     assert isinstance(outcome.error, error)
     assert said in str(outcome.error)
@@ -133,14 +133,14 @@ def test_an_ended_generation_is_a_typed_error(
     "status", ["Pending", "Reasoning", "Generating", "Queued", "Something new", "None"]
 )
 def test_statuses_that_are_not_ends_keep_polling(status: str) -> None:
-    assert isinstance(poller().on_result(result(status), START + 5), Wait)
+    assert isinstance(poller().on_result(result(status), START + 5), PollAgain)
 
 
 def test_task_not_found_is_believed_after_a_grace() -> None:
     p = poller()
     missing = result("Task not found")
     outcomes = [p.on_result(missing, START + seconds) for seconds in (100, 101, 102, 129)]
-    assert outcomes == [Wait(1)] * 4
+    assert outcomes == [PollAgain(1)] * 4
     last = p.on_result(missing, START + 131)
     assert isinstance(last, Failed)
     assert isinstance(last.error, FluxTaskNotFoundError)
@@ -149,8 +149,8 @@ def test_task_not_found_is_believed_after_a_grace() -> None:
 def test_one_not_found_proves_nothing_even_past_the_deadline() -> None:
     p = poller(deadline=START + 1)
     now = START + 3600
-    assert isinstance(p.on_result(result("Task not found"), now), Wait)
-    assert isinstance(p.on_result(result("Task not found"), now + 29), Wait)
+    assert isinstance(p.on_result(result("Task not found"), now), PollAgain)
+    assert isinstance(p.on_result(result("Task not found"), now + 29), PollAgain)
     last = p.on_result(result("Task not found"), now + 31)
     assert isinstance(last, Failed)
     assert isinstance(last.error, FluxTaskNotFoundError)
@@ -160,7 +160,7 @@ def test_a_found_task_resets_the_grace() -> None:
     p = poller()
     p.on_result(result("Task not found"), START + 40)
     p.on_result(result("Pending"), START + 60)
-    assert isinstance(p.on_result(result("Task not found"), START + 80), Wait)
+    assert isinstance(p.on_result(result("Task not found"), START + 80), PollAgain)
 
 
 def test_transient_trouble_backs_off_and_asks_for_what_retry_after_says() -> None:
@@ -169,14 +169,14 @@ def test_transient_trouble_backs_off_and_asks_for_what_retry_after_says() -> Non
     assert waits == sorted(waits)
     assert waits[-1] > waits[0]
     told = p.on_error(FluxServiceError("503", retry_after=17), START + 1)
-    assert told == Wait(17)
+    assert told == PollAgain(17)
 
 
 def test_retry_after_beyond_the_deadline_still_leaves_a_last_poll() -> None:
     outcome = poller(deadline=START + 10).on_error(
         FluxServiceError("503", retry_after=60), START + 4
     )
-    assert outcome == Wait(6)
+    assert outcome == PollAgain(6)
 
 
 def test_trouble_may_last_for_ever() -> None:

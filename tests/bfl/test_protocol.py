@@ -16,7 +16,7 @@ from airflow_provider_flux.bfl.delivery import download_error
 from airflow_provider_flux.bfl.errors import FluxError, error_from_dict
 from airflow_provider_flux.bfl.protocol import HttpAnswer
 from airflow_provider_flux.bfl.request import build_request
-from airflow_provider_flux.bfl.responses import Status, TaskResult
+from airflow_provider_flux.bfl.responses import GenerationResult, Status
 from airflow_provider_flux.bfl.settings import FluxSettings
 
 KEY = "bfl_canary_0123456789"
@@ -134,7 +134,7 @@ def test_errors_never_echo_secrets(leak: str) -> None:
         assert "sig=" not in str(caught.value)
     for details in ({"error": f"no {leak}"}, {"Moderation Reasons": [f"no {leak}"]}, f"no {leak}"):
         for status in ("Error", "Content Moderated"):
-            ended = TaskResult.from_body(
+            ended = GenerationResult.from_body(
                 {"status": status, "details": details}, secrets=(SECRET, KEY)
             )
             assert leak not in str(ended.as_error(request_id="r", cost=None))
@@ -239,17 +239,18 @@ def test_no_answer_breaks_the_reading(value: object) -> None:
 
 
 def test_retry_after_is_read_as_seconds_and_as_a_date() -> None:
-    assert protocol.retry_after({"Retry-After": "7"}) == 7
-    assert protocol.retry_after({"Retry-After": "-3"}) == 0
-    assert protocol.retry_after({"Retry-After": "1e9"}) == 300
-    assert protocol.retry_after({"Retry-After": "nan"}) is None
-    assert protocol.retry_after({"Retry-After": "soon"}) is None
-    assert protocol.retry_after({}) is None
+    assert protocol.parse_retry_after({"Retry-After": "7"}) == 7
+    assert protocol.parse_retry_after({"Retry-After": "-3"}) == 0
+    assert protocol.parse_retry_after({"Retry-After": "1e9"}) == 300
+    assert protocol.parse_retry_after({"Retry-After": "nan"}) is None
+    assert protocol.parse_retry_after({"Retry-After": "soon"}) is None
+    assert protocol.parse_retry_after({}) is None
     assert (
-        protocol.retry_after({"Retry-After": "Mon, 01 Jan 2024 00:00:00 +99999999999999"}) is None
+        protocol.parse_retry_after({"Retry-After": "Mon, 01 Jan 2024 00:00:00 +99999999999999"})
+        is None
     )
     in_a_minute = format_datetime(datetime.now(tz=UTC) + timedelta(seconds=60), usegmt=True)
-    assert 50 <= (protocol.retry_after({"Retry-After": in_a_minute}) or 0) <= 60
+    assert 50 <= (protocol.parse_retry_after({"Retry-After": in_a_minute}) or 0) <= 60
     with pytest.raises(errors.FluxServiceError) as caught:
         protocol.read_result(answer(503, b"", Retry_After="9"))
     assert caught.value.retry_after == 9

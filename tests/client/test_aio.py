@@ -12,7 +12,7 @@ from airflow_provider_flux.bfl import errors
 from airflow_provider_flux.bfl.errors import FluxError
 from airflow_provider_flux.bfl.polling import Poller
 from airflow_provider_flux.bfl.request import build_request
-from airflow_provider_flux.bfl.responses import TaskResult
+from airflow_provider_flux.bfl.responses import GenerationResult
 from airflow_provider_flux.bfl.settings import FluxSettings
 from airflow_provider_flux.client import aio as client_module
 from airflow_provider_flux.client.aio import FluxAsyncClient, open_async_client
@@ -30,7 +30,7 @@ async def client(emulator: EmulatorServer) -> AsyncIterator[FluxAsyncClient]:
 
 async def generate(
     client: FluxAsyncClient, prompt: str = "a fox", *, seconds: float = 20
-) -> TaskResult:
+) -> GenerationResult:
     submission = await client.submit(build_request("flux-pro-1.1", {"prompt": prompt}), max_wait=1)
     poller = Poller(
         request_id=submission.request_id,

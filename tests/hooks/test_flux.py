@@ -13,7 +13,7 @@ import requests
 
 from airflow_provider_flux.bfl import errors
 from airflow_provider_flux.bfl.errors import FluxError
-from airflow_provider_flux.bfl.responses import TaskResult
+from airflow_provider_flux.bfl.responses import GenerationResult
 from airflow_provider_flux.emulator import EmulatorConfig, EmulatorServer
 from airflow_provider_flux.hooks.flux import FluxHook
 from airflow_provider_flux.provider_info import CONNECTION_FORM
@@ -22,7 +22,7 @@ from tests.conftest import KEY
 pytestmark = pytest.mark.usefixtures("hurry")
 
 
-def generate(prompt: str = "a fox", **parameters: object) -> TaskResult:
+def generate(prompt: str = "a fox", **parameters: object) -> GenerationResult:
     hook = FluxHook()
     result = hook.wait(
         hook.submit("flux-pro-1.1", {"prompt": prompt, **parameters}), poll_interval=0.1

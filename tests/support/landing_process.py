@@ -142,7 +142,7 @@ def _work(order: Order) -> None:
 
 
 async def _trigger(order: Order) -> None:
-    from airflow_provider_flux.bfl.responses import TaskResult
+    from airflow_provider_flux.bfl.responses import GenerationResult
     from airflow_provider_flux.hooks.flux import FluxHook
     from airflow_provider_flux.landing.land import land_async
     from airflow_provider_flux.object_store.filesystem import open_path
@@ -155,7 +155,7 @@ async def _trigger(order: Order) -> None:
     try:
         async with hook.async_client() as client:
 
-            async def ask() -> TaskResult:
+            async def ask() -> GenerationResult:
                 return await client.poll(generation["request_id"], generation["polling_url"])
 
             await land_async(client, generation, order.target, await ask(), ask)

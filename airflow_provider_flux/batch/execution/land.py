@@ -26,7 +26,7 @@ from airflow_provider_flux.bfl.errors import (
     FluxTransientError,
 )
 from airflow_provider_flux.bfl.polling import Poller
-from airflow_provider_flux.bfl.responses import TaskResult
+from airflow_provider_flux.bfl.responses import GenerationResult
 from airflow_provider_flux.configured_models import default_timeout, typical_seconds
 from airflow_provider_flux.generation import Generation, submission_of
 from airflow_provider_flux.landing.land import RESULT_GONE, find_landed, land_async
@@ -96,8 +96,8 @@ class Collector:
         job.generation = landed
         return self._state.end(job, "landed", latency=None if is_taken_over else seconds)
 
-    async def _land(self, job: Job, generation: Generation, result: TaskResult) -> Generation:
-        async def refresh() -> TaskResult:
+    async def _land(self, job: Job, generation: Generation, result: GenerationResult) -> Generation:
+        async def refresh() -> GenerationResult:
             poller = self._poller(generation, self._plan_of(generation["model"]))
             poller.deadline = time.time() + _REFRESH_SECONDS
             return await self._state.client.wait(poller, generation["polling_url"])

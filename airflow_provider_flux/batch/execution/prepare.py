@@ -78,11 +78,13 @@ class Preparer:
         if job.is_fallback and job.fallback:
             job.model, job.parameters = job.fallback
         job.request = self.build(job.model, job.parameters)
-        job.kind = kind_of(job.request.entry, job.model)
+        job.kind = kind_of(job.request.catalog_model, job.model)
         job.wanted = job.request.fingerprint
         job.estimate = estimate_cost(job.request).credits
         self._aim(job)
-        return self._looks_for_images or any(job.parameters.get(name) for name in job.request.media)
+        return self._looks_for_images or any(
+            job.parameters.get(name) for name in job.request.media_fields
+        )
 
     async def look(self, job: Job) -> Found | None:
         """Read the inputs of a row, and look for an image that makes it needless; return how it ends, if it does."""

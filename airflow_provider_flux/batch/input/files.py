@@ -20,7 +20,7 @@ from airflow_provider_flux.batch.input.raw_rows import (
     plain_value,
     select,
 )
-from airflow_provider_flux.bfl.catalog.entry import MIB
+from airflow_provider_flux.bfl.catalog.model import MIB
 from airflow_provider_flux.bfl.errors import (
     FluxConfigurationError,
     FluxError,

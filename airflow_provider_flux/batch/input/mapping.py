@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from airflow_provider_flux.batch.input.json_values import NotJsonError, as_plain
-from airflow_provider_flux.bfl.catalog import get_model, nearest, route_of
+from airflow_provider_flux.bfl.catalog import did_you_mean, get_model, route_of
 from airflow_provider_flux.bfl.errors import FluxRequestError
 from airflow_provider_flux.configured_models import known_models
 
@@ -79,5 +79,5 @@ def _check_name(argument: str, name: Any, validate: bool) -> None:
     if not isinstance(name, str) or (validate and name not in known):
         raise FluxRequestError(
             f"{argument}: {name!r} is neither a parameter of a model, nor one of {', '.join(SPECIAL_NAMES)}."
-            f"{nearest(name, known)}"
+            f"{did_you_mean(name, known)}"
         )

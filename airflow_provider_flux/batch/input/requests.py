@@ -7,8 +7,8 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from airflow_provider_flux.batch.input.mapping import NO_SECRET, SPECIAL_NAMES, InputMapping
-from airflow_provider_flux.bfl.catalog import MediaKind, Model, get_model, nearest, route_of
-from airflow_provider_flux.bfl.catalog.entry import fields_of
+from airflow_provider_flux.bfl.catalog import MediaKind, Model, did_you_mean, get_model, route_of
+from airflow_provider_flux.bfl.catalog.model import fields_of
 from airflow_provider_flux.bfl.errors import FluxRequestError
 from airflow_provider_flux.bfl.request import GenerationRequest, build_request
 from airflow_provider_flux.configured_models import known_models
@@ -105,7 +105,7 @@ class RequestBuilder:
             if given.get("mode") in entry.modes
             else self._fields_of(entry)
         )
-        lost = [name for name in first.media if name in given and name not in names]
+        lost = [name for name in first.media_fields if name in given and name not in names]
         if lost:
             raise FluxRequestError(
                 f"{model} does not take {', '.join(lost)}: it would be paid for as something else"
@@ -142,7 +142,7 @@ def _tell_unknown(model: Model, names: list[str]) -> str:
         f" and {len(names) - _SHOWN_NAMES} more" if shown[_SHOWN_NAMES:] else ""
     )
     verb = "is not a parameter" if len(names) == 1 else "are not parameters"
-    hint = nearest(names[0][:_LONGEST_NAME], model.fields) if len(names) == 1 else ""
+    hint = did_you_mean(names[0][:_LONGEST_NAME], model.fields) if len(names) == 1 else ""
     return f"{listed} {verb} of {model.name}.{hint} Give columns={{parameter: column}} to choose what is read"
 
 

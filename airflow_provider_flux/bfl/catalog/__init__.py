@@ -7,12 +7,12 @@ import re
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
-from airflow_provider_flux.bfl.catalog.entry import MediaField, MediaKind, Model
 from airflow_provider_flux.bfl.catalog.image_models import IMAGE_MODELS
+from airflow_provider_flux.bfl.catalog.model import MediaField, MediaKind, Model
 from airflow_provider_flux.bfl.catalog.video_models import VIDEO_MODELS
 from airflow_provider_flux.bfl.errors import FluxRequestError
 
-__all__ = ["MODELS", "MediaField", "MediaKind", "Model", "get_model", "nearest", "route_of"]
+__all__ = ["MODELS", "MediaField", "MediaKind", "Model", "get_model", "did_you_mean", "route_of"]
 
 MODELS: Mapping[str, Model] = MappingProxyType(
     {model.name: model for model in (*IMAGE_MODELS, *VIDEO_MODELS)}
@@ -66,7 +66,7 @@ def route_of(name: str, models: Mapping[str, Model] = MODELS) -> str:
     return f"/v1/{name}"
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
+def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return `` Did you mean ...?`` for a mistyped name, or nothing."""
     near = difflib.get_close_matches(str(name).lower(), list(known), n=2, cutoff=0.5)
     return f" Did you mean {' or '.join(repr(match) for match in near)}?" if near else ""
@@ -84,7 +84,7 @@ def _meant(name: str, models: Mapping[str, Model]) -> str:
     meant = meant or next(
         (target for alias, target in _ALIASES.items() if _words(alias) == words), ""
     )
-    return f" Did you mean {meant}?" if meant else nearest(name, models)
+    return f" Did you mean {meant}?" if meant else did_you_mean(name, models)
 
 
 def _words(name: str) -> set[str]:

@@ -23,8 +23,8 @@ from pydantic import (
     model_validator,
 )
 
-from airflow_provider_flux.bfl.catalog import get_model, nearest, route_of
-from airflow_provider_flux.bfl.catalog.entry import MediaField, MediaKind, Model
+from airflow_provider_flux.bfl.catalog import did_you_mean, get_model, route_of
+from airflow_provider_flux.bfl.catalog.model import MediaField, MediaKind, Model
 from airflow_provider_flux.bfl.errors import FluxConfigurationError, FluxRequestError
 from airflow_provider_flux.bfl.pricing import Flat
 
@@ -122,7 +122,7 @@ def _build(name: str, described: _CustomModel) -> Model:
     if described.parameters or described.without:
         given["schema"] = _schema(name, base, described)
     if unknown := [field for field in described.without if field not in base.fields]:
-        near = nearest(unknown[0], base.fields)
+        near = did_you_mean(unknown[0], base.fields)
         raise FluxRequestError(
             f"{name}.without: {unknown[0]!r} is not a parameter of {base.name}.{near}"
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from types import MappingProxyType
 
-from airflow_provider_flux.bfl.catalog.entry import MediaField, MediaKind, Model
+from airflow_provider_flux.bfl.catalog.model import MediaField, MediaKind, Model
 from airflow_provider_flux.bfl.pricing import ByValue, Flat, PerMegapixel
 from airflow_provider_flux.bfl.schemas.flux1 import (
     FinetuneFluxProFillInputs,

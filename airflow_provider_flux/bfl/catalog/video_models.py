@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from types import MappingProxyType
 
-from airflow_provider_flux.bfl.catalog.entry import MIB, MediaField, MediaKind, Model
+from airflow_provider_flux.bfl.catalog.model import MIB, MediaField, MediaKind, Model
 from airflow_provider_flux.bfl.pricing import PerInputSecond, PerSecond, PerUpscaledSecond
 from airflow_provider_flux.bfl.schemas.flux3 import (
     DraftEnhanceInputs,
@@ -62,7 +62,7 @@ VIDEO_MODELS = (
         max_active=_MAX_ACTIVE,
         url_lifetime=2 * _HOUR,
         typical_seconds=180.0,
-        busy_is_402=True,
+        is_402_ambiguous=True,
     ),
     Model(
         name="flux-tools/video-upscale-v1",
@@ -79,7 +79,7 @@ VIDEO_MODELS = (
         max_active=_MAX_ACTIVE,
         url_lifetime=_HOUR,
         typical_seconds=180.0,
-        busy_is_402=True,
+        is_402_ambiguous=True,
     ),
     Model(
         name="flux-tools/video-edit-v1",
@@ -100,6 +100,6 @@ VIDEO_MODELS = (
         max_active=_MAX_ACTIVE,
         url_lifetime=_HOUR,
         typical_seconds=120.0,
-        busy_is_402=True,
+        is_402_ambiguous=True,
     ),
 )

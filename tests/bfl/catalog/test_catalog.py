@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_flux.bfl.catalog import MODELS, MediaKind, get_model, nearest, route_of
+from airflow_provider_flux.bfl.catalog import MODELS, MediaKind, did_you_mean, get_model, route_of
 from airflow_provider_flux.bfl.errors import FluxRequestError
 
 MIB = 1024 * 1024
@@ -96,8 +96,8 @@ def test_no_name_leads_away_from_the_generation_routes(name: Any) -> None:
 
 
 def test_nothing_near_is_said_of_a_name_like_no_other() -> None:
-    assert nearest("qqqqqq", ["width", "height"]) == ""
-    assert nearest("heigth", ["width", "height"]) == " Did you mean 'height' or 'width'?"
+    assert did_you_mean("qqqqqq", ["width", "height"]) == ""
+    assert did_you_mean("heigth", ["width", "height"]) == " Did you mean 'height' or 'width'?"
 
 
 @every_model
@@ -199,7 +199,7 @@ def test_the_routes_without_webhooks() -> None:
 
 
 def test_only_videos_may_be_refused_for_being_too_fast_with_402() -> None:
-    assert [name for name, model in MODELS.items() if model.busy_is_402] == VIDEOS
+    assert [name for name, model in MODELS.items() if model.is_402_ambiguous] == VIDEOS
 
 
 def test_the_mode_decides_on_the_schema() -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from airflow_provider_flux.bfl.catalog import MODELS
 from airflow_provider_flux.bfl.catalog.custom import read_models
-from airflow_provider_flux.bfl.catalog.entry import Model
+from airflow_provider_flux.bfl.catalog.model import Model
 from airflow_provider_flux.bfl.errors import FluxConfigurationError, FluxRequestError
 from airflow_provider_flux.bfl.request import build_request, estimate_cost
 from airflow_provider_flux.bfl.validation import find_problems
@@ -299,4 +299,4 @@ def test_a_new_input_is_read_like_any_other() -> None:
         '{"m": {"like": "flux-2-pro", "parameters": {"style_image": {"type": "image"}}}}'
     )
     request = build_request("m", {"prompt": "x", "style_image": "s3://a@b/c.png"}, models=models)
-    assert request.media["style_image"].takes_url
+    assert request.media_fields["style_image"].takes_url

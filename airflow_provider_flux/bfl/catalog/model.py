@@ -78,7 +78,7 @@ class Model:
     :param max_active: active tasks per account on this route (source: BFL concurrency limits).
     :param url_lifetime: seconds the signed URL of a result lives.
     :param typical_seconds: usual time from submit to Ready.
-    :param busy_is_402: whether HTTP 402 may mean "too fast" although there are credits (seen on
+    :param is_402_ambiguous: whether HTTP 402 may mean "too fast" although there are credits (seen on
         videos submitted back to back).
     """
 
@@ -95,7 +95,7 @@ class Model:
     max_active: int = 24
     url_lifetime: float = IMAGE_URL_LIFETIME
     typical_seconds: float = 6.0
-    busy_is_402: bool = False
+    is_402_ambiguous: bool = False
     route: str | None = None
 
     @property
