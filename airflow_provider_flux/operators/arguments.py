@@ -1,4 +1,4 @@
-"""Which operator arguments are known when the DAG is parsed, and which only when the task runs."""
+"""Checks of operator arguments: of literals at parse time, of all others at run time."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any, get_args
 
-from airflow_provider_flux.bfl.catalog import MediaKind, get_model
+from airflow_provider_flux.bfl.catalog import MediaKind, Model, get_model
 from airflow_provider_flux.bfl.errors import FluxRequestError
 from airflow_provider_flux.bfl.request import resolve_mode_alias
 from airflow_provider_flux.bfl.validation import find_problems
@@ -19,7 +19,10 @@ _JINJA_MARKS = ("{{", "{%", "{#")
 
 
 def is_template(value: Any) -> bool:
-    """Whether the value, or anything in it, is a Jinja template."""
+    """Whether a value holds a Jinja template.
+
+    :param value: any value; lists and dicts are searched.
+    """
     if isinstance(value, str):
         return any(mark in value for mark in _JINJA_MARKS)
     if isinstance(value, Mapping):
@@ -28,8 +31,11 @@ def is_template(value: Any) -> bool:
 
 
 def is_resolved_later(value: Any) -> bool:
-    """Whether the value is only known at run time: a template, an XComArg, or something holding one."""
-    if hasattr(value, "iter_references"):  # XComArg and its kin
+    """Whether a value is known at run time only: it is, or holds, a template or an XComArg.
+
+    :param value: any value; lists and dicts are searched.
+    """
+    if is_xcom_arg(value):
         return True
     if isinstance(value, Mapping):
         return any(is_resolved_later(item) for item in value.values())
@@ -38,54 +44,71 @@ def is_resolved_later(value: Any) -> bool:
     return is_template(value)
 
 
-def check_output_path_argument(path: Any) -> Any:
-    """Return the path as checked text; an XComArg is left to be checked when the task runs.
+def is_xcom_arg(value: Any) -> bool:
+    """Whether a value is the output of another task, which Airflow resolves at run time.
 
-    :raises FluxRequestError: if no image can be written there.
+    :param value: any value.
     """
-    return path if hasattr(path, "iter_references") else check_output_path(path)
+    return hasattr(value, "iter_references")
+
+
+def check_output_path_argument(path: Any) -> Any:
+    """Return the path as checked text.
+
+    :param path: a string, an ``ObjectStoragePath``, or an XComArg, which is returned unchanged and
+        checked at run time.
+    :raises FluxRequestError: if the operator cannot write an image there.
+    """
+    return path if is_xcom_arg(path) else check_output_path(path)
 
 
 def check_ledger_path(path: Any) -> Any:
-    """Return the folder as checked text, without a slash at its end; what is resolved later is left as it is.
+    """Return the folder as checked text, without a slash at its end.
 
-    :raises FluxRequestError: if no records can be kept there.
+    :param path: a string, an ``ObjectStoragePath`` or ``None``. A template or an XComArg is
+        returned unchanged.
+    :raises FluxRequestError: if it is no absolute folder.
     """
     if path is None or is_resolved_later(path):
         return path
     text = str(path)
-    is_folder = text.startswith("/") or "://" in text
-    if not is_folder or not text.strip("/") or not text.isprintable() or set(text) & set("{}"):
+    is_absolute = text.startswith("/") or "://" in text
+    has_placeholder = bool(set(text) & set("{}"))
+    if not is_absolute or not text.strip("/") or not text.isprintable() or has_placeholder:
         raise FluxRequestError(
-            f"ledger_path={text!r} must be a folder, as an absolute path or a URI like s3://my_conn@bucket/ledger, "
-            "without placeholders."
+            f"ledger_path={text!r} must be a folder: an absolute path, or a URI like "
+            "s3://my_conn@bucket/ledger. It takes no placeholders."
         )
     return text.rstrip("/")
 
 
 def check_reuse(reuse: Any, path: Any, sidecar: Any) -> None:
-    """Check whether images can be reused.
+    """Check that the operator can look for existing images.
 
-    :raises FluxRequestError: if they cannot.
+    :param reuse: argument ``reuse`` of the operator.
+    :param path: argument ``output_path``.
+    :param sidecar: argument ``sidecar``.
+    :raises FluxRequestError: if ``reuse`` is unknown, or if another argument rules it out.
     """
-    if reuse not in get_args(Reuse):
-        raise FluxRequestError(
-            f"reuse={reuse!r} must be one of {', '.join(map(repr, get_args(Reuse)))}."
-        )
+    choices = get_args(Reuse)
+    if reuse not in choices:
+        raise FluxRequestError(f"reuse={reuse!r} must be one of {', '.join(map(repr, choices))}.")
     if reuse != "never" and path is None:
         raise FluxRequestError(
-            f"reuse={reuse!r} needs output_path: an image is looked for where images land."
+            f"reuse={reuse!r} needs output_path: the operator looks for images where it lands them."
         )
     if reuse != "never" and not sidecar:
         raise FluxRequestError(
-            f"reuse={reuse!r} needs sidecar=True: an image is known by its sidecar."
+            f"reuse={reuse!r} needs sidecar=True: the operator recognizes an image by its sidecar."
         )
 
 
-def merge(named: Mapping[str, Any], parameters: Any) -> dict[str, Any]:
-    """Return the named arguments and ``parameters`` as one.
+def merge_parameters(named: Mapping[str, Any], parameters: Any) -> dict[str, Any]:
+    """Return the named arguments and ``parameters`` as one dict.
 
-    :raises FluxRequestError: if ``parameters`` is not a dict, or gives a named argument again.
+    :param named: named arguments of the operator by name; those that are ``None`` are left out.
+    :param parameters: argument ``parameters`` of the operator: a dict or ``None``.
+    :raises FluxRequestError: if ``parameters`` is no dict, or repeats a named argument.
     """
     if parameters is None:
         parameters = {}
@@ -93,19 +116,22 @@ def merge(named: Mapping[str, Any], parameters: Any) -> dict[str, Any]:
         raise FluxRequestError(
             f"parameters is {type(parameters).__name__}, not a dict of model parameters."
         )
-    given = {name: value for name, value in named.items() if value is not None}
-    twice = sorted(set(given) & set(parameters))
-    if twice:
+    supplied = {name: value for name, value in named.items() if value is not None}
+    repeated = sorted(set(supplied) & set(parameters))
+    if repeated:
         raise FluxRequestError(
-            f"{twice[0]} is given twice: as an argument and in parameters. Keep one."
+            f"{repeated[0]} is given twice: as an argument and in parameters. Keep one."
         )
-    return {**given, **parameters}
+    return {**supplied, **parameters}
 
 
-def take_secret(secret: Any, parameters: Any) -> tuple[str | None, Any, Any]:
+def split_off_secret(secret: Any, parameters: Any) -> tuple[str | None, Any, Any]:
     """Return a literal webhook secret, and both arguments without it.
 
-    Template fields are stored in the serialized DAG, where a literal secret could be read.
+    Airflow stores template fields in the serialized DAG, where anyone could read the secret.
+
+    :param secret: argument ``webhook_secret`` of the operator.
+    :param parameters: argument ``parameters``, which may hold the secret instead.
     """
     within = parameters.get("webhook_secret") if isinstance(parameters, Mapping) else None
     literal = within or secret
@@ -117,66 +143,73 @@ def take_secret(secret: Any, parameters: Any) -> tuple[str | None, Any, Any]:
 
 
 def check_literals(model: Any, named: Mapping[str, Any], parameters: Any) -> None:
-    """Check at parse time what can be checked; what is resolved later is checked before the submit.
+    """Check the literal arguments of a request at parse time.
 
+    What is resolved later is checked before the submit.
+
+    :param model: argument ``model`` of the operator.
+    :param named: named arguments of the operator by name.
+    :param parameters: argument ``parameters``.
     :raises FluxRequestError: naming each field, its value and the allowed range.
     """
     if is_resolved_later(model):
         return
     entry = get_model(model, known_models())
-    if hasattr(parameters, "iter_references") or isinstance(parameters, str):
+    if is_xcom_arg(parameters) or isinstance(parameters, str):
         merged, unresolved = dict(named), set(entry.fields)
     else:
-        merged = merge(named, parameters)
+        merged = merge_parameters(named, parameters)
         unresolved = {name for name, value in merged.items() if is_resolved_later(value)}
+
     literals = {
         name: value
         for name, value in merged.items()
         if name not in unresolved and value is not None
     }
     literals = resolve_mode_alias(entry, literals)
-    problems = find_problems(entry, literals, unresolved=unresolved) + find_source_problems(
-        entry.media, literals
-    )
+    problems = find_problems(entry, literals, unresolved=unresolved)
+    problems += find_source_problems(entry.media, literals)
     if problems:
         raise FluxRequestError(f"{entry.name}: {'; '.join(problems)}")
 
 
 def sent_defaults(model: Any) -> Mapping[str, Any]:
-    """Return the defaults that are sent for a model that is known at parse time."""
-    entry = known_models().get(model) if isinstance(model, str) else None
+    """Return the defaults that the provider sends for a model; none for an unknown model.
+
+    :param model: argument ``model`` of the operator.
+    """
+    entry = _known_model(model)
     return entry.sent_defaults if entry else {}
 
 
 def hide_inputs(model: Any, parameters: Any) -> Any:
-    """Return ``parameters`` with base64 in its media fields wrapped, so that Airflow stores none of it."""
+    """Return ``parameters`` with the base64 of its media fields wrapped.
+
+    Airflow then stores a short description in place of the base64.
+
+    :param model: argument ``model`` of the operator.
+    :param parameters: argument ``parameters``; anything but a dict is returned unchanged.
+    """
     if not isinstance(parameters, Mapping):
         return parameters
-    entry = known_models().get(model) if isinstance(model, str) else None
+    entry = _known_model(model)
     kinds = {name: spec.kind for name, spec in entry.media_fields.items()} if entry else {}
     return {
         name: _hide(value, kinds.get(name, MediaKind.DRAFT)) for name, value in parameters.items()
     }
 
 
-def _hide(value: Any, kind: MediaKind) -> Any:
-    """Hide what is base64 already; a template such as ``data:image/png;base64,{{ ... }}`` is still to be rendered."""
-    if isinstance(value, (list, tuple)):
-        return [_hide(item, kind) for item in value]
-    return value if is_template(value) else hide(value, kind)
+def parse_seconds(name: str, value: float | timedelta, *, minimum: float) -> float:
+    """Return a duration in seconds.
 
-
-def seconds(name: str, value: float | timedelta, *, minimum: float) -> float:
-    """Return a duration argument in seconds.
-
-    :raises FluxRequestError: if it is not a number, or below the minimum.
+    :param name: name of the argument, for the error.
+    :param value: seconds, or a ``timedelta``.
+    :param minimum: smallest allowed number of seconds.
+    :raises FluxRequestError: if it is no finite number, or below the minimum.
     """
     number = value.total_seconds() if isinstance(value, timedelta) else value
-    if (
-        isinstance(number, bool)
-        or not isinstance(number, (int, float))
-        or not minimum <= number < float("inf")
-    ):
+    is_number = isinstance(number, (int, float)) and not isinstance(number, bool)
+    if not is_number or not minimum <= number < float("inf"):
         raise FluxRequestError(
             f"{name}={value!r} must be a number of seconds or a timedelta, {minimum:g} or more."
         )
@@ -184,9 +217,22 @@ def seconds(name: str, value: float | timedelta, *, minimum: float) -> float:
 
 
 def check_count(name: str, value: Any) -> None:
-    """Check a number of tasks; ``None`` is the default.
+    """Check a number of active generations.
 
-    :raises FluxRequestError: if it is no whole number, or below 1.
+    :param name: name of the argument, for the error.
+    :param value: a whole number of 1 or more, or ``None`` for the default.
+    :raises FluxRequestError: if it is anything else.
     """
     if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
         raise FluxRequestError(f"{name}={value!r} must be a whole number of 1 or more.")
+
+
+def _known_model(model: Any) -> Model | None:
+    return known_models().get(model) if isinstance(model, str) else None
+
+
+def _hide(value: Any, kind: MediaKind) -> Any:
+    """Wrap base64. A template such as ``data:image/png;base64,{{ ... }}`` has to stay text."""
+    if isinstance(value, (list, tuple)):
+        return [_hide(item, kind) for item in value]
+    return value if is_template(value) else hide(value, kind)

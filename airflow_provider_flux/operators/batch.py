@@ -145,7 +145,9 @@ class FluxGenerateBatchOperator(FluxLandingOperator):
         self.on_change, self.on_clear, self.reuse = on_change, on_clear, reuse
         self.manifest_path = manifest_path
         self.ledger_path = arguments.check_ledger_path(ledger_path)
-        self.timeout = None if timeout is None else arguments.seconds("timeout", timeout, minimum=1)
+        self.timeout = (
+            None if timeout is None else arguments.parse_seconds("timeout", timeout, minimum=1)
+        )
         self.validate = validate
         self._session: BatchRun | None = None
         self._is_killed = False

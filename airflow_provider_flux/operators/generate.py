@@ -158,10 +158,12 @@ class FluxGenerateOperator(FluxLandingOperator):
         self.webhook_secret = webhook_secret
         self.parameters = parameters
         self.reuse = reuse
-        self.inline_wait = arguments.seconds("inline_wait", inline_wait, minimum=0)
+        self.inline_wait = arguments.parse_seconds("inline_wait", inline_wait, minimum=0)
         self.deferrable = deferrable
-        self.poll_interval = arguments.seconds("poll_interval", poll_interval, minimum=0.1)
-        self.timeout = None if timeout is None else arguments.seconds("timeout", timeout, minimum=1)
+        self.poll_interval = arguments.parse_seconds("poll_interval", poll_interval, minimum=0.1)
+        self.timeout = (
+            None if timeout is None else arguments.parse_seconds("timeout", timeout, minimum=1)
+        )
         self.validate = validate
         self.ledger_path = arguments.check_ledger_path(ledger_path)
         self.on_uncertain, self.on_change, self.on_clear = on_uncertain, on_change, on_clear
@@ -180,7 +182,7 @@ class FluxGenerateOperator(FluxLandingOperator):
         self._resolved_later = frozenset(
             name for name, value in given.items() if arguments.is_resolved_later(value)
         )
-        self._secret, self.webhook_secret, self.parameters = arguments.take_secret(
+        self._secret, self.webhook_secret, self.parameters = arguments.split_off_secret(
             self.webhook_secret, self.parameters
         )
         self.parameters = arguments.hide_inputs(self.model, self.parameters)
@@ -301,7 +303,7 @@ class FluxGenerateOperator(FluxLandingOperator):
         named = {**self._named(), "webhook_secret": self._secret or self.webhook_secret}
         if named["webhook_secret"]:
             mask_secret(named["webhook_secret"])
-        merged = arguments.merge(named, self.parameters)
+        merged = arguments.merge_parameters(named, self.parameters)
         return build_request(
             self.model,
             merged,

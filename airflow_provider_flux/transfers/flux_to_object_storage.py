@@ -19,7 +19,7 @@ from airflow_provider_flux.generation import Generation, describe_loss, parse_ge
 from airflow_provider_flux.hooks.flux import FluxHook
 from airflow_provider_flux.landing.output_path import placeholders_in
 from airflow_provider_flux.landing.target import Target
-from airflow_provider_flux.operators.arguments import seconds
+from airflow_provider_flux.operators.arguments import parse_seconds
 from airflow_provider_flux.operators.base import FluxLandingOperator
 from airflow_provider_flux.operators.failures import fail_without_retry
 
@@ -67,7 +67,7 @@ class FluxToObjectStorageOperator(FluxLandingOperator):
     ) -> None:
         super().__init__(output_path="" if output_path is None else output_path, **kwargs)
         self.generation = generation
-        self.timeout = None if timeout is None else seconds("timeout", timeout, minimum=1)
+        self.timeout = None if timeout is None else parse_seconds("timeout", timeout, minimum=1)
 
     def execute(self, context: Context) -> Generation | list[Generation]:
         """Land everything, then report what could not be landed."""

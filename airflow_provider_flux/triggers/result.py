@@ -31,7 +31,7 @@ from airflow_provider_flux.generation import (
     with_result,
 )
 from airflow_provider_flux.hooks.flux import FluxHook
-from airflow_provider_flux.triggers.asking import has_returned, state_of_task
+from airflow_provider_flux.triggers.task_state import has_returned, read_task_state
 from airflow_provider_flux.triggers.landing import Landing
 
 if TYPE_CHECKING:
@@ -181,7 +181,7 @@ class FluxResultTrigger(BaseTrigger):
 
     async def _tell_of_end(self) -> None:
         # In threads of its own: triggers that open a store may hold the one of sync_to_async.
-        state = await asyncio.to_thread(state_of_task, self.task_instance)
+        state = await asyncio.to_thread(read_task_state, self.task_instance)
         if state not in _ENDED:
             return
         request_id = self.generation["request_id"]
