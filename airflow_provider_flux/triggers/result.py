@@ -31,8 +31,8 @@ from airflow_provider_flux.generation import (
     with_result,
 )
 from airflow_provider_flux.hooks.flux import FluxHook
-from airflow_provider_flux.triggers.task_state import has_returned, read_task_state
 from airflow_provider_flux.triggers.landing import Landing
+from airflow_provider_flux.triggers.task_state import has_returned, read_task_state
 
 if TYPE_CHECKING:
     from airflow_provider_flux.client.aio import FluxAsyncClient
