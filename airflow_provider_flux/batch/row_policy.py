@@ -22,7 +22,7 @@ Outcome = Literal[
     "submitted",
     "pending",
 ]
-OnRowChange = Literal["new", "collect"]
+OnRowChange = Literal["new", "resume"]
 OnBatchClear = Literal["resume", "new"]
 OnInvalidRow = Literal["fail", "skip"]
 
@@ -59,7 +59,7 @@ class RowPolicies:
 class RowPlan:
     """What to do about a row.
 
-    :param action: ``submit`` it; ``collect`` what was submitted; or nothing more, it is ``done``.
+    :param action: ``submit`` it; ``resume`` what was submitted; or nothing more, it is ``done``.
     :param outcome: of a row that is done.
     :param submit: what there is to collect, or was.
     :param is_fallback: whether the fallback of the row is to be submitted, or was.
@@ -70,7 +70,7 @@ class RowPlan:
     :param abandoned: what was paid for, and is not collected, since the row has changed or all is paid anew.
     """
 
-    action: Literal["submit", "collect", "done"]
+    action: Literal["submit", "resume", "done"]
     outcome: Outcome | None = None
     submit: JournaledSubmit | None = None
     is_fallback: bool = False
@@ -87,7 +87,7 @@ def plan_row(
     *,
     wanted: str,
     fallback: str | None,
-    round: str,
+    clear_id: str,
     policies: RowPolicies,
 ) -> RowPlan:
     """Decide about one row.
@@ -95,19 +95,21 @@ def plan_row(
     :param history: what was submitted for it, in that order.
     :param wanted: fingerprint of the row as it is given now.
     :param fallback: fingerprint of its fallback.
-    :param round: of this try; another one than that of a submit means that a user has cleared the task since.
+    :param clear_id: of this try; another one than that of a submit means that a user has cleared the task since.
     """
     counting = [one for one in history if not (one.phase == "failed" and one.generation is None)]
     if policies.on_clear == "new":
-        counting = [one for one in counting if one.header.round == round]
+        counting = [one for one in counting if one.header.clear_id == clear_id]
     choices = [one for one in (wanted, fallback) if one is not None]
     own = [
-        one for one in counting if one.facts.wanted in choices or policies.on_change == "collect"
+        one
+        for one in counting
+        if one.facts.row_fingerprint in choices or policies.on_change == "resume"
     ]
     moderated = [one for one in history if _error_type(one) == "FluxModeratedError"]
-    plan = _decide(own, moderated, choices, round, policies)
+    plan = _decide(own, moderated, choices, clear_id, policies)
     spent = sum(map(cost_of, counting))
-    kept = plan.submit if plan.action == "collect" or plan.outcome == "landed" else None
+    kept = plan.submit if plan.action == "resume" or plan.outcome == "landed" else None
     return replace(
         plan,
         uncertain=sum(one.phase == "intent" for one in counting),
@@ -128,23 +130,25 @@ def _decide(
     own: Sequence[JournaledSubmit],
     moderated: Sequence[JournaledSubmit],
     choices: Sequence[str],
-    round: str,
+    clear_id: str,
     policies: RowPolicies,
 ) -> RowPlan:
     def done(outcome: Outcome, submit: JournaledSubmit, reason: str = "") -> RowPlan:
-        return RowPlan("done", outcome, submit, submit.facts.wanted in choices[1:], reason=reason)
+        return RowPlan(
+            "done", outcome, submit, submit.facts.row_fingerprint in choices[1:], reason=reason
+        )
 
     for one in reversed(own):
         if one.phase in {"persisted", "returned"}:
             return done("landed", one)
     for one in reversed(own):
         if one.phase == "submitted":
-            return RowPlan("collect", None, one, one.facts.wanted in choices[1:])
-    # A user who clears the task accepts to pay again. The clocks of workers differ, so the round counts, not the order.
+            return RowPlan("resume", None, one, one.facts.row_fingerprint in choices[1:])
+    # A user who clears the task accepts to pay again. The clocks of workers differ, so the clear id counts, not the order.
     for one in reversed(own):
-        if one.header.round == round and (plan := _left_alone(one, policies)):
+        if one.header.clear_id == clear_id and (plan := _left_alone(one, policies)):
             return plan
-    refused = {one.facts.wanted: one for one in moderated}
+    refused = {one.facts.row_fingerprint: one for one in moderated}
     for number, choice in enumerate(choices):
         if choice not in refused:
             return RowPlan("submit", is_fallback=number > 0)

@@ -167,7 +167,7 @@ class RowStore:
         submit = plan.submit
         generation = json.dumps(submit.generation) if submit and submit.generation else None
         claim = facts = None
-        if submit and plan.action == "collect":
+        if submit and plan.action == "resume":
             claim, facts = submit.claim, submit.facts.request.model_dump_json()
         self._db.execute(
             "UPDATE rows SET outcome = ?, reason = ?, claim = ?, generation = ?, is_fallback = ?, uncertain = ?, "

@@ -28,7 +28,7 @@ from airflow_provider_flux.bfl.errors import (
 )
 from airflow_provider_flux.hooks.flux import FluxHook
 from airflow_provider_flux.landing.target import Target
-from airflow_provider_flux.ledger.journal import SUFFIX, Journal
+from airflow_provider_flux.ledger.journal import JOURNAL_SUFFIX, Journal
 from airflow_provider_flux.ledger.journal_entries import SegmentHeader
 from airflow_provider_flux.ledger.record_store import stem_of
 from airflow_provider_flux.ledger.task_ledger import (
@@ -196,12 +196,12 @@ class BatchRun:
         owner = self._target.run
         header = SegmentHeader(
             owner=owner,
-            round=clear_id_of(self._context),
+            clear_id=clear_id_of(self._context),
             flux_conn_id=self._hook.flux_conn_id,
             target=self._target,
         )
         manner = record_write_options(self._settings.ledger, self._target)
-        folder = f"{stem_of(self._settings.ledger, owner)}{SUFFIX}"
+        folder = f"{stem_of(self._settings.ledger, owner)}{JOURNAL_SUFFIX}"
         look_back(
             table,
             tally,

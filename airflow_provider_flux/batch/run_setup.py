@@ -24,7 +24,12 @@ from airflow_provider_flux.bfl.pricing import USD_PER_CREDIT
 from airflow_provider_flux.bfl.request import GenerationRequest, estimate_cost
 from airflow_provider_flux.hooks.flux import FluxHook
 from airflow_provider_flux.landing.output_path import tells_apart
-from airflow_provider_flux.ledger.journal import FENCE_SECONDS, read_journal, read_owner, take_over
+from airflow_provider_flux.ledger.journal import (
+    OWNER_CHECK_SECONDS,
+    claim_journal,
+    read_journal,
+    read_owner,
+)
 from airflow_provider_flux.ledger.journal_entries import JournaledSubmit, SegmentHeader
 from airflow_provider_flux.object_store.backends import WriteOptions
 from airflow_provider_flux.object_store.filesystem import run_sync
@@ -106,13 +111,13 @@ def look_back(
     :raises FluxStorageError: if it cannot be told what there is.
     """
     before = run_sync(read_owner(folder))
-    take_over(folder, header, manner)
+    claim_journal(folder, header, manner)
     closed = {
         found.session: found.is_closed for found, _ in read_journal(folder)
     }  # that of its last segment counts
     if not all(closed.values()) or (before and before not in closed):
         time.sleep(
-            FENCE_SECONDS
+            OWNER_CHECK_SECONDS
         )  # a try that was taken for dead may be about to submit; it looks before it does
     for found, notes in read_journal(folder):
         table.remember(found, notes)
@@ -120,7 +125,7 @@ def look_back(
         abandoned = table.open_orphans()
         with RowReader(table.path) as reader:
             for row in reader.to_do(preparer.build):
-                abandoned += _plan(table, tally, row, header.round, policies)
+                abandoned += _plan(table, tally, row, header.clear_id, policies)
         table.commit()
         _tell_abandoned(abandoned)
         done = [f"{count} {name}" for name, count in tally.outcomes.items() if count]
@@ -145,7 +150,7 @@ def _plan(
     table: RowStore,
     tally: Counters,
     row: Row,
-    round: str,
+    clear_id: str,
     policies: RowPolicies,
 ) -> tuple[JournaledSubmit, ...]:
     """Plan a row, and return what was paid for it and is not collected."""
@@ -154,7 +159,7 @@ def _plan(
         return ()
     wanted, other = row.request.fingerprint, row.fallback
     fallback = other.fingerprint if other else None
-    plan = plan_row(history, wanted=wanted, fallback=fallback, round=round, policies=policies)
+    plan = plan_row(history, wanted=wanted, fallback=fallback, clear_id=clear_id, policies=policies)
     table.plan(row.index, plan)
     if other and plan.is_fallback:
         table.reprice(

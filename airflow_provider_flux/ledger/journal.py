@@ -19,8 +19,8 @@ from airflow_provider_flux.bfl.errors import FluxError, FluxLedgerError
 from airflow_provider_flux.ledger.journal_entries import (
     JournalEntry,
     SegmentHeader,
-    encode,
-    read_segment,
+    encode_line,
+    parse_segment,
 )
 from airflow_provider_flux.object_store.backends import WriteOptions
 from airflow_provider_flux.object_store.filesystem import run_async, run_sync
@@ -29,13 +29,13 @@ from airflow_provider_flux.object_store.objects import list_uris, put, read
 log = logging.getLogger(__name__)
 
 #: What the folder of a journal, and its segments, are called beside the records of single images.
-SUFFIX = ".rows/"
-SEGMENT = re.compile(r"-[0-9a-f]{16}\.rows/[0-9a-f]{32}\.[0-9]{6}\.jsonl$")
+JOURNAL_SUFFIX = ".rows/"
+SEGMENT_PATTERN = re.compile(r"-[0-9a-f]{16}\.rows/[0-9a-f]{32}\.[0-9]{6}\.jsonl$")
 _NUMBER = re.compile(r"\.([0-9]{6})\.jsonl$")
 #: A segment is closed at this size: what is written again with each commit must stay small.
-FULL = 64 * 1024
+SEGMENT_BYTES = 64 * 1024
 #: Seconds after which a try looks whether a later one has taken over, and for which that one waits before it reads.
-FENCE_SECONDS = 3.0
+OWNER_CHECK_SECONDS = 3.0
 _OWNER = "owner.json"
 #: Segments that are read at once.
 _AT_ONCE = 16
@@ -55,12 +55,14 @@ class Segments:
     def with_lines(self, lines: Iterable[bytes]) -> tuple[str, bytes]:
         """Return the name of the segment that takes further lines, and what is to be put there."""
         name = f"{self.header.session}.{self._number:06d}.jsonl"
-        return name, b"".join([encode(self.header.model_dump(mode="json")), *self._lines, *lines])
+        return name, b"".join(
+            [encode_line(self.header.model_dump(mode="json")), *self._lines, *lines]
+        )
 
     def keep(self, lines: Iterable[bytes]) -> None:
         """Note that they have been put there."""
         self._lines += lines
-        if sum(map(len, self._lines)) > FULL:
+        if sum(map(len, self._lines)) > SEGMENT_BYTES:
             self._number += 1
             self._lines.clear()
 
@@ -80,7 +82,7 @@ class Journal:
         self._queue: list[bytes] = []
         self._waiting: list[asyncio.Future[None]] = []
         self._writing: asyncio.Task[None] | None = None
-        self._looked_at = -FENCE_SECONDS
+        self._looked_at = -OWNER_CHECK_SECONDS
         self._is_taken = False
 
     @property
@@ -88,7 +90,7 @@ class Journal:
         """Lines that could not be written yet."""
         return len(self._queue)
 
-    async def note(self, line: dict[str, Any]) -> None:
+    async def append(self, entry: dict[str, Any]) -> None:
         """Write a line; it is durable when this returns.
 
         What fails is written all the same as soon as it can be: what is noted of it later must find it.
@@ -98,12 +100,12 @@ class Journal:
         """
         written = asyncio.get_running_loop().create_future()
         self._waiting.append(written)
-        self.note_soon(line)
+        self.append_soon(entry)
         await written
 
-    def note_soon(self, line: dict[str, Any]) -> None:
+    def append_soon(self, entry: dict[str, Any]) -> None:
         """Write a line as soon as it can be; :meth:`close` tells if it could not."""
-        self._queue.append(encode(line))
+        self._queue.append(encode_line(entry))
         self._write_on()
 
     async def close(self) -> None:
@@ -189,7 +191,7 @@ class Journal:
         if self._is_taken:
             raise _taken(self._folder)
         now = time.monotonic()
-        if now - self._looked_at < FENCE_SECONDS:
+        if now - self._looked_at < OWNER_CHECK_SECONDS:
             return
         owner = await run_async(read_owner(self._folder))
         if owner not in {None, self._session}:
@@ -198,7 +200,7 @@ class Journal:
         self._looked_at = now
 
 
-def take_over(folder: str, header: SegmentHeader, manner: WriteOptions) -> None:
+def claim_journal(folder: str, header: SegmentHeader, manner: WriteOptions) -> None:
     """Make this try the one that may submit.
 
     :raises FluxStorageError: if that cannot be written.
@@ -225,7 +227,7 @@ def read_journal(folder: str) -> Iterator[tuple[SegmentHeader, list[JournalEntry
                 raise FluxLedgerError(
                     f"The journal {uri} is there, and may not be read. Nothing is submitted."
                 )
-            yield read_segment(data, uri)
+            yield parse_segment(data, uri)
 
 
 def _check_complete(uris: Iterable[str]) -> None:

@@ -31,7 +31,7 @@ class SegmentHeader(BaseModel):
     """The first line of each segment: what is common to the submits of one try.
 
     :param session: a random id of the try, or of whoever else writes.
-    :param round: changes when a user clears the task, not when Airflow retries it.
+    :param clear_id: changes when a user clears the task, not when Airflow retries it.
     :param target: where images land; what differs by row is in the notes.
     :param is_closed: whether the try has ended and written down all it knows.
     """
@@ -42,7 +42,7 @@ class SegmentHeader(BaseModel):
     session: str = Field(default_factory=lambda: uuid.uuid4().hex)
     opened_at: str = Field(default_factory=_now)
     owner: TaskIdentity
-    round: str
+    clear_id: str
     flux_conn_id: str
     target: Target
     is_closed: bool = False
@@ -51,7 +51,7 @@ class SegmentHeader(BaseModel):
 class IntentFacts(BaseModel):
     """What was about to be submitted.
 
-    :param wanted: fingerprint of the row as it was given. That of the generation counts the bytes of its inputs.
+    :param row_fingerprint: fingerprint of the row as it was given. That of the generation counts the bytes of its inputs.
     :param request: what the sidecar says of it.
     """
 
@@ -59,7 +59,7 @@ class IntentFacts(BaseModel):
 
     index: int
     model: str
-    wanted: str
+    row_fingerprint: str
     fingerprint: str
     estimated_cost: float | None = None
     request: RequestSummary
@@ -86,17 +86,17 @@ class JournalEntry(BaseModel):
 
 
 def intent_entry(
-    request: GenerationRequest, *, index: int, key: str, wanted: str, facts: RequestSummary
+    request: GenerationRequest, *, index: int, key: str, row_fingerprint: str, facts: RequestSummary
 ) -> dict[str, Any]:
     """Return the note that a request is about to be submitted; its ``claim`` names the submit from then on.
 
-    :param wanted: fingerprint of the row as it was given.
+    :param row_fingerprint: fingerprint of the row as it was given.
     :param facts: what the sidecar will say of the request.
     """
     said = {
         "index": index,
         "model": request.model,
-        "wanted": wanted,
+        "row_fingerprint": row_fingerprint,
         "fingerprint": request.fingerprint,
         "estimated_cost": estimate_cost(request).credits,
         "request": facts.model_dump(mode="json"),
@@ -121,7 +121,7 @@ def phase_entry(
     return note
 
 
-def encode(line: dict[str, Any]) -> bytes:
+def encode_line(line: dict[str, Any]) -> bytes:
     """Return a line as it is stored."""
     # Half a character, which an answer of the service may hold, is not UTF-8: the segment could not be read again.
     return (
@@ -129,7 +129,7 @@ def encode(line: dict[str, Any]) -> bytes:
     )
 
 
-def read_segment(data: bytes, place: str) -> tuple[SegmentHeader, list[JournalEntry]]:
+def parse_segment(data: bytes, location: str) -> tuple[SegmentHeader, list[JournalEntry]]:
     """Return what a segment says.
 
     :raises FluxLedgerError: if any of its lines cannot be read. That is never taken for "nothing was paid".
@@ -147,7 +147,7 @@ def read_segment(data: bytes, place: str) -> tuple[SegmentHeader, list[JournalEn
         if where == "schema_version":
             reason = "it is not of version 1; a later version of this package has written it"
         raise FluxLedgerError(
-            f"The journal {place} of what was paid for cannot be read ({reason}). It may name images that were paid "
+            f"The journal {location} of what was paid for cannot be read ({reason}). It may name images that were paid "
             "for, so nothing is submitted. Look at it; remove it to accept a possible second charge."
         ) from None
     return header, notes
@@ -187,7 +187,7 @@ class JournaledSubmit:
             claim=self.claim,
             phase=self.phase,
             owner=self.header.owner,
-            round=self.header.round,
+            clear_id=self.header.clear_id,
             flux_conn_id=self.header.flux_conn_id,
             model=self.facts.model,
             fingerprint=self.facts.fingerprint,

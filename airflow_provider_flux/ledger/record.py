@@ -33,7 +33,7 @@ class Record(BaseModel):
     :param claim: a random id of this record: no two writers write the same bytes.
     :param follows: ``claim`` of the record before it; ``None`` for the first one.
     :param owner: the task instance, and the try that has submitted.
-    :param round: changes when a user clears the task, not when Airflow retries it.
+    :param clear_id: changes when a user clears the task, not when Airflow retries it.
     :param estimated_cost: credits (1 credit = 0.01 USD) the request was expected to cost.
     :param generation: what was submitted, once it was answered; the XCom of the task.
     :param target: where it is to land, for those who collect it.
@@ -47,7 +47,7 @@ class Record(BaseModel):
     follows: str | None = None
     phase: Phase = "intent"
     owner: TaskIdentity
-    round: str
+    clear_id: str
     flux_conn_id: str
     model: str
     fingerprint: str
@@ -65,7 +65,7 @@ class Record(BaseModel):
         return self
 
     @property
-    def paid(self) -> Generation:
+    def accepted(self) -> Generation:
         """What was submitted.
 
         :raises FluxLedgerError: if nothing was.
@@ -114,10 +114,10 @@ class Record(BaseModel):
         return (self.model_dump_json(indent=2) + "\n").encode()
 
 
-def read_record(stored: bytes | Mapping[str, Any], place: str) -> Record:
+def parse_record(stored: bytes | Mapping[str, Any], location: str) -> Record:
     """Return a record that was stored.
 
-    :param place: where it is, for the error.
+    :param location: where it is, for the error.
     :raises FluxLedgerError: if it is no record that this version reads. That is never taken for "nothing was paid".
     """
     try:
@@ -133,6 +133,6 @@ def read_record(stored: bytes | Mapping[str, Any], place: str) -> Record:
                 f"it is not of version {_VERSION}; a later version of this package has written it"
             )
         raise FluxLedgerError(
-            f"The record {place} of what was paid for cannot be read ({reason}). It may name an image that was paid "
+            f"The record {location} of what was paid for cannot be read ({reason}). It may name an image that was paid "
             "for, so nothing is submitted. Look at it; remove it to accept a possible second charge."
         ) from None

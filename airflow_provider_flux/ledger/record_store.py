@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from airflow_provider_flux.bfl.errors import FluxExistsError, FluxLedgerError, FluxStorageError
 from airflow_provider_flux.landing.provenance import TaskIdentity
-from airflow_provider_flux.ledger.record import Record, read_record
+from airflow_provider_flux.ledger.record import Record, parse_record
 from airflow_provider_flux.object_store.backends import WriteOptions
 from airflow_provider_flux.object_store.filesystem import run_sync
 from airflow_provider_flux.object_store.objects import put, read
@@ -31,7 +31,7 @@ _LONGEST_NAME = 80
 class RecordStore(Protocol):
     """Where the records of one task instance are, to be read and changed."""
 
-    def place(self, number: int) -> str:
+    def location(self, number: int) -> str:
         """Return where a record is, for a message."""
 
     def read(self, number: int) -> Record | None:
@@ -66,17 +66,17 @@ class FileRecordStore:
         self._stem = stem
         self._manner = manner
 
-    def place(self, number: int) -> str:
+    def location(self, number: int) -> str:
         """Return the URI of a record."""
         return f"{self._stem}.{number}.json"
 
     def read(self, number: int) -> Record | None:
         """Return a record, ``None`` if there is none."""
-        return run_sync(read_record_file(self.place(number)))
+        return run_sync(read_record_file(self.location(number)))
 
     def create(self, number: int, record: Record) -> None:
         """Claim a number by an exclusive create; that there was none is known from reading it just now."""
-        uri = self.place(number)
+        uri = self.location(number)
         try:
             run_sync(put(uri, record.as_bytes(), self._manner, exclusive=True, look=False))
         except FluxExistsError:
@@ -88,13 +88,13 @@ class FileRecordStore:
 
     def update(self, number: int, record: Record) -> None:
         """Replace a record of ours."""
-        run_sync(put(self.place(number), record.as_bytes(), self._manner))
+        run_sync(put(self.location(number), record.as_bytes(), self._manner))
 
 
 async def read_record_file(uri: str) -> Record | None:
     """Return the record in a file, ``None`` if there is none. To be run on the loop of the stores."""
     data = await read(uri, patient=True)
-    return None if data is None else read_record(data, uri)
+    return None if data is None else parse_record(data, uri)
 
 
 async def replace_record_file(uri: str, record: Record, manner: WriteOptions) -> None:
@@ -108,7 +108,7 @@ class TaskStateRecordStore:
     def __init__(self, store: Any) -> None:
         self._store = store
 
-    def place(self, number: int) -> str:
+    def location(self, number: int) -> str:
         """Return the key of a record."""
         return f"{RECORD_KEY_PREFIX}{number} in the task state store"
 
@@ -117,8 +117,8 @@ class TaskStateRecordStore:
         try:
             stored = self._store.get(f"{RECORD_KEY_PREFIX}{number}")
         except Exception as error:
-            raise _broken(self.place(number), "read", error) from None
-        return None if stored is None else read_record(stored, self.place(number))
+            raise _broken(self.location(number), "read", error) from None
+        return None if stored is None else parse_record(stored, self.location(number))
 
     def create(self, number: int, record: Record) -> None:
         """Write a new record. Airflow runs one try of a task at a time."""
@@ -129,7 +129,7 @@ class TaskStateRecordStore:
         try:
             self._store.set(f"{RECORD_KEY_PREFIX}{number}", record.as_json(), retention=_RETENTION)
         except Exception as error:
-            raise _broken(self.place(number), "written", error) from None
+            raise _broken(self.location(number), "written", error) from None
 
 
 def stem_of(folder: str, owner: TaskIdentity) -> str:
@@ -146,5 +146,5 @@ def _name(text: str | None) -> str:
     return _UNSAFE.sub("_", text or "none")[:_LONGEST_NAME].lstrip(".") or "_"
 
 
-def _broken(place: str, what: str, error: Exception) -> FluxStorageError:
-    return FluxStorageError(f"The record {place} could not be {what} ({type(error).__name__}).")
+def _broken(location: str, what: str, error: Exception) -> FluxStorageError:
+    return FluxStorageError(f"The record {location} could not be {what} ({type(error).__name__}).")

@@ -11,12 +11,12 @@ from airflow_provider_flux.generation import describe_cost
 from airflow_provider_flux.ledger.record import Record
 
 OnUncertain = Literal["fail", "resubmit"]
-OnChange = Literal["new", "collect", "fail"]
-OnClear = Literal["collect", "new", "reuse"]
+OnChange = Literal["new", "resume", "fail"]
+OnClear = Literal["resume", "new", "keep"]
 
 #: ``submit``: pay. ``collect``: wait for what was paid for. ``give``: what was paid for has landed, hand it on.
 #: ``uncertain`` and ``changed``: fail, since the policy says so.
-Action = Literal["submit", "collect", "give", "uncertain", "changed"]
+Action = Literal["submit", "resume", "return", "fail_uncertain", "fail_changed"]
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class ResumePolicy:
 
     on_uncertain: OnUncertain = "fail"
     on_change: OnChange = "new"
-    on_clear: OnClear = "collect"
+    on_clear: OnClear = "resume"
 
     @classmethod
     def of(cls, **arguments: Any) -> ResumePolicy:
@@ -62,20 +62,20 @@ class Decision:
 
 
 def decide(
-    latest: Record | None, *, fingerprint: str | None, round: str, policies: ResumePolicy
+    latest: Record | None, *, fingerprint: str | None, clear_id: str, policies: ResumePolicy
 ) -> Decision:
     """Decide by the latest record of the task.
 
     :param fingerprint: of the request that this try wants; ``None`` if it cannot be told, since an input is gone.
-    :param round: of this try; another one than that of the record means that a user has cleared the task.
+    :param clear_id: of this try; another one than that of the record means that a user has cleared the task.
     """
     if latest is None or latest.phase == "failed":
         return Decision("submit")
-    is_cleared = latest.round != round
+    is_cleared = latest.clear_id != clear_id
     if latest.is_uncertain:
         if policies.on_uncertain == "resubmit" or is_cleared:
-            return Decision("submit", possibly_billed(latest))
-        return Decision("uncertain", possibly_billed(latest))
+            return Decision("submit", describe_uncertain(latest))
+        return Decision("fail_uncertain", describe_uncertain(latest))
     if is_cleared and _wants_new(latest, policies):
         return Decision(
             "submit",
@@ -84,14 +84,14 @@ def decide(
     if (
         fingerprint is not None
         and latest.fingerprint != fingerprint
-        and policies.on_change != "collect"
+        and policies.on_change != "resume"
     ):
         warning = _abandoned(latest, "The request has changed")
-        return Decision("submit" if policies.on_change == "new" else "changed", warning)
-    return Decision("collect" if latest.is_open else "give")
+        return Decision("submit" if policies.on_change == "new" else "fail_changed", warning)
+    return Decision("resume" if latest.is_open else "return")
 
 
-def possibly_billed(record: Record) -> str:
+def describe_uncertain(record: Record) -> str:
     """Say that nobody knows what became of a submit."""
     cost = "" if record.estimated_cost is None else f" for {record.estimated_cost:g} credits"
     return (
@@ -102,12 +102,12 @@ def possibly_billed(record: Record) -> str:
 
 def _wants_new(record: Record, policies: ResumePolicy) -> bool:
     return policies.on_clear == "new" or (
-        policies.on_clear == "collect" and record.phase == "returned"
+        policies.on_clear == "resume" and record.phase == "returned"
     )
 
 
 def _abandoned(record: Record, reason: str) -> str:
-    paid = record.paid
+    paid = record.accepted
     more = " It has landed." if record.has_landed else " `airflow flux recover` collects it."
     return (
         f"{reason}: the earlier request {paid['request_id']} ({describe_cost(paid)}) was paid for, and this try does "

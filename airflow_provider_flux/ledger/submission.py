@@ -10,7 +10,7 @@ from airflow_provider_flux.generation import Generation, describe_cost, new_gene
 from airflow_provider_flux.hooks.flux import FluxHook
 from airflow_provider_flux.landing.provenance import RequestSummary, without_prompt
 from airflow_provider_flux.landing.target import Target
-from airflow_provider_flux.ledger.resume_policy import ResumePolicy, decide, possibly_billed
+from airflow_provider_flux.ledger.resume_policy import ResumePolicy, decide, describe_uncertain
 from airflow_provider_flux.ledger.task_ledger import (
     StoredRecord,
     TaskLedger,
@@ -44,13 +44,13 @@ class TrackedSubmission:
         self.is_recorded = False
 
     @property
-    def paid(self) -> Generation:
+    def accepted(self) -> Generation:
         """What was paid for."""
         assert self.generation is not None  # noqa: S101 - asked for once it was submitted, or taken over
         return self.generation
 
     @property
-    def uri(self) -> str | None:
+    def record_uri(self) -> str | None:
         """The file of its record, which a trigger can reach; ``None`` if it has none."""
         return self.entry.uri if self.entry else None
 
@@ -60,7 +60,7 @@ class TrackedSubmission:
         return self._ledger is not None and self._policies.on_uncertain == "resubmit"
 
     @property
-    def can_collect(self) -> bool:
+    def can_resume(self) -> bool:
         """Whether an earlier try has paid for something."""
         latest = self._latest_that_counts
         return latest is not None and (latest.record.is_open or latest.record.has_landed)
@@ -71,7 +71,9 @@ class TrackedSubmission:
         counting = [one for one in self._earlier if not one.record.was_refused]
         return counting[-1] if counting else None
 
-    def look_back(self, context: Context, folder: str | None, target: Target | None) -> None:
+    def read_earlier_tries(
+        self, context: Context, folder: str | None, target: Target | None
+    ) -> None:
         """Read what earlier tries have written down.
 
         :param folder: where the records are; ``None`` for the task state store, where there is one.
@@ -84,9 +86,9 @@ class TrackedSubmission:
                 "No record is kept of what is submitted: that needs output_path, ledger_path or Airflow 3.3"
             )
             return
-        self._earlier = self._ledger.entries()
+        self._earlier = self._ledger.read_records()
 
-    def decide(self, fingerprint: str | None) -> Literal["submit", "collect", "give"]:
+    def decide(self, fingerprint: str | None) -> Literal["submit", "resume", "return"]:
         """Decide what to do, and take over what an earlier try has paid for.
 
         :param fingerprint: of the request; ``None`` if an input of it is gone, and it cannot be told.
@@ -100,15 +102,15 @@ class TrackedSubmission:
         decision = decide(
             latest.record,
             fingerprint=fingerprint,
-            round=self._ledger.round,
+            clear_id=self._ledger.clear_id,
             policies=self._policies,
         )
-        if decision.action == "uncertain":
+        if decision.action == "fail_uncertain":
             raise FluxSubmitUncertainError(
                 f"{decision.warning} Nothing is submitted (on_uncertain='fail'): clear the task to accept a possible "
                 "second charge."
             )
-        if decision.action == "changed":
+        if decision.action == "fail_changed":
             raise FluxLedgerError(f"{decision.warning} Nothing is submitted (on_change='fail').")
         if decision.warning:
             self._log.warning("%s Submitting anew.", decision.warning)
@@ -157,9 +159,9 @@ class TrackedSubmission:
     def ensure_recorded(self) -> None:
         """Write down what was submitted, unless it is."""
         if self.entry and self.generation and not self.is_recorded:
-            self.is_recorded = self.entry.note("submitted", generation=self.generation)
+            self.is_recorded = self.entry.write_or_warn("submitted", generation=self.generation)
 
-    def resume(
+    def resume_deferred(
         self, context: Context, uri: str | None, folder: str | None, target: Target | None
     ) -> None:
         """Find the record of what a task deferred for. If it cannot be read, the image must not be lost for that.
@@ -171,22 +173,22 @@ class TrackedSubmission:
             if uri:
                 self.entry = open_record(uri, target)
             elif ledger := open_ledger(context, folder, target):
-                self.entry = ledger.entry_of(self.paid)
+                self.entry = ledger.find_record(self.accepted)
         except FluxError as error:
             self._log.warning(
-                "The record of request %s cannot be read. %s", self.paid["request_id"], error
+                "The record of request %s cannot be read. %s", self.accepted["request_id"], error
             )
             self.is_recorded = True  # no try submits without having read it
         if self.entry is None:
             return
         record = self.entry.record
-        if is_open_for(record, self.paid) and record.is_uncertain:
+        if is_open_for(record, self.accepted) and record.is_uncertain:
             self.ensure_recorded()
-        elif record.generation and record.paid["request_id"] == self.paid["request_id"]:
+        elif record.generation and record.accepted["request_id"] == self.accepted["request_id"]:
             self.is_recorded = True
-            self.generation = record.paid if record.has_landed else self.generation
+            self.generation = record.accepted if record.has_landed else self.generation
 
-    def target_of_paid(self, target: Target | None) -> Target | None:
+    def with_recorded_request(self, target: Target | None) -> Target | None:
         """Return the target with what is known of the request that was paid for, which may be another one."""
         if target is None or self.entry is None:
             return target
@@ -207,23 +209,23 @@ class TrackedSubmission:
         """Whether its record says that it has landed."""
         return self.is_recorded and self.entry is not None and self.entry.record.has_landed
 
-    def returned(self, generation: Generation) -> Generation:
+    def mark_returned(self, generation: Generation) -> Generation:
         """Write down that the task hands on what it has paid for."""
         if self.entry and self.entry.record.phase != "returned":
-            self.entry.note("returned", generation=generation)
+            self.entry.write_or_warn("returned", generation=generation)
         return generation
 
-    def ended(self, error: FluxError) -> None:
+    def mark_failed(self, error: FluxError) -> None:
         """Write down that there is nothing to collect."""
         if self.entry:
-            self.entry.note("failed", error=error)
+            self.entry.write_or_warn("failed", error=error)
 
-    def kill(self) -> str | None:
+    def stop(self) -> str | None:
         """Submit no more, and say what goes on; ``None`` if nothing was paid."""
         self._is_killed = True
         if self._is_posting:
             kept = (
-                possibly_billed(self.entry.record)
+                describe_uncertain(self.entry.record)
                 if self.entry
                 else "The request was possibly billed."
             )
@@ -233,13 +235,13 @@ class TrackedSubmission:
         return f"Killed. BFL has no cancel: request {self.generation['request_id']} goes on and is billed."
 
     def _take_over(self, entry: StoredRecord) -> None:
-        self.entry, self.generation, self.is_recorded = entry, entry.record.paid, True
+        self.entry, self.generation, self.is_recorded = entry, entry.record.accepted, True
         self._log.info(
             "Try %s submitted request %s at %s (%s). It is taken over, and nothing is submitted",
             entry.record.owner.try_number,
-            self.paid["request_id"],
-            self.paid["submitted_at"],
-            describe_cost(self.paid),
+            self.accepted["request_id"],
+            self.accepted["submitted_at"],
+            describe_cost(self.accepted),
         )
 
     def _write_down_refusal(self, error: BaseException) -> None:
@@ -250,4 +252,4 @@ class TrackedSubmission:
                 if isinstance(error, FluxError)
                 else FluxError(f"{type(error).__name__}: nothing was sent.")
             )
-            self.entry.note("failed", error=refusal)
+            self.entry.write_or_warn("failed", error=refusal)

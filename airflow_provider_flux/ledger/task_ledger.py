@@ -41,14 +41,14 @@ class StoredRecord:
         self.record = record
 
     @property
-    def place(self) -> str:
+    def location(self) -> str:
         """Where it is, for a message."""
-        return self._home.place(self.number)
+        return self._home.location(self.number)
 
     @property
     def uri(self) -> str | None:
         """The file it is in; ``None`` in the task state store, which a trigger cannot reach."""
-        return self.place if isinstance(self._home, FileRecordStore) else None
+        return self.location if isinstance(self._home, FileRecordStore) else None
 
     def refresh(self) -> None:
         """Read it again: its task, or a trigger, may have changed it.
@@ -58,7 +58,7 @@ class StoredRecord:
         """
         record = self._home.read(self.number)
         if record is None:
-            raise FluxStorageError(f"The record {self.place} is gone.")
+            raise FluxStorageError(f"The record {self.location} is gone.")
         self.record = record
 
     def write(
@@ -72,7 +72,7 @@ class StoredRecord:
         self._home.update(self.number, changed)
         self.record = changed
 
-    def note(
+    def write_or_warn(
         self, phase: Phase, *, generation: Generation | None = None, error: FluxError | None = None
     ) -> bool:
         """Change it after something has happened, which must not fail for that; say whether it could be written."""
@@ -81,7 +81,11 @@ class StoredRecord:
         except FluxError as trouble:
             paid = f" of request {generation['request_id']}" if generation else ""
             log.warning(
-                "The record %s%s could not be brought to %s. %s", self.place, paid, phase, trouble
+                "The record %s%s could not be brought to %s. %s",
+                self.location,
+                paid,
+                phase,
+                trouble,
             )
             return False
         return True
@@ -93,16 +97,16 @@ class TaskLedger:
     Airflow runs one try of a task at a time, but a try that was killed may live on for a while. So of two that would
     submit at once, each looks after its intent is written whether the other has written one too.
 
-    :param round: of this try: it changes when a user clears the task or its run, not when Airflow retries it.
+    :param clear_id: of this try: it changes when a user clears the task or its run, not when Airflow retries it.
     """
 
-    def __init__(self, home: TaskRecordStore, owner: TaskIdentity, round: str) -> None:
+    def __init__(self, home: TaskRecordStore, owner: TaskIdentity, clear_id: str) -> None:
         self._home = home
         self._owner = owner
         self._free = 1
-        self.round = round
+        self.clear_id = clear_id
 
-    def entries(self) -> list[StoredRecord]:
+    def read_records(self) -> list[StoredRecord]:
         """Return the records that follow each other, the latest last.
 
         Of records that somebody has deleted by their age, a later one may be left. It follows none that is there.
@@ -117,9 +121,9 @@ class TaskLedger:
             self._free += 1
         return found
 
-    def entry_of(self, generation: Generation) -> StoredRecord | None:
+    def find_record(self, generation: Generation) -> StoredRecord | None:
         """Return the record of a request, which may not say so yet."""
-        found = self.entries()
+        found = self.read_records()
         named = next((one for one in found if _names(one.record, generation["request_id"])), None)
         return named or next(
             (one for one in found[-1:] if is_open_for(one.record, generation)), None
@@ -135,14 +139,14 @@ class TaskLedger:
     ) -> StoredRecord:
         """Write down that a request is about to be submitted.
 
-        :param latest: the last of the :meth:`entries`, which are read before.
+        :param latest: the last of the :meth:`read_records`, which are read before.
         :raises FluxLedgerError: if another process is about to submit for the same task.
         :raises FluxStorageError: if it cannot be written.
         """
         record = Record(
             follows=latest.record.claim if latest else None,
             owner=self._owner,
-            round=self.round,
+            clear_id=self.clear_id,
             flux_conn_id=flux_conn_id,
             model=request.model,
             fingerprint=request.fingerprint,
@@ -161,7 +165,7 @@ class TaskLedger:
             before = self._home.read(latest.number)
             if before and before.phase != latest.record.phase:
                 self._withdraw(entry)
-                raise _taken(latest.place)
+                raise _taken(latest.location)
         return entry
 
     def claim_again(self, entry: StoredRecord) -> None:
@@ -172,14 +176,14 @@ class TaskLedger:
         """
         entry.write("intent")
         if self._home.read(entry.number + 1) is not None:
-            raise _taken(self._home.place(entry.number + 1))
+            raise _taken(self._home.location(entry.number + 1))
 
     def _withdraw(self, entry: StoredRecord) -> None:
         """Take back an intent, if it is ours, and as far as the store allows."""
         with suppress(FluxError):
             stored = self._home.read(entry.number)
             if stored is not None and stored.claim == entry.record.claim:
-                entry.note("failed", error=FluxError("Nothing was sent."))
+                entry.write_or_warn("failed", error=FluxError("Nothing was sent."))
 
 
 def publish_ledger_folder(context: Mapping[str, Any], folder: str | None) -> None:
@@ -227,7 +231,7 @@ async def read_landed_generation(uri: str, request_id: str) -> Generation | None
     """Return what has landed already, by its record. To be run on the loop of the stores."""
     record = await read_record_file(uri)
     is_it = record is not None and _names(record, request_id) and record.has_landed
-    return record.paid if record is not None and is_it else None
+    return record.accepted if record is not None and is_it else None
 
 
 async def mark_landed(uri: str, target: Target, generation: Generation) -> None:
@@ -262,9 +266,9 @@ def is_open_for(record: Record, generation: Generation) -> bool:
     return record.is_open and _names(record, generation["request_id"])
 
 
-def _taken(place: str) -> FluxLedgerError:
+def _taken(location: str) -> FluxLedgerError:
     return FluxLedgerError(
-        f"Another process, a killed try perhaps, is submitting for this task at this moment: {place}. Nothing was "
+        f"Another process, a killed try perhaps, is submitting for this task at this moment: {location}. Nothing was "
         "submitted here. Clear the task to collect what it gets."
     )
 

@@ -81,7 +81,7 @@ class FluxGenerateBatchOperator(FluxLandingOperator):
     :param on_uncertain: what to do with a row when the answer to its submit was lost, so that nobody knows whether it
         was billed: ``fail`` (default) leaves it until a user clears the task, ``resubmit`` submits it again.
     :param on_change: what to do with a row that an earlier try has paid for, with other parameters: submit the ``new``
-        one (default) or ``collect`` the old one.
+        one (default) or ``resume`` the old one.
     :param on_clear: what a cleared task does: ``resume`` (default) with unfinished rows, or pay for all as ``new``.
     :param reuse: whether an image that exists already is taken instead of paying for another: ``never`` (default),
         ``run`` or ``always``; as in :class:`~airflow_provider_flux.operators.generate.FluxGenerateOperator`.

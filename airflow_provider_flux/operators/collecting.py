@@ -65,7 +65,7 @@ def collect(
     :param deadline: epoch seconds until which to wait for what is not ready yet.
     :raises FluxError: if it cannot be landed.
     """
-    generation = purchase.paid
+    generation = purchase.accepted
     if result is not None:
         generation = with_result(generation, result)
     if generation["status"] == Status.READY:
@@ -76,7 +76,7 @@ def collect(
 
         open_path(target.path)
         generation = land(hook, generation, target, result=result, deadline=deadline)
-    return purchase.returned(generation)
+    return purchase.mark_returned(generation)
 
 
 def tell_ready(log: Any, generation: Generation) -> None:

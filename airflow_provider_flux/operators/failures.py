@@ -41,7 +41,7 @@ def fail_without_retry(purchase: TrackedSubmission | None = None) -> Iterator[No
     except (Exception, AirflowTaskTimeout) as error:
         if purchase and purchase.generation:
             if isinstance(error, _NOTHING_TO_COLLECT):
-                purchase.ended(error)
+                purchase.mark_failed(error)
             else:
                 purchase.ensure_recorded()
         if not _ends_for_good(error, purchase):
@@ -65,7 +65,7 @@ def _ends_for_good(error: BaseException, purchase: TrackedSubmission | None) -> 
 
 def _what_next(error: BaseException, purchase: TrackedSubmission) -> str:
     if isinstance(error, FluxTaskNotFoundError):
-        return f" {describe_loss(purchase.paid)}"
+        return f" {describe_loss(purchase.accepted)}"
     return "" if isinstance(error, _NOTHING_TO_COLLECT) else f" {describe_recovery(purchase)}"
 
 
@@ -73,10 +73,10 @@ def describe_recovery(purchase: TrackedSubmission) -> str:
     """Say how what was paid for can still be had."""
     if purchase.is_recorded:
         return (
-            f"Request {purchase.paid['request_id']} was paid for and is on record: clearing the task, or `airflow flux "
+            f"Request {purchase.accepted['request_id']} was paid for and is on record: clearing the task, or `airflow flux "
             "recover`, collects it without paying again."
         )
-    return f"The task is not retried, because that would pay again. {how_to_collect(purchase.paid)}"
+    return f"The task is not retried, because that would pay again. {how_to_collect(purchase.accepted)}"
 
 
 def how_to_collect(generation: Generation) -> str:

@@ -93,9 +93,10 @@ class FluxGenerateOperator(FluxLandingOperator):
     :param on_uncertain: what to do when a worker was lost between the submit and its answer, so that nobody knows
         whether it was billed: ``fail`` (default) until a user clears the task, or ``resubmit`` in the next try.
     :param on_change: what to do when the request is another than the one an earlier try has paid for: submit the
-        ``new`` one (default) and warn, ``collect`` the old one, or ``fail``.
-    :param on_clear: what a cleared task does: ``collect`` (default) what was paid for and not returned yet, and
-        submit otherwise; submit a ``new`` request always; or ``reuse`` what was paid for always.
+        ``new`` one (default) and warn, ``resume`` the old one, or ``fail``.
+    :param on_clear: what a cleared task does: ``resume`` (default) a generation that no try has returned, and submit
+        otherwise; always submit a ``new`` request; or ``keep`` the landed image of an earlier try, and submit only
+        if there is none.
     :param flux_conn_id: connection to BFL.
     :param inline_wait: seconds to wait on the worker before deferring; 0 defers at once.
     :param deferrable: whether to defer at all; ``[operators] default_deferrable`` by default.
@@ -137,7 +138,7 @@ class FluxGenerateOperator(FluxLandingOperator):
         ledger_path: str | None = None,
         on_uncertain: OnUncertain = "fail",
         on_change: OnChange = "new",
-        on_clear: OnClear = "collect",
+        on_clear: OnClear = "resume",
         inline_wait: float | timedelta = 30.0,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         poll_interval: float | timedelta = 0.5,
@@ -212,7 +213,7 @@ class FluxGenerateOperator(FluxLandingOperator):
             publish_ledger_folder(context, folder)
             request = self._build_request()
             target = self._target(context, reuse=self.reuse)
-            purchase.look_back(context, folder, target)
+            purchase.read_earlier_tries(context, folder, target)
             try:
                 with self.hook.prepared(request) as request:
                     target = with_request(target, request) if target else None
@@ -222,17 +223,17 @@ class FluxGenerateOperator(FluxLandingOperator):
                             return existing
                         purchase.submit(self.hook, request, target, self._patience.longest)
             except FluxInputError as error:
-                if not purchase.can_collect or (action := purchase.decide(None)) == "submit":
+                if not purchase.can_resume or (action := purchase.decide(None)) == "submit":
                     raise
                 self.log.warning(
                     "%s It was there when the request was submitted, which is collected now.", error
                 )
-            target = purchase.target_of_paid(target)
-            if action == "give":
+            target = purchase.with_recorded_request(target)
+            if action == "return":
                 return self._collect(target)
-            result = wait_here(self.hook, self._patience, purchase.paid, target)
+            result = wait_here(self.hook, self._patience, purchase.accepted, target)
             if isinstance(result, dict):  # it had landed, and BFL keeps it no longer
-                return purchase.returned(result)
+                return purchase.mark_returned(result)
             if result is None:
                 self._defer(target, context)
             return self._collect(target, result=result)
@@ -249,14 +250,14 @@ class FluxGenerateOperator(FluxLandingOperator):
         with fail_without_retry(purchase):
             purchase.generation = generation = read_event(event)
             wanted = read_target(target)
-            purchase.resume(context, record, self._ledger_folder(), wanted)
+            purchase.resume_deferred(context, record, self._ledger_folder(), wanted)
             if purchase.has_landed and event["status"] != "landed":
                 return self._collect(wanted or self._target(context, reuse=self.reuse))
             if "error" in event:
                 raise error_from_dict(event["error"])
             if event["status"] == "landed":
                 tell_ready(self.log, generation)
-                return purchase.returned(generation)
+                return purchase.mark_returned(generation)
             if reason := event.get("reason"):
                 self.log.warning("Going on on the worker: %s", reason)
             wanted = wanted or self._target(context, reuse=self.reuse)
@@ -294,7 +295,7 @@ class FluxGenerateOperator(FluxLandingOperator):
     def on_kill(self) -> None:
         """Submit no more, and say what goes on and how it is collected: BFL has no cancel."""
         purchase = self._purchase
-        if purchase and (said := purchase.kill()):
+        if purchase and (said := purchase.stop()):
             self.log.warning(
                 "%s %s", said, describe_recovery(purchase) if purchase.generation else ""
             )
@@ -332,7 +333,7 @@ class FluxGenerateOperator(FluxLandingOperator):
     def _defer(self, target: Target | None, context: Context) -> None:
         assert self._purchase is not None  # noqa: S101 - there is nothing to wait for without
         self._purchase.ensure_recorded()
-        generation, record = self._purchase.paid, self._purchase.uri
+        generation, record = self._purchase.accepted, self._purchase.record_uri
         kept = target.without_prompt().model_dump(mode="json") if target else None
         context["ti"].xcom_push(key=_RECORD, value={**generation, "target": kept, "record": record})
         self.defer(

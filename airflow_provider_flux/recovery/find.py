@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from airflow_provider_flux.bfl.errors import FluxError, FluxStorageError
-from airflow_provider_flux.ledger.journal import SEGMENT
-from airflow_provider_flux.ledger.record import read_record
+from airflow_provider_flux.ledger.journal import SEGMENT_PATTERN
+from airflow_provider_flux.ledger.record import parse_record
 from airflow_provider_flux.ledger.record_store import FileRecordStore, read_record_file
 from airflow_provider_flux.ledger.task_ledger import StoredRecord, record_write_options
 from airflow_provider_flux.object_store.filesystem import open_path, run_sync
@@ -46,7 +46,7 @@ class RecordFilter:
 class Unreadable:
     """A record that cannot be read, or a folder that cannot be listed."""
 
-    place: str
+    location: str
     error: FluxError
 
 
@@ -59,9 +59,11 @@ def find_entries(wanted: RecordFilter) -> tuple[list[StoredRecord], list[Unreada
         folders = metadata_db.folders_of(wanted.dag_id)
         for home, number, stored in metadata_db.stored_records(wanted.dag_id, wanted.run_id):
             try:
-                entries.append(StoredRecord(home, number, read_record(stored, home.place(number))))
+                entries.append(
+                    StoredRecord(home, number, parse_record(stored, home.location(number)))
+                )
             except FluxError as error:
-                unreadable.append(Unreadable(home.place(number), error))
+                unreadable.append(Unreadable(home.location(number), error))
     for folder in folders:
         try:
             path = open_path(f"{folder.rstrip('/')}/", field="prefix")
@@ -83,7 +85,9 @@ def find_entries(wanted: RecordFilter) -> tuple[list[StoredRecord], list[Unreada
 
 def _read_journals(uris: Sequence[str]) -> Iterator[StoredRecord | Unreadable]:
     """Yield the records of batches."""
-    for folder in dict.fromkeys(uri[: uri.rindex("/") + 1] for uri in uris if SEGMENT.search(uri)):
+    for folder in dict.fromkeys(
+        uri[: uri.rindex("/") + 1] for uri in uris if SEGMENT_PATTERN.search(uri)
+    ):
         try:
             yield from JournalRecordStore(folder).entries()
         except FluxError as error:

@@ -11,7 +11,7 @@ from airflow_provider_flux.ledger.journal import Segments, read_journal
 from airflow_provider_flux.ledger.journal_entries import (
     JournaledSubmit,
     SegmentHeader,
-    encode,
+    encode_line,
     fold_entries,
     phase_entry,
 )
@@ -51,7 +51,7 @@ class JournalRecordStore:
             for number, claim in enumerate(self._claims)
         ]
 
-    def place(self, number: int) -> str:
+    def location(self, number: int) -> str:
         """Return the journal and the key of the row."""
         return f"{self._folder} (row {self._submits[self._claims[number]].key})"
 
@@ -72,10 +72,10 @@ class JournalRecordStore:
                 claim,
                 submit.key,
                 record.phase,
-                generation=record.paid if record.generation else None,
+                generation=record.accepted if record.generation else None,
                 error=error,
             )
-            self._write(submit.header, encode(note))
+            self._write(submit.header, encode_line(note))
             self._read_at = -_FRESH
 
     def _read(self) -> None:

@@ -14,7 +14,7 @@ from sqlalchemy import select
 
 from airflow_provider_flux.bfl.errors import FluxStorageError
 from airflow_provider_flux.landing.provenance import TaskIdentity
-from airflow_provider_flux.ledger.record import Record, read_record
+from airflow_provider_flux.ledger.record import Record, parse_record
 from airflow_provider_flux.ledger.record_store import RECORD_KEY_PREFIX
 from airflow_provider_flux.ledger.task_ledger import LEDGER_FOLDER_XCOM
 
@@ -28,7 +28,7 @@ class MetadataDbRecordStore:
     def __init__(self, dag_id: str, run_id: str, task_id: str, map_index: int) -> None:
         self._ids = {"dag_id": dag_id, "run_id": run_id, "task_id": task_id, "map_index": map_index}
 
-    def place(self, number: int) -> str:
+    def location(self, number: int) -> str:
         """Return where a record is, for a message."""
         index = "" if self._ids["map_index"] == -1 else f"[{self._ids['map_index']}]"
         return f"{RECORD_KEY_PREFIX}{number} of {self._ids['dag_id']}/{self._ids['run_id']}/{self._ids['task_id']}{index}"
@@ -43,7 +43,7 @@ class MetadataDbRecordStore:
                     **self._ids, key=f"{RECORD_KEY_PREFIX}{number}"
                 )
             )
-            return None if row is None else read_record(_decoded(row.value), self.place(number))
+            return None if row is None else parse_record(_decoded(row.value), self.location(number))
 
     def update(self, number: int, record: Record) -> None:
         """Replace a record."""
@@ -56,7 +56,7 @@ class MetadataDbRecordStore:
                 )
             )
             if row is None:
-                raise FluxStorageError(f"The record {self.place(number)} is gone.")
+                raise FluxStorageError(f"The record {self.location(number)} is gone.")
             row.value = json.dumps(record.as_json())
 
 

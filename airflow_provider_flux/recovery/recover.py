@@ -116,7 +116,9 @@ def collect(entry: StoredRecord, output_path: str | None = None) -> Finding | No
         return seen
     record = entry.record
     try:
-        landed = _land(FluxHook(record.flux_conn_id), record.paid, _target_of(record, output_path))
+        landed = _land(
+            FluxHook(record.flux_conn_id), record.accepted, _target_of(record, output_path)
+        )
     except FluxTimeoutError:
         return Finding(entry, "not ready")
     except (
@@ -127,13 +129,13 @@ def collect(entry: StoredRecord, output_path: str | None = None) -> Finding | No
     ) as error:
         entry.refresh()
         if entry.record.is_open:
-            entry.note("failed", error=error)
+            entry.write_or_warn("failed", error=error)
         is_lost = isinstance(error, (FluxTaskNotFoundError, FluxResultExpiredError))
         return Finding(entry, "lost" if is_lost else "not charged", str(error))
     entry.refresh()
     if not entry.record.is_open:
         return Finding(entry, "landed", "its task was quicker")
-    if not entry.note("persisted", generation=landed):
+    if not entry.write_or_warn("persisted", generation=landed):
         return Finding(entry, "error", "It has landed, but its record could not be changed.")
     return Finding(entry, "collected")
 

@@ -50,12 +50,12 @@ COSTS = {
 }
 
 
-def submit(fate: str, wanted: str = "w", round: str = NOW) -> JournaledSubmit:
+def submit(fate: str, wanted: str = "w", clear_id: str = NOW) -> JournaledSubmit:
     """Return one submit of a row, as its notes tell it."""
     phase, facts = FATES[fate]
     first = opened()
-    first["facts"]["wanted"] = wanted
-    made = only([(header(round=round), [note(first)])])
+    first["facts"]["row_fingerprint"] = wanted
+    made = only([(header(clear_id=clear_id), [note(first)])])
     made.phase, made.generation = phase, facts.get("generation")  # type: ignore[assignment]
     error: FluxError | None = facts.get("error")
     made.error = error and error.as_dict()
@@ -64,7 +64,7 @@ def submit(fate: str, wanted: str = "w", round: str = NOW) -> JournaledSubmit:
 
 def plan(*history: JournaledSubmit, fallback: str | None = None, **policies: Any) -> RowPlan:
     return plan_row(
-        history, wanted="w", fallback=fallback, round=NOW, policies=RowPolicies.of(**policies)
+        history, wanted="w", fallback=fallback, clear_id=NOW, policies=RowPolicies.of(**policies)
     )
 
 
@@ -72,7 +72,7 @@ def plan(*history: JournaledSubmit, fallback: str | None = None, **policies: Any
     ("fate", "retried", "cleared"),
     [
         ("unknown", "uncertain", "submit"),
-        ("open", "collect", "collect"),
+        ("open", "resume", "resume"),
         ("landed", "landed", "landed"),
         ("refused", "submit", "submit"),
         ("moderated", "moderated", "moderated"),
@@ -82,14 +82,14 @@ def plan(*history: JournaledSubmit, fallback: str | None = None, **policies: Any
     ],
 )
 def test_a_retry_and_a_clear(fate: str, retried: str, cleared: str) -> None:
-    for round, expected in ((NOW, retried), (BEFORE, cleared)):
-        made = plan(submit(fate, round=round))
+    for clear_id, expected in ((NOW, retried), (BEFORE, cleared)):
+        made = plan(submit(fate, clear_id=clear_id))
         assert (made.outcome or made.action) == expected
         assert made.spent == COSTS[fate]
         assert made.uncertain == (fate == "unknown")
-        kept = expected in {"collect", "landed"}
+        kept = expected in {"resume", "landed"}
         assert made.wasted == (0 if kept else COSTS[fate])
-        anew = plan(submit(fate, round=BEFORE), on_clear="new")
+        anew = plan(submit(fate, clear_id=BEFORE), on_clear="new")
         assert (anew.outcome or anew.action) == ("moderated" if fate == "moderated" else "submit")
 
 
@@ -101,42 +101,47 @@ def test_an_unknown_submit_is_made_again_where_that_is_wanted() -> None:
 def test_what_is_paid_for_is_collected_though_a_later_submit_came_to_nothing() -> None:
     open_one = submit("open")
     made = plan(open_one, submit("unknown"))
-    assert (made.action, made.submit, made.spent, made.wasted) == ("collect", open_one, 6, 3)
+    assert (made.action, made.submit, made.spent, made.wasted) == ("resume", open_one, 6, 3)
 
 
 def test_a_row_that_has_changed() -> None:
     old = submit("landed", wanted="old")
     made = plan(old)
     assert (made.action, made.spent, made.wasted) == ("submit", 3, 3)
-    made = plan(old, on_change="collect")
+    made = plan(old, on_change="resume")
     assert (made.outcome, made.submit, made.wasted) == ("landed", old, 0)
     assert plan(submit("moderated", wanted="old")).action == "submit"
-    assert plan(submit("moderated", wanted="old"), on_change="collect").action == "submit"
+    assert plan(submit("moderated", wanted="old"), on_change="resume").action == "submit"
 
 
 def test_what_is_abandoned_is_told() -> None:
     changed, kept = submit("open", wanted="old"), submit("open")
     assert plan(changed).abandoned == (changed,)
     assert plan(changed, kept).abandoned == (changed,)
-    assert plan(changed, on_change="collect").abandoned == ()
-    before = submit("open", round=BEFORE)
+    assert plan(changed, on_change="resume").abandoned == ()
+    before = submit("open", clear_id=BEFORE)
     assert plan(before).abandoned == ()
     assert plan(before, on_clear="new").abandoned == (before,)
     assert (
         plan(
-            submit("landed", round=BEFORE), submit("unknown"), submit("moderated"), on_clear="new"
+            submit("landed", clear_id=BEFORE),
+            submit("unknown"),
+            submit("moderated"),
+            on_clear="new",
         ).abandoned
         == ()
     )
 
 
 def test_with_on_clear_new_what_was_spent_before_does_not_count() -> None:
-    made = plan(submit("landed", round=BEFORE), submit("unknown", round=BEFORE), on_clear="new")
+    made = plan(
+        submit("landed", clear_id=BEFORE), submit("unknown", clear_id=BEFORE), on_clear="new"
+    )
     assert (made.action, made.spent, made.wasted, made.uncertain) == ("submit", 0, 0, 0)
 
 
 def test_moderated_words_are_never_sent_again() -> None:
-    moderated = submit("moderated", round=BEFORE)
+    moderated = submit("moderated", clear_id=BEFORE)
     assert plan(moderated, on_clear="new").outcome == "moderated"
     made = plan(moderated, fallback="f", on_clear="new")
     assert (made.action, made.is_fallback) == ("submit", True)
@@ -156,11 +161,11 @@ def test_a_fallback() -> None:
     made = plan(submit("moderated"), submit("landed", wanted="f"), fallback="f")
     assert (made.outcome, made.is_fallback) == ("landed", True)
     made = plan(submit("moderated"), submit("open", wanted="f"), fallback="f")
-    assert (made.action, made.is_fallback) == ("collect", True)
+    assert (made.action, made.is_fallback) == ("resume", True)
     made = plan(submit("moderated"), submit("gone", wanted="f"), fallback="f")
     assert made.outcome == "lost"
     assert plan(
-        submit("moderated"), submit("gone", wanted="f", round=BEFORE), fallback="f"
+        submit("moderated"), submit("gone", wanted="f", clear_id=BEFORE), fallback="f"
     ).is_fallback
 
 
@@ -179,14 +184,14 @@ HISTORIES = st.lists(
         submit,
         st.sampled_from(sorted(FATES)),
         wanted=st.sampled_from(["w", "f", "old"]),
-        round=st.sampled_from([NOW, BEFORE]),
+        clear_id=st.sampled_from([NOW, BEFORE]),
     ),
     max_size=6,
 )
 POLICIES = st.builds(
     RowPolicies,
     on_uncertain=st.sampled_from(["fail", "resubmit"]),
-    on_change=st.sampled_from(["new", "collect"]),
+    on_change=st.sampled_from(["new", "resume"]),
     on_clear=st.sampled_from(["resume", "new"]),
 )
 
@@ -196,24 +201,28 @@ POLICIES = st.builds(
 def test_whatever_has_happened(
     history: list[JournaledSubmit], fallback: str | None, policies: RowPolicies
 ) -> None:
-    made = plan_row(history, wanted="w", fallback=fallback, round=NOW, policies=policies)
+    made = plan_row(history, wanted="w", fallback=fallback, clear_id=NOW, policies=policies)
     wanted = {"w", fallback}
-    counts = [one for one in history if policies.on_clear == "resume" or one.header.round == NOW]
-    own = [one for one in counts if one.facts.wanted in wanted or policies.on_change == "collect"]
+    counts = [one for one in history if policies.on_clear == "resume" or one.header.clear_id == NOW]
+    own = [
+        one
+        for one in counts
+        if one.facts.row_fingerprint in wanted or policies.on_change == "resume"
+    ]
     if any(one.phase in {"submitted", "returned"} for one in own):
-        assert made.action in {"collect", "done"}
+        assert made.action in {"resume", "done"}
         assert made.submit in own
         assert made.submit
         assert made.submit.phase in {"submitted", "returned"}
     moderated = {
-        one.facts.wanted
+        one.facts.row_fingerprint
         for one in history
         if one.error and one.error["type"] == "FluxModeratedError"
     }
     if made.action == "submit":
         assert (fallback if made.is_fallback else "w") not in moderated
         assert not made.is_fallback or "w" in moderated
-        current = [one for one in own if one.header.round == NOW]
+        current = [one for one in own if one.header.clear_id == NOW]
         assert policies.on_uncertain == "resubmit" or not any(
             one.phase == "intent" for one in current
         )
@@ -236,7 +245,7 @@ def test_the_clocks_of_workers_do_not_decide(
     """They put the submits of several tries into some order; what is done about a row is the same in any."""
 
     def decide(submits: list[JournaledSubmit]) -> tuple[Any, ...]:
-        made = plan_row(submits, wanted="w", fallback=fallback, round=NOW, policies=policies)
+        made = plan_row(submits, wanted="w", fallback=fallback, clear_id=NOW, policies=policies)
         left_alone = made.outcome in {"uncertain", "lost"}
         return (
             made.action,

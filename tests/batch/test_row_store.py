@@ -107,7 +107,7 @@ def test_invalid_rows_are_kept_and_never_to_do(table: RowStore) -> None:
 def test_a_plan_is_kept(table: RowStore) -> None:
     fill(table, 4)
     table.plan(0, RowPlan("done", "landed", submit("landed"), uncertain=1))
-    table.plan(1, RowPlan("collect", None, submit("open"), is_fallback=True))
+    table.plan(1, RowPlan("resume", None, submit("open"), is_fallback=True))
     table.plan(2, RowPlan("submit", uncertain=2))
     table.plan(3, RowPlan("done", "lost", submit("gone"), reason="gone"))
     table.commit()

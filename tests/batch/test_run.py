@@ -247,7 +247,7 @@ class TestJournal:
     ) -> None:
         from airflow_provider_flux.ledger import journal
 
-        monkeypatch.setattr(journal, "FULL", 2000)
+        monkeypatch.setattr(journal, "SEGMENT_BYTES", 2000)
         task = batch(tmp_path, prompts(16), max_active=4)
         task.retry()
         segments = task.segments()
@@ -264,7 +264,7 @@ class TestJournal:
         from airflow_provider_flux.ledger import journal
 
         for module in (journal, run_setup):
-            monkeypatch.setattr(module, "FENCE_SECONDS", 0.5)
+            monkeypatch.setattr(module, "OWNER_CHECK_SECONDS", 0.5)
         rows = prompts(24, "slow=0.4")
         old, new = batch(tmp_path, rows, max_active=4), batch(tmp_path, rows, max_active=4)
         new.started, new.try_number = old.started, 1
@@ -288,7 +288,7 @@ class TestJournal:
     ) -> None:
         from airflow_provider_flux.ledger import journal
 
-        monkeypatch.setattr(journal, "FENCE_SECONDS", 0.0)
+        monkeypatch.setattr(journal, "OWNER_CHECK_SECONDS", 0.0)
         task = batch(tmp_path, prompts(24, "slow=0.4"), max_active=4)
         manifest = task.folder / "manifest-hero.jsonl"
 

@@ -22,7 +22,7 @@ from airflow_provider_flux.batch.run_setup import look_back
 from airflow_provider_flux.bfl.errors import FluxBatchError, FluxRequestError
 from airflow_provider_flux.emulator import EmulatorServer
 from airflow_provider_flux.hooks.flux import FluxHook
-from airflow_provider_flux.ledger.journal import Journal, take_over
+from airflow_provider_flux.ledger.journal import Journal, claim_journal
 from airflow_provider_flux.object_store.filesystem import open_path
 from tests.batch.execution.test_engine import meanwhile, stop_after
 from tests.ledger.test_journal import MANNER
@@ -85,7 +85,7 @@ class TestFence:
 
     @pytest.fixture
     def folder(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-        monkeypatch.setattr(run_setup, "FENCE_SECONDS", self.SECONDS)
+        monkeypatch.setattr(run_setup, "OWNER_CHECK_SECONDS", self.SECONDS)
         open_path(str(tmp_path))
         return f"{tmp_path}/hero.rows/"
 
@@ -104,29 +104,29 @@ class TestFence:
     def test_the_first_try_waits_for_nobody(
         self, tmp_path: Path, folder: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(run_setup, "FENCE_SECONDS", 20.0)
+        monkeypatch.setattr(run_setup, "OWNER_CHECK_SECONDS", 20.0)
         assert self._seconds(tmp_path, folder) < 10
 
     def test_one_that_has_written_nothing_yet_is_waited_for(
         self, tmp_path: Path, folder: str
     ) -> None:
-        take_over(folder, header(session="a" * 32), MANNER)
+        claim_journal(folder, header(session="a" * 32), MANNER)
         assert self._seconds(tmp_path, folder) >= self.SECONDS
 
     async def test_one_that_has_not_said_that_it_has_ended_is_waited_for(
         self, tmp_path: Path, folder: str
     ) -> None:
-        await Journal(folder, header(session="a" * 32), MANNER).note(opened())
+        await Journal(folder, header(session="a" * 32), MANNER).append(opened())
         assert await asyncio.to_thread(self._seconds, tmp_path, folder) >= self.SECONDS
 
     async def test_one_that_has_ended_is_not(
         self, tmp_path: Path, folder: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(run_setup, "FENCE_SECONDS", 20.0)
+        monkeypatch.setattr(run_setup, "OWNER_CHECK_SECONDS", 20.0)
         old = header(session="a" * 32)
-        await asyncio.to_thread(take_over, folder, old, MANNER)
+        await asyncio.to_thread(claim_journal, folder, old, MANNER)
         journal = Journal(folder, old, MANNER)
-        await journal.note(opened())
+        await journal.append(opened())
         await journal.close()
         assert await asyncio.to_thread(self._seconds, tmp_path, folder) < 10
 

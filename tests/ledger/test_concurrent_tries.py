@@ -137,7 +137,7 @@ def test_what_was_paid_for_counts_although_another_request_was_refused_since(
 def test_an_image_of_the_old_request_is_described_as_what_it_is(
     emulator: EmulatorServer, tmp_path: Path, dies: Callable[[str], None], way: str
 ) -> None:
-    task = Task({"prompt": "a fox", "output_path": f"{tmp_path}/x.{{ext}}", "on_change": "collect"})
+    task = Task({"prompt": "a fox", "output_path": f"{tmp_path}/x.{{ext}}", "on_change": "resume"})
     dies("before poll")
     with pytest.raises(Died):
         task.retry()
@@ -161,12 +161,12 @@ def test_what_a_lost_worker_has_landed_is_not_called_lost(
             raise Died
         return noting(self, phase, **_)
 
-    noting = StoredRecord.note
+    noting = StoredRecord.write_or_warn
     with EmulatorServer(EmulatorConfig(latency=0.0)) as server:
         connect(server.url)
         task = Task({"prompt": "a fox", "output_path": f"{tmp_path}/x.{{ext}}", **arguments})
         with monkeypatch.context() as patched:
-            patched.setattr(StoredRecord, "note", die)
+            patched.setattr(StoredRecord, "write_or_warn", die)
             with pytest.raises(Died):
                 task.retry()
         assert phases(task.records(tmp_path)) == ["submitted"]

@@ -13,7 +13,7 @@ import pytest
 
 from airflow_provider_flux.bfl.errors import FluxLedgerError, FluxStorageError
 from airflow_provider_flux.ledger import journal as journals
-from airflow_provider_flux.ledger.journal import Journal, read_journal, take_over
+from airflow_provider_flux.ledger.journal import Journal, claim_journal, read_journal
 from airflow_provider_flux.ledger.journal_entries import SegmentHeader, fold_entries, phase_entry
 from airflow_provider_flux.object_store import objects
 from airflow_provider_flux.object_store.backends import WriteOptions
@@ -71,10 +71,10 @@ def puts(proxy: AnsweringProxy) -> int:
 async def test_a_line_is_durable_when_it_was_noted(folder: str) -> None:
     journal = on(folder)
     first = opened()
-    await journal.note(first)
+    await journal.append(first)
     (segment,) = segments_in(folder)
     assert first["claim"] in segment.read_text()
-    journal.note_soon(phase_entry(first["claim"], "0", "submitted", generation=PAID))
+    journal.append_soon(phase_entry(first["claim"], "0", "submitted", generation=PAID))
     await journal.close()
     assert segment.read_text().count("\n") == 3
     assert json.loads(segment.read_text().splitlines()[0])["is_closed"] is True
@@ -82,7 +82,7 @@ async def test_a_line_is_durable_when_it_was_noted(folder: str) -> None:
 
 async def test_lines_that_come_together_are_written_together(proxy: AnsweringProxy) -> None:
     journal = on(proxy.root)
-    await asyncio.gather(*(journal.note(opened(str(number), number)) for number in range(40)))
+    await asyncio.gather(*(journal.append(opened(str(number), number)) for number in range(40)))
     assert puts(proxy) <= 3
     await journal.close()
     assert await asyncio.to_thread(lines, proxy.root) == [
@@ -94,7 +94,7 @@ async def test_a_full_segment_is_left_and_what_is_put_stays_small(folder: str) -
     journal = on(folder)
     for start in range(0, 400, 20):
         await asyncio.gather(
-            *(journal.note(opened(str(number), number)) for number in range(start, start + 20))
+            *(journal.append(opened(str(number), number)) for number in range(start, start + 20))
         )
     await journal.close()
     segments = segments_in(folder)
@@ -102,7 +102,7 @@ async def test_a_full_segment_is_left_and_what_is_put_stays_small(folder: str) -
     assert [one.name.split(".")[1] for one in segments] == [
         f"{number:06d}" for number in range(len(segments))
     ]
-    assert max(one.stat().st_size for one in segments) < 2 * journals.FULL
+    assert max(one.stat().st_size for one in segments) < 2 * journals.SEGMENT_BYTES
     assert await asyncio.to_thread(lines, folder) == [f"{number} intent" for number in range(400)]
 
 
@@ -115,9 +115,9 @@ async def test_a_store_that_fails_says_so_and_gets_the_lines_later(
     with pytest.raises(
         FluxStorageError, match=r"could not be written .*Forbidden|AccessDenied|denied"
     ):
-        await journal.note(first)
-    journal.note_soon(phase_entry(first["claim"], "0", "failed", error=NOTHING_SENT))
-    await journal.note(second)
+        await journal.append(first)
+    journal.append_soon(phase_entry(first["claim"], "0", "failed", error=NOTHING_SENT))
+    await journal.append(second)
     await journal.close()
     assert await asyncio.to_thread(lines, proxy.root) == ["0 intent", "0 failed", "1 intent"]
 
@@ -136,9 +136,9 @@ async def test_a_line_that_comes_while_the_owner_is_read_is_waited_for(
 
     monkeypatch.setattr(journals, "read_owner", slow)
     journal = on(folder)
-    first = asyncio.create_task(journal.note(opened("0")))
+    first = asyncio.create_task(journal.append(opened("0")))
     await is_reading.wait()
-    await asyncio.wait_for(asyncio.gather(first, journal.note(opened("1"))), 5)
+    await asyncio.wait_for(asyncio.gather(first, journal.append(opened("1"))), 5)
     await journal.close()
     assert await asyncio.to_thread(lines, folder) == ["0 intent", "1 intent"]
 
@@ -156,10 +156,10 @@ async def test_a_line_that_comes_while_the_owner_turns_out_to_be_another_is_refu
 
     monkeypatch.setattr(journals, "read_owner", slow)
     journal = on(folder)
-    first = asyncio.create_task(journal.note(opened("0")))
+    first = asyncio.create_task(journal.append(opened("0")))
     await is_reading.wait()
     both = await asyncio.wait_for(
-        asyncio.gather(first, journal.note(opened("1")), return_exceptions=True), 5
+        asyncio.gather(first, journal.append(opened("1")), return_exceptions=True), 5
     )
     assert [type(one) for one in both] == [FluxLedgerError, FluxLedgerError]
 
@@ -169,10 +169,10 @@ async def test_what_was_paid_for_and_cannot_be_recorded_is_told_in_the_log(
 ) -> None:
     journal = on(proxy.root)
     first, second = opened("0"), opened("1", 1)
-    await asyncio.gather(journal.note(first), journal.note(second))
+    await asyncio.gather(journal.append(first), journal.append(second))
     proxy.refuse("PUT", 403, "AccessDenied", part=".jsonl", times=9)
-    journal.note_soon(phase_entry(first["claim"], "0", "submitted", generation=PAID))
-    journal.note_soon(phase_entry(second["claim"], "1", "failed", error=NOTHING_SENT))
+    journal.append_soon(phase_entry(first["claim"], "0", "submitted", generation=PAID))
+    journal.append_soon(phase_entry(second["claim"], "1", "failed", error=NOTHING_SENT))
     with pytest.raises(FluxStorageError):
         await journal.close()
     (said,) = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
@@ -184,9 +184,9 @@ async def test_what_was_paid_for_and_cannot_be_recorded_is_told_in_the_log(
 async def test_a_store_that_is_down_at_the_end(proxy: AnsweringProxy, impatient: None) -> None:
     journal = on(proxy.root)
     first = opened()
-    await journal.note(first)
+    await journal.append(first)
     proxy.refuse("PUT", 403, "AccessDenied", part=".jsonl", times=9)
-    journal.note_soon(phase_entry(first["claim"], "0", "submitted", generation=PAID))
+    journal.append_soon(phase_entry(first["claim"], "0", "submitted", generation=PAID))
     with pytest.raises(FluxStorageError):
         await journal.close()
     assert journal.unwritten == 1
@@ -198,11 +198,11 @@ class TestTwoTries:
 
     @pytest.fixture
     def fence(self, monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
-        return lambda seconds: monkeypatch.setattr(journals, "FENCE_SECONDS", seconds)
+        return lambda seconds: monkeypatch.setattr(journals, "OWNER_CHECK_SECONDS", seconds)
 
     async def _takes_over(self, folder: str) -> SegmentHeader:
         new = header(session="b" * 32)
-        await asyncio.to_thread(take_over, folder, new, MANNER)
+        await asyncio.to_thread(claim_journal, folder, new, MANNER)
         return new
 
     async def test_the_old_one_stops_before_its_next_submit(
@@ -210,21 +210,21 @@ class TestTwoTries:
     ) -> None:
         fence(0.0)
         old = on(folder)
-        await asyncio.to_thread(take_over, folder, header(session="a" * 32), MANNER)
-        await old.note(opened("0"))
+        await asyncio.to_thread(claim_journal, folder, header(session="a" * 32), MANNER)
+        await old.append(opened("0"))
         await self._takes_over(folder)
         for key in "12":
             with pytest.raises(FluxLedgerError, match="A later try of this task has taken over"):
-                await old.note(opened(key))
+                await old.append(opened(key))
 
     async def test_it_looks_once_in_a_while_only(
         self, folder: str, fence: Callable[[float], None]
     ) -> None:
         fence(60.0)
         old = on(folder)
-        await old.note(opened("0"))
+        await old.append(opened("0"))
         await self._takes_over(folder)
-        await old.note(opened("1"))
+        await old.append(opened("1"))
 
     async def test_what_the_old_one_writes_later_can_be_read(
         self, folder: str, fence: Callable[[float], None]
@@ -233,14 +233,14 @@ class TestTwoTries:
         fence(0.0)
         old = on(folder)
         paid = opened("0")
-        await old.note(paid)
+        await old.append(paid)
         await self._takes_over(folder)
         for key in "123":
             line = opened(key)
             with pytest.raises(FluxLedgerError):
-                await old.note(line)
-            old.note_soon(phase_entry(line["claim"], key, "failed", error=NOTHING_SENT))
-        old.note_soon(phase_entry(paid["claim"], "0", "submitted", generation=PAID))
+                await old.append(line)
+            old.append_soon(phase_entry(line["claim"], key, "failed", error=NOTHING_SENT))
+        old.append_soon(phase_entry(paid["claim"], "0", "submitted", generation=PAID))
         await old.close()
         submits = await asyncio.to_thread(lambda: list(fold_entries(read_journal(folder))))
         assert [(one.key, one.phase) for one in submits] == [
@@ -260,7 +260,7 @@ class TestTwoTries:
             await put(uri, data, manner)
 
         monkeypatch.setattr(journals, "put", slow)
-        noted = asyncio.create_task(on(folder).note(opened("0")))
+        noted = asyncio.create_task(on(folder).append(opened("0")))
         await asyncio.sleep(0.1)
         await self._takes_over(folder)
         with pytest.raises(FluxLedgerError, match="taken over"):
@@ -274,11 +274,11 @@ def write(folder: str, name: str, data: bytes) -> None:
 
 async def test_other_files_are_no_segments(folder: str) -> None:
     journal = on(folder)
-    await journal.note(opened())
+    await journal.append(opened())
     write(folder, "owner.json", b"{")
     write(folder, f".{uuid.uuid4().hex}.tmp", b"half")
     write(folder, "notes.txt", b"mine")
-    await journal.note(opened("1"))
+    await journal.append(opened("1"))
     assert await asyncio.to_thread(lines, folder) == ["0 intent", "1 intent"]
 
 
@@ -293,7 +293,7 @@ def test_a_segment_that_may_not_be_read_is_not_taken_for_none(
 ) -> None:
     async def fill() -> None:
         journal = on(proxy.root)
-        await journal.note(opened())
+        await journal.append(opened())
         await journal.close()
 
     asyncio.run(fill())

@@ -24,11 +24,11 @@ from airflow_provider_flux.ledger.journal_entries import (
     JournaledSubmit,
     JournalEntry,
     SegmentHeader,
-    encode,
+    encode_line,
     fold_entries,
     intent_entry,
+    parse_segment,
     phase_entry,
-    read_segment,
 )
 
 REQUEST = build_request("flux-2-pro", {"prompt": "a fox", "width": 256, "height": 256})
@@ -45,7 +45,7 @@ def header(
     target = Target(path="/x/{key}.{ext}", host="h")
     given = {
         "owner": owner,
-        "round": "3/x",
+        "clear_id": "3/x",
         "flux_conn_id": "flux_default",
         "target": target,
         **more,
@@ -54,15 +54,17 @@ def header(
 
 
 def note(line: dict[str, Any]) -> JournalEntry:
-    return JournalEntry.model_validate_json(encode(line))
+    return JournalEntry.model_validate_json(encode_line(line))
 
 
 def opened(key: str = "0", index: int = 0) -> dict[str, Any]:
-    return intent_entry(REQUEST, index=index, key=key, wanted="w", facts=summarize_request(REQUEST))
+    return intent_entry(
+        REQUEST, index=index, key=key, row_fingerprint="w", facts=summarize_request(REQUEST)
+    )
 
 
 def segment(*lines: dict[str, Any]) -> bytes:
-    return b"".join([encode(header().model_dump(mode="json")), *map(encode, lines)])
+    return b"".join([encode_line(header().model_dump(mode="json")), *map(encode_line, lines)])
 
 
 def only(segments: Any) -> JournaledSubmit:
@@ -73,7 +75,7 @@ def only(segments: Any) -> JournaledSubmit:
 def test_a_segment_is_read_as_it_was_written() -> None:
     first = opened()
     claim = first["claim"]
-    found, notes = read_segment(
+    found, notes = parse_segment(
         segment(first, phase_entry(claim, "0", "submitted", generation=PAID)), "x"
     )
     assert found == header()
@@ -84,7 +86,7 @@ def test_a_segment_is_read_as_it_was_written() -> None:
         "submitted",
         PAID,
     )
-    assert (submit.facts.model, submit.facts.wanted, submit.facts.estimated_cost) == (
+    assert (submit.facts.model, submit.facts.row_fingerprint, submit.facts.estimated_cost) == (
         "flux-2-pro",
         "w",
         3,
@@ -121,7 +123,7 @@ def test_a_segment_is_read_as_it_was_written() -> None:
 )
 def test_what_cannot_be_read_is_never_taken_for_nothing(data: bytes, reason: str) -> None:
     with pytest.raises(FluxLedgerError) as caught:
-        read_segment(data, "/x/s.jsonl")
+        parse_segment(data, "/x/s.jsonl")
     assert reason in str(caught.value)
     assert "nothing is submitted" in str(caught.value)
 
@@ -129,7 +131,7 @@ def test_what_cannot_be_read_is_never_taken_for_nothing(data: bytes, reason: str
 def test_an_unreadable_segment_is_not_quoted() -> None:
     data = segment({**opened(), "at": {"password": "hush"}})
     with pytest.raises(FluxLedgerError) as caught:
-        read_segment(data, "/x/s.jsonl")
+        parse_segment(data, "/x/s.jsonl")
     assert "hush" not in str(caught.value)
 
 
@@ -192,8 +194,8 @@ def test_whatever_the_service_says_can_be_read_again(reason: str) -> None:
     first = opened()
     error = FluxModeratedError(f"refused for {reason}", reasons=(reason,))
     line = phase_entry(first["claim"], "0", "failed", generation=PAID, error=error)
-    assert b"\n" not in encode(line)[:-1]
-    _, notes = read_segment(segment(first, line), "x")
+    assert b"\n" not in encode_line(line)[:-1]
+    _, notes = parse_segment(segment(first, line), "x")
     assert len(notes) == 2
 
 
@@ -206,7 +208,7 @@ def test_what_the_service_says_may_be_half_a_character() -> None:
         "failed",
         error=FluxModeratedError(f"refused for {said}", reasons=(said,)),
     )
-    _, notes = read_segment(segment(first, line), "x")
+    _, notes = parse_segment(segment(first, line), "x")
     assert notes[1].error
     assert notes[1].error["message"] == "refused for ?"
 
@@ -216,11 +218,15 @@ def test_an_intent_says_what_is_asked_for_and_no_secret() -> None:
         "flux-pro-1.1",
         {"prompt": "a fox", "webhook_url": "https://x.example/h?sig=abc", "webhook_secret": "hush"},
     )
-    plain = encode(
-        intent_entry(request, index=0, key="0", wanted="w", facts=summarize_request(request))
+    plain = encode_line(
+        intent_entry(
+            request, index=0, key="0", row_fingerprint="w", facts=summarize_request(request)
+        )
     ).decode()
     facts = summarize_request(request, hide_prompt=True)
-    hidden = encode(intent_entry(request, index=0, key="0", wanted="w", facts=facts)).decode()
+    hidden = encode_line(
+        intent_entry(request, index=0, key="0", row_fingerprint="w", facts=facts)
+    ).decode()
     assert "a fox" in plain
     assert "a fox" not in hidden
     for text in (plain, hidden):

@@ -13,7 +13,7 @@ from airflow_provider_flux.bfl.errors import FluxLedgerError
 from airflow_provider_flux.generation import parse_generation
 from airflow_provider_flux.landing.provenance import TaskIdentity
 from airflow_provider_flux.landing.target import Target
-from airflow_provider_flux.ledger.record import Phase, Record, read_record
+from airflow_provider_flux.ledger.record import Phase, Record, parse_record
 from airflow_provider_flux.ledger.record_store import stem_of
 from airflow_provider_flux.ledger.resume_policy import (
     OnChange,
@@ -55,7 +55,7 @@ def records(draw: st.DrawFn) -> Record:
     return Record(
         phase=phase,
         owner=draw(IDS),
-        round=draw(ROUNDS),
+        clear_id=draw(ROUNDS),
         flux_conn_id=draw(TEXT),
         model=draw(TEXT),
         fingerprint=draw(PRINTS),
@@ -67,54 +67,63 @@ def records(draw: st.DrawFn) -> Record:
 
 @given(records())
 def test_what_is_stored_is_read_again(record: Record) -> None:
-    assert read_record(record.as_bytes(), "here") == record
-    assert read_record(json.loads(json.dumps(record.as_json())), "here") == record
+    assert parse_record(record.as_bytes(), "here") == record
+    assert parse_record(json.loads(json.dumps(record.as_json())), "here") == record
 
 
 @given(st.binary(max_size=60) | st.dictionaries(TEXT, TEXT, max_size=3))
 def test_anything_else_is_an_error(stored: Any) -> None:
     with pytest.raises(FluxLedgerError, match="here"):
-        read_record(stored, "here")
+        parse_record(stored, "here")
 
 
 @given(records(), st.data())
 def test_a_record_cut_anywhere_is_an_error(record: Record, data: st.DataObject) -> None:
     text = record.as_bytes().rstrip()
     with pytest.raises(FluxLedgerError):
-        read_record(text[: data.draw(st.integers(0, len(text) - 1))], "here")
+        parse_record(text[: data.draw(st.integers(0, len(text) - 1))], "here")
 
 
 @settings(max_examples=400)
 @given(records(), ROUNDS, st.none() | PRINTS, POLICIES)
 def test_what_was_paid_for_is_not_left_in_silence(
-    record: Record, round: str, fingerprint: str | None, policies: ResumePolicy
+    record: Record, clear_id: str, fingerprint: str | None, policies: ResumePolicy
 ) -> None:
-    decision = decide(record, fingerprint=fingerprint, round=round, policies=policies)
-    is_cleared = round != record.round
+    decision = decide(record, fingerprint=fingerprint, clear_id=clear_id, policies=policies)
+    is_cleared = clear_id != record.clear_id
     is_kept = record.phase in {"submitted", "persisted", "returned"}
     if decision.action == "submit" and is_kept and not (is_cleared and record.phase == "returned"):
         assert decision.warning
-        assert record.paid["request_id"] in decision.warning
+        assert record.accepted["request_id"] in decision.warning
         assert "4 credits" in decision.warning
     if decision.action == "submit" and record.phase == "intent":
         assert decision.warning
         assert "possibly billed" in decision.warning
         assert is_cleared or policies.on_uncertain == "resubmit"
-    if decision.action in {"collect", "give"}:
+    if decision.action in {"resume", "return"}:
         assert is_kept
-        assert fingerprint in {None, record.fingerprint} or policies.on_change == "collect"
+        assert fingerprint in {None, record.fingerprint} or policies.on_change == "resume"
 
 
 @given(records(), POLICIES)
 def test_a_plain_retry_never_submits_what_is_on_record(
     record: Record, policies: ResumePolicy
 ) -> None:
-    decision = decide(record, fingerprint=record.fingerprint, round=record.round, policies=policies)
-    expected = {"submitted": "collect", "persisted": "give", "returned": "give", "failed": "submit"}
+    decision = decide(
+        record, fingerprint=record.fingerprint, clear_id=record.clear_id, policies=policies
+    )
+    expected = {
+        "submitted": "resume",
+        "persisted": "return",
+        "returned": "return",
+        "failed": "submit",
+    }
     if record.phase != "intent":
         assert (decision.action, decision.warning) == (expected[record.phase], None)
     else:
-        assert decision.action == ("submit" if policies.on_uncertain == "resubmit" else "uncertain")
+        assert decision.action == (
+            "submit" if policies.on_uncertain == "resubmit" else "fail_uncertain"
+        )
 
 
 @given(IDS, IDS)

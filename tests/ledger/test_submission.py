@@ -70,7 +70,7 @@ def test_a_cleared_task_that_had_ended_well_gets_a_new_image(
     assert first["request_id"] != second["request_id"]
     assert phases(home.records(task)) == ["returned", "returned"]
     assert task.warnings == []
-    assert task.clear(on_clear="reuse")["request_id"] == second["request_id"]
+    assert task.clear(on_clear="keep")["request_id"] == second["request_id"]
     assert emulator.stats()["submits"] == 2
 
 
@@ -245,7 +245,7 @@ def test_a_changed_request_is_paid_for_with_a_warning(
         AirflowFailException, match=f"FluxLedgerError: The request has changed.*{old}"
     ):
         task.retry(prompt="a bear", on_change="fail")
-    assert task.retry(prompt="a cow", on_change="collect")["request_id"] == old
+    assert task.retry(prompt="a cow", on_change="resume")["request_id"] == old
     assert emulator.stats()["submits"] == 1
     task = home.task()
     dies("before poll")

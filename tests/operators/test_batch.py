@@ -108,7 +108,7 @@ def test_rows_that_are_added_are_all_that_is_paid_for(
     assert [row["index"] for row in task.manifest()] == list(range(6))
 
 
-@pytest.mark.parametrize(("on_change", "paid"), [("new", 3), ("collect", 2)])
+@pytest.mark.parametrize(("on_change", "paid"), [("new", 3), ("resume", 2)])
 def test_a_row_that_has_changed(
     emulator: EmulatorServer, tmp_path: Path, on_change: str, paid: int
 ) -> None:

@@ -28,8 +28,10 @@ def folder(tmp_path: Path) -> str:
         journal = Journal(folder, header(session="a" * 32), WriteOptions("application/json"))
         for number in range(ROWS):
             line = opened(str(number), number)
-            await journal.note(line)
-            journal.note_soon(phase_entry(line["claim"], str(number), "submitted", generation=PAID))
+            await journal.append(line)
+            journal.append_soon(
+                phase_entry(line["claim"], str(number), "submitted", generation=PAID)
+            )
         await journal.close()
 
     asyncio.run(fill())
@@ -37,7 +39,7 @@ def folder(tmp_path: Path) -> str:
 
 
 def test_what_is_changed_is_what_a_try_finds(folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(journals, "FULL", 3000)  # so that one segment does not hold it
+    monkeypatch.setattr(journals, "SEGMENT_BYTES", 3000)  # so that one segment does not hold it
     before = {path.name: path.read_bytes() for path in Path(folder).glob("*.jsonl")}
     home = JournalRecordStore(folder)
     for number, entry in enumerate(home.entries()):
@@ -61,7 +63,7 @@ def test_what_is_changed_is_what_a_try_finds(folder: str, monkeypatch: pytest.Mo
 def test_its_segments_are_closed_numbered_and_of_one_session(
     folder: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(journals, "FULL", 3000)
+    monkeypatch.setattr(journals, "SEGMENT_BYTES", 3000)
     before = set(Path(folder).glob("*.jsonl"))
     home = JournalRecordStore(folder)
     for number, entry in enumerate(home.entries()):
@@ -74,5 +76,5 @@ def test_its_segments_are_closed_numbered_and_of_one_session(
     assert len(own) > 2
     headers = [found for found, _ in read_journal(folder) if found.session == session]
     assert [one.is_closed for one in headers] == [True] * len(own)
-    assert {(one.round, one.owner.task_id) for one in headers} == {("3/x", "hero")}
+    assert {(one.clear_id, one.owner.task_id) for one in headers} == {("3/x", "hero")}
     assert max((Path(folder) / name).stat().st_size for name in own) < 2 * 3000 + 1000

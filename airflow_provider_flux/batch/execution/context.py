@@ -79,7 +79,7 @@ class BatchState:
 
     def note_failed(self, job: Job, error: FluxError) -> None:
         """Write down that a submit came to nothing."""
-        self.journal.note_soon(
+        self.journal.append_soon(
             phase_entry(str(job.claim), job.key, "failed", generation=job.generation, error=error)
         )
         job.claim = None

@@ -90,7 +90,7 @@ class Collector:
         self._not_landed = 0
         self._state.charge(generation, -1)
         self._state.charge(landed, 1)
-        self._state.journal.note_soon(
+        self._state.journal.append_soon(
             phase_entry(str(job.claim), job.key, "returned", generation=landed)
         )
         job.generation = landed
@@ -147,7 +147,7 @@ class Collector:
                 await run_async(find_landed(generation, job.ready[1])) if is_taken_over else None
             )
             if landed:
-                self._state.journal.note_soon(
+                self._state.journal.append_soon(
                     phase_entry(str(job.claim), job.key, "returned", generation=landed)
                 )
                 job.generation = landed

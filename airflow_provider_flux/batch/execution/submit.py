@@ -63,11 +63,11 @@ class Submitter:
     async def _submit_row(self, job: Job) -> Step:
         request, target = job.ready
         note = intent_entry(
-            request, index=job.n, key=job.key, wanted=job.wanted, facts=target.request
+            request, index=job.n, key=job.key, row_fingerprint=job.wanted, facts=target.request
         )
         claim = job.claim = str(note["claim"])
         try:
-            await self._state.journal.note(note)
+            await self._state.journal.append(note)
         except FluxError as error:
             self._not_sent(job, FluxError("Nothing was sent."))
             raise GiveUpError(error, "again") from None
@@ -90,7 +90,7 @@ class Submitter:
             raise
         now = time.monotonic()
         job.generation = new_generation(request, submission, job.uncertain)
-        self._state.journal.note_soon(
+        self._state.journal.append_soon(
             phase_entry(claim, job.key, "submitted", generation=job.generation)
         )
         self._state.outage.answered()

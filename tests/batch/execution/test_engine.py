@@ -248,7 +248,7 @@ class TestStop:
     def test_a_row_that_changed_while_it_was_in_flight(
         self, emulator: EmulatorServer, tmp_path: Path
     ) -> None:
-        task = batch(tmp_path, ["a fox [[fault:slow=1]]"], grace=0, on_change="collect")
+        task = batch(tmp_path, ["a fox [[fault:slow=1]]"], grace=0, on_change="resume")
         with meanwhile(stop_after(emulator, task, 1)):
             task.fail(FluxBatchError)
         task.retry(requests=["a hare"])
@@ -505,7 +505,7 @@ class TestTrouble:
     def test_a_delivery_that_is_out_holds_the_submits_back(
         self, emulator: EmulatorServer, tmp_path: Path
     ) -> None:
-        task = batch(tmp_path, prompts(60, "deliver-503=20"), max_active=4, on_change="collect")
+        task = batch(tmp_path, prompts(60, "deliver-503=20"), max_active=4, on_change="resume")
         task.fail(FluxServiceError)
         paid = emulator.stats()["submits"]
         assert 3 <= paid <= 3 * 4 + 1
