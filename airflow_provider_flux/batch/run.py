@@ -140,7 +140,7 @@ class BatchRun:
                 self._work(table, engine, ticker)
                 outcomes = dict.fromkeys(ALL_OUTCOMES, 0) | reader.counts()
             seconds = time.monotonic() - self._began
-            summary = tally.summary(outcomes, estimated=expected, seconds=seconds)
+            summary = tally.summarize(outcomes, estimated=expected, seconds=seconds)
             summary["manifest"] = settings.manifest
             log.info(
                 "Summary: %s",

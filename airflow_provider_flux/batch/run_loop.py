@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from airflow_provider_flux.batch.execution.engine import Engine
 from airflow_provider_flux.batch.report.manifest import write_manifest
-from airflow_provider_flux.batch.report.progress import Progress, as_text
+from airflow_provider_flux.batch.report.progress import Progress, format_report
 from airflow_provider_flux.batch.row_reader import RowReader
 from airflow_provider_flux.object_store.backends import WriteOptions
 
@@ -73,7 +73,7 @@ class Ticker:
     def say(self) -> None:
         """Say how far it is."""
         report = self._progress.report(time.monotonic(), active=self._engine.active)
-        log.info("%s", as_text(report, self._engine.tally.max_cost))
+        log.info("%s", format_report(report, self._engine.tally.max_cost))
         if self._store is None:
             return
         try:

@@ -169,7 +169,7 @@ def _plan(
         )
     tally.charge(plan.spent - plan.reported, is_reported=False)
     tally.charge(plan.reported, is_reported=True)
-    tally.lose(plan.wasted)
+    tally.add_waste(plan.wasted)
     tally.uncertain_submits += plan.uncertain
     if plan.outcome is not None:
         tally.outcomes[plan.outcome] += 1
@@ -187,7 +187,7 @@ def check_budget(hook: FluxHook, tally: Counters, expected: float, unknown: int)
     more = f", and {unknown} rows whose price is not known before" if unknown else ""
     said = f"The rows to submit are expected to cost {expected:g} credits (${expected * USD_PER_CREDIT:.2f}){more}"
     log.info("%s. Spent by earlier tries: %g credits", said, tally.spent)
-    if not tally.fits(expected):
+    if not tally.can_afford(expected):
         raise FluxBudgetError(
             f"{said}, and {tally.spent:g} credits were spent by earlier tries, more than max_cost={tally.max_cost:g}. "
             "Nothing was submitted. Raise max_cost, or give fewer rows."

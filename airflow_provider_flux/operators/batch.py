@@ -10,7 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_provider_flux.batch.input.rows import InputMapping, check_mapping
-from airflow_provider_flux.batch.report.thresholds import Threshold, judge
+from airflow_provider_flux.batch.report.thresholds import (
+    RowThreshold,
+    check_thresholds,
+    parse_max_cost,
+)
 from airflow_provider_flux.batch.row_policy import (
     OnBatchClear,
     OnInvalidRow,
@@ -170,10 +174,11 @@ class FluxGenerateBatchOperator(FluxLandingOperator):
             )
         arguments.check_count("max_active", self.max_active)
         self._check_model_limits()
-        for name in ("max_cost", "max_failed", "max_moderated"):
-            value = getattr(self, name)
-            if not arguments.is_resolved_later(value):
-                Threshold.of(name, value)
+        if not arguments.is_resolved_later(self.max_cost):
+            parse_max_cost(self.max_cost)
+        for name in ("max_failed", "max_moderated"):
+            if not arguments.is_resolved_later(value := getattr(self, name)):
+                RowThreshold.parse(name, value)
         if not any(map(arguments.is_resolved_later, (self.columns, self.defaults, self.model))):
             check_mapping(self._layout())
         if isinstance(self.output_path, str):
@@ -244,10 +249,8 @@ class FluxGenerateBatchOperator(FluxLandingOperator):
             target = self._target(context, reuse=self.reuse)
             assert target is not None  # noqa: S101 - output_path is required
             self._check_rows_are_told_apart(target.path)
-            limits = {
-                name: Threshold.of(name, getattr(self, name))
-                for name in ("max_failed", "max_moderated")
-            }
+            max_failed = RowThreshold.parse("max_failed", self.max_failed)
+            max_moderated = RowThreshold.parse("max_moderated", self.max_moderated)
             self._session = BatchRun(
                 self.hook, self._settings(target), context, target, Path(folder)
             )
@@ -255,7 +258,13 @@ class FluxGenerateBatchOperator(FluxLandingOperator):
                 self._session.stop()
             summary = self._session.run()
             context["ti"].xcom_push(key=SUMMARY_XCOM, value=summary)
-            judge(summary, self._session.error, on_invalid_row=self.on_invalid_row, **limits)
+            check_thresholds(
+                summary,
+                self._session.error,
+                max_failed=max_failed,
+                max_moderated=max_moderated,
+                on_invalid_row=self.on_invalid_row,
+            )
             return summary
 
     def _settings(self, target: Target) -> BatchSettings:
@@ -282,7 +291,7 @@ class FluxGenerateBatchOperator(FluxLandingOperator):
             policies=self._policies,
             max_active=self.max_active,
             model_limits=self.model_limits or {},
-            max_cost=Threshold.of("max_cost", self.max_cost).most,
+            max_cost=parse_max_cost(self.max_cost),
             manifest=manifest,
             ledger=ledger,
             timeout=self.timeout,

@@ -230,7 +230,7 @@ def test_a_row_that_the_service_refuses(emulator: EmulatorServer, tmp_path: Path
     refused = "bad [[fault:detail-object]]"
     task = batch(tmp_path, ["a fox", refused])
     said = task.fail(AirflowFailException, r"1 of 2 rows have no image \(1 invalid\)")
-    assert "retry would change nothing" in said
+    assert "Retrying will not help" in said
     assert task.outcomes() == ["landed", "invalid"]
     assert "The request was refused" in task.manifest()[1]["reason"]
     assert task.cleared().retry(on_invalid_row="skip")["invalid"] == 1
@@ -245,7 +245,7 @@ def test_a_row_whose_answer_was_lost_is_left_alone(
     task = batch(tmp_path, ["a hare", lost])
     for _ in range(2):
         said = task.fail(AirflowFailException, r"1 of 2 rows have no image \(1 uncertain\)")
-        assert "retry would change nothing" in said
+        assert "Retrying will not help" in said
         assert task.summary
         assert (
             task.summary["uncertain_submits"],
@@ -353,7 +353,7 @@ def test_a_fallback_has_the_inputs_of_its_row(emulator: EmulatorServer, tmp_path
         ({"max_failed": "20%"}, None),
         (
             {"max_failed": 1},
-            "2 of 10 rows have no image .2 failed., more than max_failed=1 allows for",
+            "2 of 10 rows have no image .2 failed., more than max_failed=1 allows",
         ),
         ({"max_failed": "19%"}, "more than max_failed=19%"),
         (
@@ -381,7 +381,7 @@ def test_too_many_moderated_rows_are_no_reason_to_retry(
     task = batch(tmp_path, [*prompts(2), *prompts(1, "moderated", 2)], max_moderated=0)
     task.fail(
         AirflowFailException,
-        "1 of 3 rows were moderated.*manifest-hero.jsonl.*A retry would change nothing",
+        "1 of 3 rows were moderated.*manifest-hero.jsonl.*Retrying will not help",
     )
     assert task.summary
     assert task.summary["moderated"] == 1

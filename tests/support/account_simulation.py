@@ -96,13 +96,13 @@ class Client:
     def _pump(self) -> None:
         now = self.clock.now
         while group := next(
-            (g for g in dict.fromkeys(self.todo) if self.pacer.may_submit(g, now)), None
+            (g for g in dict.fromkeys(self.todo) if self.pacer.can_submit(g, now)), None
         ):
             self.todo.remove(group)
-            self.pacer.began(group, now)
+            self.pacer.record_submit(group)
             trip = self.rng.uniform(*self.post)
             self.clock.later(self.note + trip / 2, lambda g=group, t=trip: self._arrive(g, t / 2))  # type: ignore[misc]
-        wait = self.pacer.next_chance(now)
+        wait = self.pacer.seconds_until_submit(now)
         if self.todo and wait is not None and (self._timer is None or now + wait < self._timer):
             self._timer = now + wait
             self.clock.later(wait, self._woken)
@@ -120,9 +120,9 @@ class Client:
         if task is None:
             self.refusals.append(now)
             self.todo.appendleft(group)
-            self.pacer.refused(group, now, None)
+            self.pacer.record_refused(group, now, None)
         else:
-            self.pacer.accepted(group, now)
+            self.pacer.record_accepted(group)
             task.submitted = now
             self.tasks.append(task)
             self._poll_later(group, task)
@@ -131,7 +131,8 @@ class Client:
     def _poll_later(self, group: str, task: Task) -> None:
         plan = self.plans.setdefault(group, PollSchedule(self.typical))
         self.clock.later(
-            plan.wait(self.clock.now - task.submitted), lambda: self._poll(group, task)
+            plan.seconds_until_poll(self.clock.now - task.submitted),
+            lambda: self._poll(group, task),
         )
 
     def _poll(self, group: str, task: Task) -> None:
@@ -155,7 +156,7 @@ class Client:
     def _noticed(self, group: str, task: Task, age: float) -> None:
         task.noticed = self.clock.now
         self.plans[group].observe(task.pending_at, age)
-        self.pacer.ended(group, self.clock.now)
+        self.pacer.release_slot(group)
         self._pump()
 
     @property

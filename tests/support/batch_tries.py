@@ -31,7 +31,7 @@ def quick(monkeypatch: pytest.MonkeyPatch, hurry: None) -> None:
         monkeypatch.setattr(module, "typical_seconds", lambda model: 0.3)
     monkeypatch.setattr(land, "_PAUSES", (0.05, 0.1, 0.2))
     monkeypatch.setattr(run_setup, "OWNER_CHECK_SECONDS", 0.0)
-    monkeypatch.setattr(circuit_breaker, "_BACKOFF", 0.05)
+    monkeypatch.setattr(circuit_breaker, "_BACKOFF_SECONDS", 0.05)
 
 
 @dataclass

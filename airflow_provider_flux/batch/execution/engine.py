@@ -130,7 +130,11 @@ class Engine:
             return False
         if not self._tasks and not self._open and self._queue.is_empty:
             return False
-        waits = [_LOOK, self.pacer.next_chance(now), self._outage.pause(now) or None]
+        waits = [
+            _LOOK,
+            self.pacer.seconds_until_submit(now),
+            self._outage.seconds_until_retry(now) or None,
+        ]
         if self._stop_at is not None:
             waits.append(self._stop_at - now)
         with suppress(TimeoutError):
@@ -145,23 +149,25 @@ class Engine:
             job = self._open.pop()
             self.preparer.make(job)
             now = time.monotonic()
-            self.pacer.adopted(job.kind, now)
-            self.tally.adopted(now)
+            self.pacer.record_resumed(job.kind)
+            self.tally.record_resumed(now)
             self._start(job)
 
     def _submit(self) -> None:
         while not self.is_stopping and self._collector.landing <= _LANDING * self.tally.max_active:
             now = time.monotonic()
-            if self._outage.is_on and (self._outage.pause(now) or self.pacer.unanswered):
+            if self._outage.is_open and (
+                self._outage.seconds_until_retry(now) or self.pacer.unanswered
+            ):
                 return
-            job = self._queue.take(lambda kind, now=now: self.pacer.may_submit(kind, now))  # type: ignore[misc]
+            job = self._queue.take(lambda kind, now=now: self.pacer.can_submit(kind, now))  # type: ignore[misc]
             if job is None:
                 return
-            if not self.tally.fits(job.estimate):
+            if not self.tally.can_afford(job.estimate):
                 self._queue.put_back(job)
                 self._stop(float("inf"), _budget_error(self.tally, job))
                 return
-            self.pacer.began(job.kind, now)
+            self.pacer.record_submit(job.kind)
             self.tally.reserved += job.estimate or 0.0
             self._start(job)
 

@@ -77,8 +77,10 @@ class Collector:
                 result = await self._state.client.wait(poller, generation["polling_url"])
             finally:
                 now = time.monotonic()
-                self._state.pacer.ended(job.kind, now)
-                self._state.tally.was_ended(now, unseen=time.time() - max(poller.pending_at, began))
+                self._state.pacer.release_slot(job.kind)
+                self._state.tally.record_end(
+                    now, unseen=time.time() - max(poller.pending_at, began)
+                )
                 self._state.wake()
             seconds = time.time() - submission.submitted_at
             if not is_taken_over:
@@ -152,7 +154,7 @@ class Collector:
                 )
                 job.generation = landed
                 return self._state.end(job, "landed")
-            self._state.tally.lose(generation["cost"])
+            self._state.tally.add_waste(generation["cost"])
             self._state.note_failed(job, error)
             return self._state.end(job, "lost", reason=error.message)
         said = f"{error.message} It is paid for: a retry, or `airflow flux recover`, collects it without paying again."
@@ -177,7 +179,7 @@ class Collector:
             deadline=max(submission.submitted_at + timeout, now),
             poll_interval=self._poll_interval,
             cost=submission.cost,
-            pace=plan.wait,
+            pace=plan.seconds_until_poll,
         )
 
 

@@ -86,23 +86,23 @@ class Submitter:
         except FluxError as error:
             return self._refused(job, error)
         except BaseException:  # the answer will not be waited for: it stays an intent
-            self._state.pacer.dropped(job.kind, time.monotonic())
+            self._state.pacer.record_dropped(job.kind)
             raise
         now = time.monotonic()
         job.generation = new_generation(request, submission, job.uncertain)
         self._state.journal.append_soon(
             phase_entry(claim, job.key, "submitted", generation=job.generation)
         )
-        self._state.outage.answered()
-        self._state.pacer.accepted(job.kind, now)
-        self._state.tally.became_active(now)
+        self._state.outage.record_answer()
+        self._state.pacer.record_accepted(job.kind)
+        self._state.tally.record_submit(now)
         self._state.charge(job.generation, 1)
         self._state.wake()
         self._state.table.submitted(job)
         return "paid"
 
     def _not_sent(self, job: Job, error: FluxError) -> None:
-        self._state.pacer.dropped(job.kind, time.monotonic())
+        self._state.pacer.record_dropped(job.kind)
         self._state.note_failed(job, error)
 
     def _refused(self, job: Job, error: FluxError) -> Step:
@@ -110,17 +110,17 @@ class Submitter:
         now = time.monotonic()
         self._state.note_failed(job, error)
         if isinstance(error, FluxRateLimitedError):
-            self._state.outage.answered()
-            self._state.pacer.refused(job.kind, now, error.retry_after)
+            self._state.outage.record_answer()
+            self._state.pacer.record_refused(job.kind, now, error.retry_after)
             self._state.tally.rate_limited += 1
             return "again"
-        self._state.pacer.dropped(job.kind, now)
+        self._state.pacer.record_dropped(job.kind)
         if isinstance(error, (FluxConnectionError, FluxServiceError)):
-            if self._state.outage.failed(error, now):
+            if self._state.outage.record_failure(error, now):
                 raise GiveUpError(error, "again")
             log.warning("%s Trying again.", error)
             return "again"
-        self._state.outage.answered()
+        self._state.outage.record_answer()
         if isinstance(error, ENDS_THE_BATCH):
             raise GiveUpError(error, "again")
         return self._state.end(
@@ -135,11 +135,11 @@ class Submitter:
         self._hold_slot(job)
         self._state.tally.uncertain_submits += 1
         self._state.tally.charge(job.estimate, is_reported=False)
-        self._state.tally.lose(job.estimate)
+        self._state.tally.add_waste(job.estimate)
         job.uncertain += 1
         job.lost_answers += 1
         job.claim = None
-        is_hopeless = self._state.outage.failed(error, now)
+        is_hopeless = self._state.outage.record_failure(error, now)
         step: Step = "again"
         if self._on_uncertain == "fail" or job.lost_answers >= _MOST_UNCERTAIN:
             step = self._state.end(job, "uncertain", reason=error.message)
@@ -162,10 +162,10 @@ class Submitter:
         state, kind = self._state, job.kind
         lately = state.tally.latencies[-_LATELY:]
         seconds = sum(lately) / len(lately) if lately else typical_seconds(job.model) or _USUALLY
-        state.pacer.accepted(kind, time.monotonic())
+        state.pacer.record_accepted(kind)
 
         def free() -> None:
-            state.pacer.ended(kind, time.monotonic())
+            state.pacer.release_slot(kind)
             state.wake()
 
         asyncio.get_running_loop().call_later(seconds, free)

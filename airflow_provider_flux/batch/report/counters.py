@@ -1,4 +1,4 @@
-"""Counts and money of a batch, as they are now."""
+"""Counters of a batch: rows, submits, credits and times."""
 
 from __future__ import annotations
 
@@ -12,25 +12,35 @@ from airflow_provider_flux.batch.row_policy import Outcome
 from airflow_provider_flux.bfl.pricing import USD_PER_CREDIT
 
 ALL_OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
-#: Outcomes for which there is an image.
-HAVE_AN_IMAGE: tuple[Outcome, ...] = ("landed", "reused")
-#: Outcomes that another try, with the same rows and arguments, may still turn into an image.
-MAY_STILL_LAND: tuple[Outcome, ...] = ("failed", "submitted", "pending")
-#: Sums of ten thousand prices are off by some such.
-_ROUNDING = 1e-6
+#: Outcomes of rows that have an image.
+WITH_IMAGE: tuple[Outcome, ...] = ("landed", "reused")
+#: Outcomes that a retry with the same rows and arguments may still turn into an image.
+RETRYABLE: tuple[Outcome, ...] = ("failed", "submitted", "pending")
+#: Credits by which the sum of ten thousand prices may be off in floating point.
+_ROUNDING_ERROR = 1e-6
 
 
 @dataclass
 class Counters:
-    """What has become of the rows, over all tries; and what it has cost, in credits (1 credit = 0.01 USD).
+    """Rows by outcome and the cost of the batch over all tries, in credits (1 credit = 0.01 USD).
 
-    :param rows: how many there are.
-    :param max_active: how many tasks may be active at once.
-    :param spent: what was paid, and what was possibly paid.
-    :param reserved: expected cost of what is being submitted at this moment.
-    :param reported: the part of ``spent`` that the service has said itself; the rest is by the price list.
-    :param wasted: the part of ``spent`` that nothing comes of: lost, uncertain, or of a row that has changed.
-    :param saved: what the rows that were reused would have cost.
+    Times are seconds of one monotonic clock.
+
+    :param rows: number of rows in the input.
+    :param max_active: tasks that may be active at once.
+    :param max_cost: credits that the batch may spend, ``None`` for no limit.
+    :param outcomes: number of rows that have ended, by outcome.
+    :param uncertain_submits: submits whose answer was lost. Each was possibly billed.
+    :param fallbacks: rows that were submitted with their fallback in this try.
+    :param submits: submits that the service accepted in this try.
+    :param rate_limited: submits that the service refused with 429 in this try.
+    :param spent: cost of all submits that were billed or possibly billed.
+    :param reserved: expected cost of the submits that wait for their answer.
+    :param reported: part of ``spent`` that the service reported. The rest is from the price list.
+    :param wasted: part of ``spent`` that gave no image of the batch: the result was lost, the submit
+        is uncertain, or the row has changed.
+    :param saved: expected cost of the rows that reused an image.
+    :param latencies: seconds from the submit until the result was ready, of the rows of this try.
     """
 
     rows: int
@@ -48,10 +58,11 @@ class Counters:
     saved: float = 0.0
     latencies: array[float] = field(default_factory=lambda: array("d"))
     _active: int = 0
-    _moved_at: float = 0.0
+    _changed_at: float = 0.0
     _active_seconds: float = 0.0
-    _first: tuple[float, float] | None = None
-    _last: tuple[float, float] | None = None
+    #: Time of the first and of the last accepted submit, each with ``_active_seconds`` at that time.
+    _first_submit: tuple[float, float] | None = None
+    _last_submit: tuple[float, float] | None = None
 
     @property
     def done(self) -> int:
@@ -60,94 +71,114 @@ class Counters:
 
     @property
     def images(self) -> int:
-        """Rows there is an image for."""
-        return sum(self.outcomes[outcome] for outcome in HAVE_AN_IMAGE)
+        """Rows that have an image."""
+        return sum(self.outcomes[outcome] for outcome in WITH_IMAGE)
 
-    def fits(self, estimate: float | None) -> bool:
-        """Whether one more submit stays within ``max_cost``."""
+    def can_afford(self, estimate: float | None) -> bool:
+        """Return whether one more submit stays within ``max_cost``.
+
+        :param estimate: expected cost in credits. ``None``, for an unknown cost, counts as 0.
+        """
         if self.max_cost is None:
             return True
-        return self.spent + self.reserved + (estimate or 0.0) <= self.max_cost + _ROUNDING
+        return self.spent + self.reserved + (estimate or 0.0) <= self.max_cost + _ROUNDING_ERROR
 
-    def became_active(self, now: float) -> None:
-        """Count a submit that was answered with a task."""
-        self.submits += 1
-        self._move(now, 1)
-        self._last = now, self._active_seconds
-        self._first = self._first or self._last
+    def record_submit(self, now: float) -> None:
+        """Count a submit that the service accepted.
 
-    def adopted(self, now: float) -> None:
-        """Count a task that an earlier try has submitted."""
-        self._move(now, 1)
-
-    def was_ended(self, now: float, *, unseen: float = 0.0) -> None:
-        """Count a task that was seen to have ended.
-
-        :param unseen: seconds in which it must have ended: half of them it was probably active.
+        :param now: time of its answer.
         """
-        self._move(now, -1)
+        self.submits += 1
+        self._change_active(now, 1)
+        self._last_submit = now, self._active_seconds
+        self._first_submit = self._first_submit or self._last_submit
+
+    def record_resumed(self, now: float) -> None:
+        """Count an active task that an earlier try submitted.
+
+        :param now: time at which this try resumes it.
+        """
+        self._change_active(now, 1)
+
+    def record_end(self, now: float, *, unseen: float = 0.0) -> None:
+        """Count a task that has ended.
+
+        :param now: time of the poll that found it ended.
+        :param unseen: seconds since the poll before. The task is taken to have ended halfway.
+        """
+        self._change_active(now, -1)
         self._active_seconds -= unseen / 2
 
-    def _move(self, now: float, change: int) -> None:
-        self._active_seconds += self._active * (now - self._moved_at)
-        self._active, self._moved_at = self._active + change, now
+    def _change_active(self, now: float, change: int) -> None:
+        self._active_seconds += self._active * (now - self._changed_at)
+        self._active, self._changed_at = self._active + change, now
 
     def charge(self, credits_: float | None, *, is_reported: bool) -> None:
-        """Count what a submit, or the settlement of one, has cost; negative for what is given back."""
+        """Add the cost of a submit.
+
+        :param credits_: cost in credits, negative for a refund. ``None``, for an unknown cost,
+            counts as 0.
+        :param is_reported: whether the service reported this cost.
+        """
         self.spent += credits_ or 0.0
         self.reported += (credits_ or 0.0) if is_reported else 0.0
 
-    def lose(self, credits_: float | None) -> None:
-        """Count what was paid for nothing."""
+    def add_waste(self, credits_: float | None) -> None:
+        """Add the cost of a submit that gave no image of the batch.
+
+        :param credits_: cost in credits. ``None``, for an unknown cost, counts as 0.
+        """
         self.wasted += credits_ or 0.0
 
+    @property
     def quota_share(self) -> float | None:
-        """Return the part of the quota that was used between the first and the last submit; ``None`` for a few rows.
+        """Share of ``max_active`` that was used between the first and the last submit.
 
-        When a task has ended is known as closely as it was polled.
+        ``None`` if there were too few submits to fill the quota. The end of each task is accurate to
+        one poll interval.
         """
-        if self._first is None or self._last is None or self.submits <= self.max_active:
+        if self._first_submit is None or self._last_submit is None:
             return None
-        (began, before), (ended, after) = self._first, self._last
-        return (
-            round((after - before) / (self.max_active * (ended - began)), 4)
-            if ended > began
-            else None
-        )
+        (started, active_before), (ended, active_after) = self._first_submit, self._last_submit
+        if self.submits <= self.max_active or ended <= started:
+            return None
+        return round((active_after - active_before) / (self.max_active * (ended - started)), 4)
 
-    def summary(
+    def summarize(
         self, outcomes: Mapping[Outcome, int], *, estimated: float, seconds: float
     ) -> dict[str, Any]:
-        """Return what the task hands on: counts, credits and times, never the rows.
+        """Return the summary that the task returns: counts, credits and times, but no rows.
 
-        :param outcomes: how many rows there are of each outcome, those that have not ended included.
-        :param estimated: what all rows to submit were expected to cost before the start.
+        :param outcomes: number of rows by outcome, including those that have not ended.
+        :param estimated: expected cost in credits of all rows to submit, before the first submit.
+        :param seconds: duration of this try.
+        :return: a flat dict of JSON values.
         """
         return {
             "rows": self.rows,
             **{name: outcomes.get(name, 0) for name in ALL_OUTCOMES},
             "uncertain_submits": self.uncertain_submits,
             "fallbacks": self.fallbacks,
-            "credits": _credits(self.spent),
+            "credits": _round_credits(self.spent),
             "usd": round(self.spent * USD_PER_CREDIT, 4),
-            "credits_reported": _credits(self.reported),
-            "credits_estimated": _credits(self.spent - self.reported),
-            "credits_expected": _credits(estimated),
-            "credits_wasted": _credits(self.wasted),
-            "credits_saved": _credits(self.saved),
+            "credits_reported": _round_credits(self.reported),
+            "credits_estimated": _round_credits(self.spent - self.reported),
+            "credits_expected": _round_credits(estimated),
+            "credits_wasted": _round_credits(self.wasted),
+            "credits_saved": _round_credits(self.saved),
             "seconds": round(seconds, 1),
-            "p50_seconds": self._quantile(0.5),
-            "p95_seconds": self._quantile(0.95),
-            "quota_share": self.quota_share(),
+            "p50_seconds": self._latency_quantile(0.5),
+            "p95_seconds": self._latency_quantile(0.95),
+            "quota_share": self.quota_share,
             "rate_limited": self.rate_limited,
         }
 
-    def _quantile(self, share: float) -> float | None:
+    def _latency_quantile(self, quantile: float) -> float | None:
         if not self.latencies:
             return None
         ordered = sorted(self.latencies)
-        return round(ordered[min(int(share * len(ordered)), len(ordered) - 1)], 3)
+        return round(ordered[min(int(quantile * len(ordered)), len(ordered) - 1)], 3)
 
 
-def _credits(number: float) -> float:
+def _round_credits(number: float) -> float:
     return round(number, 4)

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
-from airflow_provider_flux.batch.report.counters import HAVE_AN_IMAGE, Counters
+from airflow_provider_flux.batch.report.counters import WITH_IMAGE, Counters
 
 #: Seconds over which the speed is taken.
 _WINDOW = 60.0
@@ -54,7 +54,7 @@ class Progress:
             **{
                 name: count
                 for name, count in sorted(tally.outcomes.items())
-                if count and name not in HAVE_AN_IMAGE
+                if count and name not in WITH_IMAGE
             },
             "active": active,
             "rate": round(rate, 2),
@@ -64,7 +64,7 @@ class Progress:
         }
 
 
-def as_text(report: Mapping[str, Any], max_cost: float | None) -> str:
+def format_report(report: Mapping[str, Any], max_cost: float | None) -> str:
     """Return a report as a line of the log."""
     rows, done = report["rows"], report["done"]
     said = [
@@ -79,13 +79,13 @@ def as_text(report: Mapping[str, Any], max_cost: float | None) -> str:
     said.append(f"{report['active']} active")
     said.append(f"{report['rate']:g} rows/s")
     if report["seconds_left"] is not None and done < rows:
-        said.append(f"about {duration(report['seconds_left'])} left")
+        said.append(f"about {format_duration(report['seconds_left'])} left")
     limit = "" if max_cost is None else f" of {max_cost:,g}"
     said.append(f"{report['credits']:,g}{limit} credits")
     return ", ".join(said)
 
 
-def duration(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """Return a duration as people say it."""
     if seconds < 90:
         return f"{seconds:.0f} s"

@@ -1,118 +1,162 @@
-"""How many rows may end without an image, and what becomes of the task then."""
+"""Limits on the rows without an image, and on the cost, after which a batch fails."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any
 
 from airflow.providers.common.compat.sdk import AirflowFailException
 
-from airflow_provider_flux.batch.report.counters import MAY_STILL_LAND
+from airflow_provider_flux.batch.report.counters import RETRYABLE
 from airflow_provider_flux.batch.row_policy import OnInvalidRow
 from airflow_provider_flux.bfl.errors import FluxBatchError, FluxError, FluxRequestError
 
-_ROUNDING = 1e-6
+#: Rows by which a share may be off in floating point: 0.29 * 100 is a little less than 29.
+_ROUNDING_ERROR = 1e-6
 _WITHOUT_IMAGE = ("failed", "uncertain", "lost", "submitted", "pending")
 
 
 @dataclass(frozen=True)
-class Threshold:
-    """A number of rows, a share of them, or an amount of credits.
+class RowThreshold:
+    """Number of rows, or share of all rows, that may end in some way before the task fails.
 
-    :param most: the number; ``None`` for any.
-    :param is_share: whether it is a part of all rows, from 0 to 1.
+    :param name: argument of the operator that sets it.
+    :param maximum: number of rows, or share of them from 0 to 1. ``None`` allows any number.
+    :param is_share: whether ``maximum`` is a share.
     """
 
     name: str
-    most: float | None
+    maximum: float | None
     is_share: bool = False
 
     @classmethod
-    def of(cls, name: str, value: Any) -> Threshold:
-        """Read an argument: a number, a share as ``0.02`` or ``"2%"``, or ``None``; also as text that a template gave.
+    def parse(cls, name: str, value: Any) -> RowThreshold:
+        """Parse a number of rows, or a share of them such as ``0.02`` or ``"2%"``.
 
-        Text that came out empty is no "no limit": it may be a parameter of the DAG run that nobody has given.
+        Text counts as the number it stands for, because templates give text. Empty text is refused:
+        it may come from a parameter that nobody has set, so it must not mean "no limit".
 
-        :raises FluxRequestError: naming the argument, its value and what it may be.
+        :param name: argument of the operator, for errors.
+        :param value: the argument. ``None`` allows any number.
+        :raises FluxRequestError: if the value is neither a number nor a share.
         """
-        is_cost = name == "max_cost"
-        text = str(value).strip()
         if value is None:
             return cls(name, None)
-        try:
-            number = float(text.removesuffix("%"))
-        except ValueError:
-            number = -1.0
+        text = str(value).strip()
         is_percent = text.endswith("%")
-        is_whole = number == int(number) if abs(number) < float("inf") else False
-        fits = 0 <= number < float("inf") and (is_cost or is_percent or is_whole or number < 1)
-        if isinstance(value, bool) or not fits or (is_percent and (is_cost or number > 100)):
-            allowed = (
-                "credits, 0 or more"
-                if is_cost
-                else 'a number of rows, or a share of them like 0.02 or "2%"'
-            )
-            raise FluxRequestError(f"{name}={value!r} must be {allowed}.")
-        if is_percent:
-            return cls(name, number / 100, True)
-        return cls(name, number, not is_cost and 0 < number < 1)
+        number = None if isinstance(value, bool) else _parse_number(text.removesuffix("%"))
+        if number is not None and is_percent and number <= 100:
+            return cls(name, number / 100, is_share=True)
+        if number is not None and not is_percent and (number < 1 or number == int(number)):
+            return cls(name, number, is_share=0 < number < 1)
+        raise FluxRequestError(
+            f'{name}={value!r} must be a number of rows, or a share of them like 0.02 or "2%".'
+        )
 
     def is_exceeded(self, count: int, rows: int) -> bool:
-        """Whether so many of so many rows are too many."""
-        if self.most is None:
+        """Return whether too many rows ended in that way.
+
+        :param count: rows that did.
+        :param rows: all rows of the batch.
+        """
+        if self.maximum is None:
             return False
-        return count > (self.most * rows + _ROUNDING if self.is_share else self.most)
+        return count > (self.maximum * rows + _ROUNDING_ERROR if self.is_share else self.maximum)
 
     def __str__(self) -> str:
-        """Return it as it is written."""
-        if self.most is None:
+        """Return the argument as a user writes it."""
+        if self.maximum is None:
             return f"{self.name}=None"
         return (
-            f"{self.name}={100 * self.most:g}%" if self.is_share else f"{self.name}={self.most:g}"
+            f"{self.name}={100 * self.maximum:g}%"
+            if self.is_share
+            else f"{self.name}={self.maximum:g}"
         )
 
 
-def judge(
+def parse_max_cost(value: Any) -> float | None:
+    """Parse ``max_cost``, an amount of credits.
+
+    Text counts as the number it stands for. Empty text is refused, as by :meth:`RowThreshold.parse`.
+
+    :param value: the argument of the operator. ``None`` means no limit.
+    :return: credits, 0 or more, or ``None``.
+    :raises FluxRequestError: if the value is no such amount.
+    """
+    if value is None:
+        return None
+    number = None if isinstance(value, bool) else _parse_number(str(value).strip())
+    if number is None:
+        raise FluxRequestError(f"max_cost={value!r} must be credits, 0 or more.")
+    return number
+
+
+def check_thresholds(
     summary: Mapping[str, Any],
     error: FluxError | None,
     *,
-    max_failed: Threshold,
-    max_moderated: Threshold,
+    max_failed: RowThreshold,
+    max_moderated: RowThreshold,
     on_invalid_row: OnInvalidRow,
 ) -> None:
-    """Decide the state of a task whose rows have been tried.
+    """Fail the task if it stopped early, or if too many rows have no image.
 
-    :param error: why not all have been tried; ``None`` if they have.
-    :param on_invalid_row: whether rows that only the service, or their inputs, have shown to be invalid may be
-        passed over.
-    :raises FluxBatchError: if too many rows have no image, and another try may help.
-    :raises AirflowFailException: if none can.
-    :raises FluxError: ``error``.
+    :param summary: summary of the batch, from ``Counters.summarize``, with the URI of its manifest.
+    :param error: reason why the batch stopped early, ``None`` if it tried all rows.
+    :param max_failed: rows that may be without an image for a reason other than moderation.
+    :param max_moderated: rows that may be moderated.
+    :param on_invalid_row: ``skip`` if rows that the service, or one of their inputs, showed to be
+        invalid do not count as failed.
+    :raises FluxBatchError: if a threshold is exceeded and a retry may help.
+    :raises AirflowFailException: if a threshold is exceeded and a retry cannot help.
+    :raises FluxError: ``error``, if there is one.
     """
     if error is not None:
         raise error
+    problems = _find_exceeded(summary, max_failed, max_moderated, on_invalid_row)
+    if not problems:
+        return
+    message = (
+        f"{'; '.join(problems)}. The manifest {summary['manifest']} lists the outcome of each row."
+    )
+    if any(summary[outcome] for outcome in RETRYABLE):
+        raise FluxBatchError(f"{message} A retry works only on the rows that may still succeed.")
+    raise AirflowFailException(
+        f"FluxBatchError: {message} Retrying will not help. Fix these rows, or raise the limit, "
+        "and clear the task."
+    )
+
+
+def _find_exceeded(
+    summary: Mapping[str, Any],
+    max_failed: RowThreshold,
+    max_moderated: RowThreshold,
+    on_invalid_row: OnInvalidRow,
+) -> list[str]:
+    """Return a sentence for each threshold that is exceeded."""
+    problems = []
     rows, moderated = summary["rows"], summary["moderated"]
     counted = _WITHOUT_IMAGE if on_invalid_row == "skip" else (*_WITHOUT_IMAGE, "invalid")
-    counts = {name: summary[name] for name in counted if summary[name]}
-    without = sum(counts.values())
-    faults = []
-    if max_failed.is_exceeded(without, rows):
-        named = ", ".join(f"{count} {name}" for name, count in counts.items())
-        faults.append(
-            f"{without} of {rows} rows have no image ({named}), more than {max_failed} allows for"
+    counts = {outcome: summary[outcome] for outcome in counted if summary[outcome]}
+    without_image = sum(counts.values())
+    if max_failed.is_exceeded(without_image, rows):
+        listed = ", ".join(f"{count} {outcome}" for outcome, count in counts.items())
+        problems.append(
+            f"{without_image} of {rows} rows have no image ({listed}), more than {max_failed} allows"
         )
     if max_moderated.is_exceeded(moderated, rows):
-        faults.append(
-            f"{moderated} of {rows} rows were moderated, more than {max_moderated} allows for"
+        problems.append(
+            f"{moderated} of {rows} rows were moderated, more than {max_moderated} allows"
         )
-    if not faults:
-        return
-    said = f"{'; '.join(faults)}. What became of each is in {summary['manifest']}."
-    if any(summary[name] for name in MAY_STILL_LAND):
-        raise FluxBatchError(
-            f"{said} A retry works on those that may still succeed, and on no others."
-        )
-    raise AirflowFailException(
-        f"FluxBatchError: {said} A retry would change nothing: mend those rows, or raise the limit, and clear the task."
-    )
+    return problems
+
+
+def _parse_number(text: str) -> float | None:
+    """Return a finite number that is not negative, or ``None`` if the text is no such number."""
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if isfinite(number) and number >= 0 else None

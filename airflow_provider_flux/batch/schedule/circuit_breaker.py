@@ -1,47 +1,65 @@
-"""When the service cannot be reached, or answers nothing of use: decisions only."""
+"""Pauses between submits while the service does not answer.
+
+The class only decides. It has no clock and no socket.
+"""
 
 from __future__ import annotations
 
 from airflow_provider_flux.bfl.errors import FluxError, FluxSubmitUncertainError
 
-_BACKOFF = 0.5
-_LONGEST_BACKOFF = 30.0
-#: Seconds after which a service that nothing was sent to is given up.
-_PATIENCE = 300.0
-#: Submits in a row whose answer was lost, each possibly billed: one may be chance, a few are an outage, more are waste.
-_AN_OUTAGE = 3
-_WASTE = 8
+_BACKOFF_SECONDS = 0.5
+_MAX_BACKOFF_SECONDS = 30.0
+#: Seconds after which the batch gives up a service that no request reaches.
+_GIVE_UP_SECONDS = 300.0
+#: Lost answers in a row, each of a submit that was possibly billed: one may be chance.
+_LOST_ANSWERS_TO_OPEN = 3
+_LOST_ANSWERS_TO_GIVE_UP = 8
 
 
 class CircuitBreaker:
-    """Hold submits back while they lead to nothing, so that a batch does not burn its rows; one at a time tries on."""
+    """Holds submits back while the service is down, so that a batch does not use up its rows.
+
+    While the breaker is open, one submit at a time probes the service. An answer closes it.
+    """
 
     def __init__(self) -> None:
-        self._since: float | None = None
+        self._opened_at: float | None = None
         self._failures = 0
         self._lost_answers = 0
-        self._not_before = 0.0
+        self._retry_at = 0.0
 
     @property
-    def is_on(self) -> bool:
+    def is_open(self) -> bool:
         """Whether submits are held back."""
-        return self._since is not None
+        return self._opened_at is not None
 
-    def pause(self, now: float) -> float:
-        """Return the seconds until one submit may be tried."""
-        return max(self._not_before - now, 0.0) if self.is_on else 0.0
+    def seconds_until_retry(self, now: float) -> float:
+        """Return the seconds until one submit may be tried, 0 if it may be tried now.
 
-    def answered(self) -> None:
-        """Note an answer that says clearly what became of a submit."""
-        self._since, self._failures, self._lost_answers = None, 0, 0
+        :param now: current time in seconds of a monotonic clock.
+        """
+        return max(self._retry_at - now, 0.0) if self.is_open else 0.0
 
-    def failed(self, error: FluxError, now: float) -> bool:
-        """Note a submit without such an answer, and return whether there is no use in going on."""
+    def record_answer(self) -> None:
+        """Close the breaker, after an answer that settles what became of a submit."""
+        self._opened_at, self._failures, self._lost_answers = None, 0, 0
+
+    def record_failure(self, error: FluxError, now: float) -> bool:
+        """Count a submit without such an answer, and open the breaker if there were enough.
+
+        :param error: :class:`FluxSubmitUncertainError` if the submit was possibly billed. Any other
+            error opens the breaker at once.
+        :param now: current time in seconds of a monotonic clock.
+        :return: whether to give up.
+        """
         if isinstance(error, FluxSubmitUncertainError):
             self._lost_answers += 1
-            if self._lost_answers < _AN_OUTAGE:
+            if self._lost_answers < _LOST_ANSWERS_TO_OPEN:
                 return False
-        self._since = now if self._since is None else self._since
-        self._not_before = now + min(_BACKOFF * 2.0 ** min(self._failures, 10), _LONGEST_BACKOFF)
+
+        self._opened_at = now if self._opened_at is None else self._opened_at
+        backoff = _BACKOFF_SECONDS * 2.0 ** min(self._failures, 10)
+        self._retry_at = now + min(backoff, _MAX_BACKOFF_SECONDS)
         self._failures += 1
-        return self._lost_answers >= _WASTE or now - self._since >= _PATIENCE
+        is_waste = self._lost_answers >= _LOST_ANSWERS_TO_GIVE_UP
+        return is_waste or now - self._opened_at >= _GIVE_UP_SECONDS

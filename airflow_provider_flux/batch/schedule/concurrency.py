@@ -1,7 +1,10 @@
-"""How many tasks may be active: learned from what the service accepts and refuses. No clock, no socket.
+"""Number of active tasks, learned from the submits that the service accepts and refuses.
 
-An account may have so many active tasks, and somebody else may use the same key. Nothing tells how many are
-active but a refusal, so that the limit is found as TCP finds it: more after success, less after a refusal.
+An account has a limit of active tasks, and other clients may use the same key. Only a refusal (429)
+tells how many tasks are active. The limiter therefore searches for the limit as TCP does: it
+increases its own limit after accepted submits and decreases it after a refusal.
+
+The classes only decide. They have no clock and no socket, so tests drive them through simulated time.
 """
 
 from __future__ import annotations
@@ -9,223 +12,276 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Mapping
 
-#: A refusal of one task more than ever went well says where the ceiling is: next to nothing is given up. A refusal of
-#: what went well before says that somebody else has come: who has half of the limit gives up this share, who has
-#: less gives less, and who has more goes back to that half first, so that a newcomer soon has its part.
-_GIVE_UP_PROBING = 0.04
-_GIVE_UP_INTRUDED = 0.12
-#: Who has no more than this share of the limit, or this many tasks, gives up nothing, and tries again.
-_SMALL_SHARE = 0.125
-_SMALL = 3
-#: Accepted submits after which one more task is tried, at half of the limit; with the square of the share elsewhere,
-#: so that those who have little grow faster. Each task beyond the ceiling makes the next come so much sooner.
-_PATIENCE = 96.0
-_PATIENCE_MOST = 1.5
-_HASTE = 3.0
-_MOST_STREAK = 10
-#: Unanswered POSTs, as a part of the limit: so many at most are refused at once.
-_BURST = 8
-_BACKOFF = 0.5
-_LONGEST_BACKOFF = 2.0
+#: Share of the limit that a decrease gives up at half of the account's limit; less below that half.
+#: A refused probe, one task more than was ever accepted, shows where the limit is, so little is
+#: given up. A refusal of a number that was accepted before shows that another client has come. A
+#: client above half of the account's limit first returns to that half, so that the other one soon
+#: has its part.
+_DECREASE_AFTER_PROBE = 0.04
+_DECREASE_AFTER_CONTENTION = 0.12
+#: A client with at most this share of the account's limit, or this many tasks, gives up nothing.
+_NO_DECREASE_SHARE = 0.125
+_NO_DECREASE_TASKS = 3
+#: Accepted submits before the limit increases by one, at half of the account's limit. Elsewhere the
+#: number goes with the square of the share, so that clients with few tasks grow faster.
+_ACCEPTED_PER_INCREASE = 96.0
+#: Largest limit that counts for that, as a multiple of half of the account's limit.
+_MAX_INCREASE_RATIO = 1.5
+#: Each successful increase beyond the last known ceiling makes the next one come sooner by this factor.
+_PROBE_SPEEDUP = 3.0
+_MAX_PROBE_STREAK = 10
+#: The account's limit, divided by the POSTs that may be unanswered: at most that many fail at once.
+_UNANSWERED_DIVISOR = 8
+_BACKOFF_SECONDS = 0.5
+_MAX_BACKOFF_SECONDS = 2.0
 
 
-class _Lane:
-    """One limit: of the account, or of one group of models."""
+class _SlotLimit:
+    """One limit of active tasks: that of the account, or that of one group of models.
 
-    def __init__(self, most: int) -> None:
-        self.most = most
-        self.limit = float(most)
+    :param maximum: largest number of active tasks.
+    """
+
+    def __init__(self, maximum: int) -> None:
+        self.maximum = maximum
+        self.limit = float(maximum)
         self.active = 0
         self.unanswered = 0
-        #: How many POSTs may be unanswered: few until the service has accepted some.
-        self._burst = 1
-        #: Unanswered POSTs that were sent before the last refusal: theirs say nothing new.
+        #: POSTs that may be unanswered: one at first, more as the service accepts submits.
+        self._max_unanswered = 1
+        #: Unanswered POSTs sent before the last refusal. Their answers carry no new information.
         self._stale = 0
-        #: Tasks that have gone well: until the first refusal, or until all were active, nobody knows.
+        #: Tasks that were active at once without a refusal, 0 until that is known: it is learned
+        #: from the first refusal, or when all of ``maximum`` are active.
         self._ceiling = 0
-        self._give_up = _GIVE_UP_PROBING
-        self._streak = 0
-        self._progress = 0
-        self._refusals = 0
-        self._not_before = 0.0
+        self._decrease_share = _DECREASE_AFTER_PROBE
+        self._probe_streak = 0
+        self._accepted_since_increase = 0
+        self._refusals_in_a_row = 0
+        self._blocked_until = 0.0
 
     def has_room(self) -> bool:
-        return self.active + 1 <= self.limit and self.unanswered < self._burst
+        return self.active + 1 <= self.limit and self.unanswered < self._max_unanswered
 
-    def pause(self, now: float) -> float:
-        """Return the seconds for which nothing may be sent."""
-        return max(self._not_before - now, 0.0)
+    def seconds_blocked(self, now: float) -> float:
+        """Return the seconds for which no POST may be sent."""
+        return max(self._blocked_until - now, 0.0)
 
-    def began(self) -> None:
+    def record_submit(self) -> None:
         self.active += 1
         self.unanswered += 1
 
-    def adopted(self) -> None:
+    def record_resumed(self) -> None:
         self.active += 1
 
-    def ended(self) -> None:
+    def release_slot(self) -> None:
         self.active = max(self.active - 1, 0)
-        self._not_before = 0.0
+        self._blocked_until = 0.0
 
-    def dropped(self) -> None:
-        self._answered()
+    def record_dropped(self) -> None:
+        self._take_answer()
         self.active = max(self.active - 1, 0)
 
-    def accepted(self) -> None:
+    def record_accepted(self) -> None:
         was_full = self.active + 1 > self.limit
-        self._burst = min(self._burst + 1, max(self.most // _BURST, 1))
-        self._refusals = 0
-        if self._answered():
-            self._fall()
-        elif self._held == self.most:
-            self._ceiling = self.most
-        elif was_full and self.limit < self.most:
-            self._grow()
+        self._max_unanswered = min(
+            self._max_unanswered + 1, max(self.maximum // _UNANSWERED_DIVISOR, 1)
+        )
+        self._refusals_in_a_row = 0
 
-    def refused(self, now: float, jitter: float) -> None:
-        is_stale = self._answered()
+        if self._take_answer():
+            self._decrease()
+        elif self._accepted == self.maximum:
+            self._ceiling = self.maximum
+        elif was_full and self.limit < self.maximum:
+            self._increase()
+
+    def record_refused(self, now: float, jitter: float) -> None:
+        is_stale = self._take_answer()
         self.active = max(self.active - 1, 0)
         if is_stale:
             return
+
         self._stale = self.unanswered
-        self._give_up = _GIVE_UP_PROBING if self.limit > self._ceiling else _GIVE_UP_INTRUDED
-        self._burst = 1
-        backoff = min(_BACKOFF * 2.0 ** min(self._refusals, 10), _LONGEST_BACKOFF)
-        self._not_before = now + backoff * (0.5 + jitter)
-        self._refusals += 1
-        self._fall()
+        is_probe = self.limit > self._ceiling
+        self._decrease_share = _DECREASE_AFTER_PROBE if is_probe else _DECREASE_AFTER_CONTENTION
+        self._max_unanswered = 1
+
+        backoff = _BACKOFF_SECONDS * 2.0 ** min(self._refusals_in_a_row, 10)
+        self._blocked_until = now + min(backoff, _MAX_BACKOFF_SECONDS) * (0.5 + jitter)
+        self._refusals_in_a_row += 1
+        self._decrease()
 
     @property
-    def _held(self) -> int:
+    def _accepted(self) -> int:
+        """Active tasks that the service has confirmed."""
         return self.active - self.unanswered
 
     @property
-    def _small(self) -> float:
-        return max(_SMALL, _SMALL_SHARE * self.most)
+    def _no_decrease_below(self) -> float:
+        return max(_NO_DECREASE_TASKS, _NO_DECREASE_SHARE * self.maximum)
 
-    def _answered(self) -> bool:
-        """Note an answer, and return whether its POST was sent before the last refusal."""
+    def _take_answer(self) -> bool:
+        """Count an answer, and return whether its POST was sent before the last refusal."""
         self.unanswered = max(self.unanswered - 1, 0)
         is_stale = self._stale > 0
         self._stale -= is_stale
         return is_stale
 
-    def _fall(self) -> None:
-        held = self._held
-        self._progress = 0
-        self._streak = 0
-        if held <= self._small:
-            self._ceiling = held
-            self.limit = float(min(held + 1, self.most))
+    def _decrease(self) -> None:
+        """Lower the limit in proportion to the accepted tasks (multiplicative decrease)."""
+        accepted = self._accepted
+        self._accepted_since_increase = 0
+        self._probe_streak = 0
+        if accepted <= self._no_decrease_below:
+            self._ceiling = accepted
+            self.limit = float(min(accepted + 1, self.maximum))
             return
-        half = self.most / 2
-        kept = min(held, half)
-        self._ceiling = max(round(kept - self._give_up * kept * kept / half), 1)
+
+        half = self.maximum / 2
+        kept = min(accepted, half)
+        self._ceiling = max(round(kept - self._decrease_share * kept * kept / half), 1)
         self.limit = float(self._ceiling)
 
-    def _grow(self) -> None:
-        self._progress += 1
-        share = min(2 * self.limit / self.most, _PATIENCE_MOST)
-        if self._progress < _PATIENCE * share**2 / _HASTE ** min(self._streak, _MOST_STREAK):
+    def _increase(self) -> None:
+        """Raise the limit by one after enough accepted submits (additive increase)."""
+        self._accepted_since_increase += 1
+        ratio = min(2 * self.limit / self.maximum, _MAX_INCREASE_RATIO)
+        speedup = _PROBE_SPEEDUP ** min(self._probe_streak, _MAX_PROBE_STREAK)
+        if self._accepted_since_increase < _ACCEPTED_PER_INCREASE * ratio**2 / speedup:
             return
-        self._progress = 0
-        self.limit = min(self.limit + 1, float(self.most))
+
+        self._accepted_since_increase = 0
+        self.limit = min(self.limit + 1, float(self.maximum))
         if self.limit > self._ceiling:
-            self._streak += 1
+            self._probe_streak += 1
 
 
 class ConcurrencyLimiter:
-    """Decide how many tasks may be active.
+    """Decides how many tasks may be active.
 
-    Times are seconds of any monotonic clock.
+    The caller asks :meth:`can_submit` before each POST, records the POST with :meth:`record_submit`,
+    and records its answer with one of :meth:`record_accepted`, :meth:`record_refused` and
+    :meth:`record_dropped`. It calls :meth:`release_slot` when an accepted task has ended.
 
-    :param max_active: tasks that the account may have active.
-    :param narrow: smaller limits, by group of models; groups that are not in it have only the limit of the account.
-    :param jitter: returns a random number in [0, 1).
+    All times are seconds of one monotonic clock of the caller's choice.
+
+    :param max_active: tasks that the account may have active at once.
+    :param group_limits: smaller limits by group of models. A group that is not in the mapping has
+        only the limit of the account.
+    :param jitter: returns a random number in [0, 1), which spreads the retries of several clients.
+    :ivar peak_active: largest number of slots that were taken at once.
     """
 
     def __init__(
         self,
         max_active: int,
-        narrow: Mapping[str, int],
+        group_limits: Mapping[str, int],
         *,
         jitter: Callable[[], float] = random.random,
     ) -> None:
-        self._all = _Lane(max_active)
-        self._narrow = {group: _Lane(min(limit, max_active)) for group, limit in narrow.items()}
+        self._account = _SlotLimit(max_active)
+        self._groups = {
+            group: _SlotLimit(min(limit, max_active)) for group, limit in group_limits.items()
+        }
         self._jitter = jitter
-        self._not_before = 0.0
-        self.most_active = 0
+        self._blocked_until = 0.0
+        self.peak_active = 0
 
     @property
     def active(self) -> int:
-        """Tasks that take a slot, those whose POST is not answered included."""
-        return self._all.active
+        """Slots that are taken, including those of unanswered POSTs."""
+        return self._account.active
 
     @property
     def unanswered(self) -> int:
-        """POSTs that are not answered yet."""
-        return self._all.unanswered
+        """POSTs that have no answer yet."""
+        return self._account.unanswered
 
     @property
     def limit(self) -> float:
-        """Tasks that may be active now."""
-        return self._all.limit
+        """Tasks of the account that may be active now."""
+        return self._account.limit
 
-    def may_submit(self, group: str, now: float) -> bool:
-        """Return whether one more POST may be sent at this moment."""
-        lanes = self._lanes(group)
-        return now >= self._not_before and all(
-            lane.has_room() and not lane.pause(now) for lane in lanes
+    def can_submit(self, group: str, now: float) -> bool:
+        """Return whether one more POST may be sent now.
+
+        :param group: group of models that the request belongs to.
+        :param now: current time in seconds.
+        """
+        return now >= self._blocked_until and all(
+            limit.has_room() and not limit.seconds_blocked(now) for limit in self._limits_of(group)
         )
 
-    def next_chance(self, now: float) -> float | None:
-        """Return the seconds until time alone may allow a submit; ``None`` if only an event can."""
-        lanes = [self._all, *self._narrow.values()]
-        waits = [lane.pause(now) for lane in lanes if lane.has_room()]
-        seconds = max(
-            self._not_before - now, min((wait for wait in waits if wait > 0), default=0.0)
-        )
+    def seconds_until_submit(self, now: float) -> float | None:
+        """Return the seconds until a submit may be allowed without any further event.
+
+        :param now: current time in seconds.
+        :return: a positive number, or ``None`` if only an answer or a released slot can allow one.
+        """
+        limits = [self._account, *self._groups.values()]
+        blocked = [limit.seconds_blocked(now) for limit in limits if limit.has_room()]
+        shortest = min((seconds for seconds in blocked if seconds > 0), default=0.0)
+        seconds = max(self._blocked_until - now, shortest)
         return seconds if seconds > 0 else None
 
-    def began(self, group: str, now: float) -> None:
-        """Note that a POST is about to be sent."""
-        for lane in self._lanes(group):
-            lane.began()
-        self.most_active = max(self.most_active, self.active)
+    def record_submit(self, group: str) -> None:
+        """Take a slot for a POST that is about to be sent.
 
-    def accepted(self, group: str, now: float) -> None:
-        """Note that a POST was answered with a task."""
-        for lane in self._lanes(group):
-            lane.accepted()
-
-    def refused(self, group: str, now: float, retry_after: float | None) -> None:
-        """Note a 429: the slot is given back, and fewer tasks are tried.
-
-        :param retry_after: seconds for which the service wants no submit at all.
+        :param group: group of models that the request belongs to.
         """
-        *wider, narrowest = self._lanes(group)
-        for lane in wider:
-            lane.dropped()
-        narrowest.refused(now, self._jitter())
-        self._not_before = max(self._not_before, now + (retry_after or 0.0))
+        for limit in self._limits_of(group):
+            limit.record_submit()
+        self.peak_active = max(self.peak_active, self.active)
 
-    def dropped(self, group: str, now: float) -> None:
-        """Note that a POST made no task for another reason: nothing was sent, a 4xx, a lost answer."""
-        for lane in self._lanes(group):
-            lane.dropped()
+    def record_accepted(self, group: str) -> None:
+        """Record that the service accepted a POST. Its task keeps the slot.
 
-    def adopted(self, group: str, now: float) -> None:
-        """Note an active task of an earlier try, which takes a slot without a POST."""
-        for lane in self._lanes(group):
-            lane.adopted()
-        self.most_active = max(self.most_active, self.active)
+        :param group: group that was passed to :meth:`record_submit`.
+        """
+        for limit in self._limits_of(group):
+            limit.record_accepted()
 
-    def ended(self, group: str, now: float) -> None:
-        """Note that a task was seen to have ended: its slot is free."""
-        for lane in self._lanes(group):
-            lane.ended()
+    def record_refused(self, group: str, now: float, retry_after: float | None) -> None:
+        """Record a 429: release the slot and lower the narrowest limit of the group.
 
-    def _lanes(self, group: str) -> list[_Lane]:
-        """Return the limits that hold for a group, the narrowest last."""
-        return [self._all, self._narrow[group]] if group in self._narrow else [self._all]
+        :param group: group that was passed to :meth:`record_submit`.
+        :param now: current time in seconds.
+        :param retry_after: seconds for which the service asks for no submit at all, or ``None``.
+        """
+        *wider, narrowest = self._limits_of(group)
+        for limit in wider:
+            limit.record_dropped()
+        narrowest.record_refused(now, self._jitter())
+        self._blocked_until = max(self._blocked_until, now + (retry_after or 0.0))
+
+    def record_dropped(self, group: str) -> None:
+        """Release the slot of a POST that made no task for a reason other than a 429.
+
+        Examples are a POST that was not sent and one that was answered with another 4xx status.
+
+        :param group: group that was passed to :meth:`record_submit`.
+        """
+        for limit in self._limits_of(group):
+            limit.record_dropped()
+
+    def record_resumed(self, group: str) -> None:
+        """Take a slot for an active task that an earlier try submitted.
+
+        :param group: group of models that the request belongs to.
+        """
+        for limit in self._limits_of(group):
+            limit.record_resumed()
+        self.peak_active = max(self.peak_active, self.active)
+
+    def release_slot(self, group: str) -> None:
+        """Release the slot of a task that has ended.
+
+        :param group: group that its slot was taken for.
+        """
+        for limit in self._limits_of(group):
+            limit.release_slot()
+
+    def _limits_of(self, group: str) -> list[_SlotLimit]:
+        """Return the limits that apply to a group, the narrowest last."""
+        return [self._account, self._groups[group]] if group in self._groups else [self._account]

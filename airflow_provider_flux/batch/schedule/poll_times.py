@@ -1,8 +1,10 @@
-"""When to poll: learned from the latencies seen so far. No clock, no socket.
+"""Times at which to poll a task, learned from the latencies of earlier tasks.
 
-For a given number of polls a task is noticed soonest if they lie where it is likely to end, and there the
-closer the likelier it is: the best distance between two polls goes with one over the square root of the
-hazard, the chance that a task which is not ready yet becomes ready now.
+With a given number of polls, the end of a task is noticed soonest if the polls are where the task is
+likely to end, and closer together where it is likelier. The best spacing is proportional to one over
+the square root of the hazard: the chance that a task that is not ready yet becomes ready now.
+
+The classes only decide. They have no clock and no socket.
 """
 
 from __future__ import annotations
@@ -13,37 +15,44 @@ from collections import deque
 from itertools import pairwise
 from typing import NamedTuple
 
-#: How many polls a task may take, compared with the documented loop (sleep, then poll), and at most.
-_THRIFT = 0.975
-#: Polls that are lost since a task ends between two of them.
-_ROUNDING = 0.25
-_MOST_POLLS = 16.0
-_LONGEST_WAIT = 30.0
-#: Share of the age that a wait grows to when a task takes longer than nearly all others did.
-_LATE_SHARE = 0.1
+#: Polls for each task, as a share of those of the documented loop (sleep, then poll), and the maximum.
+_POLL_BUDGET_SHARE = 0.975
+_MAX_POLLS = 16.0
+#: Polls of the budget that are lost, on average, because a task ends between two of them.
+_POLLS_LOST = 0.25
+#: Longest and shortest wait: seconds, and a share of the poll interval.
+_MAX_WAIT_SECONDS = 30.0
+_MIN_WAIT_DIVISOR = 25
+#: A task that is older than nearly all others were is polled less and less often: its spacing grows
+#: by this share of the seconds it is late, up to this share of its age.
 _LATE_GROWTH = 0.5
-#: Before anything is known: the first poll at this share of the typical latency, further ones at these distances.
-_UNKNOWN_START = 0.4
-_UNKNOWN_SHARE = 0.06
-_UNKNOWN_SPACING = 0.6
+_MAX_LATE_SHARE = 0.1
+#: Before enough tasks were seen: the first poll as a share of the typical latency, then the spacing
+#: as a share of the age, and at least as a share of the poll interval.
+_INITIAL_START_SHARE = 0.4
+_INITIAL_SPACING_SHARE = 0.06
+_INITIAL_INTERVAL_SHARE = 0.6
 
+#: Latencies that are kept, that a schedule needs, and that come in between two schedules.
 _WINDOW = 100
-_ENOUGH = 12
-_RENEW_EVERY = 4
-#: Shares of the tasks at which the latencies are cut into pieces, each with a distance of its own.
-_CUTS = (0.02, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0.98)
-#: So many tasks that are unlike all earlier ones mean that the service has changed, if there were enough before.
-_CHANGED = 12
-_STEADY = 40
-#: So many first polls in a row that said Ready mean that they come too late: the guess of how much too late doubles.
-_TOO_LATE = 3
-_MOST_DOUBLINGS = 10
-#: Spreads the latencies over the interval in which they are known to lie: never twice the same place.
-_GOLDEN = (math.sqrt(5) - 1) / 2
+_MIN_LATENCIES = 12
+_LATENCIES_PER_SCHEDULE = 4
+#: Quantiles that cut the latencies into pieces. Each piece has a spacing of its own.
+_QUANTILES = (0.02, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0.98)
+#: This many latest latencies whose median is outside the range of the earlier ones mean that the
+#: service has changed, if at least so many earlier ones are known.
+_CHANGE_WINDOW = 12
+_MIN_BEFORE_CHANGE = 40
+#: This many first polls in a row that found the task ready mean that they are too late. The estimate
+#: of how late they are then doubles.
+_READY_PER_DOUBLING = 3
+_MAX_DOUBLINGS = 10
+#: Latencies are known as intervals. Steps of the golden ratio spread the points that stand for them.
+_GOLDEN_RATIO = (math.sqrt(5) - 1) / 2
 
 
 class _Schedule(NamedTuple):
-    """``edges[i]`` to ``edges[i + 1]`` is polled every ``spacings[i]`` seconds."""
+    """Spacings of the polls: every ``spacings[i]`` seconds between ``edges[i]`` and ``edges[i + 1]``."""
 
     edges: tuple[float, ...]
     spacings: tuple[float, ...]
@@ -54,116 +63,131 @@ class _Schedule(NamedTuple):
 
 
 class PollSchedule:
-    """Decide when to poll the tasks of one model.
+    """Decides when to poll the tasks of one model.
 
-    :param typical_seconds: what is expected of a task until some have been seen; may be wrong by a factor of two.
-    :param poll_interval: seconds between two polls of the documented loop, whose number of polls is kept.
+    :param typical_seconds: expected latency of a task until enough tasks were seen. It may be wrong
+        by a factor of two.
+    :param poll_interval: seconds between two polls of the documented loop. The schedule makes about
+        as many polls as that loop would.
     """
 
     def __init__(self, typical_seconds: float, poll_interval: float = 0.5) -> None:
-        self._typical = typical_seconds
+        self._typical_seconds = typical_seconds
         self._poll_interval = poll_interval
-        self._shortest = poll_interval / 25
-        self._seen: deque[float] = deque(maxlen=_WINDOW)
+        self._min_wait = poll_interval / _MIN_WAIT_DIVISOR
+        self._latencies: deque[float] = deque(maxlen=_WINDOW)
         self._schedule: _Schedule | None = None
-        self._not_in_plan = 0
-        self._place = 0.5
-        self._ready_at_once = 0
-        self._known_since_guesses = _ENOUGH
+        self._since_schedule = 0
+        self._position = 0.5
+        self._ready_at_first_poll = 0
+        self._bounded_since_guesses = _MIN_LATENCIES
 
     def observe(self, pending_at: float, ready_at: float) -> None:
-        """Take in how long a task took.
+        """Learn from the latency of one task, which lies between two of its polls.
 
-        :param pending_at: its age in seconds at the last poll that said it was pending, 0 if there was none.
-        :param ready_at: its age at the poll that said it was ready.
+        :param pending_at: age of the task in seconds at the last poll that said pending, 0 if none did.
+        :param ready_at: age of the task in seconds at the poll that said ready.
         """
         earliest = pending_at
         if pending_at > 0:
-            self._ready_at_once = 0
-            self._count_known()
+            self._ready_at_first_poll = 0
+            self._count_bounded()
         else:
+            # An older schedule, or an earlier process, polled this task: it says too little.
             if ready_at > 1.5 * self._first:
-                return  # polled by an older plan, or by an earlier process: this says too little
-            self._ready_at_once += 1
-            if self._ready_at_once >= 2 * _TOO_LATE:
-                self._known_since_guesses = 0
-            too_late = self._first_spacing * 2.0 ** (
-                1 + min(self._ready_at_once // _TOO_LATE, _MOST_DOUBLINGS)
-            )
-            earliest = max(ready_at / 2, ready_at - too_late)
-        self._place = (self._place + _GOLDEN) % 1.0
-        self._seen.append(earliest + (ready_at - earliest) * self._place)
-        self._not_in_plan += 1
-        if self._not_in_plan >= _RENEW_EVERY and len(self._seen) >= _ENOUGH:
-            self._not_in_plan = 0
-            self._forget()
-            self._schedule = self._plan(sorted(self._seen))
+                return
+            earliest = self._guess_earliest(ready_at)
 
-    def wait(self, age: float) -> float:
-        """Return the seconds until the next poll of a task, ``age`` seconds after its submit; 30 at most."""
+        self._position = (self._position + _GOLDEN_RATIO) % 1.0
+        self._latencies.append(earliest + (ready_at - earliest) * self._position)
+        self._since_schedule += 1
+        is_due = self._since_schedule >= _LATENCIES_PER_SCHEDULE
+        if is_due and len(self._latencies) >= _MIN_LATENCIES:
+            self._since_schedule = 0
+            self._forget_before_change()
+            self._schedule = self._build_schedule(sorted(self._latencies))
+
+    def seconds_until_poll(self, age: float) -> float:
+        """Return the seconds until the next poll of a task, at most 30.
+
+        :param age: seconds since the task was submitted.
+        """
         seconds = self._first - age
-        if seconds < self._shortest:
-            seconds = self._spacing(age)
-        return min(max(seconds, self._shortest), _LONGEST_WAIT)
+        if seconds < self._min_wait:
+            seconds = self._spacing_at(age)
+        return min(max(seconds, self._min_wait), _MAX_WAIT_SECONDS)
 
     @property
     def _first(self) -> float:
-        """Age at the first poll."""
-        return self._schedule.first if self._schedule else _UNKNOWN_START * self._typical
+        """Age of a task at its first poll."""
+        if self._schedule:
+            return self._schedule.first
+        return _INITIAL_START_SHARE * self._typical_seconds
 
     @property
     def _first_spacing(self) -> float:
         return self._schedule.spacings[0] if self._schedule else self._first / 4
 
-    def _spacing(self, age: float) -> float:
+    def _guess_earliest(self, ready_at: float) -> float:
+        """Return the earliest age at which a task may have ended that was ready at its first poll."""
+        self._ready_at_first_poll += 1
+        if self._ready_at_first_poll >= 2 * _READY_PER_DOUBLING:
+            self._bounded_since_guesses = 0
+        doublings = min(self._ready_at_first_poll // _READY_PER_DOUBLING, _MAX_DOUBLINGS)
+        too_late = self._first_spacing * 2.0 ** (1 + doublings)
+        return max(ready_at / 2, ready_at - too_late)
+
+    def _spacing_at(self, age: float) -> float:
         if self._schedule is None:
-            return max(_UNKNOWN_SPACING * self._poll_interval, _UNKNOWN_SHARE * age)
+            return max(_INITIAL_INTERVAL_SHARE * self._poll_interval, _INITIAL_SPACING_SHARE * age)
         edges, spacings = self._schedule
         if age < edges[-1]:
             return spacings[max(bisect_right(edges, age) - 1, 0)]
-        return max(
-            spacings[-1], min(spacings[-1] + _LATE_GROWTH * (age - edges[-1]), _LATE_SHARE * age)
-        )
+        growing = spacings[-1] + _LATE_GROWTH * (age - edges[-1])
+        return max(spacings[-1], min(growing, _MAX_LATE_SHARE * age))
 
-    def _plan(self, latencies: list[float]) -> _Schedule:
+    def _build_schedule(self, latencies: list[float]) -> _Schedule:
+        """Return the spacings that make the expected number of polls equal to the budget.
+
+        :param latencies: in ascending order.
+        """
         last = len(latencies) - 1
-        edges = tuple(latencies[round(cut * last)] for cut in _CUTS)
-        # Of each piece: the share of tasks that end there, how long it is, the share that is still pending.
+        edges = tuple(latencies[round(quantile * last)] for quantile in _QUANTILES)
+        # Of each piece: the share of the tasks that end there, its length, the share still pending.
         pieces = [
             (until - since, end - start, 1 - (since + until) / 2)
-            for (since, until), (start, end) in zip(pairwise(_CUTS), pairwise(edges), strict=True)
+            for (since, until), (start, end) in zip(
+                pairwise(_QUANTILES), pairwise(edges), strict=True
+            )
         ]
         mean = sum(latencies) / len(latencies)
-        budget = min(_THRIFT * (mean / self._poll_interval + 0.5), _MOST_POLLS)
-        # The distances that make the expected number of polls the budget.
-        scale = sum(math.sqrt(share * width * pending) for share, width, pending in pieces) / max(
-            budget - _ROUNDING, 0.5
-        )
+        budget = min(_POLL_BUDGET_SHARE * (mean / self._poll_interval + 0.5), _MAX_POLLS)
+        cost = sum(math.sqrt(share * length * pending) for share, length, pending in pieces)
+        scale = cost / max(budget - _POLLS_LOST, 0.5)
         spacings = tuple(
-            max(scale * math.sqrt(width * pending / share), self._shortest)
-            for share, width, pending in pieces
+            max(scale * math.sqrt(length * pending / share), self._min_wait)
+            for share, length, pending in pieces
         )
         return _Schedule(edges, spacings)
 
-    def _count_known(self) -> None:
-        """Drop the guesses of a time when all polls came too late, as soon as there is enough that is known."""
-        if self._known_since_guesses < _ENOUGH:
-            self._known_since_guesses += 1
-            if self._known_since_guesses == _ENOUGH:
-                for _ in range(len(self._seen) - _ENOUGH):
-                    self._seen.popleft()
+    def _count_bounded(self) -> None:
+        """Drop guessed latencies as soon as enough tasks were seen both pending and ready."""
+        if self._bounded_since_guesses < _MIN_LATENCIES:
+            self._bounded_since_guesses += 1
+            if self._bounded_since_guesses == _MIN_LATENCIES:
+                for _ in range(len(self._latencies) - _MIN_LATENCIES):
+                    self._latencies.popleft()
 
-    def _forget(self) -> None:
-        """Drop what was seen before the service became faster or slower."""
-        latencies = list(self._seen)
-        before, lately = sorted(latencies[:-_CHANGED]), sorted(latencies[-_CHANGED:])
-        if len(before) < _STEADY:
+    def _forget_before_change(self) -> None:
+        """Drop the latencies from before the service became faster or slower."""
+        latencies = list(self._latencies)
+        before = sorted(latencies[:-_CHANGE_WINDOW])
+        latest = sorted(latencies[-_CHANGE_WINDOW:])
+        if len(before) < _MIN_BEFORE_CHANGE:
             return
+
         last = len(before) - 1
-        if (
-            not before[round(_CUTS[0] * last)]
-            <= lately[_CHANGED // 2]
-            <= before[round(_CUTS[-1] * last)]
-        ):
+        low, high = (before[round(quantile * last)] for quantile in (_QUANTILES[0], _QUANTILES[-1]))
+        if not low <= latest[_CHANGE_WINDOW // 2] <= high:
             for _ in before:
-                self._seen.popleft()
+                self._latencies.popleft()

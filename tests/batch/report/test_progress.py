@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from airflow_provider_flux.batch.report.counters import Counters
-from airflow_provider_flux.batch.report.progress import Progress, as_text, duration
+from airflow_provider_flux.batch.report.progress import Progress, format_duration, format_report
 
 
 def test_a_line_at_a_human_pace() -> None:
@@ -28,11 +28,11 @@ def test_a_report() -> None:
         "rows": 1000, "done": 100, "images": 95, "failed": 1, "moderated": 4, "active": 24, "rate": 2.0,
         "seconds_left": 450, "credits": 360.0, "seconds": 50.0,
     }  # fmt: skip
-    assert as_text(report, 4000.0) == (
+    assert format_report(report, 4000.0) == (
         "100 of 1,000 rows (10.0 %), 95 images, 4 moderated, 1 failed, 24 active, 2 rows/s, about 8 min left, "
         "360 of 4,000 credits"
     )
-    assert as_text(report, None).endswith("left, 360 credits")
+    assert format_report(report, None).endswith("left, 360 credits")
 
 
 def test_the_speed_is_that_of_the_last_minute() -> None:
@@ -52,7 +52,7 @@ def test_what_earlier_tries_have_done_is_no_speed() -> None:
     progress = Progress(tally, 0.0)
     report = progress.report(10.0, active=4)
     assert (report["rate"], report["seconds_left"]) == (0, None)
-    assert "left" not in as_text(report, None)
+    assert "left" not in format_report(report, None)
 
 
 @pytest.mark.parametrize(
@@ -60,4 +60,4 @@ def test_what_earlier_tries_have_done_is_no_speed() -> None:
     [(4, "4 s"), (89, "89 s"), (90, "2 min"), (5399, "90 min"), (7200, "2.0 h")],
 )
 def test_a_duration(seconds: float, text: str) -> None:
-    assert duration(seconds) == text
+    assert format_duration(seconds) == text

@@ -10,11 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_flux.batch.report.counters import ALL_OUTCOMES
-from airflow_provider_flux.batch.report.thresholds import Threshold, judge
+from airflow_provider_flux.batch.report.thresholds import (
+    RowThreshold,
+    check_thresholds,
+    parse_max_cost,
+)
 from airflow_provider_flux.bfl.errors import FluxBatchError, FluxBudgetError, FluxRequestError
 
-ANY = Threshold.of("max_failed", None)
-NONE = Threshold.of("max_failed", 0)
+ANY = RowThreshold.parse("max_failed", None)
+NONE = RowThreshold.parse("max_failed", 0)
 
 
 @pytest.mark.parametrize(
@@ -35,8 +39,8 @@ NONE = Threshold.of("max_failed", 0)
     ],
 )
 def test_what_a_limit_may_be(given: Any, most: float | None, is_share: bool, text: str) -> None:
-    limit = Threshold.of("max_failed", given)
-    assert (limit.most, limit.is_share, str(limit)) == (most, is_share, text)
+    limit = RowThreshold.parse("max_failed", given)
+    assert (limit.maximum, limit.is_share, str(limit)) == (most, is_share, text)
 
 
 @pytest.mark.parametrize(
@@ -47,32 +51,31 @@ def test_what_it_may_not_be(bad: Any) -> None:
         FluxRequestError,
         match=r"^max_failed=.* must be a number of rows, or a share of them like 0",
     ):
-        Threshold.of("max_failed", bad)
+        RowThreshold.parse("max_failed", bad)
 
 
 @pytest.mark.parametrize(("given", "most"), [(0.5, 0.5), ("1200.5", 1200.5), (0, 0), (3, 3)])
 def test_an_amount_is_no_share(given: Any, most: float) -> None:
-    limit = Threshold.of("max_cost", given)
-    assert (limit.most, limit.is_share) == (most, False)
+    assert parse_max_cost(given) == most
 
 
 @pytest.mark.parametrize("bad", ["5%", -1, "much", False, "nan", "inf"])
 def test_what_an_amount_may_not_be(bad: Any) -> None:
     with pytest.raises(FluxRequestError, match=r"^max_cost=.* must be credits, 0 or more"):
-        Threshold.of("max_cost", bad)
+        parse_max_cost(bad)
 
 
 @pytest.mark.parametrize("name", ["max_cost", "max_failed", "max_moderated"])
 @pytest.mark.parametrize("empty", ["", " ", "None"])
 def test_a_template_that_came_out_empty_is_not_taken_for_no_limit(name: str, empty: str) -> None:
     with pytest.raises(FluxRequestError, match=f"^{name}={empty!r} must be"):
-        Threshold.of(name, empty)
+        parse_max_cost(empty) if name == "max_cost" else RowThreshold.parse(name, empty)
 
 
 @given(count=st.integers(0, 1000), more=st.integers(0, 1000), percent=st.integers(0, 100))
 def test_a_share_of_the_rows(count: int, more: int, percent: int) -> None:
     rows = count + more
-    limit = Threshold.of("max_failed", f"{percent}%")
+    limit = RowThreshold.parse("max_failed", f"{percent}%")
     if 100 * count != percent * rows:  # at the edge floats may round either way, by less than a row
         assert limit.is_exceeded(count, rows) == (100 * count > percent * rows)
 
@@ -81,7 +84,7 @@ def test_a_share_of_the_rows(count: int, more: int, percent: int) -> None:
 def test_the_very_share_is_allowed_for(percent: int) -> None:
     """29 % of 100 rows are 29 rows, though 0.29 times 100 is a little less in floats."""
     for share in (f"{percent}%", percent / 100):
-        limit = Threshold.of("max_failed", share)
+        limit = RowThreshold.parse("max_failed", share)
         for hundreds in (1, 3, 7, 100):
             assert not limit.is_exceeded(percent * hundreds, 100 * hundreds)
             assert limit.is_exceeded(percent * hundreds + 1, 100 * hundreds)
@@ -98,11 +101,11 @@ def decide(
     failed: Any = 0,
     moderated: Any = None,
 ) -> None:
-    judge(
+    check_thresholds(
         summary(**counts),
         error,
-        max_failed=Threshold.of("max_failed", failed),
-        max_moderated=Threshold.of("max_moderated", moderated),
+        max_failed=RowThreshold.parse("max_failed", failed),
+        max_moderated=RowThreshold.parse("max_moderated", moderated),
         on_invalid_row=on_invalid_row,
     )
 
@@ -111,7 +114,7 @@ def decide(
 def test_what_another_try_may_help(outcome: str) -> None:
     with pytest.raises(
         FluxBatchError,
-        match=f"1 {outcome}.*max_failed=0.*/x/manifest.jsonl.*A retry works on those",
+        match=f"1 {outcome}.*max_failed=0.*/x/manifest.jsonl.*A retry works only on",
     ):
         decide({outcome: 1, "lost": 0})
 
@@ -120,7 +123,7 @@ def test_what_another_try_may_help(outcome: str) -> None:
 def test_what_no_other_try_can_help(outcome: str) -> None:
     with pytest.raises(
         AirflowFailException,
-        match=f"^FluxBatchError: 1 of 10 .*1 {outcome}.*retry would change noth",
+        match=f"^FluxBatchError: 1 of 10 .*1 {outcome}.*Retrying will not help",
     ):
         decide({outcome: 1})
 

@@ -24,9 +24,9 @@ def pacer(most: int = 24) -> ConcurrencyLimiter:
 def accept(p: ConcurrencyLimiter, count: int, group: str = "image", now: float = 0.0) -> None:
     """Let the service accept tasks, one after the other."""
     for _ in range(count):
-        assert p.may_submit(group, now)
-        p.began(group, now)
-        p.accepted(group, now)
+        assert p.can_submit(group, now)
+        p.record_submit(group)
+        p.record_accepted(group)
 
 
 # One client alone
@@ -128,14 +128,16 @@ def test_a_task_of_an_earlier_process_teaches_nothing() -> None:
         for each in (plan, taught):
             each.observe(3.4 + n % 10 / 10, 3.6 + n % 10 / 10)
         taught.observe(0.0, 600.0)
-    assert [taught.wait(age / 4) for age in range(40)] == [plan.wait(age / 4) for age in range(40)]
+    assert [taught.seconds_until_poll(age / 4) for age in range(40)] == [
+        plan.seconds_until_poll(age / 4) for age in range(40)
+    ]
 
 
 def test_tasks_that_are_always_ready_at_the_first_poll_are_polled_sooner() -> None:
     plan = PollSchedule(6.0)
     for _ in range(5000):
-        plan.observe(0.0, plan.wait(0.0))
-    assert 0 < plan.wait(0.0) < 0.5
+        plan.observe(0.0, plan.seconds_until_poll(0.0))
+    assert 0 < plan.seconds_until_poll(0.0) < 0.5
 
 
 intervals = st.tuples(st.floats(0, 400), st.floats(0.001, 200)).map(lambda i: (i[0], i[0] + i[1]))
@@ -153,7 +155,7 @@ def test_a_wait_is_short_but_never_nothing(
     plan = PollSchedule(typical, interval)
     for pending_at, ready_at in seen:
         plan.observe(pending_at, ready_at)
-    assert all(0 < plan.wait(age) <= 30 for age in ages)
+    assert all(0 < plan.seconds_until_poll(age) <= 30 for age in ages)
 
 
 @given(latency=st.floats(0.05, 3000), seen=st.lists(intervals, max_size=120))
@@ -165,7 +167,7 @@ def test_whatever_was_seen_a_task_takes_a_bounded_number_of_polls(
         plan.observe(pending_at, ready_at)
     age = polls = 0.0
     while age < latency:
-        age += plan.wait(age)
+        age += plan.seconds_until_poll(age)
         polls += 1
     # What is left of it beside the late ones: the polls of a thousand seconds, with waits of up to a tenth of the age.
     assert polls <= 2 * latency + 150
@@ -232,52 +234,52 @@ def test_refusals_of_posts_that_were_sent_together_count_once() -> None:
     p = pacer()
     accept(p, 20)
     for _ in range(3):
-        p.began("image", 0.0)
-    p.refused("image", 0.0, None)
+        p.record_submit("image")
+    p.record_refused("image", 0.0, None)
     lowered = p.limit
-    p.refused("image", 0.0, None)
-    p.refused("image", 0.0, None)
+    p.record_refused("image", 0.0, None)
+    p.record_refused("image", 0.0, None)
     assert p.limit == lowered < 20
     assert p.active == 20
 
 
 def test_after_a_refusal_a_slot_must_come_free_or_time_pass() -> None:
     p = pacer()
-    p.began("image", 0.0)
-    p.refused("image", 0.0, None)
-    assert not p.may_submit("image", 0.0)
-    wait = p.next_chance(0.0)
+    p.record_submit("image")
+    p.record_refused("image", 0.0, None)
+    assert not p.can_submit("image", 0.0)
+    wait = p.seconds_until_submit(0.0)
     assert wait is not None
-    assert p.may_submit("image", wait + 0.001)
+    assert p.can_submit("image", wait + 0.001)
     accept(p, 1, now=wait + 0.001)
-    p.began("image", wait + 0.001)
-    p.refused("image", wait + 0.001, None)
-    assert not p.may_submit("image", wait + 0.001)
-    p.ended("image", wait + 0.002)
-    assert p.may_submit("image", wait + 0.002)
+    p.record_submit("image")
+    p.record_refused("image", wait + 0.001, None)
+    assert not p.can_submit("image", wait + 0.001)
+    p.release_slot("image")
+    assert p.can_submit("image", wait + 0.002)
 
 
 def test_a_refusal_that_names_a_time_holds_all_submits() -> None:
     p = pacer()
-    p.began("video", 0.0)
-    p.refused("video", 0.0, 7.0)
-    assert p.next_chance(0.0) == 7.0
-    assert not any(p.may_submit(group, 6.9) for group in GROUPS)
-    assert all(p.may_submit(group, 7.1) for group in GROUPS)
+    p.record_submit("video")
+    p.record_refused("video", 0.0, 7.0)
+    assert p.seconds_until_submit(0.0) == 7.0
+    assert not any(p.can_submit(group, 6.9) for group in GROUPS)
+    assert all(p.can_submit(group, 7.1) for group in GROUPS)
 
 
 def test_a_narrow_limit_holds_and_is_lowered_alone() -> None:
     p = pacer()
     accept(p, 5, "video")
-    assert not p.may_submit("video", 0.0)
+    assert not p.can_submit("video", 0.0)
     accept(p, 5, "image")
-    p.ended("video", 0.0)
-    p.began("video", 0.0)
-    p.refused("video", 0.0, None)
+    p.release_slot("video")
+    p.record_submit("video")
+    p.record_refused("video", 0.0, None)
     assert p.limit == 24
-    p.ended("video", 0.0)
-    assert not p.may_submit("video", 0.0)
-    assert p.may_submit("image", 0.0)
+    p.release_slot("video")
+    assert not p.can_submit("video", 0.0)
+    assert p.can_submit("image", 0.0)
 
 
 def test_narrow_groups_and_others_share_the_quota_without_a_refusal() -> None:
@@ -305,17 +307,17 @@ def test_a_limit_that_is_smaller_than_the_connection_says_is_found() -> None:
 def test_a_large_limit_is_reached_again_after_a_refusal() -> None:
     p = pacer(3000)
     accept(p, 2000)
-    p.began("image", 0.0)
-    p.refused("image", 0.0, None)
+    p.record_submit("image")
+    p.record_refused("image", 0.0, None)
     for _ in range(2000):
-        p.ended("image", 0.0)
+        p.release_slot("image")
     for _ in range(500_000):
         if p.limit == 3000:
             break
-        while p.may_submit("image", 0.0):
-            p.began("image", 0.0)
-            p.accepted("image", 0.0)
-        p.ended("image", 0.0)
+        while p.can_submit("image", 0.0):
+            p.record_submit("image")
+            p.record_accepted("image")
+        p.release_slot("image")
     assert p.limit == 3000
 
 
@@ -339,10 +341,10 @@ def test_the_books_balance_whatever_happens(
     now, unanswered, running, adopted = 0.0, dict.fromkeys(GROUPS, 0), dict.fromkeys(GROUPS, 0), 0
     for event, group, seconds, retry_after in events:
         now += seconds
-        if event == "submit" and p.may_submit(group, now):
+        if event == "submit" and p.can_submit(group, now):
             assert p.active < most
             assert unanswered[group] + running[group] < NARROW.get(group, most)
-            p.began(group, now)
+            p.record_submit(group)
             unanswered[group] += 1
         elif event in ("accepted", "refused", "dropped") and unanswered[group]:
             unanswered[group] -= 1
@@ -350,33 +352,33 @@ def test_the_books_balance_whatever_happens(
             _tell(p, event, group, now, retry_after)
         elif event == "ended" and running[group]:
             running[group] -= 1
-            p.ended(group, now)
+            p.release_slot(group)
         elif event == "adopted":
             running[group] += 1
             adopted += 1
-            p.adopted(group, now)
+            p.record_resumed(group)
         assert p.active == sum(unanswered.values()) + sum(running.values())
         assert p.unanswered == sum(unanswered.values())
         assert 1 <= p.limit <= most
-        assert p.most_active <= most + adopted
-        wait = p.next_chance(now)
+        assert p.peak_active <= most + adopted
+        wait = p.seconds_until_submit(now)
         assert wait is None or wait > 0
     for group in GROUPS:
         for _ in range(unanswered[group]):
-            p.dropped(group, now)
+            p.record_dropped(group)
         for _ in range(running[group]):
-            p.ended(group, now)
-    now += p.next_chance(now) or 0.0
+            p.release_slot(group)
+    now += p.seconds_until_submit(now) or 0.0
     assert p.active == 0
-    assert all(p.may_submit(group, now + 60) for group in GROUPS)
+    assert all(p.can_submit(group, now + 60) for group in GROUPS)
 
 
 def _tell(
     p: ConcurrencyLimiter, event: str, group: str, now: float, retry_after: float | None
 ) -> None:
     if event == "accepted":
-        p.accepted(group, now)
+        p.record_accepted(group)
     elif event == "refused":
-        p.refused(group, now, retry_after)
+        p.record_refused(group, now, retry_after)
     else:
-        p.dropped(group, now)
+        p.record_dropped(group)
