@@ -84,8 +84,9 @@ def land(root: str, data: bytes) -> Lander:
     """All of it: the bytes are checked and hashed, the image is put, and its sidecar."""
     from airflow_provider_flux.generation import parse_generation
     from airflow_provider_flux.landing.download import VerifiedResult, inspect
-    from airflow_provider_flux.landing.land import place
+    from airflow_provider_flux.landing.plan import LandingPlan
     from airflow_provider_flux.landing.target import Target
+    from airflow_provider_flux.landing.write import write_result
     from airflow_provider_flux.object_store.filesystem import run_async
 
     generation = parse_generation({"request_id": "r", "model": "flux-pro-1.1"})
@@ -93,7 +94,8 @@ def land(root: str, data: bytes) -> Lander:
     async def write(index: int) -> None:
         info = await asyncio.to_thread(inspect, data, "flux-pro-1.1")
         target = Target(path=f"{root}/land-{{index}}.png", index=index)
-        await run_async(place(VerifiedResult(data, info), generation, target))
+        plan = LandingPlan(target=target)
+        await run_async(write_result(VerifiedResult(data, info), generation, plan))
 
     return write
 

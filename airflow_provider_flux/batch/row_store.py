@@ -13,7 +13,7 @@ from airflow_provider_flux.batch.row_policy import Outcome, RowPlan
 from airflow_provider_flux.batch.row_reader import connect, pair_of
 from airflow_provider_flux.bfl.request import GenerationRequest
 from airflow_provider_flux.generation import Generation
-from airflow_provider_flux.landing.target import Target
+from airflow_provider_flux.landing.plan import LandingPlan
 from airflow_provider_flux.ledger.journal_entries import (
     JournaledSubmit,
     JournalEntry,
@@ -46,7 +46,7 @@ class Job:
     :param facts: what an earlier try has submitted, as JSON: it may have been another request.
     :ivar request: what is to be submitted, once it has been made ready; its inputs live until :meth:`release`.
     :ivar wanted: fingerprint of the row as it was given.
-    :ivar target: where it is to land.
+    :ivar plan: where and how its image is to land.
     """
 
     n: int
@@ -63,16 +63,16 @@ class Job:
     facts: str | None = None
     request: GenerationRequest | None = None
     wanted: str = ""
-    target: Target | None = None
+    plan: LandingPlan | None = None
     lost_answers: int = 0
     inputs: ExitStack = field(default_factory=ExitStack)
 
     @property
-    def ready(self) -> tuple[GenerationRequest, Target]:
-        """Its request and its target, once it has been made ready."""
+    def ready(self) -> tuple[GenerationRequest, LandingPlan]:
+        """Its request and its landing plan, once it has been made ready."""
         assert self.request is not None  # noqa: S101 - see above
-        assert self.target is not None  # noqa: S101
-        return self.request, self.target
+        assert self.plan is not None  # noqa: S101
+        return self.request, self.plan
 
     @property
     def paid(self) -> Generation:

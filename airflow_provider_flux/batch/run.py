@@ -27,7 +27,7 @@ from airflow_provider_flux.bfl.errors import (
     FluxInsufficientCreditsError,
 )
 from airflow_provider_flux.hooks.flux import FluxHook
-from airflow_provider_flux.landing.target import Target
+from airflow_provider_flux.landing.plan import LandingPlan
 from airflow_provider_flux.ledger.journal import JOURNAL_SUFFIX, Journal
 from airflow_provider_flux.ledger.journal_entries import SegmentHeader
 from airflow_provider_flux.ledger.record_store import stem_of
@@ -73,7 +73,7 @@ class BatchSettings:
 class BatchRun:
     """Works through the rows of a batch, once.
 
-    :param target: where images land; what differs by row is filled in.
+    :param plan: where images land; what differs by row is filled in.
     :param folder: of this machine, for what is temporary.
     :ivar error: why not all rows were tried; ``None`` if they were.
     """
@@ -83,13 +83,13 @@ class BatchRun:
         hook: FluxHook,
         settings: BatchSettings,
         context: Context,
-        target: Target,
+        plan: LandingPlan,
         folder: Path,
     ) -> None:
         self._hook = hook
         self._settings = settings
         self._context = context
-        self._target = target
+        self._plan = plan
         self._folder = folder
         self._began = time.monotonic()
         self._engine: Engine | None = None
@@ -103,14 +103,14 @@ class BatchRun:
         """
         settings = self._settings
         publish_ledger_folder(self._context, settings.ledger)
-        manner = self._target.companion_write_options(content_type_of(settings.manifest))
+        manner = self._plan.target.companion_write_options(content_type_of(settings.manifest))
         place = ManifestPlace(settings.manifest, manner, self._folder)
         open_path(settings.manifest, field="manifest_path")
         open_path(settings.ledger, field="ledger_path")
         self._hook.prepare_async()
         table = RowStore(self._folder / "rows.sqlite")
         try:
-            preparer = Preparer(self._hook, self._target, settings.layout.validate)
+            preparer = Preparer(self._hook, self._plan, settings.layout.validate)
             count, invalid = fill(
                 table, read_rows(settings.requests, settings.layout), preparer, settings.policies
             )
@@ -193,14 +193,14 @@ class BatchRun:
         return None
 
     def _open_journal(self, table: RowStore, tally: Counters, preparer: Preparer) -> Journal:
-        owner = self._target.run
+        owner = self._plan.task
         header = SegmentHeader(
             owner=owner,
             clear_id=clear_id_of(self._context),
             flux_conn_id=self._hook.flux_conn_id,
-            target=self._target,
+            target=self._plan.target,
         )
-        manner = record_write_options(self._settings.ledger, self._target)
+        manner = record_write_options(self._settings.ledger, self._plan.target)
         folder = f"{stem_of(self._settings.ledger, owner)}{JOURNAL_SUFFIX}"
         look_back(
             table,

@@ -48,7 +48,7 @@ def fill(
     :raises FluxRequestError: if some are not valid, and ``on_invalid_row`` is ``fail``; naming all of them.
     """
     count = invalid = 0
-    names = _Names(preparer.target.path)
+    names = _Names(preparer.plan.target.path)
     for row in rows:
         count += 1
         request = row.request

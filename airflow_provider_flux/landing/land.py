@@ -20,8 +20,7 @@ from airflow_provider_flux.generation import Generation, submission_of, with_lan
 from airflow_provider_flux.hooks.flux import FluxHook
 from airflow_provider_flux.landing.download import download_result, download_result_async
 from airflow_provider_flux.landing.existing import Existing, load, load_sidecar
-from airflow_provider_flux.landing.provenance import without_prompt
-from airflow_provider_flux.landing.target import Target
+from airflow_provider_flux.landing.plan import LandingPlan
 from airflow_provider_flux.landing.write import write_result
 from airflow_provider_flux.object_store.filesystem import open_path, run_async, run_sync
 
@@ -37,7 +36,7 @@ RESULT_GONE = (FluxTaskNotFoundError, FluxResultExpiredError)
 def land(
     hook: FluxHook,
     generation: Generation,
-    target: Target,
+    plan: LandingPlan,
     *,
     deadline: float | None = None,
     result: GenerationResult | None = None,
@@ -61,7 +60,7 @@ def land(
 
     there, trouble = (None, None) if result else _what_landed(generation)
     if there:
-        return _copy(there, generation, target)
+        return _copy(there, generation, plan)
     if not generation["request_id"]:
         raise FluxStorageError(
             "The image was not made by this task, and is not where it was found any more."
@@ -71,18 +70,18 @@ def land(
         record = with_result(generation, result)
         fetched = download_result(hook, record, result, refresh)
     except RESULT_GONE:
-        if landed := run_sync(find_landed(generation, target)):
+        if landed := run_sync(find_landed(generation, plan)):
             return landed
         if trouble is not None:  # it may be there all the same
             raise trouble from None
         raise
-    return run_sync(write_result(fetched, record, target))
+    return run_sync(write_result(fetched, record, plan))
 
 
 async def land_async(
     client: FluxAsyncClient,
     generation: Generation,
-    target: Target,
+    plan: LandingPlan,
     result: GenerationResult,
     refresh: Callable[[], Awaitable[GenerationResult]],
 ) -> Generation:
@@ -91,16 +90,16 @@ async def land_async(
     room = _ROOM.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(_AT_ONCE))
     async with room:
         fetched = await download_result_async(client, record, result, refresh)
-        return await run_async(write_result(fetched, record, target))
+        return await run_async(write_result(fetched, record, plan))
 
 
-async def find_landed(generation: Generation, target: Target) -> Generation | None:
+async def find_landed(generation: Generation, plan: LandingPlan) -> Generation | None:
     """Return the record of an image that was landed already, by a task or trigger that did not live to say so.
 
     To be run by :mod:`~airflow_provider_flux.object_store.filesystem`. Its sidecar tells it; one whose name cannot be told, or
     without a sidecar, is not found.
     """
-    for uri in target.possible_names(generation):
+    for uri in plan.target.possible_uris(generation):
         try:
             described = await load_sidecar(uri)
             if described is None or described.request_id != generation["request_id"]:
@@ -138,12 +137,10 @@ def _what_landed(generation: Generation) -> tuple[Existing | None, FluxError | N
     return found, None
 
 
-def _copy(found: Existing, generation: Generation, target: Target) -> Generation:
+def _copy(found: Existing, generation: Generation, plan: LandingPlan) -> Generation:
     """Copy what has landed already: BFL may have forgotten it."""
-    if target.uri_of(generation, found.info) == found.uri:
+    if plan.target.uri_of(generation, found.info) == found.uri:
         return generation
-    if found.sidecar and target.request.model is None:
-        facts = found.sidecar.request
-        facts = without_prompt(facts) if target.options.hide_prompt else facts
-        target = target.model_copy(update={"request": facts})
-    return run_sync(write_result(found.fetched, generation, target))
+    if found.sidecar and plan.request.model is None:
+        plan = plan.with_request(found.sidecar.request)
+    return run_sync(write_result(found.fetched, generation, plan))

@@ -10,16 +10,16 @@ from airflow_provider_flux.bfl.responses import Status
 from airflow_provider_flux.generation import Generation, with_landed
 from airflow_provider_flux.landing.existing import Existing, load, load_sidecar
 from airflow_provider_flux.landing.expectations import possible_formats
+from airflow_provider_flux.landing.plan import LandingPlan
 from airflow_provider_flux.landing.reuse_index import look_up
 from airflow_provider_flux.landing.sidecar import Sidecar
-from airflow_provider_flux.landing.target import Target
 from airflow_provider_flux.landing.write import write_result
 from airflow_provider_flux.object_store.objects import exists
 
 log = logging.getLogger(__name__)
 
 
-async def find_reusable(target: Target, estimated_cost: float | None) -> Generation | None:
+async def find_reusable(plan: LandingPlan, estimated_cost: float | None) -> Generation | None:
     """Return the record of an image that makes the request needless, before anything is paid.
 
     To be run by :mod:`~airflow_provider_flux.object_store.filesystem`.
@@ -28,17 +28,17 @@ async def find_reusable(target: Target, estimated_cost: float | None) -> Generat
     :raises FluxExistsError: if there is an object that ``if_exists`` does not allow for.
     :raises FluxStorageError: if the store cannot tell.
     """
-    names = target.possible_names()
-    wants_same = target.reuse != "never"
-    found = await _same_image(names, target) if wants_same else None
-    found = found or await _same_name(names, target)
+    names = plan.expected_uris()
+    wants_same = plan.target.reuse != "never"
+    found = await _same_image(names, plan) if wants_same else None
+    found = found or await _same_name(names, plan)
     if found is None and wants_same:
-        found = await _same_image(await look_up(target), target)
+        found = await _same_image(await look_up(plan), plan)
     if found is None:
         return None
     record = (
-        await _brought_here(found, target)
-        if wants_same and _fits(found.sidecar, target)
+        await _brought_here(found, plan)
+        if wants_same and _fits(found.sidecar, plan)
         else _record_of(found)
     )
     log.info("Reused %s: nothing is paid (saves %s credits)", found.uri, estimated_cost)
@@ -47,10 +47,10 @@ async def find_reusable(target: Target, estimated_cost: float | None) -> Generat
     return record
 
 
-async def _same_image(uris: Iterable[str], target: Target) -> Existing | None:
+async def _same_image(uris: Iterable[str], plan: LandingPlan) -> Existing | None:
     """Return a verified image of the same fingerprint."""
     for uri in uris:
-        if not _fits(await load_sidecar(uri), target):
+        if not _fits(await load_sidecar(uri), plan):
             continue
         try:
             found = await load(uri)
@@ -62,20 +62,20 @@ async def _same_image(uris: Iterable[str], target: Target) -> Existing | None:
     return None
 
 
-async def _same_name(names: Sequence[str], target: Target) -> Existing | None:
+async def _same_name(names: Sequence[str], plan: LandingPlan) -> Existing | None:
     """Return what lies under the name this image would get, where it must not be replaced."""
-    if target.options.if_exists == "overwrite":
+    if plan.target.options.if_exists == "overwrite":
         return None
-    formats = possible_formats(target.request)
-    expected = {target.name_before(ext) for ext in formats} if names else set()
+    formats = possible_formats(plan.request)
+    expected = {plan.expected_uri(ext) for ext in formats} if names else set()
     for uri in names:
-        is_own = _is_of_this_task(await load_sidecar(uri), target)
+        is_own = _is_of_this_task(await load_sidecar(uri), plan)
         if uri not in expected and not is_own:
             continue  # hero.png is in nobody's way when a jpeg was asked for, unless it was delivered in its place
         found = None if await exists(uri) is False else await load(uri)
         if found is None:
             continue
-        if target.options.if_exists == "skip" or is_own:
+        if plan.target.options.if_exists == "skip" or is_own:
             return found
         raise FluxExistsError(
             f"There is an image at {uri} already; it is untouched, and nothing was paid."
@@ -83,39 +83,39 @@ async def _same_name(names: Sequence[str], target: Target) -> Existing | None:
     return None
 
 
-async def _brought_here(found: Existing, target: Target) -> Generation:
+async def _brought_here(found: Existing, plan: LandingPlan) -> Generation:
     """Copy an image that lies under another name to the target; mark one that is to be marked and is not."""
     record = _record_of(found)
-    is_unmarked = target.options.embed_metadata and not found.fetched.is_marked
-    if target.uri_of(record, found.info) != found.uri:
-        return await write_result(found.fetched, record, target)
+    is_unmarked = plan.target.options.embed_metadata and not found.fetched.is_marked
+    if plan.target.uri_of(record, found.info) != found.uri:
+        return await write_result(found.fetched, record, plan)
     if not is_unmarked or found.sidecar is None:
         return record
-    changes = {
-        "run": found.sidecar.run,
-        "options": target.options.model_copy(update={"if_exists": "overwrite"}),
-    }
-    return await write_result(found.fetched, record, target.model_copy(update=changes))
+    unmarked = plan.with_if_exists("overwrite").model_copy(update={"task": found.sidecar.run})
+    return await write_result(found.fetched, record, unmarked)
 
 
-def _fits(described: Sidecar | None, target: Target) -> bool:
+def _fits(described: Sidecar | None, plan: LandingPlan) -> bool:
     """Whether an image may be taken, by what its sidecar says."""
     if described is None or described.request.fingerprint is None:
         return False
-    if described.request.fingerprint != target.request.fingerprint:
+    if described.request.fingerprint != plan.request.fingerprint:
         return False
-    if described.mismatches and target.options.on_mismatch == "fail":
+    if described.mismatches and plan.target.options.on_mismatch == "fail":
         return False
-    here, there = target.run, described.run
-    return target.reuse == "always" or (here.dag_id, here.run_id) == (there.dag_id, there.run_id)
+    here, there = plan.task, described.run
+    return plan.target.reuse == "always" or (here.dag_id, here.run_id) == (
+        there.dag_id,
+        there.run_id,
+    )
 
 
-def _is_of_this_task(described: Sidecar | None, target: Target) -> bool:
+def _is_of_this_task(described: Sidecar | None, plan: LandingPlan) -> bool:
     """Whether an earlier try of this very task has made it, for the same request."""
-    if described is None or described.request.fingerprint != target.request.fingerprint:
+    if described is None or described.request.fingerprint != plan.request.fingerprint:
         return False
     here, there = (
-        run.model_copy(update={"try_number": None}) for run in (target.run, described.run)
+        run.model_copy(update={"try_number": None}) for run in (plan.task, described.run)
     )
     return here == there
 

@@ -11,49 +11,49 @@ import json
 import logging
 
 from airflow_provider_flux.bfl.errors import FluxError
-from airflow_provider_flux.landing.target import Target
+from airflow_provider_flux.landing.plan import LandingPlan
 from airflow_provider_flux.object_store.objects import put, read
 
 log = logging.getLogger(__name__)
 
 
-async def add_to_index(uri: str, target: Target) -> None:
+async def add_to_index(uri: str, plan: LandingPlan) -> None:
     """Leave a pointer to an image that has just landed. Without it a later request is paid, so a failure is logged."""
-    pointer = _uri_of(target)
+    pointer = _uri_of(plan)
     if pointer is None:
         return
     try:
         await put(
             pointer,
             json.dumps({"uri": uri}).encode(),
-            target.companion_write_options("application/json"),
+            plan.target.companion_write_options("application/json"),
         )
     except FluxError as error:
         log.warning("The image has landed, but cannot be found for reuse: %s", error)
 
 
-async def look_up(target: Target) -> list[str]:
+async def look_up(plan: LandingPlan) -> list[str]:
     """Return what the pointer leads to, if there is one: an image below its own folder, or it is not ours.
 
     :raises FluxStorageError: if it cannot be told.
     """
-    pointer = _uri_of(target)
+    pointer = _uri_of(plan)
     data = await read(pointer) if pointer else None
     try:
         uri = json.loads(data)["uri"] if data else None
     except (ValueError, LookupError, TypeError, RecursionError):
         return []
-    if not isinstance(uri, str) or not uri.startswith(target.root) or not uri.isprintable():
+    if not isinstance(uri, str) or not uri.startswith(plan.target.root) or not uri.isprintable():
         return []
     return [] if ".." in uri.split("/") else [uri]
 
 
-def _uri_of(target: Target) -> str | None:
+def _uri_of(plan: LandingPlan) -> str | None:
     """Return where the pointer for the fingerprint lies; each run has its own with ``reuse="run"``."""
-    if target.reuse == "never" or not target.request.fingerprint or not target.root:
+    if plan.target.reuse == "never" or not plan.request.fingerprint or not plan.target.root:
         return None
-    name = target.request.fingerprint
-    if target.reuse == "run":
-        run = f"{target.run.dag_id}\n{target.run.run_id}"
+    name = plan.request.fingerprint
+    if plan.target.reuse == "run":
+        run = f"{plan.task.dag_id}\n{plan.task.run_id}"
         name += f"-{hashlib.sha256(run.encode()).hexdigest()[:16]}"
-    return f"{target.root}_flux/images/{name}.json"
+    return f"{plan.target.root}_flux/images/{name}.json"

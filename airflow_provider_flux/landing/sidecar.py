@@ -10,8 +10,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from airflow_provider_flux import __version__
 from airflow_provider_flux.generation import Generation
+from airflow_provider_flux.landing.plan import LandingPlan
 from airflow_provider_flux.landing.provenance import RequestSummary, TaskIdentity
-from airflow_provider_flux.landing.target import Target
 
 #: IPTC's term for media made by a model that was trained on existing media.
 DIGITAL_SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
@@ -72,10 +72,12 @@ def uri_of(image_uri: str) -> str:
     return f"{image_uri}.json"
 
 
-def build(record: Generation, target: Target, media: MediaFacts, mismatches: list[str]) -> Sidecar:
+def build(
+    record: Generation, plan: LandingPlan, media: MediaFacts, mismatches: list[str]
+) -> Sidecar:
     """Return the sidecar of an image that has just landed."""
     source = record["cost_source"]
-    request = target.request
+    request = plan.request
     if request.model is None:  # landed by a task that knows no more than the XCom
         request = request.model_copy(
             update={"model": record["model"], "fingerprint": record["fingerprint"]}
@@ -92,7 +94,7 @@ def build(record: Generation, target: Target, media: MediaFacts, mismatches: lis
         media=media,
         mismatches=mismatches,
         request=request,
-        run=target.run,
+        run=plan.task,
     )
 
 

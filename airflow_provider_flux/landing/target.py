@@ -1,10 +1,9 @@
-"""Where an image is to land, how, and what is to be said of it: all that the triggerer needs to land it."""
+"""The target of one image: where to land it, and how."""
 
 from __future__ import annotations
 
 import re
 import socket
-from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, ValidationError
@@ -12,7 +11,6 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, V
 from airflow_provider_flux.bfl.errors import FluxRequestError
 from airflow_provider_flux.generation import Generation
 from airflow_provider_flux.landing.output_path import fill_placeholders, placeholders_in
-from airflow_provider_flux.landing.provenance import RequestSummary, TaskIdentity, without_prompt
 from airflow_provider_flux.media.info import ALL_FORMATS, MediaInfo
 from airflow_provider_flux.object_store.backends import WriteOptions, backend_of, scheme_of
 
@@ -57,6 +55,11 @@ class LandingOptions(BaseModel):
             said = first["msg"].removeprefix("Value error, ").removeprefix("Input ")
             raise FluxRequestError(f"{name}={arguments[name]!r}: {said}.") from None
 
+    @property
+    def hides_prompt(self) -> bool:
+        """Whether only a hash of the prompt is kept: on request, or for lack of a sidecar."""
+        return self.hide_prompt or not self.sidecar
+
     def check_for(self, path: str) -> None:
         """Check the options of the store against the kind of store that ``path`` names.
 
@@ -77,7 +80,7 @@ class LandingOptions(BaseModel):
 
 
 class Target(BaseModel):
-    """Where one image is to land. As JSON it is an argument of the trigger; it holds no secret.
+    """Where to land one image, and how.
 
     :param path: ``output_path``, rendered and checked; its placeholders are still to be filled in.
     :param key: what ``{key}`` stands for.
@@ -94,43 +97,46 @@ class Target(BaseModel):
     root: str = ""
     reuse: Reuse = "never"
     options: LandingOptions = LandingOptions()
-    run: TaskIdentity = TaskIdentity()
-    request: RequestSummary = RequestSummary()
 
-    def name_of(self, generation: Generation, *, ext: str, sha256: str) -> str:
-        """Return the name the image of a generation gets."""
-        values = self._values(generation["model"], generation["fingerprint"], ext)
-        afterwards = {
-            "request_id": generation["request_id"],
-            "seed": generation["seed"],
-            "sha256": sha256,
-        }
-        return fill_placeholders(self.path, values | afterwards)
+    def fill(self, **values: Any) -> str:
+        """Return ``path`` with ``{key}``, ``{index}`` and the given placeholders filled in.
 
-    def uri_of(self, generation: Generation, info: MediaInfo) -> str:
-        """Return the name an image gets whose bytes are at hand."""
-        return self.name_of(generation, ext=info.format, sha256=info.sha256)
+        :param values: values of further placeholders, by name.
+        :raises KeyError: if ``path`` holds a placeholder that has no value.
+        """
+        return fill_placeholders(self.path, {"key": self.key, "index": self.index, **values})
 
-    def name_before(self, ext: str) -> str:
-        """Return the name an image of a format gets, where that can be told before it is there."""
-        return fill_placeholders(
-            self.path, self._values(self.request.model, self.request.fingerprint, ext)
+    def uri_for(self, generation: Generation, *, ext: str, sha256: str) -> str:
+        """Return the URI that the image of a generation gets.
+
+        :param ext: the format of the image, for example ``jpeg``.
+        :param sha256: the hash of its bytes, in hexadecimal.
+        """
+        return self.fill(
+            model=generation["model"],
+            fingerprint=generation["fingerprint"],
+            request_id=generation["request_id"],
+            seed=generation["seed"],
+            ext=ext,
+            sha256=sha256,
         )
 
-    def possible_names(self, generation: Generation | None = None) -> list[str]:
-        """Return the names the image can get, as far as they can be told without it; none if they cannot.
+    def uri_of(self, generation: Generation, info: MediaInfo) -> str:
+        """Return the URI that the image of a generation gets, once its bytes are known."""
+        return self.uri_for(generation, ext=info.format, sha256=info.sha256)
 
-        :param generation: what is known of it, once it was submitted.
+    def possible_uris(self, generation: Generation) -> list[str]:
+        """Return the URIs the image of a generation can get, one for each format.
+
+        :return: an empty list if ``output_path`` has a placeholder whose value is not known yet.
         """
-        known = {"key", "index", "model", "fingerprint", "ext"}
-        if generation is not None:
-            known |= {"request_id"} if generation["seed"] is None else {"request_id", "seed"}
+        known = {"key", "index", "model", "fingerprint", "ext", "request_id"}
+        if generation["seed"] is not None:
+            known.add("seed")
         if placeholders_in(self.path) - known:
             return []
-        if generation is None:
-            return list(dict.fromkeys(map(self.name_before, ALL_FORMATS)))
         return list(
-            dict.fromkeys(self.name_of(generation, ext=ext, sha256="") for ext in ALL_FORMATS)
+            dict.fromkeys(self.uri_for(generation, ext=ext, sha256="") for ext in ALL_FORMATS)
         )
 
     def write_options_of(self, generation: Generation, info: MediaInfo) -> WriteOptions:
@@ -160,30 +166,7 @@ class Target(BaseModel):
         }
         return WriteOptions(content_type, options=options)
 
-    def without_prompt(self) -> Target:
-        """Return the target with a hash in place of the prompt."""
-        return self.model_copy(update={"request": without_prompt(self.request)})
-
     def is_here(self) -> bool:
         """Whether what is written on this machine is written where the task means: a local path is on its worker."""
         is_local = self.path.startswith(("/", "file:", "local:"))
         return not is_local or self.host == socket.gethostname()
-
-    def _values(self, model: str | None, fingerprint: str | None, ext: str) -> dict[str, Any]:
-        return {
-            "key": self.key,
-            "index": self.index,
-            "model": model,
-            "fingerprint": fingerprint,
-            "ext": ext,
-        }
-
-
-def read_target(value: Any) -> Target | None:
-    """Return a target from its JSON form; ``None`` if it is of no use, as that of another version may be."""
-    if not isinstance(value, Mapping):
-        return None
-    try:
-        return Target.model_validate(value)
-    except ValidationError:
-        return None

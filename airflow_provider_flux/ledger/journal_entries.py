@@ -15,6 +15,7 @@ from airflow_provider_flux.bfl.errors import FluxError, FluxLedgerError
 from airflow_provider_flux.bfl.redaction import redact
 from airflow_provider_flux.bfl.request import GenerationRequest, estimate_cost
 from airflow_provider_flux.generation import Generation
+from airflow_provider_flux.landing.plan import LandingPlan
 from airflow_provider_flux.landing.provenance import RequestSummary, TaskIdentity
 from airflow_provider_flux.landing.target import Target
 from airflow_provider_flux.ledger.record import Phase, Record
@@ -177,9 +178,13 @@ class JournaledSubmit:
 
     @property
     def target(self) -> Target:
-        """Where its image is to land."""
-        own = {"index": self.facts.index, "key": self.key, "request": self.facts.request}
-        return self.header.target.model_copy(update=own)
+        """The target of its image."""
+        return self.header.target.model_copy(update={"index": self.facts.index, "key": self.key})
+
+    @property
+    def landing_plan(self) -> LandingPlan:
+        """The plan by which its image is to land."""
+        return LandingPlan(target=self.target, request=self.facts.request, task=self.header.owner)
 
     def as_record(self) -> Record:
         """Return it as the record of a task that generates one image."""
@@ -196,6 +201,7 @@ class JournaledSubmit:
             updated_at=self.updated_at or self.opened_at,
             generation=self.generation,
             target=self.target,
+            request=self.facts.request,
             error=self.error,
         )
 

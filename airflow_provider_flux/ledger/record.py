@@ -12,7 +12,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from airflow_provider_flux.bfl.errors import FluxLedgerError
 from airflow_provider_flux.bfl.redaction import redact
 from airflow_provider_flux.generation import Generation, parse_generation
-from airflow_provider_flux.landing.provenance import TaskIdentity
+from airflow_provider_flux.landing.plan import LandingPlan
+from airflow_provider_flux.landing.provenance import RequestSummary, TaskIdentity
 from airflow_provider_flux.landing.target import Target
 
 #: ``intent``: about to be posted, or posted and the answer was never written down. ``new_generation``: accepted, and
@@ -36,7 +37,8 @@ class Record(BaseModel):
     :param clear_id: changes when a user clears the task, not when Airflow retries it.
     :param estimated_cost: credits (1 credit = 0.01 USD) the request was expected to cost.
     :param generation: what was submitted, once it was answered; the XCom of the task.
-    :param target: where it is to land, for those who collect it.
+    :param target: where the image is to land; ``None`` without ``output_path``.
+    :param request: what was requested, for the sidecar; ``None`` without ``output_path``.
     :param error: why there is nothing to collect, as :meth:`FluxError.as_dict` gives it.
     """
 
@@ -56,6 +58,7 @@ class Record(BaseModel):
     updated_at: str = Field(default_factory=_now)
     generation: _Generation | None = None
     target: Target | None = None
+    request: RequestSummary | None = None
     error: dict[str, Any] | None = None
 
     @model_validator(mode="after")
@@ -75,6 +78,15 @@ class Record(BaseModel):
                 f"The record of {self.owner.task_id} names no request: its phase is {self.phase}."
             )
         return cast("Generation", self.generation)
+
+    @property
+    def landing_plan(self) -> LandingPlan | None:
+        """The plan by which the image is to land; ``None`` if the record has no target."""
+        if self.target is None:
+            return None
+        return LandingPlan(
+            target=self.target, request=self.request or RequestSummary(), task=self.owner
+        )
 
     @property
     def is_open(self) -> bool:

@@ -8,7 +8,8 @@ from airflow_provider_flux.bfl.errors import FluxError, FluxLedgerError, FluxSub
 from airflow_provider_flux.bfl.request import GenerationRequest, estimate_cost
 from airflow_provider_flux.generation import Generation, describe_cost, new_generation
 from airflow_provider_flux.hooks.flux import FluxHook
-from airflow_provider_flux.landing.provenance import RequestSummary, without_prompt
+from airflow_provider_flux.landing.plan import LandingPlan
+from airflow_provider_flux.landing.provenance import RequestSummary
 from airflow_provider_flux.landing.target import Target
 from airflow_provider_flux.ledger.resume_policy import ResumePolicy, decide, describe_uncertain
 from airflow_provider_flux.ledger.task_ledger import (
@@ -119,7 +120,7 @@ class TrackedSubmission:
         return decision.action
 
     def submit(
-        self, hook: FluxHook, request: GenerationRequest, target: Target | None, max_wait: float
+        self, hook: FluxHook, request: GenerationRequest, plan: LandingPlan | None, max_wait: float
     ) -> None:
         """Pay. The intent is written down before each POST, and the answer right after it.
 
@@ -134,7 +135,7 @@ class TrackedSubmission:
             elif self._ledger:
                 latest = self._earlier[-1] if self._earlier else None
                 self.entry = self._ledger.claim(
-                    request, target, flux_conn_id=hook.flux_conn_id, latest=latest
+                    request, plan, flux_conn_id=hook.flux_conn_id, latest=latest
                 )
             self._is_posting = True
 
@@ -188,21 +189,16 @@ class TrackedSubmission:
             self.is_recorded = True
             self.generation = record.accepted if record.has_landed else self.generation
 
-    def with_recorded_request(self, target: Target | None) -> Target | None:
-        """Return the target with what is known of the request that was paid for, which may be another one."""
-        if target is None or self.entry is None:
-            return target
+    def with_recorded_request(self, plan: LandingPlan | None) -> LandingPlan | None:
+        """Return the plan with the request that an earlier try submitted, which may be another one."""
+        if plan is None or self.entry is None:
+            return plan
         record = self.entry.record
-        if record.target is not None:
-            facts = record.target.request
-        else:
-            facts = (
-                target.request
-                if target.request.fingerprint == record.fingerprint
-                else RequestSummary()
-            )
-        hide = target.options.hide_prompt or not target.options.sidecar
-        return target.model_copy(update={"request": without_prompt(facts) if hide else facts})
+        if record.request is not None:
+            return plan.with_request(record.request)
+        if plan.request.fingerprint == record.fingerprint:
+            return plan
+        return plan.with_request(RequestSummary())
 
     @property
     def has_landed(self) -> bool:

@@ -11,6 +11,7 @@ from typing import Any
 from airflow_provider_flux.bfl.errors import FluxError, FluxLedgerError, FluxStorageError
 from airflow_provider_flux.bfl.request import GenerationRequest, estimate_cost
 from airflow_provider_flux.generation import Generation
+from airflow_provider_flux.landing.plan import LandingPlan
 from airflow_provider_flux.landing.provenance import TaskIdentity, identify_task
 from airflow_provider_flux.landing.target import Target
 from airflow_provider_flux.ledger.record import Phase, Record
@@ -132,7 +133,7 @@ class TaskLedger:
     def claim(
         self,
         request: GenerationRequest,
-        target: Target | None,
+        plan: LandingPlan | None,
         *,
         flux_conn_id: str,
         latest: StoredRecord | None,
@@ -151,7 +152,8 @@ class TaskLedger:
             model=request.model,
             fingerprint=request.fingerprint,
             estimated_cost=estimate_cost(request).credits,
-            target=target,
+            target=plan and plan.target,
+            request=plan and plan.request,
         )
         entry = StoredRecord(self._home, self._free, record)
         try:

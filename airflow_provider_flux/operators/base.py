@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from airflow.providers.common.compat.sdk import BaseOperator
 
 from airflow_provider_flux.bfl.errors import FluxRequestError
-from airflow_provider_flux.bfl.request import GenerationRequest
 from airflow_provider_flux.landing.output_path import (
     check_output_path,
     fixed_folder_of,
     is_template,
     tells_apart,
 )
-from airflow_provider_flux.landing.provenance import identify_task, summarize_request
+from airflow_provider_flux.landing.plan import LandingPlan
+from airflow_provider_flux.landing.provenance import identify_task
 from airflow_provider_flux.landing.target import IfExists, LandingOptions, Reuse, Target
 from airflow_provider_flux.operators.arguments import check_output_path_argument, is_resolved_later
 
@@ -109,8 +109,8 @@ class FluxLandingOperator(BaseOperator):
             fixed_folder_of(self.output_path) if isinstance(self.output_path, str) else ""
         )
 
-    def _target(self, context: Context, *, reuse: Reuse = "never") -> Target | None:
-        """Find a bad path, a missing connection or package before anything is paid, and return the target.
+    def _landing_plan(self, context: Context, *, reuse: Reuse = "never") -> LandingPlan | None:
+        """Find a bad path, a missing connection or package before anything is paid, and return the plan.
 
         :raises FluxRequestError: if no image can be written there, or all map indexes would get one name.
         :raises FluxConfigurationError: if the store cannot be used.
@@ -122,19 +122,19 @@ class FluxLandingOperator(BaseOperator):
         path = check_output_path(self.output_path)
         options = LandingOptions.of(**self._landing())
         options.check_for(path)
-        run = identify_task(context["ti"])
-        self._check_names_of_mapped_tasks(context, path, run.map_index)
+        task = identify_task(context["ti"])
+        self._check_names_of_mapped_tasks(context, path, task.map_index)
         open_path(path)
         check_writable(path)
-        return Target(
+        target = Target(
             path=path,
-            index=max(run.map_index, 0),
-            key=str(run.map_index) if run.map_index >= 0 else self.task_id,
+            index=max(task.map_index, 0),
+            key=str(task.map_index) if task.map_index >= 0 else self.task_id,
             root=self._root_of_output(),
             reuse=reuse,
             options=options,
-            run=run,
         )
+        return LandingPlan(target=target, task=task)
 
     def _check_names_of_mapped_tasks(self, context: Context, path: str, map_index: int) -> None:
         """Refuse one name for all map indexes: the images, each paid for, would replace each other.
@@ -160,10 +160,3 @@ class FluxLandingOperator(BaseOperator):
             log.warning(
                 "output_path=%r may be the same for all mapped tasks: add {index} or {key}.", path
             )
-
-
-def with_request(target: Target, request: GenerationRequest) -> Target:
-    """Return the target with what is kept of the request."""
-    hide_prompt = target.options.hide_prompt or not target.options.sidecar
-    facts = summarize_request(request, hide_prompt=hide_prompt)
-    return target.model_copy(update={"request": facts})

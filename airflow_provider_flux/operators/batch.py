@@ -31,7 +31,8 @@ from airflow_provider_flux.landing.output_path import (
     safe_name,
     tells_apart,
 )
-from airflow_provider_flux.landing.target import Reuse, Target
+from airflow_provider_flux.landing.plan import LandingPlan
+from airflow_provider_flux.landing.target import Reuse
 from airflow_provider_flux.ledger.record_store import LEDGER_FOLDER
 from airflow_provider_flux.ledger.resume_policy import OnUncertain
 from airflow_provider_flux.media.source import hide
@@ -246,14 +247,12 @@ class FluxGenerateBatchOperator(FluxLandingOperator):
             fail_without_retry(),
             tempfile.TemporaryDirectory(prefix="flux-batch-", ignore_cleanup_errors=True) as folder,
         ):
-            target = self._target(context, reuse=self.reuse)
-            assert target is not None  # noqa: S101 - output_path is required
-            self._check_rows_are_told_apart(target.path)
+            plan = self._landing_plan(context, reuse=self.reuse)
+            assert plan is not None  # noqa: S101 - output_path is required
+            self._check_rows_are_told_apart(plan.target.path)
             max_failed = RowThreshold.parse("max_failed", self.max_failed)
             max_moderated = RowThreshold.parse("max_moderated", self.max_moderated)
-            self._session = BatchRun(
-                self.hook, self._settings(target), context, target, Path(folder)
-            )
+            self._session = BatchRun(self.hook, self._settings(plan), context, plan, Path(folder))
             if self._is_killed:  # before there was anything to stop
                 self._session.stop()
             summary = self._session.run()
@@ -267,11 +266,11 @@ class FluxGenerateBatchOperator(FluxLandingOperator):
             )
             return summary
 
-    def _settings(self, target: Target) -> BatchSettings:
+    def _settings(self, plan: LandingPlan) -> BatchSettings:
         from airflow_provider_flux.batch.run import BatchSettings
 
-        folder = fixed_folder_of(target.path)
-        index = "" if target.run.map_index < 0 else f"-{target.run.map_index}"
+        folder = fixed_folder_of(plan.target.path)
+        index = "" if plan.task.map_index < 0 else f"-{plan.task.map_index}"
         manifest = self.manifest_path or (
             folder and f"{folder}manifest-{safe_name(self.task_id)}{index}.jsonl"
         )
@@ -283,7 +282,7 @@ class FluxGenerateBatchOperator(FluxLandingOperator):
         for name, place in (("manifest_path", manifest), ("ledger_path", ledger)):
             if not place:
                 raise FluxRequestError(
-                    f"{name} is needed, since output_path={target.path!r} begins with no folder."
+                    f"{name} is needed, since output_path={plan.target.path!r} begins with no folder."
                 )
         return BatchSettings(
             requests=self.requests,

@@ -9,27 +9,27 @@ from airflow_provider_flux.bfl.request import GenerationRequest, estimate_cost
 from airflow_provider_flux.bfl.responses import GenerationResult, Status
 from airflow_provider_flux.generation import Generation, describe_cost, with_result
 from airflow_provider_flux.hooks.flux import FluxHook
-from airflow_provider_flux.landing.target import Target
+from airflow_provider_flux.landing.plan import LandingPlan
 from airflow_provider_flux.ledger.submission import TrackedSubmission
 from airflow_provider_flux.operators.wait_policy import WaitPolicy
 
 
-def find_existing(target: Target, request: GenerationRequest) -> Generation | None:
+def find_existing(plan: LandingPlan, request: GenerationRequest) -> Generation | None:
     """Look for an image that makes the request needless.
 
     :raises FluxExistsError: if there is an object that ``if_exists`` does not allow for.
     :raises FluxStorageError: if the store cannot tell.
     """
-    if target.reuse == "never" and target.options.if_exists == "overwrite":
+    if plan.target.reuse == "never" and plan.target.options.if_exists == "overwrite":
         return None
     from airflow_provider_flux.landing.reuse import find_reusable  # Pillow: not at DAG parse time
     from airflow_provider_flux.object_store.filesystem import run_sync
 
-    return run_sync(find_reusable(target, estimate_cost(request).credits))
+    return run_sync(find_reusable(plan, estimate_cost(request).credits))
 
 
 def wait_here(
-    hook: FluxHook, patience: WaitPolicy, generation: Generation, target: Target | None
+    hook: FluxHook, patience: WaitPolicy, generation: Generation, plan: LandingPlan | None
 ) -> GenerationResult | Generation | None:
     """Wait on the worker, and return the result; ``None`` when it is time to defer.
 
@@ -40,12 +40,12 @@ def wait_here(
     try:
         return patience.wait_here(hook, generation)
     except (FluxTaskNotFoundError, FluxResultExpiredError):
-        if target is None:
+        if plan is None:
             raise
         from airflow_provider_flux.landing.land import find_landed  # Pillow: not at DAG parse time
         from airflow_provider_flux.object_store.filesystem import run_sync
 
-        if landed := run_sync(find_landed(generation, target)):
+        if landed := run_sync(find_landed(generation, plan)):
             return landed
         raise
 
@@ -53,7 +53,7 @@ def wait_here(
 def collect(
     hook: FluxHook,
     purchase: TrackedSubmission,
-    target: Target | None,
+    plan: LandingPlan | None,
     log: Any,
     *,
     result: GenerationResult | None = None,
@@ -70,12 +70,12 @@ def collect(
         generation = with_result(generation, result)
     if generation["status"] == Status.READY:
         tell_ready(log, generation)
-    if target is not None:
+    if plan is not None:
         from airflow_provider_flux.landing.land import land  # Pillow: not at DAG parse time
         from airflow_provider_flux.object_store.filesystem import open_path
 
-        open_path(target.path)
-        generation = land(hook, generation, target, result=result, deadline=deadline)
+        open_path(plan.target.path)
+        generation = land(hook, generation, plan, result=result, deadline=deadline)
     return purchase.mark_returned(generation)
 
 

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 from airflow_provider_flux.generation import Generation
-from airflow_provider_flux.landing.target import Target
+from airflow_provider_flux.landing.plan import LandingPlan
 from airflow_provider_flux.operators.wait_policy import WaitPolicy
 from airflow_provider_flux.triggers.result import FluxResultTrigger
 
@@ -23,7 +23,7 @@ def deferral(
     patience: WaitPolicy,
     *,
     flux_conn_id: str,
-    target: Target | None,
+    plan: LandingPlan | None,
     record: str | None,
 ) -> dict[str, Any]:
     """Return the arguments of ``BaseOperator.defer``.
@@ -32,7 +32,7 @@ def deferral(
     """
     now = time.time()
     deadline = patience.deadline_of(generation)
-    wanted = target.model_dump(mode="json") if target else None
+    plan_json = plan.model_dump(mode="json") if plan else None
     return {
         "trigger": FluxResultTrigger(
             flux_conn_id=flux_conn_id,
@@ -40,10 +40,10 @@ def deferral(
             deadline=deadline,
             not_before=now + _SHORTEST_DEFERRAL,
             poll_interval=patience.poll_interval,
-            target=wanted,
+            landing_plan=plan_json,
             record=record,
         ),
         "method_name": "execute_complete",
-        "kwargs": {"target": wanted, "record": record},
+        "kwargs": {"landing_plan": plan_json, "record": record},
         "timeout": timedelta(seconds=max(deadline - now, _SHORTEST_DEFERRAL) + _BACKSTOP),
     }

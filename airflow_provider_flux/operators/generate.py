@@ -16,14 +16,15 @@ from airflow_provider_flux.compat import mask_secret
 from airflow_provider_flux.configured_models import known_models
 from airflow_provider_flux.generation import Generation
 from airflow_provider_flux.hooks.flux import FluxHook
-from airflow_provider_flux.landing.target import Reuse, Target, read_target
+from airflow_provider_flux.landing.plan import LandingPlan, read_landing_plan
+from airflow_provider_flux.landing.target import Reuse
 from airflow_provider_flux.ledger.record_store import LEDGER_FOLDER
 from airflow_provider_flux.ledger.resume_policy import OnChange, OnClear, OnUncertain, ResumePolicy
 from airflow_provider_flux.ledger.submission import TrackedSubmission
 from airflow_provider_flux.ledger.task_ledger import publish_ledger_folder
 from airflow_provider_flux.media.source import hide
 from airflow_provider_flux.operators import arguments
-from airflow_provider_flux.operators.base import FluxLandingOperator, with_request
+from airflow_provider_flux.operators.base import FluxLandingOperator
 from airflow_provider_flux.operators.collecting import collect, find_existing, tell_ready, wait_here
 from airflow_provider_flux.operators.deferral import deferral
 from airflow_provider_flux.operators.failures import describe_recovery, fail_without_retry
@@ -212,47 +213,49 @@ class FluxGenerateOperator(FluxLandingOperator):
             folder = self._ledger_folder()
             publish_ledger_folder(context, folder)
             request = self._build_request()
-            target = self._target(context, reuse=self.reuse)
-            purchase.read_earlier_tries(context, folder, target)
+            plan = self._landing_plan(context, reuse=self.reuse)
+            purchase.read_earlier_tries(context, folder, plan.target if plan else None)
             try:
                 with self.hook.prepared(request) as request:
-                    target = with_request(target, request) if target else None
+                    plan = plan.for_request(request) if plan else None
                     action = purchase.decide(request.fingerprint)
                     if action == "submit":
-                        if target and (existing := find_existing(target, request)):
+                        if plan and (existing := find_existing(plan, request)):
                             return existing
-                        purchase.submit(self.hook, request, target, self._patience.longest)
+                        purchase.submit(self.hook, request, plan, self._patience.longest)
             except FluxInputError as error:
                 if not purchase.can_resume or (action := purchase.decide(None)) == "submit":
                     raise
                 self.log.warning(
                     "%s It was there when the request was submitted, which is collected now.", error
                 )
-            target = purchase.with_recorded_request(target)
+            plan = purchase.with_recorded_request(plan)
             if action == "return":
-                return self._collect(target)
-            result = wait_here(self.hook, self._patience, purchase.accepted, target)
+                return self._collect(plan)
+            result = wait_here(self.hook, self._patience, purchase.accepted, plan)
             if isinstance(result, dict):  # it had landed, and BFL keeps it no longer
                 return purchase.mark_returned(result)
             if result is None:
-                self._defer(target, context)
-            return self._collect(target, result=result)
+                self._defer(plan, context)
+            return self._collect(plan, result=result)
 
     def execute_complete(
         self,
         context: Context,
         event: Mapping[str, Any],
-        target: Mapping[str, Any] | None = None,
+        landing_plan: Mapping[str, Any] | None = None,
         record: str | None = None,
     ) -> Generation:
         """Go on after the deferral: raise what the trigger met, or land what is ready and has not landed yet."""
         self._purchase = purchase = TrackedSubmission(self._policies, self.log)
         with fail_without_retry(purchase):
             purchase.generation = generation = read_event(event)
-            wanted = read_target(target)
-            purchase.resume_deferred(context, record, self._ledger_folder(), wanted)
+            plan = read_landing_plan(landing_plan)
+            purchase.resume_deferred(
+                context, record, self._ledger_folder(), plan.target if plan else None
+            )
             if purchase.has_landed and event["status"] != "landed":
-                return self._collect(wanted or self._target(context, reuse=self.reuse))
+                return self._collect(plan or self._landing_plan(context, reuse=self.reuse))
             if "error" in event:
                 raise error_from_dict(event["error"])
             if event["status"] == "landed":
@@ -260,14 +263,14 @@ class FluxGenerateOperator(FluxLandingOperator):
                 return purchase.mark_returned(generation)
             if reason := event.get("reason"):
                 self.log.warning("Going on on the worker: %s", reason)
-            wanted = wanted or self._target(context, reuse=self.reuse)
+            plan = plan or self._landing_plan(context, reuse=self.reuse)
             if event["status"] == "ready":
-                return self._collect(wanted)
+                return self._collect(plan)
             deadline = max(self._patience.deadline_of(generation), time.time())
             if (
-                wanted is not None
+                plan is not None
             ):  # it may have landed on the triggerer, and BFL may keep it no longer
-                return self._collect(wanted, deadline=deadline)
+                return self._collect(plan, deadline=deadline)
             return self._collect(
                 None, result=self._patience.wait_on(self.hook, generation, deadline)
             )
@@ -289,7 +292,7 @@ class FluxGenerateOperator(FluxLandingOperator):
         reason = f"Airflow ended the deferral ({(next_kwargs or {}).get('error', 'unknown')})"
         event = {"status": "hand_over", "reason": reason, "generation": recorded}
         return self.execute_complete(
-            context, event, target=recorded.get("target"), record=recorded.get("record")
+            context, event, landing_plan=recorded.get("landing_plan"), record=recorded.get("record")
         )
 
     def on_kill(self) -> None:
@@ -330,25 +333,27 @@ class FluxGenerateOperator(FluxLandingOperator):
             return f"{arguments.check_ledger_path(self.ledger_path)}/"
         return f"{root}{LEDGER_FOLDER}" if (root := self._root_of_output()) else None
 
-    def _defer(self, target: Target | None, context: Context) -> None:
+    def _defer(self, plan: LandingPlan | None, context: Context) -> None:
         assert self._purchase is not None  # noqa: S101 - there is nothing to wait for without
         self._purchase.ensure_recorded()
         generation, record = self._purchase.accepted, self._purchase.record_uri
-        kept = target.without_prompt().model_dump(mode="json") if target else None
-        context["ti"].xcom_push(key=_RECORD, value={**generation, "target": kept, "record": record})
+        plan_json = plan.without_prompt().model_dump(mode="json") if plan else None
+        context["ti"].xcom_push(
+            key=_RECORD, value={**generation, "landing_plan": plan_json, "record": record}
+        )
         self.defer(
             **deferral(
                 generation,
                 self._patience,
                 flux_conn_id=self.flux_conn_id,
-                target=target,
+                plan=plan,
                 record=record,
             )
         )
 
-    def _collect(self, target: Target | None, **given: Any) -> Generation:
+    def _collect(self, plan: LandingPlan | None, **given: Any) -> Generation:
         assert self._purchase is not None  # noqa: S101 - there is nothing to collect without
-        return collect(self.hook, self._purchase, target, self.log, **given)
+        return collect(self.hook, self._purchase, plan, self.log, **given)
 
 
 def _as_dict(value: Any) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from airflow_provider_flux.generation import Generation
 from airflow_provider_flux.hooks.flux import FluxHook
 from airflow_provider_flux.landing.land import land
 from airflow_provider_flux.landing.output_path import check_output_path
+from airflow_provider_flux.landing.plan import LandingPlan
 from airflow_provider_flux.landing.target import Target
 from airflow_provider_flux.ledger.record import Record
 from airflow_provider_flux.ledger.task_ledger import StoredRecord
@@ -117,7 +118,7 @@ def collect(entry: StoredRecord, output_path: str | None = None) -> Finding | No
     record = entry.record
     try:
         landed = _land(
-            FluxHook(record.flux_conn_id), record.accepted, _target_of(record, output_path)
+            FluxHook(record.flux_conn_id), record.accepted, _plan_of(record, output_path)
         )
     except FluxTimeoutError:
         return Finding(entry, "not ready")
@@ -144,44 +145,40 @@ def _is_of_interest(entry: StoredRecord) -> bool:
     return entry.record.phase not in {"returned", "failed"}
 
 
-def _target_of(record: Record, output_path: str | None) -> Target:
+def _plan_of(record: Record, output_path: str | None) -> LandingPlan:
     """Return where an image belongs; what is there already is not replaced.
 
     :raises FluxStorageError: if that cannot be told, or is a folder of another machine.
     """
-    target = record.target
+    plan = record.landing_plan
     if output_path:
         key = record.owner.task_id if record.owner.map_index < 0 else str(record.owner.map_index)
         path = check_output_path(output_path)
-        known = {"key": key or "0", "index": max(record.owner.map_index, 0), "run": record.owner}
-        target = (
-            target.model_copy(update={"path": path, "root": ""})
-            if target
-            else Target(path=path, **known)
-        )
-    elif target is None:
+        if plan:
+            plan = plan.with_target(path=path, root="")
+        else:
+            index = max(record.owner.map_index, 0)
+            target = Target(path=path, key=key or "0", index=index)
+            plan = LandingPlan(target=target, task=record.owner)
+    elif plan is None:
         raise FluxStorageError("It was generated without output_path: name one with --output-path.")
-    elif not target.is_here():
+    elif not plan.target.is_here():
         raise FluxStorageError(
-            f"Its output_path is a folder of {target.host}: recover it there, or use --output-path."
+            f"Its output_path is a folder of {plan.target.host}: recover it there, or use --output-path."
         )
-    return target.model_copy(
-        update={"options": target.options.model_copy(update={"if_exists": "error"})}
-    )
+    return plan.with_if_exists("error")
 
 
-def _land(hook: FluxHook, generation: Generation, target: Target) -> Generation:
+def _land(hook: FluxHook, generation: Generation, plan: LandingPlan) -> Generation:
     """Land an image; where another one is at its name, beside it."""
-    open_path(target.path)
+    open_path(plan.target.path)
     try:
-        return land(hook, generation, target, deadline=time.time())
+        return land(hook, generation, plan, deadline=time.time())
     except FluxExistsError:
-        stem, dot, suffix = target.path.rpartition(".")
+        stem, dot, suffix = plan.target.path.rpartition(".")
         path = (
             f"{stem}-{{request_id}}.{suffix}"
             if dot and "/" not in suffix
-            else f"{target.path}-{{request_id}}"
+            else f"{plan.target.path}-{{request_id}}"
         )
-        return land(
-            hook, generation, target.model_copy(update={"path": path}), deadline=time.time()
-        )
+        return land(hook, generation, plan.with_target(path=path), deadline=time.time())

@@ -18,7 +18,7 @@ from airflow_provider_flux.configured_models import default_timeout
 from airflow_provider_flux.generation import Generation, describe_loss, parse_generations
 from airflow_provider_flux.hooks.flux import FluxHook
 from airflow_provider_flux.landing.output_path import placeholders_in
-from airflow_provider_flux.landing.target import Target
+from airflow_provider_flux.landing.plan import LandingPlan
 from airflow_provider_flux.operators.arguments import parse_seconds
 from airflow_provider_flux.operators.base import FluxLandingOperator
 from airflow_provider_flux.operators.failures import fail_without_retry
@@ -73,16 +73,18 @@ class FluxToObjectStorageOperator(FluxLandingOperator):
         """Land everything, then report what could not be landed."""
         with fail_without_retry():
             generations, is_list = parse_generations(self.generation)
-            target = self._target(context)
-            assert target is not None  # noqa: S101 - output_path is required
-            targets = [target]
+            plan = self._landing_plan(context)
+            assert plan is not None  # noqa: S101 - output_path is required
+            plans = [plan]
             if is_list:
-                targets = _targets_of_list(target, len(generations))
-            _check_names_differ(targets, generations)
-            landed = self._land_all(targets, generations)
+                plans = _plans_of_list(plan, len(generations))
+            _check_names_differ(plans, generations)
+            landed = self._land_all(plans, generations)
         return landed if is_list else landed[0]
 
-    def _land_all(self, targets: list[Target], generations: list[Generation]) -> list[Generation]:
+    def _land_all(
+        self, plans: list[LandingPlan], generations: list[Generation]
+    ) -> list[Generation]:
         from airflow_provider_flux.landing.land import land  # Pillow: not at DAG parse time
 
         hook = FluxHook(self.flux_conn_id)
@@ -92,9 +94,9 @@ class FluxToObjectStorageOperator(FluxLandingOperator):
         )
         deadline = time.time() + timeout
 
-        def land_one(target: Target, generation: Generation) -> Generation | FluxError:
+        def land_one(plan: LandingPlan, generation: Generation) -> Generation | FluxError:
             try:
-                return land(hook, generation, target, deadline=deadline)
+                return land(hook, generation, plan, deadline=deadline)
             except FluxTaskNotFoundError as error:
                 said = f"{error} {describe_loss(generation)}"
                 return FluxTaskNotFoundError(
@@ -105,7 +107,7 @@ class FluxToObjectStorageOperator(FluxLandingOperator):
                 return error
 
         with ThreadPoolExecutor(max_workers=_PARALLEL) as pool:
-            results = list(pool.map(land_one, targets, generations))
+            results = list(pool.map(land_one, plans, generations))
         return _all_or_error(results)
 
 
@@ -122,26 +124,26 @@ def _all_or_error(results: list[Generation | FluxError]) -> list[Generation]:
     raise error_from_dict({**error.as_dict(), "message": summary})
 
 
-def _targets_of_list(target: Target, count: int) -> list[Target]:
-    """Return the target of each generation of a list; each map index of a mapped task may have a list of its own."""
-    map_index = target.run.map_index
+def _plans_of_list(plan: LandingPlan, count: int) -> list[LandingPlan]:
+    """Return the plan of each generation of a list; each map index of a mapped task may have a list of its own."""
+    map_index = plan.task.map_index
     if map_index < 0:
-        return [target.model_copy(update={"index": n, "key": str(n)}) for n in range(count)]
-    if not placeholders_in(target.path) & {"key", "request_id", "sha256"}:
+        return [plan.with_target(index=n, key=str(n)) for n in range(count)]
+    if not placeholders_in(plan.target.path) & {"key", "request_id", "sha256"}:
         raise FluxRequestError(
-            f"output_path={target.path!r}: the lists of mapped tasks would get the same names, since {{index}} is the "
+            f"output_path={plan.target.path!r}: the lists of mapped tasks would get the same names, since {{index}} is the "
             "position in the list. Add {key} or {request_id}."
         )
-    return [target.model_copy(update={"index": n, "key": f"{map_index}-{n}"}) for n in range(count)]
+    return [plan.with_target(index=n, key=f"{map_index}-{n}") for n in range(count)]
 
 
-def _check_names_differ(targets: list[Target], generations: list[Generation]) -> None:
+def _check_names_differ(plans: list[LandingPlan], generations: list[Generation]) -> None:
     """Refuse a path under which two images of the list would overwrite each other."""
     names: dict[str, int] = {}
-    for index, (target, one) in enumerate(zip(targets, generations, strict=True)):
-        first = names.setdefault(target.name_of(one, ext="ext", sha256=str(index)), index)
+    for index, (plan, one) in enumerate(zip(plans, generations, strict=True)):
+        first = names.setdefault(plan.target.uri_for(one, ext="ext", sha256=str(index)), index)
         if first != index:
             raise FluxRequestError(
-                f"output_path={target.path!r} gives generation[{first}] and generation[{index}] the same name. "
+                f"output_path={plan.target.path!r} gives generation[{first}] and generation[{index}] the same name. "
                 "Add {index} or {request_id}."
             )

@@ -11,7 +11,7 @@ from asgiref.sync import sync_to_async
 from airflow_provider_flux.bfl.errors import FluxError, FluxRequestError, FluxStorageError
 from airflow_provider_flux.bfl.responses import GenerationResult
 from airflow_provider_flux.generation import Generation
-from airflow_provider_flux.landing.target import read_target
+from airflow_provider_flux.landing.plan import read_landing_plan
 
 if TYPE_CHECKING:
     from airflow_provider_flux.client.aio import FluxAsyncClient
@@ -22,15 +22,15 @@ log = logging.getLogger(__name__)
 class Landing:
     """Where one generation is to land, and where that is written down.
 
-    :param target: :class:`~airflow_provider_flux.landing.target.Target` in JSON.
+    :param landing_plan: :class:`~airflow_provider_flux.landing.plan.LandingPlan` in JSON.
     :param record: URI of the record in the ledger.
     """
 
     def __init__(
-        self, generation: Generation, target: Mapping[str, Any] | None, record: str | None
+        self, generation: Generation, landing_plan: Mapping[str, Any] | None, record: str | None
     ) -> None:
         self._generation = generation
-        self._target = read_target(target)
+        self._plan = read_landing_plan(landing_plan)
         self._record = record
 
     async def land(
@@ -43,14 +43,14 @@ class Landing:
 
         :raises FluxError: if it cannot be landed here.
         """
-        target = self._target
-        if target is None:
-            raise FluxRequestError("the target is not one that this version reads.")
-        if not target.is_here():
+        plan = self._plan
+        if plan is None:
+            raise FluxRequestError("the landing plan is not one that this version reads.")
+        if not plan.target.is_here():
             raise FluxStorageError(
                 "output_path is a local path, and the worker is on another machine."
             )
-        await self._open(target.path)
+        await self._open(plan.target.path)
         from airflow_provider_flux.landing.land import land_async
         from airflow_provider_flux.ledger.task_ledger import mark_landed
         from airflow_provider_flux.object_store.filesystem import run_async
@@ -58,23 +58,23 @@ class Landing:
         if landed := await self._landed_by_record():
             log.info("Request %s has landed already", landed["request_id"])
             return landed
-        landed = await land_async(client, self._generation, target, result, refresh)
+        landed = await land_async(client, self._generation, plan, result, refresh)
         if self._record:
-            await run_async(mark_landed(self._record, target, landed))
+            await run_async(mark_landed(self._record, plan.target, landed))
         return landed
 
     async def find_landed(self) -> Generation | None:
         """Look for what this trigger may have landed before it was restarted: BFL may keep it no longer."""
-        target = self._target
-        if target is None or not target.is_here():
+        plan = self._plan
+        if plan is None or not plan.target.is_here():
             return None
         try:
-            await self._open(target.path)
+            await self._open(plan.target.path)
             from airflow_provider_flux.landing.land import find_landed
             from airflow_provider_flux.object_store.filesystem import run_async
 
             return await self._landed_by_record() or await run_async(
-                find_landed(self._generation, target)
+                find_landed(self._generation, plan)
             )
         except FluxError as error:
             log.warning("Request %s: %s", self._generation["request_id"], error)

@@ -47,10 +47,10 @@ class FluxResultTrigger(BaseTrigger):
     """Poll one generation until it ends, and fire exactly one event.
 
     It pays for nothing, and everything it knows is in its arguments, so it may be restarted, moved or run
-    twice at any time. Arguments and event are stored by Airflow: they hold ids, times and, in ``target``,
+    twice at any time. Arguments and event are stored by Airflow: they hold ids, times and, in ``landing_plan``,
     the parameters of the request, never the key or the signed URL.
 
-    With a ``target`` the image is landed the moment it is ready: its URL dies after ten minutes, and a
+    With a ``landing_plan`` the image is landed the moment it is ready: its URL dies after ten minutes, and a
     worker slot may take longer to come. With a ``record`` that is written down, so it is not landed twice.
 
     The event is one of
@@ -67,7 +67,8 @@ class FluxResultTrigger(BaseTrigger):
     :param not_before: epoch seconds before which no event is fired. An event within seconds of the
         deferral can make Airflow's scheduler fail the task (apache/airflow issues 71580, 72716).
     :param poll_interval: shortest seconds between polls.
-    :param target: where to land the image, as :class:`~airflow_provider_flux.landing.target.Target` in JSON.
+    :param landing_plan: where to land the image, as
+        :class:`~airflow_provider_flux.landing.plan.LandingPlan` in JSON.
     :param record: URI of the record in the ledger.
     """
 
@@ -79,7 +80,7 @@ class FluxResultTrigger(BaseTrigger):
         deadline: float,
         not_before: float = 0.0,
         poll_interval: float = 0.5,
-        target: Mapping[str, Any] | None = None,
+        landing_plan: Mapping[str, Any] | None = None,
         record: str | None = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -88,7 +89,7 @@ class FluxResultTrigger(BaseTrigger):
         self.deadline = deadline
         self.not_before = not_before
         self.poll_interval = poll_interval
-        self.target = target
+        self.landing_plan = landing_plan
         self.record = record
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
@@ -101,7 +102,7 @@ class FluxResultTrigger(BaseTrigger):
                 "deadline": self.deadline,
                 "not_before": self.not_before,
                 "poll_interval": self.poll_interval,
-                "target": self.target,
+                "landing_plan": self.landing_plan,
                 "record": self.record,
             },
         )
@@ -143,7 +144,7 @@ class FluxResultTrigger(BaseTrigger):
                     return {"status": "landed", "generation": dict(landed)}
                 raise
             event = {"status": "ready", "generation": dict(with_result(self.generation, result))}
-            if self.target is None:
+            if self.landing_plan is None:
                 return event
             try:
                 landed = await self._landing.land(client, result, lambda: self._poll(client))
@@ -199,7 +200,7 @@ class FluxResultTrigger(BaseTrigger):
 
     @cached_property
     def _landing(self) -> Landing:
-        return Landing(self.generation, self.target, self.record)
+        return Landing(self.generation, self.landing_plan, self.record)
 
     def _hand_over(self, reason: str) -> dict[str, Any]:
         return {"status": "hand_over", "reason": reason, "generation": dict(self.generation)}

@@ -22,6 +22,7 @@ from airflow_provider_flux.batch.run_setup import look_back
 from airflow_provider_flux.bfl.errors import FluxBatchError, FluxRequestError
 from airflow_provider_flux.emulator import EmulatorServer
 from airflow_provider_flux.hooks.flux import FluxHook
+from airflow_provider_flux.landing.plan import LandingPlan
 from airflow_provider_flux.ledger.journal import Journal, claim_journal
 from airflow_provider_flux.object_store.filesystem import open_path
 from tests.batch.execution.test_engine import meanwhile, stop_after
@@ -92,7 +93,9 @@ class TestFence:
     def _seconds(self, tmp_path: Path, folder: str) -> float:
         table = RowStore(tmp_path / f"{uuid.uuid4().hex}.sqlite")
         policies = RowPolicies.of()
-        preparer = Preparer(FluxHook("flux_default"), header().target, validate=True)
+        preparer = Preparer(
+            FluxHook("flux_default"), LandingPlan(target=header().target), validate=True
+        )
         began = time.monotonic()
         look_back(
             table, Counters(0, 24), preparer, folder=folder, header=header(session="b" * 32), manner=MANNER,

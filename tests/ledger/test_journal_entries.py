@@ -99,7 +99,8 @@ def test_a_segment_is_read_as_it_was_written() -> None:
     )
     assert record.target
     assert record.target.key == "0"
-    assert record.target.request.prompt == "a fox"
+    assert record.landing_plan
+    assert record.landing_plan.request.prompt == "a fox"
 
 
 @pytest.mark.parametrize(

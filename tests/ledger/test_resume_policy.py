@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from airflow_provider_flux.bfl.errors import FluxLedgerError
 from airflow_provider_flux.generation import parse_generation
-from airflow_provider_flux.landing.provenance import TaskIdentity
+from airflow_provider_flux.landing.provenance import RequestSummary, TaskIdentity
 from airflow_provider_flux.landing.target import Target
 from airflow_provider_flux.ledger.record import Phase, Record, parse_record
 from airflow_provider_flux.ledger.record_store import stem_of
@@ -62,6 +62,7 @@ def records(draw: st.DrawFn) -> Record:
         estimated_cost=draw(st.none() | st.floats(0, 100)),
         generation=generation,
         target=draw(st.none() | st.builds(Target, path=TEXT, root=TEXT)),
+        request=draw(st.none() | st.builds(RequestSummary, prompt=TEXT)),
     )
 
 

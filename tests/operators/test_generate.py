@@ -282,10 +282,10 @@ def test_the_deferral_holds_nothing_secret_and_is_bounded(emulator: EmulatorServ
         "deadline",
         "flux_conn_id",
         "generation",
+        "landing_plan",
         "not_before",
         "poll_interval",
         "record",
-        "target",
     ]
     assert sorted(trigger.serialize()[1]) == known
     assert 100 < deferred.value.timeout.total_seconds() <= 161

@@ -19,7 +19,7 @@ from types import TracebackType
 from typing import Literal, Self
 
 from airflow_provider_flux.generation import Generation
-from airflow_provider_flux.landing.target import Target
+from airflow_provider_flux.landing.plan import LandingPlan
 
 #: Who lands: a worker on its main thread, or a triggerer on its event loop.
 Way = Literal["worker", "triggerer"]
@@ -59,7 +59,7 @@ class Order:
 
     environment: Mapping[str, str]
     generation: Generation
-    target: Target
+    plan: LandingPlan
     way: Way = "worker"
     linger: float = 0.0
     largest_file: int | None = None
@@ -137,8 +137,8 @@ def _work(order: Order) -> None:
     from airflow_provider_flux.object_store.filesystem import open_path
 
     with timeout(3600):
-        open_path(order.target.path)
-        land(FluxHook(), order.generation, order.target)
+        open_path(order.plan.target.path)
+        land(FluxHook(), order.generation, order.plan)
 
 
 async def _trigger(order: Order) -> None:
@@ -150,7 +150,7 @@ async def _trigger(order: Order) -> None:
     task, generation, hook = asyncio.current_task(), order.generation, FluxHook()
     assert task is not None
     asyncio.get_running_loop().add_signal_handler(signal.SIGALRM, task.cancel)
-    await asyncio.to_thread(open_path, order.target.path)
+    await asyncio.to_thread(open_path, order.plan.target.path)
     await asyncio.to_thread(hook.prepare_async)
     try:
         async with hook.async_client() as client:
@@ -158,7 +158,7 @@ async def _trigger(order: Order) -> None:
             async def ask() -> GenerationResult:
                 return await client.poll(generation["request_id"], generation["polling_url"])
 
-            await land_async(client, generation, order.target, await ask(), ask)
+            await land_async(client, generation, order.plan, await ask(), ask)
     except asyncio.CancelledError:
         await asyncio.sleep(order.linger)  # the loop of a triggerer goes on with its other triggers
         raise

@@ -19,6 +19,7 @@ from airflow.sdk import ObjectStoragePath
 
 from airflow_provider_flux.generation import Generation
 from airflow_provider_flux.landing import sidecar
+from airflow_provider_flux.landing.plan import LandingPlan
 from airflow_provider_flux.landing.target import LandingOptions, Target
 from tests.support.cutting_proxy import Cut, CuttingProxy
 from tests.support.landing_process import DIED, LANDED, Lander, Order, Way
@@ -81,9 +82,9 @@ class Trial:
             self.put = self.cleanup.enter_context(Folder(self.folder, before))
         exclusive = not self.old and rng.random() < 0.5
         options = LandingOptions(if_exists="error" if exclusive else "overwrite")
-        target = Target(path=f"{root}/{self.name}", options=options)
+        plan = LandingPlan(target=Target(path=f"{root}/{self.name}", options=options))
         linger = rng.choice([0.0, rng.uniform(0.2, 0.5)])
-        self.order = Order(environment, image.generation, target, way, linger)
+        self.order = Order(environment, image.generation, plan, way, linger)
         self.lander: Lander | None = None
 
     @property

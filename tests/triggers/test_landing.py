@@ -89,20 +89,28 @@ def test_a_triggerer_without_the_connection_leaves_it_to_the_worker(
 
 
 @pytest.mark.parametrize(
-    "target", [{}, {"path": 5}, {"path": "/x", "options": {"if_exists": "melt"}}, [], "x"]
+    "plan",
+    [
+        {},
+        {"path": "/x"},
+        {"target": {"path": 5}},
+        {"target": {"path": "/x", "options": {"if_exists": "melt"}}},
+        [],
+        "x",
+    ],
 )
-def test_a_target_of_another_version_is_landed_by_the_worker(
-    emulator: EmulatorServer, tmp_path: Any, target: Any
+def test_the_worker_lands_an_image_whose_plan_the_trigger_cannot_read(
+    emulator: EmulatorServer, tmp_path: Any, plan: Any
 ) -> None:
     task = hero(f"{tmp_path}/x.{{ext}}", way="deferred")
     waiting = deferred(task)
-    waiting.trigger.target = target
+    waiting.trigger.landing_plan = plan
     event = asyncio.run(fire(waiting.trigger))
     assert (event["status"], event["reason"][:40]) == (
         "ready",
         "the triggerer could not land the image (",
     )
-    waiting.kwargs["target"] = target
+    waiting.kwargs["landing_plan"] = plan
     assert resume(task, waiting, event)["image"]["uri"] == f"{tmp_path}/x.jpeg"
 
 
@@ -191,9 +199,9 @@ async def test_the_loop_of_the_triggerer_stays_free(
     assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
 
 
-def test_the_trigger_keeps_its_target_through_the_database() -> None:
-    target = {"path": "/x", "index": 3}
+def test_the_trigger_keeps_its_landing_plan_through_the_database() -> None:
+    plan = {"target": {"path": "/x", "index": 3}}
     record: Any = {"request_id": "r"}
-    made = FluxResultTrigger(flux_conn_id="c", generation=record, deadline=1.0, target=target)
+    made = FluxResultTrigger(flux_conn_id="c", generation=record, deadline=1.0, landing_plan=plan)
     _, kwargs = made.serialize()
     assert FluxResultTrigger(**json.loads(json.dumps(kwargs))).serialize() == made.serialize()

@@ -185,5 +185,7 @@ class Collector:
 
 def _is_final(error: FluxError, job: Job) -> bool:
     """Whether an image is not landed because the operator was told so: that says nothing about the store."""
-    is_mismatch = isinstance(error, FluxImageError) and job.ready[1].options.on_mismatch == "fail"
+    is_mismatch = (
+        isinstance(error, FluxImageError) and job.ready[1].target.options.on_mismatch == "fail"
+    )
     return is_mismatch or isinstance(error, FluxExistsError)

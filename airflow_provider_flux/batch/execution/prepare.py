@@ -16,9 +16,9 @@ from airflow_provider_flux.bfl.errors import FluxError, FluxExistsError, FluxReq
 from airflow_provider_flux.bfl.request import GenerationRequest, estimate_cost
 from airflow_provider_flux.configured_models import known_models
 from airflow_provider_flux.hooks.flux import FluxHook
-from airflow_provider_flux.landing.provenance import RequestSummary, summarize_request
+from airflow_provider_flux.landing.plan import LandingPlan
+from airflow_provider_flux.landing.provenance import RequestSummary
 from airflow_provider_flux.landing.reuse import find_reusable
-from airflow_provider_flux.landing.target import Target
 from airflow_provider_flux.object_store.filesystem import run_async
 
 log = logging.getLogger(__name__)
@@ -60,11 +60,11 @@ class Found:
 class Preparer:
     """Makes rows ready.
 
-    :param target: where images land; what differs by row is filled in.
+    :param plan: where images land; what differs by row is filled in.
     """
 
     hook: FluxHook
-    target: Target
+    plan: LandingPlan
     validate: bool
     _models: dict[str, Model] = field(default_factory=lambda: dict(known_models()))
 
@@ -74,7 +74,7 @@ class Preparer:
         return self.hook.with_webhook_secret(request)
 
     def make(self, job: Job) -> bool:
-        """Give a row its request and its target; return whether :meth:`look` is needed too."""
+        """Give a row its request and its landing plan; return whether :meth:`look` is needed too."""
         if job.is_fallback and job.fallback:
             job.model, job.parameters = job.fallback
         job.request = self.build(job.model, job.parameters)
@@ -94,9 +94,9 @@ class Preparer:
                 job.inputs.enter_context, self.hook.prepared(job.request)
             )
             job.estimate = estimate_cost(job.request).credits
-            target = self._aim(job)
+            plan = self._aim(job)
             found = (
-                await run_async(find_reusable(target, job.estimate))
+                await run_async(find_reusable(plan, job.estimate))
                 if self._looks_for_images
                 else None
             )
@@ -116,18 +116,15 @@ class Preparer:
 
     @property
     def _looks_for_images(self) -> bool:
-        return self.target.reuse != "never" or self.target.options.if_exists != "overwrite"
-
-    def _aim(self, job: Job) -> Target:
-        assert job.request is not None  # noqa: S101 - made before
-        options = self.target.options
-        if job.generation and job.facts:
-            facts = RequestSummary.model_validate_json(job.facts)
-        else:
-            facts = summarize_request(
-                job.request, hide_prompt=options.hide_prompt or not options.sidecar
-            )
-        job.target = self.target.model_copy(
-            update={"index": job.n, "key": job.key, "request": facts}
+        return (
+            self.plan.target.reuse != "never" or self.plan.target.options.if_exists != "overwrite"
         )
-        return job.target
+
+    def _aim(self, job: Job) -> LandingPlan:
+        assert job.request is not None  # noqa: S101 - made before
+        plan = self.plan.with_target(index=job.n, key=job.key)
+        if job.generation and job.facts:
+            job.plan = plan.with_request(RequestSummary.model_validate_json(job.facts))
+        else:
+            job.plan = plan.for_request(job.request)
+        return job.plan

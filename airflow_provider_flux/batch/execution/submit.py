@@ -61,9 +61,9 @@ class Submitter:
             self._state.tally.reserved -= job.estimate or 0.0
 
     async def _submit_row(self, job: Job) -> Step:
-        request, target = job.ready
+        request, plan = job.ready
         note = intent_entry(
-            request, index=job.n, key=job.key, row_fingerprint=job.wanted, facts=target.request
+            request, index=job.n, key=job.key, row_fingerprint=job.wanted, facts=plan.request
         )
         claim = job.claim = str(note["claim"])
         try:
