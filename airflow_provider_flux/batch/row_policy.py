@@ -1,16 +1,17 @@
-"""What a try does about one row, by what earlier tries have submitted for it: decisions only, without a store."""
+"""Decide about one row by the submits that earlier tries made for it. Pure: no store, no clock."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from airflow_provider_flux.ledger.journal_entries import JournaledSubmit
 from airflow_provider_flux.ledger.resume_policy import OnUncertain, check_choices
 
-#: How a row ends. ``new_generation``: paid for, and not landed yet; a retry, or ``airflow flux recover``, collects it.
-#: ``pending``: not submitted yet. The others are final in their try.
+#: State of a row in the manifest and in the summary. ``submitted``: BFL accepted it, and its image
+#: has not landed; a retry, or ``airflow flux recover``, resumes it. ``pending``: not submitted yet.
+#: A row with any other outcome has ended in this try.
 Outcome = Literal[
     "landed",
     "reused",
@@ -32,7 +33,14 @@ _LOST = frozenset({"FluxTaskNotFoundError", "FluxResultExpiredError"})
 
 @dataclass(frozen=True)
 class RowPolicies:
-    """What is wanted where there is a choice; each field is an argument of the operator."""
+    """The choices of the user about rows. Each field is an argument of the operator.
+
+    :param on_uncertain: whether a row is submitted again if the answer to its submit is not known.
+    :param on_change: whether a row whose request changed is submitted anew, or its earlier submit
+        is resumed.
+    :param on_clear: whether a cleared task resumes its rows, or submits all of them anew.
+    :param on_invalid_row: whether invalid rows fail the task before its first submit.
+    """
 
     on_uncertain: OnUncertain = "fail"
     on_change: OnRowChange = "new"
@@ -41,9 +49,10 @@ class RowPolicies:
 
     @classmethod
     def of(cls, **arguments: Any) -> RowPolicies:
-        """Return the checked policies.
+        """Check the arguments of the operator and return them as policies.
 
-        :raises FluxRequestError: naming the argument, its value and what it may be.
+        :param arguments: values by field name. A field that is left out has its default.
+        :raises FluxRequestError: naming the argument, its value and the allowed values.
         """
         choices = {
             "on_uncertain": OnUncertain,
@@ -57,117 +66,149 @@ class RowPolicies:
 
 @dataclass(frozen=True)
 class RowPlan:
-    """What to do about a row.
+    """The decision of a try about one row, and the money that its earlier submits took.
 
-    :param action: ``submit`` it; ``resume`` what was submitted; or nothing more, it is ``done``.
-    :param outcome: of a row that is done.
-    :param submit: what there is to collect, or was.
-    :param is_fallback: whether the fallback of the row is to be submitted, or was.
-    :param uncertain: earlier submits of which nobody knows whether they were billed.
-    :param spent: credits that all earlier submits of the row have cost, possibly.
-    :param reported: those of them that the service has said itself.
-    :param wasted: those of them that nothing comes of.
-    :param abandoned: what was paid for, and is not collected, since the row has changed or all is paid anew.
+    :param action: ``submit`` the row, ``resume`` its earlier submit, or leave it: it is ``done``.
+    :param outcome: outcome of a row that is done; ``None`` with any other action.
+    :param submit: the submit to resume, or the one that made the row done.
+    :param is_fallback: whether this is about the fallback of the row.
+    :param reason: explanation of the outcome, for the manifest.
+    :param uncertain: number of earlier submits whose answer is not known.
+    :param spent: credits that all earlier submits cost, those included that may have been billed.
+    :param reported: the part of ``spent`` that BFL reported.
+    :param wasted: the part of ``spent`` that gives no image.
+    :param abandoned: accepted submits that have not landed and that this try does not resume.
     """
 
     action: Literal["submit", "resume", "done"]
     outcome: Outcome | None = None
     submit: JournaledSubmit | None = None
     is_fallback: bool = False
+    reason: str = ""
     uncertain: int = 0
     spent: float = 0.0
     reported: float = 0.0
     wasted: float = 0.0
-    reason: str = ""
     abandoned: tuple[JournaledSubmit, ...] = ()
+
+    @property
+    def kept(self) -> JournaledSubmit | None:
+        """The submit whose image is used, or will be; ``None`` if there is none."""
+        return self.submit if self.action == "resume" or self.outcome == "landed" else None
+
+
+@dataclass(frozen=True)
+class RowHistory:
+    """The earlier submits of one row, folded into the facts that decide about it.
+
+    ``moderated`` and ``not_landed`` cover all submits of all tries. The other facts leave out the
+    submits that BFL refused and, with ``on_clear="new"``, those before the last clear. ``landed``,
+    ``accepted`` and ``blocking`` also leave out those of other requests, unless
+    ``on_change="resume"``.
+
+    :param landed: the latest submit whose image landed.
+    :param accepted: the latest submit that BFL accepted and whose image has not landed.
+    :param blocking: the latest submit since the last clear after which the row must not be
+        submitted again: its answer is not known, or its image is lost.
+    :param moderated: moderated submits, by the fingerprint of their row.
+    :param not_landed: all submits that BFL accepted and whose image has not landed.
+    :param uncertain: number of submits whose answer is not known.
+    :param spent: credits that the submits cost, or may have cost.
+    :param reported: the part of ``spent`` that BFL reported.
+    """
+
+    landed: JournaledSubmit | None
+    accepted: JournaledSubmit | None
+    blocking: JournaledSubmit | None
+    moderated: Mapping[str, JournaledSubmit]
+    not_landed: tuple[JournaledSubmit, ...]
+    uncertain: int
+    spent: float
+    reported: float
+
+    @classmethod
+    def fold(
+        cls,
+        submits: Sequence[JournaledSubmit],
+        *,
+        fingerprints: Sequence[str],
+        clear_id: str,
+        policies: RowPolicies,
+    ) -> RowHistory:
+        """Fold the submits of one row.
+
+        :param submits: all submits of the row, in the order in which they were made.
+        :param fingerprints: fingerprints of the row and of its fallback, as they are now.
+        :param clear_id: the clear that this try belongs to. A submit with another id was made
+            before a user cleared the task.
+        :param policies: choices of the user.
+        """
+        counted = [
+            submit
+            for submit in submits
+            if not _is_refused(submit)
+            and (policies.on_clear == "resume" or submit.header.clear_id == clear_id)
+        ]
+        usable = [
+            submit
+            for submit in counted
+            if policies.on_change == "resume" or submit.facts.row_fingerprint in fingerprints
+        ]
+        # A user who clears the task accepts to pay again. The clocks of workers differ, so the
+        # clear id decides which submits are older, not their order.
+        current = [submit for submit in usable if submit.header.clear_id == clear_id]
+        return cls(
+            landed=_latest(usable, lambda submit: submit.phase in {"persisted", "returned"}),
+            accepted=_latest(usable, lambda submit: submit.phase == "submitted"),
+            blocking=_latest(current, lambda submit: _blocks(submit, policies)),
+            moderated={
+                submit.facts.row_fingerprint: submit
+                for submit in submits
+                if _error_type(submit) == "FluxModeratedError"
+            },
+            not_landed=tuple(submit for submit in submits if submit.phase == "submitted"),
+            uncertain=sum(submit.phase == "intent" for submit in counted),
+            spent=sum(map(cost_of, counted)),
+            reported=sum(cost_of(submit) for submit in counted if _is_reported(submit)),
+        )
 
 
 def plan_row(
-    history: Sequence[JournaledSubmit],
+    submits: Sequence[JournaledSubmit],
     *,
-    wanted: str,
+    fingerprint: str,
     fallback: str | None,
     clear_id: str,
     policies: RowPolicies,
 ) -> RowPlan:
     """Decide about one row.
 
-    :param history: what was submitted for it, in that order.
-    :param wanted: fingerprint of the row as it is given now.
-    :param fallback: fingerprint of its fallback.
-    :param clear_id: of this try; another one than that of a submit means that a user has cleared the task since.
+    :param submits: all submits of the row in earlier tries, in the order in which they were made.
+    :param fingerprint: fingerprint of the row as it is now.
+    :param fallback: fingerprint of its fallback; ``None`` if it has none.
+    :param clear_id: the clear that this try belongs to.
+    :param policies: choices of the user.
     """
-    counting = [one for one in history if not (one.phase == "failed" and one.generation is None)]
-    if policies.on_clear == "new":
-        counting = [one for one in counting if one.header.clear_id == clear_id]
-    choices = [one for one in (wanted, fallback) if one is not None]
-    own = [
-        one
-        for one in counting
-        if one.facts.row_fingerprint in choices or policies.on_change == "resume"
-    ]
-    moderated = [one for one in history if _error_type(one) == "FluxModeratedError"]
-    plan = _decide(own, moderated, choices, clear_id, policies)
-    spent = sum(map(cost_of, counting))
-    kept = plan.submit if plan.action == "resume" or plan.outcome == "landed" else None
+    fingerprints = [value for value in (fingerprint, fallback) if value is not None]
+    history = RowHistory.fold(
+        submits, fingerprints=fingerprints, clear_id=clear_id, policies=policies
+    )
+    plan = _decide(history, fingerprints)
     return replace(
         plan,
-        uncertain=sum(one.phase == "intent" for one in counting),
-        spent=spent,
-        reported=sum(
-            cost_of(one)
-            for one in counting
-            if (one.generation or {}).get("cost_source") == "reported"
-        ),
-        wasted=spent - (cost_of(kept) if kept else 0.0),
-        abandoned=tuple(
-            one for one in history if one.phase == "submitted" and one is not plan.submit
-        ),
+        uncertain=history.uncertain,
+        spent=history.spent,
+        reported=history.reported,
+        wasted=history.spent - (cost_of(plan.kept) if plan.kept else 0.0),
+        abandoned=tuple(submit for submit in history.not_landed if submit is not plan.submit),
     )
 
 
-def _decide(
-    own: Sequence[JournaledSubmit],
-    moderated: Sequence[JournaledSubmit],
-    choices: Sequence[str],
-    clear_id: str,
-    policies: RowPolicies,
-) -> RowPlan:
-    def done(outcome: Outcome, submit: JournaledSubmit, reason: str = "") -> RowPlan:
-        return RowPlan(
-            "done", outcome, submit, submit.facts.row_fingerprint in choices[1:], reason=reason
-        )
-
-    for one in reversed(own):
-        if one.phase in {"persisted", "returned"}:
-            return done("landed", one)
-    for one in reversed(own):
-        if one.phase == "submitted":
-            return RowPlan("resume", None, one, one.facts.row_fingerprint in choices[1:])
-    # A user who clears the task accepts to pay again. The clocks of workers differ, so the clear id counts, not the order.
-    for one in reversed(own):
-        if one.header.clear_id == clear_id and (plan := _left_alone(one, policies)):
-            return plan
-    refused = {one.facts.row_fingerprint: one for one in moderated}
-    for number, choice in enumerate(choices):
-        if choice not in refused:
-            return RowPlan("submit", is_fallback=number > 0)
-    last = refused[choices[-1]]
-    return done("moderated", last, _said(last))
-
-
-def _left_alone(submit: JournaledSubmit, policies: RowPolicies) -> RowPlan | None:
-    """Return the plan for a row of which a submit was paid for, or may have been, and nothing came of it."""
-    if submit.phase == "intent" and policies.on_uncertain == "fail":
-        said = f"submitted at {submit.opened_at}, and the answer was never written down: possibly billed"
-        return RowPlan("done", "uncertain", submit, reason=said)
-    if _error_type(submit) in _LOST:
-        return RowPlan("done", "lost", submit, reason=_said(submit))
-    return None
-
-
 def cost_of(submit: JournaledSubmit) -> float:
-    """Return the credits that a submit has cost, or may have cost."""
+    """Return the credits that a submit cost, or may have cost.
+
+    :param submit: one submit of a row. If its answer is not known, its estimated cost counts.
+    """
     estimated = submit.facts.estimated_cost or 0.0
     if submit.phase == "intent":
         return estimated
@@ -177,9 +218,56 @@ def cost_of(submit: JournaledSubmit) -> float:
     return estimated if cost is None else float(cost)
 
 
+def _decide(history: RowHistory, fingerprints: Sequence[str]) -> RowPlan:
+    """Return the decision, without the money."""
+
+    def done(outcome: Outcome, submit: JournaledSubmit) -> RowPlan:
+        return RowPlan("done", outcome, submit, is_fallback(submit), _describe_end(submit))
+
+    def is_fallback(submit: JournaledSubmit) -> bool:
+        return submit.facts.row_fingerprint in fingerprints[1:]
+
+    if history.landed:
+        return done("landed", history.landed)
+    if history.accepted:
+        submit = history.accepted
+        return RowPlan("resume", submit=submit, is_fallback=is_fallback(submit))
+    if history.blocking:
+        outcome: Outcome = "uncertain" if history.blocking.phase == "intent" else "lost"
+        return done(outcome, history.blocking)
+    for position, fingerprint in enumerate(fingerprints):
+        if fingerprint not in history.moderated:
+            return RowPlan("submit", is_fallback=position > 0)
+    return done("moderated", history.moderated[fingerprints[-1]])
+
+
+def _describe_end(submit: JournaledSubmit) -> str:
+    if submit.phase == "intent":
+        return (
+            f"The answer to the submit at {submit.opened_at} was not recorded: "
+            "it was possibly billed."
+        )
+    return str((submit.error or {}).get("message", ""))
+
+
+def _latest(
+    submits: Sequence[JournaledSubmit], matches: Callable[[JournaledSubmit], bool]
+) -> JournaledSubmit | None:
+    return next((submit for submit in reversed(submits) if matches(submit)), None)
+
+
+def _blocks(submit: JournaledSubmit, policies: RowPolicies) -> bool:
+    is_uncertain = submit.phase == "intent" and policies.on_uncertain == "fail"
+    return is_uncertain or _error_type(submit) in _LOST
+
+
+def _is_refused(submit: JournaledSubmit) -> bool:
+    return submit.phase == "failed" and submit.generation is None
+
+
+def _is_reported(submit: JournaledSubmit) -> bool:
+    return (submit.generation or {}).get("cost_source") == "reported"
+
+
 def _error_type(submit: JournaledSubmit) -> str | None:
     return str(submit.error.get("type")) if submit.phase == "failed" and submit.error else None
-
-
-def _said(submit: JournaledSubmit) -> str:
-    return str((submit.error or {}).get("message", ""))

@@ -1,281 +1,257 @@
-"""The working table of a batch: in a temporary sqlite file, so that memory holds what is in flight and not the rows."""
+"""Stores the rows of a batch in a temporary sqlite file.
+
+Memory holds only the rows in flight, so that a batch may have any number of rows.
+"""
 
 from __future__ import annotations
 
 import json
-from contextlib import ExitStack
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
+from airflow_provider_flux.batch.history_store import HistoryStore
 from airflow_provider_flux.batch.input.rows import Row
+from airflow_provider_flux.batch.limit_groups import group_of
 from airflow_provider_flux.batch.row_policy import Outcome, RowPlan
-from airflow_provider_flux.batch.row_reader import connect, pair_of
-from airflow_provider_flux.bfl.request import GenerationRequest
+from airflow_provider_flux.batch.row_reader import open_database
+from airflow_provider_flux.batch.row_states import PendingRow, RowBuilder, SubmittedRow
+from airflow_provider_flux.bfl.request import GenerationRequest, estimate_cost
 from airflow_provider_flux.generation import Generation
-from airflow_provider_flux.landing.plan import LandingPlan
-from airflow_provider_flux.ledger.journal_entries import (
-    JournaledSubmit,
-    JournalEntry,
-    SegmentHeader,
-    fold_entries,
-)
+from airflow_provider_flux.landing.provenance import RequestSummary
 
 _SCHEMA = """
 CREATE TABLE rows (
-    n INTEGER PRIMARY KEY, key TEXT NOT NULL, kind TEXT NOT NULL, model TEXT NOT NULL, parameters TEXT NOT NULL,
-    fallback TEXT, estimate REAL, outcome TEXT, reason TEXT NOT NULL DEFAULT '', claim TEXT, generation TEXT,
-    is_fallback INTEGER NOT NULL DEFAULT 0, uncertain INTEGER NOT NULL DEFAULT 0, latency REAL, facts TEXT
+    n INTEGER PRIMARY KEY, key TEXT NOT NULL, limit_group TEXT NOT NULL,
+    model TEXT NOT NULL, parameters TEXT NOT NULL, fallback TEXT, estimate REAL,
+    outcome TEXT, reason TEXT NOT NULL DEFAULT '', claim TEXT, generation TEXT,
+    is_fallback INTEGER NOT NULL DEFAULT 0, uncertain_submits INTEGER NOT NULL DEFAULT 0,
+    latency REAL, summary TEXT
 );
-CREATE INDEX to_do ON rows (kind, n) WHERE outcome IS NULL;
-CREATE TABLE headers (number INTEGER PRIMARY KEY, header TEXT NOT NULL);
-CREATE TABLE notes (key TEXT NOT NULL, header INTEGER NOT NULL, note TEXT NOT NULL);
+CREATE INDEX open_rows ON rows (limit_group, n) WHERE outcome IS NULL;
 """
-_WRITTEN_AT_ONCE = 500
-
-
-@dataclass
-class Job:
-    """A row that is to be worked on.
-
-    :param kind: what shares a limit of active tasks: the model, or all videos.
-    :param fallback: model and parameters that are tried when the row is moderated, or its generation fails.
-    :param is_fallback: whether they are tried now.
-    :param uncertain: submits of all tries whose answer was lost; ``lost_answers`` those of this try.
-    :param generation: what was submitted for it, and ``claim`` that submit.
-    :param facts: what an earlier try has submitted, as JSON: it may have been another request.
-    :ivar request: what is to be submitted, once it has been made ready; its inputs live until :meth:`release`.
-    :ivar wanted: fingerprint of the row as it was given.
-    :ivar plan: where and how its image is to land.
-    """
-
-    n: int
-    key: str
-    kind: str
-    model: str
-    parameters: dict[str, Any]
-    fallback: tuple[str, dict[str, Any]] | None
-    estimate: float | None
-    is_fallback: bool = False
-    uncertain: int = 0
-    claim: str | None = None
-    generation: Generation | None = None
-    facts: str | None = None
-    request: GenerationRequest | None = None
-    wanted: str = ""
-    plan: LandingPlan | None = None
-    lost_answers: int = 0
-    inputs: ExitStack = field(default_factory=ExitStack)
-
-    @property
-    def ready(self) -> tuple[GenerationRequest, LandingPlan]:
-        """Its request and its landing plan, once it has been made ready."""
-        assert self.request is not None  # noqa: S101 - see above
-        assert self.plan is not None  # noqa: S101
-        return self.request, self.plan
-
-    @property
-    def paid(self) -> Generation:
-        """What was submitted for it, once it was."""
-        assert self.generation is not None  # noqa: S101 - see above
-        return self.generation
-
-    def release(self) -> None:
-        """Remove the inputs that were read."""
-        self.inputs.close()
+_ROWS_PER_COMMIT = 500
 
 
 class RowStore:
-    """All rows of a batch, and what became of them. For one thread at a time; others use a ``Reader``.
+    """All rows of a batch with their outcomes.
 
-    :param path: of the file. Its folder is the caller's to remove.
+    For one thread at a time. Other threads read it by a
+    :class:`~airflow_provider_flux.batch.row_reader.RowReader`.
+
+    :param path: file to create. The caller removes its folder.
+    :param builder: builds the open rows that the store returns.
+    :ivar history: what the journal of earlier tries says about the rows.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, builder: RowBuilder) -> None:
         self.path = path
-        self._db = connect(path)
+        self.builder = builder
+        self._db = open_database(path)
         self._db.executescript(_SCHEMA)
-        self._headers: dict[int, SegmentHeader] = {}
-        self._unwritten = 0
+        self.history = HistoryStore(self._db)
+        self._uncommitted = 0
 
     def close(self) -> None:
         """Close the file."""
         self._db.close()
 
-    def add(self, row: Row, *, kind: str, estimate: float | None) -> None:
-        """Add a row, in the order of the input."""
-        fallback = row.fallback and json.dumps([row.fallback.model, row.fallback.parameters])
-        parameters = row.request.parameters if row.request else {}
-        outcome, reason = ("invalid", row.problem) if row.problem is not None else (None, "")
+    def commit(self) -> None:
+        """Let readers see everything that was stored."""
+        self._db.commit()
+        self._uncommitted = 0
+
+    def add(self, row: Row) -> None:
+        """Store a row of the input.
+
+        :param row: the next row in the order of the input, valid or not.
+        """
+        request, fallback = row.request, row.fallback
         self._db.execute(
-            "INSERT INTO rows (n, key, kind, model, parameters, fallback, estimate, outcome, reason) "
+            "INSERT INTO rows "
+            "(n, key, limit_group, model, parameters, fallback, estimate, outcome, reason) "
             "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 row.index,
                 row.key,
-                kind,
+                group_of(row.model, request.catalog_model if request else None),
                 row.model,
-                json.dumps(parameters),
-                fallback,
-                estimate,
-                outcome,
-                reason,
+                json.dumps(request.parameters if request else {}),
+                json.dumps([fallback.model, fallback.parameters]) if fallback else None,
+                estimate_cost(request).credits if request else None,
+                None if request else "invalid",
+                row.problem or "",
             ),
         )
-        self._commit_now_and_then()
+        self._commit_sometimes()
 
-    def remember(self, header: SegmentHeader, notes: list[JournalEntry]) -> None:
-        """Keep what a segment of the journal says, until its rows are planned."""
-        number = self._db.execute(
-            "INSERT INTO headers (header) VALUES (?)", (header.model_dump_json(),)
-        ).lastrowid
-        assert number is not None  # noqa: S101 - sqlite gives one to each row
-        self._headers[number] = header
-        lines = [(note.key, number, note.model_dump_json(exclude_none=True)) for note in notes]
-        self._db.executemany("INSERT INTO notes (key, header, note) VALUES (?, ?, ?)", lines)
-        self.commit()
+    def apply_plan(self, row: Row, plan: RowPlan) -> None:
+        """Store the decision about a row that earlier tries submitted.
 
-    def index_history(self) -> bool:
-        """Make :meth:`history` quick; say whether there is any."""
-        self._db.execute("CREATE INDEX notes_by_key ON notes (key)")
-        return self._db.execute("SELECT 1 FROM notes LIMIT 1").fetchone() is not None
-
-    def history(self, key: str) -> list[JournaledSubmit]:
-        """Return what was submitted for a row, in that order.
-
-        :raises FluxLedgerError: if a part of it is missing.
+        :param row: the row.
+        :param plan: the decision.
         """
-        found = self._db.execute(
-            "SELECT header, note FROM notes WHERE key = ? ORDER BY rowid", (key,)
-        )
-        return list(
-            fold_entries(
-                (self._headers[number], [JournalEntry.model_validate_json(text)])
-                for number, text in found
-            )
-        )
-
-    def open_orphans(self) -> list[JournaledSubmit]:
-        """Return what was paid for, and has not landed, of rows that are not in the input."""
-        keys = self._db.execute(
-            "SELECT DISTINCT key FROM notes WHERE key NOT IN (SELECT key FROM rows)"
-        ).fetchall()
-        return [one for (key,) in keys for one in self.history(key) if one.phase == "submitted"]
-
-    def plan(self, n: int, plan: RowPlan) -> None:
-        """Keep what is to be done about a row, or was done."""
         submit = plan.submit
-        generation = json.dumps(submit.generation) if submit and submit.generation else None
-        claim = facts = None
-        if submit and plan.action == "resume":
-            claim, facts = submit.claim, submit.facts.request.model_dump_json()
+        generation = submit.generation if submit else None
+        resumed = submit if plan.action == "resume" else None
         self._db.execute(
-            "UPDATE rows SET outcome = ?, reason = ?, claim = ?, generation = ?, is_fallback = ?, uncertain = ?, "
-            "facts = ? WHERE n = ?",
+            "UPDATE rows SET outcome = ?, reason = ?, claim = ?, generation = ?, is_fallback = ?, "
+            "uncertain_submits = ?, summary = ? WHERE n = ?",
             (
                 plan.outcome,
                 plan.reason,
-                claim,
-                generation,
+                resumed.claim if resumed else None,
+                json.dumps(generation) if generation else None,
                 plan.is_fallback,
                 plan.uncertain,
-                facts,
-                n,
+                resumed.facts.request.model_dump_json() if resumed else None,
+                row.index,
             ),
         )
-        self._commit_now_and_then()
+        if plan.is_fallback and row.fallback:
+            self._db.execute(
+                "UPDATE rows SET limit_group = ?, estimate = ? WHERE n = ?",
+                (
+                    group_of(row.fallback.model, row.fallback.catalog_model),
+                    estimate_cost(row.fallback).credits,
+                    row.index,
+                ),
+            )
+        self._commit_sometimes()
 
-    def reprice(self, n: int, *, kind: str, estimate: float | None) -> None:
-        """Keep the kind and the expected cost of a row whose fallback is tried."""
-        self._db.execute("UPDATE rows SET kind = ?, estimate = ? WHERE n = ?", (kind, estimate, n))
+    def open_groups(self) -> list[str]:
+        """Return the limit groups of the rows that have not ended."""
+        groups = self._db.execute("SELECT DISTINCT limit_group FROM rows WHERE outcome IS NULL")
+        return [group for (group,) in groups]
 
-    def to_do(self, kind: str, *, after: int, limit: int, is_open: bool) -> list[Job]:
-        """Return the next rows of a kind that are to be submitted, or to be collected (``is_open``)."""
-        found = self._db.execute(
-            "SELECT n, key, kind, model, parameters, fallback, estimate, is_fallback, uncertain, claim, generation, "
-            "facts FROM rows "
-            "WHERE kind = ? AND n > ? AND outcome IS NULL AND (claim IS NOT NULL) = ? ORDER BY n LIMIT ?",
-            (kind, after, is_open, limit),
+    def pending_rows(self, group: str, *, after: int = -1, limit: int = -1) -> list[PendingRow]:
+        """Return the next rows of a limit group that are to be submitted.
+
+        :param group: the limit group.
+        :param after: index of the row before the first one to return; -1 for none.
+        :param limit: how many rows to return at most; -1 for all.
+        """
+        rows = self._db.execute(
+            "SELECT n, key, model, parameters, fallback, is_fallback, uncertain_submits FROM rows "
+            "WHERE limit_group = ? AND n > ? AND outcome IS NULL AND claim IS NULL "
+            "ORDER BY n LIMIT ?",
+            (group, after, limit),
         )
-        return [_job(row) for row in found]
+        return [self._build_pending(*row) for row in rows]
 
-    def submitted(self, job: Job) -> None:
-        """Keep what was submitted for a row."""
-        self._update(job, None, "", None)
+    def submitted_rows(self) -> list[SubmittedRow]:
+        """Return all rows whose submit of an earlier try is to be resumed."""
+        rows = self._db.execute(
+            "SELECT n, key, limit_group, fallback, estimate, is_fallback, uncertain_submits, "
+            "claim, generation, summary FROM rows "
+            "WHERE outcome IS NULL AND claim IS NOT NULL ORDER BY n"
+        )
+        return [self._build_resumed(*row) for row in rows]
+
+    def save(self, row: PendingRow | SubmittedRow) -> None:
+        """Store the state of a row that has not ended.
+
+        :param row: the row as it is now.
+        """
+        generation = row.generation if isinstance(row, SubmittedRow) else None
+        self._update(row, None, generation)
 
     def end(
-        self, job: Job, outcome: Outcome, *, reason: str = "", latency: float | None = None
+        self,
+        row: PendingRow | SubmittedRow,
+        outcome: Outcome,
+        *,
+        generation: Generation | None = None,
+        reason: str = "",
+        latency: float | None = None,
     ) -> None:
-        """Keep what became of a row."""
-        self._update(job, outcome, reason, latency)
+        """Store the outcome of a row.
 
-    def kinds(self) -> list[str]:
-        """Return the kinds of rows there are to do."""
-        return [
-            kind
-            for (kind,) in self._db.execute("SELECT DISTINCT kind FROM rows WHERE outcome IS NULL")
-        ]
-
-    def commit(self) -> None:
-        """Let readers see what was written."""
-        self._db.commit()
-        self._unwritten = 0
+        :param row: the row in its last state.
+        :param outcome: its outcome.
+        :param generation: its last generation; ``None`` if BFL accepted none.
+        :param reason: explanation of the outcome.
+        :param latency: seconds from the submit until the result was seen to be ready.
+        """
+        self._update(row, outcome, generation, reason=reason, latency=latency)
 
     def _update(
-        self, job: Job, outcome: Outcome | None, reason: str, latency: float | None
+        self,
+        row: PendingRow | SubmittedRow,
+        outcome: Outcome | None,
+        generation: Generation | None,
+        *,
+        reason: str = "",
+        latency: float | None = None,
     ) -> None:
-        generation = None if job.generation is None else json.dumps(job.generation)
         self._db.execute(
-            "UPDATE rows SET outcome = ?, reason = ?, claim = ?, generation = ?, is_fallback = ?, uncertain = ?, "
-            "latency = ?, estimate = ? WHERE n = ?",
+            "UPDATE rows SET outcome = ?, reason = ?, claim = ?, generation = ?, is_fallback = ?, "
+            "uncertain_submits = ?, latency = ?, estimate = ? WHERE n = ?",
             (
                 outcome,
                 reason,
-                job.claim,
-                generation,
-                job.is_fallback,
-                job.uncertain,
+                row.claim if isinstance(row, SubmittedRow) else None,
+                None if generation is None else json.dumps(generation),
+                row.is_fallback,
+                row.uncertain_submits,
                 latency,
-                job.estimate,
-                job.n,
+                row.estimate,
+                row.index,
             ),
         )
         self.commit()
 
-    def _commit_now_and_then(self) -> None:
-        self._unwritten += 1
-        if self._unwritten >= _WRITTEN_AT_ONCE:
+    def _commit_sometimes(self) -> None:
+        self._uncommitted += 1
+        if self._uncommitted >= _ROWS_PER_COMMIT:
             self.commit()
 
+    def _build_pending(
+        self,
+        index: int,
+        key: str,
+        model: str,
+        parameters: str,
+        fallback: str | None,
+        is_fallback: int,
+        uncertain_submits: int,
+    ) -> PendingRow:
+        other = self._restore_fallback(fallback)
+        request = self.builder.restore(model, json.loads(parameters))
+        if is_fallback and other:
+            request, other = other, None
+        return self.builder.build_pending(
+            index,
+            key,
+            request,
+            fallback=other,
+            is_fallback=bool(is_fallback),
+            uncertain_submits=uncertain_submits,
+        )
 
-def _job(row: tuple[Any, ...]) -> Job:
-    (
-        n,
-        key,
-        kind,
-        model,
-        parameters,
-        fallback,
-        estimate,
-        is_fallback,
-        uncertain,
-        claim,
-        generation,
-        facts,
-    ) = row
-    made = None if generation is None else json.loads(generation)
-    given, other = json.loads(parameters), pair_of(fallback)
-    return Job(
-        n,
-        key,
-        kind,
-        model,
-        given,
-        other,
-        estimate,
-        bool(is_fallback),
-        uncertain,
-        claim,
-        made,
-        facts,
-    )
+    def _build_resumed(
+        self,
+        index: int,
+        key: str,
+        group: str,
+        fallback: str | None,
+        estimate: float | None,
+        is_fallback: int,
+        uncertain_submits: int,
+        claim: str,
+        generation: str,
+        summary: str,
+    ) -> SubmittedRow:
+        return self.builder.build_resumed(
+            index,
+            key,
+            RequestSummary.model_validate_json(summary),
+            group=group,
+            estimate=estimate,
+            fallback=None if is_fallback else self._restore_fallback(fallback),
+            is_fallback=bool(is_fallback),
+            uncertain_submits=uncertain_submits,
+            claim=claim,
+            generation=json.loads(generation),
+        )
+
+    def _restore_fallback(self, text: str | None) -> GenerationRequest | None:
+        return None if text is None else self.builder.restore(*json.loads(text))

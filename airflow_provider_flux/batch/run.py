@@ -5,20 +5,28 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_flux.batch.execution.engine import Engine
-from airflow_provider_flux.batch.execution.prepare import Preparer, narrow_limits
+from airflow_provider_flux.batch.execution.engine import Engine, EngineOptions
+from airflow_provider_flux.batch.input.requests import restore_request
 from airflow_provider_flux.batch.input.rows import InputMapping, read_rows
+from airflow_provider_flux.batch.limit_groups import limits_by_group
 from airflow_provider_flux.batch.report.counters import ALL_OUTCOMES, Counters
 from airflow_provider_flux.batch.report.manifest import content_type_of
 from airflow_provider_flux.batch.row_policy import RowPolicies
 from airflow_provider_flux.batch.row_reader import RowReader
+from airflow_provider_flux.batch.row_states import RowBuilder
 from airflow_provider_flux.batch.row_store import RowStore
-from airflow_provider_flux.batch.run_loop import ManifestPlace, Runner, Ticker, quietly
-from airflow_provider_flux.batch.run_setup import check_budget, fill, look_back
+from airflow_provider_flux.batch.run_loop import (
+    EngineThread,
+    ManifestTarget,
+    ProgressReporter,
+    silence_image_logs,
+)
+from airflow_provider_flux.batch.run_setup import check_budget, load_rows, resume_earlier_tries
 from airflow_provider_flux.batch.schedule.concurrency import ConcurrencyLimiter
 from airflow_provider_flux.bfl.errors import (
     FluxBatchError,
@@ -26,6 +34,8 @@ from airflow_provider_flux.bfl.errors import (
     FluxError,
     FluxInsufficientCreditsError,
 )
+from airflow_provider_flux.bfl.request import GenerationRequest
+from airflow_provider_flux.configured_models import known_models
 from airflow_provider_flux.hooks.flux import FluxHook
 from airflow_provider_flux.landing.plan import LandingPlan
 from airflow_provider_flux.ledger.journal import JOURNAL_SUFFIX, Journal
@@ -46,18 +56,27 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class BatchSettings:
-    """The rendered and checked arguments of the operator, and the durations that are no arguments.
+    """The rendered and checked arguments of the operator, and durations that are no arguments.
 
-    :param ledger: folder of the records.
+    :param requests: rows of the input, or the path of a file.
+    :param mapping: how rows become requests.
+    :param policies: choices of the user about rows.
+    :param max_active: active generations at most; ``None`` for the limit of the connection.
+    :param model_limits: active generations at most, by model.
+    :param max_cost: credits that the batch may cost over all tries; ``None`` for no limit.
     :param manifest: URI of the manifest.
-    :param checkpoint: seconds between two manifests while the batch works.
-    :param poll_interval: seconds between two polls of BFL's documented loop. The batch makes as many polls for an
-        image, and places them where the image is likely to be ready.
-    :param grace: seconds that images in flight have to land when the task is told to stop. Airflow kills it after 5.
+    :param ledger: URI of the folder of the journal, with a slash at its end.
+    :param timeout: seconds from the submit of a row after which the try stops waiting for it;
+        ``None`` for the default of its model.
+    :param manifest_interval: seconds between two manifests while the batch works.
+    :param poll_interval: seconds between two polls of BFL's documented loop. As many polls are
+        made for a result, at better moments.
+    :param grace: seconds that rows in flight have to land if the task is stopped. Airflow kills it
+        5 seconds after SIGTERM.
     """
 
     requests: Any
-    layout: InputMapping
+    mapping: InputMapping
     policies: RowPolicies
     max_active: int | None
     model_limits: Mapping[str, int]
@@ -65,17 +84,20 @@ class BatchSettings:
     manifest: str
     ledger: str
     timeout: float | None
-    checkpoint: float = 60.0
+    manifest_interval: float = 60.0
     poll_interval: float = 0.5
     grace: float = 4.0
 
 
 class BatchRun:
-    """Works through the rows of a batch, once.
+    """One try of a batch. It runs once.
 
-    :param plan: where images land; what differs by row is filled in.
-    :param folder: of this machine, for what is temporary.
-    :ivar error: why not all rows were tried; ``None`` if they were.
+    :param hook: hook of the connection.
+    :param settings: arguments of the operator.
+    :param context: context of the task.
+    :param plan: landing plan of the batch. Each row gets its own index, key and request.
+    :param folder: local folder for temporary files.
+    :ivar error: the error that ended the try before all rows were tried; ``None`` if they were.
     """
 
     def __init__(
@@ -91,6 +113,7 @@ class BatchRun:
         self._context = context
         self._plan = plan
         self._folder = folder
+        self._models = dict(known_models())
         self._began = time.monotonic()
         self._engine: Engine | None = None
         self._is_stopped = False
@@ -99,116 +122,149 @@ class BatchRun:
     def run(self) -> dict[str, Any]:
         """Try all rows, write the manifest, and return the summary.
 
-        :raises FluxError: if nothing could be begun.
+        :raises FluxError: if nothing could be submitted or resumed.
         """
-        settings = self._settings
-        publish_ledger_folder(self._context, settings.ledger)
-        manner = self._plan.target.companion_write_options(content_type_of(settings.manifest))
-        place = ManifestPlace(settings.manifest, manner, self._folder)
-        open_path(settings.manifest, field="manifest_path")
-        open_path(settings.ledger, field="ledger_path")
+        manifest = self._open_output()
         self._hook.prepare_async()
-        table = RowStore(self._folder / "rows.sqlite")
-        try:
-            preparer = Preparer(self._hook, self._plan, settings.layout.validate)
-            count, invalid = fill(
-                table, read_rows(settings.requests, settings.layout), preparer, settings.policies
-            )
-            limit = settings.max_active or self._hook.settings.max_active
-            tally = Counters(count, limit, settings.max_cost)
-            tally.outcomes["invalid"] = invalid
-            journal = self._open_journal(table, tally, preparer)
-            with RowReader(table.path) as reader:
-                expected, unknown = reader.estimate()
-                refusal = self._check_budget(reader, tally, expected, unknown)
-                pacer = ConcurrencyLimiter(limit, narrow_limits(settings.model_limits))
-                self._engine = engine = Engine(
-                    self._hook, table, journal, tally, pacer, preparer,
-                    settings.policies.on_uncertain, settings.poll_interval, settings.timeout,
-                )  # fmt: skip
+        builder = RowBuilder(self._plan, self._restore_request)
+        with closing(RowStore(self._folder / "rows.sqlite", builder)) as store:
+            counters = self._load_rows(store)
+            journal = self._open_journal(store, counters)
+            with RowReader(store.path) as reader:
+                expected, unknown = reader.expected_cost()
+                refusal = self._check_budget(reader, counters, expected, unknown)
+                engine = self._build_engine(store, journal, counters)
                 if refusal:
                     engine.stop(float("inf"), refusal)
-                if self._is_stopped:
-                    self.stop()
-                ticker = Ticker(
-                    engine,
-                    reader,
-                    place,
-                    settings.checkpoint,
-                    self._context.get("task_state_store"),
-                )
-                self._work(table, engine, ticker)
-                outcomes = dict.fromkeys(ALL_OUTCOMES, 0) | reader.counts()
-            seconds = time.monotonic() - self._began
-            summary = tally.summarize(outcomes, estimated=expected, seconds=seconds)
-            summary["manifest"] = settings.manifest
-            log.info(
-                "Summary: %s",
-                ", ".join(f"{name} {value}" for name, value in summary.items() if value),
-            )
-            return summary
-        finally:
-            table.close()
-
-    def _work(self, table: RowStore, engine: Engine, ticker: Ticker) -> None:
-        """Let the engine work, and write the manifest whatever happens."""
-        try:
-            with quietly():
-                Runner(engine, ticker.tick, self._settings.grace).run()
-        except BaseException:
-            table.commit()
-            ticker.try_manifest()
-            raise
-        table.commit()
-        self.error = engine.error
-        try:
-            ticker.write_manifest()
-        except FluxError as error:  # a retry writes it, and pays for nothing
-            log.error("%s", error)
-            self.error = self.error or error
-        ticker.say()
+                self._run_engine(store, engine, self._build_reporter(engine, reader, manifest))
+                return self._summarize(counters, reader, expected)
 
     def stop(self) -> None:
-        """Submit nothing more; what is in flight has a moment to land."""
+        """Submit nothing more. Rows in flight have a moment to land."""
         self._is_stopped = True
         if self._engine:
             self._engine.stop(
-                self._settings.grace, FluxBatchError("The task was told to stop. A retry goes on.")
+                self._settings.grace,
+                FluxBatchError("The task was stopped. A retry resumes the batch."),
             )
 
-    def _check_budget(
-        self, reader: RowReader, tally: Counters, expected: float, unknown: int
-    ) -> FluxError | None:
-        """Refuse what cannot be paid; if there is something to collect, return the error, to be raised after that.
+    def _open_output(self) -> ManifestTarget:
+        """Check that the stores of the manifest and of the journal can be used."""
+        settings = self._settings
+        publish_ledger_folder(self._context, settings.ledger)
+        content_type = content_type_of(settings.manifest)
+        write_options = self._plan.target.companion_write_options(content_type)
+        open_path(settings.manifest, field="manifest_path")
+        open_path(settings.ledger, field="ledger_path")
+        return ManifestTarget(settings.manifest, write_options, self._folder)
 
-        BFL keeps it for minutes only.
-        """
-        try:
-            check_budget(self._hook, tally, expected, unknown)
-        except (FluxBudgetError, FluxInsufficientCreditsError) as error:
-            if not reader.counts().get("submitted"):
-                raise
-            log.warning("%s What earlier tries have paid for is collected now", error)
-            return error
-        return None
+    def _restore_request(self, model: str, parameters: Mapping[str, Any]) -> GenerationRequest:
+        """Rebuild the request of a row that was checked before."""
+        request = restore_request(
+            model, parameters, validate=self._settings.mapping.validate, models=self._models
+        )
+        return self._hook.with_webhook_secret(request)
 
-    def _open_journal(self, table: RowStore, tally: Counters, preparer: Preparer) -> Journal:
-        owner = self._plan.task
+    @property
+    def _max_active(self) -> int:
+        return self._settings.max_active or self._hook.settings.max_active
+
+    def _load_rows(self, store: RowStore) -> Counters:
+        settings = self._settings
+        rows = read_rows(settings.requests, settings.mapping)
+        count, invalid = load_rows(store, rows, settings.policies)
+        counters = Counters(count, self._max_active, settings.max_cost)
+        counters.outcomes["invalid"] = invalid
+        return counters
+
+    def _open_journal(self, store: RowStore, counters: Counters) -> Journal:
+        owner, target = self._plan.task, self._plan.target
         header = SegmentHeader(
             owner=owner,
             clear_id=clear_id_of(self._context),
             flux_conn_id=self._hook.flux_conn_id,
-            target=self._plan.target,
+            target=target,
         )
-        manner = record_write_options(self._settings.ledger, self._plan.target)
+        write_options = record_write_options(self._settings.ledger, target)
         folder = f"{stem_of(self._settings.ledger, owner)}{JOURNAL_SUFFIX}"
-        look_back(
-            table,
-            tally,
-            preparer,
+        resume_earlier_tries(
+            store,
+            counters,
             folder=folder,
             header=header,
-            manner=manner,
+            write_options=write_options,
             policies=self._settings.policies,
         )
-        return Journal(folder, header, manner)
+        return Journal(folder, header, write_options)
+
+    def _check_budget(
+        self, reader: RowReader, counters: Counters, expected: float, unknown: int
+    ) -> FluxError | None:
+        """Refuse a batch that cannot be paid.
+
+        If there are rows to resume, the error is returned, to be raised after they have landed:
+        BFL keeps their results for minutes only.
+        """
+        try:
+            check_budget(self._hook, counters, expected, unknown)
+        except (FluxBudgetError, FluxInsufficientCreditsError) as error:
+            if not reader.count_outcomes().get("submitted"):
+                raise
+            log.warning("%s The rows that earlier tries submitted are resumed now", error)
+            return error
+        return None
+
+    def _build_engine(self, store: RowStore, journal: Journal, counters: Counters) -> Engine:
+        settings = self._settings
+        engine = Engine(
+            self._hook,
+            store,
+            journal,
+            counters,
+            ConcurrencyLimiter(self._max_active, limits_by_group(settings.model_limits)),
+            EngineOptions(settings.policies.on_uncertain, settings.timeout, settings.poll_interval),
+        )
+        self._engine = engine
+        if self._is_stopped:
+            self.stop()
+        return engine
+
+    def _build_reporter(
+        self, engine: Engine, reader: RowReader, manifest: ManifestTarget
+    ) -> ProgressReporter:
+        return ProgressReporter(
+            engine,
+            reader,
+            manifest,
+            self._settings.manifest_interval,
+            self._context.get("task_state_store"),
+        )
+
+    def _run_engine(self, store: RowStore, engine: Engine, reporter: ProgressReporter) -> None:
+        """Run the engine, and write the manifest however it ends."""
+        try:
+            with silence_image_logs():
+                EngineThread(engine, reporter.tick, self._settings.grace).run()
+        except BaseException:
+            store.commit()
+            reporter.try_manifest()
+            raise
+        store.commit()
+        self.error = engine.error
+        try:
+            reporter.write_manifest()
+        except FluxError as error:  # a retry writes it, and submits nothing
+            log.error("%s", error)
+            self.error = self.error or error
+        reporter.report()
+
+    def _summarize(self, counters: Counters, reader: RowReader, expected: float) -> dict[str, Any]:
+        summary = counters.summarize(
+            dict.fromkeys(ALL_OUTCOMES, 0) | reader.count_outcomes(),
+            estimated=expected,
+            seconds=time.monotonic() - self._began,
+        )
+        summary["manifest"] = self._settings.manifest
+        figures = ", ".join(f"{name} {value}" for name, value in summary.items() if value)
+        log.info("Summary: %s", figures)
+        return summary

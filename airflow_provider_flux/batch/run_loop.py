@@ -1,4 +1,4 @@
-"""A batch while it works: in a thread of its own, beside one that says how far it is and can be told to stop."""
+"""The main loop of a batch: reports progress while the engine works in a thread of its own."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from airflow_provider_flux.batch.execution.engine import Engine
 from airflow_provider_flux.batch.report.manifest import write_manifest
@@ -20,80 +20,95 @@ from airflow_provider_flux.object_store.backends import WriteOptions
 
 log = logging.getLogger(__name__)
 
-#: Key in the task state store of Airflow 3.3 under which the progress is kept.
+#: Key of the progress in the task state store of Airflow 3.3.
 PROGRESS_KEY = "flux.progress"
-_TICK = 1.0
-#: Seconds beyond the grace in which the engine ends what it has begun.
-_ENDING = 30.0
+_TICK_SECONDS = 1.0
+#: Seconds beyond the grace in which the engine has to end.
+_END_SECONDS = 30.0
+#: A manifest may take this part of the time at most, so that the images have the rest.
+_MAX_MANIFEST_SHARE = 1 / 20
+_IMAGE_LOGGERS = ("landing", "object_store", "media")
 
 
-class ManifestPlace(NamedTuple):
-    """Where the manifest is written, and how; and a folder of this machine for a temporary file."""
+@dataclass(frozen=True)
+class ManifestTarget:
+    """The place of the manifest.
+
+    :param uri: URI of the manifest.
+    :param write_options: how it is written.
+    :param folder: local folder for its temporary file.
+    """
 
     uri: str
-    manner: WriteOptions
+    write_options: WriteOptions
     folder: Path
 
 
-class Ticker:
-    """Says how far a batch is, and writes manifests meanwhile.
+class ProgressReporter:
+    """Logs the progress of a batch, and writes its manifest from time to time.
 
-    :param checkpoint: seconds between two manifests.
-    :param store: task state store of Airflow 3.3, ``None`` before.
+    :param engine: the engine that works on the batch.
+    :param reader: reader of its rows.
+    :param manifest: place of the manifest.
+    :param manifest_interval: seconds between two manifests.
+    :param state_store: task state store of Airflow 3.3; ``None`` on an older Airflow.
     """
 
     def __init__(
         self,
         engine: Engine,
         reader: RowReader,
-        manifest: ManifestPlace,
-        checkpoint: float,
-        store: Any,
+        manifest: ManifestTarget,
+        manifest_interval: float,
+        state_store: Any,
     ) -> None:
         self._engine = engine
         self._reader = reader
-        self._uri, self._manner, self._folder = manifest
-        self._checkpoint = checkpoint
-        self._store = store
+        self._manifest = manifest
+        self._manifest_interval = manifest_interval
+        self._state_store = state_store
         now = time.monotonic()
-        self._progress = Progress(engine.tally, now)
-        self._next_manifest = now + checkpoint
+        self._progress = Progress(engine.counters, now)
+        self._next_manifest = now + manifest_interval
 
     def tick(self, now: float) -> None:
-        """Do what is due."""
+        """Report the progress and write the manifest, each if it is due.
+
+        :param now: time of the monotonic clock.
+        """
         if self._progress.is_due(now):
-            self.say()
+            self.report()
         if now >= self._next_manifest:
             self.try_manifest()
-            # A manifest of a million rows takes its time: most of it must be left for the images.
-            self._next_manifest = time.monotonic() + max(
-                self._checkpoint, 20 * (time.monotonic() - now)
-            )
+            ended = time.monotonic()
+            pause = max(self._manifest_interval, (ended - now) / _MAX_MANIFEST_SHARE)
+            self._next_manifest = ended + pause
 
-    def say(self) -> None:
-        """Say how far it is."""
+    def report(self) -> None:
+        """Log the progress, and set it in the task state store."""
         report = self._progress.report(time.monotonic(), active=self._engine.active)
-        log.info("%s", format_report(report, self._engine.tally.max_cost))
-        if self._store is None:
+        log.info("%s", format_report(report, self._engine.counters.max_cost))
+        if self._state_store is None:
             return
         try:
-            self._store.set(PROGRESS_KEY, report)
+            self._state_store.set(PROGRESS_KEY, report)
         except Exception as error:
-            log.debug("The progress could not be kept (%s)", type(error).__name__)
-            self._store = None
+            log.debug("The progress could not be stored (%s)", type(error).__name__)
+            self._state_store = None
 
     def write_manifest(self) -> None:
-        """Write the manifest, unless a later try has taken over, whose manifest says more.
+        """Write the manifest, unless a later try of the task claimed the journal.
 
         :raises FluxStorageError: if it cannot be written.
         """
         if self._engine.journal.is_owner():
-            write_manifest(self._reader, self._uri, self._manner, self._folder)
+            manifest = self._manifest
+            write_manifest(self._reader, manifest.uri, manifest.write_options, manifest.folder)
         else:
-            log.warning("A later try of this task has taken over: its manifest is left as it is")
+            log.warning("A later try of this task works on the batch: its manifest is kept")
 
     def try_manifest(self) -> None:
-        """Write the manifest if that is possible now: what the batch does must not end for that."""
+        """Write the manifest, and only log an error: the batch goes on without it."""
         try:
             self.write_manifest()
         except Exception as error:
@@ -102,51 +117,54 @@ class Ticker:
             )
 
 
-@dataclass
-class Runner:
-    """Runs an engine in a thread of its own, so that this one can be told to stop, and can say how far it is.
+@dataclass(frozen=True)
+class EngineThread:
+    """Runs an engine in a thread, so that its caller can report progress and be interrupted.
 
-    :param tick: called about once a second.
+    :param engine: the engine.
+    :param tick: called about once a second, with the time of the monotonic clock.
+    :param grace: seconds that rows in flight have to land after an interruption.
     """
 
     engine: Engine
-    tick: Callable[[float], Any]
+    tick: Callable[[float], object]
     grace: float
 
     def run(self) -> None:
-        """Return when the engine has ended. What breaks in, such as ``execution_timeout``, ends it first."""
+        """Run the engine to its end. An interruption, such as ``execution_timeout``, stops it.
+
+        :raises BaseException: the interruption, after the engine has ended or had its time.
+        """
         with ThreadPoolExecutor(1, thread_name_prefix="flux-batch") as pool:
             ended = pool.submit(asyncio.run, self.engine.run())
             try:
-                while not self._has_ended(ended):
+                while not _has_ended(ended):
                     self.tick(time.monotonic())
             except BaseException:
                 self.engine.stop(self.grace)
-                with suppress(TimeoutError):  # it ends later; what broke in is what counts
-                    ended.exception(self.grace + _ENDING)
+                with suppress(TimeoutError):  # the interruption counts, not that the end is late
+                    ended.exception(self.grace + _END_SECONDS)
                 raise
             ended.result()
 
-    def _has_ended(self, ended: Future[None]) -> bool:
-        try:
-            ended.exception(_TICK)
-        except TimeoutError:
-            return False
-        return True
+
+def _has_ended(future: Future[None]) -> bool:
+    try:
+        future.exception(_TICK_SECONDS)
+    except TimeoutError:
+        return False
+    return True
 
 
 @contextmanager
-def quietly() -> Iterator[None]:
-    """Keep what is said of each single image out of the log."""
-    talkers = [
-        logging.getLogger(f"airflow_provider_flux.{name}")
-        for name in ("landing", "object_store", "media")
-    ]
-    levels = [talker.level for talker in talkers]
-    for talker in talkers:
-        talker.setLevel(logging.WARNING)
+def silence_image_logs() -> Iterator[None]:
+    """Keep log lines about single images out of the log of the batch."""
+    loggers = [logging.getLogger(f"airflow_provider_flux.{name}") for name in _IMAGE_LOGGERS]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.WARNING)
     try:
         yield
     finally:
-        for talker, level in zip(talkers, levels, strict=True):
-            talker.setLevel(level)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

@@ -1,4 +1,4 @@
-"""What comes before the first submit of a batch: the rows, what earlier tries have done about them, and the money."""
+"""The setup of a batch before its first submit: rows, earlier tries, expected cost."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from airflow_provider_flux.batch.execution.prepare import Preparer, kind_of
 from airflow_provider_flux.batch.input.rows import Row, describe_problems
 from airflow_provider_flux.batch.report.counters import Counters
-from airflow_provider_flux.batch.row_policy import RowPolicies, cost_of, plan_row
+from airflow_provider_flux.batch.row_policy import RowPlan, RowPolicies, cost_of, plan_row
 from airflow_provider_flux.batch.row_reader import RowReader
 from airflow_provider_flux.batch.row_store import RowStore
 from airflow_provider_flux.bfl.errors import (
@@ -21,7 +20,6 @@ from airflow_provider_flux.bfl.errors import (
     FluxRequestError,
 )
 from airflow_provider_flux.bfl.pricing import USD_PER_CREDIT
-from airflow_provider_flux.bfl.request import GenerationRequest, estimate_cost
 from airflow_provider_flux.hooks.flux import FluxHook
 from airflow_provider_flux.landing.output_path import tells_apart
 from airflow_provider_flux.ledger.journal import (
@@ -36,161 +34,92 @@ from airflow_provider_flux.object_store.filesystem import run_sync
 
 log = logging.getLogger(__name__)
 
-#: Images that are abandoned, and told one by one.
-_TOLD = 20
+#: Abandoned submits that are logged with their key and request id.
+_MAX_LOGGED_SUBMITS = 20
 
 
-def fill(
-    table: RowStore, rows: Iterator[Row], preparer: Preparer, policies: RowPolicies
-) -> tuple[int, int]:
-    """Put the rows of the input into the table, and return how many there are, and how many are not valid.
+def load_rows(store: RowStore, rows: Iterator[Row], policies: RowPolicies) -> tuple[int, int]:
+    """Store the rows of the input.
 
-    :raises FluxRequestError: if some are not valid, and ``on_invalid_row`` is ``fail``; naming all of them.
+    :param store: an empty row store.
+    :param rows: the rows of the input.
+    :param policies: choices of the user. ``on_invalid_row`` decides about rows that are not valid.
+    :return: the number of rows, and the number of those that are not valid.
+    :raises FluxRequestError: naming the rows that are not valid, with ``on_invalid_row="fail"``.
     """
     count = invalid = 0
-    names = _Names(preparer.plan.target.path)
+    names = _UniqueNames(store.builder.plan.target.path)
     for row in rows:
+        checked = names.check(row)
+        store.add(checked)
         count += 1
-        request = row.request
-        if request and (problem := names.find_problem(request, row.index)):
-            row, request = replace(row, request=None, fallback=None, problem=problem), None
-        if request:
-            table.add(
-                row,
-                kind=kind_of(request.catalog_model, row.model),
-                estimate=estimate_cost(request).credits,
-            )
-        else:
-            invalid += 1
-            table.add(row, kind=row.model, estimate=None)
-    table.commit()
+        invalid += checked.problem is not None
+    store.commit()
     if invalid:
-        with RowReader(table.path) as reader:
-            said = describe_problems(reader.invalid())
-        if policies.on_invalid_row == "fail":
-            raise FluxRequestError(
-                f"Nothing was submitted. {said}\nMend the rows, or pass them over with on_invalid_row='skip'."
-            )
-        log.warning("%s\nThey are passed over (on_invalid_row='skip').", said)
+        _report_invalid_rows(store, policies)
     return count, invalid
 
 
-class _Names:
-    """Finds equal rows where images are named by their fingerprint alone: each, paid for, would replace the other.
-
-    :param path: ``output_path``.
-    """
-
-    def __init__(self, path: str) -> None:
-        self._is_needed = not tells_apart(path)
-        self._seen: dict[bytes, int] = {}
-
-    def find_problem(self, request: GenerationRequest, index: int) -> str | None:
-        """Return what is wrong with the name of a row."""
-        if not self._is_needed:
-            return None
-        first = self._seen.setdefault(bytes.fromhex(request.fingerprint), index)
-        if first == index:
-            return None
-        return f"is the same request as row {first}, and would get the same name: add {{key}} to output_path"
-
-
-def look_back(
-    table: RowStore,
-    tally: Counters,
-    preparer: Preparer,
+def resume_earlier_tries(
+    store: RowStore,
+    counters: Counters,
     *,
     folder: str,
     header: SegmentHeader,
-    manner: WriteOptions,
+    write_options: WriteOptions,
     policies: RowPolicies,
 ) -> None:
-    """Make this try the one that may submit, and plan each row by what earlier tries have submitted.
+    """Claim the journal for this try, and plan each row by what earlier tries submitted.
 
-    :raises FluxLedgerError: if that cannot be read.
-    :raises FluxStorageError: if it cannot be told what there is.
+    :param store: store with the rows of the input.
+    :param counters: counters of this try. They start with what earlier tries spent.
+    :param folder: URI of the folder of the journal.
+    :param header: header of the segments of this try.
+    :param write_options: how objects are written to the journal.
+    :param policies: choices of the user.
+    :raises FluxLedgerError: if a part of the journal is missing or cannot be read.
+    :raises FluxStorageError: if the store of the journal does not answer.
     """
-    before = run_sync(read_owner(folder))
-    claim_journal(folder, header, manner)
-    closed = {
-        found.session: found.is_closed for found, _ in read_journal(folder)
-    }  # that of its last segment counts
-    if not all(closed.values()) or (before and before not in closed):
-        time.sleep(
-            OWNER_CHECK_SECONDS
-        )  # a try that was taken for dead may be about to submit; it looks before it does
-    for found, notes in read_journal(folder):
-        table.remember(found, notes)
-    if table.index_history():
-        abandoned = table.open_orphans()
-        with RowReader(table.path) as reader:
-            for row in reader.to_do(preparer.build):
-                abandoned += _plan(table, tally, row, header.clear_id, policies)
-        table.commit()
-        _tell_abandoned(abandoned)
-        done = [f"{count} {name}" for name, count in tally.outcomes.items() if count]
-        log.info("Earlier tries: %s", ", ".join(done) or "nothing that has ended")
-
-
-def _tell_abandoned(submits: Sequence[JournaledSubmit]) -> None:
-    if not submits:
+    _claim_journal(folder, header, write_options)
+    for found, entries in read_journal(folder):
+        store.history.add_segment(found, entries)
+    if not store.history.create_index():
         return
-    named = [f"{one.key}: {(one.generation or {}).get('request_id')}" for one in submits[:_TOLD]]
-    named += [f"... and {len(submits) - _TOLD} more"] if len(submits) > _TOLD else []
-    log.warning(
-        "%d images (%g credits) were paid for by earlier tries, have not landed, and are not collected, since their "
-        "rows have changed, are gone, or are paid anew: `airflow flux recover` lands them (%s)",
-        len(submits),
-        sum(map(cost_of, submits)),
-        ", ".join(named),
-    )
+    abandoned = store.history.find_orphans()
+    with RowReader(store.path) as reader:
+        for row in reader.tried_rows(store.builder.restore):
+            plan = _plan_row(store, row, header.clear_id, policies)
+            store.apply_plan(row, plan)
+            _count_plan(counters, plan)
+            abandoned += plan.abandoned
+    store.commit()
+    _log_abandoned(abandoned)
+    ended = [f"{count} {outcome}" for outcome, count in counters.outcomes.items() if count]
+    log.info("Earlier tries: %s", ", ".join(ended) or "no row has ended")
 
 
-def _plan(
-    table: RowStore,
-    tally: Counters,
-    row: Row,
-    clear_id: str,
-    policies: RowPolicies,
-) -> tuple[JournaledSubmit, ...]:
-    """Plan a row, and return what was paid for it and is not collected."""
-    history = table.history(row.key)
-    if not history or row.request is None:
-        return ()
-    wanted, other = row.request.fingerprint, row.fallback
-    fallback = other.fingerprint if other else None
-    plan = plan_row(history, wanted=wanted, fallback=fallback, clear_id=clear_id, policies=policies)
-    table.plan(row.index, plan)
-    if other and plan.is_fallback:
-        table.reprice(
-            row.index,
-            kind=kind_of(other.catalog_model, other.model),
-            estimate=estimate_cost(other).credits,
-        )
-    tally.charge(plan.spent - plan.reported, is_reported=False)
-    tally.charge(plan.reported, is_reported=True)
-    tally.add_waste(plan.wasted)
-    tally.uncertain_submits += plan.uncertain
-    if plan.outcome is not None:
-        tally.outcomes[plan.outcome] += 1
-    return plan.abandoned
+def check_budget(hook: FluxHook, counters: Counters, expected: float, unknown: int) -> None:
+    """Refuse a batch whose rows to submit cost more than ``max_cost`` or the balance.
 
+    Reading the balance is free.
 
-def check_budget(hook: FluxHook, tally: Counters, expected: float, unknown: int) -> None:
-    """Refuse at once what cannot be paid. Reading the balance is free.
-
-    :param expected: credits that the rows to submit are expected to cost.
-    :param unknown: rows of which that is not known.
-    :raises FluxBudgetError: if ``max_cost`` does not allow for it.
-    :raises FluxInsufficientCreditsError: if the account has not so much.
+    :param hook: hook of the connection.
+    :param counters: counters of this try, with what earlier tries spent.
+    :param expected: expected cost of the rows to submit, in credits.
+    :param unknown: the number of rows to submit whose cost is not known.
+    :raises FluxBudgetError: if ``max_cost`` is too low.
+    :raises FluxInsufficientCreditsError: if the balance of the account is too low.
+    :raises FluxAuthenticationError: if BFL refuses the API key.
     """
     more = f", and {unknown} rows whose price is not known before" if unknown else ""
-    said = f"The rows to submit are expected to cost {expected:g} credits (${expected * USD_PER_CREDIT:.2f}){more}"
-    log.info("%s. Spent by earlier tries: %g credits", said, tally.spent)
-    if not tally.can_afford(expected):
+    usd = expected * USD_PER_CREDIT
+    message = f"The rows to submit are expected to cost {expected:g} credits (${usd:.2f}){more}"
+    log.info("%s. Earlier tries spent %g credits", message, counters.spent)
+    if not counters.can_afford(expected):
         raise FluxBudgetError(
-            f"{said}, and {tally.spent:g} credits were spent by earlier tries, more than max_cost={tally.max_cost:g}. "
-            "Nothing was submitted. Raise max_cost, or give fewer rows."
+            f"{message}, and {counters.spent:g} credits were spent by earlier tries, more than "
+            f"max_cost={counters.max_cost:g}. Nothing was submitted. Raise max_cost, or pass fewer "
+            "rows."
         )
     if not expected:
         return
@@ -203,5 +132,96 @@ def check_budget(hook: FluxHook, tally: Counters, expected: float, unknown: int)
         return
     if balance < expected:
         raise FluxInsufficientCreditsError(
-            f"{said}, and the account has {balance:g}. Nothing was submitted. Add credits, or give fewer rows."
+            f"{message}, and the account has {balance:g}. Nothing was submitted. Add credits, or "
+            "pass fewer rows."
         )
+
+
+class _UniqueNames:
+    """Finds equal rows whose images would replace each other, since their fingerprint names them.
+
+    :param path: ``output_path``.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._is_needed = not tells_apart(path)
+        self._first: dict[bytes, int] = {}
+
+    def check(self, row: Row) -> Row:
+        """Return the row, with a problem if its image would replace that of an earlier row."""
+        if row.request is None or not self._is_needed:
+            return row
+        fingerprint = bytes.fromhex(row.request.fingerprint)
+        first = self._first.setdefault(fingerprint, row.index)
+        if first == row.index:
+            return row
+        problem = (
+            f"is the same request as row {first}, and would get the same name: add {{key}} to "
+            "output_path"
+        )
+        return replace(row, request=None, fallback=None, problem=problem)
+
+
+def _report_invalid_rows(store: RowStore, policies: RowPolicies) -> None:
+    with RowReader(store.path) as reader:
+        problems = describe_problems(reader.invalid_rows())
+    if policies.on_invalid_row == "fail":
+        raise FluxRequestError(
+            f"Nothing was submitted. {problems}\n"
+            "Fix these rows, or skip them with on_invalid_row='skip'."
+        )
+    log.warning("%s\nThey are skipped (on_invalid_row='skip').", problems)
+
+
+def _claim_journal(folder: str, header: SegmentHeader, write_options: WriteOptions) -> None:
+    """Make this try the one that may submit, and wait if another one may be about to submit.
+
+    A try that Airflow took for dead may still work. It checks the owner before each submit, but
+    not more often than every ``OWNER_CHECK_SECONDS``.
+    """
+    earlier_owner = run_sync(read_owner(folder))
+    claim_journal(folder, header, write_options)
+    # The last segment of a session decides whether it is closed.
+    closed = {found.session: found.is_closed for found, _ in read_journal(folder)}
+    has_unknown_owner = bool(earlier_owner) and earlier_owner not in closed
+    if has_unknown_owner or not all(closed.values()):
+        time.sleep(OWNER_CHECK_SECONDS)
+
+
+def _plan_row(store: RowStore, row: Row, clear_id: str, policies: RowPolicies) -> RowPlan:
+    assert row.request is not None  # noqa: S101 - an invalid row is never submitted
+    return plan_row(
+        store.history.submits_of(row.key),
+        fingerprint=row.request.fingerprint,
+        fallback=row.fallback.fingerprint if row.fallback else None,
+        clear_id=clear_id,
+        policies=policies,
+    )
+
+
+def _count_plan(counters: Counters, plan: RowPlan) -> None:
+    counters.charge(plan.spent - plan.reported, is_reported=False)
+    counters.charge(plan.reported, is_reported=True)
+    counters.add_waste(plan.wasted)
+    counters.uncertain_submits += plan.uncertain
+    if plan.outcome is not None:
+        counters.outcomes[plan.outcome] += 1
+
+
+def _log_abandoned(submits: Sequence[JournaledSubmit]) -> None:
+    if not submits:
+        return
+    names = [
+        f"{submit.key}: {(submit.generation or {}).get('request_id')}"
+        for submit in submits[:_MAX_LOGGED_SUBMITS]
+    ]
+    if len(submits) > _MAX_LOGGED_SUBMITS:
+        names.append(f"... and {len(submits) - _MAX_LOGGED_SUBMITS} more")
+    log.warning(
+        "%d images (%g credits) that earlier tries paid for have not landed and are not resumed: "
+        "their rows changed, are gone, or are submitted anew. `airflow flux recover` lands them "
+        "(%s)",
+        len(submits),
+        sum(map(cost_of, submits)),
+        ", ".join(names),
+    )

@@ -286,7 +286,7 @@ class FluxGenerateBatchOperator(FluxLandingOperator):
                 )
         return BatchSettings(
             requests=self.requests,
-            layout=self._layout(),
+            mapping=self._layout(),
             policies=self._policies,
             max_active=self.max_active,
             model_limits=self.model_limits or {},

@@ -1,4 +1,4 @@
-"""What a try does about a row, by its history: nothing is paid for twice that nobody has asked for."""
+"""The decision about a row by its earlier submits: nothing is paid for twice unless a user asks."""
 
 from __future__ import annotations
 
@@ -8,7 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_flux.batch.row_policy import RowPlan, RowPolicies, cost_of, plan_row
+from airflow_provider_flux.batch.row_policy import (
+    RowHistory,
+    RowPlan,
+    RowPolicies,
+    cost_of,
+    plan_row,
+)
 from airflow_provider_flux.bfl.errors import (
     FluxError,
     FluxGenerationError,
@@ -27,6 +33,7 @@ GONE, EXPIRED, REFUSED = (
     FluxResultExpiredError("expired"),
     FluxRequestError("422"),
 )
+#: Phase, generation and error of a submit, by what became of it.
 FATES: dict[str, tuple[str, dict[str, Any]]] = {
     "unknown": ("intent", {}),
     "open": ("submitted", {"generation": PAID}),
@@ -50,21 +57,26 @@ COSTS = {
 }
 
 
-def submit(fate: str, wanted: str = "w", clear_id: str = NOW) -> JournaledSubmit:
-    """Return one submit of a row, as its notes tell it."""
+def build_submit(fate: str, row: str = "w", clear_id: str = NOW) -> JournaledSubmit:
+    """Return one submit of a row with the fingerprint ``row``."""
     phase, facts = FATES[fate]
     first = opened()
-    first["facts"]["row_fingerprint"] = wanted
-    made = only([(header(clear_id=clear_id), [note(first)])])
-    made.phase, made.generation = phase, facts.get("generation")  # type: ignore[assignment]
+    first["facts"]["row_fingerprint"] = row
+    submit = only([(header(clear_id=clear_id), [note(first)])])
+    submit.phase, submit.generation = phase, facts.get("generation")  # type: ignore[assignment]
     error: FluxError | None = facts.get("error")
-    made.error = error and error.as_dict()
-    return made
+    submit.error = error and error.as_dict()
+    return submit
 
 
-def plan(*history: JournaledSubmit, fallback: str | None = None, **policies: Any) -> RowPlan:
+def plan(*submits: JournaledSubmit, fallback: str | None = None, **policies: Any) -> RowPlan:
+    """Plan the row with the fingerprint ``w``."""
     return plan_row(
-        history, wanted="w", fallback=fallback, clear_id=NOW, policies=RowPolicies.of(**policies)
+        submits,
+        fingerprint="w",
+        fallback=fallback,
+        clear_id=NOW,
+        policies=RowPolicies.of(**policies),
     )
 
 
@@ -81,109 +93,117 @@ def plan(*history: JournaledSubmit, fallback: str | None = None, **policies: Any
         ("expired", "lost", "submit"),
     ],
 )
-def test_a_retry_and_a_clear(fate: str, retried: str, cleared: str) -> None:
+def test_a_retry_and_a_clear_decide_by_the_fate_of_the_submit(
+    fate: str, retried: str, cleared: str
+) -> None:
     for clear_id, expected in ((NOW, retried), (BEFORE, cleared)):
-        made = plan(submit(fate, clear_id=clear_id))
-        assert (made.outcome or made.action) == expected
-        assert made.spent == COSTS[fate]
-        assert made.uncertain == (fate == "unknown")
-        kept = expected in {"resume", "landed"}
-        assert made.wasted == (0 if kept else COSTS[fate])
-        anew = plan(submit(fate, clear_id=BEFORE), on_clear="new")
-        assert (anew.outcome or anew.action) == ("moderated" if fate == "moderated" else "submit")
+        decided = plan(build_submit(fate, clear_id=clear_id))
+        assert (decided.outcome or decided.action) == expected
+        assert decided.spent == COSTS[fate]
+        assert decided.uncertain == (fate == "unknown")
+        is_kept = expected in {"resume", "landed"}
+        assert decided.wasted == (0 if is_kept else COSTS[fate])
+        anew = plan(build_submit(fate, clear_id=BEFORE), on_clear="new")
+        expected_anew = "moderated" if fate == "moderated" else "submit"
+        assert (anew.outcome or anew.action) == expected_anew
 
 
-def test_an_unknown_submit_is_made_again_where_that_is_wanted() -> None:
-    made = plan(submit("unknown"), submit("unknown"), on_uncertain="resubmit")
-    assert (made.action, made.uncertain, made.spent, made.wasted) == ("submit", 2, 6, 6)
+def test_an_uncertain_submit_is_repeated_only_with_on_uncertain_resubmit() -> None:
+    decided = plan(build_submit("unknown"), build_submit("unknown"), on_uncertain="resubmit")
+    assert (decided.action, decided.uncertain, decided.spent, decided.wasted) == ("submit", 2, 6, 6)
 
 
-def test_what_is_paid_for_is_collected_though_a_later_submit_came_to_nothing() -> None:
-    open_one = submit("open")
-    made = plan(open_one, submit("unknown"))
-    assert (made.action, made.submit, made.spent, made.wasted) == ("resume", open_one, 6, 3)
+def test_an_accepted_submit_is_resumed_even_if_a_later_submit_is_uncertain() -> None:
+    accepted = build_submit("open")
+    decided = plan(accepted, build_submit("unknown"))
+    assert (decided.action, decided.submit) == ("resume", accepted)
+    assert (decided.spent, decided.wasted) == (6, 3)
 
 
-def test_a_row_that_has_changed() -> None:
-    old = submit("landed", wanted="old")
-    made = plan(old)
-    assert (made.action, made.spent, made.wasted) == ("submit", 3, 3)
-    made = plan(old, on_change="resume")
-    assert (made.outcome, made.submit, made.wasted) == ("landed", old, 0)
-    assert plan(submit("moderated", wanted="old")).action == "submit"
-    assert plan(submit("moderated", wanted="old"), on_change="resume").action == "submit"
+def test_a_changed_row_is_submitted_anew_unless_on_change_is_resume() -> None:
+    old = build_submit("landed", row="old")
+    decided = plan(old)
+    assert (decided.action, decided.spent, decided.wasted) == ("submit", 3, 3)
+    decided = plan(old, on_change="resume")
+    assert (decided.outcome, decided.submit, decided.wasted) == ("landed", old, 0)
+    assert plan(build_submit("moderated", row="old")).action == "submit"
+    assert plan(build_submit("moderated", row="old"), on_change="resume").action == "submit"
 
 
-def test_what_is_abandoned_is_told() -> None:
-    changed, kept = submit("open", wanted="old"), submit("open")
+def test_accepted_submits_that_are_not_resumed_are_reported_as_abandoned() -> None:
+    changed, kept = build_submit("open", row="old"), build_submit("open")
     assert plan(changed).abandoned == (changed,)
     assert plan(changed, kept).abandoned == (changed,)
     assert plan(changed, on_change="resume").abandoned == ()
-    before = submit("open", clear_id=BEFORE)
+    before = build_submit("open", clear_id=BEFORE)
     assert plan(before).abandoned == ()
     assert plan(before, on_clear="new").abandoned == (before,)
-    assert (
-        plan(
-            submit("landed", clear_id=BEFORE),
-            submit("unknown"),
-            submit("moderated"),
-            on_clear="new",
-        ).abandoned
-        == ()
+    ended = [build_submit("landed", clear_id=BEFORE), *map(build_submit, ("unknown", "moderated"))]
+    assert plan(*ended, on_clear="new").abandoned == ()
+
+
+def test_costs_before_a_clear_do_not_count_with_on_clear_new() -> None:
+    decided = plan(
+        build_submit("landed", clear_id=BEFORE),
+        build_submit("unknown", clear_id=BEFORE),
+        on_clear="new",
     )
+    assert (decided.action, decided.spent, decided.wasted, decided.uncertain) == ("submit", 0, 0, 0)
 
 
-def test_with_on_clear_new_what_was_spent_before_does_not_count() -> None:
-    made = plan(
-        submit("landed", clear_id=BEFORE), submit("unknown", clear_id=BEFORE), on_clear="new"
-    )
-    assert (made.action, made.spent, made.wasted, made.uncertain) == ("submit", 0, 0, 0)
-
-
-def test_moderated_words_are_never_sent_again() -> None:
-    moderated = submit("moderated", clear_id=BEFORE)
+def test_a_moderated_request_is_never_submitted_again() -> None:
+    moderated = build_submit("moderated", clear_id=BEFORE)
     assert plan(moderated, on_clear="new").outcome == "moderated"
-    made = plan(moderated, fallback="f", on_clear="new")
-    assert (made.action, made.is_fallback) == ("submit", True)
+    decided = plan(moderated, fallback="f", on_clear="new")
+    assert (decided.action, decided.is_fallback) == ("submit", True)
 
 
-def test_a_fallback() -> None:
-    for fate, expected in {"moderated": "submit", "failed": "submit", "refused": "submit"}.items():
-        made = plan(submit(fate), fallback="f")
-        assert made.action == expected
-        assert made.is_fallback == (fate == "moderated")
-    made = plan(submit("moderated"), submit("moderated", wanted="f"), fallback="f")
-    assert (made.outcome, made.is_fallback, made.reason) == (
-        "moderated",
-        True,
-        "refused for Violence",
-    )
-    made = plan(submit("moderated"), submit("landed", wanted="f"), fallback="f")
-    assert (made.outcome, made.is_fallback) == ("landed", True)
-    made = plan(submit("moderated"), submit("open", wanted="f"), fallback="f")
-    assert (made.action, made.is_fallback) == ("resume", True)
-    made = plan(submit("moderated"), submit("gone", wanted="f"), fallback="f")
-    assert made.outcome == "lost"
-    assert plan(
-        submit("moderated"), submit("gone", wanted="f", clear_id=BEFORE), fallback="f"
-    ).is_fallback
+def test_a_moderated_row_continues_with_its_fallback() -> None:
+    for fate in ("moderated", "failed", "refused"):
+        decided = plan(build_submit(fate), fallback="f")
+        assert decided.action == "submit"
+        assert decided.is_fallback == (fate == "moderated")
+    moderated = build_submit("moderated")
+    decided = plan(moderated, build_submit("moderated", row="f"), fallback="f")
+    assert (decided.outcome, decided.is_fallback) == ("moderated", True)
+    assert decided.reason == "refused for Violence"
+    decided = plan(moderated, build_submit("landed", row="f"), fallback="f")
+    assert (decided.outcome, decided.is_fallback) == ("landed", True)
+    decided = plan(moderated, build_submit("open", row="f"), fallback="f")
+    assert (decided.action, decided.is_fallback) == ("resume", True)
+    decided = plan(moderated, build_submit("gone", row="f"), fallback="f")
+    assert decided.outcome == "lost"
+    gone_before = build_submit("gone", row="f", clear_id=BEFORE)
+    assert plan(moderated, gone_before, fallback="f").is_fallback
 
 
-def test_what_is_reported_and_what_is_estimated() -> None:
-    reported, estimated = submit("open"), submit("landed")
+def test_reported_costs_count_apart_from_estimated_ones() -> None:
+    reported, estimated = build_submit("open"), build_submit("landed")
     assert reported.generation
     reported.generation = {**reported.generation, "cost": 5.0, "cost_source": "reported"}
     estimated.generation = {**LANDED, "cost": 4.0, "cost_source": "estimated"}
     assert (cost_of(reported), cost_of(estimated)) == (5, 4)
-    made = plan(reported, submit("unknown"), estimated)
-    assert (made.spent, made.reported) == (12, 5)
+    decided = plan(reported, build_submit("unknown"), estimated)
+    assert (decided.spent, decided.reported) == (12, 5)
+
+
+def test_a_history_folds_every_submit_into_the_fact_that_it_is() -> None:
+    submits = {fate: build_submit(fate) for fate in FATES}
+    history = RowHistory.fold(
+        list(submits.values()), fingerprints=["w"], clear_id=NOW, policies=RowPolicies()
+    )
+    assert (history.landed, history.accepted) == (submits["landed"], submits["open"])
+    assert history.blocking is submits["expired"]
+    assert history.moderated == {"w": submits["moderated"]}
+    assert history.not_landed == (submits["open"],)
+    assert (history.uncertain, history.spent) == (1, sum(COSTS.values()))
 
 
 HISTORIES = st.lists(
     st.builds(
-        submit,
+        build_submit,
         st.sampled_from(sorted(FATES)),
-        wanted=st.sampled_from(["w", "f", "old"]),
+        row=st.sampled_from(["w", "f", "old"]),
         clear_id=st.sampled_from([NOW, BEFORE]),
     ),
     max_size=6,
@@ -197,63 +217,67 @@ POLICIES = st.builds(
 
 
 @settings(max_examples=500)
-@given(history=HISTORIES, fallback=st.sampled_from([None, "f"]), policies=POLICIES)
-def test_whatever_has_happened(
-    history: list[JournaledSubmit], fallback: str | None, policies: RowPolicies
+@given(submits=HISTORIES, fallback=st.sampled_from([None, "f"]), policies=POLICIES)
+def test_no_history_makes_a_row_be_paid_for_twice_unasked(
+    submits: list[JournaledSubmit], fallback: str | None, policies: RowPolicies
 ) -> None:
-    made = plan_row(history, wanted="w", fallback=fallback, clear_id=NOW, policies=policies)
-    wanted = {"w", fallback}
-    counts = [one for one in history if policies.on_clear == "resume" or one.header.clear_id == NOW]
-    own = [
-        one
-        for one in counts
-        if one.facts.row_fingerprint in wanted or policies.on_change == "resume"
+    decided = plan_row(submits, fingerprint="w", fallback=fallback, clear_id=NOW, policies=policies)
+    counted = [
+        submit
+        for submit in submits
+        if policies.on_clear == "resume" or submit.header.clear_id == NOW
     ]
-    if any(one.phase in {"submitted", "returned"} for one in own):
-        assert made.action in {"resume", "done"}
-        assert made.submit in own
-        assert made.submit
-        assert made.submit.phase in {"submitted", "returned"}
+    usable = [
+        submit
+        for submit in counted
+        if submit.facts.row_fingerprint in {"w", fallback} or policies.on_change == "resume"
+    ]
+    if any(submit.phase in {"submitted", "returned"} for submit in usable):
+        assert decided.action in {"resume", "done"}
+        assert decided.submit in usable
+        assert decided.submit
+        assert decided.submit.phase in {"submitted", "returned"}
     moderated = {
-        one.facts.row_fingerprint
-        for one in history
-        if one.error and one.error["type"] == "FluxModeratedError"
+        submit.facts.row_fingerprint
+        for submit in submits
+        if submit.error and submit.error["type"] == "FluxModeratedError"
     }
-    if made.action == "submit":
-        assert (fallback if made.is_fallback else "w") not in moderated
-        assert not made.is_fallback or "w" in moderated
-        current = [one for one in own if one.header.clear_id == NOW]
-        assert policies.on_uncertain == "resubmit" or not any(
-            one.phase == "intent" for one in current
-        )
-        assert not any((one.error or {}).get("type") in LOST for one in current)
-    assert (made.action == "done") == (made.outcome is not None)
-    assert made.outcome in {None, "landed", "moderated", "uncertain", "lost"}
-    assert 0 <= made.wasted <= made.spent
-    assert 0 <= made.reported <= made.spent
-    assert made.spent == sum(map(cost_of, counts))
-    assert made.uncertain == sum(one.phase == "intent" for one in counts)
+    if decided.action == "submit":
+        assert (fallback if decided.is_fallback else "w") not in moderated
+        assert not decided.is_fallback or "w" in moderated
+        current = [submit for submit in usable if submit.header.clear_id == NOW]
+        is_uncertain = any(submit.phase == "intent" for submit in current)
+        assert policies.on_uncertain == "resubmit" or not is_uncertain
+        assert not any((submit.error or {}).get("type") in LOST for submit in current)
+    assert (decided.action == "done") == (decided.outcome is not None)
+    assert decided.outcome in {None, "landed", "moderated", "uncertain", "lost"}
+    assert 0 <= decided.wasted <= decided.spent
+    assert 0 <= decided.reported <= decided.spent
+    assert decided.spent == sum(map(cost_of, counted))
+    assert decided.uncertain == sum(submit.phase == "intent" for submit in counted)
 
 
 @settings(max_examples=500)
 @given(
-    history=HISTORIES, fallback=st.sampled_from([None, "f"]), policies=POLICIES, chance=st.randoms()
+    submits=HISTORIES, fallback=st.sampled_from([None, "f"]), policies=POLICIES, chance=st.randoms()
 )
-def test_the_clocks_of_workers_do_not_decide(
-    history: list[JournaledSubmit], fallback: str | None, policies: RowPolicies, chance: Any
+def test_the_clocks_of_workers_do_not_change_the_decision(
+    submits: list[JournaledSubmit], fallback: str | None, policies: RowPolicies, chance: Any
 ) -> None:
-    """They put the submits of several tries into some order; what is done about a row is the same in any."""
+    """The clocks order the submits of several tries. The decision is the same in any order."""
 
     def decide(submits: list[JournaledSubmit]) -> tuple[Any, ...]:
-        made = plan_row(submits, wanted="w", fallback=fallback, clear_id=NOW, policies=policies)
-        left_alone = made.outcome in {"uncertain", "lost"}
+        decided = plan_row(
+            submits, fingerprint="w", fallback=fallback, clear_id=NOW, policies=policies
+        )
+        is_blocked = decided.outcome in {"uncertain", "lost"}
         return (
-            made.action,
-            left_alone or made.outcome,
-            made.spent,
-            made.reported,
-            made.wasted,
-            made.uncertain,
+            decided.action,
+            is_blocked or decided.outcome,
+            decided.spent,
+            decided.reported,
+            decided.wasted,
+            decided.uncertain,
         )
 
-    assert decide(chance.sample(history, len(history))) == decide(history)
+    assert decide(chance.sample(submits, len(submits))) == decide(submits)

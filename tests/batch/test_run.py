@@ -95,7 +95,7 @@ class TestStore:
         ]
         assert [row["key"] for row in left] == ["1", "4"]
         assert all(
-            "It is paid for: a retry, or `airflow flux recover`, collects it" in row["reason"]
+            "It is paid for: a retry, or `airflow flux recover`, resumes it" in row["reason"]
             for row in left
         )
         assert all(row["cost"] == 4 for row in left)
@@ -330,7 +330,7 @@ class TestManifest:
         self, emulator: EmulatorServer, tmp_path: Path
     ) -> None:
         seen: list[dict[str, int]] = []
-        task = batch(tmp_path, prompts(9, "slow=0.8"), max_active=3, checkpoint=1)
+        task = batch(tmp_path, prompts(9, "slow=0.8"), max_active=3, manifest_interval=1)
 
         def act() -> None:
             until(lambda: (task.folder / "manifest-hero.jsonl").exists())
@@ -381,7 +381,7 @@ class TestManifest:
             write(*arguments)
 
         monkeypatch.setattr(run_loop, "write_manifest", full)
-        task = batch(tmp_path, prompts(9, "slow=0.8"), max_active=3, checkpoint=1)
+        task = batch(tmp_path, prompts(9, "slow=0.8"), max_active=3, manifest_interval=1)
         assert task.retry()["landed"] == emulator.stats()["submits"] == 9
         assert len(tried) >= 2
         assert task.counts() == {"landed": 9}

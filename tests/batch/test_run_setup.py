@@ -13,21 +13,20 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 
 from airflow_provider_flux.batch import run_setup
-from airflow_provider_flux.batch.execution.prepare import Preparer
-from airflow_provider_flux.batch.execution.queue import _AT_HAND, RowQueue
+from airflow_provider_flux.batch.execution.queue import _MAX_ROWS_PER_GROUP, RowQueue
 from airflow_provider_flux.batch.report.counters import Counters
 from airflow_provider_flux.batch.row_policy import RowPolicies
-from airflow_provider_flux.batch.row_store import Job, RowStore
-from airflow_provider_flux.batch.run_setup import look_back
+from airflow_provider_flux.batch.row_states import PendingRow
+from airflow_provider_flux.batch.row_store import RowStore
+from airflow_provider_flux.batch.run_setup import resume_earlier_tries
 from airflow_provider_flux.bfl.errors import FluxBatchError, FluxRequestError
 from airflow_provider_flux.emulator import EmulatorServer
-from airflow_provider_flux.hooks.flux import FluxHook
-from airflow_provider_flux.landing.plan import LandingPlan
 from airflow_provider_flux.ledger.journal import Journal, claim_journal
 from airflow_provider_flux.object_store.filesystem import open_path
 from tests.batch.execution.test_engine import meanwhile, stop_after
 from tests.ledger.test_journal import MANNER
 from tests.ledger.test_journal_entries import header, opened
+from tests.support.batch_rows import row_builder
 from tests.support.batch_tries import Batch, batch, prompts, quick
 
 __all__ = ["quick"]
@@ -91,17 +90,17 @@ class TestFence:
         return f"{tmp_path}/hero.rows/"
 
     def _seconds(self, tmp_path: Path, folder: str) -> float:
-        table = RowStore(tmp_path / f"{uuid.uuid4().hex}.sqlite")
-        policies = RowPolicies.of()
-        preparer = Preparer(
-            FluxHook("flux_default"), LandingPlan(target=header().target), validate=True
-        )
+        store = RowStore(tmp_path / f"{uuid.uuid4().hex}.sqlite", row_builder())
         began = time.monotonic()
-        look_back(
-            table, Counters(0, 24), preparer, folder=folder, header=header(session="b" * 32), manner=MANNER,
-            policies=policies,
-        )  # fmt: skip
-        table.close()
+        resume_earlier_tries(
+            store,
+            Counters(0, 24),
+            folder=folder,
+            header=header(session="b" * 32),
+            write_options=MANNER,
+            policies=RowPolicies(),
+        )
+        store.close()
         return time.monotonic() - began
 
     def test_the_first_try_waits_for_nobody(
@@ -146,7 +145,7 @@ class TestAbandoned:
 
     def _warned(self, caplog: pytest.LogCaptureFixture) -> list[str]:
         said = [one.getMessage() for one in caplog.records if one.levelno == logging.WARNING]
-        return [one for one in said if "are not collected" in one]
+        return [one for one in said if "are not resumed" in one]
 
     def test_rows_that_have_changed_or_are_gone(
         self, emulator: EmulatorServer, task: Batch, caplog: pytest.LogCaptureFixture
@@ -157,9 +156,7 @@ class TestAbandoned:
         summary = task.retry(requests=changed)
         assert (summary["landed"], emulator.stats()["submits"]) == (3, 5)
         (said,) = self._warned(caplog)
-        assert said.startswith(
-            "2 images (8 credits) were paid for by earlier tries, have not landed"
-        )
+        assert said.startswith("2 images (8 credits) that earlier tries paid for have not landed")
         assert all(f"{key}: {ids[key]}" in said for key in ("k0", "k3"))
         assert not any(ids[key] in said for key in ("k1", "k2"))
 
@@ -172,7 +169,7 @@ class TestAbandoned:
         )  # which counts from the clear on
         assert (summary["landed"], summary["credits"], emulator.stats()["submits"]) == (4, 16, 8)
         (said,) = self._warned(caplog)
-        assert said.startswith("4 images (16 credits) were paid for by earlier tries")
+        assert said.startswith("4 images (16 credits) that earlier tries paid for")
         assert all(one in said for one in ids)
 
     def test_what_is_collected_is_not_warned_of(
@@ -220,11 +217,11 @@ class TestFallbackOfARetry:
     ) -> None:
         take, most = RowQueue.take, [0]
 
-        def watched(self: RowQueue, may: Any) -> Job | None:
-            job = take(self, may)
-            most[0] = max(most[0], sum(map(len, self._ready.values())) + len(self._preparing))
-            return job
+        def watched(self: RowQueue, can_submit: Any) -> PendingRow | None:
+            row = take(self, can_submit)
+            most[0] = max(most[0], self.rows_in_memory)
+            return row
 
         monkeypatch.setattr(RowQueue, "take", watched)
         assert task.retry(max_active=2)["landed"] == 60
-        assert 0 < most[0] <= _AT_HAND + _AT_HAND // 2
+        assert 0 < most[0] <= _MAX_ROWS_PER_GROUP + _MAX_ROWS_PER_GROUP // 2

@@ -180,7 +180,7 @@ def test_what_is_paid_for_and_has_not_landed_is_not_paid_for_again(
     """What delivers the images is out for one of them. ``recover`` lands it, and the next night finds it."""
     from airflow_provider_flux.batch.execution import land
 
-    monkeypatch.setattr(land, "_PAUSES", (0.05, 0.1, 0.2))
+    monkeypatch.setattr(land, "_RETRY_SECONDS", (0.05, 0.1, 0.2))
     catalogue.sql(
         "UPDATE products SET description = 'x [[fault:deliver-503=20]]' WHERE sku = 'P-0002'"
     )

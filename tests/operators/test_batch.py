@@ -412,7 +412,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"max_moderated": "few"}, "max_moderated='few' must be"),
     ({"on_invalid_row": "ignore"}, "on_invalid_row='ignore' must be one of 'fail', 'skip'"),
     ({"on_uncertain": "retry"}, "on_uncertain='retry' must be one of 'fail', 'resubmit'"),
-    ({"on_change": "fail"}, "on_change='fail' must be one of 'new', 'collect'"),
+    ({"on_change": "fail"}, "on_change='fail' must be one of 'new', 'resume'"),
     ({"on_clear": "reuse"}, "on_clear='reuse' must be one of 'resume', 'new'"),
     ({"reuse": "sometimes"}, "reuse='sometimes' must be one of"),
     ({"reuse": "always", "sidecar": False}, "needs sidecar=True"),
@@ -454,7 +454,7 @@ def test_a_kill_before_the_start_submits_nothing(emulator: EmulatorServer, tmp_p
     task = batch(tmp_path, ["a fox"])
     operator = task.new_operator()
     operator.on_kill()
-    with pytest.raises(FluxBatchError, match="told to stop"):
+    with pytest.raises(FluxBatchError, match="was stopped"):
         operator.execute(task.context())
     assert submits(emulator) == 0
 

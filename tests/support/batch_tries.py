@@ -17,7 +17,7 @@ from tests.support.task_tries import Task
 #: Small images, which the emulator draws quickly.
 SMALL = {"width": 256, "height": 256}
 #: Durations of a batch that are no arguments of its operator. A test gives them as if they were.
-TIMINGS = ("checkpoint", "poll_interval", "grace")
+TIMINGS = ("manifest_interval", "poll_interval", "grace")
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def quick(monkeypatch: pytest.MonkeyPatch, hurry: None) -> None:
 
     for module in (land, submit):
         monkeypatch.setattr(module, "typical_seconds", lambda model: 0.3)
-    monkeypatch.setattr(land, "_PAUSES", (0.05, 0.1, 0.2))
+    monkeypatch.setattr(land, "_RETRY_SECONDS", (0.05, 0.1, 0.2))
     monkeypatch.setattr(run_setup, "OWNER_CHECK_SECONDS", 0.0)
     monkeypatch.setattr(circuit_breaker, "_BACKOFF_SECONDS", 0.05)
 

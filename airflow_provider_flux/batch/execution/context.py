@@ -1,4 +1,4 @@
-"""What the work on rows shares: where it is written down what becomes of them."""
+"""The shared context of everyone who works on rows: client, stores, counters and limits."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import logging
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal
 
 from airflow_provider_flux.batch.report.counters import Counters
 from airflow_provider_flux.batch.row_policy import Outcome
-from airflow_provider_flux.batch.row_store import Job, RowStore
+from airflow_provider_flux.batch.row_states import PendingRow, SubmittedRow
+from airflow_provider_flux.batch.row_store import RowStore
 from airflow_provider_flux.batch.schedule.circuit_breaker import CircuitBreaker
 from airflow_provider_flux.batch.schedule.concurrency import ConcurrencyLimiter
 from airflow_provider_flux.bfl.errors import (
@@ -26,68 +26,107 @@ from airflow_provider_flux.ledger.journal_entries import phase_entry
 
 log = logging.getLogger(__name__)
 
-#: What every other row would fail with too.
-ENDS_THE_BATCH = (FluxAuthenticationError, FluxInsufficientCreditsError, FluxConfigurationError)
-#: Rows of each outcome that are told in the log one by one; the manifest has them all.
-_TOLD = 20
-
-#: ``again``: the row goes back into the queue. ``paid``: it is to be collected.
-Step = Literal["done", "again", "paid"]
+#: Errors that every other row would meet, too.
+BATCH_ERRORS = (FluxAuthenticationError, FluxInsufficientCreditsError, FluxConfigurationError)
+#: Rows of one outcome that are logged one by one. The manifest has all of them.
+_MAX_LOGGED_ROWS = 20
 
 
-class GiveUpError(Exception):
-    """There is no use in submitting further rows.
+class StopSubmittingError(Exception):
+    """Raised when submitting further rows is of no use.
 
-    :param step: what is to be done about this one.
+    :param error: the error that ends the batch.
+    :param row: the row to submit again, if the batch goes on; ``None`` if it has ended.
     """
 
-    def __init__(self, error: FluxError, step: Step) -> None:
+    def __init__(self, error: FluxError, row: PendingRow | None) -> None:
         super().__init__(error.message)
         self.error = error
-        self.step = step
+        self.row = row
 
 
 @dataclass
-class BatchState:
-    """What the work on all rows shares.
+class BatchContext:
+    """The shared context of one batch, on its event loop.
 
-    :param wake: called when another row may perhaps be submitted.
+    :param client: client of the account.
+    :param store: all rows with their outcomes.
+    :param journal: journal of the submits.
+    :param counters: counts and cost of the batch.
+    :param limiter: decides how many generations may be active.
+    :param breaker: holds submits back while BFL cannot be reached.
+    :param wake: makes the loop look for rows that may be submitted now.
     """
 
     client: FluxAsyncClient
-    table: RowStore
+    store: RowStore
     journal: Journal
-    tally: Counters
-    pacer: ConcurrencyLimiter
-    outage: CircuitBreaker
+    counters: Counters
+    limiter: ConcurrencyLimiter
+    breaker: CircuitBreaker
     wake: Callable[[], None]
-    _told: Counter[Outcome] = field(default_factory=Counter)
+    _logged: Counter[Outcome] = field(default_factory=Counter)
 
     def end(
-        self, job: Job, outcome: Outcome, *, reason: str = "", latency: float | None = None
-    ) -> Step:
-        """Keep what became of a row."""
-        job.release()
-        self.table.end(job, outcome, reason=reason, latency=latency)
-        self.tally.outcomes[outcome] += 1
-        self._told[outcome] += bool(reason)
-        if reason and self._told[outcome] <= _TOLD:
-            log.warning("Row %d (%s) is %s: %s", job.n, job.key, outcome, reason)
-        elif reason and self._told[outcome] == _TOLD + 1:
-            log.warning("Further rows that are %s are told in the manifest only", outcome)
-        return "done"
+        self,
+        row: PendingRow | SubmittedRow,
+        outcome: Outcome,
+        *,
+        generation: Generation | None = None,
+        reason: str = "",
+        latency: float | None = None,
+    ) -> None:
+        """Store, count and log the outcome of a row, and release its inputs.
 
-    def note_failed(self, job: Job, error: FluxError) -> None:
-        """Write down that a submit came to nothing."""
+        :param row: the row in its last state.
+        :param outcome: its outcome.
+        :param generation: its last generation; ``None`` if BFL accepted none.
+        :param reason: explanation of the outcome, for the manifest and the log.
+        :param latency: seconds from the submit until the result was seen to be ready.
+        """
+        if isinstance(row, PendingRow):
+            row.release()
+        self.store.end(row, outcome, generation=generation, reason=reason, latency=latency)
+        self.counters.outcomes[outcome] += 1
+        if reason:
+            self._log_outcome(row, outcome, reason)
+
+    def record_failure(self, row: PendingRow | SubmittedRow, claim: str, error: FluxError) -> None:
+        """Record in the journal that a submit gives no image.
+
+        :param row: the row of the submit.
+        :param claim: id of the submit.
+        :param error: why it gives none.
+        """
+        generation = row.generation if isinstance(row, SubmittedRow) else None
         self.journal.append_soon(
-            phase_entry(str(job.claim), job.key, "failed", generation=job.generation, error=error)
+            phase_entry(claim, row.key, "failed", generation=generation, error=error)
         )
-        job.claim = None
 
-    def charge(self, generation: Generation, sign: int) -> None:
-        """Count what was paid for a generation; or give it back, with the sign -1."""
+    def charge(self, generation: Generation) -> None:
+        """Count the cost of a generation.
+
+        :param generation: a generation that BFL accepted.
+        """
+        self._count_cost(generation, 1)
+
+    def refund(self, generation: Generation) -> None:
+        """Take back the cost of a generation: BFL charges another amount for it, or none.
+
+        :param generation: a generation whose cost was counted.
+        """
+        self._count_cost(generation, -1)
+
+    def _count_cost(self, generation: Generation, sign: int) -> None:
         cost = generation["cost"]
-        self.tally.charge(
+        self.counters.charge(
             None if cost is None else sign * cost,
             is_reported=generation["cost_source"] == "reported",
         )
+
+    def _log_outcome(self, row: PendingRow | SubmittedRow, outcome: Outcome, reason: str) -> None:
+        self._logged[outcome] += 1
+        if self._logged[outcome] <= _MAX_LOGGED_ROWS:
+            log.warning("Row %d (%s) is %s: %s", row.index, row.key, outcome, reason)
+        elif self._logged[outcome] == _MAX_LOGGED_ROWS + 1:
+            log.warning("Further %s rows are reported in the manifest only", outcome)

@@ -1,20 +1,23 @@
-"""Many rows at the speed of the quota: one event loop submits, polls and lands, with what is in flight in memory."""
+"""The engine of a batch: an event loop that submits, polls and lands rows at the speed of the quota."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import time
+from collections import deque
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from airflow_provider_flux.batch.execution.context import BatchState, GiveUpError, Step
-from airflow_provider_flux.batch.execution.land import Collector
+from airflow_provider_flux.batch.execution.context import BatchContext, StopSubmittingError
+from airflow_provider_flux.batch.execution.land import Lander
 from airflow_provider_flux.batch.execution.prepare import Preparer
 from airflow_provider_flux.batch.execution.queue import RowQueue
+from airflow_provider_flux.batch.execution.stop import StopRequest
 from airflow_provider_flux.batch.execution.submit import Submitter
 from airflow_provider_flux.batch.report.counters import Counters
-from airflow_provider_flux.batch.row_store import Job, RowStore
+from airflow_provider_flux.batch.row_states import PendingRow, SubmittedRow
+from airflow_provider_flux.batch.row_store import RowStore
 from airflow_provider_flux.batch.schedule.circuit_breaker import CircuitBreaker
 from airflow_provider_flux.batch.schedule.concurrency import ConcurrencyLimiter
 from airflow_provider_flux.bfl.errors import FluxBatchError, FluxBudgetError, FluxError
@@ -24,217 +27,255 @@ from airflow_provider_flux.ledger.resume_policy import OnUncertain
 
 log = logging.getLogger(__name__)
 
-#: Ready images that may wait for the object store, for each active task; beyond, nothing is submitted.
-_LANDING = 2
-#: Tasks of an earlier try that are collected at once, for each active task.
-_TAKEN_OVER = 2
-#: Longest seconds between two looks at what may be done.
-_LOOK = 5.0
+#: Results that may wait for the object store, for each slot of the quota. With more of them nothing
+#: is submitted.
+_MAX_LANDING_PER_SLOT = 2
+#: Rows in work while submits of an earlier try are resumed, for each slot of the quota.
+_MAX_RESUMED_PER_SLOT = 2
+#: Longest wait before the loop looks for rows again.
+_MAX_WAIT_SECONDS = 5.0
 
 
-@dataclass
+@dataclass(frozen=True)
+class EngineOptions:
+    """The choices of the user that concern rows in work.
+
+    :param on_uncertain: whether a row is submitted again if the answer to its submit is lost.
+    :param timeout: seconds from the submit of a row after which the try stops waiting for it;
+        ``None`` for the default of its model.
+    :param poll_interval: seconds between two polls of BFL's documented loop. As many polls are
+        made for a result, at better moments.
+    """
+
+    on_uncertain: OnUncertain = "fail"
+    timeout: float | None = None
+    poll_interval: float = 0.5
+
+
+@dataclass(frozen=True)
 class Engine:
-    """Work through the rows of a table.
+    """Works through the rows of a batch, once.
 
-    It runs on an event loop of its own, in a thread of its own; :meth:`stop` may be called from any other.
+    It runs on an event loop in a thread of its own. Any other thread may read its counters and
+    call :meth:`stop`.
 
-    :param timeout: seconds from the submit of a row after which to give it up; ``None`` for what suits its model.
-    :ivar error: why it has ended before all rows were tried; ``None`` if they were.
+    :param hook: hook of the connection.
+    :param store: the rows, planned by what earlier tries submitted.
+    :param journal: journal of the submits. The engine closes it.
+    :param counters: counts and cost of the batch.
+    :param limiter: decides how many generations may be active.
+    :param options: choices of the user.
     """
 
     hook: FluxHook
-    table: RowStore
+    store: RowStore
     journal: Journal
-    tally: Counters
-    pacer: ConcurrencyLimiter
-    preparer: Preparer
-    on_uncertain: OnUncertain = "fail"
-    poll_interval: float = 0.5
-    timeout: float | None = None
-    error: FluxError | None = None
-
-    def __post_init__(self) -> None:
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._outage = CircuitBreaker()
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._stop_at: float | None = None
-
-    async def run(self) -> None:
-        """Submit, poll and land until all rows have ended, or it is stopped."""
-        self._loop, self._wake = asyncio.get_running_loop(), asyncio.Event()
-        kinds = self.table.kinds()
-        self._open = [
-            job
-            for kind in kinds
-            for job in self.table.to_do(kind, after=-1, limit=-1, is_open=True)
-        ]
-        self._queue = RowQueue(self.table, kinds, self._make, self._prepare, self._wake.set)
-        try:
-            async with self.hook.async_client() as client:
-                state = BatchState(
-                    client,
-                    self.table,
-                    self.journal,
-                    self.tally,
-                    self.pacer,
-                    self._outage,
-                    self._wake.set,
-                )
-                self._state = state
-                self._submitter = Submitter(state, self.on_uncertain, lambda: self.is_stopping)
-                self._collector = Collector(state, self.poll_interval, self.timeout)
-                try:
-                    while await self._go_on():
-                        pass
-                finally:
-                    await self._end_tasks()
-        finally:
-            await self._queue.close()
-            await self._close_journal()
-
-    @property
-    def is_stopping(self) -> bool:
-        """Whether nothing more is submitted."""
-        return self._stop_at is not None
+    counters: Counters
+    limiter: ConcurrencyLimiter
+    options: EngineOptions
+    _stop: StopRequest = field(default_factory=StopRequest)
 
     @property
     def active(self) -> int:
-        """Tasks that are active, as far as it is known."""
-        return self.pacer.active
+        """The number of active generations, as far as it is known."""
+        return self.limiter.active
+
+    @property
+    def error(self) -> FluxError | None:
+        """The error that ended the batch before all rows were tried; ``None`` if they were."""
+        return self._stop.error
 
     def stop(self, grace: float, error: FluxError | None = None) -> None:
-        """Submit nothing more; what is in flight has ``grace`` seconds to land, and is recorded in any case.
+        """Submit nothing more. Any thread may call this, also before the engine runs.
 
-        What earlier tries have left in flight is collected if there is no end to ``grace``.
+        :param grace: seconds that rows in flight have to land. The journal has all others. With
+            ``inf`` they have all the time they need, and submits of earlier tries are resumed.
+        :param error: the error that ends the batch.
         """
-        if self._loop is not None:
-            with suppress(RuntimeError):  # it has ended
-                self._loop.call_soon_threadsafe(self._stop, grace, error)
-        else:
-            self._stop_at, self.error = time.monotonic() + grace, error
+        self._stop.make(grace, error)
 
-    def _stop(self, grace: float, error: FluxError | None) -> None:
-        stop_at = time.monotonic() + grace
-        self._stop_at = stop_at if self._stop_at is None else min(self._stop_at, stop_at)
-        self.error = self.error or error
-        self._wake.set()
-
-    async def _go_on(self) -> bool:
-        """Start what may be started, and wait for something to happen; return whether there is anything left."""
-        self._wake.clear()
-        if self._stop_at is None or self._stop_at == float("inf"):
-            self._take_over()
-        self._submit()
-        now = time.monotonic()
-        if self._stop_at is not None and (not self._tasks or now >= self._stop_at):
-            return False
-        if not self._tasks and not self._open and self._queue.is_empty:
-            return False
-        waits = [
-            _LOOK,
-            self.pacer.seconds_until_submit(now),
-            self._outage.seconds_until_retry(now) or None,
-        ]
-        if self._stop_at is not None:
-            waits.append(self._stop_at - now)
-        with suppress(TimeoutError):
-            await asyncio.wait_for(
-                self._wake.wait(), max(min(one for one in waits if one is not None), 0.001)
-            )
-        return True
-
-    def _take_over(self) -> None:
-        """Start to collect what earlier tries have submitted."""
-        while self._open and len(self._tasks) < _TAKEN_OVER * self.tally.max_active:
-            job = self._open.pop()
-            self.preparer.make(job)
-            now = time.monotonic()
-            self.pacer.record_resumed(job.kind)
-            self.tally.record_resumed(now)
-            self._start(job)
-
-    def _submit(self) -> None:
-        while not self.is_stopping and self._collector.landing <= _LANDING * self.tally.max_active:
-            now = time.monotonic()
-            if self._outage.is_open and (
-                self._outage.seconds_until_retry(now) or self.pacer.unanswered
-            ):
-                return
-            job = self._queue.take(lambda kind, now=now: self.pacer.can_submit(kind, now))  # type: ignore[misc]
-            if job is None:
-                return
-            if not self.tally.can_afford(job.estimate):
-                self._queue.put_back(job)
-                self._stop(float("inf"), _budget_error(self.tally, job))
-                return
-            self.pacer.record_submit(job.kind)
-            self.tally.reserved += job.estimate or 0.0
-            self._start(job)
-
-    def _start(self, job: Job) -> None:
-        task = asyncio.create_task(self._run(job))
-        self._tasks.add(task)
-        task.add_done_callback(self._ended)
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        self._wake.set()
-
-    async def _run(self, job: Job) -> None:
-        try:
-            is_taken_over = job.generation is not None
-            step: Step = "paid" if is_taken_over else await self._submitter.submit(job)
-            if step == "paid":
-                job.release()
-                step = await self._collector.collect(job, is_taken_over=is_taken_over)
-        except GiveUpError as trouble:
-            if not self.is_stopping:
-                log.error("No further row is submitted. %s", trouble.error)
-            step = trouble.step
-            self._stop(float("inf"), trouble.error)
-        except Exception as error:  # a full disk, or a defect: every other row may meet it, too
-            log.exception("No further row is submitted. Row %d (%s)", job.n, job.key)
-            self._stop(
-                float("inf"),
-                FluxBatchError(f"{type(error).__name__} at row {job.n} ({job.key}): see the log."),
-            )
-            return
-        if step == "again":
-            self._queue.put_back(job)
-
-    def _make(self, job: Job) -> bool:
-        return self.preparer.make(job)
-
-    async def _prepare(self, job: Job) -> bool:
-        found = await self.preparer.look(job)
-        if found is None:
-            return True
-        if found.outcome == "reused":
-            self.tally.saved += job.estimate or 0.0
-        self._state.end(job, found.outcome, reason=found.reason)
-        return False
-
-    async def _end_tasks(self) -> None:
-        """Leave what has not landed in time to the next try; its record says what was paid."""
-        for task in self._tasks:
-            task.cancel()
-        if self._tasks:
-            log.warning(
-                "%d rows are in flight still. Their records say what was paid; a retry collects it",
-                len(self._tasks),
-            )
-            await asyncio.gather(*self._tasks, return_exceptions=True)
+    async def run(self) -> None:
+        """Submit, poll and land until all rows have ended, or the engine is stopped."""
+        loop, wake = asyncio.get_running_loop(), asyncio.Event()
+        with self._stop.waking(lambda: loop.call_soon_threadsafe(wake.set)):
+            try:
+                async with self.hook.async_client() as client:
+                    context = BatchContext(
+                        client,
+                        self.store,
+                        self.journal,
+                        self.counters,
+                        self.limiter,
+                        CircuitBreaker(),
+                        wake.set,
+                    )
+                    await EngineLoop(context, self.hook, self.options, self._stop, wake).run()
+            finally:
+                await self._close_journal()
 
     async def _close_journal(self) -> None:
         try:
             await self.journal.close()
         except FluxError as error:
             log.error("The end of the journal could not be written. %s", error)
-            self.error = self.error or error
+            self._stop.make(0.0, error)
 
 
-def _budget_error(tally: Counters, job: Job) -> FluxBudgetError:
+class EngineLoop:
+    """The loop of an engine, with the rows that are in work.
+
+    :param context: shared context of the batch.
+    :param hook: hook of the connection, which reads inputs.
+    :param options: choices of the user.
+    :param stop: request to stop.
+    :param wake: set when another row may perhaps be submitted.
+    """
+
+    def __init__(
+        self,
+        context: BatchContext,
+        hook: FluxHook,
+        options: EngineOptions,
+        stop: StopRequest,
+        wake: asyncio.Event,
+    ) -> None:
+        self._context = context
+        self._stop = stop
+        self._wake = wake
+        self._submitter = Submitter(context, options.on_uncertain, stop)
+        self._lander = Lander(context, options.poll_interval, options.timeout)
+        self._to_resume = deque(context.store.submitted_rows())
+        self._queue = RowQueue(
+            context.store, context.store.open_groups(), Preparer(context, hook), wake.set
+        )
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def run(self) -> None:
+        """Work until all rows have ended, or the stop is due."""
+        try:
+            while True:
+                self._wake.clear()
+                self._start_resumes()
+                self._start_submits()
+                if self._is_done():
+                    return
+                await self._wait()
+        finally:
+            await self._cancel_tasks()
+            await self._queue.close()
+
+    def _is_done(self) -> bool:
+        """Return whether no row is in work, and none is to come."""
+        deadline = self._stop.deadline
+        if deadline is not None and time.monotonic() >= deadline:
+            return True
+        if self._tasks:
+            return False
+        return self._stop.is_made or (not self._to_resume and self._queue.is_empty)
+
+    async def _wait(self) -> None:
+        """Wait until something happens, or time alone allows another submit."""
+        now = time.monotonic()
+        seconds = [
+            _MAX_WAIT_SECONDS,
+            self._context.limiter.seconds_until_submit(now),
+            self._context.breaker.seconds_until_retry(now) or None,
+            None if self._stop.deadline is None else self._stop.deadline - now,
+        ]
+        shortest = min(value for value in seconds if value is not None)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._wake.wait(), max(shortest, 0.001))
+
+    def _start_resumes(self) -> None:
+        """Resume submits of earlier tries, unless there is no time for that."""
+        counters, limiter = self._context.counters, self._context.limiter
+        if not self._stop.has_no_deadline:
+            return
+        while self._to_resume and len(self._tasks) < _MAX_RESUMED_PER_SLOT * counters.max_active:
+            row = self._to_resume.popleft()
+            limiter.record_resumed(row.group)
+            counters.record_resumed(time.monotonic())
+            self._start(row)
+
+    def _start_submits(self) -> None:
+        """Submit as many rows as the limits and the budget allow."""
+        counters, limiter = self._context.counters, self._context.limiter
+        while self._can_submit():
+            now = time.monotonic()
+            row = self._queue.take(lambda group, now=now: limiter.can_submit(group, now))  # type: ignore[misc]
+            if row is None:
+                return
+            if not counters.can_afford(row.estimate):
+                self._queue.put_back(row)
+                self._stop.make(float("inf"), _budget_error(counters, row))
+                return
+            limiter.record_submit(row.group)
+            counters.reserved += row.estimate or 0.0
+            self._start(row)
+
+    def _can_submit(self) -> bool:
+        """Return whether anything may be submitted, whatever its limit group is."""
+        context = self._context
+        if self._stop.is_made:
+            return False
+        if self._lander.landing > _MAX_LANDING_PER_SLOT * context.counters.max_active:
+            return False
+        if not context.breaker.is_open:
+            return True
+        must_wait = context.breaker.seconds_until_retry(time.monotonic()) > 0
+        return not must_wait and not context.limiter.unanswered
+
+    def _start(self, row: PendingRow | SubmittedRow) -> None:
+        task = asyncio.create_task(self._work_on(row))
+        self._tasks.add(task)
+        task.add_done_callback(self._finish)
+
+    def _finish(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        self._wake.set()
+
+    async def _work_on(self, row: PendingRow | SubmittedRow) -> None:
+        """Submit and land a row. What is to be submitted again goes back into the queue."""
+        try:
+            await self._submit_and_land(row)
+        except StopSubmittingError as request:
+            if not self._stop.is_made:
+                log.error("No further row is submitted. %s", request.error)
+            self._stop.make(float("inf"), request.error)
+            if request.row is not None:
+                self._queue.put_back(request.row)
+        except Exception as error:  # a full disk, or a defect: every other row may meet it, too
+            log.exception("No further row is submitted. Row %d (%s)", row.index, row.key)
+            message = f"{type(error).__name__} at row {row.index} ({row.key}): see the log."
+            self._stop.make(float("inf"), FluxBatchError(message))
+            if isinstance(row, PendingRow):
+                row.release()
+
+    async def _submit_and_land(self, row: PendingRow | SubmittedRow) -> None:
+        accepted = await self._submitter.submit(row) if isinstance(row, PendingRow) else row
+        if isinstance(accepted, PendingRow):
+            self._queue.put_back(accepted)
+        elif accepted is not None:
+            fallback = await self._lander.land(accepted)
+            if fallback is not None:
+                self._queue.add(fallback)
+
+    async def _cancel_tasks(self) -> None:
+        """Leave the rows that have not landed in time to the next try."""
+        if not self._tasks:
+            return
+        for task in self._tasks:
+            task.cancel()
+        log.warning(
+            "%d rows are still in flight. The journal has their submits: a retry resumes them",
+            len(self._tasks),
+        )
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+def _budget_error(counters: Counters, row: PendingRow) -> FluxBudgetError:
     return FluxBudgetError(
-        f"max_cost={tally.max_cost:g} credits is reached: {tally.spent:g} are spent, and row {job.n} ({job.key}) is "
-        f"expected to cost {job.estimate or 0:g}. Raise max_cost and clear the task: it goes on with what is left."
+        f"max_cost={counters.max_cost:g} credits is reached: {counters.spent:g} are spent, and row "
+        f"{row.index} ({row.key}) is expected to cost {row.estimate or 0:g}. Raise max_cost and "
+        "clear the task: it goes on with the rows that are left."
     )

@@ -1,4 +1,4 @@
-"""Collecting what was submitted for a row: wait until it is ready, and land it."""
+"""Lands submitted rows: waits until BFL has the result, and stores it."""
 
 from __future__ import annotations
 
@@ -7,13 +7,12 @@ import logging
 import time
 
 from airflow_provider_flux.batch.execution.context import (
-    ENDS_THE_BATCH,
-    BatchState,
-    GiveUpError,
-    Step,
+    BATCH_ERRORS,
+    BatchContext,
+    StopSubmittingError,
 )
 from airflow_provider_flux.batch.row_policy import Outcome
-from airflow_provider_flux.batch.row_store import Job
+from airflow_provider_flux.batch.row_states import PendingRow, SubmittedRow
 from airflow_provider_flux.batch.schedule.poll_times import PollSchedule
 from airflow_provider_flux.bfl.errors import (
     FluxError,
@@ -35,157 +34,194 @@ from airflow_provider_flux.object_store.filesystem import run_async
 
 log = logging.getLogger(__name__)
 
-#: Seconds for which a fresh URL of a Ready image is asked for.
+#: Seconds between attempts to land a result. Meanwhile it counts as landing, which holds submits
+#: back.
+_RETRY_SECONDS = (2.0, 10.0, 30.0)
+#: Seconds in which BFL has to give a fresh URL of a result.
 _REFRESH_SECONDS = 60.0
-#: Seconds between attempts to land an image that is ready. Meanwhile it counts as landing, which holds submits back.
-_PAUSES = (2.0, 10.0, 30.0)
-#: Such delays that are told in the log.
-_TOLD = 20
-#: Images in a row that could not be landed after all that: what is paid for must land first.
-_NOT_LANDED = 3
+#: Latency of a model of which nothing is known.
+_DEFAULT_SECONDS = 6.0
+#: Failed attempts to land a result that are logged.
+_MAX_LOGGED_RETRIES = 20
+#: Results in a row that could not be landed, after which nothing more is submitted.
+_MAX_NOT_LANDED = 3
 
 
-class Collector:
-    """Waits for images and lands them, any number at a time.
+class Lander:
+    """Waits for results and lands them, any number at a time.
 
-    :param timeout: seconds from the submit of a row after which to give it up; ``None`` for what suits its model.
-    :ivar landing: images that are ready and have not landed yet.
+    :param context: shared context of the batch.
+    :param poll_interval: seconds between two polls of BFL's documented loop. As many polls are
+        made for a result, at better moments.
+    :param timeout: seconds from the submit of a row after which the try stops waiting for it;
+        ``None`` for the default of its model.
+    :ivar landing: number of results that are ready and have not landed yet.
     """
 
-    def __init__(self, state: BatchState, poll_interval: float, timeout: float | None) -> None:
-        self._state = state
+    def __init__(self, context: BatchContext, poll_interval: float, timeout: float | None) -> None:
+        self._context = context
         self._poll_interval = poll_interval
         self._timeout = timeout
-        self._plans: dict[str, PollSchedule] = {}
+        self._schedules: dict[str, PollSchedule] = {}
         self._not_landed = 0
-        self._delays = 0
+        self._retries = 0
         self.landing = 0
 
-    async def collect(self, job: Job, *, is_taken_over: bool) -> Step:
-        """Wait for what was submitted for a row, and land it.
+    async def land(self, row: SubmittedRow) -> PendingRow | None:
+        """Wait for the result of a row, and land it.
 
-        :param is_taken_over: whether an earlier try has submitted it.
-        :raises GiveUpError: if no further row should be submitted.
+        :param row: a row that this try or an earlier one submitted.
+        :return: the fallback of the row, to be submitted; ``None`` if the row has ended.
+        :raises StopSubmittingError: if no further row should be submitted.
         """
-        generation = job.paid
-        submission = submission_of(generation)
-        plan = self._plan_of(generation["model"])
+        try:
+            result, latency = await self._wait(row)
+            generation = await self._land_result(row, result)
+        except (FluxModeratedError, FluxGenerationError) as error:
+            return self._handle_failed_generation(row, error)
+        except RESULT_GONE as error:
+            await self._handle_lost_result(row, error)
+            return None
+        except FluxError as error:
+            self._leave_submitted(row, error)
+            return None
+        self._not_landed = 0
+        self._context.refund(row.generation)
+        self._context.charge(generation)
+        self._end_landed(row, generation, latency)
+        return None
+
+    async def _wait(self, row: SubmittedRow) -> tuple[GenerationResult, float | None]:
+        """Wait for the result of a row.
+
+        :return: the result, and the seconds since the submit if this try submitted the row.
+        """
+        context, generation = self._context, row.generation
+        submitted_at = submission_of(generation).submitted_at
+        schedule = self._schedule_of(generation["model"])
+        poller = self._build_poller(generation)
         began = time.time()
         try:
-            poller = self._poller(generation, plan)
-            try:
-                result = await self._state.client.wait(poller, generation["polling_url"])
-            finally:
-                now = time.monotonic()
-                self._state.pacer.release_slot(job.kind)
-                self._state.tally.record_end(
-                    now, unseen=time.time() - max(poller.pending_at, began)
-                )
-                self._state.wake()
-            seconds = time.time() - submission.submitted_at
-            if not is_taken_over:
-                plan.observe(poller.pending_at - submission.submitted_at, seconds)
-                self._state.tally.latencies.append(seconds)
-            landed = await self._land(job, generation, result)
-        except FluxError as error:
-            return await self._failed(job, error, is_taken_over)
-        self._not_landed = 0
-        self._state.charge(generation, -1)
-        self._state.charge(landed, 1)
-        self._state.journal.append_soon(
-            phase_entry(str(job.claim), job.key, "returned", generation=landed)
-        )
-        job.generation = landed
-        return self._state.end(job, "landed", latency=None if is_taken_over else seconds)
+            result = await context.client.wait(poller, generation["polling_url"])
+        finally:
+            context.limiter.release_slot(row.group)
+            unseen = time.time() - max(poller.pending_at, began)
+            context.counters.record_end(time.monotonic(), unseen=unseen)
+            context.wake()
+        if row.is_resumed:
+            return result, None
+        latency = time.time() - submitted_at
+        schedule.observe(poller.pending_at - submitted_at, latency)
+        context.counters.latencies.append(latency)
+        return result, latency
 
-    async def _land(self, job: Job, generation: Generation, result: GenerationResult) -> Generation:
+    async def _land_result(self, row: SubmittedRow, result: GenerationResult) -> Generation:
+        """Land a result, with a fresh URL for each attempt."""
+
         async def refresh() -> GenerationResult:
-            poller = self._poller(generation, self._plan_of(generation["model"]))
+            poller = self._build_poller(row.generation)
             poller.deadline = time.time() + _REFRESH_SECONDS
-            return await self._state.client.wait(poller, generation["polling_url"])
+            return await self._context.client.wait(poller, row.generation["polling_url"])
+
+        async def land(result: GenerationResult) -> Generation:
+            return await land_async(self._context.client, row.generation, row.plan, result, refresh)
 
         self.landing += 1
         try:
-            for pause in _PAUSES:
+            for seconds in _RETRY_SECONDS:
                 try:
-                    return await land_async(
-                        self._state.client, generation, job.ready[1], result, refresh
-                    )
+                    return await land(result)
                 except (FluxTransientError, FluxStorageError, FluxImageError) as error:
-                    if _is_final(error, job):
+                    if _is_intended(error, row):
                         raise
-                    self._delays += 1
-                    if self._delays <= _TOLD:
-                        log.warning(
-                            "Row %d (%s) has not landed yet, in %g s again. %s",
-                            job.n,
-                            job.key,
-                            pause,
-                            error,
-                        )
-                await asyncio.sleep(pause)
+                    self._log_retry(row, seconds, error)
+                await asyncio.sleep(seconds)
                 result = await refresh()
-            return await land_async(self._state.client, generation, job.ready[1], result, refresh)
+            return await land(result)
         finally:
             self.landing -= 1
-            self._state.wake()
+            self._context.wake()
 
-    async def _failed(self, job: Job, error: FluxError, is_taken_over: bool) -> Step:
-        """Go on after an image that was paid for could not be had, or not yet."""
-        generation = job.paid
-        if isinstance(error, (FluxModeratedError, FluxGenerationError)):
-            self._state.charge(generation, -1)
-            self._state.note_failed(job, error)
-            if job.fallback and not job.is_fallback:
-                log.warning("Row %d (%s) is submitted with its fallback. %s", job.n, job.key, error)
-                job.is_fallback, job.generation, job.request = True, None, None
-                self._state.table.submitted(job)
-                self._state.tally.fallbacks += 1
-                return "again"
+    def _handle_failed_generation(self, row: SubmittedRow, error: FluxError) -> PendingRow | None:
+        """Go on after BFL ended a generation without an image. It charges nothing."""
+        context = self._context
+        context.refund(row.generation)
+        context.record_failure(row, row.claim, error)
+        if row.fallback is None:
             outcome: Outcome = "moderated" if isinstance(error, FluxModeratedError) else "failed"
-            return self._state.end(job, outcome, reason=error.message)
-        if isinstance(error, RESULT_GONE):
-            landed = (
-                await run_async(find_landed(generation, job.ready[1])) if is_taken_over else None
+            context.end(row, outcome, generation=row.generation, reason=error.message)
+            return None
+        log.warning("Row %d (%s) is submitted with its fallback. %s", row.index, row.key, error)
+        pending = context.store.builder.build_fallback(row, row.fallback)
+        context.store.save(pending)
+        context.counters.fallbacks += 1
+        return pending
+
+    async def _handle_lost_result(self, row: SubmittedRow, error: FluxError) -> None:
+        """End a row whose result BFL does not keep any more. An earlier try may have landed it."""
+        context = self._context
+        landed = await run_async(find_landed(row.generation, row.plan)) if row.is_resumed else None
+        if landed:
+            self._end_landed(row, landed, None)
+            return
+        context.counters.add_waste(row.generation["cost"])
+        context.record_failure(row, row.claim, error)
+        context.end(row, "lost", generation=row.generation, reason=error.message)
+
+    def _leave_submitted(self, row: SubmittedRow, error: FluxError) -> None:
+        """Leave a row to a retry: its result is not ready in time, or could not be landed.
+
+        :raises StopSubmittingError: if other rows would fare no better.
+        """
+        reason = (
+            f"{error.message} It is paid for: a retry, or `airflow flux recover`, "
+            "resumes it without paying again."
+        )
+        self._context.end(row, "submitted", generation=row.generation, reason=reason)
+        if not (isinstance(error, FluxTimeoutError) or _is_intended(error, row)):
+            self._not_landed += 1
+        if isinstance(error, BATCH_ERRORS) or self._not_landed >= _MAX_NOT_LANDED:
+            raise StopSubmittingError(error, None)
+
+    def _end_landed(self, row: SubmittedRow, generation: Generation, latency: float | None) -> None:
+        self._context.journal.append_soon(
+            phase_entry(row.claim, row.key, "returned", generation=generation)
+        )
+        self._context.end(row, "landed", generation=generation, latency=latency)
+
+    def _log_retry(self, row: SubmittedRow, seconds: float, error: FluxError) -> None:
+        self._retries += 1
+        if self._retries <= _MAX_LOGGED_RETRIES:
+            log.warning(
+                "Row %d (%s) could not be landed, trying again in %g s. %s",
+                row.index,
+                row.key,
+                seconds,
+                error,
             )
-            if landed:
-                self._state.journal.append_soon(
-                    phase_entry(str(job.claim), job.key, "returned", generation=landed)
-                )
-                job.generation = landed
-                return self._state.end(job, "landed")
-            self._state.tally.add_waste(generation["cost"])
-            self._state.note_failed(job, error)
-            return self._state.end(job, "lost", reason=error.message)
-        said = f"{error.message} It is paid for: a retry, or `airflow flux recover`, collects it without paying again."
-        step = self._state.end(job, "submitted", reason=said)
-        self._not_landed += not (isinstance(error, FluxTimeoutError) or _is_final(error, job))
-        if isinstance(error, ENDS_THE_BATCH) or self._not_landed >= _NOT_LANDED:
-            raise GiveUpError(error, step)
-        return step
 
-    def _plan_of(self, model: str) -> PollSchedule:
-        if model not in self._plans:
-            self._plans[model] = PollSchedule(typical_seconds(model) or 6.0, self._poll_interval)
-        return self._plans[model]
+    def _schedule_of(self, model: str) -> PollSchedule:
+        if model not in self._schedules:
+            self._schedules[model] = PollSchedule(
+                typical_seconds(model) or _DEFAULT_SECONDS, self._poll_interval
+            )
+        return self._schedules[model]
 
-    def _poller(self, generation: Generation, plan: PollSchedule) -> Poller:
+    def _build_poller(self, generation: Generation) -> Poller:
         submission = submission_of(generation)
-        now = time.time()
         timeout = self._timeout or default_timeout(generation["model"])
         return Poller(
             request_id=submission.request_id,
             submitted_at=submission.submitted_at,
-            deadline=max(submission.submitted_at + timeout, now),
+            deadline=max(submission.submitted_at + timeout, time.time()),
             poll_interval=self._poll_interval,
             cost=submission.cost,
-            pace=plan.seconds_until_poll,
+            pace=self._schedule_of(generation["model"]).seconds_until_poll,
         )
 
 
-def _is_final(error: FluxError, job: Job) -> bool:
-    """Whether an image is not landed because the operator was told so: that says nothing about the store."""
-    is_mismatch = (
-        isinstance(error, FluxImageError) and job.ready[1].target.options.on_mismatch == "fail"
-    )
+def _is_intended(error: FluxError, row: SubmittedRow) -> bool:
+    """Return whether the options of the user keep a result from landing, not its store."""
+    options = row.plan.target.options
+    is_mismatch = isinstance(error, FluxImageError) and options.on_mismatch == "fail"
     return is_mismatch or isinstance(error, FluxExistsError)

@@ -1,4 +1,4 @@
-"""The rows that wait for a slot: a few of each kind at hand, made ready before their turn comes."""
+"""The queue of pending rows: a few of each limit group, prepared before their turn comes."""
 
 from __future__ import annotations
 
@@ -6,101 +6,132 @@ import asyncio
 import heapq
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Collection
+from typing import Protocol
 
-from airflow_provider_flux.batch.row_store import Job, RowStore
+from airflow_provider_flux.batch.row_states import PendingRow
+from airflow_provider_flux.batch.row_store import RowStore
 
-#: Rows of one kind that are at hand. Those with inputs have them read, and lie on disk.
-_AT_HAND = 16
-_Heap = list[tuple[int, Job]]
+#: Rows of one limit group that are in memory. The inputs of prepared ones take space on the disk.
+_MAX_ROWS_PER_GROUP = 16
+_Heap = list[tuple[int, PendingRow]]
+
+
+class RowPreparer(Protocol):
+    """Prepares rows, as :class:`~airflow_provider_flux.batch.execution.prepare.Preparer` does."""
+
+    def must_prepare(self, row: PendingRow) -> bool:
+        """Return whether a row has anything to prepare.
+
+        :param row: a row as the store returns it.
+        """
+
+    def prepare(self, row: PendingRow) -> Awaitable[PendingRow | None]:
+        """Prepare a row, and return it; ``None`` if it has ended.
+
+        :param row: a row as the store returns it.
+        """
 
 
 class RowQueue:
-    """Hands out rows in the order of the input, as far as the limits of their kinds allow.
+    """Hands out rows in the order of the input, as far as the limits of their groups allow.
 
-    :param make: gives a row its request; returns whether ``prepare`` is needed too.
-    :param prepare: makes a row ready; returns whether it is still to be submitted.
-    :param on_ready: called when a row has become ready meanwhile.
+    :param store: the rows of the batch.
+    :param groups: limit groups of the rows.
+    :param preparer: prepares rows that need it.
+    :param on_prepared: called when a row has been prepared.
     """
 
     def __init__(
         self,
-        table: RowStore,
-        kinds: Collection[str],
-        make: Callable[[Job], bool],
-        prepare: Callable[[Job], Awaitable[bool]],
-        on_ready: Callable[[], None],
+        store: RowStore,
+        groups: Collection[str],
+        preparer: RowPreparer,
+        on_prepared: Callable[[], None],
     ) -> None:
-        self._table = table
-        self._make = make
-        self._prepare = prepare
-        self._on_ready = on_ready
-        self._last = dict.fromkeys(kinds, -1)
+        self._store = store
+        self._preparer = preparer
+        self._on_prepared = on_prepared
+        #: Index of the last row that was read, for each group that may have more.
+        self._last_read = dict.fromkeys(groups, -1)
         self._ready: defaultdict[str, _Heap] = defaultdict(list)
-        self._preparing: dict[asyncio.Task[None], Job] = {}
+        self._preparing: dict[asyncio.Task[None], PendingRow] = {}
 
     @property
     def is_empty(self) -> bool:
-        """Whether no row is left."""
-        return not self._last and not self._preparing and not any(self._ready.values())
+        """Whether no row is left, neither in the store nor in preparation."""
+        return not self._last_read and not self._preparing and not any(self._ready.values())
 
-    def take(self, may: Callable[[str], bool]) -> Job | None:
-        """Return the next row of a kind that may be submitted; ``None`` if none is ready.
+    @property
+    def rows_in_memory(self) -> int:
+        """The number of rows that are prepared or in preparation."""
+        return sum(map(len, self._ready.values())) + len(self._preparing)
 
-        :param may: says so of a kind.
+    def take(self, can_submit: Callable[[str], bool]) -> PendingRow | None:
+        """Return the next row that may be submitted; ``None`` if no such row is ready.
+
+        :param can_submit: decides whether a limit group may submit one more row.
         """
         self._refill()
-        kinds = [kind for kind, jobs in self._ready.items() if jobs and may(kind)]
-        if not kinds:
+        groups = [group for group, rows in self._ready.items() if rows and can_submit(group)]
+        if not groups:
             return None
-        first = min(kinds, key=lambda kind: self._ready[kind][0][0])
-        job = heapq.heappop(self._ready[first])[1]
+        first = min(groups, key=lambda group: self._ready[group][0][0])
+        row = heapq.heappop(self._ready[first])[1]
         self._refill()
-        return job
+        return row
 
-    def put_back(self, job: Job) -> None:
-        """Take back a row, which comes next of its kind; one without a request is made ready first."""
-        if job.request is None:
-            self._admit(job)
-        else:
-            heapq.heappush(self._ready[job.kind], (job.n, job))
+    def put_back(self, row: PendingRow) -> None:
+        """Take back a prepared row. It is the next one of its group.
+
+        :param row: a row that :meth:`take` returned.
+        """
+        heapq.heappush(self._ready[row.group], (row.index, row))
+
+    def add(self, row: PendingRow) -> None:
+        """Take a row that may need preparation.
+
+        :param row: a row as the store returns it, or as a fallback makes it.
+        """
+        if not self._preparer.must_prepare(row):
+            self.put_back(row)
+            return
+        task = asyncio.create_task(self._prepare(row))
+        self._preparing[task] = row
+        task.add_done_callback(self._finish_preparation)
 
     async def close(self) -> None:
-        """Let go of the rows at hand."""
+        """Release the rows in memory."""
         for task in self._preparing:
             task.cancel()
         await asyncio.gather(*self._preparing, return_exceptions=True)
-        for jobs in self._ready.values():
-            for _, job in jobs:
-                job.release()
-            jobs.clear()
+        for rows in self._ready.values():
+            for _, row in rows:
+                row.release()
+            rows.clear()
 
     def _refill(self) -> None:
-        for kind in list(self._last):
-            at_hand = len(self._ready[kind]) + sum(
-                job.kind == kind for job in self._preparing.values()
+        for group in list(self._last_read):
+            if self._count(group) > _MAX_ROWS_PER_GROUP // 2:
+                continue
+            rows = self._store.pending_rows(
+                group, after=self._last_read[group], limit=_MAX_ROWS_PER_GROUP
             )
-            if at_hand > _AT_HAND // 2:
+            if not rows:
+                del self._last_read[group]
                 continue
-            found = self._table.to_do(kind, after=self._last[kind], limit=_AT_HAND, is_open=False)
-            if not found:
-                del self._last[kind]
-                continue
-            self._last[kind] = found[-1].n
-            for job in found:
-                self._admit(job)
+            self._last_read[group] = rows[-1].index
+            for row in rows:
+                self.add(row)
 
-    def _admit(self, job: Job) -> None:
-        if not self._make(job):
-            self.put_back(job)
-            return
-        task = asyncio.create_task(self._make_ready(job))
-        self._preparing[task] = job
-        task.add_done_callback(self._prepared)
+    def _count(self, group: str) -> int:
+        preparing = sum(row.group == group for row in self._preparing.values())
+        return len(self._ready[group]) + preparing
 
-    async def _make_ready(self, job: Job) -> None:
-        if await self._prepare(job):
-            self.put_back(job)
+    async def _prepare(self, row: PendingRow) -> None:
+        prepared = await self._preparer.prepare(row)
+        if prepared is not None:
+            self.put_back(prepared)
 
-    def _prepared(self, task: asyncio.Task[None]) -> None:
+    def _finish_preparation(self, task: asyncio.Task[None]) -> None:
         del self._preparing[task]
-        self._on_ready()
+        self._on_prepared()

@@ -1,19 +1,19 @@
-"""Submitting a row: its intent first, one POST, and what the answer means."""
+"""Submits rows: the intent is recorded first, then one POST is sent and its answer handled."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from typing import NoReturn
 
 from airflow_provider_flux.batch.execution.context import (
-    ENDS_THE_BATCH,
-    BatchState,
-    GiveUpError,
-    Step,
+    BATCH_ERRORS,
+    BatchContext,
+    StopSubmittingError,
 )
-from airflow_provider_flux.batch.row_store import Job
+from airflow_provider_flux.batch.execution.stop import StopRequest
+from airflow_provider_flux.batch.row_states import PendingRow, SubmittedRow
 from airflow_provider_flux.bfl.errors import (
     FluxBatchError,
     FluxConnectionError,
@@ -24,148 +24,179 @@ from airflow_provider_flux.bfl.errors import (
     FluxSubmitUncertainError,
 )
 from airflow_provider_flux.configured_models import typical_seconds
-from airflow_provider_flux.generation import new_generation
+from airflow_provider_flux.generation import Generation, new_generation
 from airflow_provider_flux.ledger.journal_entries import intent_entry, phase_entry
 from airflow_provider_flux.ledger.resume_policy import OnUncertain
 
 log = logging.getLogger(__name__)
 
-#: Times one row is submitted in one try although each answer was lost before.
-_MOST_UNCERTAIN = 3
-#: Images of which the mean latency counts, and the seconds that are assumed where nothing is known of a model.
-_LATELY = 24
-_USUALLY = 6.0
+#: Submits of one row in one try, if the answer to each of them is lost.
+_MAX_LOST_ANSWERS = 3
+#: Number of the last images whose mean latency is that of a submit whose answer was lost.
+_MEAN_OVER_IMAGES = 24
+#: Latency of a model of which nothing is known.
+_DEFAULT_SECONDS = 6.0
 
 
 class Submitter:
     """Submits rows, any number at a time.
 
-    :param is_stopping: says whether nothing more is to be submitted.
+    :param context: shared context of the batch.
+    :param on_uncertain: whether a row is submitted again if the answer to its submit is lost.
+    :param stop: request to stop. Once it is made, nothing more is submitted.
     """
 
-    def __init__(
-        self, state: BatchState, on_uncertain: OnUncertain, is_stopping: Callable[[], bool]
-    ) -> None:
-        self._state = state
+    def __init__(self, context: BatchContext, on_uncertain: OnUncertain, stop: StopRequest) -> None:
+        self._context = context
         self._on_uncertain = on_uncertain
-        self._is_stopping = is_stopping
+        self._stop = stop
 
-    async def submit(self, job: Job) -> Step:
-        """Submit a row, for which a slot has been taken.
+    async def submit(self, row: PendingRow) -> SubmittedRow | PendingRow | None:
+        """Submit a row for which a slot and its expected cost are reserved.
 
-        :raises GiveUpError: if no further row should be submitted.
+        :param row: a prepared row.
+        :return: the row as BFL accepted it, or the row to submit again; ``None`` if it has ended.
+        :raises StopSubmittingError: if no further row should be submitted.
         """
         try:
-            return await self._submit_row(job)
+            return await self._submit(row)
+        except asyncio.CancelledError:
+            row.release()
+            raise
         finally:
-            self._state.tally.reserved -= job.estimate or 0.0
+            self._context.counters.reserved -= row.estimate or 0.0
 
-    async def _submit_row(self, job: Job) -> Step:
-        request, plan = job.ready
-        note = intent_entry(
-            request, index=job.n, key=job.key, row_fingerprint=job.wanted, facts=plan.request
-        )
-        claim = job.claim = str(note["claim"])
+    async def _submit(self, row: PendingRow) -> SubmittedRow | PendingRow | None:
+        claim = await self._record_intent(row)
+        if self._stop.is_made:
+            self._record_not_sent(row, claim)
+            return row
         try:
-            await self._state.journal.append(note)
-        except FluxError as error:
-            self._not_sent(job, FluxError("Nothing was sent."))
-            raise GiveUpError(error, "again") from None
-        except (
-            BaseException
-        ):  # broken off: an intent that was written all the same would look like a submit
-            self._not_sent(job, FluxError("Nothing was sent."))
-            raise
-        if self._is_stopping():
-            self._not_sent(job, FluxError("Nothing was sent."))
-            return "again"
-        try:
-            submission = await self._state.client.submit_once(request)
+            submission = await self._context.client.submit_once(row.request)
         except FluxSubmitUncertainError as error:
-            return self._uncertain(job, error)
+            return self._handle_lost_answer(row, error)
         except FluxError as error:
-            return self._refused(job, error)
-        except BaseException:  # the answer will not be waited for: it stays an intent
-            self._state.pacer.record_dropped(job.kind)
+            return self._handle_refusal(row, claim, error)
+        except BaseException:  # nobody waits for the answer any more: it stays an intent
+            self._context.limiter.record_dropped(row.group)
             raise
-        now = time.monotonic()
-        job.generation = new_generation(request, submission, job.uncertain)
-        self._state.journal.append_soon(
-            phase_entry(claim, job.key, "submitted", generation=job.generation)
+        generation = new_generation(row.request, submission, row.uncertain_submits)
+        return self._handle_acceptance(row, claim, generation)
+
+    async def _record_intent(self, row: PendingRow) -> str:
+        """Record the intent of a submit, and return the id of the submit.
+
+        :raises StopSubmittingError: if the intent cannot be recorded.
+        """
+        entry = intent_entry(
+            row.request,
+            index=row.index,
+            key=row.key,
+            row_fingerprint=row.fingerprint,
+            facts=row.plan.request,
         )
-        self._state.outage.record_answer()
-        self._state.pacer.record_accepted(job.kind)
-        self._state.tally.record_submit(now)
-        self._state.charge(job.generation, 1)
-        self._state.wake()
-        self._state.table.submitted(job)
-        return "paid"
+        claim = str(entry["claim"])
+        try:
+            await self._context.journal.append(entry)
+        except FluxError as error:
+            self._record_not_sent(row, claim)
+            raise StopSubmittingError(error, row) from None
+        except BaseException:
+            # The intent may still be written. Without a further entry it would count as a submit.
+            self._record_not_sent(row, claim)
+            raise
+        return claim
 
-    def _not_sent(self, job: Job, error: FluxError) -> None:
-        self._state.pacer.record_dropped(job.kind)
-        self._state.note_failed(job, error)
+    def _record_not_sent(self, row: PendingRow, claim: str) -> None:
+        self._context.limiter.record_dropped(row.group)
+        self._context.record_failure(row, claim, FluxError("Nothing was sent."))
 
-    def _refused(self, job: Job, error: FluxError) -> Step:
-        """Go on after a submit that nothing was paid for."""
-        now = time.monotonic()
-        self._state.note_failed(job, error)
+    def _handle_acceptance(
+        self, row: PendingRow, claim: str, generation: Generation
+    ) -> SubmittedRow:
+        context = self._context
+        context.journal.append_soon(phase_entry(claim, row.key, "submitted", generation=generation))
+        context.breaker.record_answer()
+        context.limiter.record_accepted(row.group)
+        context.counters.record_submit(time.monotonic())
+        context.charge(generation)
+        context.wake()
+        row.release()
+        submitted = row.accept(claim, generation)
+        context.store.save(submitted)
+        return submitted
+
+    def _handle_refusal(self, row: PendingRow, claim: str, error: FluxError) -> PendingRow | None:
+        """Go on after a submit that BFL does not bill."""
+        context, now = self._context, time.monotonic()
+        context.record_failure(row, claim, error)
         if isinstance(error, FluxRateLimitedError):
-            self._state.outage.record_answer()
-            self._state.pacer.record_refused(job.kind, now, error.retry_after)
-            self._state.tally.rate_limited += 1
-            return "again"
-        self._state.pacer.record_dropped(job.kind)
+            context.breaker.record_answer()
+            context.limiter.record_refused(row.group, now, error.retry_after)
+            context.counters.rate_limited += 1
+            return row
+        context.limiter.record_dropped(row.group)
         if isinstance(error, (FluxConnectionError, FluxServiceError)):
-            if self._state.outage.record_failure(error, now):
-                raise GiveUpError(error, "again")
+            if context.breaker.record_failure(error, now):
+                raise StopSubmittingError(error, row)
             log.warning("%s Trying again.", error)
-            return "again"
-        self._state.outage.record_answer()
-        if isinstance(error, ENDS_THE_BATCH):
-            raise GiveUpError(error, "again")
-        return self._state.end(
-            job,
-            "invalid" if isinstance(error, FluxRequestError) else "failed",
-            reason=error.message,
+            return row
+        context.breaker.record_answer()
+        if isinstance(error, BATCH_ERRORS):
+            raise StopSubmittingError(error, row)
+        is_invalid = isinstance(error, FluxRequestError)
+        context.end(row, "invalid" if is_invalid else "failed", reason=error.message)
+        return None
+
+    def _handle_lost_answer(
+        self, row: PendingRow, error: FluxSubmitUncertainError
+    ) -> PendingRow | None:
+        """Go on after a submit whose answer was lost. It counts as billed."""
+        context = self._context
+        self._hold_slot(row)
+        context.counters.uncertain_submits += 1
+        context.counters.charge(row.estimate, is_reported=False)
+        context.counters.add_waste(row.estimate)
+        must_stop = context.breaker.record_failure(error, time.monotonic())
+        row = row.with_lost_answer()
+        if self._on_uncertain == "fail" or row.lost_answers >= _MAX_LOST_ANSWERS:
+            context.end(row, "uncertain", reason=error.message)
+            if must_stop:
+                _stop_after_lost_answers(error, None)
+            return None
+        context.store.save(row)
+        log.warning(
+            "Row %d (%s) was possibly billed, and is submitted again (on_uncertain='resubmit')",
+            row.index,
+            row.key,
         )
+        if must_stop:
+            _stop_after_lost_answers(error, row)
+        return row
 
-    def _uncertain(self, job: Job, error: FluxSubmitUncertainError) -> Step:
-        """Go on after a submit of which nobody knows whether it was billed: it counts as if it was."""
-        now = time.monotonic()
-        self._hold_slot(job)
-        self._state.tally.uncertain_submits += 1
-        self._state.tally.charge(job.estimate, is_reported=False)
-        self._state.tally.add_waste(job.estimate)
-        job.uncertain += 1
-        job.lost_answers += 1
-        job.claim = None
-        is_hopeless = self._state.outage.record_failure(error, now)
-        step: Step = "again"
-        if self._on_uncertain == "fail" or job.lost_answers >= _MOST_UNCERTAIN:
-            step = self._state.end(job, "uncertain", reason=error.message)
-        else:
-            self._state.table.submitted(job)
-            log.warning(
-                "Row %d (%s) was possibly billed, and is submitted again (on_uncertain='resubmit')",
-                job.n,
-                job.key,
-            )
-        if is_hopeless:  # for now; what was not submitted is left to a retry
-            raise GiveUpError(
-                FluxBatchError(f"Several submits in a row had no clear answer. {error.message}"),
-                step,
-            )
-        return step
+    def _hold_slot(self, row: PendingRow) -> None:
+        """Keep the slot of a submit whose answer was lost, for as long as a generation takes.
 
-    def _hold_slot(self, job: Job) -> None:
-        """Keep the slot of a submit whose answer was lost: its task may be active, for as long as tasks usually are."""
-        state, kind = self._state, job.kind
-        lately = state.tally.latencies[-_LATELY:]
-        seconds = sum(lately) / len(lately) if lately else typical_seconds(job.model) or _USUALLY
-        state.pacer.record_accepted(kind)
+        BFL may have accepted it. Another submit in its place would be refused then.
+        """
+        context, group = self._context, row.group
+        latencies = context.counters.latencies[-_MEAN_OVER_IMAGES:]
+        seconds = (
+            sum(latencies) / len(latencies)
+            if latencies
+            else typical_seconds(row.request.model) or _DEFAULT_SECONDS
+        )
+        context.limiter.record_accepted(group)
 
-        def free() -> None:
-            state.pacer.release_slot(kind)
-            state.wake()
+        def release() -> None:
+            context.limiter.release_slot(group)
+            context.wake()
 
-        asyncio.get_running_loop().call_later(seconds, free)
+        asyncio.get_running_loop().call_later(seconds, release)
+
+
+def _stop_after_lost_answers(error: FluxSubmitUncertainError, row: PendingRow | None) -> NoReturn:
+    """End this try after too many lost answers. A retry submits the rows that were not tried."""
+    raise StopSubmittingError(
+        FluxBatchError(f"Several submits in a row had no clear answer. {error.message}"), row
+    )

@@ -8,7 +8,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, TypedDict, get_args, get_type_hints
 
-from airflow_provider_flux.batch.row_reader import Ended, RowReader
+from airflow_provider_flux.batch.row_reader import RowReader
+from airflow_provider_flux.batch.row_states import EndedRow
 from airflow_provider_flux.bfl.errors import FluxConfigurationError, FluxRequestError
 from airflow_provider_flux.object_store.backends import WriteOptions
 from airflow_provider_flux.object_store.filesystem import run_sync
@@ -87,13 +88,13 @@ def write_manifest(reader: RowReader, uri: str, manner: WriteOptions, folder: Pa
     :raises FluxStorageError: if it cannot be written.
     """
     local = folder / "manifest"
-    rows = (_row_of(ended) for ended in reader.in_order())
+    rows = (_row_of(ended) for ended in reader.all_rows())
     (_write_parquet if manner.content_type == PARQUET else _write_jsonl)(rows, local)
     run_sync(put_file(uri, local, manner))
     local.unlink()
 
 
-def _row_of(ended: Ended) -> ManifestRow:
+def _row_of(ended: EndedRow) -> ManifestRow:
     made = ended.generation or {}
     landed = (
         (made.get("image") or made.get("video") or {})
@@ -101,7 +102,7 @@ def _row_of(ended: Ended) -> ManifestRow:
         else {}
     )
     return ManifestRow(
-        index=ended.n,
+        index=ended.index,
         key=ended.key,
         outcome=ended.outcome,
         reason=ended.reason or None,
@@ -122,7 +123,7 @@ def _row_of(ended: Ended) -> ManifestRow:
         submitted_at=made.get("submitted_at") or None,
         seconds=None if ended.latency is None else round(ended.latency, 3),
         fallback=ended.is_fallback,
-        uncertain_submits=ended.uncertain,
+        uncertain_submits=ended.uncertain_submits,
     )
 
 

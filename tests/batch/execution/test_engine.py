@@ -19,8 +19,9 @@ import pytest
 import requests
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowTaskTimeout
 
-from airflow_provider_flux.batch.execution.engine import Engine
-from airflow_provider_flux.batch.row_store import Job, RowStore
+from airflow_provider_flux.batch.execution.engine import EngineLoop
+from airflow_provider_flux.batch.row_states import PendingRow, SubmittedRow
+from airflow_provider_flux.batch.row_store import RowStore
 from airflow_provider_flux.bfl.errors import FluxBatchError, FluxServiceError
 from airflow_provider_flux.bfl.pricing import Estimate
 from airflow_provider_flux.emulator import EmulatorConfig, EmulatorServer
@@ -118,7 +119,7 @@ class TestStop:
     ) -> None:
         task = batch(tmp_path, prompts(40, "slow=0.3"), max_active=8)
         with meanwhile(stop_after(emulator, task, 8)):
-            task.fail(FluxBatchError, "The task was told to stop. A retry goes on.")
+            task.fail(FluxBatchError, "The task was stopped. A retry resumes the batch.")
         paid = emulator.stats()["submits"]
         assert 8 <= paid < 40
         assert task.counts() == {"landed": paid, "pending": 40 - paid}
@@ -184,7 +185,7 @@ class TestStop:
             await asyncio.sleep(0.25)
             await put(*arguments)
 
-        monkeypatch.setattr(run_loop, "_ENDING", 0.1)
+        monkeypatch.setattr(run_loop, "_END_SECONDS", 0.1)
         monkeypatch.setattr(journal, "put", slow)
         task = batch(tmp_path, prompts(4, "slow=2"), grace=0)
         with pytest.raises(AirflowTaskTimeout), meanwhile(time_out_after(emulator, 4)):
@@ -227,7 +228,7 @@ class TestStop:
                 return rows()
 
         with meanwhile(act):
-            task.fail(FluxBatchError, "told to stop", requests=Slow())
+            task.fail(FluxBatchError, "was stopped", requests=Slow())
         assert emulator.stats()["submits"] == 0
         assert task.counts() == {"pending": 4}
 
@@ -287,10 +288,9 @@ class TestMoney:
     ) -> None:
         """The price list of this version is older than the prices of the service: 2 credits are expected, 3 come."""
 
-        from airflow_provider_flux.batch import run_setup
-        from airflow_provider_flux.batch.execution import prepare
+        from airflow_provider_flux.batch import row_states, row_store
 
-        for module in (prepare, run_setup):
+        for module in (row_states, row_store):
             monkeypatch.setattr(module, "estimate_cost", lambda request: Estimate(2.0))
         task = batch(tmp_path, prompts(12), model="flux-2-pro", max_cost=30, max_active=1)
         task.fail(
@@ -403,7 +403,7 @@ class TestMoney:
         paid = emulator.stats()["submits"]
         assert paid < 30
         assert task.counts() == {"submitted": 1, "landed": paid - 1, "pending": 30 - paid}
-        assert "a retry, or `airflow flux recover`, collects it" in task.manifest()[0]["reason"]
+        assert "a retry, or `airflow flux recover`, resumes it" in task.manifest()[0]["reason"]
 
     def test_what_earlier_tries_have_spent_counts(
         self, emulator: EmulatorServer, tmp_path: Path
@@ -512,7 +512,7 @@ class TestTrouble:
         assert task.counts() == {"submitted": paid, "pending": 60 - paid}
         left = [row for row in task.manifest() if row["outcome"] == "submitted"]
         assert all(
-            "a retry, or `airflow flux recover`, collects it" in row["reason"] for row in left
+            "a retry, or `airflow flux recover`, resumes it" in row["reason"] for row in left
         )
         assert task.summary
         assert (task.summary["credits"], task.summary["credits_wasted"]) == (4 * paid, 0)
@@ -551,7 +551,7 @@ class TestTrouble:
         task = batch(tmp_path, ["a hare", "slow [[fault:slow=1.8]]"], timeout=1)
         task.fail(FluxBatchError, "1 submitted")
         assert (
-            "It is paid for: a retry, or `airflow flux recover`, collects it"
+            "It is paid for: a retry, or `airflow flux recover`, resumes it"
             in task.manifest()[1]["reason"]
         )
         assert task.manifest()[1]["cost"] == 4
@@ -589,11 +589,11 @@ class TestDefects:
     ) -> None:
         update, writes = RowStore._update, list[str]()
 
-        def full(self: RowStore, job: Job, *facts: Any) -> None:
-            writes.append(job.key)
+        def full(self: RowStore, row: PendingRow | SubmittedRow, *facts: Any, **more: Any) -> None:
+            writes.append(row.key)
             if len(writes) > 20:
                 raise sqlite3.OperationalError("database or disk is full")
-            update(self, job, *facts)
+            update(self, row, *facts, **more)
 
         task = batch(tmp_path, prompts(40, "slow=0.3"), max_active=4)
         with monkeypatch.context() as patch:
@@ -618,13 +618,14 @@ class TestDefects:
         """They get durable, and it must be written down that nothing was sent."""
         from airflow_provider_flux.ledger import journal
 
-        go_on, put, raised = Engine._go_on, journal.put, list[int]()
+        start, put, raised = EngineLoop._start_submits, journal.put, list[int]()
 
-        async def fails(self: Engine) -> bool:
-            if self.tally.submits >= 8 and self.journal._waiting:
-                raised.append(len(self.journal._waiting))
+        def fails(self: EngineLoop) -> None:
+            waiting = self._context.journal._waiting
+            if self._context.counters.submits >= 8 and waiting:
+                raised.append(len(waiting))
                 raise RuntimeError("a bug")
-            return await go_on(self)
+            start(self)
 
         async def slow(*arguments: Any) -> None:
             await asyncio.sleep(0.3)
@@ -632,7 +633,7 @@ class TestDefects:
 
         task = batch(tmp_path, prompts(40), max_active=4)
         with monkeypatch.context() as patch:
-            patch.setattr(Engine, "_go_on", fails)
+            patch.setattr(EngineLoop, "_start_submits", fails)
             patch.setattr(journal, "put", slow)
             with pytest.raises(RuntimeError, match="a bug"):
                 task.retry()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,36 +26,40 @@ from airflow_provider_flux.bfl.errors import (
     FluxRequestError,
     FluxStorageError,
 )
-from airflow_provider_flux.bfl.request import GenerationRequest
+from airflow_provider_flux.generation import Generation
 from airflow_provider_flux.object_store.backends import WriteOptions
 from airflow_provider_flux.object_store.filesystem import open_path
 from tests.ledger.test_journal_entries import LANDED, PAID
+from tests.support.batch_rows import build_request, row_builder
 
 
 @pytest.fixture
 def rows(tmp_path: Path) -> Any:
-    """A table with a row of each kind."""
+    """A row store with a row of each outcome."""
     open_path(str(tmp_path))
     (tmp_path / "local").mkdir()
-    table = RowStore(tmp_path / "local" / "rows.sqlite")
-    for number, key in enumerate(["a", "b\u2028ä🦊", "c", "d"]):
-        problem = "width is 7" if number == 3 else None
-        request = GenerationRequest("flux-2-pro", "/v1/flux-2-pro", {"prompt": "x"})
-        row = Row(number, key, "flux-2-pro", None if problem else request, None, problem)
-        table.add(row, kind="m", estimate=None if problem else 3.0)
-    landed, moderated, _ = table.to_do("m", after=-1, limit=-1, is_open=False)
-    landed.generation, landed.claim, landed.uncertain = {**LANDED, "seed": 2**32 - 1}, "c1", 1
-    table.end(landed, "landed", latency=1.23456)
-    moderated.generation, moderated.is_fallback = PAID, True
-    table.end(moderated, "moderated", reason="refused for\nViolence")
-    table.commit()
-    yield table
-    table.close()
+    store = RowStore(tmp_path / "local" / "rows.sqlite", row_builder())
+    parameters = {"prompt": "x", "width": 256, "height": 256}
+    for index, key in enumerate(["a", "b\u2028ä🦊", "c", "d"]):
+        problem = "width is 7" if index == 3 else None
+        request = None if problem else build_request("flux-2-pro", parameters)
+        store.add(Row(index, key, "flux-2-pro", request, None, problem))
+    landed, moderated, _ = store.pending_rows("flux-2-pro")
+    generation: Generation = {**LANDED, "seed": 2**32 - 1}
+    store.end(landed.with_lost_answer(), "landed", generation=generation, latency=1.23456)
+    store.end(
+        replace(moderated, is_fallback=True),
+        "moderated",
+        generation=PAID,
+        reason="refused for\nViolence",
+    )
+    yield store
+    store.close()
 
 
-def write(table: RowStore, uri: str) -> None:
-    with RowReader(table.path) as reader:
-        write_manifest(reader, uri, WriteOptions(content_type_of(uri)), table.path.parent)
+def write(store: RowStore, uri: str) -> None:
+    with RowReader(store.path) as reader:
+        write_manifest(reader, uri, WriteOptions(content_type_of(uri)), store.path.parent)
 
 
 EXPECTED = [
@@ -90,12 +95,12 @@ def test_all_rows_are_there_in_order(rows: RowStore, tmp_path: Path, ending: str
 def test_the_columns_of_parquet_have_types_though_all_are_empty(
     tmp_path: Path, rows: RowStore
 ) -> None:
-    empty = RowStore(tmp_path / "empty.sqlite")
+    empty = RowStore(tmp_path / "empty.sqlite", row_builder())
     empty.add(Row(0, "a", "m", {}, None, "bad"), kind="m", estimate=None)
     empty.commit()
     schemas = []
-    for table in (empty, rows):
-        write(table, f"{tmp_path}/m.parquet")
+    for store in (empty, rows):
+        write(store, f"{tmp_path}/m.parquet")
         schemas.append(pq.read_schema(f"{tmp_path}/m.parquet"))
     empty.close()
     assert schemas[0] == schemas[1]

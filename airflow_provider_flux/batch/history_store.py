@@ -1,0 +1,75 @@
+"""Stores what the journal of earlier tries says about each row, in the database of a row store."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+
+from airflow_provider_flux.ledger.journal_entries import (
+    JournaledSubmit,
+    JournalEntry,
+    SegmentHeader,
+    fold_entries,
+)
+
+_SCHEMA = "CREATE TABLE entries (key TEXT NOT NULL, segment INTEGER NOT NULL, entry TEXT NOT NULL)"
+
+
+class HistoryStore:
+    """The entries of the journal, by row. It belongs to the thread of its row store.
+
+    :param db: database of the row store, which has a table ``rows`` with the keys of the input.
+    """
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
+        self._db.execute(_SCHEMA)
+        self._headers: list[SegmentHeader] = []
+
+    def add_segment(self, header: SegmentHeader, entries: Sequence[JournalEntry]) -> None:
+        """Store one segment of the journal.
+
+        :param header: header of the segment.
+        :param entries: its entries, in their order.
+        """
+        number = len(self._headers)
+        self._headers.append(header)
+        lines = [(entry.key, number, entry.model_dump_json(exclude_none=True)) for entry in entries]
+        self._db.executemany("INSERT INTO entries (key, segment, entry) VALUES (?, ?, ?)", lines)
+        self._db.commit()
+
+    def create_index(self) -> bool:
+        """Index the entries by row, once all are stored, and return whether there are any."""
+        self._db.execute("CREATE INDEX entries_by_key ON entries (key)")
+        return self._db.execute("SELECT 1 FROM entries LIMIT 1").fetchone() is not None
+
+    def submits_of(self, key: str) -> list[JournaledSubmit]:
+        """Return the submits of a row in earlier tries, in the order in which they were made.
+
+        :param key: key of the row.
+        :raises FluxLedgerError: if a part of the journal is missing.
+        """
+        entries = self._db.execute(
+            "SELECT segment, entry FROM entries WHERE key = ? ORDER BY rowid", (key,)
+        )
+        return list(
+            fold_entries(
+                (self._headers[number], [JournalEntry.model_validate_json(text)])
+                for number, text in entries
+            )
+        )
+
+    def find_orphans(self) -> list[JournaledSubmit]:
+        """Return the submits that have not landed, of rows that are not in the input any more.
+
+        :raises FluxLedgerError: if a part of the journal is missing.
+        """
+        keys = self._db.execute(
+            "SELECT DISTINCT key FROM entries WHERE key NOT IN (SELECT key FROM rows)"
+        ).fetchall()
+        return [
+            submit
+            for (key,) in keys
+            for submit in self.submits_of(key)
+            if submit.phase == "submitted"
+        ]

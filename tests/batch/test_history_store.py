@@ -1,0 +1,42 @@
+"""The history store: what the journal says about a row, whatever segment says it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from airflow_provider_flux.batch.row_store import RowStore
+from airflow_provider_flux.bfl.errors import FluxLedgerError
+from airflow_provider_flux.ledger.journal_entries import phase_entry
+from tests.ledger.test_journal_entries import LANDED, header, note, opened
+from tests.support.batch_rows import row_builder
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[RowStore]:
+    """An empty row store."""
+    opened_store = RowStore(tmp_path / "rows.sqlite", row_builder())
+    yield opened_store
+    opened_store.close()
+
+
+def test_a_store_without_entries_has_no_history(store: RowStore) -> None:
+    assert not store.history.create_index()
+
+
+def test_a_row_has_the_submits_of_its_key_from_all_segments(store: RowStore) -> None:
+    history = store.history
+    first, other = opened("a"), opened("b")
+    history.add_segment(header(), [note(first), note(other)])
+    later = header("2026-11-28T00:00:00+00:00", "s2")
+    landed = phase_entry(first["claim"], "a", "returned", generation=LANDED)
+    history.add_segment(later, [note(landed), note(opened("a"))])
+    history.add_segment(later, [note(phase_entry("unknown", "c", "failed"))])
+    assert history.create_index()
+    assert [submit.phase for submit in history.submits_of("a")] == ["returned", "intent"]
+    assert [submit.phase for submit in history.submits_of("b")] == ["intent"]
+    assert history.submits_of("z") == []
+    with pytest.raises(FluxLedgerError, match="missing"):
+        history.submits_of("c")
