@@ -134,8 +134,8 @@ def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     from airflow_provider_flux.operators import deferral
 
     monkeypatch.setattr(retries, "_BACKOFF", wait_fixed(0.05))
-    monkeypatch.setattr(polling, "_NOT_FOUND_GRACE", 0.5)
-    monkeypatch.setattr(polling, "_NOT_FOUND_WAIT", 0.1)
+    monkeypatch.setattr(polling, "_NOT_FOUND_GRACE_SECONDS", 0.5)
+    monkeypatch.setattr(polling, "_NOT_FOUND_INTERVAL_SECONDS", 0.1)
     monkeypatch.setattr(deferral, "_SHORTEST_DEFERRAL", 0.1)
 
 

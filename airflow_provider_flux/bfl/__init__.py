@@ -1,5 +1,5 @@
-"""What the BFL service is: models, schemas, answers, errors, rules.
+"""Facts and pure decisions about the BFL service: models, schemas, answers, errors and rules.
 
-Nothing here does I/O, and nothing here imports Airflow or an HTTP library: the sync hook, the
-async client and the emulator all stand on the same facts.
+No module of this package does I/O, or imports Airflow or an HTTP library. The clients, the hook and
+the emulator share these facts.
 """

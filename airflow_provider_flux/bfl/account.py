@@ -1,4 +1,7 @@
-"""The account routes: balance, finetunes, and the usage report of licensees. None of them is billed."""
+"""The routes of the account: balance, finetunes and usage reports. None of them is billed.
+
+Sources: the OpenAPI document of api.bfl.ai and BFL's own clients.
+"""
 
 from __future__ import annotations
 
@@ -20,85 +23,112 @@ from airflow_provider_flux.bfl.protocol import (
 from airflow_provider_flux.bfl.responses import read_number
 from airflow_provider_flux.bfl.settings import FluxSettings
 
-#: Open-weights models whose licensees report their usage (source: BFL's own clients).
+#: Models with open weights whose licensees report their usage (source: BFL's own clients).
 LICENSED_MODELS = ("flux-1-dev", "flux-1-kontext-dev", "flux-1-krea-dev", "flux-tools")
-_SLUG = re.compile(r"[a-z0-9][a-z0-9._\-]*")
+_PATH_SEGMENT = re.compile(r"[a-z0-9][a-z0-9._\-]*")
 
 
 def credits_request(settings: FluxSettings) -> HttpRequest:
-    """Describe the GET of the account's balance."""
+    """Describe the GET of the account's balance.
+
+    :param settings: the account.
+    """
     return get_request("/v1/credits", settings)
 
 
 def read_credits(answer: HttpAnswer) -> float:
     """Read the balance in credits.
 
-    :raises FluxError: if the answer holds none.
+    :param answer: the answer of the service.
+    :raises FluxError: if the answer has no balance.
     """
     body = read_json(answer)
     credits_left = read_number(body.get("credits")) if isinstance(body, Mapping) else None
     if answer.status == 200 and credits_left is not None:
         return credits_left
-    raise error_from_answer(answer, "The balance was refused by BFL")
+    raise error_from_answer(answer, "BFL did not return the balance")
 
 
 def finetunes_request(settings: FluxSettings) -> HttpRequest:
-    """Describe the GET of the account's finetunes."""
+    """Describe the GET of the account's finetunes.
+
+    :param settings: the account.
+    """
     return get_request("/v1/my_finetunes", settings)
 
 
 def read_finetunes(answer: HttpAnswer) -> list[Any]:
-    """Read the list of finetunes; BFL does not say what an item is.
+    """Read the list of finetunes. BFL does not document its items.
 
-    :raises FluxError: if the answer holds none.
+    :param answer: the answer of the service.
+    :raises FluxError: if the answer has no list.
     """
-    found = _member(answer, "finetunes", "The list of finetunes was refused by BFL")
-    if isinstance(found, list):
-        return found
-    raise FluxServiceError("BFL answered with a list of finetunes that is none.")
+    finetunes = _member(answer, "finetunes", "BFL did not return the list of finetunes")
+    if isinstance(finetunes, list):
+        return finetunes
+    raise FluxServiceError("The finetunes in BFL's answer are not a list.")
 
 
 def finetune_request(finetune_id: str, settings: FluxSettings) -> HttpRequest:
-    """Describe the GET of one finetune."""
+    """Describe the GET of one finetune.
+
+    :param finetune_id: name of the finetune.
+    :param settings: the account.
+    :raises FluxRequestError: if the name is empty.
+    """
     return get_request(
-        f"/v1/finetune_details?{urlencode({'finetune_id': _checked(finetune_id)})}", settings
+        f"/v1/finetune_details?{urlencode({'finetune_id': _check_finetune_id(finetune_id)})}",
+        settings,
     )
 
 
 def read_finetune(answer: HttpAnswer) -> dict[str, Any]:
-    """Read what a finetune was made with.
+    """Read the details of a finetune.
 
-    :raises FluxRequestError: if there is none with that id, or it is not the account's.
+    :param answer: the answer of the service.
+    :raises FluxRequestError: if the finetune does not exist or belongs to another account.
+    :raises FluxError: if the answer has no details.
     """
-    found = _member(answer, "finetune_details", "The finetune was refused by BFL")
-    if isinstance(found, Mapping):
-        return dict(found)
-    raise FluxServiceError("BFL answered with details of a finetune that are none.")
+    details = _member(answer, "finetune_details", "BFL did not return the finetune")
+    if isinstance(details, Mapping):
+        return dict(details)
+    raise FluxServiceError("The finetune details in BFL's answer are not an object.")
 
 
 def delete_finetune_request(finetune_id: str, settings: FluxSettings) -> HttpRequest:
-    """Describe the POST that deletes a finetune."""
-    body = json.dumps({"finetune_id": _checked(finetune_id)}).encode()
+    """Describe the POST that deletes a finetune.
+
+    :param finetune_id: name of the finetune.
+    :param settings: the account.
+    :raises FluxRequestError: if the name is empty.
+    """
+    body = json.dumps({"finetune_id": _check_finetune_id(finetune_id)}).encode()
     return post_request("/v1/delete_finetune", body, settings)
 
 
 def read_deletion(answer: HttpAnswer) -> dict[str, Any]:
-    """Read the confirmation: ``status``, ``message``, ``deleted_finetune_id``, ``timestamp``.
+    """Read the confirmation of a deletion.
 
-    :raises FluxRequestError: if there is none with that id, or it is not the account's.
+    :param answer: the answer of the service.
+    :return: ``status``, ``message``, ``deleted_finetune_id`` and ``timestamp``.
+    :raises FluxRequestError: if the finetune does not exist or belongs to another account.
+    :raises FluxError: if the finetune was not deleted for another reason.
     """
     body = read_json(answer)
     if answer.status == 200 and isinstance(body, Mapping):
         return dict(body)
-    raise error_from_answer(answer, "The finetune was not deleted by BFL")
+    raise error_from_answer(answer, "BFL did not delete the finetune")
 
 
 def usage_request(model: str, generations: int, settings: FluxSettings) -> HttpRequest:
-    """Describe the POST that reports how many images were made with open weights.
+    """Describe the POST that reports how many images were generated with open weights.
 
+    :param model: one of :data:`LICENSED_MODELS`, or a model that BFL licenses later.
+    :param generations: number of images, 1 or more.
+    :param settings: the account.
     :raises FluxRequestError: if the model cannot be part of a path, or the number is not 1 or more.
     """
-    if not isinstance(model, str) or not _SLUG.fullmatch(model):
+    if not isinstance(model, str) or not _PATH_SEGMENT.fullmatch(model):
         raise FluxRequestError(
             f"model={model!r} is not a licensed model. Known: {', '.join(LICENSED_MODELS)}."
         )
@@ -111,22 +141,23 @@ def usage_request(model: str, generations: int, settings: FluxSettings) -> HttpR
 
 
 def check_usage(answer: HttpAnswer) -> None:
-    """Check that a usage report was taken; BFL does not document the body of the answer.
+    """Check that BFL accepted a usage report. It does not document the body of the answer.
 
-    :raises FluxError: if it was refused.
+    :param answer: the answer of the service.
+    :raises FluxError: if BFL refused the report.
     """
     if answer.status != 200:
-        raise error_from_answer(answer, "The usage report was refused by BFL")
+        raise error_from_answer(answer, "BFL refused the usage report")
 
 
-def _member(answer: HttpAnswer, name: str, what: str) -> Any:
+def _member(answer: HttpAnswer, name: str, refusal: str) -> Any:
     body = read_json(answer)
     if answer.status == 200 and isinstance(body, Mapping):
         return body.get(name)
-    raise error_from_answer(answer, what)
+    raise error_from_answer(answer, refusal)
 
 
-def _checked(finetune_id: str) -> str:
+def _check_finetune_id(finetune_id: str) -> str:
     if not isinstance(finetune_id, str) or not finetune_id.strip():
         raise FluxRequestError(f"finetune_id={finetune_id!r} must be the name of a finetune.")
     return finetune_id

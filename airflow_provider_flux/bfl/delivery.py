@@ -1,4 +1,8 @@
-"""What the delivery host's answers mean. A result is a signed URL that lives for 10 minutes."""
+"""The download of a result, without I/O: limits, and the errors of the delivery host.
+
+A result is a signed URL. It lives for 10 minutes, or longer for videos (source: BFL's
+documentation).
+"""
 
 from __future__ import annotations
 
@@ -14,11 +18,12 @@ from airflow_provider_flux.bfl.errors import (
 from airflow_provider_flux.bfl.protocol import parse_retry_after
 from airflow_provider_flux.bfl.redaction import describe_url
 
-#: A delivery URL may be redirected so often, each time to a trusted host.
+#: A delivery URL may be redirected this often, each time to a trusted host.
 MAX_REDIRECTS = 3
-#: Largest result that is read, in bytes: far above 20 seconds of video in the largest size.
+#: Far more than 20 seconds of video in the largest size need.
 MAX_RESULT_BYTES = 512 * 1024 * 1024
-#: A compressed body would not match its Content-Length. Never a key: the URL is the credential.
+#: A compressed body would not match its Content-Length. The API key is not sent: the URL is the
+#: credential.
 HEADERS: Mapping[str, str] = {"accept-encoding": "identity"}
 CHUNK_BYTES = 256 * 1024
 
@@ -26,13 +31,19 @@ CHUNK_BYTES = 256 * 1024
 def download_error(
     status: int, headers: Mapping[str, str], *, request_id: str | None
 ) -> FluxError | None:
-    """Return what an answer of the delivery host means; ``None`` if it brings the image."""
+    """Return the error for an answer of the delivery host.
+
+    :param status: HTTP status code. Redirects have been followed before.
+    :param headers: a case-insensitive mapping.
+    :param request_id: id of the generation, for the message.
+    :return: the error, or ``None`` if the answer has the result.
+    """
     if status == 200:
         return None
     if status in {401, 403, 404, 410}:
         return FluxResultExpiredError(
-            f"The signed URL of request {request_id} was refused by the delivery host (HTTP {status}): "
-            "it lives for 10 minutes after an image is ready, longer for videos.",
+            f"The delivery host refused the signed URL of request {request_id} (HTTP {status}). A "
+            "signed URL lives for 10 minutes after an image is ready, and longer for videos.",
             request_id=request_id,
         )
     if status == 429 or status >= 500:
@@ -47,21 +58,29 @@ def download_error(
 
 
 def redirect_error(url: str) -> FluxUntrustedURLError:
-    """Return the error for a delivery URL that never arrives."""
+    """Return the error for a delivery URL that is redirected more than :data:`MAX_REDIRECTS` times.
+
+    :param url: the last redirect.
+    """
     return FluxUntrustedURLError(
-        f"The delivery URL was redirected too often, last to {describe_url(url)}."
+        f"The delivery URL was redirected more than {MAX_REDIRECTS} times, last to "
+        f"{describe_url(url)}."
     )
 
 
 def broken_download_error(url: str, reason: str) -> FluxServiceError:
-    """Return the error for a download that ended early."""
-    return FluxServiceError(f"The download from {describe_url(url)} broke off ({reason}).")
+    """Return the error for a download that ended early.
+
+    :param url: URL of the download.
+    :param reason: name of the network failure, without addresses and secrets.
+    """
+    return FluxServiceError(f"The download from {describe_url(url)} ended early ({reason}).")
 
 
 class BodyBuffer:
-    """Collect a result in memory, up to a limit.
+    """A buffer that holds a result in memory, up to a limit.
 
-    :raises FluxImageError: from :meth:`add`, when the result grows over ``max_bytes``.
+    :param max_bytes: largest size of the result.
     """
 
     def __init__(self, max_bytes: int) -> None:
@@ -70,14 +89,18 @@ class BodyBuffer:
         self._size = 0
 
     def add(self, chunk: bytes) -> None:
-        """Append a chunk."""
+        """Append a chunk.
+
+        :param chunk: the next bytes of the result.
+        :raises FluxImageError: if the result is larger than ``max_bytes``.
+        """
         self._size += len(chunk)
         if self._size > self._max_bytes:
             raise FluxImageError(
-                f"The result is larger than {self._max_bytes} bytes and was not read further."
+                f"The result is larger than {self._max_bytes} bytes. The rest was not read."
             )
         self._chunks.append(chunk)
 
     def get(self) -> bytes:
-        """Return all that was collected."""
+        """Return the whole result."""
         return b"".join(self._chunks)

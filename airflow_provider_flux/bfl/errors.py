@@ -1,7 +1,8 @@
-"""Every way a FLUX request can fail: one class for each decision a user can take.
+"""The errors of this provider: one class for each decision that a user can make.
 
-Messages never hold the API key, a webhook secret, image bytes or the signature of a signed URL,
-because Airflow writes them to task logs, to the database and to the UI.
+Each docstring says what happened, whether BFL bills for it, and what a retry does. A message never
+holds the API key, a webhook secret, image bytes or the signature of a signed URL, because Airflow
+writes messages to task logs, to its database and to the UI.
 """
 
 from __future__ import annotations
@@ -11,16 +12,18 @@ from typing import Any, ClassVar
 
 
 class FluxError(Exception):
-    """Base of all errors of this provider.
+    """Base class of all errors of this provider.
 
-    :param message: one sentence for the task log: what happened, and the way out.
-    :param request_id: the id BFL gave the generation, when there is one.
-    :param cost: credits (1 credit = 0.01 USD) the service reported for it, when known.
+    :param message: the fault, then the remedy as an imperative. It is written to the task log.
+    :param request_id: id that BFL gave the generation. ``None`` if BFL has not accepted the
+        request.
+    :param cost: credits (1 credit = 0.01 USD) that the service reported for it. ``None`` if
+        unknown.
     """
 
-    #: Doing the same again must fail the same way, or may be billed twice. The operators raise such
-    #: an error as ``AirflowFailException``, so that Airflow's ``retries`` are not spent on it.
-    permanent: ClassVar[bool] = False
+    #: Whether a retry fails the same way, or may be billed twice. The operators raise a permanent
+    #: error as ``AirflowFailException``, so that Airflow's ``retries`` are not spent on it.
+    is_permanent: ClassVar[bool] = False
 
     def __init__(
         self, message: str, *, request_id: str | None = None, cost: float | None = None
@@ -31,7 +34,7 @@ class FluxError(Exception):
         self.cost = cost
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the error as JSON, to carry it from the triggerer to the worker."""
+        """Return the error as a JSON object, which carries it from the triggerer to the worker."""
         return {
             "type": type(self).__name__,
             "message": self.message,
@@ -41,59 +44,69 @@ class FluxError(Exception):
 
 
 class FluxConfigurationError(FluxError):
-    """The connection is missing, incomplete or malformed. A retry fails the same way."""
+    """A connection, a package or a setting is missing or malformed.
 
-    permanent = True
+    Nothing was billed, unless the error occurs after a deferral. A retry fails the same way until
+    the setting that the message names is corrected.
+    """
+
+    is_permanent = True
 
 
 class FluxRequestError(FluxError, ValueError):
-    """The request is not valid: unknown model or parameter, bad range, or refused by BFL (400, 422).
+    """The request is not valid.
 
-    Nothing was paid. A retry fails the same way.
+    It names an unknown model or parameter, a value is out of range, an input breaks a limit, or BFL
+    refused it (HTTP 400, 404 or 422). Nothing was billed. A retry fails the same way.
     """
 
-    permanent = True
+    is_permanent = True
 
 
 class FluxAuthenticationError(FluxError):
-    """BFL refused the API key (401, 403, or 422 "Invalid API key format").
+    """BFL refused the API key (HTTP 401, 403, or 422 "Invalid API key format").
 
-    Nothing was paid. A retry fails until the key in the connection is replaced.
+    Nothing was billed at the submit. If a poll was refused, the generation is billed. A retry fails
+    until the key in the connection is replaced.
     """
 
-    permanent = True
+    is_permanent = True
 
 
 class FluxInsufficientCreditsError(FluxError):
-    """The account has no credits left for this request (402).
+    """The balance of the account is too low for this request (HTTP 402).
 
-    Nothing was paid. A retry fails until credits are added.
+    Nothing was billed. A retry fails until credits are added.
     """
 
-    permanent = True
+    is_permanent = True
 
 
 class FluxBudgetError(FluxError):
-    """``max_cost`` of a batch is reached, or cannot be kept. What was submitted before has landed.
+    """A batch has reached its ``max_cost``, or the rows to submit would exceed it.
 
-    Nothing more was paid. A retry fails the same way: raise ``max_cost`` and clear the task, which goes on with the
-    rows that are left.
+    The rows that were submitted before are billed, and the batch has landed them. A retry fails the
+    same way. Raise ``max_cost`` and clear the task: it continues with the remaining rows.
     """
 
-    permanent = True
+    is_permanent = True
 
 
 class FluxBatchError(FluxError):
-    """Some rows of a batch have no image, more than ``max_failed`` or ``max_moderated`` allow for.
+    """More rows of a batch ended without an image than ``max_failed`` or ``max_moderated`` allows.
 
-    All rows were tried, and the manifest says what became of each. A retry works on those without an image only.
+    The batch also raises it if it stopped early, for example because the task was ended. The
+    manifest has the outcome of each row; the rows that were submitted are billed. A retry works
+    only on rows that have no image.
     """
 
 
 class FluxTransientError(FluxError):
-    """Waiting may help: the same HTTP call can be made again without paying twice.
+    """Base class of temporary failures: the same HTTP call can be repeated without a second charge.
 
-    :param retry_after: seconds the service asked to wait (``Retry-After``), when it said so.
+    :param message: see :class:`FluxError`.
+    :param retry_after: seconds that the service asked to wait (``Retry-After``). ``None`` if it did
+        not.
     """
 
     def __init__(self, message: str, *, retry_after: float | None = None, **facts: Any) -> None:
@@ -102,129 +115,160 @@ class FluxTransientError(FluxError):
 
 
 class FluxRateLimitedError(FluxTransientError):
-    """Too many active tasks on the account (429). Nothing was paid; a retry is free."""
+    """The account has too many active requests (HTTP 429), or videos were submitted too fast (402).
+
+    Nothing was billed. A retry submits, and is not a second charge.
+    """
 
 
 class FluxServiceError(FluxTransientError):
-    """A 5xx, an unreadable answer, or the network failed while something was read. A retry is free."""
+    """BFL answered with a 5xx or something unreadable, or the network failed during a read.
+
+    The failed call is not billed. A generation that was submitted before is. If its submit is in
+    the ledger, a retry resumes it without a second charge.
+    """
 
 
 class FluxConnectionError(FluxServiceError):
-    """The connection to BFL could not be opened, or broke while the request was being sent.
+    """The connection to BFL could not be opened, or broke before the whole request was sent.
 
-    BFL cannot have read a whole request, so nothing was paid. A retry is free.
+    BFL cannot have read a whole request, so nothing was billed. A retry submits, and is not a
+    second charge.
     """
 
 
 class FluxSubmitUncertainError(FluxError):
-    """A submit was sent and its answer was lost: the image may have been made and billed.
+    """A submit was sent, and its answer was lost or unclear.
 
-    BFL has no idempotency key and no list of tasks, so nobody can tell. With ``on_uncertain="fail"`` it is not
-    submitted again until a user clears the task; with ``"resubmit"`` a retry does, and may pay twice.
+    BFL may have generated and billed the image. It has neither an idempotency key nor a list of
+    requests, so this cannot be determined. With ``on_uncertain="fail"`` nothing is submitted again
+    until a user clears the task. With ``on_uncertain="resubmit"`` a retry submits again, which may
+    be a second charge.
     """
 
-    permanent = True
+    is_permanent = True
 
 
 class FluxModeratedError(FluxError):
-    """BFL's moderation refused the prompt, an input image or the result. Not charged.
+    """BFL's moderation refused the prompt, an input or the result.
 
-    :param reasons: what the service named, for example ``["Sexual Content"]``. The same request is
-        refused again: change the prompt or ``safety_tolerance``.
+    BFL does not charge for it (source: BFL's published rule). The same request is refused again:
+    change the prompt or ``safety_tolerance``.
+
+    :param message: see :class:`FluxError`.
+    :param reasons: the reasons that BFL gave, for example ``("Sexual Content",)``. May be empty.
     """
 
-    permanent = True
+    is_permanent = True
 
     def __init__(self, message: str, *, reasons: tuple[str, ...] = (), **facts: Any) -> None:
         super().__init__(message, **facts)
         self.reasons = tuple(reasons)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the error as JSON, with the reasons."""
+        """Return the error as a JSON object, with the reasons."""
         return {**super().as_dict(), "reasons": list(self.reasons)}
 
 
 class FluxInputError(FluxError):
-    """An input image or video is not there, or could not be read. Nothing was paid by this try.
+    """An input image or video does not exist, or its store or host failed.
 
-    A retry is free. An input that is too large, or no image at all, is a :class:`FluxRequestError`.
+    Nothing was billed in this try. A retry reads the input again. If an input breaks a limit or is
+    not an image, the error is a :class:`FluxRequestError`.
     """
 
 
 class FluxGenerationError(FluxError):
-    """BFL ended the generation with ``Error`` or ``Failed``. Not charged; a retry starts a new one."""
+    """BFL ended the generation with status ``Error`` or ``Failed``.
+
+    BFL does not charge for it (source: BFL's published rule). A retry submits a new generation.
+    """
 
 
 class FluxTaskNotFoundError(FluxError):
-    """BFL no longer knows the generation: expired, or asked in the wrong region.
+    """BFL does not know the generation: it has expired, or the wrong region was polled.
 
-    The image was paid for and can no longer be fetched. Clearing the task pays for a new one.
+    The image was billed and can no longer be downloaded. Clearing the task submits a new
+    generation, which is billed.
     """
 
-    permanent = True
+    is_permanent = True
 
 
 class FluxTimeoutError(FluxError):
-    """The generation was not ready at the deadline. BFL goes on and bills it; there is no cancel.
+    """The generation was not ready at the deadline.
 
-    A retry asks again, which is free, where the submit was recorded; its request id collects it, too.
+    BFL has no cancel, so it finishes and bills the generation. If the submit is in the ledger, a
+    retry polls it again, which is free. If it is not, land the image by its request id.
     """
 
 
 class FluxResultExpiredError(FluxError):
-    """The signed URL of the image no longer works, and neither did a fresh one.
+    """The delivery host refused the signed URL of the result, and a fresh one too.
 
-    The image was paid for and can no longer be fetched. Clearing the task pays for a new one.
+    The image was billed and can no longer be downloaded. Clearing the task submits a new
+    generation, which is billed.
     """
 
-    permanent = True
+    is_permanent = True
 
 
 class FluxUntrustedURLError(FluxError):
-    """A polling or delivery URL points to a host that is not BFL's. Nothing was sent to it."""
+    """A polling or delivery URL, or a redirect, leads to a host that is not BFL's.
 
-    permanent = True
+    Nothing was sent to that host. The generation is billed. A retry fails the same way until the
+    host is one of the ``trusted_hosts`` of the connection.
+    """
+
+    is_permanent = True
 
 
 class FluxImageError(FluxError):
-    """What was downloaded is not the complete image that was asked for. It was not stored.
+    """The downloaded file is not a complete image, or not of the requested format or size.
 
-    Downloading again is free while BFL keeps the result.
+    Nothing was stored. The generation is billed. A retry downloads it again, which is free while
+    BFL keeps the result.
     """
 
 
 class FluxStorageError(FluxError):
-    """The image could not be written to ``output_path``. The old object, or none, is there.
+    """The store failed to read or write an object at ``output_path`` or in the ledger.
 
-    Before the submit, when the store or the ledger failed, nothing was paid. After it, a retry collects the image,
-    which is free, where the submit was recorded; otherwise ``FluxToObjectStorageOperator`` does, by its request id.
+    An existing object is unchanged, and no partial object exists. Before the submit nothing was
+    billed. After it, a retry resumes the generation without a second charge if the submit is in the
+    ledger. If it is not, land the image by its request id with ``FluxToObjectStorageOperator``.
     """
 
 
 class FluxExistsError(FluxStorageError):
-    """There is another object at ``output_path``, and ``if_exists="error"``. It is untouched.
+    """Another object exists at ``output_path``, and ``if_exists`` does not replace it.
 
-    Nothing was paid if the name was known before the image, which is so without ``{request_id}``,
-    ``{seed}`` and ``{sha256}`` in it. A retry fails the same way.
+    The object is unchanged. If the path contains none of ``{request_id}``, ``{seed}`` and
+    ``{sha256}``, it is checked before the submit, and nothing was billed. A retry fails the same
+    way.
     """
 
-    permanent = True
+    is_permanent = True
 
 
 class FluxLedgerError(FluxError):
-    """The record of what a task has paid for cannot be read, or was claimed by another process.
+    """A record of the ledger cannot be read, or another process works on the same task.
 
-    Also a changed request with ``on_change="fail"``. Nothing was submitted, since the record may name, or names, an
-    image that was paid for. A retry fails the same way.
+    The operator also raises it if the request has changed and ``on_change="fail"``. This try
+    submitted nothing, because the record may name a generation that was billed. A retry fails the
+    same way.
     """
 
-    permanent = True
+    is_permanent = True
 
 
 class FluxTriggerEventError(FluxError):
-    """A deferred task was resumed with an event this provider did not send."""
+    """A deferred task was resumed with an event that this provider did not send.
 
-    permanent = True
+    The generation is billed if the task had submitted. A retry is not attempted.
+    """
+
+    is_permanent = True
 
 
 _BY_NAME: Mapping[str, type[FluxError]] = {
@@ -235,7 +279,12 @@ _BY_NAME: Mapping[str, type[FluxError]] = {
 
 
 def error_from_dict(data: Mapping[str, Any]) -> FluxError:
-    """Rebuild an error from :meth:`FluxError.as_dict`; an unknown type becomes :class:`FluxError`."""
+    """Rebuild an error from its JSON object.
+
+    :param data: the result of :meth:`FluxError.as_dict`.
+    :return: an error of the same type, or a :class:`FluxError` if this version does not know the
+        type.
+    """
     cls = _BY_NAME.get(str(data.get("type")), FluxError)
     facts: dict[str, Any] = {"request_id": data.get("request_id"), "cost": data.get("cost")}
     if cls is FluxModeratedError:

@@ -12,7 +12,8 @@ from airflow_provider_flux.bfl.pricing import MEGAPIXEL
 
 #: [pro] works on this many megapixels, inputs and output together.
 _FLUX_2_MEGAPIXELS = 9
-#: Seconds by which a video may be longer than its limit: the last piece of its sound is often longer than its pictures.
+#: Seconds by which a video may be longer than its limit: the last piece of its sound is often
+#: longer than its pictures.
 _ROUNDING = 0.5
 
 
@@ -124,7 +125,8 @@ def find_media_warnings(model: Model, parameters: Mapping[str, Any]) -> list[str
         and _pixels(parameters, files) > _FLUX_2_MEGAPIXELS * MEGAPIXEL
     ):
         warnings.append(
-            f"inputs and output are more than {_FLUX_2_MEGAPIXELS} megapixels: they may be scaled down"
+            f"inputs and output are more than {_FLUX_2_MEGAPIXELS} megapixels: they may be scaled "
+            "down"
         )
     return warnings
 
@@ -173,8 +175,8 @@ def _outside_canvas(parameters: Mapping[str, Any], files: Sequence[MediaFile]) -
     if all(_is_inside(offset, side, room) for offset, side, room in places):
         return []
     return [
-        f"Input_image of {files[0].width}x{files[0].height} does not lie inside the canvas of {canvas[0]}x{canvas[1]}: "
-        "change the offset or the canvas, or set auto_crop"
+        f"Input_image of {files[0].width}x{files[0].height} does not lie inside the canvas of "
+        f"{canvas[0]}x{canvas[1]}: change the offset or the canvas, or set auto_crop"
     ]
 
 

@@ -1,6 +1,6 @@
-"""When to ask for a result again, and when to stop: decisions only, without a clock or a socket.
+"""Decisions about polling, without a clock or a socket: when to poll again, and when to stop.
 
-The worker's wait and the trigger feed the same :class:`Poller`, so they behave the same.
+Both clients and the trigger use the same :class:`Poller`, so they behave the same.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from dataclasses import dataclass
 from airflow_provider_flux.bfl.errors import FluxError, FluxTimeoutError, FluxTransientError
 from airflow_provider_flux.bfl.responses import GenerationResult, Status
 
-#: Seconds after which to give up on a generation of a model with no typical duration.
+#: Seconds after which to stop waiting for a generation of a model without a typical duration.
 DEFAULT_TIMEOUT = 600.0
-#: Share of the time waited so far that the next wait takes: how far a poll overshoots at most.
+#: The next interval, as a share of the time since the submit. It bounds the delay of the last poll.
 _GROWTH = 0.1
-_LONGEST_WAIT = 30.0
-#: A task may be unknown for a moment, a new one above all: "Task not found" is believed after so long.
-_NOT_FOUND_GRACE = 30.0
-_NOT_FOUND_WAIT = 1.0
-_SHORTEST_WAIT = 0.01
+_MAX_INTERVAL_SECONDS = 30.0
+#: A new generation may be unknown for a moment, so "Task not found" counts only after this time.
+_NOT_FOUND_GRACE_SECONDS = 30.0
+_NOT_FOUND_INTERVAL_SECONDS = 1.0
+_MIN_INTERVAL_SECONDS = 0.01
 
 
 @dataclass(frozen=True)
@@ -32,37 +32,47 @@ class PollAgain:
 
 @dataclass(frozen=True)
 class Done:
-    """The image is ready."""
+    """The generation is ready.
+
+    :param result: the answer of the last poll.
+    """
 
     result: GenerationResult
 
 
 @dataclass(frozen=True)
 class Failed:
-    """There will be no image, or not in time."""
+    """The generation ended without a result, or is not ready at the deadline.
+
+    :param error: the typed error.
+    """
 
     error: FluxError
 
 
 @dataclass(frozen=True)
 class Paused:
-    """Not ready at ``pause_at``: whoever waited wants to do something else, and wait on elsewhere."""
+    """The generation is not ready at ``pause_at``. The caller continues to wait elsewhere."""
 
 
 PollDecision = PollAgain | Done | Failed | Paused
 
 
 class Poller:
-    """Decide after each poll of one generation.
+    """The decisions about polling one generation.
 
-    :param submitted_at: when the submit was answered; all times are epoch seconds.
-    :param deadline: when to give up. The last poll is made at the deadline, never before it.
-    :param poll_interval: shortest seconds between two polls. The interval grows to a tenth of the
-        time waited so far, so that an image is noticed at most about 10 % late.
-    :param pause_at: when to answer :class:`Paused` instead of waiting on.
-    :param pace: returns the seconds until the next poll for the seconds since the submit, in place of that interval.
+    :param request_id: id of the generation, for messages.
+    :param submitted_at: when the submit was answered. All times are epoch seconds.
+    :param deadline: when to stop. The last poll is made at the deadline, not before it.
+    :param poll_interval: least seconds between two polls. The interval grows to a tenth of the time
+        since the submit, so a result is noticed at most about 10 % late.
+    :param cost: credits reported at the submit, for errors.
+    :param pause_at: when to return :class:`Paused`. ``None`` waits until the deadline.
+    :param pace: returns the seconds until the next poll for the seconds since the submit. It
+        replaces ``poll_interval`` and its growth.
     :param jitter: returns a random number in [0, 1).
-    :ivar pending_at: when a poll has last said that it is not ready; the submit, if none has.
+    :ivar pending_at: when a poll last answered that the generation is not ready; the submit, if
+        none has.
     """
 
     def __init__(
@@ -88,23 +98,32 @@ class Poller:
         self._jitter = jitter
         self._failures = 0
         self._missing_since: float | None = None
-        self._last_trouble: str | None = None
+        self._last_error: str | None = None
 
     def first_wait(self, now: float) -> float:
-        """Return the seconds before the first poll: none for a generation submitted a while ago."""
+        """Return the seconds before the first poll: 0 if the generation was submitted a while ago.
+
+        :param now: epoch seconds.
+        """
         first = self.submitted_at + (self.poll_interval if self._pace is None else self._pace(0.0))
         first = min(first, self.deadline, self.pause_at or self.deadline)
         return max(0.0, first - now)
 
     def on_result(self, result: GenerationResult, now: float) -> PollDecision:
-        """Decide on a poll that was answered with a task."""
+        """Decide after a poll that the service answered.
+
+        :param result: the answer.
+        :param now: when it arrived, in epoch seconds.
+        """
         self._failures = 0
         if result.status.is_success:
             return Done(result)
         if result.status is Status.TASK_NOT_FOUND:
             self._missing_since = now if self._missing_since is None else self._missing_since
-            if now - self._missing_since < _NOT_FOUND_GRACE:
-                return PollAgain(_NOT_FOUND_WAIT)  # even past the deadline: one 404 proves nothing
+            if now - self._missing_since < _NOT_FOUND_GRACE_SECONDS:
+                return PollAgain(
+                    _NOT_FOUND_INTERVAL_SECONDS
+                )  # even after the deadline: one 404 proves nothing
         else:
             self._missing_since = None
         error = result.as_error(request_id=self.request_id, cost=self.cost)
@@ -114,12 +133,16 @@ class Poller:
         return self._wait(self._interval(now), now)
 
     def on_error(self, error: FluxError, now: float) -> PollDecision:
-        """Decide on a poll that failed: transient trouble is waited out, the rest ends the wait."""
+        """Decide after a poll that failed: retry a temporary failure, and stop at any other.
+
+        :param error: the error of the poll.
+        :param now: when it occurred, in epoch seconds.
+        """
         if not isinstance(error, FluxTransientError):
             return Failed(error)
         self._failures += 1
-        self._last_trouble = error.message
-        backoff = min(self.poll_interval * 2 ** min(self._failures, 10), _LONGEST_WAIT) * (
+        self._last_error = error.message
+        backoff = min(self.poll_interval * 2 ** min(self._failures, 10), _MAX_INTERVAL_SECONDS) * (
             0.5 + self._jitter() / 2
         )
         return self._wait(max(backoff, self.poll_interval, error.retry_after or 0.0), now)
@@ -127,22 +150,24 @@ class Poller:
     def _interval(self, now: float) -> float:
         if self._pace is not None:
             return self._pace(now - self.submitted_at)
-        grown = min(_GROWTH * (now - self.submitted_at), _LONGEST_WAIT)
+        grown = min(_GROWTH * (now - self.submitted_at), _MAX_INTERVAL_SECONDS)
         return max(self.poll_interval, grown) * (0.9 + 0.2 * self._jitter())
 
     def _wait(self, seconds: float, now: float) -> PollDecision:
         if now >= self.deadline:
-            trouble = f" Last trouble: {self._last_trouble}" if self._failures else ""
-            return Failed(
-                FluxTimeoutError(
-                    f"Request {self.request_id} was not ready at its deadline, "
-                    f"{self.deadline - self.submitted_at:.0f} s after the submit. BFL has no cancel: it goes on and "
-                    f"is billed; its request id and polling URL still collect it.{trouble}",
-                    request_id=self.request_id,
-                    cost=self.cost,
-                )
-            )
+            return Failed(self._timeout())
         if self.pause_at is not None and now >= self.pause_at:
             return Paused()
         until = min(self.deadline, self.pause_at or self.deadline)
-        return PollAgain(max(min(seconds, until - now), _SHORTEST_WAIT))
+        return PollAgain(max(min(seconds, until - now), _MIN_INTERVAL_SECONDS))
+
+    def _timeout(self) -> FluxTimeoutError:
+        waited = self.deadline - self.submitted_at
+        last_error = f" Last error: {self._last_error}" if self._failures else ""
+        return FluxTimeoutError(
+            f"Request {self.request_id} was not ready at its deadline, {waited:.0f} s after the "
+            "submit. BFL has no cancel: it finishes and bills the request. Its result can still be "
+            f"landed by its request id and polling URL.{last_error}",
+            request_id=self.request_id,
+            cost=self.cost,
+        )

@@ -1,8 +1,8 @@
 """What a request is expected to cost, in credits (1 credit = 0.01 USD).
 
-An estimate only: the service is the judge. It reports the cost of FLUX.2 and the image tools with the
-answer to the submit, that of videos with the result, and that of FLUX.1 not at all (source: BFL's
-pricing page and published answers of the service).
+An estimate only: the service is the judge. It reports the cost of FLUX.2 and the image tools with
+the answer to the submit, that of videos with the result, and that of FLUX.1 not at all (source:
+BFL's pricing page and published answers of the service).
 """
 
 from __future__ import annotations
@@ -95,7 +95,8 @@ class PerMegapixel:
     """FLUX.2: ``first`` for the first output megapixel, ``further`` for each other one, in or out.
 
     Megapixels are rounded up. Without width and height the output has the size of the first input
-    image. What is not known before the answer is counted as one megapixel, an input that is a URL say.
+    image. What is not known before the answer is counted as one megapixel, an input that is a URL
+    say.
     """
 
     first: float
@@ -180,7 +181,8 @@ class PerSecond:
     def describe(self) -> str:
         """Return all the rates."""
         parts = [
-            f"{mode}: {', '.join(f'{rate:g} ({name})' for name, rate in rates.items())}, {self.drafts[mode]:g} (draft)"
+            f"{mode}: {', '.join(f'{rate:g} ({name})' for name, rate in rates.items())}, "
+            f"{self.drafts[mode]:g} (draft)"
             for mode, rates in self.rates.items()
         ]
         return f"each second, by `mode` and `resolution`: {'; '.join(parts)}"
@@ -231,8 +233,8 @@ class PerUpscaledSecond:
     def describe(self) -> str:
         """Return the rates."""
         return (
-            f"each second and output megapixel: {self.precise:g} (creativity 0), {self.creative:g} (creativity 1); "
-            "whole credits"
+            f"each second and output megapixel: {self.precise:g} (creativity 0), {self.creative:g} "
+            "(creativity 1); whole credits"
         )
 
 

@@ -14,7 +14,8 @@ _SECRET_PATTERNS = (
     (re.compile(r"bfl_[A-Za-z0-9_\-]+"), "bfl_***"),
     (re.compile(r"data:[\w/+.\-]+;base64,[A-Za-z0-9+/=_\-]*"), "<base64 data removed>"),
 )
-#: Text that looks like base64. A URI is checked folder by folder, because a deep path is not a secret.
+#: Text that looks like base64. A URI is checked folder by folder, because a deep path is not a
+#: secret.
 _URI_OR_LONG = re.compile(r"[a-z][a-z0-9+.\-]*://[^\s'\"]*|[A-Za-z0-9+/=_\-]{80,}")
 _LONG_SEGMENT = re.compile(r"[A-Za-z0-9+=_\-]{80,}")
 _REMOVED = "<long value removed>"

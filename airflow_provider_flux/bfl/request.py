@@ -46,8 +46,9 @@ class GenerationRequest:
 
     :param model: name of the model.
     :param path: route of the model below the API host.
-    :param parameters: the JSON body; input files are :class:`~airflow_provider_flux.bfl.inputs.MediaFile`.
-        Not part of the repr: it may hold image bytes and a secret.
+    :param parameters: the JSON body; input files are
+        :class:`~airflow_provider_flux.bfl.inputs.MediaFile`. Not part of the repr: it may hold
+        image bytes and a secret.
     :param catalog_model: what the catalog says of the model, if it knows it.
     :param warnings: what may not work as meant, to be logged.
     :param is_checked: whether what the catalog says of the model counts (``validate=True``).
@@ -66,8 +67,8 @@ class GenerationRequest:
     def fingerprint(self) -> str:
         """SHA-256 over model, parameters and the bytes of input files: equal for equal images wanted.
 
-        Where the webhook goes does not change the image, so it does not count. An input that is sent
-        as a URL counts by its URL.
+        Where the webhook goes does not change the image, so it does not count. An input that is
+        sent as a URL counts by its URL.
         """
         wanted = {
             name: value
@@ -194,7 +195,8 @@ def _lost_inputs(
         name for name in emptied if name in fields and fields[name].is_required()
     }  # told to be missing
     return [
-        f"{name} came out empty: its template, or the task before, gave none. Leave it out to do without it"
+        f"{name} came out empty: its template, or the task before, gave none. Leave it out to do "
+        "without it"
         for name in emptied
         if name not in required
         and (not has_input or model.media_fields[name].kind is MediaKind.MASK)

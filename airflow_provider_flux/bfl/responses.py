@@ -1,4 +1,8 @@
-"""Answers of the service as typed values, read leniently: clusters answer in several shapes."""
+"""Answers of the service as typed values.
+
+They are read leniently, because the clusters answer in several shapes. Sources: the OpenAPI
+document of api.bfl.ai and published answers of the service.
+"""
 
 from __future__ import annotations
 
@@ -15,9 +19,13 @@ from airflow_provider_flux.bfl.errors import (
 )
 from airflow_provider_flux.bfl.redaction import redact
 
+_MAX_STATUS_CHARACTERS = 80
+_MAX_ERROR_CHARACTERS = 300
+_MAX_REASON_CHARACTERS = 100
+
 
 class Status(StrEnum):
-    """Where a generation stands. ``UNKNOWN`` is any text this provider does not know."""
+    """The status of a generation. ``UNKNOWN`` is any text that this version does not know."""
 
     PENDING = "Pending"
     REASONING = "Reasoning"
@@ -32,7 +40,10 @@ class Status(StrEnum):
 
     @classmethod
     def of(cls, text: object) -> Status:
-        """Return the status a service answer names."""
+        """Return the status with a given text.
+
+        :param text: the status as the service wrote it.
+        """
         try:
             return cls(str(text))
         except ValueError:
@@ -40,7 +51,7 @@ class Status(StrEnum):
 
     @property
     def is_success(self) -> bool:
-        """Whether the image can be fetched."""
+        """Whether the result can be downloaded."""
         return self is Status.READY
 
     @property
@@ -50,18 +61,20 @@ class Status(StrEnum):
 
     @property
     def is_failure(self) -> bool:
-        """Whether the generation ended without an image. *Task not found* may still turn up."""
+        """Whether the generation ended without a result. *Task not found* may be temporary."""
         return self.is_moderated or self in {Status.ERROR, Status.FAILED}
 
 
 @dataclass(frozen=True)
 class Submission:
-    """A generation BFL has accepted, and bills.
+    """BFL's answer to a submit: it has accepted the generation and bills it.
 
-    :param polling_url: where to ask for the result. A task lives in one cluster, so it is used as it
-        was returned; ``None`` when the service returned none (it may not for webhook requests).
-    :param cost: credits the service reported at submit; FLUX.1 models report none.
+    :param request_id: id that BFL gave the generation.
+    :param polling_url: URL to poll. A generation lives in one cluster, so the URL is used
+        unchanged. ``None`` if the service returned none, which happens for requests with a webhook.
     :param submitted_at: when the submit was answered, in epoch seconds.
+    :param cost: credits that the service reported. ``None`` for models whose cost it does not
+        report at the submit, for example FLUX.1.
     """
 
     request_id: str
@@ -73,7 +86,9 @@ class Submission:
     def from_body(cls, body: Mapping[str, Any], *, now: float) -> Submission:
         """Read an ``AsyncResponse`` or an ``AsyncWebhookResponse``.
 
-        :raises KeyError: if it holds no id.
+        :param body: the JSON object of the answer.
+        :param now: when the answer arrived, in epoch seconds.
+        :raises KeyError: if the object has no id.
         """
         polling_url = body.get("polling_url")
         return cls(
@@ -86,13 +101,21 @@ class Submission:
 
 @dataclass(frozen=True)
 class GenerationResult:
-    """What a poll says of a generation.
+    """BFL's answer to a poll: the status of a generation, and its result once it is ready.
 
-    :param status_text: the status as the service wrote it.
-    :param sample: the signed URL of the image or video, good for 10 minutes or more; never part of the repr.
-    :param draft_cache: the signed URL of what mode ``draft_enhance`` needs of a draft video.
-    :param cost: credits the service settled on, where it says so.
-    :param progress: 0 to 1, or ``None``.
+    :param request_id: id of the generation. ``None`` if the answer has none.
+    :param status: the status.
+    :param status_text: the status as the service wrote it, at most 80 characters.
+    :param sample: signed URL of the image or video, valid for 10 minutes or more. Not part of the
+        repr.
+    :param draft_cache: signed URL of the draft cache of a draft video, which mode ``draft_enhance``
+        needs. Not part of the repr.
+    :param seed: seed that the service used. ``None`` if it does not report one.
+    :param cost: credits that the service charged. ``None`` if it does not report them with the
+        result.
+    :param progress: 0 to 1. ``None`` if unknown.
+    :param error: reason of a failed generation, redacted. ``None`` if there is none.
+    :param moderation_reasons: reasons of a moderated generation, redacted. May be empty.
     """
 
     request_id: str | None
@@ -110,9 +133,11 @@ class GenerationResult:
     def from_body(
         cls, body: Mapping[str, Any], *, secrets: tuple[str, ...] = ()
     ) -> GenerationResult:
-        """Read a poll answer: ``status`` or ``state``, a result that is an object, a text or absent.
+        """Read the answer to a poll.
 
-        :param secrets: what must not be echoed in ``error`` and ``moderation_reasons``.
+        :param body: the JSON object. It has ``status`` or ``state``, and ``result`` may be an
+            object, a text or absent.
+        :param secrets: texts that ``error`` and ``moderation_reasons`` must not quote.
         """
         text = str(body.get("status", body.get("state")))
         result = body.get("result")
@@ -121,7 +146,7 @@ class GenerationResult:
         return cls(
             request_id=str(body["id"]) if body.get("id") else None,
             status=Status.of(text),
-            status_text=text[:80],
+            status_text=text[:_MAX_STATUS_CHARACTERS],
             sample=str(fields["sample"]) if fields.get("sample") else None,
             draft_cache=str(fields["draft_cache"]) if fields.get("draft_cache") else None,
             seed=seed if isinstance(seed, int) and not isinstance(seed, bool) else None,
@@ -132,41 +157,52 @@ class GenerationResult:
         )
 
     def as_error(self, *, request_id: str, cost: float | None) -> FluxError | None:
-        """Return the typed error of an ended generation; ``None`` while it runs or when it is Ready."""
+        """Return the typed error of a generation that ended without a result.
+
+        :param request_id: id of the generation, for the message.
+        :param cost: credits reported at the submit, used if the answer has none.
+        :return: the error, or ``None`` if the generation is running or ready.
+        """
         facts: dict[str, Any] = {
             "request_id": request_id,
             "cost": self.cost if self.cost is not None else cost,
         }
         if self.status.is_moderated:
             reasons = ", ".join(self.moderation_reasons) or "no reason given"
-            what = (
-                "The prompt or an input"
+            subject = (
+                "the prompt or an input"
                 if self.status is Status.REQUEST_MODERATED
-                else "The result"
+                else "the result"
             )
             return FluxModeratedError(
-                f"{what} of request {request_id} was refused by BFL's moderation ({reasons}). It is not charged. "
-                "The same request is refused again: change the prompt or safety_tolerance.",
+                f"BFL's moderation refused {subject} of request {request_id} ({reasons}). BFL "
+                "does not charge for it. The same request is refused again: change the prompt or "
+                "safety_tolerance.",
                 reasons=self.moderation_reasons,
                 **facts,
             )
         if self.status.is_failure:
             return FluxGenerationError(
                 f"BFL ended request {request_id} with status {self.status_text!r}: "
-                f"{self.error or 'no reason given'}. It is not charged.",
+                f"{self.error or 'no reason given'}. BFL does not charge for it.",
                 **facts,
             )
         if self.status is Status.TASK_NOT_FOUND:
             return FluxTaskNotFoundError(
-                f"BFL no longer knows request {request_id}: it has expired, or the polling URL is of another "
-                "region. What was paid for it cannot be fetched any more.",
+                f"BFL does not know request {request_id}: it has expired, or the polling URL "
+                "belongs to another region. It was billed, and its result can no longer be "
+                "downloaded.",
                 **facts,
             )
         return None
 
 
 def read_number(value: object) -> float | None:
-    """Return a JSON number as a float; ``None`` for anything else."""
+    """Return a JSON number as a float.
+
+    :param value: a JSON value.
+    :return: the number, or ``None`` if the value is not a number.
+    """
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
     try:
@@ -176,23 +212,23 @@ def read_number(value: object) -> float | None:
 
 
 def _error_text(details: object, result: object, secrets: tuple[str, ...]) -> str | None:
-    """Return the reason of an ``Error``: in ``details.error``, or on older answers in ``result``."""
-    for place in (details, result):
-        if isinstance(place, Mapping) and isinstance(place.get("error"), str):
-            return redact(place["error"], *secrets)[:300]
-        if isinstance(place, str) and place:
-            return redact(place, *secrets)[:300]
+    """Return the reason of an ``Error``: ``details.error``, or ``result`` in older answers."""
+    for part in (details, result):
+        if isinstance(part, Mapping) and isinstance(part.get("error"), str):
+            return redact(part["error"], *secrets)[:_MAX_ERROR_CHARACTERS]
+        if isinstance(part, str) and part:
+            return redact(part, *secrets)[:_MAX_ERROR_CHARACTERS]
     return None
 
 
 def _reasons(details: object, secrets: tuple[str, ...]) -> tuple[str, ...]:
     if isinstance(details, str) and details:
-        return (redact(details, *secrets)[:100],)
+        return (redact(details, *secrets)[:_MAX_REASON_CHARACTERS],)
     reasons = details.get("Moderation Reasons") if isinstance(details, Mapping) else None
     if isinstance(reasons, str):
         reasons = [reasons]
     return (
-        tuple(redact(str(reason), *secrets)[:100] for reason in reasons)
+        tuple(redact(str(reason), *secrets)[:_MAX_REASON_CHARACTERS] for reason in reasons)
         if isinstance(reasons, list)
         else ()
     )

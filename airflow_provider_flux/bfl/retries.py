@@ -1,7 +1,7 @@
-"""Which calls may be made again, and when: never one that could be paid twice.
+"""Retry policies: a call that could be billed twice is never repeated.
 
-Arguments for tenacity's ``Retrying`` and ``AsyncRetrying``, so that the hook and the async client
-follow one policy.
+They are arguments for tenacity's ``Retrying`` and ``AsyncRetrying``, so that both clients follow
+one policy.
 """
 
 from __future__ import annotations
@@ -31,9 +31,11 @@ _READ_ATTEMPTS = 5
 
 
 def submit_retries(max_wait: float) -> dict[str, Any]:
-    """Return the policy of a submit: again only after a 429, or when nothing was sent.
+    """Return the retry policy of a submit: only after a 429, or if nothing was sent.
 
-    :param max_wait: seconds to keep trying against 429; an unreachable host is given up sooner.
+    :param max_wait: seconds to retry while the service answers with 429. An unreachable host is
+        retried three times at most.
+    :return: keyword arguments for ``Retrying`` or ``AsyncRetrying``.
     """
     return {
         "retry": retry_if_exception_type((FluxRateLimitedError, FluxConnectionError)),
@@ -44,7 +46,10 @@ def submit_retries(max_wait: float) -> dict[str, Any]:
 
 
 def read_retries() -> dict[str, Any]:
-    """Return the policy of calls that only read: a few times after transient trouble."""
+    """Return the retry policy of calls that only read: four times after a temporary failure.
+
+    :return: keyword arguments for ``Retrying`` or ``AsyncRetrying``.
+    """
     return {
         "retry": retry_if_exception_type(FluxTransientError),
         "wait": _wait,
@@ -54,10 +59,12 @@ def read_retries() -> dict[str, Any]:
 
 
 def is_402_ambiguous(request: GenerationRequest) -> bool:
-    """Whether a 402 for this request need not mean that the credits are used up.
+    """Whether a 402 for this request may mean "too fast" although the balance is enough.
 
-    Videos submitted back to back were refused with 402 although there were credits, and accepted a
-    little later (source: published captures of the service).
+    The service refused videos that were submitted back to back with 402, and accepted them a little
+    later (source: published captures of the service).
+
+    :param request: the request that was refused.
     """
     return request.catalog_model is not None and request.catalog_model.is_402_ambiguous
 
@@ -65,15 +72,19 @@ def is_402_ambiguous(request: GenerationRequest) -> bool:
 def resolve_402(
     error: FluxInsufficientCreditsError, request: GenerationRequest, *, balance: float | None
 ) -> FluxError:
-    """Return what a 402 means, given the balance: too fast, to be tried again, or out of credits.
+    """Return the error that a 402 stands for: out of credits, or too fast, which is retried.
 
-    Of an estimate that is only an upper bound the least counts, so that a smaller balance is given a try.
+    If the estimate is only an upper bound, the balance is compared with the least possible cost, so
+    that a smaller balance is given a try.
 
-    :param balance: ``None`` if BFL would not say it: then it is tried again.
+    :param error: the error of the 402.
+    :param request: the request that was refused.
+    :param balance: credits of the account. ``None`` if it could not be read: then the submit is
+        retried.
     """
     if balance is None:
         return FluxRateLimitedError(
-            f"{request.model} was refused with HTTP 402, and the balance could not be read."
+            f"BFL refused {request.model} with HTTP 402, and the balance could not be read."
         )
     estimate = estimate_cost(request)
     needed = (
@@ -82,28 +93,33 @@ def resolve_402(
         else estimate.at_least
     )
     if balance <= 0 or balance < needed:
-        text = f"{error.message} The balance is {balance:g} credits; needed, by our estimate: {needed:g} or more."
-        return FluxInsufficientCreditsError(text)
+        return FluxInsufficientCreditsError(
+            f"{error.message} The balance is {balance:g} credits, and the request needs an "
+            f"estimated {needed:g} or more. Add credits."
+        )
     return FluxRateLimitedError(
-        f"{request.model} was refused with HTTP 402 although the account has {balance:g} credits: "
-        "videos were submitted too fast, or this one costs more than that."
+        f"BFL refused {request.model} with HTTP 402 although the balance is {balance:g} credits: "
+        "videos were submitted too fast, or this one costs more."
     )
 
 
 def _wait(state: RetryCallState) -> float:
     error = state.outcome.exception() if state.outcome else None
-    asked = error.retry_after if isinstance(error, FluxTransientError) else None
-    return max(float(_BACKOFF(state)), asked or 0.0)
+    requested = error.retry_after if isinstance(error, FluxTransientError) else None
+    return max(float(_BACKOFF(state)), requested or 0.0)
 
 
 class _StopSubmit:
-    """A full account frees a slot sooner or later; an unreachable host is more likely a mistake."""
+    """Stop after ``max_wait``, or after four connections that failed.
+
+    A full account frees a slot sooner or later. An unreachable host is more likely a mistake.
+    """
 
     def __init__(self, max_wait: float) -> None:
-        self._out_of_time = stop_after_delay(max_wait)
+        self._is_out_of_time = stop_after_delay(max_wait)
 
     def __call__(self, state: RetryCallState) -> bool:
         error = state.outcome.exception() if state.outcome else None
         if isinstance(error, FluxConnectionError) and state.attempt_number >= _CONNECTION_ATTEMPTS:
             return True
-        return bool(self._out_of_time(state))
+        return bool(self._is_out_of_time(state))

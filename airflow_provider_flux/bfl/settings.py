@@ -1,4 +1,4 @@
-"""How to reach a BFL account: checked values, from whatever configuration held them."""
+"""The settings of a BFL account, read and checked. They are independent of Airflow."""
 
 from __future__ import annotations
 
@@ -20,19 +20,20 @@ REGIONS: Mapping[str, str] = {
 
 @dataclass(frozen=True)
 class FluxSettings:
-    """A BFL account and how to talk to it.
+    """The settings of a BFL account.
 
-    :param api_key: sent as ``x-key``; never part of the repr.
+    :param api_key: sent in the header ``x-key``. Not part of the repr.
     :param base_url: scheme and host of the API, without a trailing slash.
-    :param connect_timeout: seconds to open a connection.
-    :param read_timeout: seconds to wait for the next bytes of an answer.
-    :param proxy: URL of an HTTP proxy; without it the usual environment variables count.
-    :param max_active: how many tasks may be active at once on the account.
+    :param connect_timeout: seconds to open a connection, by default 10.
+    :param read_timeout: seconds to wait for the next bytes of an answer, by default 60.
+    :param proxy: URL of an HTTP proxy. Without it, ``HTTPS_PROXY`` and ``HTTP_PROXY`` apply.
+    :param max_active: how many requests may be active at once on the account, by default 24
+        (source: BFL's concurrency limits).
     :param webhook_secret: default for ``webhook_secret`` of requests with a ``webhook_url``.
     :param trusted_hosts: hosts, or ``*.domain`` patterns, that may also serve polling and delivery
-        URLs: a gateway of your own, say. BFL's hosts are always trusted.
-    :param private_input_hosts: hosts, or ``*.domain`` patterns, with private addresses that input
-        images and videos may be read from; BFL cannot reach them, so their bytes are sent.
+        URLs, for example your own gateway. BFL's hosts are always trusted.
+    :param private_input_hosts: hosts, or ``*.domain`` patterns, with private addresses from which
+        the worker may read inputs. BFL cannot reach them, so the worker sends the bytes.
     """
 
     api_key: str = field(repr=False)
@@ -47,7 +48,7 @@ class FluxSettings:
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """What must never be written anywhere, whoever echoes it."""
+        """Texts that must never appear in a log or a message."""
         return tuple(secret for secret in (self.api_key, self.webhook_secret) if secret)
 
 
@@ -56,8 +57,12 @@ def read_settings(
 ) -> FluxSettings:
     """Check configuration values and return them as :class:`FluxSettings`.
 
-    :param source: where the values came from (``connection 'flux_default'``), for the error message.
-    :raises FluxConfigurationError: naming the field, the fault and the way out; never the key.
+    :param api_key: the key of the account.
+    :param base_url: scheme and host of the API. ``None`` derives it from ``region`` of ``extra``.
+    :param extra: all other settings by their names, as texts or JSON values.
+    :param source: origin of the values for the message, for example ``connection 'flux_default'``.
+    :raises FluxConfigurationError: if a value is missing or malformed. The message names the field
+        and the remedy, and never the key.
     """
     return FluxSettings(
         api_key=_check_key(api_key, source),
@@ -75,13 +80,13 @@ def read_settings(
 def _check_key(key: str | None, source: str) -> str:
     if not key:
         raise FluxConfigurationError(
-            f"{source} has no API key. Put your BFL key (bfl_...) into the password field, "
-            "or set the environment variable BFL_API_KEY."
+            f"{source} has no API key. Enter your BFL key (bfl_...) in the password field, or set "
+            "the environment variable BFL_API_KEY."
         )
     if not key.isascii() or any(c.isspace() or not c.isprintable() for c in key):
         raise FluxConfigurationError(
-            f"The API key of {source} holds a space, a line break or another character that cannot be in a "
-            "key (a file with a trailing newline?). Store the key alone."
+            f"The API key of {source} contains a space, a line break or another character that a "
+            "key cannot contain (a file with a trailing newline?). Store only the key."
         )
     return key
 
@@ -90,15 +95,14 @@ def _region_url(region: Any, source: str) -> str:
     url = REGIONS.get(str(region or "global"))
     if url is None:
         raise FluxConfigurationError(
-            f"region={region!r} in {source} is not known. Use one of: {', '.join(REGIONS)}."
+            f"region={region!r} in {source} is unknown. Use one of: {', '.join(REGIONS)}."
         )
     return url
 
 
 def _check_base_url(url: str, source: str) -> str:
-    shown = (
-        "<not shown>" if "@" in url or "bfl_" in url else repr(url)
-    )  # it may hold a password, or the key
+    # It may contain a password, or the key.
+    shown = "<not shown>" if "@" in url or "bfl_" in url else repr(url)
     parts = _split(url)
     if (
         parts is None
@@ -106,11 +110,13 @@ def _check_base_url(url: str, source: str) -> str:
         or not HOST.fullmatch(parts.hostname or "")
     ):
         raise FluxConfigurationError(
-            f"host={shown} in {source} is not a URL with scheme and host. Write it like {REGIONS['global']}."
+            f"host={shown} in {source} is not a URL with scheme and host. Write it like "
+            f"{REGIONS['global']}."
         )
     if parts.username or parts.password or parts.query or parts.fragment or parts.path.strip("/"):
         raise FluxConfigurationError(
-            f"host in {source} must be scheme and host only, like {REGIONS['global']}: no user, path or query."
+            f"host in {source} has a user, a path or a query. Write only scheme and host, like "
+            f"{REGIONS['global']}."
         )
     if parts.scheme == "http" and f".{parts.hostname}".endswith(".bfl.ai"):
         raise FluxConfigurationError(
@@ -125,7 +131,7 @@ def _check_proxy(proxy: Any, source: str) -> str | None:
     parts = _split(str(proxy))
     if parts is None or parts.scheme not in {"http", "https"} or not parts.hostname:
         raise FluxConfigurationError(
-            f"proxy in {source} is not a URL like http://proxy.example:3128."
+            f"proxy in {source} is not a URL. Write it like http://proxy.example:3128."
         )
     return str(proxy)
 
@@ -140,7 +146,7 @@ def _number(extra: Mapping[str, Any], name: str, default: float, source: str) ->
         number = 0.0
     if not 0 < number < float("inf"):
         raise FluxConfigurationError(
-            f"{name}={value!r} in {source} must be a number greater than 0."
+            f"{name}={value!r} in {source} is not a number greater than 0."
         )
     return number
 
@@ -149,7 +155,7 @@ def _whole_number(extra: Mapping[str, Any], name: str, default: int, source: str
     number = _number(extra, name, default, source)
     if number != int(number):
         raise FluxConfigurationError(
-            f"{name}={extra[name]!r} in {source} must be a whole number of 1 or more."
+            f"{name}={extra[name]!r} in {source} is not a whole number of 1 or more."
         )
     return int(number)
 
@@ -167,7 +173,7 @@ def _names(extra: Mapping[str, Any], name: str, source: str) -> tuple[str, ...]:
     value = extra.get(name) or ()
     if not isinstance(value, (str, list, tuple)):
         raise FluxConfigurationError(
-            f"{name}={value!r} in {source} must be host names, separated by commas."
+            f"{name}={value!r} in {source} is not a list of hosts. Separate host names by commas."
         )
     parts = value.split(",") if isinstance(value, str) else value
     return tuple(str(part).strip().lower() for part in parts if str(part).strip())

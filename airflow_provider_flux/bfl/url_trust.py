@@ -2,8 +2,8 @@
 
 The service answers a submit with a polling URL on any of its clusters, and a poll with a signed
 delivery URL on another host (source: BFL's integration guidelines and published answers). Both come
-from outside, so both are checked before they are used: a forged one would send the key to a stranger
-or read an internal address.
+from outside, so both are checked before they are used: a forged one would send the key to a
+stranger or read an internal address.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ def check_delivery_url(url: str, settings: FluxSettings) -> str:
 
     :param url: the signed URL of a result, or a redirect of one.
     :param settings: the account; see :func:`check_polling_url`.
-    :raises FluxUntrustedURLError: if the URL is neither on a host that :func:`check_polling_url` accepts
-        nor in one of BFL's delivery storage accounts.
+    :raises FluxUntrustedURLError: if the URL is neither on a host that :func:`check_polling_url`
+        accepts nor in one of BFL's delivery storage accounts.
     """
     parts = split_url(url)
     is_in_delivery_account = (
@@ -77,6 +77,7 @@ def _is_service_url(url: str, settings: FluxSettings) -> bool:
 
 def _refusal(kind: str, url: str) -> str:
     return (
-        f"Refused the {kind} URL {describe_url(url)}: it is neither https on a host of BFL nor on the host of "
-        "the connection. If it is your own gateway, add its host to 'trusted_hosts' of the connection."
+        f"Refused the {kind} URL {describe_url(url)}: it is neither https on a host of BFL nor on "
+        "the host of the connection. If it is your own gateway, add its host to 'trusted_hosts' "
+        "of the connection."
     )

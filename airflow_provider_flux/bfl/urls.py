@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from urllib.parse import SplitResult, urlsplit
 
 _LABEL = r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9])?"
-#: A host name or IP address that every HTTP library reads the same: no trailing dot, no empty label.
+#: A host name or IP address that every HTTP library reads the same: no trailing dot, no empty
+#: label.
 HOST = re.compile(rf"{_LABEL}(\.{_LABEL})*|[0-9a-f.]*:[0-9a-f:.]*")
 _PLAIN_URL = re.compile(r"[!-\[\]-~]+")  # printable ASCII without the backslash
 
@@ -15,8 +16,8 @@ _PLAIN_URL = re.compile(r"[!-\[\]-~]+")  # printable ASCII without the backslash
 def split_url(url: str) -> SplitResult | None:
     """Split a URL whose host every HTTP library reads the same.
 
-    A backslash, for example, ends the host for urllib3 and is part of it for ``urlsplit``. A host that
-    looks like a subdomain of bfl.ai would be a different one.
+    A backslash, for example, ends the host for urllib3 and is part of it for ``urlsplit``. A host
+    that looks like a subdomain of bfl.ai would be a different one.
 
     :param url: any text.
     :return: its parts, or ``None`` if the text is not a URL or its host is ambiguous.

@@ -42,7 +42,8 @@ def _size_warnings(parameters: Mapping[str, Any]) -> list[str]:
     if len(sides) == 2 and sides["width"] * sides["height"] > _MOST_MEGAPIXELS * MEGAPIXEL:
         size = f"{sides['width']}x{sides['height']}"
         warnings.append(
-            f"{size} is more than {_MOST_MEGAPIXELS} megapixels: the service may reduce it or refuse it"
+            f"{size} is more than {_MOST_MEGAPIXELS} megapixels: the service may reduce it or "
+            "refuse it"
         )
     return warnings
 
@@ -62,7 +63,8 @@ def _kontext_warnings(parameters: Mapping[str, Any]) -> list[str]:
         and tolerance > _EDITING_TOLERANCE
     ):
         warnings.append(
-            f"safety_tolerance={tolerance}: with an input image the service may allow {_EDITING_TOLERANCE} at most"
+            f"safety_tolerance={tolerance}: with an input image the service may allow "
+            f"{_EDITING_TOLERANCE} at most"
         )
     return warnings
 
@@ -80,5 +82,6 @@ def _gap_warnings(model: Model, parameters: Mapping[str, Any]) -> list[str]:
         return []
     missing = numbered[given.index(False)]
     return [
-        f"{missing} is missing although a later one is given: prompts count the images in order, without gaps"
+        f"{missing} is missing although a later one is given: prompts count the images in order, "
+        "without gaps"
     ]

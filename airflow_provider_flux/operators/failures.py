@@ -55,7 +55,7 @@ def fail_without_retry(purchase: TrackedSubmission | None = None) -> Iterator[No
 def _ends_for_good(error: BaseException, purchase: TrackedSubmission | None) -> bool:
     if isinstance(error, FluxSubmitUncertainError) and purchase and purchase.may_resubmit:
         return False
-    if isinstance(error, FluxError) and error.permanent:
+    if isinstance(error, FluxError) and error.is_permanent:
         return True
     is_lost_by_retry = (
         purchase is not None and purchase.generation is not None and not purchase.is_recorded

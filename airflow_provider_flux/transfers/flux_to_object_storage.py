@@ -117,7 +117,7 @@ def _all_or_error(results: list[Generation | FluxError]) -> list[Generation]:
     if not errors:
         return landed
     # One that a retry may help comes first: it decides whether Airflow retries the task.
-    error = min(errors, key=lambda one: one.permanent)
+    error = min(errors, key=lambda one: one.is_permanent)
     if len(results) == 1:
         raise error
     summary = f"{len(errors)} of {len(results)} images could not be landed. {type(error).__name__}: {error}"

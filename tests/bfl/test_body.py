@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_flux.bfl.body import _PIECE, JsonBody, encode_body
+from airflow_provider_flux.bfl.body import _PIECE_BYTES, JsonBody, encode_body
 from airflow_provider_flux.bfl.errors import FluxRequestError
 from airflow_provider_flux.bfl.inputs import InlineMedia, MediaFile
 from airflow_provider_flux.bfl.protocol import HttpRequest
@@ -24,7 +24,7 @@ MIB = 1024 * 1024
 
 def media(size: int, *, really: int | None = None) -> MediaFile:
     """Return a file of so many bytes; ``really`` is what it has when it is read."""
-    data = (b"0123456789\xff\x00\n" * (_PIECE // 4))[: size if really is None else really]
+    data = (b"0123456789\xff\x00\n" * (_PIECE_BYTES // 4))[: size if really is None else really]
     assert len(data) == (size if really is None else really)
     return MediaFile("a.bin", "image/png", size, "0" * 64, lambda: io.BytesIO(data))
 
@@ -34,8 +34,21 @@ def as_text(file: Any) -> str:
         return base64.b64encode(opened.read()).decode()
 
 
-sizes = st.sampled_from([0, 1, 2, 3, 4, _PIECE - 1, _PIECE, _PIECE + 1, 2 * _PIECE + 2, 3 * _PIECE])
-files = (sizes | st.integers(0, 3 * _PIECE)).map(media)
+sizes = st.sampled_from(
+    [
+        0,
+        1,
+        2,
+        3,
+        4,
+        _PIECE_BYTES - 1,
+        _PIECE_BYTES,
+        _PIECE_BYTES + 1,
+        2 * _PIECE_BYTES + 2,
+        3 * _PIECE_BYTES,
+    ]
+)
+files = (sizes | st.integers(0, 3 * _PIECE_BYTES)).map(media)
 plain = (
     st.none()
     | st.booleans()
@@ -79,8 +92,8 @@ def test_all_is_handed_out_with_the_last_piece_only(
         assert body.is_fully_read is (number >= total)
 
 
-@pytest.mark.parametrize("size", [10, _PIECE, _PIECE + 1, 2 * _PIECE + 7])
-@pytest.mark.parametrize("change", [-10, -3, -1, 1, 2, 3, 4, _PIECE])
+@pytest.mark.parametrize("size", [10, _PIECE_BYTES, _PIECE_BYTES + 1, 2 * _PIECE_BYTES + 7])
+@pytest.mark.parametrize("change", [-10, -3, -1, 1, 2, 3, 4, _PIECE_BYTES])
 @pytest.mark.parametrize("tail", ["", "x" * 40])
 def test_a_file_that_changes_its_size_is_an_error_before_all_is_sent(
     size: int, change: int, tail: str
@@ -88,7 +101,7 @@ def test_a_file_that_changes_its_size_is_an_error_before_all_is_sent(
     if size + change < 0:
         change = -size
     body = encode_body({"image": media(size, really=size + change), "tail": tail})
-    with pytest.raises(FluxRequestError, match="changed while it was being sent"):
+    with pytest.raises(FluxRequestError, match="changed while it was sent"):
         list(body)
     assert not body.is_fully_read
 
@@ -105,10 +118,10 @@ def test_files_are_closed_when_the_body_is_read_and_when_it_is_given_up() -> Non
     opened: list[io.BytesIO] = []
 
     def open_it() -> io.BytesIO:
-        opened.append(io.BytesIO(bytes(2 * _PIECE)))
+        opened.append(io.BytesIO(bytes(2 * _PIECE_BYTES)))
         return opened[-1]
 
-    body = encode_body({"image": MediaFile("a.png", "image/png", 2 * _PIECE, "0", open_it)})
+    body = encode_body({"image": MediaFile("a.png", "image/png", 2 * _PIECE_BYTES, "0", open_it)})
     list(body)
     iterator: Iterator[bytes] = iter(body)
     next(iterator), next(iterator)
@@ -156,7 +169,7 @@ def test_a_large_file_is_never_in_memory_as_a_whole(tmp_path: Path) -> None:
 
 
 def test_an_iteration_that_was_broken_off_says_nothing_any_more() -> None:
-    body = encode_body({"image": media(2 * _PIECE)})
+    body = encode_body({"image": media(2 * _PIECE_BYTES)})
     assert isinstance(body, JsonBody)
     old = iter(body)
     next(old)

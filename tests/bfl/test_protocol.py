@@ -304,7 +304,7 @@ def test_every_error_survives_the_triggerer(error: type[FluxError]) -> None:
     assert type(error_from_dict(error("m").as_dict())) is error
     assert (
         "retry" in (error.__doc__ or "").lower()
-        or error.permanent
+        or error.is_permanent
         or error
         in {FluxError, errors.FluxImageError, errors.FluxStorageError, errors.FluxTransientError}
     )

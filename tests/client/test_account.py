@@ -187,7 +187,7 @@ def test_a_service_that_is_not_there_was_sent_nothing(
 ) -> None:
     with Host() as gone:
         connect(gone.url)
-    with pytest.raises(errors.FluxConnectionError, match="nothing was sent"):
+    with pytest.raises(errors.FluxConnectionError, match="Nothing was sent"):
         CALLS[call](FluxHook())
 
 

@@ -115,7 +115,7 @@ async def test_a_service_that_is_not_there_was_sent_nothing() -> None:
     with EmulatorServer(EmulatorConfig()) as gone:
         url = gone.url
     async with open_async_client(FluxSettings(api_key=KEY, base_url=url)) as client:
-        with pytest.raises(errors.FluxConnectionError, match="nothing was sent"):
+        with pytest.raises(errors.FluxConnectionError, match="Nothing was sent"):
             await client.get_credits()
 
 

@@ -58,7 +58,7 @@ def test_a_service_that_stays_busy_is_left_to_airflows_retries(
     emulator: EmulatorServer, submit: Submit
 ) -> None:
     with pytest.raises(
-        errors.FluxRateLimitedError, match=r"402 although the account has 1000 credits"
+        errors.FluxRateLimitedError, match=r"402 although the balance is 1000 credits"
     ):
         submit("flux-3-video", video("x [[fault:busy-402=always]]"), max_wait=0.3)
     assert emulator.stats()["submits"] == 0
@@ -70,7 +70,9 @@ def test_a_balance_that_is_too_small_is_told_at_once(poor: EmulatorServer, submi
     started = time.monotonic()
     with pytest.raises(errors.FluxInsufficientCreditsError) as caught:
         submit("flux-3-video", video())
-    assert "The balance is 50 credits; needed, by our estimate: 85 or more." in str(caught.value)
+    assert "The balance is 50 credits, and the request needs an estimated 85 or more." in str(
+        caught.value
+    )
     assert time.monotonic() - started < 2
     assert (poor.stats()["submits"], poor.stats()["refused"]) == (0, 1)
 
@@ -126,7 +128,9 @@ def test_the_balance_decides(
 
 @both_clients
 def test_an_image_is_never_too_fast(service: Host, submit: Submit) -> None:
-    with pytest.raises(errors.FluxInsufficientCreditsError, match="has not enough credits"):
+    with pytest.raises(
+        errors.FluxInsufficientCreditsError, match="balance of the account is too low"
+    ):
         submit("flux-2-pro", {"prompt": "x"})
     assert [asked.path for asked in service.asked] == ["/v1/flux-2-pro"]
 

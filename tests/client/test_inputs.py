@@ -124,7 +124,7 @@ def test_an_input_host_in_trouble_is_told_before_anything_is_sent(
         str(caught.value)
         == f"input_image ({service.url}/a.png) could not be downloaded (HTTP 503)."
     )
-    assert not caught.value.permanent
+    assert not caught.value.is_permanent
     assert [asked.method for asked in service.asked] == ["GET"]
 
 

@@ -59,7 +59,7 @@ def test_an_upload_that_always_breaks_off_was_never_paid(
     service: Host, large: dict[str, Any], submit: Submit
 ) -> None:
     service.answers["*"] = break_off
-    with pytest.raises(errors.FluxConnectionError, match="broke while the request was being sent"):
+    with pytest.raises(errors.FluxConnectionError, match="broke before the whole request was sent"):
         submit("flux-2-pro", large)
     assert len(service.asked) == 4
 
@@ -180,7 +180,7 @@ def test_a_timeout_of_the_task_after_the_upload_leaves_it_uncertain(
 
 def test_a_file_that_changes_under_way_is_told_and_nothing_was_paid(service: Host) -> None:
     file = MediaFile("a.png", "image/png", LARGE, "0" * 64, lambda: io.BytesIO(bytes(LARGE // 2)))
-    with pytest.raises(errors.FluxRequestError, match="changed while it was being sent"):
+    with pytest.raises(errors.FluxRequestError, match="changed while it was sent"):
         over_requests("flux-2-pro", {"prompt": "x", "input_image": file})
     assert len(service.wait_for(1)) == 1
 
