@@ -1,4 +1,4 @@
-"""Input images and videos: what is known of one, and the rules of the service that need to know it."""
+"""Input images and videos, and the rules of the service about their size and length."""
 
 from __future__ import annotations
 
@@ -10,25 +10,27 @@ from typing import Any, BinaryIO
 from airflow_provider_flux.bfl.catalog.model import MIB, MediaField, Model
 from airflow_provider_flux.bfl.pricing import MEGAPIXEL
 
-#: [pro] works on this many megapixels, inputs and output together.
+#: FLUX.2 [pro] processes this many megapixels, inputs and output together.
 _FLUX_2_MEGAPIXELS = 9
-#: Seconds by which a video may be longer than its limit: the last piece of its sound is often
-#: longer than its pictures.
-_ROUNDING = 0.5
+#: Seconds of a video that are upscaled.
+_UPSCALED_SECONDS = 20
+#: Seconds by which a video may exceed its limit, because its last piece of sound often outlasts its
+#: pictures.
+_SECONDS_TOLERANCE = 0.5
 
 
 @dataclass(frozen=True)
 class MediaFile:
-    """An input image or video whose bytes go along with the request, in base64.
+    """An input image or video whose bytes are sent with the request, in base64.
 
-    :param source: where it came from, fit for a log: a URI without credentials, or ``base64``.
-    :param media_type: MIME type, told from the bytes.
+    :param source: its origin, safe for a log: a URI without credentials, or ``base64``.
+    :param media_type: MIME type, detected from the bytes.
     :param size: bytes.
-    :param sha256: of the bytes; part of the fingerprint of the request.
-    :param width: pixels, where they are known.
-    :param height: pixels, where they are known.
-    :param seconds: length of a video, where it is known.
-    :param open: opens the bytes for reading, as often as the request is sent.
+    :param sha256: hash of the bytes in hexadecimal. It is part of the fingerprint of the request.
+    :param open: opens the bytes for reading. It is called each time the request is sent.
+    :param width: pixels. ``None`` if unknown.
+    :param height: pixels. ``None`` if unknown.
+    :param seconds: length of a video. ``None`` if unknown.
     """
 
     source: str
@@ -41,49 +43,71 @@ class MediaFile:
     seconds: float | None = None
 
     def __str__(self) -> str:
-        """Return what may be written to a log."""
+        """Return a description that is safe for a log."""
         shape = f" {self.width}x{self.height}" if self.width and self.height else ""
         return f"<{self.media_type}{shape}, {self.size} bytes, from {self.source}>"
 
 
 class InlineMedia:
-    """An input that was given as base64 text. Whoever prints, logs or stores it sees its length alone."""
+    """An input supplied as base64 text, of which logs and stores see only the length.
+
+    :param text: base64, or a data URL.
+    """
 
     def __init__(self, text: str) -> None:
         self.text = text
 
     def __str__(self) -> str:
-        """Return what may be shown."""
+        """Return a description that is safe for a log."""
         return f"<base64 text of {len(self.text)} characters>"
 
     __repr__ = __str__
 
 
 def is_path(value: Any) -> bool:
-    """Whether a value is a path object; Airflow's ObjectStoragePath is one, but no ``os.PathLike``."""
+    """Whether a value is a path object, which includes Airflow's ``ObjectStoragePath``.
+
+    :param value: a value of a parameter.
+    """
     return isinstance(value, PathLike) or hasattr(type(value), "conn_id")
 
 
 def describe_input(value: Any) -> Any:
-    """Return an input as text: a path object as its path, a file or base64 as what may be shown of it."""
+    """Return a path object, a file or base64 as a text that is safe for a log.
+
+    :param value: a value of a parameter. Any other value is returned unchanged.
+    """
     return str(value) if is_path(value) or isinstance(value, (MediaFile, InlineMedia)) else value
 
 
 def map_inputs(value: Any, change: Callable[[Any], Any]) -> Any:
-    """Apply ``change`` to the inputs in a field's value: one, a list of them, or pairs with a time."""
+    """Apply a function to each input in the value of a field.
+
+    :param value: an input, a list of inputs, or pairs of a time and an input.
+    :param change: called with each input.
+    :return: a value of the same shape.
+    """
     if isinstance(value, (list, tuple)):
         return [map_inputs(item, change) for item in value]
     return value if isinstance(value, (int, float)) else change(value)
 
 
 def inputs_of(model: Model, parameters: Mapping[str, Any]) -> dict[str, list[Any]]:
-    """Return the media of a request, by field: :class:`MediaFile`, or the text of a URL."""
-    found = {name: list(iterate_inputs(parameters.get(name))) for name in model.media_fields}
-    return {name: values for name, values in found.items() if values}
+    """Return the inputs of a request by field. A field without an input is left out.
+
+    :param model: the model.
+    :param parameters: by the service's own names.
+    :return: :class:`MediaFile` objects, or URLs as text.
+    """
+    inputs = {name: list(iterate_inputs(parameters.get(name))) for name in model.media_fields}
+    return {name: values for name, values in inputs.items() if values}
 
 
 def iterate_inputs(value: Any) -> Iterator[Any]:
-    """Yield the media in a field that may hold one, a list of them, or pairs with a time."""
+    """Yield the inputs in the value of a field.
+
+    :param value: an input, a list of inputs, or pairs of a time and an input.
+    """
     if isinstance(value, (list, tuple)):
         for item in value:
             yield from iterate_inputs(item)
@@ -92,7 +116,14 @@ def iterate_inputs(value: Any) -> Iterator[Any]:
 
 
 def find_media_problems(model: Model, parameters: Mapping[str, Any]) -> list[str]:
-    """Return what the service would refuse about the inputs whose bytes are at hand."""
+    """Return the faults of the inputs that the worker has read, in the words of the service.
+
+    The limits are those of the catalog. A URL that BFL fetches itself is not checked.
+
+    :param model: the model.
+    :param parameters: parameters whose inputs have been read.
+    :return: one sentence each.
+    """
     inputs = inputs_of(model, parameters)
     problems = [
         sentence
@@ -111,22 +142,27 @@ def find_media_problems(model: Model, parameters: Mapping[str, Any]) -> list[str
 
 
 def find_media_warnings(model: Model, parameters: Mapping[str, Any]) -> list[str]:
-    """Return what may not be meant, or may be refused, about the inputs whose bytes are at hand."""
+    """Return the warnings about the inputs that the worker has read.
+
+    :param model: the model.
+    :param parameters: parameters whose inputs have been read.
+    :return: one sentence each.
+    """
     files = [file for values in inputs_of(model, parameters).values() for file in _files(values)]
     warnings = []
     if model.name == "flux-tools/video-upscale-v1":
         warnings += [
-            f"input_video is {f.seconds:.0f} s long: only 20 s are upscaled"
+            f"input_video is {f.seconds:.0f} s long: only {_UPSCALED_SECONDS} s are upscaled"
             for f in files
-            if _over(f, 20)
+            if _is_longer_than(f, _UPSCALED_SECONDS)
         ]
     if (
         model.name.startswith("flux-2-")
         and _pixels(parameters, files) > _FLUX_2_MEGAPIXELS * MEGAPIXEL
     ):
         warnings.append(
-            f"inputs and output are more than {_FLUX_2_MEGAPIXELS} megapixels: they may be scaled "
-            "down"
+            f"inputs and output have more than {_FLUX_2_MEGAPIXELS} megapixels: the service may "
+            "scale them down"
         )
     return warnings
 
@@ -142,7 +178,7 @@ def _problems_of(spec: MediaField, file: MediaFile) -> Iterator[str]:
     if (
         file.seconds is not None
         and spec.max_seconds is not None
-        and file.seconds > spec.max_seconds + _ROUNDING
+        and file.seconds > spec.max_seconds + _SECONDS_TOLERANCE
     ):
         yield f"{name} must not be longer than {spec.max_seconds:g} seconds"
     if file.width is None or file.height is None:
@@ -153,14 +189,16 @@ def _problems_of(spec: MediaField, file: MediaFile) -> Iterator[str]:
         yield f"{name} dimensions must be at least {spec.min_side}x{spec.min_side} pixels"
 
 
-def _differ_in_size(ones: Sequence[MediaFile], others: Sequence[MediaFile]) -> bool:
+def _differ_in_size(files: Sequence[MediaFile], others: Sequence[MediaFile]) -> bool:
     return any(
-        (one.width, one.height) != (other.width, other.height) for one in ones for other in others
+        (file.width, file.height) != (other.width, other.height)
+        for file in files
+        for other in others
     )
 
 
 def _outside_canvas(parameters: Mapping[str, Any], files: Sequence[MediaFile]) -> list[str]:
-    """An image placed on a canvas must lie inside it, unless the service may crop it."""
+    """Return the fault of an image outside its canvas, unless the service may crop it."""
     canvas = parameters.get("width"), parameters.get("height")
     if (
         not files
@@ -168,11 +206,11 @@ def _outside_canvas(parameters: Mapping[str, Any], files: Sequence[MediaFile]) -
         or not all(isinstance(side, int) for side in canvas)
     ):
         return []
-    places = (
+    axes = (
         (parameters.get("reference_offset_x"), files[0].width, canvas[0]),
         (parameters.get("reference_offset_y"), files[0].height, canvas[1]),
     )
-    if all(_is_inside(offset, side, room) for offset, side, room in places):
+    if all(_is_inside(offset, side, canvas_side) for offset, side, canvas_side in axes):
         return []
     return [
         f"Input_image of {files[0].width}x{files[0].height} does not lie inside the canvas of "
@@ -180,10 +218,10 @@ def _outside_canvas(parameters: Mapping[str, Any], files: Sequence[MediaFile]) -
     ]
 
 
-def _is_inside(offset: Any, side: int | None, room: Any) -> bool:
+def _is_inside(offset: Any, side: int | None, canvas_side: Any) -> bool:
     if side is None or not isinstance(offset, (int, type(None))):
         return True
-    return bool(side <= room if offset is None else 0 <= offset <= room - side)
+    return bool(side <= canvas_side if offset is None else 0 <= offset <= canvas_side - side)
 
 
 def _pixels(parameters: Mapping[str, Any], files: Sequence[MediaFile]) -> int:
@@ -193,10 +231,10 @@ def _pixels(parameters: Mapping[str, Any], files: Sequence[MediaFile]) -> int:
     return out[0] * out[1] + sum((file.width or 0) * (file.height or 0) for file in files)
 
 
-def _over(file: MediaFile, seconds: float) -> bool:
+def _is_longer_than(file: MediaFile, seconds: float) -> bool:
     return file.seconds is not None and file.seconds > seconds
 
 
 def _title(name: str) -> str:
-    """Return a field name as the service begins a sentence with it."""
+    """Return a field name in the form in which the service begins a sentence with it."""
     return name[:1].upper() + name[1:]

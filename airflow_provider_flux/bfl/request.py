@@ -1,4 +1,4 @@
-"""A checked request, ready to be paid for."""
+"""Requests: checked parameters, ready to be submitted."""
 
 from __future__ import annotations
 
@@ -31,28 +31,28 @@ from airflow_provider_flux.bfl.pricing import Estimate
 from airflow_provider_flux.bfl.validation import find_problems, parse_rendered
 from airflow_provider_flux.bfl.warnings import find_warnings
 
-#: What a user of the DAG may write; it is never taken for the name of a file to send.
+#: Users of the DAG may write these texts, so they are never read as the name of a file.
 _NEVER_AN_INPUT = frozenset({"prompt", "user", "webhook_url", "webhook_secret"})
 _NOT_PART_OF_THE_IMAGE = frozenset({"webhook_url", "webhook_secret"})
-#: Largest input that is read where the limits of the catalog do not count.
-_MOST_BYTES = 512 * MIB
-#: Where files lie; in a request that is not checked such a value must be an input to send along.
+#: Largest input that is read if the request is not checked.
+_MAX_UNCHECKED_BYTES = 512 * MIB
+#: In a request that is not checked, a value with one of these schemes must be an input.
 _STORE_SCHEMES = ("s3://", "s3a://", "gs://", "gcs://", "abfs://", "abfss://", "file://")
 
 
 @dataclass(frozen=True)
 class GenerationRequest:
-    """One image or video to generate.
+    """A request for one image or video.
 
     :param model: name of the model.
-    :param path: route of the model below the API host.
-    :param parameters: the JSON body; input files are
-        :class:`~airflow_provider_flux.bfl.inputs.MediaFile`. Not part of the repr: it may hold
-        image bytes and a secret.
-    :param catalog_model: what the catalog says of the model, if it knows it.
-    :param warnings: what may not work as meant, to be logged.
-    :param is_checked: whether what the catalog says of the model counts (``validate=True``).
-    :param is_prepared: whether its inputs have been read and checked.
+    :param path: route of the model below the API host, for example ``/v1/flux-2-pro``.
+    :param parameters: the JSON body. Inputs that were read are
+        :class:`~airflow_provider_flux.bfl.inputs.MediaFile` objects. Not part of the repr, because
+        it may hold image bytes and a secret.
+    :param catalog_model: the model in the catalog. ``None`` if the catalog does not have it.
+    :param warnings: sentences for the log.
+    :param is_checked: whether the rules of the catalog apply (``validate=True``).
+    :param is_prepared: whether the inputs have been read and checked.
     """
 
     model: str
@@ -65,18 +65,18 @@ class GenerationRequest:
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 over model, parameters and the bytes of input files: equal for equal images wanted.
+        """SHA-256 over model, parameters and the bytes of inputs, in hexadecimal.
 
-        Where the webhook goes does not change the image, so it does not count. An input that is
-        sent as a URL counts by its URL.
+        Requests for the same image have the same fingerprint. The webhook does not change the
+        image, so it is left out. An input that is sent as a URL counts by its URL.
         """
-        wanted = {
+        relevant = {
             name: value
             for name, value in self.parameters.items()
             if name not in _NOT_PART_OF_THE_IMAGE
         }
         canonical = json.dumps(
-            [self.model, wanted],
+            [self.model, relevant],
             sort_keys=True,
             separators=(",", ":"),
             ensure_ascii=False,
@@ -86,23 +86,27 @@ class GenerationRequest:
 
     @property
     def media_fields(self) -> Mapping[str, MediaField]:
-        """The fields that carry images or videos."""
+        """The fields that contain images or videos, by name."""
         known = self.catalog_model.media_fields if self.catalog_model else {}
         if self.is_checked:
             return known
-        given = {
+        candidates = {
             name: value for name, value in self.parameters.items() if name not in _NEVER_AN_INPUT
         }
-        found = [
-            name for name, value in given.items() if any(map(_is_input, iterate_inputs(value)))
+        inputs = [
+            name for name, value in candidates.items() if any(map(_is_input, iterate_inputs(value)))
         ]
-        fields = {**{name: MediaField(name, MediaKind.FILE) for name in found}, **known}
-        return {name: replace(spec, max_bytes=_MOST_BYTES) for name, spec in fields.items()}
+        fields = {**{name: MediaField(name, MediaKind.FILE) for name in inputs}, **known}
+        return {
+            name: replace(spec, max_bytes=_MAX_UNCHECKED_BYTES) for name, spec in fields.items()
+        }
 
     def with_inputs(self, inputs: Mapping[str, Any]) -> GenerationRequest:
-        """Return the request with its media fields replaced, checked as far as their bytes are known.
+        """Return the request with its inputs replaced by the files that were read, and check those.
 
-        :raises FluxRequestError: naming the field, and what the service would refuse about it.
+        :param inputs: new values of fields with inputs.
+        :raises FluxRequestError: if an input breaks a limit. The message names the field and the
+            limit.
         """
         parameters = {**self.parameters, **inputs}
         if self.catalog_model is None or not self.is_checked:
@@ -125,14 +129,16 @@ def build_request(
     rendered: Collection[str] = (),
     models: Mapping[str, Model] = MODELS,
 ) -> GenerationRequest:
-    """Check parameters and complete them with the documented defaults of the model.
+    """Check parameters, and add the documented defaults of the model.
 
-    :param parameters: by the service's own names; ``None`` means "not given".
-    :param validate: ``False`` sends a model or parameter this version does not know.
-    :param rendered: names of parameters that came out of a template. Templates render to text, so
-        for these ``"1024"`` counts as 1024 and ``"None"`` as not given.
-    :param models: the catalog.
-    :raises FluxRequestError: naming each field, its value and the allowed range.
+    :param model: name of the model.
+    :param parameters: by the service's own names. ``None`` leaves a parameter out.
+    :param validate: ``False`` sends a model or parameter that this version does not know.
+    :param rendered: names of parameters that come from a template. Templates render to text, so
+        for these ``"1024"`` counts as 1024, and ``"None"`` leaves the parameter out.
+    :param models: the catalog, by default the built-in models.
+    :raises FluxRequestError: if a parameter is not valid. The message names each field, its value
+        and the allowed range.
     """
     if not validate:
         given = {name: _as_json(value) for name, value in parameters.items() if value is not None}
@@ -156,29 +162,37 @@ def build_request(
     problems = find_problems(entry, complete) + _lost_inputs(entry, complete, emptied)
     if problems:
         raise FluxRequestError(f"{model}: {'; '.join(problems)}")
-    warnings = [f"{name} came out empty: sent without it" for name in emptied] + find_warnings(
-        entry, complete
-    )
+    warnings = [
+        f"{name} is empty: the request is sent without it" for name in emptied
+    ] + find_warnings(entry, complete)
     return GenerationRequest(model, entry.path, complete, entry, tuple(warnings))
 
 
 def estimate_cost(request: GenerationRequest) -> Estimate:
-    """Return what a request is expected to cost by the price list of this version, in credits and USD.
+    """Estimate the cost of a request by the price list of this version.
 
-    The service is the judge: where it reports a cost, that one counts.
+    If the service reports a cost, that one counts.
+
+    :param request: the request. If its inputs have been read, their sizes count.
+    :return: credits and US dollars.
     """
     if request.catalog_model is None:
         return Estimate(None, f"{request.model} is not in the price list of this version")
     inputs = inputs_of(request.catalog_model, request.parameters)
     sizes = {
-        name: [one if isinstance(one, MediaFile) else None for one in group]
+        name: [value if isinstance(value, MediaFile) else None for value in group]
         for name, group in inputs.items()
     }
     return request.catalog_model.price.estimate(request.parameters, sizes)
 
 
 def resolve_mode_alias(model: Model, parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the parameters with a long word for ``mode`` replaced by the one the schema has."""
+    """Replace a long name of ``mode`` by the name that the service accepts.
+
+    :param model: the model.
+    :param parameters: by the service's own names.
+    :return: a copy of the parameters.
+    """
     mode = parameters.get("mode")
     if not model.modes or not isinstance(mode, str):
         return dict(parameters)
@@ -188,15 +202,17 @@ def resolve_mode_alias(model: Model, parameters: Mapping[str, Any]) -> dict[str,
 def _lost_inputs(
     model: Model, parameters: Mapping[str, Any], emptied: Collection[str]
 ) -> list[str]:
-    """Refuse an edit that has lost its only input, or its mask: it would be paid for as something else."""
+    """Return the fault of an edit that has lost its only input, or its mask.
+
+    BFL would accept it as a different request, and bill it.
+    """
     has_input = bool(inputs_of(model, parameters))
     fields = model.schema_for(parameters).model_fields
-    required = {
-        name for name in emptied if name in fields and fields[name].is_required()
-    }  # told to be missing
+    # A required field is already reported as missing.
+    required = {name for name in emptied if name in fields and fields[name].is_required()}
     return [
-        f"{name} came out empty: its template, or the task before, gave none. Leave it out to do "
-        "without it"
+        f"{name} is empty: its template, or the task before, has no value. Leave it out if it is "
+        "not needed"
         for name in emptied
         if name not in required
         and (not has_input or model.media_fields[name].kind is MediaKind.MASK)
@@ -216,14 +232,16 @@ def _identity(value: Any) -> str:
 def _files(model: Model, parameters: Mapping[str, Any]) -> list[tuple[str, MediaFile]]:
     inputs = inputs_of(model, parameters)
     return [
-        (name, one) for name, group in inputs.items() for one in group if isinstance(one, MediaFile)
+        (name, value)
+        for name, group in inputs.items()
+        for value in group
+        if isinstance(value, MediaFile)
     ]
 
 
 def _as_json(value: Any) -> Any:
-    """Return tuples as the lists, and path objects as the text, that they become in JSON."""
-    if isinstance(value, Sequence) and not isinstance(
-        value, (str, bytes)
-    ):  # also the lazy one of a mapped task
+    """Return tuples as lists and path objects as text, which is what they become in JSON."""
+    # A mapped task passes a lazy sequence.
+    if isinstance(value, Sequence) and not isinstance(value, (str, bytes)):
         return [_as_json(item) for item in value]
     return str(value) if is_path(value) else value

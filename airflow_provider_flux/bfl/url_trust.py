@@ -1,4 +1,4 @@
-"""Which URLs may get the API key, and which may be downloaded.
+"""Trust in URLs of the service: hosts that may get the API key, and hosts of downloads.
 
 The service answers a submit with a polling URL on any of its clusters, and a poll with a signed
 delivery URL on another host (source: BFL's integration guidelines and published answers). Both come

@@ -1,4 +1,4 @@
-"""What is wrong with the parameters of a request, in words: field, value, allowed range."""
+"""The faults of the parameters of a request, in words: field, value, allowed range."""
 
 from __future__ import annotations
 
@@ -15,16 +15,19 @@ from airflow_provider_flux.bfl.inputs import describe_input
 from airflow_provider_flux.bfl.redaction import redact
 
 _SECRET_FIELDS = frozenset({"webhook_secret"})
-_SHOWN_VALUE = 60
+_MAX_VALUE_CHARACTERS = 60
 
 
 def find_problems(
     model: Model, parameters: Mapping[str, Any], *, unresolved: Collection[str] = ()
 ) -> list[str]:
-    """Return what is wrong with the parameters, one sentence for each field.
+    """Return the faults of the parameters.
 
-    :param unresolved: fields whose value is not known yet (a template, an XComArg); nothing is said
-        of them.
+    :param model: the model, whose schema decides.
+    :param parameters: by the service's own names.
+    :param unresolved: fields whose value is not known yet (a template, an XComArg). They are not
+        checked.
+    :return: one sentence for each field.
     """
     schema = model.schema_for(parameters)
     mode_is_open = bool(model.modes) and schema is model.schema
@@ -46,14 +49,19 @@ def find_problems(
         and not parameters.get("webhook_url")
         and "webhook_url" not in unresolved
     ):
-        problems.append("webhook_secret is set but webhook_url is not: set both, or neither")
+        problems.append("webhook_secret is set but webhook_url is not. Set both, or neither")
     return problems
 
 
 def parse_rendered(model: Model, name: str, value: Any, parameters: Mapping[str, Any]) -> Any:
-    """Return the value a rendered template stands for; text that fits no type is left to be refused.
+    """Return the value that a rendered template stands for. Templates render to text.
 
-    :param parameters: all parameters, of which ``mode`` decides on the schema.
+    :param model: the model, whose schema has the type.
+    :param name: field of the value.
+    :param value: the rendered value.
+    :param parameters: all parameters, because ``mode`` decides on the schema.
+    :return: the value in the type of the field, ``None`` for ``"None"`` and for an empty input, or
+        the unchanged value if it fits no type, which :func:`find_problems` then reports.
     """
     schema = model.schema_for(parameters)
     field_info = schema.model_fields.get(name)
@@ -65,7 +73,7 @@ def parse_rendered(model: Model, name: str, value: Any, parameters: Mapping[str,
     field_type = _type_of(schema, name)
     if _accepts(field_type, value):
         return value
-    if _accepts(field_type, text):  # native rendering made a number of what should be text
+    if _accepts(field_type, text):  # native rendering turned a text into a number
         return text
     if not text:
         return None
@@ -77,12 +85,13 @@ def parse_rendered(model: Model, name: str, value: Any, parameters: Mapping[str,
 
 def _unknown(model: Model, name: str, known: Collection[str], parameters: Mapping[str, Any]) -> str:
     mode = parameters.get("mode")
-    where = (
+    subject = (
         f"{model.name} with mode {mode!r}"
         if isinstance(mode, str) and mode in model.modes
         else model.name
     )
-    return f"{name} is not a parameter of {where}.{did_you_mean(name, known)} Known: {', '.join(known)}"
+    hint = did_you_mean(name, known)
+    return f"{name} is not a parameter of {subject}.{hint} Known: {', '.join(known)}"
 
 
 def _missing_prompt(
@@ -103,37 +112,41 @@ def _missing_prompt(
     )
     if has_media and not model.prompt_required:
         return []
-    return [f"prompt is missing or empty: say what the {model.output} should show"]
+    return [f"prompt is missing or empty. Describe what the {model.output} should show"]
 
 
 def _describe_all(
     model: Model, schema: type[BaseModel], details: list[ErrorDetails], unresolved: Collection[str]
 ) -> list[str]:
-    """Return a sentence for each field; the ways a union can fail are told in one."""
+    """Return one sentence for each field, which joins the faults of all members of a union."""
     by_field: dict[str, list[ErrorDetails]] = {}
     for detail in details:
         by_field.setdefault(str(detail["loc"][0]) if detail["loc"] else "", []).append(detail)
     problems = []
-    for name, found in by_field.items():
+    for name, faults in by_field.items():
         if name in unresolved or (not name and unresolved):
             continue
         if not name:
-            problems += [_rule(detail) for detail in found]
-        elif found[0]["type"] != "missing":
-            problems.append(_describe(model, schema, name, found))
+            problems += [_rule(detail) for detail in faults]
+        elif faults[0]["type"] != "missing":
+            problems.append(_describe(model, schema, name, faults))
         elif name != "prompt":
             problems.append(f"{name} is missing: {schema.model_fields[name].description}")
     return problems
 
 
-def _describe(model: Model, schema: type[BaseModel], name: str, found: list[ErrorDetails]) -> str:
-    value = found[0].get("input")
+def _describe(model: Model, schema: type[BaseModel], name: str, faults: list[ErrorDetails]) -> str:
+    value = faults[0].get("input")
     if name in _SECRET_FIELDS or name in model.media_fields:
         shown = f"<{type(value).__name__}>"
     else:
         text = repr(value)
-        shown = redact(text) if len(text) <= _SHOWN_VALUE else f"{redact(text)[:_SHOWN_VALUE]}..."
-    rules = " or ".join(dict.fromkeys(_rule(detail) for detail in found))
+        shown = (
+            redact(text)
+            if len(text) <= _MAX_VALUE_CHARACTERS
+            else f"{redact(text)[:_MAX_VALUE_CHARACTERS]}..."
+        )
+    rules = " or ".join(dict.fromkeys(_rule(detail) for detail in faults))
     return f"{name}={shown}: {rules}{_allowed(schema, name)}"
 
 
@@ -142,7 +155,7 @@ def _rule(detail: ErrorDetails) -> str:
 
 
 def _allowed(schema: type[BaseModel], name: str) -> str:
-    """Return the whole range of a number, of which the failed rule names only one end."""
+    """Return the whole range of a number, because the failed rule names only one end."""
     limits = {
         key: value
         for rule in _rules_of(schema, name)
@@ -174,7 +187,7 @@ def _rules_of(schema: type[BaseModel], name: str) -> list[Any]:
 
 
 def _number(text: str, *, otherwise: Any) -> Any:
-    """Return the number a text is, so that it is refused for its range and not for being text."""
+    """Return the number in a text, so that the fault is its range and not its type."""
     for kind in (int, float):
         try:
             return kind(text)
@@ -185,7 +198,7 @@ def _number(text: str, *, otherwise: Any) -> Any:
 
 @lru_cache(maxsize=1024)
 def _type_of(schema: type[BaseModel], name: str) -> TypeAdapter[Any]:
-    """Return the type of a field; to build one takes longer than to check all the fields of a request."""
+    """Return the type of a field. Building one takes longer than checking a whole request."""
     return TypeAdapter(schema.model_fields[name].rebuild_annotation())
 
 
@@ -198,7 +211,7 @@ def _accepts(field_type: TypeAdapter[Any], value: Any) -> bool:
 
 
 def _text(value: Any) -> Any:
-    """Return a value with a text in place of each input, which is what the service is sent."""
+    """Replace each input by a text, because the service receives base64 or a URL."""
     if isinstance(value, (list, tuple)):
         return [_text(item) for item in value]
     return describe_input(value)

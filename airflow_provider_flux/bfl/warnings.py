@@ -1,6 +1,7 @@
-"""What the service may refuse, change or ignore, where its own statements are silent or contradict.
+"""Warnings about parameters that the service may refuse, change or ignore.
 
-A warning is logged and the request is sent: only what is certain is refused before it is paid.
+BFL's documentation does not say, or contradicts itself. The request is sent, and the warning is
+logged: only a certain fault is refused before the submit.
 """
 
 from __future__ import annotations
@@ -12,13 +13,18 @@ from airflow_provider_flux.bfl.catalog import Model
 from airflow_provider_flux.bfl.pricing import MEGAPIXEL
 from airflow_provider_flux.bfl.schemas.common import is_usual_ratio, read_ratio
 
-_MOST_MEGAPIXELS = 4
-_GRID = 16
-_EDITING_TOLERANCE = 2
+_MAX_OUTPUT_MEGAPIXELS = 4
+_SIDE_MULTIPLE = 16
+_MAX_EDITING_TOLERANCE = 2
 
 
 def find_warnings(model: Model, parameters: Mapping[str, Any]) -> list[str]:
-    """Return what may not work as meant, one sentence each."""
+    """Return the warnings about the parameters of a request.
+
+    :param model: the model.
+    :param parameters: by the service's own names.
+    :return: one sentence each.
+    """
     warnings: list[str] = []
     if model.name.startswith("flux-2-"):
         warnings += _size_warnings(parameters)
@@ -35,53 +41,54 @@ def _size_warnings(parameters: Mapping[str, Any]) -> list[str]:
         if isinstance(parameters.get(name), int)
     }
     warnings = [
-        f"{name}={side} is not a multiple of {_GRID}: the service may round it or refuse it"
+        f"{name}={side} is not a multiple of {_SIDE_MULTIPLE}: the service may round it or refuse "
+        "it"
         for name, side in sides.items()
-        if side % _GRID
+        if side % _SIDE_MULTIPLE
     ]
-    if len(sides) == 2 and sides["width"] * sides["height"] > _MOST_MEGAPIXELS * MEGAPIXEL:
+    if len(sides) == 2 and sides["width"] * sides["height"] > _MAX_OUTPUT_MEGAPIXELS * MEGAPIXEL:
         size = f"{sides['width']}x{sides['height']}"
         warnings.append(
-            f"{size} is more than {_MOST_MEGAPIXELS} megapixels: the service may reduce it or "
-            "refuse it"
+            f"{size} is more than {_MAX_OUTPUT_MEGAPIXELS} megapixels: the service may reduce it "
+            "or refuse it"
         )
     return warnings
 
 
 def _kontext_warnings(parameters: Mapping[str, Any]) -> list[str]:
     warnings = []
-    shape = parameters.get("aspect_ratio")
-    ratio = read_ratio(shape) if isinstance(shape, str) else None
+    text = parameters.get("aspect_ratio")
+    ratio = read_ratio(text) if isinstance(text, str) else None
     if ratio is not None and not is_usual_ratio(ratio):
         warnings.append(
-            f"aspect_ratio={shape!r} is not between 21:9 and 9:21: the service may refuse it"
+            f"aspect_ratio={text!r} is not between 21:9 and 9:21: the service may refuse it"
         )
     tolerance = parameters.get("safety_tolerance")
     if (
         parameters.get("input_image")
         and isinstance(tolerance, int)
-        and tolerance > _EDITING_TOLERANCE
+        and tolerance > _MAX_EDITING_TOLERANCE
     ):
         warnings.append(
-            f"safety_tolerance={tolerance}: with an input image the service may allow "
-            f"{_EDITING_TOLERANCE} at most"
+            f"safety_tolerance={tolerance}: with an input image the service may allow at most "
+            f"{_MAX_EDITING_TOLERANCE}"
         )
     return warnings
 
 
 def _gap_warnings(model: Model, parameters: Mapping[str, Any]) -> list[str]:
-    """Reference images are counted by the prompt ("image 2"): a gap makes the count differ."""
+    """Warn of a gap in the reference images, because a prompt counts them ("image 2")."""
     numbered = [
         name
         for name in model.media_fields
         if name == "input_image" or name.startswith("input_image_")
     ]
-    given = [bool(parameters.get(name)) for name in numbered]
-    count = sum(given)
-    if all(given[:count]):
+    is_set = [bool(parameters.get(name)) for name in numbered]
+    count = sum(is_set)
+    if all(is_set[:count]):
         return []
-    missing = numbered[given.index(False)]
+    missing = numbered[is_set.index(False)]
     return [
-        f"{missing} is missing although a later one is given: prompts count the images in order, "
+        f"{missing} is missing although a later image is set: prompts count the images in order, "
         "without gaps"
     ]

@@ -124,7 +124,7 @@ def test_without_a_size_the_output_has_that_of_the_first_input() -> None:
     ("mode", "credits"), [({}, 20), ({"mode": "high"}, 20), ({"mode": "fast"}, 4.5)]
 )
 def test_outpainting_by_mode(mode: dict[str, str], credits: float) -> None:
-    expected = Estimate(credits, "it depends on the size of the canvas")
+    expected = Estimate(credits, "the price depends on the size of the canvas")
     assert (
         estimate("flux-tools/outpainting-v1", input_image=URL, width=64, height=64, **mode)
         == expected
@@ -142,7 +142,7 @@ def test_a_flux_3_image_by_resolution(resolution: str | None, credits: float) ->
 
 def test_a_price_that_is_not_published_is_bounded() -> None:
     assert estimate("flux-3-image", resolution="1.5k") == Estimate(
-        10, "the price of 1.5k is not published; counted as 2k"
+        10, "the price of 1.5k is not published, so it is counted as 2k"
     )
 
 
@@ -223,7 +223,7 @@ def test_only_the_first_20_seconds_of_a_video_are_upscaled() -> None:
 
 def test_a_video_that_is_not_at_hand_has_no_estimate() -> None:
     found = estimate("flux-tools/video-upscale-v1", input_video=URL)
-    assert found == Estimate(None, "it depends on the size and length of the video, which is a URL")
+    assert found == Estimate(None, "the price depends on the size and length of the video, which is a URL")
 
 
 def test_a_model_that_is_not_known_has_no_estimate() -> None:
@@ -231,7 +231,7 @@ def test_a_model_that_is_not_known_has_no_estimate() -> None:
     assert (found.credits, found.usd) == (None, None)
     assert (
         str(found)
-        == "cost not known before the result (flux-9-max is not in the price list of this version)"
+        == "cost unknown before the result (flux-9-max is not in the price list of this version)"
     )
 
 
@@ -239,7 +239,7 @@ def test_an_estimate_says_what_it_is() -> None:
     assert str(Estimate(4)) == "4 credits ($0.04), estimated"
     assert str(Estimate(4.75, "of sorts")) == "4.75 credits ($0.0475), estimated: of sorts"
     assert str(Estimate(1500)) == "1500 credits ($15), estimated"
-    assert str(Estimate(None)) == "cost not known before the result"
+    assert str(Estimate(None)) == "cost unknown before the result"
     assert Estimate(85).usd == 0.85
 
 

@@ -252,7 +252,7 @@ def test_a_width_is_accepted_exactly_when_the_service_does(width: int) -> None:
 def test_an_edit_that_lost_its_only_input_or_its_mask_is_not_paid_for(
     model: str, parameters: dict
 ) -> None:
-    with pytest.raises(FluxRequestError, match="came out empty"):
+    with pytest.raises(FluxRequestError, match="is empty"):
         build_request(model, parameters, rendered=set(parameters))
 
 
@@ -260,7 +260,7 @@ def test_one_reference_of_several_may_be_empty() -> None:
     parameters = {"prompt": "x", "input_image": "https://x.example/a.png", "input_image_2": ""}
     request = build_request("flux-2-pro", parameters, rendered={"input_image_2"})
     assert "input_image_2" not in request.parameters
-    assert request.warnings[0] == "input_image_2 came out empty: sent without it"
+    assert request.warnings[0] == "input_image_2 is empty: the request is sent without it"
 
 
 def test_a_lazy_sequence_is_a_list_and_a_mode_is_trimmed() -> None:

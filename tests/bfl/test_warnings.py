@@ -55,7 +55,7 @@ def test_a_tolerance_above_two_while_editing_with_kontext() -> None:
     assert warnings("flux-kontext-pro", safety_tolerance=6) == []
     assert warnings("flux-kontext-pro", safety_tolerance=2, input_image=URL) == []
     [said] = warnings("flux-kontext-pro", safety_tolerance=3, input_image=URL)
-    assert said == "safety_tolerance=3: with an input image the service may allow 2 at most"
+    assert said == "safety_tolerance=3: with an input image the service may allow at most 2"
 
 
 @pytest.mark.parametrize(

@@ -265,7 +265,7 @@ def test_an_edit_whose_input_renders_to_nothing_is_not_paid_for(
     with DAG("d", schedule=None):
         task = operator(parameters={"input_image": "{{ image }}"})
     task.render_template_fields({"image": value})
-    with pytest.raises(AirflowFailException, match="input_image came out empty"):
+    with pytest.raises(AirflowFailException, match="input_image is empty"):
         run(task)
     assert emulator.stats()["submits"] == 0
 

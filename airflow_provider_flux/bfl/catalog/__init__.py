@@ -1,4 +1,4 @@
-"""The models of the service, one declarative entry each, and how to find one by its name."""
+"""The catalog: one declarative object for each model of the service, and the search by name."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MODELS: Mapping[str, Model] = MappingProxyType(
     {model.name: model for model in (*IMAGE_MODELS, *VIDEO_MODELS)}
 )
 
-#: Names that people write, some from BFL's own material, and what is meant.
+#: Names that people write, some of them in BFL's own material, and the models that they mean.
 _ALIASES: Mapping[str, str] = {
     "flux-kontext": "'flux-kontext-pro' or 'flux-kontext-max'",
     "flux-fill": "'flux-pro-1.0-fill'",
@@ -38,57 +38,66 @@ _WORD = re.compile(r"\d+(?:\.\d+)?b?|v\d+|[a-z]+")
 
 
 def get_model(name: object, models: Mapping[str, Model] = MODELS) -> Model:
-    """Return the entry of a model.
+    """Return a model of the catalog.
 
-    :param models: the built-in ones, and those of the user.
-    :raises FluxRequestError: if there is none, with the name that was probably meant.
+    :param name: name of the model.
+    :param models: the catalog, by default the built-in models.
+    :raises FluxRequestError: if the catalog does not have the model. The message suggests a name.
     """
     model = models.get(name) if isinstance(name, str) else None
     if model is None:
         raise FluxRequestError(
-            f"model={name!r} is not a known FLUX model.{_meant(str(name), models)} Known: {', '.join(models)}. "
-            "To send a model this version does not know, set validate=False."
+            f"model={name!r} is not a known FLUX model.{_suggestion(str(name), models)} Known: "
+            f"{', '.join(models)}. To send a model that this version does not know, set "
+            "validate=False."
         )
     return model
 
 
 def route_of(name: str, models: Mapping[str, Model] = MODELS) -> str:
-    """Return the API path of a model that need not be in the catalog.
+    """Return the API path of a model, whether or not the catalog has it.
 
+    :param name: name of the model.
+    :param models: the catalog, by default the built-in models.
     :raises FluxRequestError: if the name cannot be part of a path.
     """
     if isinstance(name, str) and name in models:
         return models[name].path
     if not isinstance(name, str) or not _ROUTE_NAME.fullmatch(name):
         raise FluxRequestError(
-            f"model={name!r} cannot be a route of the API: use lower-case letters, digits, '.', '-', '/'."
+            f"model={name!r} cannot be a route of the API. Use lower-case letters, digits, '.', "
+            "'-' and '/'."
         )
     return f"/v1/{name}"
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Return `` Did you mean ...?`` for a mistyped name, or nothing."""
+    """Suggest a name for a mistyped one.
+
+    :param name: the name that was written.
+    :param known: the names that exist.
+    :return: `` Did you mean ...?`` with a leading space, or an empty text.
+    """
     near = difflib.get_close_matches(str(name).lower(), list(known), n=2, cutoff=0.5)
     return f" Did you mean {' or '.join(repr(match) for match in near)}?" if near else ""
 
 
-def _meant(name: str, models: Mapping[str, Model]) -> str:
-    """Return what a name stands for: another order of the same words, a known alias, or a near one."""
+def _suggestion(name: str, models: Mapping[str, Model]) -> str:
+    """Suggest a model: one with the same words in another order, an alias, or a similar name."""
     words = _words(name)
-    same = [
+    equivalent = [
         known
         for known in models
         if _words(known) == words or _words(known) == {"flux", "tools", *words}
     ]
-    meant = " or ".join(repr(known) for known in same)
-    meant = meant or next(
+    suggestion = " or ".join(repr(known) for known in equivalent)
+    suggestion = suggestion or next(
         (target for alias, target in _ALIASES.items() if _words(alias) == words), ""
     )
-    return f" Did you mean {meant}?" if meant else did_you_mean(name, models)
+    return f" Did you mean {suggestion}?" if suggestion else did_you_mean(name, models)
 
 
 def _words(name: str) -> set[str]:
-    """Return the words of a name: ``FLUX.2 [pro]`` has the same ones as ``flux-2-pro``."""
-    return {*_WORD.findall(name.lower().removeprefix("flux.")), "flux"} - {
-        "1"
-    }  # "FLUX.1 [dev]" is flux-dev
+    """Return the words of a name: ``FLUX.2 [pro]`` has the same words as ``flux-2-pro``."""
+    words = {*_WORD.findall(name.lower().removeprefix("flux.")), "flux"}
+    return words - {"1"}  # "FLUX.1 [dev]" is flux-dev

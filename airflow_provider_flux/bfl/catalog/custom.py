@@ -1,8 +1,14 @@
-"""Models of the user: a route that BFL has opened and this version does not know yet, as JSON.
+"""Models of the Airflow configuration, for routes that this version does not know.
 
-A model is described by what it is ``like``, and what differs::
+A model is described in JSON by a similar model of the catalog, and by the differences::
 
-    {"flux-2-ultra": {"like": "flux-2-pro", "price": 9, "parameters": {"detail": {"type": "number", "maximum": 1}}}}
+    {
+      "flux-2-ultra": {
+        "like": "flux-2-pro",
+        "price": 9,
+        "parameters": {"detail": {"type": "number", "maximum": 1}}
+      }
+    }
 """
 
 from __future__ import annotations
@@ -43,7 +49,7 @@ _TYPES: Mapping[str, Any] = {
 
 
 class _Parameter(BaseModel):
-    """A parameter that the model takes beside those of the model it is like, in words of JSON Schema."""
+    """A parameter that the model adds or replaces, in the vocabulary of JSON Schema."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -62,13 +68,13 @@ class _Parameter(BaseModel):
             limit for limit in (self.minimum, self.maximum, self.multiple_of) if limit is not None
         ]
         if limits and self.type not in {"integer", "number"}:
-            raise ValueError("minimum, maximum and multipleOf are for numbers")
+            raise ValueError("minimum, maximum and multipleOf apply only to numbers")
         if self.type == "integer" and not all(limit.is_integer() for limit in limits):
             raise ValueError("minimum, maximum and multipleOf of an integer must be whole numbers")
         return self
 
     def definition(self) -> tuple[Any, Any]:
-        """Return type and field for :func:`pydantic.create_model`."""
+        """Return the type and the field for :func:`pydantic.create_model`."""
         limits = Field(ge=self.minimum, le=self.maximum, multiple_of=self.multiple_of)
         kind = Literal[tuple(self.enum)] if self.enum else Annotated[_TYPES[self.type], limits]
         if self.required:
@@ -77,7 +83,7 @@ class _Parameter(BaseModel):
 
 
 class _CustomModel(BaseModel):
-    """What can be said of a model."""
+    """The description of a model in the configuration."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -92,35 +98,38 @@ class _CustomModel(BaseModel):
 
 
 def read_models(text: str) -> dict[str, Model]:
-    """Return the models that a JSON object describes.
+    """Read the models that a JSON object describes.
 
-    :raises FluxConfigurationError: naming the model, the field and the fault.
+    :param text: the option ``models`` of the section ``[flux]``.
+    :return: the models by name.
+    :raises FluxConfigurationError: if a model is not valid. The message names the model, the field
+        and the fault.
     """
     try:
         described = TypeAdapter(dict[str, _CustomModel]).validate_python(json.loads(text))
-        return {name: _build(name, one) for name, one in described.items()}
+        return {name: _build(name, model) for name, model in described.items()}
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        place = ".".join(str(part) for part in first["loc"])
-        where = f"[flux] models: {place}" if place else "[flux] models"
+        location = ".".join(str(part) for part in first["loc"])
+        subject = f"[flux] models: {location}" if location else "[flux] models"
         raise FluxConfigurationError(
-            f"{where}: {first['msg'].removeprefix('Value error, ')}."
+            f"{subject}: {first['msg'].removeprefix('Value error, ')}."
         ) from None
     except FluxRequestError as error:
         raise FluxConfigurationError(f"[flux] models: {error}".rstrip(".") + ".") from None
     except (ValueError, TypeError) as error:
-        raise FluxConfigurationError(f"[flux] models is not usable: {error}.") from None
+        raise FluxConfigurationError(f"[flux] models cannot be read: {error}.") from None
 
 
 def _build(name: str, described: _CustomModel) -> Model:
     base = get_model(described.like)
-    given = described.model_dump(
+    changes = described.model_dump(
         include={"max_active", "typical_seconds", "url_lifetime"}, exclude_none=True
     )
     if described.price is not None:
-        given["price"] = Flat(described.price)
+        changes["price"] = Flat(described.price)
     if described.parameters or described.without:
-        given["schema"] = _schema(name, base, described)
+        changes["schema"] = _schema(name, base, described)
     if unknown := [field for field in described.without if field not in base.fields]:
         near = did_you_mean(unknown[0], base.fields)
         raise FluxRequestError(
@@ -128,9 +137,9 @@ def _build(name: str, described: _CustomModel) -> Model:
         )
     media = tuple(field for field in base.media if field.name not in described.without)
     media += tuple(
-        MediaField(field, _MEDIA[one.type], max_pixels=None)
-        for field, one in described.parameters.items()
-        if one.type in _MEDIA
+        MediaField(field, _MEDIA[parameter.type], max_pixels=None)
+        for field, parameter in described.parameters.items()
+        if parameter.type in _MEDIA
     )
     sent = {
         field: value
@@ -139,25 +148,27 @@ def _build(name: str, described: _CustomModel) -> Model:
     }
     path = described.path or route_of(name, {})
     return replace(
-        base, name=name, route=path, media=media, sent_defaults=MappingProxyType(sent), **given
+        base, name=name, route=path, media=media, sent_defaults=MappingProxyType(sent), **changes
     )
 
 
 def _schema(name: str, base: Model, described: _CustomModel) -> type[BaseModel]:
     if base.modes:
         raise FluxRequestError(
-            f"{name} is like {base.name}, which has modes: its parameters cannot be changed."
+            f"{name} is like {base.name}, which has modes, so its parameters cannot be changed."
         )
     if taken := [field for field in described.parameters if hasattr(BaseModel, field)]:
         raise FluxRequestError(
-            f"{name}.parameters: {taken[0]!r} cannot be a name here: send it with validate=False"
+            f"{name}.parameters: {taken[0]!r} is a reserved name. Send it with validate=False"
         )
     kept: dict[str, Any] = {
         field: (info.rebuild_annotation(), info)
         for field, info in base.schema.model_fields.items()
         if field not in described.without
     }
-    added: dict[str, Any] = {field: one.definition() for field, one in described.parameters.items()}
+    added: dict[str, Any] = {
+        field: parameter.definition() for field, parameter in described.parameters.items()
+    }
     title = "".join(word.title() for word in name.replace("/", "-").split("-")) + "Inputs"
     fields: dict[str, Any] = {**kept, **added}
     return create_model(title, __config__=base.schema.model_config, **fields)

@@ -185,7 +185,10 @@ _TOOLS = (
         name="flux-tools/outpainting-v1",
         schema=FluxOutpaintingInputs,
         price=ByValue(
-            "mode", {"fast": 4.5, "high": 20}, "high", note="it depends on the size of the canvas"
+            "mode",
+            {"fast": 4.5, "high": 20},
+            "high",
+            note="the price depends on the size of the canvas",
         ),
         media=(MediaField("input_image"),),
         prompt_required=False,

@@ -1,4 +1,4 @@
-"""What the catalog says of a model."""
+"""The facts about one model: route, schema, inputs, price and limits."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from pydantic import BaseModel
 from airflow_provider_flux.bfl.pricing import Price
 
 MIB = 1024 * 1024
-#: Seconds a signed URL lives, where the documentation of the model says nothing else.
+#: Seconds that a signed URL lives, unless the documentation of the model says otherwise.
 IMAGE_URL_LIFETIME = 600.0
 
 
 class MediaKind(StrEnum):
-    """What an input field holds."""
+    """The kind of input that a field contains."""
 
     IMAGE = "image"
     MASK = "mask"
@@ -31,12 +31,14 @@ class MediaKind(StrEnum):
 class MediaField:
     """A request field that carries an image or a video.
 
-    :param takes_url: whether the service fetches a URL itself; otherwise only base64 is accepted.
-    :param max_bytes: size of the file, before base64.
-    :param max_pixels: pixels of an image.
-    :param min_side: shortest side in pixels.
-    :param max_seconds: longest video.
-    :param same_size_as: field of the image whose size this one must have.
+    :param name: name of the field.
+    :param kind: kind of the input.
+    :param takes_url: whether the service fetches a URL itself. If not, it accepts only base64.
+    :param max_bytes: largest file in bytes, before base64.
+    :param max_pixels: largest number of pixels. ``None`` if there is no limit.
+    :param min_side: shortest side in pixels. ``None`` if there is no limit.
+    :param max_seconds: longest video in seconds. ``None`` if there is no limit.
+    :param same_size_as: field of the image that must have the same size. ``None`` if there is none.
     """
 
     name: str
@@ -49,37 +51,45 @@ class MediaField:
     same_size_as: str | None = None
 
 
-#: What many routes share; a list of parameters is read for the others first.
+#: Fields that many routes share. Readers look for the other fields first.
 _COMMON = ("safety_tolerance", "output_format", "seed", "webhook_url", "webhook_secret", "user")
 
 
 def fields_of(*schemas: type[BaseModel]) -> tuple[str, ...]:
-    """Return the names of all fields, those that many routes share last."""
+    """Return the names of all fields of schemas, with those that many routes share at the end.
+
+    :param schemas: schemas of one route.
+    """
     names = dict.fromkeys(name for schema in schemas for name in schema.model_fields)
     return tuple(sorted(names, key=lambda name: _COMMON.index(name) if name in _COMMON else -1))
 
 
 @dataclass(frozen=True)
 class Model:
-    """A generation route of the service.
+    """A model, which is a generation route of the service.
+
+    Sources: BFL's documentation of the model, its pricing page and its concurrency limits.
 
     :param name: the route below ``/v1/``.
-    :param schema: what the route accepts; for a route with modes, what is common to all of them.
-    :param modes: schema for each value of ``mode``.
-    :param mode_aliases: other words for a mode that BFL's documentation uses.
-    :param price: expected credits of a request.
-    :param media: fields that carry images or videos: never logged, and read from anywhere.
-    :param sent_defaults: what our operators send when the user gives nothing, where the model's
-        documentation page promises a default (and the API's own may differ, as for ``height``).
-    :param prompt_required: whether a prompt is needed even beside an input image.
-    :param output: what the result is.
-    :param cost_reported: whether the service reports the cost with the answer to the submit, with the
-        result, or never.
-    :param max_active: active tasks per account on this route (source: BFL concurrency limits).
-    :param url_lifetime: seconds the signed URL of a result lives.
-    :param typical_seconds: usual time from submit to Ready.
-    :param is_402_ambiguous: whether HTTP 402 may mean "too fast" although there are credits (seen on
-        videos submitted back to back).
+    :param schema: schema of the route's parameters. If the route has modes, it has the parameters
+        of all.
+    :param price: rule for the expected credits of a request.
+    :param modes: schema for each value of ``mode``. Empty if the route has no modes.
+    :param mode_aliases: other names of modes in BFL's documentation, each with its mode.
+    :param media: fields that contain images or videos. They are never logged.
+    :param sent_defaults: defaults that this provider always sends, because the documentation of the
+        model promises them and the API's own may differ, for example ``height``.
+    :param prompt_required: whether a prompt is needed even if there is an input image.
+    :param output: kind of the result.
+    :param cost_reported: whether the service reports the cost with the answer to the submit, with
+        the result, or never.
+    :param max_active: requests that may be active at once on this route, for one account.
+    :param url_lifetime: seconds that the signed URL of a result lives.
+    :param typical_seconds: usual seconds from the submit to the result, an assumption of this
+        version.
+    :param is_402_ambiguous: whether HTTP 402 may mean "too fast" although the balance is enough,
+        which was observed for videos that were submitted back to back.
+    :param route: path below the API host. ``None`` stands for ``/v1/`` and the name.
     """
 
     name: str
@@ -106,19 +116,24 @@ class Model:
     @property
     def media_fields(self) -> Mapping[str, MediaField]:
         """The media fields by name."""
-        return MappingProxyType({one.name: one for one in self.media})
+        return MappingProxyType({spec.name: spec for spec in self.media})
 
     @property
     def fields(self) -> tuple[str, ...]:
-        """Every field of the route, of all its modes."""
+        """The names of all fields of the route, in all of its modes."""
         return fields_of(*self.modes.values()) if self.modes else fields_of(self.schema)
 
     @property
     def has_webhooks(self) -> bool:
-        """Whether the route takes a ``webhook_url``."""
+        """Whether the route accepts a ``webhook_url``."""
         return "webhook_url" in self.fields
 
     def schema_for(self, parameters: Mapping[str, Any]) -> type[BaseModel]:
-        """Return the schema that holds for these parameters: it depends on ``mode``, where there are modes."""
+        """Return the schema for the ``mode`` of a request.
+
+        :param parameters: by the service's own names.
+        :return: the schema of the mode, or the schema of the route if it has no modes or the mode
+            is unknown.
+        """
         mode = parameters.get("mode")
         return self.modes.get(mode, self.schema) if isinstance(mode, str) else self.schema

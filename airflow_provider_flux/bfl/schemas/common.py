@@ -1,4 +1,4 @@
-"""What the request schemas of several models share."""
+"""Types, fields and base classes that the request schemas of several models share."""
 
 from __future__ import annotations
 
@@ -15,7 +15,11 @@ _WIDEST, _TALLEST = Fraction(21, 9), Fraction(9, 21)
 
 
 def read_ratio(value: str) -> Fraction | None:
-    """Return an aspect ratio written as ``width:height``, or ``None`` for any other text."""
+    """Parse an aspect ratio.
+
+    :param value: a text.
+    :return: width by height, or ``None`` if the text is not written as ``width:height``.
+    """
     match = _RATIO.fullmatch(value)
     if match is None or not int(match[1]) or not int(match[2]):
         return None
@@ -23,7 +27,10 @@ def read_ratio(value: str) -> Fraction | None:
 
 
 def is_usual_ratio(ratio: Fraction) -> bool:
-    """Whether an aspect ratio is between 21:9 and 9:21, as the service describes its range."""
+    """Whether an aspect ratio is between 21:9 and 9:21, the range in the OpenAPI document.
+
+    :param ratio: width by height.
+    """
     return _TALLEST <= ratio <= _WIDEST
 
 
@@ -46,12 +53,12 @@ Strength = Annotated[float, Field(ge=0, le=1)]
 Tolerance6 = Annotated[int, Field(ge=0, le=6)]
 Tolerance5 = Annotated[int, Field(ge=0, le=5)]
 Tolerance4 = Annotated[int, Field(ge=0, le=4)]
-#: An input image, mask or video: base64 for the service, and a URL where the catalog says so.
+#: An input image, mask or video: base64, or a URL if the catalog says that the route fetches it.
 Media = str
 
 
 class FluxInputs(BaseModel):
-    """A request. Unknown fields are ignored by the service, unless a schema says otherwise."""
+    """A request whose unknown fields the service ignores."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -63,22 +70,24 @@ class StrictInputs(BaseModel):
 
 
 class Seeded(BaseModel):
-    """``seed``."""
+    """The field ``seed``."""
 
     seed: int | None = Field(None, description="Seed for reproducibility; random when absent.")
 
 
 class Webhooked(BaseModel):
-    """``webhook_url`` and ``webhook_secret``."""
+    """The fields ``webhook_url`` and ``webhook_secret``."""
 
     webhook_url: HttpUrl | None = Field(
-        None, description="URL to be told when the result is ready."
+        None, description="URL that BFL calls when the result is ready."
     )
-    webhook_secret: str | None = Field(None, description="Secret sent along in X-Webhook-Secret.")
+    webhook_secret: str | None = Field(
+        None, description="Secret that BFL sends in X-Webhook-Secret."
+    )
 
 
 class ByUser(BaseModel):
-    """``user``."""
+    """The field ``user``."""
 
     user: Annotated[str, Field(min_length=1, max_length=256)] | None = Field(
         None, description="Opaque identifier of the end user."
@@ -86,11 +95,15 @@ class ByUser(BaseModel):
 
 
 class Common(FluxInputs, ByUser, Webhooked, Seeded):
-    """What most image routes take beside their own fields."""
+    """The fields that most image routes share."""
 
 
 def prompt_field(text: str = "What the image should show.", **options: Any) -> Any:
-    """Return the field of a prompt."""
+    """Return the field ``prompt``.
+
+    :param text: description.
+    :param options: further arguments of :func:`pydantic.Field`.
+    """
     return Field(description=text, **options)
 
 
@@ -100,10 +113,16 @@ def tolerance_field() -> Any:
 
 
 def format_field(default: OutputFormat) -> Any:
-    """Return the field ``output_format``; the default differs by model."""
+    """Return the field ``output_format``.
+
+    :param default: default of the service, which differs by model.
+    """
     return Field(default, description="Format of the image.")
 
 
 def upsampling_field(default: bool = False) -> Any:
-    """Return the field ``prompt_upsampling``."""
+    """Return the field ``prompt_upsampling``.
+
+    :param default: default of the service.
+    """
     return Field(default, description="Let the service rewrite the prompt.")

@@ -36,11 +36,11 @@ _WIDTH = "Width in pixels."
 _HEIGHT = "Height in pixels."
 _REDUX = "Image to remix (Redux)."
 _STEPS = "Number of steps of the generation."
-_GUIDANCE = "How closely the prompt is followed."
-_IMAGE = "Image to edit; its alpha channel may be the mask."
-_MASK = "Mask of the same size: white is painted anew, black is kept."
+_GUIDANCE = "How closely the image follows the prompt."
+_IMAGE = "Image to edit. Its alpha channel may be the mask."
+_MASK = "Mask of the same size: white is repainted, black is kept."
 _RATIO = "Between 21:9 and 9:21."
-_FINETUNE = "Name of the finetune; org-id/name for one of another organization."
+_FINETUNE = "Name of the finetune, or org-id/name if it belongs to another organization."
 _STRENGTH = "Strength of the finetune."
 
 
@@ -71,7 +71,7 @@ class FluxDevInputs(Common):
 
 
 class _UltraInputs(FluxInputs, Webhooked, Seeded):
-    """What the ultra routes share."""
+    """The fields that the ultra routes share."""
 
     prompt: str | None = prompt_field(default="")
     prompt_upsampling: bool = upsampling_field()
@@ -96,7 +96,7 @@ class FinetuneFluxUltraInput(_UltraInputs):
 
 
 class FluxKontextProInputs(Common):
-    """FLUX.1 Kontext [pro] and [max]: editing by instruction, or text to image, about 1 megapixel."""
+    """FLUX.1 Kontext [pro] and [max]: edit by instruction, or text to image, about 1 megapixel."""
 
     prompt: str = prompt_field("What the image should show, or how to edit it.")
     input_image: Media | None = Field(None, description="Image to edit.")
@@ -110,11 +110,11 @@ class FluxKontextProInputs(Common):
 
 
 class FluxProFillInputs(Common):
-    """FLUX.1 Fill [pro]: paint a masked area of an image anew (inpainting)."""
+    """FLUX.1 Fill [pro]: repaint a masked area of an image (inpainting)."""
 
     image: Media = Field(description=_IMAGE)
     mask: Media | None = Field(None, description=_MASK)
-    prompt: str | None = prompt_field("What to paint there.", default="")
+    prompt: str | None = prompt_field("What the new area should show.", default="")
     steps: _FillSteps | None = Field(50, description=_STEPS)
     prompt_upsampling: bool | None = upsampling_field()
     guidance: _FillGuidance | None = Field(60, description=_GUIDANCE)
@@ -129,7 +129,7 @@ class FinetuneFluxProFillInputs(Common):
     finetune_strength: _FinetuneStrength = Field(1.1, description=_STRENGTH)
     image: Media = Field(description=_IMAGE)
     mask: Media | None = Field(None, description=_MASK)
-    prompt: str = prompt_field("What to paint there.", default="")
+    prompt: str = prompt_field("What the new area should show.", default="")
     steps: _FillSteps = Field(50, description=_STEPS)
     prompt_upsampling: bool = upsampling_field()
     guidance: _FillGuidance = Field(60, description=_GUIDANCE)
@@ -145,7 +145,7 @@ class FluxProExpandInputs(Common):
     bottom: _Margin | None = Field(0, description="Pixels to add at the bottom.")
     left: _Margin | None = Field(0, description="Pixels to add on the left.")
     right: _Margin | None = Field(0, description="Pixels to add on the right.")
-    prompt: str | None = prompt_field("What to paint there.", default="")
+    prompt: str | None = prompt_field("What the new area should show.", default="")
     steps: _FillSteps | None = Field(50, description=_STEPS)
     prompt_upsampling: bool | None = upsampling_field()
     guidance: _FillGuidance | None = Field(60, description=_GUIDANCE)

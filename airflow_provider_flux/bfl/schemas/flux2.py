@@ -1,4 +1,4 @@
-"""FLUX.2 and the image tools that stand on it: erase, deblur, outpainting, try-on."""
+"""FLUX.2 and the image tools that are based on it: erase, deblur, outpainting, try-on."""
 
 from __future__ import annotations
 
@@ -23,15 +23,17 @@ _Side = Annotated[int, Field(ge=64)]
 _Guidance = Annotated[float, Field(ge=1.5, le=10)]
 _Steps = Annotated[int, Field(ge=1, le=50)]
 
-_WIDTH = "Width in pixels; chosen by the service, or that of the input image, when absent."
-_HEIGHT = "Height in pixels; chosen by the service, or that of the input image, when absent."
+_WIDTH = "Width in pixels. When absent, BFL chooses it or takes it from the input image."
+_HEIGHT = "Height in pixels. When absent, BFL chooses it or takes it from the input image."
 
 
 class Flux2KleinInputs(Common):
     """FLUX.2 [klein]: fast text to image, and editing with up to four reference images."""
 
     prompt: str = prompt_field()
-    input_image: Media | None = Field(None, description="Reference image; it makes this an edit.")
+    input_image: Media | None = Field(
+        None, description="Reference image. With it the request is an edit."
+    )
     input_image_2: Media | None = Field(None, description="Second reference image.")
     input_image_3: Media | None = Field(None, description="Third reference image.")
     input_image_4: Media | None = Field(None, description="Fourth reference image.")
@@ -58,10 +60,10 @@ class Flux2Inputs(_EightReferences):
 
 
 class Flux2FlexInputs(_EightReferences):
-    """FLUX.2 [flex]: as [pro], with steps and guidance."""
+    """FLUX.2 [flex]: like [pro], with steps and guidance."""
 
     prompt_upsampling: bool | None = upsampling_field(True)
-    guidance: _Guidance | None = Field(5.0, description="How closely the prompt is followed.")
+    guidance: _Guidance | None = Field(5.0, description="How closely the image follows the prompt.")
     steps: _Steps | None = Field(50, description="Number of steps of the generation.")
     input_image_blob_path: str | None = Field(
         None, description="Path of an image inside BFL's own storage."
@@ -69,7 +71,7 @@ class Flux2FlexInputs(_EightReferences):
 
 
 class Flux2EraseInputs(Common):
-    """Erase: remove what a mask covers."""
+    """Erase: remove the area that a mask covers."""
 
     image: Media = Field(description="Image to edit.")
     mask: Media = Field(description="Mask of the same size: white is removed.")
@@ -95,25 +97,27 @@ class FluxOutpaintingInputs(StrictInputs, ByUser):
     width: _Side = Field(description="Width of the canvas in pixels.")
     height: _Side = Field(description="Height of the canvas in pixels.")
     auto_crop: bool = Field(
-        False, description="Crop what lies outside the canvas instead of refusing it."
+        False, description="Crop the part outside the canvas instead of refusing the image."
     )
     reference_offset_x: int | None = Field(
-        None, description="Pixels from the left edge; centred when absent."
+        None, description="Pixels from the left edge; centered when absent."
     )
     reference_offset_y: int | None = Field(
-        None, description="Pixels from the top edge; centred when absent."
+        None, description="Pixels from the top edge; centered when absent."
     )
     mode: Literal["high", "fast"] = Field("high", description="Quality, or speed.")
-    prompt: str | None = prompt_field("What to paint around it (experimental).", default=None)
+    prompt: str | None = prompt_field(
+        "What the area around it should show (experimental).", default=None
+    )
     disable_pup: bool = Field(False, description="Do not let the service rewrite the prompt.")
     safety_tolerance: Tolerance5 = tolerance_field()
     output_format: OutputFormat | None = format_field("png")
 
 
 class Flux2KleinTryonInputs(Common):
-    """Virtual try-on: a person, wearing a garment."""
+    """Virtual try-on: a person wearing a garment."""
 
-    prompt: str = prompt_field("What the picture should show.")
+    prompt: str = prompt_field("What the image should show.")
     person: Media = Field(description="Image of the person.")
     garment: Media = Field(description="Image of the garment.")
     safety_tolerance: Tolerance5 = tolerance_field()

@@ -16,8 +16,8 @@ from airflow_provider_flux.bfl.schemas.common import (
     tolerance_field,
 )
 
-#: Images of one request, keyframes as well.
-MOST_IMAGES = 10
+#: Images of one request, including keyframes.
+MAX_IMAGES = 10
 
 _ImageRatio = Literal[
     "auto",
@@ -41,7 +41,7 @@ _VideoRatio = Literal["auto", "21:9", "2:1", "16:9", "4:3", "1:1", "3:4", "9:16"
 _VideoResolution = Literal["hd", "fhd", "qhd", "uhd"]
 _To20Seconds = Literal["auto"] | Annotated[int, Field(ge=5, le=20)]
 _To15Seconds = Literal["auto"] | Annotated[int, Field(ge=5, le=15)]
-_SomeImages = Annotated[list[Media], Field(min_length=1, max_length=MOST_IMAGES)]
+_SomeImages = Annotated[list[Media], Field(min_length=1, max_length=MAX_IMAGES)]
 
 _DURATION = "Seconds, or auto."
 _RATIO = "Aspect ratio, or auto."
@@ -62,7 +62,10 @@ class Flux3ImageInputs(StrictInputs):
 
 
 def is_timed(keyframe: object) -> bool:
-    """Whether a keyframe is written ``[seconds, image]``."""
+    """Whether a keyframe is written ``[seconds, image]``.
+
+    :param keyframe: a keyframe, or the whole value of the field.
+    """
     return (
         isinstance(keyframe, (list, tuple))
         and len(keyframe) == 2
@@ -75,8 +78,8 @@ def is_timed(keyframe: object) -> bool:
 def _check_keyframes(value: Any) -> Any:
     if isinstance(value, str) or is_timed(value):
         return value
-    if not 1 <= len(value) <= MOST_IMAGES:
-        raise ValueError(f"must hold 1 to {MOST_IMAGES} images")
+    if not 1 <= len(value) <= MAX_IMAGES:
+        raise ValueError(f"must hold 1 to {MAX_IMAGES} images")
     if not (
         all(isinstance(frame, str) for frame in value) or all(is_timed(frame) for frame in value)
     ):
@@ -90,24 +93,25 @@ _Keyframes = Annotated[Media | list[Any], AfterValidator(_check_keyframes)]
 
 
 class Flux3VideoInputs(StrictInputs, ByUser):
-    """FLUX 3 Video: what all four modes take."""
+    """FLUX 3 Video: the fields that all four modes share."""
 
     mode: Literal["t2v", "i2v", "v2v", "draft_enhance"] = Field(
-        description="t2v: from text; i2v: from keyframes; v2v: from a video; draft_enhance: from a draft."
+        description="t2v: from text; i2v: from keyframes; v2v: from a video; "
+        "draft_enhance: from a draft."
     )
     safety_tolerance: Tolerance4 = tolerance_field()
 
 
 class _NewVideoInputs(Flux3VideoInputs):
-    """What the modes share that make a new video."""
+    """The fields of the modes that generate a new video."""
 
     prompt: str = prompt_field("What the video should show.")
     aspect_ratio: _VideoRatio = Field("auto", description=_RATIO)
     duration: _To20Seconds = Field("auto", description=_DURATION)
     resolution: _VideoResolution = Field("hd", description="Size of the video.")
-    generate_audio: bool = Field(True, description="Whether the video gets sound.")
+    generate_audio: bool = Field(True, description="Whether the video has sound.")
     draft: bool = Field(
-        False, description="A cheap preview, to be enhanced later with mode draft_enhance."
+        False, description="Generate a cheap preview, which mode draft_enhance enhances later."
     )
     version: Literal["latest"] = Field("latest", description="Version of the model.")
 
@@ -148,7 +152,7 @@ class VideoToVideoInputs(_NewVideoInputs):
 
 
 class DraftEnhanceInputs(Flux3VideoInputs):
-    """FLUX 3 Video from a draft that was made before."""
+    """FLUX 3 Video from an earlier draft."""
 
     mode: Literal["draft_enhance"] = Field(description="From a draft.")
     draft_cache: Media = Field(description="The cache of the draft (.bin).")
@@ -156,7 +160,7 @@ class DraftEnhanceInputs(Flux3VideoInputs):
 
 
 def _check_number(value: Any) -> Any:
-    if isinstance(value, bool):  # which is 0 or 1 for Python, but not for the service
+    if isinstance(value, bool):  # 0 or 1 for Python, but not for the service
         raise ValueError("must be 0 or 1")
     return value
 

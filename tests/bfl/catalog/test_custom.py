@@ -151,7 +151,7 @@ def test_a_model_with_modes_can_be_renamed() -> None:
 
 #: Text of the option, and what is said of it.
 MISTAKES: list[tuple[Any, str]] = [
-    ("{", "is not usable: Expecting property name"),
+    ("{", "cannot be read: Expecting property name"),
     ("null", "models: Input should be a valid dictionary"),
     ([], "models: Input should be a valid dictionary"),
     ({"m": "flux-2-pro"}, "models: m: Input should be"),
@@ -174,7 +174,7 @@ MISTAKES: list[tuple[Any, str]] = [
     ),
     (
         {"m": {"like": "flux-3-video", "without": ["draft"]}},
-        "has modes: its parameters cannot be changed",
+        "has modes, so its parameters cannot be changed",
     ),
     ({"m": {"like": "flux-3-video", "parameters": {"x": {"type": "string"}}}}, "has modes"),
     (
@@ -187,7 +187,7 @@ MISTAKES: list[tuple[Any, str]] = [
     ),
     (
         {"m": {"like": "flux-2-pro", "parameters": {"json": {"type": "string"}}}},
-        "'json' cannot be a name here",
+        "'json' is a reserved name",
     ),
     (
         {"m": {"like": "flux-2-pro", "parameters": {"x": {"type": "string", "min": 1}}}},
@@ -203,7 +203,7 @@ MISTAKES: list[tuple[Any, str]] = [
     ),
     (
         {"m": {"like": "flux-2-pro", "parameters": {"x": {"type": "string", "minimum": 1}}}},
-        "are for numbers",
+        "apply only to numbers",
     ),
     (
         {"m": {"like": "flux-2-pro", "parameters": {"x": {"type": "integer", "minimum": 0.5}}}},
@@ -290,7 +290,7 @@ def test_a_configured_model_wins_over_a_built_in_one(monkeypatch: pytest.MonkeyP
 
 def test_a_broken_option_is_told_when_the_dag_is_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW__FLUX__MODELS", "{'flux-2-next': {}}")
-    with pytest.raises(FluxConfigurationError, match=r"\[flux\] models is not usable"):
+    with pytest.raises(FluxConfigurationError, match=r"\[flux\] models cannot be read"):
         FluxGenerateOperator(task_id="x", prompt="a fox")
 
 
