@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import Any, Literal, TypedDict, cast
 
 import pendulum
 
 from airflow_provider_flux.bfl.errors import FluxRequestError
+from airflow_provider_flux.bfl.polling import Poller
 from airflow_provider_flux.bfl.request import GenerationRequest, estimate_cost
 from airflow_provider_flux.bfl.responses import GenerationResult, Status, Submission
 
@@ -121,15 +123,39 @@ def describe_loss(generation: Generation) -> str:
     return f"It was paid for ({cost}) and is lost: clearing the task that generated it pays for a new one."
 
 
-def submission_of(generation: Generation) -> Submission:
-    """Return what is needed to wait for a recorded generation."""
-    moment = pendulum.parse(generation["submitted_at"])
-    assert isinstance(moment, pendulum.DateTime)  # noqa: S101 - exact=False always gives a DateTime
-    return Submission(
+def submitted_epoch(generation: Generation) -> float:
+    """Return when BFL accepted a generation, in epoch seconds.
+
+    :param generation: the generation.
+    """
+    return datetime.fromisoformat(generation["submitted_at"]).timestamp()
+
+
+def poller_for(
+    generation: Generation,
+    *,
+    deadline: float,
+    poll_interval: float = 0.5,
+    pause_at: float | None = None,
+    pace: Callable[[float], float] | None = None,
+) -> Poller:
+    """Return the poller that decides when to poll a generation, and when to give up.
+
+    :param generation: the generation.
+    :param deadline: epoch seconds at which to give up, after a last poll.
+    :param poll_interval: shortest seconds between two polls, 0.5 by default.
+    :param pause_at: epoch seconds at which to pause; by default the poller never pauses.
+    :param pace: returns the seconds until the next poll for the seconds since the submit; by default the interval
+        grows with the time waited.
+    """
+    return Poller(
         request_id=generation["request_id"],
-        polling_url=generation["polling_url"],
-        submitted_at=moment.timestamp(),
+        submitted_at=submitted_epoch(generation),
+        deadline=deadline,
+        poll_interval=poll_interval,
         cost=generation["cost"] if generation["cost_source"] == "reported" else None,
+        pause_at=pause_at,
+        pace=pace,
     )
 
 

@@ -124,7 +124,7 @@ def check_budget(hook: FluxHook, counters: Counters, expected: float, unknown: i
     if not expected:
         return
     try:
-        balance = hook.get_credits()
+        balance = hook.get_conn().get_credits()
     except FluxAuthenticationError:
         raise
     except FluxError as error:

@@ -1,7 +1,7 @@
-"""The async client over aiohttp, for the triggerer: same protocol and policies as the hook.
+"""The asynchronous client of the BFL API, over aiohttp.
 
-All users of one account on one event loop share a session, so that a thousand triggers poll over a
-few pooled connections instead of opening a thousand TLS sessions.
+All clients of one account on one event loop share a session, so that a thousand triggers poll over a few pooled
+connections instead of opening a thousand TLS sessions.
 """
 
 from __future__ import annotations
@@ -9,12 +9,12 @@ from __future__ import annotations
 import asyncio
 import os
 import ssl
-import time
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from functools import lru_cache
-from urllib.parse import urljoin, urlsplit
+from typing import Any, Self
+from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
 
 import aiohttp
@@ -22,24 +22,22 @@ import certifi
 from requests.utils import get_environ_proxies, select_proxy
 from tenacity import AsyncRetrying
 
-from airflow_provider_flux.bfl import account, delivery, protocol, retries
+from airflow_provider_flux.bfl import delivery, protocol, retries
 from airflow_provider_flux.bfl.body import JsonBody
-from airflow_provider_flux.bfl.errors import (
-    FluxError,
-    FluxInsufficientCreditsError,
-    FluxRequestError,
-)
-from airflow_provider_flux.bfl.polling import Done, Failed, PollAgain, Poller
+from airflow_provider_flux.bfl.errors import FluxError, FluxInsufficientCreditsError
+from airflow_provider_flux.bfl.polling import Poller
 from airflow_provider_flux.bfl.protocol import HttpAnswer, HttpRequest
 from airflow_provider_flux.bfl.request import GenerationRequest
 from airflow_provider_flux.bfl.responses import GenerationResult, Submission
 from airflow_provider_flux.bfl.settings import FluxSettings
-from airflow_provider_flux.bfl.url_trust import check_delivery_url
+from airflow_provider_flux.client.base import BaseFluxClient, Call, Download, T, lost_submit
+from airflow_provider_flux.client.wait import WaitLoop
 
 #: Pooled connections of one session. Polls are short, so a few connections serve many triggers.
-_CONNECTIONS = 32
-#: Longest a whole exchange may take, beside the connect and read timeouts of the connection.
-_TOTAL_SECONDS = 300.0
+_MAX_CONNECTIONS = 32
+#: Longest duration of a whole exchange, beside the connect and read timeouts of the account.
+_EXCHANGE_SECONDS = 300.0
+#: Errors before the first byte of a request.
 _NOTHING_SENT = (
     aiohttp.ClientConnectorError,
     aiohttp.ConnectionTimeoutError,
@@ -47,84 +45,126 @@ _NOTHING_SENT = (
 )
 
 
-class FluxAsyncClient:
-    """Talk to one BFL account on an event loop. Get one from :func:`open_async_client`."""
+@dataclass
+class _SharedSession:
+    session: aiohttp.ClientSession
+    users: int = 0
 
-    def __init__(self, settings: FluxSettings, session: aiohttp.ClientSession) -> None:
-        self.settings = settings
-        self._session = session
+
+# Weak, so that a loop that was closed before its clients takes its entries along.
+_SESSIONS: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[FluxSettings, _SharedSession]] = (
+    WeakKeyDictionary()
+)
+
+
+class FluxAsyncClient(BaseFluxClient):
+    """Call the API of BFL on an event loop, for one account.
+
+    Use it once, as an async context manager: ``async with FluxAsyncClient(settings) as client``. The first client of
+    an account on a loop opens the session, and the last one closes it.
+
+    :param settings: key, hosts and timeouts of the account.
+    :param log: logger for retries and progress; ``None`` (default) logs nothing.
+    """
+
+    _session: aiohttp.ClientSession
+
+    def __init__(self, settings: FluxSettings, *, log: Any = None) -> None:
+        super().__init__(settings, log=log)
         self._proxies: dict[tuple[str, str], str | None] = {}
 
-    async def submit(self, request: GenerationRequest, *, max_wait: float = 300.0) -> Submission:
-        """Submit one generation, which BFL bills; see :meth:`FluxHook.submit` for what is sent again.
+    async def __aenter__(self) -> Self:
+        """Return the client, with the session of its account."""
+        self._session = await _acquire_session(self.settings)
+        return self
 
-        :param request: with its inputs read, if it has any: ``FluxHook.prepared`` does that, on a thread.
+    async def __aexit__(self, *_: object) -> None:
+        """Release the session."""
+        await _release_session(self.settings)
+
+    async def submit(self, request: GenerationRequest, *, max_wait: float = 300.0) -> Submission:
+        """Submit one generation. **BFL bills this call.** See :meth:`FluxClient.submit` for what is sent again.
+
+        :param request: the request, with its inputs read if it has any.
+        :param max_wait: seconds to wait for a free slot while the account is at its task limit (429), 300 by
+            default. A last ``Retry-After`` of up to five minutes may be added.
+        :raises FluxRequestError: if BFL refuses the request, or its inputs are not read yet.
+        :raises FluxSubmitUncertainError: if the answer was lost.
+        :raises FluxError: the other typed refusals; nothing was billed then.
         """
-        return await AsyncRetrying(**retries.submit_retries(max_wait))(self.submit_once, request)
+        self._log_warnings(request)
+        return await AsyncRetrying(**self._submit_retries(max_wait))(self.submit_once, request)
 
     async def submit_once(self, request: GenerationRequest) -> Submission:
-        """Submit with a single POST. **This is what BFL bills.**
+        """Submit one generation with a single POST. **BFL bills this call.**
 
-        :raises FluxRateLimitedError: if the account is at its task limit; nothing was paid.
-        :raises FluxConnectionError: if nothing was sent.
-        :raises FluxSubmitUncertainError: if the answer was lost; other typed errors likewise.
+        :param request: the request, with its inputs read if it has any.
+        :raises FluxRateLimitedError: if the account is at its task limit; nothing was billed.
+        :raises FluxConnectionError: if the request was not sent whole; nothing was billed.
+        :raises FluxSubmitUncertainError: if the answer was lost.
+        :raises FluxError: the other typed refusals; nothing was billed then.
         """
-        if not request.is_prepared and any(
-            request.parameters.get(name) for name in request.media_fields
-        ):
-            raise FluxRequestError(
-                f"The inputs of {request.model} are not read yet: use FluxHook.prepared(request)."
-            )
-        described = protocol.submit_request(request, self.settings)
+        call = self._submit_call(request)
         try:
-            return protocol.read_submission(await self._send(described), request, now=time.time())
+            return await self._send(call)
         except FluxInsufficientCreditsError as error:
             if not retries.is_402_ambiguous(request):
                 raise
-            raise retries.resolve_402(error, request, balance=await self._balance()) from None
-
-    async def _balance(self) -> float | None:
-        try:
-            return await self.get_credits()
+            raise retries.resolve_402(error, request, balance=await self._read_balance()) from None
         except FluxError:
-            return None
+            raise
+        except Exception as error:  # whatever it is, the request may have been sent
+            raise lost_submit(call.request, error) from None
 
     async def poll(self, request_id: str, polling_url: str | None = None) -> GenerationResult:
-        """Ask once where a generation stands, without retrying.
+        """Ask once for the state of a generation, without retries. BFL does not bill it.
 
+        :param request_id: id of the generation.
+        :param polling_url: URL that the submit returned. A generation lives in one cluster of BFL: without the URL
+            the host of the account is asked, which may not know the generation.
         :raises FluxTransientError: if asking again may help.
+        :raises FluxUntrustedURLError: if the key must not be sent to the URL.
         """
-        described = protocol.poll_request(request_id, polling_url, self.settings)
-        return protocol.read_result(await self._send(described))
+        return await self._send(self._poll_call(request_id, polling_url))
 
     async def wait(self, poller: Poller, polling_url: str | None) -> GenerationResult:
-        """Poll until the generation is ready.
+        """Poll a generation until it is ready.
 
-        :raises FluxTimeoutError: at the poller's deadline, after a last poll.
-        :raises FluxModeratedError: if moderation refused it; other typed errors likewise.
+        :param poller: decides when to poll and when to give up; it must not pause.
+        :param polling_url: see :meth:`poll`.
+        :raises FluxTimeoutError: at the deadline of the poller, after a last poll.
+        :raises FluxModeratedError: if moderation refused the generation; other typed errors likewise.
         """
-        delay = poller.first_wait(time.time())
-        while True:
+        result = await self.wait_or_pause(poller, polling_url)
+        if result is None:
+            raise ValueError("The poller pauses. Call wait_or_pause() instead.")
+        return result
+
+    async def wait_or_pause(self, poller: Poller, polling_url: str | None) -> GenerationResult | None:
+        """Poll a generation until it is ready, or until its poller pauses: then return ``None``.
+
+        :param poller: decides when to poll, when to pause and when to give up.
+        :param polling_url: see :meth:`poll`.
+        :raises FluxTimeoutError: at the deadline of the poller, after a last poll.
+        :raises FluxModeratedError: if moderation refused the generation; other typed errors likewise.
+        """
+        loop = WaitLoop(poller, self._log)
+        while (delay := loop.next_delay()) is not None:
             await asyncio.sleep(delay)
             try:
-                outcome = poller.on_result(
-                    await self.poll(poller.request_id, polling_url), time.time()
-                )
+                loop.on_result(await self.poll(poller.request_id, polling_url))
             except FluxError as error:
-                outcome = poller.on_error(error, time.time())
-            if isinstance(outcome, Done):
-                return outcome.result
-            if isinstance(outcome, Failed):
-                raise outcome.error
-            delay = outcome.seconds if isinstance(outcome, PollAgain) else 0.0
+                loop.on_error(error)
+        return loop.result
 
-    async def get_credits(self) -> float:
-        """Return the balance of the account in credits. Free."""
+    async def get_result(self, request_id: str, polling_url: str | None = None) -> GenerationResult:
+        """Ask for the state of a generation now, and retry transient errors. BFL does not bill it.
 
-        async def once() -> float:
-            return account.read_credits(await self._send(account.credits_request(self.settings)))
-
-        return await AsyncRetrying(**retries.read_retries())(once)
+        :param request_id: id of the generation.
+        :param polling_url: see :meth:`poll`.
+        :raises FluxUntrustedURLError: if the key must not be sent to the URL.
+        """
+        return await self._read(self._poll_call(request_id, polling_url))
 
     async def download(
         self,
@@ -133,14 +173,78 @@ class FluxAsyncClient:
         request_id: str | None = None,
         max_bytes: int = delivery.MAX_RESULT_BYTES,
     ) -> bytes:
-        """Read the bytes behind a signed URL; see :meth:`FluxHook.download`."""
+        """Return the bytes behind a signed URL. A download that breaks off is started again.
 
-        async def once() -> bytes:
-            return await self._download(sample, request_id, max_bytes)
+        :param sample: ``GenerationResult.sample``, which BFL serves for 10 minutes.
+        :param request_id: id of the generation, for errors.
+        :param max_bytes: size from which on a result is not read further, 512 MiB by default.
+        :raises FluxResultExpiredError: if BFL refuses the URL.
+        :raises FluxUntrustedURLError: if the URL leads to a host that is not BFL's.
+        :raises FluxImageError: if the result is larger than ``max_bytes``.
+        :raises FluxServiceError: if the download broke off each time.
+        """
 
-        return await AsyncRetrying(**retries.read_retries())(once)
+        async def attempt() -> bytes:
+            return await self._download_once(
+                Download(sample, self.settings, request_id=request_id, max_bytes=max_bytes)
+            )
 
-    async def _send(self, request: HttpRequest) -> HttpAnswer:
+        return await AsyncRetrying(**self._read_retries())(attempt)
+
+    async def get_credits(self, *, retry: bool = True) -> float:
+        """Return the balance of the account in credits (1 credit = 0.01 USD).
+
+        :param retry: whether to retry transient errors, ``True`` by default.
+        """
+        call = self._credits_call()
+        return await (self._read(call) if retry else self._send(call))
+
+    async def get_my_finetunes(self) -> list[Any]:
+        """Return the finetunes of the account, as BFL lists them."""
+        return await self._read(self._finetunes_call())
+
+    async def get_finetune_details(self, finetune_id: str) -> dict[str, Any]:
+        """Return the training parameters of a finetune.
+
+        :param finetune_id: id of the finetune.
+        :raises FluxRequestError: if the account has no finetune with that id.
+        """
+        return await self._read(self._finetune_call(finetune_id))
+
+    async def delete_finetune(self, finetune_id: str) -> dict[str, Any]:
+        """Delete a finetune for good and return BFL's confirmation.
+
+        :param finetune_id: id of the finetune.
+        :raises FluxRequestError: if the account has no finetune with that id.
+        :raises FluxServiceError: if the answer was lost. :meth:`get_my_finetunes` shows whether it was deleted.
+        """
+        return await self._send(self._delete_finetune_call(finetune_id))
+
+    async def report_license_usage(self, model: str, number_of_generations: int) -> None:
+        """Report images made with open weights under a licence. See :meth:`FluxClient.report_license_usage`.
+
+        :param model: ``flux-1-dev``, ``flux-1-kontext-dev``, ``flux-1-krea-dev`` or ``flux-tools``.
+        :param number_of_generations: images since the last report, 1 or more.
+        :raises FluxRequestError: if the model or the number is refused.
+        :raises FluxServiceError: if the answer was lost.
+        """
+        await self._send(self._usage_call(model, number_of_generations))
+
+    async def _send(self, call: Call[T]) -> T:
+        return call.read(await self._exchange(call.request))
+
+    async def _read(self, call: Call[T]) -> T:
+        """Send a request that only reads, and retry transient errors."""
+        return await AsyncRetrying(**self._read_retries())(self._send, call)
+
+    async def _read_balance(self) -> float | None:
+        try:
+            return await self.get_credits()
+        except FluxError:
+            return None
+
+    async def _exchange(self, request: HttpRequest) -> HttpAnswer:
+        """Send one request to the API and return the answer; see :meth:`RequestsTransport.send`."""
         request.reset()
         try:
             async with self._session.request(
@@ -154,13 +258,25 @@ class FluxAsyncClient:
                 return HttpAnswer(
                     response.status, response.headers, await response.read(), self.settings.secrets
                 )
+        except FluxError:
+            raise  # of the body, while it was read
         except Exception as error:
-            nothing_sent = isinstance(error, _NOTHING_SENT)
             raise protocol.network_error(
-                request, type(error).__name__, nothing_sent=nothing_sent
+                request, type(error).__name__, nothing_sent=isinstance(error, _NOTHING_SENT)
             ) from None
 
-    def _get(self, url: str) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
+    async def _download_once(self, download: Download) -> bytes:
+        while True:
+            url = download.next_url()
+            with download.typed_errors():
+                async with self._open(url) as response:
+                    if download.is_redirected(response.status, response.headers):
+                        continue
+                    async for chunk in response.content.iter_chunked(delivery.CHUNK_BYTES):
+                        download.add(chunk)
+                    return download.content()
+
+    def _open(self, url: str) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
         return self._session.get(
             url, headers=delivery.HEADERS, proxy=self._proxy_for(url), allow_redirects=False
         )
@@ -168,7 +284,7 @@ class FluxAsyncClient:
     def _proxy_for(self, url: str) -> str | None:
         """Choose the proxy as requests does, so that a task behaves the same on worker and triggerer.
 
-        aiohttp's own ``trust_env`` costs two hops through a thread pool for each poll.
+        ``trust_env`` of aiohttp costs two hops through a thread pool for each poll.
         """
         if self.settings.proxy:
             return self.settings.proxy
@@ -178,63 +294,27 @@ class FluxAsyncClient:
             self._proxies[origin] = select_proxy(url, get_environ_proxies(url))
         return self._proxies[origin]
 
-    async def _download(self, url: str, request_id: str | None, max_bytes: int) -> bytes:
-        for _ in range(delivery.MAX_REDIRECTS + 1):
-            check_delivery_url(url, self.settings)
-            try:
-                async with self._get(url) as response:
-                    location = response.headers.get("Location")
-                    if 300 <= response.status < 400 and location:
-                        url = urljoin(url, location)
-                        continue
-                    error = delivery.download_error(
-                        response.status, response.headers, request_id=request_id
-                    )
-                    if error:
-                        raise error
-                    body = delivery.BodyBuffer(max_bytes)
-                    async for chunk in response.content.iter_chunked(delivery.CHUNK_BYTES):
-                        body.add(chunk)
-                    return body.get()
-            except FluxError:
-                raise
-            except Exception as error:
-                raise delivery.broken_download_error(url, type(error).__name__) from None
-        raise delivery.redirect_error(url)
 
-
-@dataclass
-class _Shared:
-    session: aiohttp.ClientSession
-    users: int = 0
-
-
-# Weak, so that a loop that was closed under its users takes its entries along.
-_SESSIONS: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[FluxSettings, _Shared]] = (
-    WeakKeyDictionary()
-)
-
-
-@asynccontextmanager
-async def open_async_client(settings: FluxSettings) -> AsyncIterator[FluxAsyncClient]:
-    """Yield a client over the session that all users of these settings on this loop share.
-
-    The session is opened by the first user and closed by the last.
-    """
+async def _acquire_session(settings: FluxSettings) -> aiohttp.ClientSession:
+    """Return the session that all clients of these settings share on the running loop."""
     sessions = _SESSIONS.setdefault(asyncio.get_running_loop(), {})
     if settings not in sessions:
         tls = await asyncio.to_thread(_tls_context)
-        if settings not in sessions:  # another user may have opened it meanwhile
-            sessions[settings] = _Shared(_open_session(settings, tls))
+        if settings not in sessions:  # another client may have opened it meanwhile
+            sessions[settings] = _SharedSession(_open_session(settings, tls))
     shared = sessions[settings]
     shared.users += 1
-    try:
-        yield FluxAsyncClient(settings, shared.session)
-    finally:
-        shared.users -= 1
-        if not shared.users:
-            del sessions[settings]
-            await shared.session.close()
+    return shared.session
+
+
+async def _release_session(settings: FluxSettings) -> None:
+    """Close the session if its last client leaves."""
+    sessions = _SESSIONS[asyncio.get_running_loop()]
+    shared = sessions[settings]
+    shared.users -= 1
+    if not shared.users:
+        del sessions[settings]
+        await shared.session.close()
 
 
 def _headers(request: HttpRequest) -> dict[str, str]:
@@ -245,7 +325,7 @@ def _headers(request: HttpRequest) -> dict[str, str]:
 
 
 async def _stream(body: JsonBody) -> AsyncIterator[bytes]:
-    """Read and encode the files of a body off the loop, piece by piece."""
+    """Read and encode the files of a body in a thread, piece by piece."""
     pieces = iter(body)
     while piece := await asyncio.to_thread(next, pieces, b""):
         yield piece
@@ -253,9 +333,9 @@ async def _stream(body: JsonBody) -> AsyncIterator[bytes]:
 
 def _open_session(settings: FluxSettings, tls: ssl.SSLContext) -> aiohttp.ClientSession:
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=_CONNECTIONS, ssl=tls),
+        connector=aiohttp.TCPConnector(limit=_MAX_CONNECTIONS, ssl=tls),
         timeout=aiohttp.ClientTimeout(
-            total=_TOTAL_SECONDS,
+            total=_EXCHANGE_SECONDS,
             sock_connect=settings.connect_timeout,
             sock_read=settings.read_timeout,
         ),
@@ -265,14 +345,14 @@ def _open_session(settings: FluxSettings, tls: ssl.SSLContext) -> aiohttp.Client
 
 @lru_cache(maxsize=1)
 def _tls_context() -> ssl.SSLContext:
-    """Trust what requests trusts, so that a task behaves the same on worker and triggerer.
+    """Trust the certificates that requests trusts, so that a task behaves the same on worker and triggerer.
 
     Reading the certificates takes tens of milliseconds: once per process, and off the loop.
     """
     bundle = (
         os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or certifi.where()
     )
-    folder = os.path.isdir(bundle)
+    is_folder = os.path.isdir(bundle)
     return ssl.create_default_context(
-        capath=bundle if folder else None, cafile=None if folder else bundle
+        capath=bundle if is_folder else None, cafile=None if is_folder else bundle
     )

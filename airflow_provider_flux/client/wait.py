@@ -1,71 +1,70 @@
-"""Wait for a generation on this thread, with progress in the task log."""
+"""The loop of both clients that waits for a generation, without the clock's sleep and the socket."""
 
 from __future__ import annotations
 
 import time
 from typing import Any
 
-from airflow_provider_flux.bfl import protocol
 from airflow_provider_flux.bfl.errors import FluxError
-from airflow_provider_flux.bfl.polling import Done, Failed, Paused, PollDecision, Poller
+from airflow_provider_flux.bfl.polling import Done, Failed, PollAgain, PollDecision, Poller
 from airflow_provider_flux.bfl.responses import GenerationResult
-from airflow_provider_flux.client.transport import RequestsTransport
 
-#: Seconds between two progress lines in the task log while nothing changes.
-_PROGRESS_EVERY = 30.0
+#: Seconds between two log lines while the state of a generation does not change.
+_PROGRESS_SECONDS = 30.0
 
 
-class Waiter:
-    """Poll one generation until its poller has decided.
+class WaitLoop:
+    """Tell a client when to poll a generation, and keep the result.
 
-    :param described: the request that asks for the result.
-    :param log: logger of the task.
+    A client sleeps for :meth:`next_delay` seconds, polls, and reports the poll with :meth:`on_result` or
+    :meth:`on_error`, until :meth:`next_delay` returns ``None``.
+
+    :param poller: decides after each poll.
+    :param log: logger for the progress; ``None`` logs nothing.
+    :ivar result: the result; ``None`` until the generation is ready, and if the poller paused.
     """
 
-    def __init__(
-        self,
-        poller: Poller,
-        described: protocol.HttpRequest,
-        transport: RequestsTransport,
-        log: Any,
-    ) -> None:
+    def __init__(self, poller: Poller, log: Any = None) -> None:
+        self.result: GenerationResult | None = None
         self._poller = poller
-        self._described = described
-        self._transport = transport
         self._log = log
-        self._state: str | None = None
-        self._told_at = 0.0
+        self._outcome: PollDecision = PollAgain(poller.first_wait(time.time()))
+        self._logged_state: str | None = None
+        self._logged_at = 0.0
 
-    def wait(self) -> GenerationResult | None:
-        """Return the result, or ``None`` when it is time to pause.
+    def next_delay(self) -> float | None:
+        """Return the seconds until the next poll; ``None`` if there is none.
 
         :raises FluxError: the typed failure of the generation, or of the wait.
         """
-        delay = self._poller.first_wait(time.time())
-        while True:
-            time.sleep(delay)
-            outcome = self._poll()
-            if isinstance(outcome, Done):
-                return outcome.result
-            if isinstance(outcome, Failed):
-                raise outcome.error
-            if isinstance(outcome, Paused):
-                return None
-            delay = outcome.seconds
+        if isinstance(self._outcome, Failed):
+            raise self._outcome.error
+        return self._outcome.seconds if isinstance(self._outcome, PollAgain) else None
 
-    def _poll(self) -> PollDecision:
-        try:
-            result = protocol.read_result(self._transport.send(self._described))
-        except FluxError as error:
-            self._tell(f"poll failed: {error}", state="trouble")
-            return self._poller.on_error(error, time.time())
+    def on_result(self, result: GenerationResult) -> None:
+        """Decide on a poll that BFL answered.
+
+        :param result: the answer.
+        """
         percent = "" if result.progress is None else f", {result.progress:.0%}"
-        self._tell(f"{result.status_text}{percent}", state=result.status_text)
-        return self._poller.on_result(result, time.time())
+        self._log_progress(f"{result.status_text}{percent}", state=result.status_text)
+        self._outcome = self._poller.on_result(result, time.time())
+        if isinstance(self._outcome, Done):
+            self.result = self._outcome.result
 
-    def _tell(self, text: str, *, state: str) -> None:
-        """Write a line when something changes, and now and then."""
+    def on_error(self, error: FluxError) -> None:
+        """Decide on a poll that failed.
+
+        :param error: the failure.
+        """
+        self._log_progress(f"poll failed: {error}", state="trouble")
+        self._outcome = self._poller.on_error(error, time.time())
+
+    def _log_progress(self, text: str, *, state: str) -> None:
+        """Log a line if the state changed, and every 30 seconds."""
+        if self._log is None:
+            return
         now = time.monotonic()
-        if state != self._state or now - self._told_at >= _PROGRESS_EVERY:
+        if state != self._logged_state or now - self._logged_at >= _PROGRESS_SECONDS:
             self._log.info("Request %s: %s", self._poller.request_id, text)
-            self._state, self._told_at = state, now
+            self._logged_state, self._logged_at = state, now

@@ -91,7 +91,7 @@ def download_result(
     judge, request_id = _Judge(record), record["request_id"]
     while True:
         try:
-            data = hook.download(_sample_of(result), request_id=request_id)
+            data = hook.get_conn().download(_sample_of(result), request_id=request_id)
             info = inspect(data, record["model"])
             break
         except FluxError as error:
@@ -100,7 +100,7 @@ def download_result(
     cache = None
     if result.draft_cache:
         try:
-            cache = hook.download(result.draft_cache, request_id=request_id)
+            cache = hook.get_conn().download(result.draft_cache, request_id=request_id)
         except FluxError as error:
             _forgo_cache(error)
     return VerifiedResult(data, info, cache)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from weakref import WeakKeyDictionary
 
@@ -14,9 +15,10 @@ from airflow_provider_flux.bfl.errors import (
     FluxStorageError,
     FluxTaskNotFoundError,
 )
+from airflow_provider_flux.bfl.polling import DEFAULT_TIMEOUT
 from airflow_provider_flux.bfl.responses import GenerationResult, Status
 from airflow_provider_flux.client.aio import FluxAsyncClient
-from airflow_provider_flux.generation import Generation, submission_of, with_landed, with_result
+from airflow_provider_flux.generation import Generation, poller_for, with_landed, with_result
 from airflow_provider_flux.hooks.flux import FluxHook
 from airflow_provider_flux.landing.download import download_result, download_result_async
 from airflow_provider_flux.landing.existing import Existing, load, load_sidecar
@@ -54,9 +56,9 @@ def land(
     """
 
     def refresh() -> GenerationResult:
-        fresh = hook.wait(submission_of(generation), deadline=deadline)
-        assert fresh is not None  # noqa: S101 - wait() pauses only when it was told to
-        return fresh
+        end = time.time() + DEFAULT_TIMEOUT if deadline is None else deadline
+        poller = poller_for(generation, deadline=end)
+        return hook.get_conn().wait(poller, generation["polling_url"])
 
     there, trouble = (None, None) if result else _what_landed(generation)
     if there:

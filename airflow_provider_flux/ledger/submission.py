@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_provider_flux.bfl.errors import FluxError, FluxLedgerError, FluxSubmitUncertainError
@@ -126,26 +129,12 @@ class TrackedSubmission:
 
         :param max_wait: seconds to wait for a free slot of the account.
         """
-
-        def before_post() -> None:
-            if self._is_killed:  # while it waited for a free slot
-                raise FluxError("The task was killed. Nothing was sent.")
-            if self._ledger and self.entry:
-                self._ledger.claim_again(self.entry)
-            elif self._ledger:
-                latest = self._earlier[-1] if self._earlier else None
-                self.entry = self._ledger.claim(
-                    request, plan, flux_conn_id=hook.flux_conn_id, latest=latest
-                )
-            self._is_posting = True
-
         self._log.info("Submitting to %s: %s", request.model, estimate_cost(request))
-        submission = hook.submit(
-            request,
-            max_wait=max_wait,
-            before_post=before_post,
-            when_refused=self._write_down_refusal,
+        observer = _SubmitRecorder(
+            claim=partial(self._claim, request, plan, hook.flux_conn_id),
+            record_refusal=self._write_down_refusal,
         )
+        submission = hook.submit(request, max_wait=max_wait, observer=observer)
         uncertain = sum(one.record.is_uncertain for one in self._earlier)
         self.generation, self._is_posting = new_generation(request, submission, uncertain), False
         self.ensure_recorded()
@@ -156,6 +145,22 @@ class TrackedSubmission:
             describe_cost(self.generation),
             submission.polling_url,
         )
+
+    def _claim(
+        self, request: GenerationRequest, plan: LandingPlan | None, flux_conn_id: str
+    ) -> None:
+        """Record the intent of a POST.
+
+        :raises FluxError: if the task was killed while it waited for a free slot, or the ledger cannot be written.
+        """
+        if self._is_killed:
+            raise FluxError("The task was killed. Nothing was sent.")
+        if self._ledger and self.entry:
+            self._ledger.claim_again(self.entry)
+        elif self._ledger:
+            latest = self._earlier[-1] if self._earlier else None
+            self.entry = self._ledger.claim(request, plan, flux_conn_id=flux_conn_id, latest=latest)
+        self._is_posting = True
 
     def ensure_recorded(self) -> None:
         """Write down what was submitted, unless it is."""
@@ -249,3 +254,22 @@ class TrackedSubmission:
                 else FluxError(f"{type(error).__name__}: nothing was sent.")
             )
             self.entry.write_or_warn("failed", error=refusal)
+
+
+@dataclass(frozen=True)
+class _SubmitRecorder:
+    """The observer that records each POST of a task in its ledger."""
+
+    claim: Callable[[], None]
+    record_refusal: Callable[[BaseException], None]
+
+    def before_post(self) -> None:
+        """Record the intent."""
+        self.claim()
+
+    def after_refusal(self, error: BaseException) -> None:
+        """Record that nothing was billed.
+
+        :param error: the reason.
+        """
+        self.record_refusal(error)

@@ -216,7 +216,7 @@ class FluxGenerateOperator(FluxLandingOperator):
             plan = self._landing_plan(context, reuse=self.reuse)
             purchase.read_earlier_tries(context, folder, plan.target if plan else None)
             try:
-                with self.hook.prepared(request) as request:
+                with self.hook.prepare_inputs(request) as request:
                     plan = plan.for_request(request) if plan else None
                     action = purchase.decide(request.fingerprint)
                     if action == "submit":

@@ -9,7 +9,7 @@ from typing import Any
 
 from airflow_provider_flux.bfl.responses import GenerationResult
 from airflow_provider_flux.configured_models import default_timeout, typical_seconds
-from airflow_provider_flux.generation import Generation, submission_of
+from airflow_provider_flux.generation import Generation, poller_for, submitted_epoch
 from airflow_provider_flux.hooks.flux import FluxHook
 
 #: Seconds from which on a model is one that takes its time.
@@ -44,7 +44,7 @@ class WaitPolicy:
 
     def deadline_of(self, generation: Generation) -> float:
         """Return when to give up, in epoch seconds: counted from the submit, whichever try has made it."""
-        return submission_of(generation).submitted_at + self.longest
+        return submitted_epoch(generation) + self.longest
 
     def wait_here(self, hook: FluxHook, generation: Generation) -> GenerationResult | None:
         """Wait on the worker; ``None`` when it is time to defer.
@@ -53,20 +53,20 @@ class WaitPolicy:
         """
         if self.deferrable and self._would_be_in_vain:
             return None
-        return hook.wait(
-            submission_of(generation),
+        poller = poller_for(
+            generation,
             deadline=self.deadline_of(generation),
             poll_interval=self.poll_interval,
             pause_at=time.time() + self.inline_wait if self.deferrable else None,
         )
+        return hook.get_conn().wait_or_pause(poller, generation["polling_url"])
 
     def wait_on(
         self, hook: FluxHook, generation: Generation, deadline: float
     ) -> GenerationResult | None:
         """Wait on the worker until a deadline, in epoch seconds, without deferring."""
-        return hook.wait(
-            submission_of(generation), deadline=deadline, poll_interval=self.poll_interval
-        )
+        poller = poller_for(generation, deadline=deadline, poll_interval=self.poll_interval)
+        return hook.get_conn().wait(poller, generation["polling_url"])
 
     @property
     def _would_be_in_vain(self) -> bool:

@@ -20,14 +20,13 @@ from airflow_provider_flux.bfl.errors import (
     FluxTaskNotFoundError,
     FluxTriggerEventError,
 )
-from airflow_provider_flux.bfl.polling import Poller
 from airflow_provider_flux.bfl.redaction import redact
 from airflow_provider_flux.bfl.responses import GenerationResult
 from airflow_provider_flux.generation import (
     Generation,
     describe_cost,
     parse_generation,
-    submission_of,
+    poller_for,
     with_result,
 )
 from airflow_provider_flux.hooks.flux import FluxHook
@@ -157,15 +156,10 @@ class FluxResultTrigger(BaseTrigger):
                 return {**event, "reason": reason}
 
     async def _poll(self, client: FluxAsyncClient) -> GenerationResult:
-        submission = submission_of(self.generation)
-        poller = Poller(
-            request_id=submission.request_id,
-            submitted_at=submission.submitted_at,
-            deadline=self.deadline,
-            poll_interval=self.poll_interval,
-            cost=submission.cost,
+        poller = poller_for(
+            self.generation, deadline=self.deadline, poll_interval=self.poll_interval
         )
-        return await client.wait(poller, submission.polling_url)
+        return await client.wait(poller, self.generation["polling_url"])
 
     async def on_kill(self) -> None:
         """Say what goes on when the task is ended while its image is in flight: BFL has no cancel.

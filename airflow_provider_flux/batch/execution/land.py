@@ -27,7 +27,7 @@ from airflow_provider_flux.bfl.errors import (
 from airflow_provider_flux.bfl.polling import Poller
 from airflow_provider_flux.bfl.responses import GenerationResult
 from airflow_provider_flux.configured_models import default_timeout, typical_seconds
-from airflow_provider_flux.generation import Generation, submission_of
+from airflow_provider_flux.generation import Generation, poller_for, submitted_epoch
 from airflow_provider_flux.landing.land import RESULT_GONE, find_landed, land_async
 from airflow_provider_flux.ledger.journal_entries import phase_entry
 from airflow_provider_flux.object_store.filesystem import run_async
@@ -97,7 +97,7 @@ class Lander:
         :return: the result, and the seconds since the submit if this try submitted the row.
         """
         context, generation = self._context, row.generation
-        submitted_at = submission_of(generation).submitted_at
+        submitted_at = submitted_epoch(generation)
         schedule = self._schedule_of(generation["model"])
         poller = self._build_poller(generation)
         began = time.time()
@@ -208,14 +208,11 @@ class Lander:
         return self._schedules[model]
 
     def _build_poller(self, generation: Generation) -> Poller:
-        submission = submission_of(generation)
         timeout = self._timeout or default_timeout(generation["model"])
-        return Poller(
-            request_id=submission.request_id,
-            submitted_at=submission.submitted_at,
-            deadline=max(submission.submitted_at + timeout, time.time()),
+        return poller_for(
+            generation,
+            deadline=max(submitted_epoch(generation) + timeout, time.time()),
             poll_interval=self._poll_interval,
-            cost=submission.cost,
             pace=self._schedule_of(generation["model"]).seconds_until_poll,
         )
 

@@ -63,7 +63,7 @@ class Preparer:
         return None
 
     async def _read_inputs(self, row: PendingRow) -> PendingRow:
-        inputs = self._hook.prepared(row.request)
+        inputs = self._hook.prepare_inputs(row.request)
         return row.with_prepared(await asyncio.to_thread(row.inputs.enter_context, inputs))
 
     async def _find_existing(self, row: PendingRow) -> Generation | None:
