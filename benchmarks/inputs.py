@@ -30,9 +30,9 @@ def ours(uri: str) -> None:
     """FluxHook: the input goes into a file, and from there in pieces into the request."""
     from airflow_provider_flux.hooks.flux import FluxHook
 
-    FluxHook().submit(
-        "flux-2-pro", {"prompt": "a benchmark", **({"input_image": uri} if uri else {})}
-    )
+    hook = FluxHook()
+    parameters = {"prompt": "a benchmark", **({"input_image": uri} if uri else {})}
+    hook.submit(hook.build_request("flux-2-pro", parameters))
 
 
 def usual(uri: str) -> None:

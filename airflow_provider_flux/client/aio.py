@@ -140,7 +140,9 @@ class FluxAsyncClient(BaseFluxClient):
             raise ValueError("The poller pauses. Call wait_or_pause() instead.")
         return result
 
-    async def wait_or_pause(self, poller: Poller, polling_url: str | None) -> GenerationResult | None:
+    async def wait_or_pause(
+        self, poller: Poller, polling_url: str | None
+    ) -> GenerationResult | None:
         """Poll a generation until it is ready, or until its poller pauses: then return ``None``.
 
         :param poller: decides when to poll, when to pause and when to give up.

@@ -77,7 +77,9 @@ class BaseFluxClient:
 
         :raises FluxRequestError: if the inputs of the request are not read yet.
         """
-        if not request.is_prepared and any(request.parameters.get(name) for name in request.media_fields):
+        if not request.is_prepared and any(
+            request.parameters.get(name) for name in request.media_fields
+        ):
             raise FluxRequestError(
                 f"The inputs of {request.model} are not read yet. "
                 "Submit inside `with hook.prepare_inputs(request) as request:`."

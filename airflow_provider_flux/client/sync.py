@@ -88,7 +88,7 @@ class FluxClient(BaseFluxClient):
         """
         self._log_warnings(request)
         observer = observer or NullObserver()
-        refusals = (FluxError, *self._interruptions)
+        refusals: tuple[type[BaseException], ...] = (FluxError, *self._interruptions)
 
         def attempt() -> Submission:
             try:
@@ -246,7 +246,8 @@ class FluxClient(BaseFluxClient):
 
     def _read(self, call: Call[T]) -> T:
         """Send a request that only reads, and retry transient errors."""
-        return Retrying(**self._read_retries())(self._send, call)
+        result: T = Retrying(**self._read_retries())(self._send, call)
+        return result
 
     def _read_balance(self) -> float | None:
         try:

@@ -162,8 +162,8 @@ class FluxHook(BaseHook):
         :raises FluxSubmitUncertainError: if the answer was lost.
         :raises FluxError: the other typed refusals; nothing was billed then.
         """
-        with self.prepare_inputs(self.with_webhook_secret(request)) as prepared:
-            return self.get_conn().submit(prepared, max_wait=max_wait, observer=observer)
+        with self.prepare_inputs(self.with_webhook_secret(request)) as ready:
+            return self.get_conn().submit(ready, max_wait=max_wait, observer=observer)
 
     def with_webhook_secret(self, request: GenerationRequest) -> GenerationRequest:
         """Add the secret of the connection to a request that has a webhook and no secret.

@@ -24,7 +24,9 @@ log = logging.getLogger(__name__)
 
 
 @contextmanager
-def prepare_inputs(request: GenerationRequest, settings: FluxSettings) -> Iterator[GenerationRequest]:
+def prepare_inputs(
+    request: GenerationRequest, settings: FluxSettings
+) -> Iterator[GenerationRequest]:
     """Yield the request with its inputs read into files, which are removed afterwards.
 
     URLs are passed through where the service fetches them itself, unless their host is one of

@@ -17,7 +17,7 @@ def check_budget(prompts: list[str]) -> float:
     """Fail before anything is paid if the balance does not cover all prompts."""
     requests = [build_request("flux-2-pro", {"prompt": prompt, **SIZE}) for prompt in prompts]
     needed = sum(estimate_cost(request).credits or 0 for request in requests)
-    balance = FluxHook().get_credits()
+    balance = FluxHook().get_conn().get_credits()
     if balance < needed:
         raise AirflowFailException(
             f"{needed:g} credits are needed by estimate, and the account has {balance:g}."

@@ -9,21 +9,23 @@ import pytest
 
 from airflow_provider_flux.bfl import errors
 from airflow_provider_flux.bfl.errors import FluxError
+from airflow_provider_flux.client import FluxClient
 from airflow_provider_flux.emulator import EmulatorConfig, EmulatorServer
 from airflow_provider_flux.hooks.flux import FluxHook
 from tests.conftest import KEY
 from tests.support.scripted_host import Answer, Exchange, Host, status
+from tests.support.submit_by_client import submit_by_hook
 
 pytestmark = pytest.mark.usefixtures("hurry")
 STYLE = "org-1/my style&x=1"
 
 #: Every call, by its name.
-CALLS: dict[str, Callable[[FluxHook], Any]] = {
-    "credits": FluxHook.get_credits,
-    "finetunes": FluxHook.get_my_finetunes,
-    "details": lambda hook: hook.get_finetune_details("demo-style"),
-    "delete": lambda hook: hook.delete_finetune("demo-style"),
-    "usage": lambda hook: hook.report_license_usage("flux-1-dev", 3),
+CALLS: dict[str, Callable[[FluxClient], Any]] = {
+    "credits": FluxClient.get_credits,
+    "finetunes": FluxClient.get_my_finetunes,
+    "details": lambda client: client.get_finetune_details("demo-style"),
+    "delete": lambda client: client.delete_finetune("demo-style"),
+    "usage": lambda client: client.report_license_usage("flux-1-dev", 3),
 }
 READS, WRITES = ("credits", "finetunes", "details"), ("delete", "usage")
 every_call = pytest.mark.parametrize("call", CALLS)
@@ -45,48 +47,46 @@ def finetuned(connect: Callable[..., None]) -> Iterator[EmulatorServer]:
 
 
 def test_finetunes_are_listed_looked_at_and_deleted(finetuned: EmulatorServer) -> None:
-    hook = FluxHook()
-    assert hook.get_my_finetunes() == ["demo-style", STYLE]
-    assert hook.get_finetune_details(STYLE)["finetune_id"] == STYLE
-    confirmation = hook.delete_finetune(STYLE)
+    client = FluxHook().get_conn()
+    assert client.get_my_finetunes() == ["demo-style", STYLE]
+    assert client.get_finetune_details(STYLE)["finetune_id"] == STYLE
+    confirmation = client.delete_finetune(STYLE)
     assert sorted(confirmation) == ["deleted_finetune_id", "message", "status", "timestamp"]
     assert confirmation["deleted_finetune_id"] == STYLE
-    assert hook.get_my_finetunes() == ["demo-style"]
+    assert client.get_my_finetunes() == ["demo-style"]
 
 
-@pytest.mark.parametrize("call", [FluxHook.get_finetune_details, FluxHook.delete_finetune])
+@pytest.mark.parametrize("call", [FluxClient.get_finetune_details, FluxClient.delete_finetune])
 def test_a_finetune_that_is_not_there_is_a_request_error(
     finetuned: EmulatorServer, call: Any
 ) -> None:
-    FluxHook().delete_finetune(STYLE)
+    FluxHook().get_conn().delete_finetune(STYLE)
     for name in (STYLE, "no-such-style"):
         with pytest.raises(errors.FluxRequestError, match="Finetune not found or access denied"):
-            call(FluxHook(), name)
+            call(FluxHook().get_conn(), name)
 
 
 def test_an_image_with_a_finetune_that_is_not_there_is_refused(finetuned: EmulatorServer) -> None:
     given = {"prompt": "x", "finetune_id": "no-such-style"}
     with pytest.raises(errors.FluxRequestError, match=r"HTTP 400.*Finetune not found or not ready"):
-        FluxHook().submit("flux-pro-1.1-ultra-finetuned", given)
-    assert (
-        FluxHook()
-        .submit("flux-pro-1.1-ultra-finetuned", {**given, "finetune_id": STYLE})
-        .request_id
-    )
+        submit_by_hook("flux-pro-1.1-ultra-finetuned", given)
+    assert submit_by_hook(
+        "flux-pro-1.1-ultra-finetuned", {**given, "finetune_id": STYLE}
+    ).request_id
 
 
 @pytest.mark.parametrize("name", ["", "  ", None, 7, ["demo-style"]])
-@pytest.mark.parametrize("call", [FluxHook.get_finetune_details, FluxHook.delete_finetune])
+@pytest.mark.parametrize("call", [FluxClient.get_finetune_details, FluxClient.delete_finetune])
 def test_a_name_that_is_none_is_told_before_anything_is_sent(
     service: Host, call: Any, name: Any
 ) -> None:
     with pytest.raises(errors.FluxRequestError, match="must be the name of a finetune"):
-        call(FluxHook(), name)
+        call(FluxHook().get_conn(), name)
     assert service.asked == []
 
 
 def test_usage_of_open_weights_is_reported(emulator: EmulatorServer) -> None:
-    hook = FluxHook()
+    client = FluxHook().get_conn()
     for model in (
         "flux-1-dev",
         "flux-1-kontext-dev",
@@ -94,7 +94,7 @@ def test_usage_of_open_weights_is_reported(emulator: EmulatorServer) -> None:
         "flux-tools",
         "flux-1-dev",
     ):
-        assert hook.report_license_usage(model, 2) is None
+        assert client.report_license_usage(model, 2) is None
     assert emulator.stats()["license_generations"] == {
         "flux-1-dev": 4,
         "flux-1-kontext-dev": 2,
@@ -105,7 +105,7 @@ def test_usage_of_open_weights_is_reported(emulator: EmulatorServer) -> None:
 
 def test_a_model_without_a_licence_is_refused_by_the_service(emulator: EmulatorServer) -> None:
     with pytest.raises(errors.FluxRequestError, match="Model not found"):
-        FluxHook().report_license_usage("flux-9-dev", 1)
+        FluxHook().get_conn().report_license_usage("flux-9-dev", 1)
 
 
 @pytest.mark.parametrize(
@@ -128,7 +128,7 @@ def test_a_report_that_cannot_be_one_is_told_before_it_is_sent(
     service: Host, model: Any, count: Any, said: str
 ) -> None:
     with pytest.raises(errors.FluxRequestError) as caught:
-        FluxHook().report_license_usage(model, count)
+        FluxHook().get_conn().report_license_usage(model, count)
     assert said in str(caught.value)
     assert service.asked == []
 
@@ -161,7 +161,7 @@ def test_trouble_is_typed_and_only_reading_is_tried_again(
     answer, of_reads, of_writes = TROUBLE[trouble]
     service.answers["*"] = answer
     with pytest.raises(FluxError) as caught:
-        CALLS[call](FluxHook())
+        CALLS[call](FluxHook().get_conn())
     assert type(caught.value) is (of_reads if call in READS else of_writes)
     assert len(service.asked) == (5 if call in READS and trouble not in ENDS else 1)
     assert "billed" not in str(caught.value)
@@ -177,7 +177,7 @@ def test_trouble_that_passes_is_waited_out(service: Host, call: str) -> None:
         hang_up,
         lambda exchange: exchange.send_json(content),
     ]
-    assert CALLS[call](FluxHook()) in (5, [], {})
+    assert CALLS[call](FluxHook().get_conn()) in (5, [], {})
     assert len(service.asked) == 4
 
 
@@ -188,7 +188,7 @@ def test_a_service_that_is_not_there_was_sent_nothing(
     with Host() as gone:
         connect(gone.url)
     with pytest.raises(errors.FluxConnectionError, match="Nothing was sent"):
-        CALLS[call](FluxHook())
+        CALLS[call](FluxHook().get_conn())
 
 
 @pytest.mark.parametrize("call", [*READS, "delete"])
@@ -200,21 +200,23 @@ def test_an_answer_of_another_shape_is_a_service_error(
 ) -> None:
     service.answers["*"] = lambda exchange: exchange.send_json(content)
     if call == "delete" and isinstance(content, dict):
-        assert CALLS[call](FluxHook()) == content  # it was deleted, whatever is said of it
+        assert (
+            CALLS[call](FluxHook().get_conn()) == content
+        )  # it was deleted, whatever is said of it
         return
     with pytest.raises(errors.FluxServiceError):
-        CALLS[call](FluxHook())
+        CALLS[call](FluxHook().get_conn())
 
 
 def test_the_routes_and_bodies_are_those_of_the_service(service: Host) -> None:
     service.answers["*"] = lambda exchange: exchange.send_json(
         {"finetunes": [], "finetune_details": {}}
     )
-    hook = FluxHook()
-    hook.get_my_finetunes()
-    hook.get_finetune_details(STYLE)
-    hook.delete_finetune(STYLE)
-    hook.report_license_usage("flux-tools", 12)
+    client = FluxHook().get_conn()
+    client.get_my_finetunes()
+    client.get_finetune_details(STYLE)
+    client.delete_finetune(STYLE)
+    client.report_license_usage("flux-tools", 12)
     assert [(asked.method, asked.path) for asked in service.asked] == [
         ("GET", "/v1/my_finetunes"),
         ("GET", "/v1/finetune_details?finetune_id=org-1%2Fmy+style%26x%3D1"),

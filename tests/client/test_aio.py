@@ -15,7 +15,7 @@ from airflow_provider_flux.bfl.request import build_request
 from airflow_provider_flux.bfl.responses import GenerationResult
 from airflow_provider_flux.bfl.settings import FluxSettings
 from airflow_provider_flux.client import aio as client_module
-from airflow_provider_flux.client.aio import FluxAsyncClient, open_async_client
+from airflow_provider_flux.client.aio import FluxAsyncClient
 from airflow_provider_flux.emulator import EmulatorConfig, EmulatorServer
 from tests.conftest import KEY
 
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.usefixtures("hurry")
 
 @pytest.fixture
 async def client(emulator: EmulatorServer) -> AsyncIterator[FluxAsyncClient]:
-    async with open_async_client(FluxSettings(api_key=KEY, base_url=emulator.url)) as client:
+    async with FluxAsyncClient(FluxSettings(api_key=KEY, base_url=emulator.url)) as client:
         yield client
 
 
@@ -114,7 +114,7 @@ async def test_a_broken_download_is_started_again(client: FluxAsyncClient, fault
 async def test_a_service_that_is_not_there_was_sent_nothing() -> None:
     with EmulatorServer(EmulatorConfig()) as gone:
         url = gone.url
-    async with open_async_client(FluxSettings(api_key=KEY, base_url=url)) as client:
+    async with FluxAsyncClient(FluxSettings(api_key=KEY, base_url=url)) as client:
         with pytest.raises(errors.FluxConnectionError, match="Nothing was sent"):
             await client.get_credits()
 
@@ -123,10 +123,10 @@ async def test_the_environments_proxy_is_used(
     emulator: EmulatorServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("http_proxy", emulator.url)
-    async with open_async_client(FluxSettings(api_key=KEY, base_url="http://bfl.test")) as client:
+    async with FluxAsyncClient(FluxSettings(api_key=KEY, base_url="http://bfl.test")) as client:
         assert await client.get_credits() == 1000
     monkeypatch.delenv("http_proxy")
-    async with open_async_client(
+    async with FluxAsyncClient(
         FluxSettings(api_key=KEY, base_url="http://bfl.test", proxy=emulator.url)
     ) as client:
         assert await client.get_credits() == 1000
@@ -139,7 +139,7 @@ async def test_users_of_one_account_share_a_session_until_the_last_leaves() -> N
     async def user(
         settings: FluxSettings, arrived: list[FluxAsyncClient], leave: asyncio.Event
     ) -> None:
-        async with open_async_client(settings) as client:
+        async with FluxAsyncClient(settings) as client:
             arrived.append(client)
             await leave.wait()
 
@@ -149,7 +149,7 @@ async def test_users_of_one_account_share_a_session_until_the_last_leaves() -> N
     while len(arrived) < 20:  # noqa: ASYNC110
         await asyncio.sleep(0.01)
     assert len({id(client._session) for client in arrived}) == 1
-    async with open_async_client(other) as client:
+    async with FluxAsyncClient(other) as client:
         assert client._session is not arrived[0]._session
         assert len(sessions) == 2
     leave.set()
@@ -163,7 +163,7 @@ async def test_a_cancelled_user_leaves_too() -> None:
     sessions = client_module._SESSIONS.setdefault(asyncio.get_running_loop(), {})
 
     async def user() -> None:
-        async with open_async_client(settings):
+        async with FluxAsyncClient(settings):
             await asyncio.sleep(60)
 
     task = asyncio.create_task(user())

@@ -17,7 +17,7 @@ from airflow_provider_flux.hooks.flux import FluxHook
 from tests.conftest import KEY
 from tests.support.sample_media import MIB, clip, large_picture, picture, text_of
 from tests.support.scripted_host import Exchange, Host, status
-from tests.support.submit_by_client import Submit, both_clients, over_requests
+from tests.support.submit_by_client import Submit, both_clients, submit_by_hook
 
 pytestmark = [
     pytest.mark.usefixtures("hurry"),
@@ -142,7 +142,7 @@ def test_a_warning_is_logged_and_the_request_is_still_sent(service: Host) -> Non
     hook = FluxHook()
     lines: list[str] = []
     hook.log.warning = lambda text, *values: lines.append(text % values)  # type: ignore[method-assign]
-    hook.submit("flux-2-pro", {"prompt": "x", "width": 1000, "height": 1024})
+    hook.submit(hook.build_request("flux-2-pro", {"prompt": "x", "width": 1000, "height": 1024}))
     assert lines == [
         "flux-2-pro: width=1000 is not a multiple of 16: the service may round it or refuse it"
     ]
@@ -158,10 +158,10 @@ def test_a_large_input_is_never_in_memory_as_a_whole(service: Host, tmp_path: Pa
 
     service.answers["*"] = forget
     (tmp_path / "a.jpeg").write_bytes(large_picture(20 * MIB))
-    over_requests("flux-2-pro", {"prompt": "x"})  # what is imported on the way does not count
+    submit_by_hook("flux-2-pro", {"prompt": "x"})  # what is imported on the way does not count
     tracemalloc.start()
     try:
-        over_requests("flux-2-pro", {"prompt": "x", "input_image": str(tmp_path / "a.jpeg")})
+        submit_by_hook("flux-2-pro", {"prompt": "x", "input_image": str(tmp_path / "a.jpeg")})
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

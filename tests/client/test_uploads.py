@@ -20,7 +20,7 @@ from airflow_provider_flux.bfl import errors
 from airflow_provider_flux.bfl.inputs import MediaFile
 from tests.support.sample_media import large_picture
 from tests.support.scripted_host import Asked, Exchange, Host
-from tests.support.submit_by_client import LARGE, Submit, accept, both_clients, over_requests
+from tests.support.submit_by_client import LARGE, Submit, accept, both_clients, submit_by_hook
 
 pytestmark = pytest.mark.usefixtures("hurry")
 
@@ -162,7 +162,7 @@ def test_a_timeout_of_the_task_within_the_upload_stays_one(
         exchange.hang_up(),
     )[-1]
     with pytest.raises(AirflowTaskTimeout), alarm(service, size=100_000):
-        over_requests("flux-2-pro", large)
+        submit_by_hook("flux-2-pro", large)
     assert len(service.asked) == 1
     assert list(temporary.iterdir()) == []
 
@@ -174,14 +174,14 @@ def test_a_timeout_of_the_task_after_the_upload_leaves_it_uncertain(
         -1
     ]
     with pytest.raises(errors.FluxSubmitUncertainError), alarm(service, size=LARGE * 4 // 3):
-        over_requests("flux-2-pro", large)
+        submit_by_hook("flux-2-pro", large)
     assert len(service.asked) == 1
 
 
 def test_a_file_that_changes_under_way_is_told_and_nothing_was_paid(service: Host) -> None:
     file = MediaFile("a.png", "image/png", LARGE, "0" * 64, lambda: io.BytesIO(bytes(LARGE // 2)))
     with pytest.raises(errors.FluxRequestError, match="changed while it was sent"):
-        over_requests("flux-2-pro", {"prompt": "x", "input_image": file})
+        submit_by_hook("flux-2-pro", {"prompt": "x", "input_image": file})
     assert len(service.wait_for(1)) == 1
 
 

@@ -28,6 +28,7 @@ from airflow_provider_flux.bfl.catalog.custom import read_models
 from airflow_provider_flux.bfl.errors import FluxConfigurationError, FluxError
 from airflow_provider_flux.bfl.inputs import MediaFile
 from airflow_provider_flux.bfl.request import build_request, estimate_cost
+from airflow_provider_flux.client import FluxClient
 from airflow_provider_flux.emulator import EmulatorConfig, EmulatorServer
 from airflow_provider_flux.emulator.__main__ import _parser
 from airflow_provider_flux.emulator.faults import FAULTS
@@ -45,6 +46,7 @@ from airflow_provider_flux.triggers.result import FluxResultTrigger
 from scripts import sync_snippets
 from tests.support.object_stores import AzureStore, BucketStore, GcsStore, S3Store
 from tests.support.run_operator import run
+from tests.support.submit_by_client import submit_by_hook
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "CHANGELOG.md", *sync_snippets.pages(ROOT)]
@@ -571,7 +573,7 @@ def test_the_ten_lines(emulator: EmulatorServer, shown_tasks, landed_below, tmp_
 def test_collecting_pays_nothing(
     emulator: EmulatorServer, shown_tasks, landed_below, tmp_path: Path
 ) -> None:
-    submission = FluxHook().submit("flux-pro-1.1", {"prompt": "a fox"})
+    submission = submit_by_hook("flux-pro-1.1", {"prompt": "a fox"})
     params = {"request_id": submission.request_id, "polling_url": submission.polling_url}
     landed_below(shown_tasks["flux_collect.land"], {"params": params})
     landed_below(shown_tasks["flux_collect.land"], {"params": {**params, "polling_url": ""}})
@@ -722,7 +724,7 @@ def test_a_mistake_in_the_configuration_is_told_as_it_is_quoted(models: str) -> 
 def test_every_method_of_the_account_is_explained() -> None:
     rows = [row[0].partition("(")[0] for row in table(text_of("docs/account.md"), "method")]
     of_account = re.compile(r"(get_(credits|my_finetunes|finetune_details)|delete_\w+|report_\w+)")
-    assert sorted(rows) == sorted(name for name in vars(FluxHook) if of_account.fullmatch(name))
+    assert sorted(rows) == sorted(name for name in vars(FluxClient) if of_account.fullmatch(name))
 
 
 # The rest

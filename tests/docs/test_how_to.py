@@ -220,7 +220,7 @@ def quoted(page: str) -> dict[str, str]:
 
 
 def prepare(task: FluxGenerateOperator) -> None:
-    with task.hook.prepared(task._build_request()):
+    with task.hook.prepare_inputs(task._build_request()):
         pass
 
 

@@ -18,17 +18,13 @@ from airflow_provider_flux.emulator import EmulatorConfig, EmulatorServer
 from airflow_provider_flux.hooks.flux import FluxHook
 from airflow_provider_flux.provider_info import CONNECTION_FORM
 from tests.conftest import KEY
+from tests.support.submit_by_client import poller_of, submit_by_hook, wait_for
 
 pytestmark = pytest.mark.usefixtures("hurry")
 
 
 def generate(prompt: str = "a fox", **parameters: object) -> GenerationResult:
-    hook = FluxHook()
-    result = hook.wait(
-        hook.submit("flux-pro-1.1", {"prompt": prompt, **parameters}), poll_interval=0.1
-    )
-    assert result is not None
-    return result
+    return wait_for(submit_by_hook("flux-pro-1.1", {"prompt": prompt, **parameters}))
 
 
 @pytest.fixture
@@ -43,18 +39,20 @@ def test_submit_wait_download(emulator: EmulatorServer) -> None:
     result = generate(seed=7, width=256, height=256, output_format="png")
     assert result.seed == 7
     assert result.sample is not None
-    assert FluxHook().download(result.sample).startswith(b"\x89PNG")
+    assert FluxHook().get_conn().download(result.sample).startswith(b"\x89PNG")
     stats = emulator.stats()
     assert (stats["submits"], stats["key_seen_on_delivery"]) == (1, 0)
 
 
 def test_get_result_asks_once_and_waits_out_trouble(emulator: EmulatorServer) -> None:
     hook = FluxHook()
-    submission = hook.submit("flux-pro-1.1", {"prompt": "x [[fault:poll-500=2]] [[fault:slow=30]]"})
-    result = hook.get_result(submission.request_id, submission.polling_url)
+    submission = submit_by_hook(
+        "flux-pro-1.1", {"prompt": "x [[fault:poll-500=2]] [[fault:slow=30]]"}
+    )
+    result = hook.get_conn().get_result(submission.request_id, submission.polling_url)
     assert (result.status_text, result.sample) == ("Pending", None)
     assert emulator.stats()["polls"] == 3
-    assert hook.get_result("no-such-task").status_text == "Task not found"
+    assert hook.get_conn().get_result("no-such-task").status_text == "Task not found"
 
 
 def serve_once(answer: bytes) -> tuple[str, list[bytes]]:
@@ -78,7 +76,7 @@ def test_a_redirected_submit_is_uncertain_whatever_its_location(connect, locatio
     url, received = serve_once(head)
     connect(url)
     with pytest.raises(errors.FluxSubmitUncertainError):
-        FluxHook().submit("flux-pro-1.1", {"prompt": "x"})
+        submit_by_hook("flux-pro-1.1", {"prompt": "x"})
     assert received[0].startswith(b"POST")
 
 
@@ -86,7 +84,7 @@ def test_a_proxy_that_breaks_off_after_the_submit_leaves_it_uncertain(connect) -
     url, received = serve_once(b"")
     connect("http://bfl.test", proxy=url)
     with pytest.raises(errors.FluxSubmitUncertainError):
-        FluxHook().submit("flux-pro-1.1", {"prompt": "x"})
+        submit_by_hook("flux-pro-1.1", {"prompt": "x"})
     assert len(received) == 1
     assert received[0].startswith(b"POST http://bfl.test/v1/flux-pro-1.1")
 
@@ -97,7 +95,7 @@ def test_a_proxy_that_refuses_the_tunnel_was_sent_nothing(connect) -> None:
     )
     connect("https://api.bfl.ai", proxy=url)
     with pytest.raises(errors.FluxConnectionError):
-        FluxHook().submit("flux-pro-1.1", {"prompt": "x"})
+        submit_by_hook("flux-pro-1.1", {"prompt": "x"})
     assert received[0].startswith(b"CONNECT api.bfl.ai:443")
 
 
@@ -105,20 +103,20 @@ def test_a_certificate_that_is_not_trusted_was_sent_nothing(connect) -> None:
     url, received = serve_once(b"HTTP/1.1 200 OK\r\n\r\n")  # no TLS at all behind https
     connect(url.replace("http://", "https://"))
     with pytest.raises(FluxError):
-        FluxHook().submit("flux-pro-1.1", {"prompt": "x"})
+        submit_by_hook("flux-pro-1.1", {"prompt": "x"})
     assert b"x-key" not in b"".join(received)
 
 
 def test_the_key_does_not_follow_a_backslash(emulator: EmulatorServer) -> None:
     with pytest.raises(errors.FluxUntrustedURLError):
-        FluxHook().get_result("r", r"https://localhost\.bfl.ai/v1/get_result?id=r")
+        FluxHook().get_conn().get_result("r", r"https://localhost\.bfl.ai/v1/get_result?id=r")
 
 
 def test_the_debug_log_of_urllib3_holds_no_signature(emulator: EmulatorServer, caplog) -> None:
     sample = generate().sample
     assert sample is not None
     with caplog.at_level("DEBUG", logger="urllib3.connectionpool"):
-        FluxHook().download(sample)
+        FluxHook().get_conn().download(sample)
     assert "GET /results/" in caplog.text
     assert "sig=" not in caplog.text
 
@@ -126,13 +124,13 @@ def test_the_debug_log_of_urllib3_holds_no_signature(emulator: EmulatorServer, c
 def test_one_pooled_connection_serves_many_calls(emulator: EmulatorServer) -> None:
     hook = FluxHook()
     for _ in range(5):
-        hook.get_credits()
-    pools = hook.get_conn()._session.get_adapter(emulator.url).poolmanager.pools
+        hook.get_conn().get_credits()
+    pools = hook.get_conn()._transport._session.get_adapter(emulator.url).poolmanager.pools
     assert [pools[key].num_connections for key in pools.keys()] == [1]  # noqa: SIM118 - not a dict
 
 
 def test_credits_and_the_test_button(emulator: EmulatorServer) -> None:
-    assert FluxHook().get_credits() == 1000
+    assert FluxHook().get_conn().get_credits() == 1000
     ok, said = FluxHook().test_connection()
     assert ok
     assert "1000 credits" in said
@@ -164,7 +162,7 @@ def test_the_environment_stands_in_for_a_missing_default_connection(
     emulator_process.reset()
     monkeypatch.setenv("BFL_API_KEY", KEY)
     monkeypatch.setenv("BFL_API_BASE", emulator_process.url)
-    assert FluxHook().get_credits() == 1000
+    assert FluxHook().get_conn().get_credits() == 1000
     monkeypatch.delenv("BFL_API_BASE")
     assert FluxHook().settings.base_url == "https://api.bfl.ai"
     with pytest.raises(errors.FluxConfigurationError, match="'flux_other' does not exist"):
@@ -207,7 +205,7 @@ def test_a_full_account_is_waited_for(emulator: EmulatorServer, fault: str, paid
 
 def test_a_full_account_is_not_waited_for_for_ever(emulator: EmulatorServer) -> None:
     with pytest.raises(errors.FluxRateLimitedError):
-        FluxHook().submit("flux-pro-1.1", {"prompt": "x [[fault:rate-limit=99]]"}, max_wait=0.3)
+        submit_by_hook("flux-pro-1.1", {"prompt": "x [[fault:rate-limit=99]]"}, max_wait=0.3)
     assert emulator.stats()["submits"] == 0
 
 
@@ -226,7 +224,7 @@ def test_a_submit_that_may_have_been_paid_is_never_repeated(
     emulator: EmulatorServer, fault: str, error: type[FluxError], paid: int
 ) -> None:
     with pytest.raises(error) as caught:
-        FluxHook().submit("flux-pro-1.1", {"prompt": f"x [[fault:{fault}]]"})
+        submit_by_hook("flux-pro-1.1", {"prompt": f"x [[fault:{fault}]]"})
     stats = emulator.stats()
     assert stats["submits"] == paid
     assert stats["submits"] + stats["refused"] == 1
@@ -236,7 +234,7 @@ def test_a_submit_that_may_have_been_paid_is_never_repeated(
 def test_the_connections_webhook_secret_is_not_echoed(emulator: EmulatorServer, connect) -> None:
     connect(emulator.url, webhook_secret="whs_from_connection")
     with pytest.raises(errors.FluxRequestError) as caught:
-        FluxHook().submit(
+        submit_by_hook(
             "flux-pro-1.1",
             {"prompt": "x [[fault:echo-secrets]]", "webhook_url": "http://127.0.0.1:9"},
         )
@@ -246,16 +244,16 @@ def test_the_connections_webhook_secret_is_not_echoed(emulator: EmulatorServer, 
 def test_a_submit_whose_answer_times_out_is_uncertain(emulator: EmulatorServer, connect) -> None:
     connect(emulator.url, read_timeout=0.3)
     with pytest.raises(errors.FluxSubmitUncertainError, match="possible second charge"):
-        FluxHook().submit("flux-pro-1.1", {"prompt": "x [[fault:submit-hang=1]]"})
+        submit_by_hook("flux-pro-1.1", {"prompt": "x [[fault:submit-hang=1]]"})
     assert emulator.stats()["submits"] == 1
 
 
 def test_a_service_that_is_not_there_was_sent_nothing(connect, free_port: int) -> None:
     connect(f"http://127.0.0.1:{free_port}")
     with pytest.raises(errors.FluxConnectionError, match="Nothing was sent"):
-        FluxHook().submit("flux-pro-1.1", {"prompt": "x"})
+        submit_by_hook("flux-pro-1.1", {"prompt": "x"})
     with pytest.raises(errors.FluxConnectionError):
-        FluxHook().get_credits()
+        FluxHook().get_conn().get_credits()
 
 
 def test_a_service_that_comes_up_late_is_submitted_to_once(
@@ -270,7 +268,7 @@ def test_a_service_that_comes_up_late_is_submitted_to_once(
     server = EmulatorServer(EmulatorConfig(port=free_port))
     threading.Timer(0.5, server.start).start()
     try:
-        assert FluxHook().submit("flux-pro-1.1", {"prompt": "x"}).request_id
+        assert submit_by_hook("flux-pro-1.1", {"prompt": "x"}).request_id
         assert server.stats()["submits"] == 1
     finally:
         server.stop()
@@ -319,13 +317,13 @@ def test_the_end_of_a_generation_is_typed(
 
 
 def test_waiting_ends_at_the_deadline_after_a_last_poll(emulator: EmulatorServer) -> None:
-    hook = FluxHook()
-    submission = hook.submit("flux-pro-1.1", {"prompt": "x [[fault:stuck]]"})
+    submission = submit_by_hook("flux-pro-1.1", {"prompt": "x [[fault:stuck]]"})
     started = time.time()
     with pytest.raises(errors.FluxTimeoutError, match=submission.request_id):
-        hook.wait(submission, deadline=started + 1)
+        wait_for(submission, deadline=started + 1)
     assert 0.9 < time.time() - started < 2
-    assert hook.wait(submission, deadline=started + 60, pause_at=time.time()) is None
+    pausing = poller_of(submission, pause_at=time.time())
+    assert FluxHook().get_conn().wait_or_pause(pausing, submission.polling_url) is None
 
 
 def test_without_a_polling_url_the_host_of_the_connection_is_asked(
@@ -349,7 +347,7 @@ def test_a_task_is_asked_for_in_its_own_region(connect) -> None:
 def test_a_broken_download_is_started_again(emulator: EmulatorServer, fault: str) -> None:
     sample = generate(f"x [[fault:{fault}]]").sample
     assert sample is not None
-    assert FluxHook().download(sample).endswith(b"\xff\xd9")
+    assert FluxHook().get_conn().download(sample).endswith(b"\xff\xd9")
     assert emulator.stats()["submits"] == 1
 
 
@@ -368,7 +366,7 @@ def test_a_download_that_cannot_work_says_why_without_the_signature(
     assert sample is not None
     signature = sample.partition("sig=")[2]
     with pytest.raises(error) as caught:
-        FluxHook().download(sample)
+        FluxHook().get_conn().download(sample)
     assert caught.value.__suppress_context__ or caught.value.__context__ is None
     assert signature not in str(caught.value)
 
@@ -377,7 +375,7 @@ def test_a_result_that_is_too_large_is_not_read_on(emulator: EmulatorServer) -> 
     sample = generate().sample
     assert sample is not None
     with pytest.raises(errors.FluxImageError, match="larger than 1000 bytes"):
-        FluxHook().download(sample, max_bytes=1000)
+        FluxHook().get_conn().download(sample, max_bytes=1000)
 
 
 @pytest.fixture
@@ -411,14 +409,14 @@ def test_a_download_follows_redirects_between_trusted_hosts_only(
     sample = generate().sample
     assert sample is not None
     url = redirecting_host(sample)
-    assert FluxHook().download(url).endswith(b"\xff\xd9")
+    assert FluxHook().get_conn().download(url).endswith(b"\xff\xd9")
     assert emulator.stats()["key_seen_on_delivery"] == 0
 
 
 def test_a_redirect_loop_ends(emulator, connect, redirecting_host) -> None:
     connect(emulator.url, trusted_hosts="127.0.0.1")
     with pytest.raises(errors.FluxUntrustedURLError, match="redirected more than 3 times"):
-        FluxHook().download(redirecting_host("/start"))
+        FluxHook().get_conn().download(redirecting_host("/start"))
 
 
 def test_the_connections_webhook_secret_goes_along_with_a_webhook(
@@ -437,12 +435,12 @@ def test_the_connections_webhook_secret_goes_along_with_a_webhook(
     thread.start()
     connect(emulator.url, webhook_secret="whs_from_connection")
     url = f"http://127.0.0.1:{listener.getsockname()[1]}/hook"
-    submission = FluxHook().submit("flux-pro-1.1", {"prompt": "x", "webhook_url": url})
+    submission = submit_by_hook("flux-pro-1.1", {"prompt": "x", "webhook_url": url})
     assert submission.polling_url is None
     thread.join(5)
     listener.close()
     assert "whs_from_connection" in received[0]
-    assert FluxHook().wait(submission).status.is_success
+    assert wait_for(submission).status.is_success
 
 
 def test_a_proxy_of_the_connection_and_of_the_environment_is_used(
@@ -451,22 +449,26 @@ def test_a_proxy_of_the_connection_and_of_the_environment_is_used(
     dead = f"http://user:hidden@127.0.0.1:{free_port}"
     connect("http://bfl.test", proxy=dead)
     with pytest.raises(errors.FluxConnectionError) as caught:
-        FluxHook().get_credits()
+        FluxHook().get_conn().get_credits()
     assert "hidden" not in str(caught.value)
     connect(
         "http://bfl.test", proxy=emulator.url
     )  # asked as a proxy, the emulator answers absolute URLs
-    assert FluxHook().get_credits() == 1000
+    assert FluxHook().get_conn().get_credits() == 1000
     monkeypatch.setenv("http_proxy", dead)  # the connection's own wins
-    assert FluxHook().get_credits() == 1000
+    assert FluxHook().get_conn().get_credits() == 1000
     connect("http://bfl.test")
     monkeypatch.setenv("http_proxy", emulator.url)
-    assert FluxHook().get_credits() == 1000
+    assert FluxHook().get_conn().get_credits() == 1000
 
 
 def test_a_netrc_file_adds_no_credentials(emulator: EmulatorServer, monkeypatch, tmp_path) -> None:
     netrc = tmp_path / "netrc"
     netrc.write_text("machine 127.0.0.1 login u password p\n")
     monkeypatch.setenv("NETRC", str(netrc))
-    prepared = FluxHook().get_conn()._session.prepare_request(requests.Request("GET", emulator.url))
+    prepared = (
+        FluxHook()
+        .get_conn()
+        ._transport._session.prepare_request(requests.Request("GET", emulator.url))
+    )
     assert "Authorization" not in prepared.headers

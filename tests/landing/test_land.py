@@ -151,9 +151,9 @@ def test_an_image_that_only_decoding_would_show_to_be_damaged_lands(
     emulator: EmulatorServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, if_exists: str
 ) -> None:
     """A PNG whose checksums are right, and whose pixels are not there."""
-    from airflow_provider_flux.hooks.flux import FluxHook
+    from airflow_provider_flux.client import FluxClient
 
-    download = FluxHook.download
+    download = FluxClient.download
 
     def damaged(*arguments: Any, **more: Any) -> bytes:
         data = download(*arguments, **more)
@@ -162,7 +162,7 @@ def test_an_image_that_only_decoding_would_show_to_be_damaged_lands(
         chunk = b"IDAT" + bytes(length)
         return data[:at] + chunk + struct.pack(">I", zlib.crc32(chunk)) + data[at + 8 + length :]
 
-    monkeypatch.setattr(FluxHook, "download", damaged)
+    monkeypatch.setattr(FluxClient, "download", damaged)
     generation = run(hero(f"{tmp_path}/x.{{ext}}", output_format="png", if_exists=if_exists))
     landed = Path(generation["image"]["uri"]).read_bytes()
     with pytest.raises(FluxImageError):

@@ -12,6 +12,7 @@ import math
 import os
 import random
 import sys
+import time
 import uuid
 from collections import Counter
 from collections.abc import Coroutine, Iterator
@@ -22,7 +23,7 @@ import pytest
 
 from airflow_provider_flux.bfl.request import build_request
 from airflow_provider_flux.emulator import EmulatorConfig, EmulatorServer
-from airflow_provider_flux.generation import new_generation
+from airflow_provider_flux.generation import new_generation, poller_for
 from airflow_provider_flux.hooks.flux import FluxHook
 from airflow_provider_flux.object_store import objects
 from airflow_provider_flux.object_store.backends import WriteOptions
@@ -64,12 +65,10 @@ def images(delivery: Delivery) -> list[Image]:
         hook = FluxHook("struck")
         for asked in IMAGES:
             request = build_request("flux-2-pro", {"prompt": "a lighthouse", "seed": 7, **asked})
-            submission = hook.submit(request)
-            result = hook.wait(submission)
-            assert result is not None
-            made.append(
-                Image(new_generation(request, submission), hook.download(result.sample or ""))
-            )
+            generation = new_generation(request, hook.submit(request))
+            poller = poller_for(generation, deadline=time.time() + 60)
+            result = hook.get_conn().wait(poller, generation["polling_url"])
+            made.append(Image(generation, hook.get_conn().download(result.sample or "")))
     return made
 
 

@@ -15,7 +15,7 @@ from airflow_provider_flux.bfl.errors import FluxInputError, FluxRequestError
 from airflow_provider_flux.bfl.inputs import InlineMedia, MediaFile
 from airflow_provider_flux.bfl.request import GenerationRequest, build_request
 from airflow_provider_flux.bfl.settings import FluxSettings
-from airflow_provider_flux.media.prepare import prepared
+from airflow_provider_flux.media.prepare import prepare_inputs
 from tests.support.sample_media import MIB, clip, large_picture, picture, text_of
 from tests.support.scripted_host import Host, status
 
@@ -47,7 +47,7 @@ def request(model: str, parameters: dict[str, Any], **options: Any) -> Generatio
 
 def ready(wanted: GenerationRequest, *private: str) -> dict[str, Any]:
     """Return what a request holds when it is sent, with the bytes in place of the files."""
-    with prepared(wanted, FluxSettings("bfl_x", private_input_hosts=private)) as one:
+    with prepare_inputs(wanted, FluxSettings("bfl_x", private_input_hosts=private)) as one:
         assert one.is_prepared
         return {name: content(value) for name, value in one.parameters.items() if name != "prompt"}
 
@@ -64,7 +64,7 @@ def content(value: Any) -> Any:
 def test_an_input_is_read_and_described(tmp_path: Path) -> None:
     data = picture("jpeg", (640, 480))
     wanted = request("flux-2-pro", {"input_image": put(tmp_path, "a.jpg", data)})
-    with prepared(wanted, FluxSettings("bfl_x")) as one:
+    with prepare_inputs(wanted, FluxSettings("bfl_x")) as one:
         file = one.parameters["input_image"]
         assert (file.media_type, file.width, file.height, file.size) == (
             "image/jpeg",
@@ -78,7 +78,7 @@ def test_an_input_is_read_and_described(tmp_path: Path) -> None:
 
 def test_a_video_is_described_with_its_length(tmp_path: Path) -> None:
     wanted = request("flux-tools/video-edit-v1", {"video": put(tmp_path, "a.mp4", clip(2.5))})
-    with prepared(wanted, FluxSettings("bfl_x")) as one:
+    with prepare_inputs(wanted, FluxSettings("bfl_x")) as one:
         file = one.parameters["video"]
         assert (file.media_type, file.width, file.height, file.seconds) == (
             "video/mp4",
@@ -156,7 +156,7 @@ def test_the_same_input_may_be_given_twice(tmp_path: Path) -> None:
 
 def test_nothing_is_left_after_the_block(tmp_path: Path, temporary: Path) -> None:
     wanted = request("flux-2-pro", {"input_image": put(tmp_path, "a.png", picture())})
-    with prepared(wanted, FluxSettings("bfl_x")) as one:
+    with prepare_inputs(wanted, FluxSettings("bfl_x")) as one:
         file = one.parameters["input_image"]
         [folder] = temporary.iterdir()
         assert folder.stat().st_mode & 0o077 == 0
@@ -167,7 +167,7 @@ def test_nothing_is_left_after_the_block(tmp_path: Path, temporary: Path) -> Non
 
 def test_nothing_is_left_after_an_exception(tmp_path: Path, temporary: Path) -> None:
     wanted = request("flux-2-pro", {"input_image": put(tmp_path, "a.png", picture())})
-    with pytest.raises(KeyboardInterrupt), prepared(wanted, FluxSettings("bfl_x")):
+    with pytest.raises(KeyboardInterrupt), prepare_inputs(wanted, FluxSettings("bfl_x")):
         raise KeyboardInterrupt
     assert list(temporary.iterdir()) == []
 
@@ -240,7 +240,9 @@ def test_limits_are_checked_with_what_was_read(tmp_path: Path) -> None:
 
 def test_the_fingerprint_depends_on_the_bytes_and_not_on_the_name(tmp_path: Path) -> None:
     def fingerprint(value: Any) -> str:
-        with prepared(request("flux-2-pro", {"input_image": value}), FluxSettings("bfl_x")) as one:
+        with prepare_inputs(
+            request("flux-2-pro", {"input_image": value}), FluxSettings("bfl_x")
+        ) as one:
             return one.fingerprint
 
     path = put(tmp_path, "a.png", picture())
@@ -263,12 +265,12 @@ def test_a_request_without_inputs_and_one_that_is_ready_are_passed_on(
     tmp_path: Path, temporary: Path
 ) -> None:
     plain = request("flux-2-pro", {})
-    with prepared(plain, FluxSettings("bfl_x")) as one:
+    with prepare_inputs(plain, FluxSettings("bfl_x")) as one:
         assert one is plain
     wanted = request("flux-2-pro", {"input_image": put(tmp_path, "a.png", picture())})
     with (
-        prepared(wanted, FluxSettings("bfl_x")) as one,
-        prepared(one, FluxSettings("bfl_x")) as again,
+        prepare_inputs(wanted, FluxSettings("bfl_x")) as one,
+        prepare_inputs(one, FluxSettings("bfl_x")) as again,
     ):
         assert again is one
         assert len(list(temporary.iterdir())) == 1

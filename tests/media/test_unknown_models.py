@@ -11,7 +11,7 @@ from airflow_provider_flux.bfl.errors import FluxRequestError
 from airflow_provider_flux.bfl.inputs import InlineMedia, MediaFile
 from airflow_provider_flux.bfl.request import build_request
 from airflow_provider_flux.bfl.settings import FluxSettings
-from airflow_provider_flux.media.prepare import prepared
+from airflow_provider_flux.media.prepare import prepare_inputs
 from tests.support.sample_media import MIB, clip, large_picture, picture, text_of
 
 URL = "https://images.example/a.png?sig=abc"
@@ -19,7 +19,9 @@ URL = "https://images.example/a.png?sig=abc"
 
 def ready(parameters: dict[str, Any], model: str = "flux-9-max") -> dict[str, Any]:
     """Return what a request holds when it is sent, with the bytes in place of the files."""
-    with prepared(build_request(model, parameters, validate=False), FluxSettings("bfl_x")) as one:
+    with prepare_inputs(
+        build_request(model, parameters, validate=False), FluxSettings("bfl_x")
+    ) as one:
         return {name: content(value) for name, value in one.parameters.items()}
 
 

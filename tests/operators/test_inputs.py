@@ -308,7 +308,7 @@ def test_an_input_of_a_model_that_is_not_known_is_sent_along(
     parameters = {"input_image": "s3://aws_lab@unknown/a.png", "surprise": 1}
     task = operator("flux-9-max", parameters=parameters, validate=False)
     with (
-        task.hook.prepared(task._build_request()) as request,
+        task.hook.prepare_inputs(task._build_request()) as request,
         request.parameters["input_image"].open() as file,
     ):
         assert file.read() == picture()

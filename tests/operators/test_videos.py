@@ -16,8 +16,8 @@ from airflow.providers.common.compat.sdk import AirflowFailException, TaskDeferr
 
 from airflow_provider_flux.bfl import errors
 from airflow_provider_flux.bfl.errors import FluxError
+from airflow_provider_flux.client import FluxClient
 from airflow_provider_flux.emulator import EmulatorServer
-from airflow_provider_flux.hooks.flux import FluxHook
 from airflow_provider_flux.operators.generate import FluxGenerateOperator
 from airflow_provider_flux.transfers.flux_to_object_storage import FluxToObjectStorageOperator
 from tests.support.run_operator import WAYS, context, run
@@ -255,14 +255,14 @@ def test_a_result_of_another_kind_than_expected_is_kept_since_it_is_paid_for(
 def test_a_video_that_has_landed_is_not_lost_with_its_draft_cache(
     emulator: EmulatorServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original = FluxHook.download
+    original = FluxClient.download
 
-    def refuse_the_cache(hook: FluxHook, url: str, **options: Any) -> bytes:
+    def refuse_the_cache(client: FluxClient, url: str, **options: Any) -> bytes:
         if ".bin" in url:
             raise errors.FluxResultExpiredError("gone")
-        return original(hook, url, **options)
+        return original(client, url, **options)
 
-    monkeypatch.setattr(FluxHook, "download", refuse_the_cache)
+    monkeypatch.setattr(FluxClient, "download", refuse_the_cache)
     generation = run(operator("x", parameters=DRAFT, output_path=f"{tmp_path}/x.{{ext}}"))
     assert generation["video"]["draft_cache"] is None
     assert (tmp_path / "x.mp4").stat().st_size == generation["video"]["bytes"]

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
 
-from airflow_provider_flux.bfl.request import build_request
-from airflow_provider_flux.bfl.responses import Submission
-from airflow_provider_flux.configured_models import known_models
+from airflow_provider_flux.bfl.polling import Poller
+from airflow_provider_flux.bfl.responses import GenerationResult, Submission
 from airflow_provider_flux.hooks.flux import FluxHook
 from tests.support.sample_media import MIB
 from tests.support.scripted_host import Exchange
@@ -22,24 +22,42 @@ LARGE = 12 * MIB
 Submit = Callable[..., Submission]
 
 
-def over_requests(model: str, parameters: Mapping[str, Any], **options: Any) -> Submission:
-    """Submit as a worker does."""
-    return FluxHook().submit(model, parameters, **options)
+def submit_by_hook(model: str, parameters: Mapping[str, Any], **options: Any) -> Submission:
+    """Submit through the hook, as a worker does."""
+    hook = FluxHook()
+    return hook.submit(hook.build_request(model, parameters), **options)
 
 
-def over_aiohttp(model: str, parameters: Mapping[str, Any], **options: Any) -> Submission:
-    """Submit as a triggerer could."""
+def submit_by_async_client(model: str, parameters: Mapping[str, Any], **options: Any) -> Submission:
+    """Submit through the asynchronous client, as a triggerer could."""
 
     async def submit() -> Submission:
         hook = FluxHook()
-        with hook.prepared(build_request(model, parameters, models=known_models())) as request:
+        with hook.prepare_inputs(hook.build_request(model, parameters)) as request:
             async with hook.async_client() as client:
                 return await client.submit(request, **options)
 
     return asyncio.run(submit())
 
 
-both_clients = pytest.mark.parametrize("submit", [over_requests, over_aiohttp])
+def wait_for(submission: Submission, **options: Any) -> GenerationResult:
+    """Wait for a submission through the hook; ``options`` are those of the poller."""
+    poller = poller_of(submission, **options)
+    return FluxHook().get_conn().wait(poller, submission.polling_url)
+
+
+def poller_of(submission: Submission, **options: Any) -> Poller:
+    """Return a poller that gives up after 60 seconds, unless ``options`` say otherwise."""
+    values = {"deadline": time.time() + 60, "poll_interval": 0.1, **options}
+    return Poller(
+        request_id=submission.request_id,
+        submitted_at=submission.submitted_at,
+        cost=submission.cost,
+        **values,
+    )
+
+
+both_clients = pytest.mark.parametrize("submit", [submit_by_hook, submit_by_async_client])
 
 
 def accept(exchange: Exchange) -> None:

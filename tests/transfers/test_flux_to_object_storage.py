@@ -13,10 +13,10 @@ from airflow.sdk import DAG, XComArg
 from airflow_provider_flux.bfl import errors
 from airflow_provider_flux.bfl.errors import FluxRequestError
 from airflow_provider_flux.emulator import EmulatorConfig, EmulatorServer
-from airflow_provider_flux.hooks.flux import FluxHook
 from airflow_provider_flux.operators.generate import FluxGenerateOperator
 from airflow_provider_flux.transfers.flux_to_object_storage import FluxToObjectStorageOperator
 from tests.support.run_operator import run
+from tests.support.submit_by_client import submit_by_hook
 
 pytestmark = pytest.mark.usefixtures("hurry")
 
@@ -59,7 +59,7 @@ def test_json_text_of_a_template_is_read(emulator: EmulatorServer, tmp_path: Pat
 def test_a_generation_that_is_still_running_is_waited_for(
     emulator: EmulatorServer, tmp_path: Path
 ) -> None:
-    submission = FluxHook().submit("flux-pro-1.1", {"prompt": "x [[fault:slow=1]]"})
+    submission = submit_by_hook("flux-pro-1.1", {"prompt": "x [[fault:slow=1]]"})
     wanted = {"request_id": submission.request_id, "polling_url": submission.polling_url}
     assert Path(land(wanted, f"{tmp_path}/a.{{ext}}")["image"]["uri"]).exists()
 

@@ -189,7 +189,7 @@ async def _fire_all(waiting: list[FluxResultTrigger], blocked: list[float]) -> l
                 connections = sum(len(pool) for pool in shared.session.connector._conns.values())
                 assert (
                     connections + len(shared.session.connector._acquired)
-                    <= client_module._CONNECTIONS
+                    <= client_module._MAX_CONNECTIONS
                 )
         events = everyone.result()
     finally:

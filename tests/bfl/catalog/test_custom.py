@@ -17,9 +17,9 @@ from airflow_provider_flux.bfl.request import build_request, estimate_cost
 from airflow_provider_flux.bfl.validation import find_problems
 from airflow_provider_flux.configured_models import known_models
 from airflow_provider_flux.emulator import EmulatorServer
-from airflow_provider_flux.hooks.flux import FluxHook
 from airflow_provider_flux.operators.generate import FluxGenerateOperator
 from tests.support.run_operator import WAYS, run
+from tests.support.submit_by_client import submit_by_hook
 
 PRO = MODELS["flux-2-pro"]
 
@@ -275,7 +275,7 @@ def test_a_configured_model_is_checked_when_the_dag_is_parsed() -> None:
 
 @pytest.mark.usefixtures("configured")
 def test_the_hook_knows_configured_models_too(emulator: EmulatorServer) -> None:
-    assert FluxHook().submit("flux-2-next", {"prompt": "a fox", "detail": 1}).cost == 3
+    assert submit_by_hook("flux-2-next", {"prompt": "a fox", "detail": 1}).cost == 3
 
 
 def test_a_configured_model_wins_over_a_built_in_one(monkeypatch: pytest.MonkeyPatch) -> None:
