@@ -96,7 +96,7 @@ def test_the_columns_of_parquet_have_types_though_all_are_empty(
     tmp_path: Path, rows: RowStore
 ) -> None:
     empty = RowStore(tmp_path / "empty.sqlite", row_builder())
-    empty.add(Row(0, "a", "m", {}, None, "bad"), kind="m", estimate=None)
+    empty.add(Row(0, "a", "flux-2-pro", None, None, "bad"))
     empty.commit()
     schemas = []
     for store in (empty, rows):
