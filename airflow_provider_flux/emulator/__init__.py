@@ -1,4 +1,4 @@
-"""A local BFL service for tests and demonstrations: same schemas, same answers, faults by script.
+"""A local BFL service for tests and demonstrations: same schemas, same answers, scripted faults.
 
 ``python -m airflow_provider_flux.emulator`` runs it; :class:`EmulatorServer` runs it inside a test.
 """

@@ -15,7 +15,10 @@ from airflow_provider_flux.emulator.server import EmulatorServer
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; return its exit code."""
+    """Run the command until a signal ends it, and return its exit code.
+
+    :param argv: the arguments; ``None`` takes those of the process.
+    """
     parser = _parser()
     options = vars(parser.parse_args(argv))
     options["region_hosts"] = tuple(
@@ -24,9 +27,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     options["finetunes"] = options["finetunes"] or EmulatorConfig.finetunes
     if options["verbose"]:
         logging.basicConfig(level=logging.INFO, format="%(message)s")
-    ended = threading.Event()
+    stopped = threading.Event()
     for signum in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(signum, lambda *_: ended.set())
+        signal.signal(signum, lambda *_: stopped.set())
     try:
         server = EmulatorServer(EmulatorConfig(**options))
         server.start()
@@ -34,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error(str(error))
     sys.stdout.write(f"FLUX emulator on {server.url} (docs: /docs)\n")
     sys.stdout.flush()
-    ended.wait()
+    stopped.wait()
     server.stop()
     return 0
 
@@ -43,7 +46,7 @@ def _parser() -> argparse.ArgumentParser:
     defaults = EmulatorConfig()
     parser = argparse.ArgumentParser(
         prog="python -m airflow_provider_flux.emulator",
-        description="A local emulator of the Black Forest Labs API. Any key like bfl_emulator works.",
+        description="An emulator of the Black Forest Labs API. Any key like bfl_emulator works.",
         epilog=_fault_list(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -55,13 +58,13 @@ def _parser() -> argparse.ArgumentParser:
         default=8484,
         help="port to listen on, 0 for a free one (default: %(default)s)",
     )
-    add("--latency", type=float, help="seconds a task takes (default: what is usual for the model)")
+    add("--latency", type=float, help="seconds a task takes (default: typical for the model)")
     add(
         "--latency-spread",
         type=float,
         default=defaults.latency_spread,
         metavar="SHARE",
-        help="a task takes the latency x (1 +- SHARE), by chance (default: %(default)g)",
+        help="a task takes the latency x (1 +- SHARE), drawn at random (default: %(default)g)",
     )
     add(
         "--credits",
@@ -78,48 +81,45 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--url-lifetime",
         type=float,
-        help="seconds a result's URL is good for (default: what is usual for the model)",
+        help="seconds the URL of a result is valid (default: that of the model)",
     )
-    add("--region-hosts", default="", metavar="HOST,HOST", help="hosts to spread the tasks over")
+    add("--region-hosts", default="", metavar="HOST,HOST", help="hosts to spread tasks over")
     add(
         "--fault",
         dest="faults",
         action="append",
         default=[],
         metavar="NAME=ARG",
-        help="for every request; repeatable",
+        help="fault for every request; repeatable",
     )
     add(
         "--finetune",
         dest="finetunes",
         action="append",
         metavar="NAME",
-        help="one each key has; repeatable",
+        help="finetune of each key; repeatable",
     )
     add("--retention", type=float, help="seconds an ended task can be polled (default: for ever)")
     add(
         "--image-bytes",
         type=int,
         metavar="N",
-        help="JPEG files of about N bytes with nothing drawn on them: cheap",
+        help="JPEG files of about N bytes with nothing drawn on them, which costs little CPU",
     )
-    add("--seed", type=int, help="what is left to chance comes the same again")
+    add("--seed", type=int, help="seed of all random draws")
     add("--verbose", action="store_true", help="log each request")
     return parser
 
 
 def _fault_list() -> str:
-    head = "faults, here for every request, in a prompt as [[fault:NAME=ARG]] (N: a count or 'always'; default 1)."
-    by_chance = (
-        "NAME@3% or NAME=ARG@3% strikes 3% of the requests, polls or downloads, or 3% of the tasks:"
-    )
-    return "\n".join(
-        [
-            head,
-            by_chance,
-            *(f"  {kind.phase:9} {kind.usage:28} {kind.meaning}" for kind in FAULTS.values()),
-        ]
-    )
+    lines = [
+        "faults, here for every request, in a prompt as [[fault:NAME=ARG]]",
+        "(N: a count or 'always'; default 1).",
+        "NAME@3% or NAME=ARG@3% strikes 3% of the submits, polls or downloads, or 3% of the tasks:",
+    ]
+    for kind in FAULTS.values():
+        lines.append(f"  {kind.phase:9} {kind.usage:28} {kind.meaning}")
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":

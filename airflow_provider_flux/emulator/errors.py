@@ -1,4 +1,4 @@
-"""What the service answers instead of making a task."""
+"""The error with which the emulator refuses a request."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from typing import Any
 
 
 class RefusalError(Exception):
-    """A request is answered with an error of the service.
+    """A request is answered with an error of the service, and makes no task.
 
-    :param detail: what stands in ``detail`` of the body.
-    :param retry_after: seconds for the ``Retry-After`` header.
+    :param status: HTTP status.
+    :param detail: value of ``detail`` in the body.
+    :param retry_after: seconds for the ``Retry-After`` header; ``None`` sends none.
     """
 
     def __init__(self, status: int, detail: Any, *, retry_after: float | None = None) -> None:

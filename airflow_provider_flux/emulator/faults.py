@@ -1,60 +1,34 @@
-"""Fault scripts: what goes wrong, for which request, and how often.
+"""The faults that the emulator can be told to make: their names, arguments and meaning.
 
-A fault is written ``NAME``, ``NAME=ARG`` or ``NAME=ARG,ARG``: in the prompt as ``[[fault:NAME=ARG]]``, in the
-header ``x-flux-fault`` of a submit as ``NAME=ARG; NAME``, or in the configuration of the server for every
-request. Where they name the same fault, the prompt beats the header and the header beats the server.
-
-``@SHARE`` at the end, as in ``poll-500@3%``, leaves it to chance: what answers a request, or a poll or a download of a
-task, is drawn for each of them; what belongs to the task is drawn once, when the task is made.
+:mod:`~airflow_provider_flux.emulator.fault_scripts` reads them from prompts, headers and options.
+The routes in ``http/`` and :mod:`~airflow_provider_flux.emulator.tasks` act on them.
 """
 
 from __future__ import annotations
 
-import math
-import re
-import sys
-from collections import Counter
-from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Literal
 
-from airflow_provider_flux.emulator.random_source import RandomSource
-
-#: How often a fault strikes that is not counted.
-ALWAYS = sys.maxsize
-
+#: The step of a request that a fault strikes.
 Phase = Literal["submit", "waiting", "delivery"]
+#: An argument of a fault.
 Argument = Literal["times", "seconds", "text"]
 
-_SHARE = re.compile(r"@\s*(\d+(?:\.\d+)?)\s*%$")
-_MARKER = re.compile(r"\[\[fault:([^\]]*)\]\]")
-_SIGNS: Mapping[Argument, str] = {"times": "N", "seconds": "SECONDS", "text": "TEXT"}
-
-
-class FaultError(ValueError):
-    """A fault is unknown, or its argument cannot be read."""
-
-
-@dataclass(frozen=True)
-class Fault:
-    """One fault of a request, with its arguments.
-
-    :param times: how many times it strikes, from the first.
-    :param seconds: a duration, or the ``Retry-After`` to send.
-    :param share: how likely it strikes where it could, 0 to 1.
-    """
-
-    name: str
-    times: int = ALWAYS
-    seconds: float | None = None
-    text: str = ""
-    share: float = 1.0
+_PLACEHOLDERS: Mapping[Argument, str] = {"times": "N", "seconds": "SECONDS", "text": "TEXT"}
 
 
 @dataclass(frozen=True)
 class FaultKind:
-    """What a fault does, and the arguments it takes."""
+    """One fault of the catalog.
+
+    :param name: name in a script.
+    :param phase: the step of a request that it strikes.
+    :param meaning: what happens, for the help text and the documentation.
+    :param takes: its arguments, in their order.
+    :param required: whether the first argument must be written.
+    """
 
     name: str
     phase: Phase
@@ -64,11 +38,16 @@ class FaultKind:
 
     @property
     def usage(self) -> str:
-        """How it is written, for example ``rate-limit[=N,SECONDS]``."""
-        arguments = ",".join(_SIGNS[argument] for argument in self.takes)
+        """The fault with placeholders for its arguments: ``rate-limit[=N,SECONDS]``."""
+        arguments = ",".join(_PLACEHOLDERS[argument] for argument in self.takes)
         if not arguments:
             return self.name
         return f"{self.name}={arguments}" if self.required else f"{self.name}[={arguments}]"
+
+    @property
+    def is_of_task(self) -> bool:
+        """Whether it belongs to the task as a whole, and not to single answers."""
+        return "times" not in self.takes and self.name not in _ANSWERS_WITHOUT_COUNT
 
 
 _KINDS = (
@@ -149,11 +128,10 @@ _KINDS = (
     ),
 )
 
-#: Every fault there is, by name.
+#: Every fault, by name.
 FAULTS: Mapping[str, FaultKind] = MappingProxyType({kind.name: kind for kind in _KINDS})
 
-
-# These strike a request without a count; all others without one belong to the task.
+#: Faults without a count that strike single answers. All others without one belong to the task.
 _ANSWERS_WITHOUT_COUNT = frozenset(
     {
         "no-credits",
@@ -166,119 +144,3 @@ _ANSWERS_WITHOUT_COUNT = frozenset(
         "redirect-download",
     }
 )
-_OF_TASKS = (
-    frozenset(kind.name for kind in _KINDS if "times" not in kind.takes) - _ANSWERS_WITHOUT_COUNT
-)
-
-
-def parse_fault(text: str) -> Fault:
-    """Read one fault, ``NAME`` or ``NAME=ARG,ARG``, and ``@SHARE`` after it if it is left to chance.
-
-    A count may be ``always``. Without one it is 1, but for a fault by chance ``always``.
-
-    :raises FaultError: if the name is unknown, with the known ones, or an argument cannot be read.
-    """
-    found = _SHARE.search(text.rstrip())
-    share = float(found[1]) / 100 if found else 1.0
-    name, _, arguments = (
-        part.strip() for part in (text[: found.start()] if found else text).partition("=")
-    )
-    kind = FAULTS.get(name)
-    if kind is None:
-        raise FaultError(f"Unknown fault {name!r}. Known: {', '.join(FAULTS)}")
-    # The last argument keeps its commas: reasons are a list, and a number with a comma is refused.
-    given = arguments.split(",", max(len(kind.takes) - 1, 0)) if arguments else []
-    if len(given) > len(kind.takes) or (kind.required and not given) or share > 1:
-        raise FaultError(
-            f"Fault {text!r} must be written {kind.usage}, with @SHARE of at most 100% if by chance"
-        )
-    values: dict[str, Any] = {"times": ALWAYS if found else 1} if "times" in kind.takes else {}
-    try:
-        values |= {
-            argument: _READERS[argument](value.strip())
-            for argument, value in zip(kind.takes, given, strict=False)
-        }
-    except ValueError as error:
-        raise FaultError(f"Fault {text!r} must be written {kind.usage}: {error}") from None
-    return Fault(name, **values, share=share)
-
-
-def parse_faults(texts: Iterable[str]) -> dict[str, Fault]:
-    """Read faults; of two with the same name the later one counts.
-
-    :raises FaultError: as :func:`parse_fault`.
-    """
-    return {fault.name: fault for fault in map(parse_fault, texts)}
-
-
-def faults_in_prompt(prompt: str) -> list[str]:
-    """Return what is written in the markers of a prompt."""
-    return _MARKER.findall(prompt)
-
-
-def faults_in_header(value: str | None) -> list[str]:
-    """Return the faults a header names, separated by semicolons."""
-    return [part for part in (value or "").split(";") if part.strip()]
-
-
-def without_markers(prompt: str) -> str:
-    """Return the prompt as it is drawn."""
-    return " ".join(_MARKER.sub(" ", prompt).split())
-
-
-class FaultCounter:
-    """Remembers how often each fault has struck, and draws those that are left to chance."""
-
-    def __init__(self, chance: RandomSource) -> None:
-        self._chance = chance
-        self._struck: Counter[tuple[str, Hashable]] = Counter()
-
-    def first_due(
-        self, script: Mapping[str, Fault], names: Collection[str], key: Hashable
-    ) -> Fault | None:
-        """Return the first fault of the script, among ``names``, that is not used up for ``key`` and strikes."""
-        for fault in script.values():
-            if (
-                fault.name in names
-                and self._struck[fault.name, key] < fault.times
-                and self._strikes(fault)
-            ):
-                self._struck[fault.name, key] += 1
-                return fault
-        return None
-
-    def of_task(self, script: Mapping[str, Fault]) -> dict[str, Fault]:
-        """Return the script of a task that is made now, without the faults of tasks that chance spares it."""
-        return {
-            name: fault
-            for name, fault in script.items()
-            if name not in _OF_TASKS or self._strikes(fault)
-        }
-
-    def _strikes(self, fault: Fault) -> bool:
-        return fault.share >= 1 or self._chance.strikes(fault.name, fault.share)
-
-
-def _read_times(text: str) -> int:
-    if text == "always":
-        return ALWAYS
-    if not text.isdecimal():
-        raise ValueError(f"{text!r} is not a whole number or 'always'")
-    return int(text)
-
-
-def _read_seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = math.nan
-    if not 0 <= seconds < math.inf:
-        raise ValueError(f"{text!r} is not a number of seconds")
-    return seconds
-
-
-_READERS: Mapping[Argument, Callable[[str], int | float | str]] = {
-    "times": _read_times,
-    "seconds": _read_seconds,
-    "text": str,
-}

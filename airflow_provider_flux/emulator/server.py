@@ -15,28 +15,30 @@ import uvicorn
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 from airflow_provider_flux.emulator.config import EmulatorConfig
-from airflow_provider_flux.emulator.http.answers import CONNECTION_KEY
 from airflow_provider_flux.emulator.http.app import Emulator, create_app
-from airflow_provider_flux.emulator.service import Stats
-from airflow_provider_flux.emulator.timeline import Timeline
+from airflow_provider_flux.emulator.http.responses import CONNECTION_KEY
+from airflow_provider_flux.emulator.stats import Stats, Timeline
 
 _T = TypeVar("_T")
 
-_ANY_ADDRESS = "0.0.0.0"  # noqa: S104  only with region_hosts, which are other addresses of this machine
+# Used with region_hosts only, which are further addresses of this machine.
+_ANY_ADDRESS = "0.0.0.0"  # noqa: S104
 _STOP_SECONDS = 5
-# Longer than a client waits between two polls: none meets a connection that is just being closed.
+# Longer than a client waits between two polls, so that no poll meets a connection that closes.
 _KEEP_ALIVE_SECONDS = 75
 
 
 class EmulatorServer:
-    """Run an emulator while a ``with`` block lasts, or between :meth:`start` and :meth:`stop`.
+    """An emulator that runs in a ``with`` block, or between :meth:`start` and :meth:`stop`.
 
-    It has its own thread and event loop, so it can be used beside a running one::
+    It has a thread and an event loop of its own, so it can be used beside a running one::
 
         with EmulatorServer(EmulatorConfig(latency=0.2)) as emulator:
             requests.get(f"{emulator.url}/v1/credits", headers={"x-key": "bfl_emulator"})
 
-    Each start is a new emulator: nothing is kept from the one before.
+    Each start makes a new emulator without accounts and tasks.
+
+    :param config: the configuration; ``None`` takes the defaults.
     """
 
     def __init__(self, config: EmulatorConfig | None = None) -> None:
@@ -57,12 +59,19 @@ class EmulatorServer:
 
     @property
     def url(self) -> str:
-        """Scheme, host and port of the running emulator."""
+        """Scheme, host and port of the running emulator.
+
+        :raises RuntimeError: if the emulator is not running.
+        """
         host = "127.0.0.1" if self.config.host == _ANY_ADDRESS else self.config.host
-        return f"http://{host}:{self._now_running().port}"
+        return f"http://{host}:{self._require_running().port}"
 
     def start(self) -> None:
-        """Listen, and return once requests are answered."""
+        """Start to listen, and return once requests are answered.
+
+        :raises OSError: if the port is in use.
+        :raises RuntimeError: if the server ends before it listens.
+        """
         listener = _listen(self.config)
         emulator = Emulator(self.config)
         server = uvicorn.Server(_uvicorn_config(emulator, verbose=self.config.verbose))
@@ -78,7 +87,7 @@ class EmulatorServer:
             time.sleep(0.005)
 
     def stop(self) -> None:
-        """Stop listening, end what is under way, and wait for the thread."""
+        """Stop to listen, end the open requests, and wait for the thread."""
         running, self._running = self._running, None
         if running is not None:
             running.loop.call_soon_threadsafe(running.emulator.closing.set)
@@ -86,29 +95,29 @@ class EmulatorServer:
             running.thread.join(_STOP_SECONDS)
 
     def stats(self) -> Stats:
-        """Return what was seen so far, as ``GET /_emulator/stats`` does."""
-        return self._call(self._now_running().emulator.service.stats)
+        """Return the counts so far, as ``GET /_emulator/stats`` does."""
+        return self._call(self._require_running().emulator.service.stats)
 
     def timeline(self) -> Timeline:
-        """Return what became of each task, as ``GET /_emulator/timeline`` does."""
-        return self._call(self._now_running().emulator.service.timeline)
+        """Return the history of the tasks, as ``GET /_emulator/timeline`` does."""
+        return self._call(self._require_running().emulator.service.timeline)
 
     def reset(self) -> None:
         """Forget every account, task and count."""
-        self._call(self._now_running().emulator.reset)
+        self._call(self._require_running().emulator.reset)
 
-    def _now_running(self) -> _Running:
+    def _require_running(self) -> _Running:
         if self._running is None:
             raise RuntimeError("The emulator is not running.")
         return self._running
 
     def _call(self, function: Callable[[], _T]) -> _T:
-        """Call a function where the state lives: on the emulator's event loop."""
+        """Call a function on the event loop of the emulator, which owns the state."""
 
         async def call() -> _T:
             return function()
 
-        return asyncio.run_coroutine_threadsafe(call(), self._now_running().loop).result(
+        return asyncio.run_coroutine_threadsafe(call(), self._require_running().loop).result(
             _STOP_SECONDS
         )
 
@@ -137,7 +146,7 @@ def _listen(config: EmulatorConfig) -> socket.socket:
 def _uvicorn_config(emulator: Emulator, *, verbose: bool) -> uvicorn.Config:
     return uvicorn.Config(
         create_app(emulator),
-        http=cast("type[asyncio.Protocol]", _connection),
+        http=cast("type[asyncio.Protocol]", _create_protocol),
         ws="none",
         access_log=verbose,
         log_config=None,
@@ -147,8 +156,8 @@ def _uvicorn_config(emulator: Emulator, *, verbose: bool) -> uvicorn.Config:
     )
 
 
-def _connection(**arguments: Any) -> asyncio.Protocol:
-    """Return uvicorn's protocol for a new connection, within reach of the routes that have to break it."""
+def _create_protocol(**arguments: Any) -> asyncio.Protocol:
+    """Return uvicorn's protocol for a connection, with a key by which routes find and break it."""
     protocol: Any = AutoHTTPProtocol(**arguments)
     protocol.app_state = {**protocol.app_state, CONNECTION_KEY: protocol}
     return cast("asyncio.Protocol", protocol)

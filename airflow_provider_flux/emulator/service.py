@@ -1,4 +1,4 @@
-"""Accounts, tasks and limits: the service behind the routes, without HTTP and with an injected clock."""
+"""The emulated service: accounts, tasks and limits, without HTTP and with an injected clock."""
 
 from __future__ import annotations
 
@@ -7,72 +7,46 @@ import secrets
 import uuid
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import replace
-from typing import Any, TypedDict
+from typing import Any
 
 from airflow_provider_flux.bfl.catalog import Model
 from airflow_provider_flux.emulator.accounts import Account
+from airflow_provider_flux.emulator.charges import Charge, compute_charge
 from airflow_provider_flux.emulator.config import EmulatorConfig
-from airflow_provider_flux.emulator.faults import Fault, FaultCounter, parse_faults
+from airflow_provider_flux.emulator.drawing.picture import Picture, compose_picture
+from airflow_provider_flux.emulator.fault_scripts import Fault, FaultCounter, parse_faults
 from airflow_provider_flux.emulator.inputs import NO_INPUTS, Inputs
-from airflow_provider_flux.emulator.links import LinkSigner
-from airflow_provider_flux.emulator.plan import Plan, make_plan
 from airflow_provider_flux.emulator.random_source import RandomSource
-from airflow_provider_flux.emulator.tasks import Task, outcome_of, poll_body
-from airflow_provider_flux.emulator.timeline import Timeline, timeline_of
-
-
-class Stats(TypedDict):
-    """What an emulator has seen since it was started or reset.
-
-    ``submits`` counts the tasks made (and charged), ``refused`` the submits that made none;
-    ``credits_spent`` is net of ``credits_refunded``; ``polls`` and ``downloads`` count requests,
-    whatever their answer; ``webhooks`` counts those that were accepted by the receiver;
-    ``license_generations`` adds up what was reported for the open weights, by model.
-    """
-
-    submits: int
-    submits_per_prompt: dict[str, int]
-    submits_per_model: dict[str, int]
-    refused: int
-    polls: int
-    downloads: int
-    webhooks: int
-    webhooks_failed: int
-    credits_spent: float
-    credits_refunded: float
-    active: int
-    max_active: int
-    key_seen_on_delivery: int
-    license_generations: dict[str, int]
+from airflow_provider_flux.emulator.signed_urls import UrlSigner
+from airflow_provider_flux.emulator.stats import Stats, Timeline, build_timeline
+from airflow_provider_flux.emulator.tasks import Task, describe_task, outcome_of
 
 
 class Service:
-    """All state of one emulator.
+    """The state of one emulator. Not thread-safe: only the event loop uses it.
 
-    Not thread-safe: it is used on the event loop alone.
-
+    :param config: the configuration of the emulator.
     :param clock: returns epoch seconds.
     """
 
     def __init__(self, config: EmulatorConfig, clock: Callable[[], float]) -> None:
         self.config = config
         self.clock = clock
-        self.script = parse_faults(config.faults)
-        self.links = LinkSigner(secrets.token_bytes(32))
+        self.default_faults = parse_faults(config.faults)
+        self.url_signer = UrlSigner(secrets.token_bytes(32))
         self.reset()
 
     def reset(self) -> None:
         """Forget every account, task and count."""
-        self.seen: Counter[str] = Counter()
-        self.refused: Counter[int] = Counter()
-        self._chance = RandomSource(self.config.seed)
-        self.faults = FaultCounter(self._chance)
+        self.counts: Counter[str] = Counter()
+        self.refused_by_status: Counter[int] = Counter()
         self.license_generations: Counter[str] = Counter()
+        self._random_source = RandomSource(self.config.seed)
+        self.fault_counter = FaultCounter(self._random_source)
         self._accounts: dict[str, Account] = {}
         self._tasks: dict[str, Task] = {}
-        self._prompts: Counter[str] = Counter()
-        self._models: Counter[str] = Counter()
+        self._submits_per_prompt: Counter[str] = Counter()
+        self._submits_per_model: Counter[str] = Counter()
         self._charged = self._refunded = 0.0
         self._max_active = 0
 
@@ -83,115 +57,151 @@ class Service:
         inputs: Inputs = NO_INPUTS,
         *,
         key: str,
-        home: str,
+        base_url: str,
         faults: Mapping[str, Fault],
     ) -> Task:
         """Charge the account and start a task.
 
-        :param inputs: the media of the request; while some are URLs, the task does not end.
-        :param home: scheme and host the task is to live on.
-        :raises RefusalError: if the account has not enough credits, or too many active tasks.
+        :param model: the model of the request.
+        :param parameters: the checked body of the request.
+        :param inputs: the media of the request; the task does not end while some are pending.
+        :param key: the API key of the request.
+        :param base_url: scheme and host that will know the task.
+        :param faults: the faults of the request, by name.
+        :raises RefusalError: if the balance is too low, or the account has too many active tasks.
         """
-        account = self.account(key)
-        plan = make_plan(model, parameters, inputs, self._seed(parameters))
-        account.check(model, parameters, plan.cost)
+        account = self.account_of(key)
+        picture = compose_picture(model, parameters, inputs.files, self._choose_seed(parameters))
+        charge = compute_charge(model, parameters, picture, inputs)
+        account.check(model, parameters, charge.cost)
         task = self._make_task(
-            model, parameters, inputs, plan, key=key, home=home, faults=self.faults.of_task(faults)
+            model,
+            parameters,
+            inputs,
+            picture,
+            charge,
+            key=key,
+            base_url=base_url,
+            faults=self.fault_counter.draw_task_faults(faults),
         )
-        self._charge(account, task.plan.cost)
+        self._charge(account, charge.cost)
         account.add(task)
         self._tasks[task.id] = task
-        self._prompts[task.prompt] += 1
-        self._models[model.name] += 1
+        self._submits_per_prompt[task.prompt] += 1
+        self._submits_per_model[model.name] += 1
         self._max_active = max(self._max_active, self._count_active())
         return task
 
-    def go_on(self, task: Task, parameters: Mapping[str, Any], inputs: Inputs) -> None:
-        """Let a task end whose inputs have been fetched, or could not be.
+    def complete_inputs(self, task: Task, parameters: Mapping[str, Any], inputs: Inputs) -> None:
+        """Give a task its fetched inputs, after which it can end.
 
-        What is reported with the result is charged for what came; what was reported at submit is final.
+        A cost that is reported with the result is that of the fetched inputs. A cost that was
+        reported at submit is final.
+
+        :param task: a task with pending inputs.
+        :param parameters: the checked body of its request.
+        :param inputs: the fetched inputs, or the error that ends the task.
         """
-        plan = make_plan(task.model, parameters, inputs, task.picture.seed)
+        picture = compose_picture(task.model, parameters, inputs.files, task.picture.seed)
+        charge = compute_charge(task.model, parameters, picture, inputs)
         if inputs.error or task.model.cost_reported != "when ready":
-            plan = replace(plan, cost=task.plan.cost)
-        account = self.account(task.key)
-        self._charge(account, plan.cost - task.plan.cost)
-        task.plan = plan
+            charge = Charge(task.charge.cost, charge.input_mp, charge.output_mp)
+        account = self.account_of(task.key)
+        self._charge(account, charge.cost - task.charge.cost)
+        task.picture, task.charge = picture, charge
         task.outcome = outcome_of(task.faults, inputs.error)
-        task.arrived_at = self.clock()
-        account.expect(task)
+        task.inputs_at = self.clock()
+        account.update_end(task)
 
-    def find(self, task_id: str, *, host: str | None = None) -> Task | None:
-        """Return a task that ``host`` knows (any host, if there are no regions) and has not forgotten."""
+    def find_task(self, task_id: str, *, host: str | None = None) -> Task | None:
+        """Return a task that a poll can see, or ``None``.
+
+        :param task_id: the id of the poll.
+        :param host: the host of the poll. With region hosts, only the host of the task knows it;
+            ``None`` stands for any host.
+        """
         task = self._tasks.get(task_id)
         if task is None or "lost" in task.faults:
             return None
         if self.config.region_hosts and host is not None and host != task.host:
             return None
         retention = self.config.retention
-        is_forgotten = retention is not None and task.ends_at + retention <= self.clock()
-        return None if is_forgotten else task
+        is_expired = retention is not None and task.ends_at + retention <= self.clock()
+        return None if is_expired else task
 
-    def task(self, task_id: str) -> Task | None:
-        """Return a task wherever it lives, for the delivery of its result."""
+    def find_task_to_deliver(self, task_id: str) -> Task | None:
+        """Return a task for the download of its result, or ``None`` if there is no such task.
+
+        :param task_id: the id in the path of the download.
+        """
         return self._tasks.get(task_id)
 
-    def body(self, task: Task) -> dict[str, Any]:
-        """Return the poll body of a task, with a freshly signed URL once it is Ready."""
-        now = self.clock()
-        lifetime = (
-            task.model.url_lifetime
-            if self.config.url_lifetime is None
-            else self.config.url_lifetime
-        )
+    def describe(self, task: Task) -> dict[str, Any]:
+        """Return the poll body of a task, with freshly signed URLs once it is ready.
 
-        def sign(path: str, content_type: str) -> str:
-            return task.home + self.links.sign(
+        :param task: the task that is polled.
+        """
+        now = self.clock()
+        configured = self.config.url_lifetime
+        lifetime = task.model.url_lifetime if configured is None else configured
+
+        def sign_url(path: str, content_type: str) -> str:
+            signed = self.url_signer.sign(
                 path, content_type=content_type, now=now, lifetime=lifetime
             )
+            return task.base_url + signed
 
-        return poll_body(task, sign=sign, now=now)
+        return describe_task(task, sign_url=sign_url, now=now)
 
-    def account(self, key: str) -> Account:
-        """Return the account of a key, with all settled that has ended."""
+    def account_of(self, key: str) -> Account:
+        """Return the account of a key, after the tasks that have ended are released.
+
+        :param key: an API key; a new one gets a new account.
+        """
         account = self._accounts.get(key)
         if account is None:
             account = self._accounts[key] = Account(self.config)
-        self._settle(account)
+        self._release_ended(account)
         return account
 
     def count_poll(self, task_id: str) -> None:
-        """Count a poll, also one that does not find its task."""
-        self.seen["polls"] += 1
+        """Count a poll, including one for an unknown task.
+
+        :param task_id: the id of the poll.
+        """
+        self.counts["polls"] += 1
         if task := self._tasks.get(task_id):
             task.polls += 1
 
-    def refuse(self, status: int) -> None:
-        """Count a submit that made no task."""
-        self.seen["refused"] += 1
-        self.refused[status] += 1
+    def count_refusal(self, status: int) -> None:
+        """Count a submit that made no task.
+
+        :param status: the HTTP status of its answer.
+        """
+        self.counts["refused"] += 1
+        self.refused_by_status[status] += 1
 
     def timeline(self) -> Timeline:
-        """Return what became of each task, in order, and which submits were refused."""
-        return timeline_of(self._tasks.values(), self.refused, self.clock())
+        """Return the tasks in the order of their submits, and the refused submits by status."""
+        return build_timeline(self._tasks.values(), self.refused_by_status, self.clock())
 
     def stats(self) -> Stats:
-        """Return what was seen so far."""
+        """Return the counts so far."""
         active = self._count_active()
         return Stats(
-            submits=self._prompts.total(),
-            submits_per_prompt=dict(self._prompts),
-            submits_per_model=dict(self._models),
-            refused=self.seen["refused"],
-            polls=self.seen["polls"],
-            downloads=self.seen["downloads"],
-            webhooks=self.seen["webhooks"],
-            webhooks_failed=self.seen["webhooks_failed"],
+            submits=self._submits_per_prompt.total(),
+            submits_per_prompt=dict(self._submits_per_prompt),
+            submits_per_model=dict(self._submits_per_model),
+            refused=self.counts["refused"],
+            polls=self.counts["polls"],
+            downloads=self.counts["downloads"],
+            webhooks=self.counts["webhooks"],
+            webhooks_failed=self.counts["webhooks_failed"],
             credits_spent=self._charged - self._refunded,
             credits_refunded=self._refunded,
             active=active,
             max_active=self._max_active,
-            key_seen_on_delivery=self.seen["key_seen_on_delivery"],
+            key_seen_on_delivery=self.counts["key_seen_on_delivery"],
             license_generations=dict(self.license_generations),
         )
 
@@ -200,10 +210,11 @@ class Service:
         model: Model,
         parameters: Mapping[str, Any],
         inputs: Inputs,
-        plan: Plan,
+        picture: Picture,
+        charge: Charge,
         *,
         key: str,
-        home: str,
+        base_url: str,
         faults: Mapping[str, Fault],
     ) -> Task:
         now = self.clock()
@@ -211,11 +222,12 @@ class Service:
             id=str(uuid.uuid4()),
             model=model,
             prompt=parameters.get("prompt") or "",
-            plan=plan,
-            home=home,
+            picture=picture,
+            charge=charge,
+            base_url=base_url,
             submitted_at=now,
-            latency=self._latency(model, faults),
-            arrived_at=math.inf if inputs.are_pending else now,
+            latency=self._choose_latency(model, faults),
+            inputs_at=math.inf if inputs.are_pending else now,
             outcome=outcome_of(faults, inputs.error),
             faults=faults,
             key=key,
@@ -223,25 +235,28 @@ class Service:
             webhook_secret=parameters.get("webhook_secret"),
         )
 
-    def _latency(self, model: Model, faults: Mapping[str, Fault]) -> float:
+    def _choose_latency(self, model: Model, faults: Mapping[str, Fault]) -> float:
         slow = faults.get("slow")
         if slow is not None and slow.seconds is not None:
             return slow.seconds
-        usual = model.typical_seconds if self.config.latency is None else self.config.latency
-        return self._chance.spread(usual, self.config.latency_spread)
+        configured = self.config.latency
+        mean = model.typical_seconds if configured is None else configured
+        return self._random_source.draw_latency(mean, self.config.latency_spread)
 
-    def _seed(self, parameters: Mapping[str, Any]) -> int:
+    def _choose_seed(self, parameters: Mapping[str, Any]) -> int:
         seed: int | None = parameters.get("seed")
-        return self._chance.of("seed").randrange(2**32) if seed is None else seed
+        if seed is not None:
+            return seed
+        return self._random_source.generator_for("seed").randrange(2**32)
 
-    def _charge(self, account: Account, credits_: float) -> None:
-        account.credits -= credits_
-        self._charged += credits_
+    def _charge(self, account: Account, cost: float) -> None:
+        account.credits -= cost
+        self._charged += cost
 
-    def _settle(self, account: Account) -> None:
-        self._refunded += account.settle(self.clock())
+    def _release_ended(self, account: Account) -> None:
+        self._refunded += account.release_ended(self.clock())
 
     def _count_active(self) -> int:
         for account in self._accounts.values():
-            self._settle(account)
-        return sum(len(account.unsettled) for account in self._accounts.values())
+            self._release_ended(account)
+        return sum(len(account.active) for account in self._accounts.values())

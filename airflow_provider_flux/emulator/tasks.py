@@ -1,4 +1,8 @@
-"""A generation inside the emulator: where it stands at a given time, and the body that says so."""
+"""Tasks of the emulated service: their state at a given time, and the poll body that reports it.
+
+BFL's API calls a generation a task ("Task not found"). Inside the emulator the word has this
+meaning; an Airflow task is never meant.
+"""
 
 from __future__ import annotations
 
@@ -10,26 +14,28 @@ from urllib.parse import urlsplit
 
 from airflow_provider_flux.bfl.catalog import Model
 from airflow_provider_flux.bfl.responses import Status
+from airflow_provider_flux.emulator.charges import Charge
 from airflow_provider_flux.emulator.drawing.picture import Picture
-from airflow_provider_flux.emulator.faults import Fault
+from airflow_provider_flux.emulator.fault_scripts import Fault
 from airflow_provider_flux.emulator.inputs import BROKEN_IMAGE
-from airflow_provider_flux.emulator.plan import Plan
 
 #: The media type of a draft cache.
 CACHE_TYPE = "application/octet-stream"
 _DEFAULT_REASON = "Safety Filter"
-#: What FLUX 3 tells of its work, a third of the time each.
+#: The statuses of FLUX 3 before the end, each for a third of the time.
 _STAGES = (Status.PENDING, Status.REASONING, Status.GENERATING)
 
 #: Returns the signed URL of a path, for a media type.
-Sign = Callable[[str, str], str]
+SignUrl = Callable[[str, str], str]
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a task ends.
+    """The end of a task.
 
-    :param http_status: HTTP status of a poll once it has ended.
+    :param status: the final status.
+    :param details: value of ``details`` in the poll body.
+    :param http_status: HTTP status of a poll after the end.
     """
 
     status: Status = Status.READY
@@ -41,22 +47,32 @@ class Outcome:
 class Task:
     """One generation.
 
+    :param id: identifies the task in URLs.
+    :param model: the model that generates.
     :param prompt: the prompt as it was sent.
-    :param plan: what it makes and costs; made anew when inputs that are URLs have been fetched.
-    :param home: scheme and host that know the task.
+    :param picture: the picture to deliver; composed anew when its inputs have been fetched.
+    :param charge: the cost; computed anew when its inputs have been fetched.
+    :param base_url: scheme and host that know the task.
+    :param submitted_at: epoch seconds of the submit.
     :param latency: seconds from submit to the end.
-    :param arrived_at: when all its inputs were at hand; infinity while they are fetched.
-    :param polls: how often it was asked for, whatever the answer.
+    :param inputs_at: epoch seconds when all inputs were loaded; infinity while they are fetched.
+    :param outcome: the end of the task.
+    :param faults: the faults that strike the task and its answers, by name.
+    :param key: the API key of the submit.
+    :param webhook_url: receives the poll body when the task ends; ``None`` sends no webhook.
+    :param webhook_secret: value of the header ``X-Webhook-Secret``; ``None`` sends none.
+    :param polls: number of polls so far, whatever the answer.
     """
 
     id: str
     model: Model
     prompt: str
-    plan: Plan
-    home: str
+    picture: Picture
+    charge: Charge
+    base_url: str
     submitted_at: float
     latency: float
-    arrived_at: float
+    inputs_at: float
     outcome: Outcome = field(default_factory=Outcome)
     faults: Mapping[str, Fault] = field(default_factory=dict)
     key: str = field(default="", repr=False)
@@ -65,86 +81,86 @@ class Task:
     polls: int = 0
 
     @property
-    def picture(self) -> Picture:
-        """What it makes."""
-        return self.plan.picture
-
-    @property
     def duration(self) -> float:
-        """Seconds from submit to the end; infinity if it never ends, or that is not known yet."""
-        return (
-            max(self.latency, self.arrived_at - self.submitted_at)
-            if "stuck" not in self.faults
-            else math.inf
-        )
+        """Seconds from submit to the end; infinity if it never ends, or its inputs are pending."""
+        if "stuck" in self.faults:
+            return math.inf
+        return max(self.latency, self.inputs_at - self.submitted_at)
 
     @property
     def ends_at(self) -> float:
-        """When it ends."""
+        """Epoch seconds of its end."""
         return self.submitted_at + self.duration
 
     @property
     def refund(self) -> float:
-        """Credits given back when it ends: only results are billed."""
-        return 0.0 if self.outcome.status.is_success else self.plan.cost
+        """Credits refunded when it ends: only results are billed."""
+        return 0.0 if self.outcome.status.is_success else self.charge.cost
 
     @property
     def host(self) -> str | None:
         """The host that knows it."""
-        return urlsplit(self.home).hostname
+        return urlsplit(self.base_url).hostname
 
     @property
     def polling_url(self) -> str:
-        """Where its result is asked for."""
-        return f"{self.home}/v1/get_result?id={self.id}"
+        """The URL to poll for its result."""
+        return f"{self.base_url}/v1/get_result?id={self.id}"
 
     @property
     def sample_path(self) -> str:
-        """Where its image or video is, without the signature."""
+        """Path of its image or video, without the signature."""
         return f"/results/{self.id}/sample.{self.picture.format}"
 
     @property
     def cache_path(self) -> str | None:
-        """Where the cache of a draft is, without the signature; ``None`` if it is none."""
-        return (
-            f"/results/{self.id}/draft_cache.bin"
-            if self.picture.clip and self.picture.clip.draft
-            else None
-        )
+        """Path of its draft cache, without the signature; ``None`` if it is no draft."""
+        if self.picture.clip is None or not self.picture.clip.draft:
+            return None
+        return f"/results/{self.id}/draft_cache.bin"
 
 
 def outcome_of(faults: Mapping[str, Fault], input_error: str = "") -> Outcome:
-    """Return how a task with these faults ends, and with inputs of which this is to be said."""
+    """Return the outcome of a task.
+
+    :param faults: the faults of the task, by name; the first that ends a task counts.
+    :param input_error: the error of its inputs; empty if they are valid.
+    """
     for name, fault in faults.items():
         if name in _OUTCOMES:
             return _OUTCOMES[name](fault)
     return _bad_input(input_error) if input_error else Outcome()
 
 
-def poll_body(task: Task, *, sign: Sign, now: float) -> dict[str, Any]:
-    """Return what the service says of a task at ``now``."""
+def describe_task(task: Task, *, sign_url: SignUrl, now: float) -> dict[str, Any]:
+    """Return the poll body of a task.
+
+    :param task: the task that is polled.
+    :param sign_url: signs the URLs of the result.
+    :param now: epoch seconds.
+    """
     if now < task.ends_at:
         elapsed = min((now - task.submitted_at) / task.latency if task.latency else 1.0, 0.99)
-        return task_shape(task.id, _stage(task, elapsed), progress=round(elapsed, 2))
+        return poll_body(task.id, _stage(task, elapsed), progress=round(elapsed, 2))
     if not task.outcome.status.is_success:
-        return task_shape(task.id, task.outcome.status, details=task.outcome.details)
+        return poll_body(task.id, task.outcome.status, details=task.outcome.details)
     result: dict[str, Any] = {
-        "sample": sign(task.sample_path, task.picture.content_type),
-        "prompt": task.prompt
-        or task.picture.prompt,  # the enhancement of a draft has no prompt of its own
+        "sample": sign_url(task.sample_path, task.picture.content_type),
+        # The enhancement of a draft has no prompt of its own.
+        "prompt": task.prompt or task.picture.prompt,
         "seed": task.picture.seed,
         "start_time": task.submitted_at,
         "end_time": task.ends_at,
         "duration": task.duration,
     }
     if task.cache_path is not None:
-        cache = sign(task.cache_path, CACHE_TYPE)
+        cache = sign_url(task.cache_path, CACHE_TYPE)
         result |= {"draft_cache": cache, "draft_caches": [cache]}
-    body = task_shape(task.id, Status.READY, result=result)
-    return body if task.model.cost_reported == "never" else body | {"cost": task.plan.cost}
+    body = poll_body(task.id, Status.READY, result=result)
+    return body if task.model.cost_reported == "never" else body | {"cost": task.charge.cost}
 
 
-def task_shape(
+def poll_body(
     task_id: str,
     status: str,
     *,
@@ -152,7 +168,14 @@ def task_shape(
     progress: float | None = None,
     details: Mapping[str, Any] | str | None = None,
 ) -> dict[str, Any]:
-    """Return a poll body with all the keys the service sends."""
+    """Return a poll body with all keys that the service sends.
+
+    :param task_id: value of ``id``.
+    :param status: value of ``status``.
+    :param result: value of ``result``, for a task that is ``Ready``.
+    :param progress: value of ``progress``, 0 to 1, for a task that is running.
+    :param details: value of ``details``, for a task that failed.
+    """
     return {
         "id": task_id,
         "status": str(status),
@@ -164,12 +187,11 @@ def task_shape(
 
 
 def _stage(task: Task, elapsed: float) -> Status:
+    """Return the status before the end; ``elapsed`` is the share of the latency that is over."""
     is_flux_3 = task.model.name.startswith("flux-3-") or task.model.output == "video"
-    return (
-        _STAGES[int(elapsed * len(_STAGES))]
-        if is_flux_3 and "stuck" not in task.faults
-        else Status.PENDING
-    )
+    if not is_flux_3 or "stuck" in task.faults:
+        return Status.PENDING
+    return _STAGES[int(elapsed * len(_STAGES))]
 
 
 def _moderated(status: Status) -> Callable[[Fault], Outcome]:
@@ -180,10 +202,11 @@ def _moderated(status: Status) -> Callable[[Fault], Outcome]:
     return outcome
 
 
-def _bad_input(said: str) -> Outcome:
-    return Outcome(Status.ERROR, {"error": said}, http_status=422)
+def _bad_input(message: str) -> Outcome:
+    return Outcome(Status.ERROR, {"error": message}, http_status=422)
 
 
+#: The outcome of each fault that ends a task.
 _OUTCOMES: Mapping[str, Callable[[Fault], Outcome]] = {
     "moderated": _moderated(Status.CONTENT_MODERATED),
     "request-moderated": _moderated(Status.REQUEST_MODERATED),

@@ -24,23 +24,23 @@ class Client:
         self.headers = {"x-key": key}
 
     def post(self, model: str = "flux-pro-1.1", **kwargs: Any) -> requests.Response:
-        """Submit, with the given requests arguments."""
+        """Submit with arguments of ``requests``, and return the response."""
         kwargs.setdefault("headers", self.headers)
         return requests.post(f"{self.server.url}/v1/{model}", timeout=10, **kwargs)
 
     def submit(
         self, prompt: str | None = "a red fox", model: str = "flux-pro-1.1", **parameters: Any
     ) -> dict[str, Any]:
-        """Submit, and return the body of the success."""
-        answer = self.post(
+        """Submit, and return the body of a response with status 200."""
+        response = self.post(
             model, json=parameters if prompt is None else {"prompt": prompt, **parameters}
         )
-        assert answer.status_code == 200, answer.text
-        body: dict[str, Any] = answer.json()
+        assert response.status_code == 200, response.text
+        body: dict[str, Any] = response.json()
         return body
 
     def get(self, url: str, **kwargs: Any) -> requests.Response:
-        """Ask, without following redirects."""
+        """Send a GET request without following redirects."""
         return requests.get(url, timeout=10, allow_redirects=False, **kwargs)
 
     def credits(self) -> float:
@@ -66,13 +66,13 @@ class Client:
         return str(body["result"]["sample"])
 
     def image(self, prompt: str | None = "a red fox", **parameters: Any) -> bytes:
-        """Submit, wait, download."""
-        answer = self.get(self.sample(prompt, **parameters))
-        assert answer.status_code == 200, answer.text
-        return answer.content
+        """Submit, wait and download the result."""
+        response = self.get(self.sample(prompt, **parameters))
+        assert response.status_code == 200, response.text
+        return response.content
 
 
-#: Starts an emulator of the given configuration, and returns a client for it.
+#: Starts an emulator with a configuration, and returns a client for it.
 Start = Callable[..., Client]
 
 
@@ -84,7 +84,7 @@ def _shared_server() -> Iterator[EmulatorServer]:
 
 @pytest.fixture
 def emulator(_shared_server: EmulatorServer) -> EmulatorServer:
-    """A fast emulator that has seen nothing yet."""
+    """A fast emulator without accounts and tasks."""
     _shared_server.reset()
     return _shared_server
 
@@ -97,7 +97,7 @@ def client(emulator: EmulatorServer) -> Client:
 
 @pytest.fixture
 def start() -> Iterator[Start]:
-    """Start an emulator of the given configuration, and return a client for it."""
+    """A function that starts an emulator with a configuration, and returns a client for it."""
     servers: list[EmulatorServer] = []
 
     def start(**config: Any) -> Client:
@@ -113,6 +113,6 @@ def start() -> Iterator[Start]:
 
 @pytest.fixture
 def shelf() -> Iterator[Shelf]:
-    """A server to fetch inputs from."""
+    """A server that inputs are fetched from."""
     with Shelf().open() as shelf:
         yield shelf

@@ -1,4 +1,4 @@
-"""Inputs: base64, data URLs and URLs; what is refused, and what ends a task with an Error."""
+"""Inputs as base64, data URLs and URLs: those that are refused, and those that fail the task."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ PNG = text_of(plain())
 PHOTO = quarters((640, 480))
 
 
-def _ends_in_error(client: Client, task: dict[str, Any], details: Any = CORRUPT) -> None:
+def _assert_input_error(client: Client, task: dict[str, Any], details: Any = CORRUPT) -> None:
     body = client.wait(task)
     assert (body["status"], body["details"], body["result"]) == ("Error", details, None)
     assert client.get(task["polling_url"]).status_code == 422
@@ -39,17 +39,21 @@ def _ends_in_error(client: Client, task: dict[str, Any], details: Any = CORRUPT)
 
 
 @pytest.mark.parametrize("image_format", ["PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF"])
-def test_base64_and_data_urls_of_every_format_are_taken(client: Client, image_format: str) -> None:
+def test_base64_and_data_urls_of_every_format_are_accepted(
+    client: Client, image_format: str
+) -> None:
     text = text_of(encoded(plain(BLUE), image_format))
-    for given in (text, f"data:image/{image_format.lower()};base64,{text}"):
-        image = decoded(client.image(model="flux-kontext-pro", input_image=given, seed=1))
+    for text in (text, f"data:image/{image_format.lower()};base64,{text}"):
+        image = decoded(client.image(model="flux-kontext-pro", input_image=text, seed=1))
         assert distance(mean(image, (0, 0, 400, 300)), BLUE) < 60
 
 
-def test_the_bytes_count_and_not_how_they_came(client: Client, shelf: Shelf) -> None:
+def test_an_input_gives_the_same_image_as_base64_data_url_or_url(
+    client: Client, shelf: Shelf
+) -> None:
     text = text_of(encoded(PHOTO))
     ways = [text, f"data:image/png;base64,{text}", shelf.put(PHOTO), f"{shelf.url}/redirect/input"]
-    images = {client.image(model="flux-2-pro", input_image=given, seed=1) for given in ways}
+    images = {client.image(model="flux-2-pro", input_image=text, seed=1) for text in ways}
     assert len(images) == 1
     other = encoded(PHOTO, "PNG", compress_level=9)
     assert client.image(model="flux-2-pro", input_image=text_of(other), seed=1) not in images
@@ -91,7 +95,7 @@ def test_the_bytes_count_and_not_how_they_came(client: Client, shelf: Shelf) -> 
         ),
     ],
 )
-def test_images_that_do_not_fit_are_a_value_error_of_the_body(
+def test_an_input_beyond_the_limits_of_its_model_is_a_value_error_of_the_body(
     client: Client, model: str, parameters: dict[str, Any], sentence: str
 ) -> None:
     answer = client.post(model, json=parameters)
@@ -110,7 +114,7 @@ def test_images_that_do_not_fit_are_a_value_error_of_the_body(
     assert (client.server.stats()["submits"], client.server.stats()["refused"]) == (0, 1)
 
 
-def test_image_outside_of_the_canvas_is_refused_unless_it_may_be_cropped(client: Client) -> None:
+def test_an_image_outside_of_the_canvas_is_refused_unless_auto_crop_is_set(client: Client) -> None:
     body = {"input_image": PNG, "width": 320, "height": 240, "reference_offset_x": 1}
     answer = client.post("flux-tools/outpainting-v1", json=body)
     assert answer.status_code == 422
@@ -118,7 +122,7 @@ def test_image_outside_of_the_canvas_is_refused_unless_it_may_be_cropped(client:
     assert client.image(None, model="flux-tools/outpainting-v1", **body, auto_crop=True)
 
 
-def test_a_file_of_more_bytes_than_the_service_takes_is_refused(client: Client) -> None:
+def test_a_file_larger_than_the_limit_is_refused(client: Client) -> None:
     padded = encoded(plain()) + bytes(20 * 1024 * 1024)
     answer = client.post("flux-2-pro", json={"prompt": "x", "input_image": text_of(padded)})
     assert answer.status_code == 422
@@ -129,7 +133,7 @@ def test_a_file_of_more_bytes_than_the_service_takes_is_refused(client: Client) 
 
 
 @pytest.mark.parametrize(
-    "given",
+    "text",
     [
         "not base64 at all",
         "ünlesbar",
@@ -142,14 +146,16 @@ def test_a_file_of_more_bytes_than_the_service_takes_is_refused(client: Client) 
         "file:///etc/hostname",
     ],
 )
-def test_what_is_no_image_ends_in_an_error(client: Client, given: str) -> None:
-    _ends_in_error(client, client.submit(model="flux-2-pro", input_image=PNG, input_image_2=given))
+def test_an_input_that_is_no_image_ends_the_task_with_an_error(client: Client, text: str) -> None:
+    _assert_input_error(
+        client, client.submit(model="flux-2-pro", input_image=PNG, input_image_2=text)
+    )
 
 
-def test_video_and_image_are_not_taken_for_each_other(client: Client) -> None:
+def test_a_video_is_no_image_input_and_an_image_is_no_video_input(client: Client) -> None:
     moving = text_of(video(plain(), 0.2))
-    _ends_in_error(client, client.submit(model="flux-2-pro", input_image=moving))
-    _ends_in_error(client, client.submit(model="flux-tools/video-edit-v1", video=PNG))
+    _assert_input_error(client, client.submit(model="flux-2-pro", input_image=moving))
+    _assert_input_error(client, client.submit(model="flux-tools/video-edit-v1", video=PNG))
 
 
 @pytest.mark.parametrize(
@@ -162,14 +168,14 @@ def test_video_and_image_are_not_taken_for_each_other(client: Client) -> None:
         ("flux-3-video", {"mode": "v2v", "start_video": ""}),
     ],
 )
-def test_an_empty_input_ends_in_an_error_where_one_is_needed(
+def test_an_empty_required_input_ends_the_task_with_an_error(
     client: Client, model: str, parameters: dict[str, Any]
 ) -> None:
     prompt = "x" if model == "flux-3-video" else None
-    _ends_in_error(client, client.submit(prompt, model, **parameters))
+    _assert_input_error(client, client.submit(prompt, model, **parameters))
 
 
-def test_an_empty_input_is_none_where_it_may_be_left_out(client: Client) -> None:
+def test_an_empty_optional_input_is_ignored(client: Client) -> None:
     assert client.wait(client.submit(model="flux-2-pro", input_image=""))["status"] == "Ready"
 
 
@@ -182,18 +188,18 @@ BASE64_ONLY = [
 
 
 @pytest.mark.parametrize(("model", "field"), BASE64_ONLY)
-def test_a_url_ends_in_an_error_where_only_base64_is_taken(
+def test_a_url_for_a_base64_field_ends_the_task_with_an_error(
     client: Client, shelf: Shelf, model: str, field: str
 ) -> None:
-    wanted = {"image": PNG} if "image" in MODELS[model].fields else {}
+    required = {"image": PNG} if "image" in MODELS[model].fields else {}
     finetune = {"finetune_id": "demo-style"} if "finetune_id" in MODELS[model].fields else {}
-    _ends_in_error(
-        client, client.submit(model=model, **{**wanted, **finetune, field: shelf.put(PHOTO)})
+    _assert_input_error(
+        client, client.submit(model=model, **{**required, **finetune, field: shelf.put(PHOTO)})
     )
     assert shelf.asked == []
 
 
-def test_urls_are_fetched_after_the_answer_and_before_the_result(
+def test_a_url_is_fetched_after_the_submit_is_answered_and_before_the_result(
     client: Client, shelf: Shelf
 ) -> None:
     shelf.gate.clear()
@@ -221,21 +227,23 @@ def test_urls_are_fetched_after_the_answer_and_before_the_result(
         bytes(20 * 1024 * 1024 + 1),
     ],
 )
-def test_a_url_without_a_usable_image_ends_in_an_error(
+def test_a_url_without_a_usable_image_ends_the_task_with_an_error(
     client: Client, shelf: Shelf, content: bytes | None
 ) -> None:
     url = f"{shelf.url}/nothing" if content is None else shelf.put(content)
-    _ends_in_error(client, client.submit(model="flux-2-pro", input_image=PNG, input_image_2=url))
+    _assert_input_error(
+        client, client.submit(model="flux-2-pro", input_image=PNG, input_image_2=url)
+    )
 
 
 @pytest.mark.parametrize(
     "url", ["http://127.0.0.1:1/x.png", "http://", "https://:x/", "http://no.such.host.invalid/"]
 )
-def test_a_url_that_leads_nowhere_ends_in_an_error(client: Client, url: str) -> None:
-    _ends_in_error(client, client.submit(model="flux-2-pro", input_image=url))
+def test_a_url_that_cannot_be_reached_ends_the_task_with_an_error(client: Client, url: str) -> None:
+    _assert_input_error(client, client.submit(model="flux-2-pro", input_image=url))
 
 
-def test_all_urls_of_a_request_are_fetched_at_once(client: Client, shelf: Shelf) -> None:
+def test_all_urls_of_a_request_are_fetched_concurrently(client: Client, shelf: Shelf) -> None:
     shelf.gate.clear()
     urls = [shelf.put(plain(), f"{number}") for number in range(8)]
     names = ["input_image", *(f"input_image_{number}" for number in range(2, 9))]
@@ -263,12 +271,12 @@ def test_a_webhook_waits_for_the_inputs(client: Client, shelf: Shelf) -> None:
     assert shelf.asked == ["input", "POST hook"]
 
 
-def test_a_fault_beats_what_the_inputs_would_do(client: Client, shelf: Shelf) -> None:
+def test_a_fault_beats_the_error_of_an_input(client: Client, shelf: Shelf) -> None:
     task = client.submit("[[fault:moderated]]", "flux-2-pro", input_image=f"{shelf.url}/nothing")
     assert client.wait(task)["status"] == "Content Moderated"
 
 
-def test_reset_forgets_what_is_being_fetched(client: Client, shelf: Shelf) -> None:
+def test_a_reset_cancels_the_fetching_of_inputs(client: Client, shelf: Shelf) -> None:
     shelf.gate.clear()
     client.submit(model="flux-2-pro", input_image=shelf.put(PHOTO))
     wait_until(lambda: shelf.asked)
@@ -277,14 +285,14 @@ def test_reset_forgets_what_is_being_fetched(client: Client, shelf: Shelf) -> No
     assert client.server.stats()["active"] == 0
 
 
-def test_decoding_does_not_keep_others_waiting(
+def test_other_requests_are_answered_while_an_input_is_decoded(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    is_decoding, may_go_on = threading.Event(), threading.Event()
+    is_decoding, may_finish = threading.Event(), threading.Event()
 
     def read(*_: Any) -> inputs.Inputs:
         is_decoding.set()
-        assert may_go_on.wait(10)
+        assert may_finish.wait(10)
         return inputs.NO_INPUTS
 
     monkeypatch.setattr(inputs, "_read_all", read)
@@ -294,7 +302,7 @@ def test_decoding_does_not_keep_others_waiting(
     submit.start()
     assert is_decoding.wait(5)
     assert client.credits() == 1000
-    may_go_on.set()
+    may_finish.set()
     submit.join(5)
     assert answers[0].status_code == 200
 
@@ -302,9 +310,7 @@ def test_decoding_does_not_keep_others_waiting(
 def test_equal_inputs_are_kept_once(client: Client) -> None:
     spec = MODELS["flux-2-pro"].media[0]
     data = encoded(PHOTO)
-    assert inputs.read_bytes(data, spec, "a") is inputs.read_bytes(
-        bytes(bytearray(data)), spec, "b"
-    )
+    assert inputs.read_file(data, spec, "a") is inputs.read_file(bytes(bytearray(data)), spec, "b")
 
 
 def test_flux_3_takes_one_image_or_a_list(client: Client) -> None:

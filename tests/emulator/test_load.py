@@ -1,4 +1,4 @@
-"""What load tests need: images of a weight, and a timeline of the tasks."""
+"""Load tests: padded JPEG files, and the timeline of the tasks."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import time
 import requests
 from PIL import Image
 
-from airflow_provider_flux.emulator.drawing.padded_jpeg import jpeg
+from airflow_provider_flux.emulator.drawing.padded_jpeg import encode_padded_jpeg
 from airflow_provider_flux.emulator.drawing.picture import Picture
 from tests.emulator.conftest import Client, Start
 
-WEIGHT = 450_000
+JPEG_BYTES = 450_000
 
 
 def _decoded(data: bytes) -> Image.Image:
@@ -21,17 +21,17 @@ def _decoded(data: bytes) -> Image.Image:
     return image
 
 
-def test_jpegs_have_the_weight_and_the_size_and_are_whole(start: Start) -> None:
-    client = start(image_bytes=WEIGHT)
+def test_a_padded_jpeg_is_whole_and_has_the_requested_bytes_and_pixels(start: Start) -> None:
+    client = start(image_bytes=JPEG_BYTES)
     data = client.image("a fox", seed=1, width=1024, height=1024)
     image = _decoded(data)
-    assert (len(data), image.size, image.format) == (WEIGHT, (1024, 1024), "JPEG")
+    assert (len(data), image.size, image.format) == (JPEG_BYTES, (1024, 1024), "JPEG")
     assert b"seed 1: a fox" in data[:1000]
     assert data[:4] == b"\xff\xd8\xff\xe0"
 
 
-def test_each_picture_has_bytes_of_its_own_and_always_the_same(start: Start) -> None:
-    client = start(image_bytes=WEIGHT)
+def test_only_equal_pictures_have_equal_padded_jpegs(start: Start) -> None:
+    client = start(image_bytes=JPEG_BYTES)
 
     def image(prompt: str, **parameters: int) -> bytes:
         return client.image(prompt, **{"seed": 1, "width": 256, "height": 256, **parameters})
@@ -47,31 +47,31 @@ def test_each_picture_has_bytes_of_its_own_and_always_the_same(start: Start) -> 
     assert len({first, *others, image("x" * 5000 + "y"), image("東京の夜 🦊")}) == 7
 
 
-def test_other_formats_and_other_sizes(start: Start) -> None:
-    client = start(image_bytes=WEIGHT)
+def test_image_bytes_leaves_png_alone_and_allows_other_sizes(start: Start) -> None:
+    client = start(image_bytes=JPEG_BYTES)
     png = client.image("fox", output_format="png", width=256, height=256)
     assert _decoded(png).format == "PNG"
-    assert len(png) < WEIGHT
+    assert len(png) < JPEG_BYTES
     wrong = client.image("[[fault:wrong-size]]", width=512, height=512)
     assert _decoded(wrong).size == (256, 256)
 
 
-def test_a_weight_that_no_image_of_the_size_has_gives_the_lightest() -> None:
+def test_too_few_image_bytes_give_the_smallest_jpeg() -> None:
     picture = Picture("m", "p", 1, 256, 256, "jpeg", b"digest")
-    assert 500 < len(jpeg(picture, 600)) < 5000
-    assert _decoded(jpeg(picture, 600)).size == (256, 256)
+    assert 500 < len(encode_padded_jpeg(picture, 600)) < 5000
+    assert _decoded(encode_padded_jpeg(picture, 600)).size == (256, 256)
 
 
-def test_a_weight_is_cheap() -> None:
+def test_a_padded_jpeg_takes_less_than_two_milliseconds_of_cpu() -> None:
     pictures = [Picture("m", f"p {n}", n, 1024, 1024, "jpeg", b"digest") for n in range(101)]
-    jpeg(pictures[0], WEIGHT)
+    encode_padded_jpeg(pictures[0], JPEG_BYTES)
     begun = time.thread_time()
-    files = {jpeg(picture, WEIGHT) for picture in pictures[1:]}
+    files = {encode_padded_jpeg(picture, JPEG_BYTES) for picture in pictures[1:]}
     assert len(files) == 100
     assert (time.thread_time() - begun) / 100 < 0.002
 
 
-def test_timeline_tells_of_each_task_in_order(start: Start) -> None:
+def test_the_timeline_has_each_task_in_order(start: Start) -> None:
     client = start(latency=1.5, credits=1000)
     begun = time.time()
     tasks = [
@@ -104,7 +104,7 @@ def test_timeline_tells_of_each_task_in_order(start: Start) -> None:
     )
 
 
-def test_timeline_counts_what_was_refused_by_status(start: Start) -> None:
+def test_the_timeline_counts_refused_submits_by_status(start: Start) -> None:
     client = start(max_active=1, latency=30, credits=1000)
     client.submit()
     for body in (
@@ -122,6 +122,6 @@ def test_timeline_counts_what_was_refused_by_status(start: Start) -> None:
     assert client.server.timeline() == {"tasks": [], "refused": {}}
 
 
-def test_a_plain_client_is_told_of_no_fault_without_one(client: Client) -> None:
+def test_a_task_without_faults_has_none_in_the_timeline(client: Client) -> None:
     client.image()
     assert [task["faults"] for task in client.server.timeline()["tasks"]] == [[]]

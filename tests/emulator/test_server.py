@@ -23,14 +23,14 @@ ROOT = Path(__file__).parents[2]
 HEADERS = {"x-key": "bfl_emulator_tests"}
 
 
-def test_two_servers_know_nothing_of_each_other(start: Start) -> None:
+def test_two_servers_have_separate_accounts_and_tasks(start: Start) -> None:
     one, other = start(), start()
     one.submit()
     assert (one.server.stats()["submits"], other.server.stats()["submits"]) == (1, 0)
     assert one.server.url != other.server.url
 
 
-def test_stop_is_quick_final_and_can_be_followed_by_a_start() -> None:
+def test_a_stopped_server_refuses_connections_and_can_start_again() -> None:
     server = EmulatorServer(EmulatorConfig(latency=0))
     for _ in range(2):
         with server:
@@ -44,7 +44,7 @@ def test_stop_is_quick_final_and_can_be_followed_by_a_start() -> None:
             _ = server.url
 
 
-def test_stop_ends_an_answer_that_hangs(capfd: pytest.CaptureFixture[str]) -> None:
+def test_stopping_the_server_ends_a_response_that_hangs(capfd: pytest.CaptureFixture[str]) -> None:
     with EmulatorServer() as server:
         body = {"prompt": "[[fault:submit-hang=60]]", "webhook_url": "http://127.0.0.1:1/"}
         with pytest.raises(requests.exceptions.ReadTimeout):
@@ -54,16 +54,14 @@ def test_stop_ends_an_answer_that_hangs(capfd: pytest.CaptureFixture[str]) -> No
     assert capfd.readouterr().err == ""
 
 
-def test_broken_answers_are_not_complained_about(
-    client: Client, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_broken_responses_log_no_error(client: Client, capfd: pytest.CaptureFixture[str]) -> None:
     for fault in ("truncate", "reset"):
         with pytest.raises(requests.exceptions.RequestException):
             client.get(client.sample(f"[[fault:{fault}]]"))
     assert capfd.readouterr().err == ""
 
 
-async def test_aiohttp_sees_broken_answers_too(client: Client) -> None:
+async def test_aiohttp_raises_for_broken_responses_too(client: Client) -> None:
     for fault in ("truncate", "reset"):
         sample = await asyncio.to_thread(client.sample, f"[[fault:{fault}]]")
         async with aiohttp.ClientSession() as session, session.get(sample) as answer:
@@ -71,7 +69,7 @@ async def test_aiohttp_sees_broken_answers_too(client: Client) -> None:
                 await answer.read()
 
 
-async def test_many_tasks_beside_a_running_loop() -> None:
+async def test_two_hundred_tasks_run_beside_a_running_event_loop() -> None:
     with EmulatorServer(EmulatorConfig(latency=3, max_active=200)) as server:
         async with aiohttp.ClientSession(
             headers=HEADERS, connector=aiohttp.TCPConnector(limit=0)
@@ -96,7 +94,7 @@ async def _generate(session: aiohttp.ClientSession, url: str, number: int) -> st
         await asyncio.sleep(0.1)
 
 
-def test_port_that_is_taken_is_an_error(emulator: EmulatorServer) -> None:
+def test_a_port_in_use_is_an_error(emulator: EmulatorServer) -> None:
     port = int(emulator.url.rpartition(":")[2])
     with pytest.raises(OSError, match="in use"):
         EmulatorServer(EmulatorConfig(port=port)).start()
@@ -110,7 +108,7 @@ def _command(*options: str) -> subprocess.Popen[str]:
 
 
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
-def test_command_says_where_it_is_and_ends_on_a_signal(signum: signal.Signals) -> None:
+def test_the_command_prints_its_url_and_ends_on_a_signal(signum: signal.Signals) -> None:
     process = _command(
         "--port",
         "0",
@@ -149,7 +147,7 @@ def test_command_says_where_it_is_and_ends_on_a_signal(signum: signal.Signals) -
     assert (process.returncode, out, err) == (0, "", "")
 
 
-def test_command_logs_requests_when_verbose() -> None:
+def test_the_command_logs_requests_with_verbose() -> None:
     process = _command("--port", "0", "--verbose", "--region-hosts", "127.0.0.2")
     try:
         assert process.stdout is not None
@@ -166,13 +164,13 @@ def test_command_logs_requests_when_verbose() -> None:
     assert '"POST /v1/flux-pro-1.1 HTTP/1.1" 200' in err
 
 
-def test_command_explains_a_mistyped_fault(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_explains_a_mistyped_fault(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
         main(["--fault", "stuk"])
     assert "Unknown fault 'stuk'. Known: rate-limit, " in capsys.readouterr().err
 
 
-def test_help_lists_every_fault(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_help_text_lists_every_fault(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="0"):
         main(["--help"])
     out = capsys.readouterr().out

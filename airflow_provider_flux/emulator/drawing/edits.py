@@ -1,4 +1,4 @@
-"""Pictures that show what they were made from: the input as their base, references, masks, margins."""
+"""Edited images, drawn so that their inputs can be seen: base image, references, mask, margins."""
 
 from __future__ import annotations
 
@@ -7,44 +7,55 @@ from collections.abc import Callable, Mapping
 from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageFont, ImageOps
 
 from airflow_provider_flux.bfl.inputs import MediaFile
-from airflow_provider_flux.emulator.drawing.backdrop import backdrop, tinted
+from airflow_provider_flux.emulator.drawing.layers import draw_backdrop, tint
 from airflow_provider_flux.emulator.drawing.picture import Picture
 from airflow_provider_flux.emulator.drawing.sizes import Size, expanded_size
 
-#: How much of an edit is the colour its prompt and seed tell.
+#: The share of the colour that prompt and seed determine, in an edit.
 _TINT = 0.18
 _WHITE, _BLACK = (255, 255, 255), (0, 0, 0)
-_HALF = 128
-_FAR = 10**6
-#: A remixed image is seen this much, and the more the greater ``image_prompt_strength`` is.
+_MASK_THRESHOLD = 128
+#: No offset in pixels is greater: Pillow cannot count with integers of any size.
+_MAX_OFFSET = 10**6
+#: The share of the input in a remix: a base, and what ``image_prompt_strength`` adds.
 _REMIX, _REMIX_BY_STRENGTH = 0.4, 0.5
 
 
-def draw(picture: Picture) -> Image.Image:
-    """Return a picture without its caption."""
+def draw_image(picture: Picture) -> Image.Image:
+    """Draw an image without its caption.
+
+    :param picture: the image to draw; without inputs, its backdrop is all that is drawn.
+    """
     if not picture.images:
-        return backdrop(picture.digest, (picture.width, picture.height))
-    drawn = (function for prefix, function in _DRAWN.items() if picture.model.startswith(prefix))
-    return next(drawn, _edited)(picture)
+        return draw_backdrop(picture.digest, _size(picture))
+    matching = (draw for prefix, draw in _DRAW_BY_MODEL.items() if picture.model.startswith(prefix))
+    return next(matching, _draw_instruction_edit)(picture)
 
 
-def opened(file: MediaFile) -> Image.Image:
-    """Return the decoded image of an input."""
+def decode_image(file: MediaFile) -> Image.Image:
+    """Return the decoded image of an input.
+
+    :param file: an input that is an image.
+    """
     with file.open() as stream:
         image = Image.open(stream)
         image.load()
     return image
 
 
-def fitted(file: MediaFile, size: Size) -> Image.Image:
-    """Return an input as large as the output; what does not fit its shape is cut off."""
-    return ImageOps.fit(opened(file).convert("RGB"), size)
+def fit_image(file: MediaFile, size: Size) -> Image.Image:
+    """Return an input scaled and cropped to a size, in RGB.
+
+    :param file: an input that is an image.
+    :param size: width and height in pixels.
+    """
+    return ImageOps.fit(decode_image(file).convert("RGB"), size)
 
 
-def _edited(picture: Picture) -> Image.Image:
-    """Instruction editing: the first image, tinted, and all of them in a strip, if there are several."""
+def _draw_instruction_edit(picture: Picture) -> Image.Image:
+    """Draw the first image with a tint; with several images, all of them in a strip on top."""
     images = picture.images
-    base = tinted(fitted(images[0], _size(picture)), picture.digest, _TINT)
+    base = tint(fit_image(images[0], _size(picture)), picture.digest, _TINT)
     if len(images) > 1:
         _draw_strip(base, images)
     return base
@@ -59,51 +70,55 @@ def _draw_strip(base: Image.Image, images: list[MediaFile]) -> None:
     draw = ImageDraw.Draw(base)
     for number, image in enumerate(images):
         left = margin + number * (side + margin)
-        base.paste(fitted(image, (side, side)), (left, margin))
+        base.paste(fit_image(image, (side, side)), (left, margin))
         label = str(number + 1)
         width = int(font.getlength(label)) + 4
         draw.rectangle((left, margin, left + width, margin + font_size * 1.3), fill=_BLACK)
         draw.text((left + 2, margin), label, font=font, fill=_WHITE)
 
 
-def _remixed(picture: Picture) -> Image.Image:
-    """Redux: a new image that resembles the input."""
+def _draw_remix(picture: Picture) -> Image.Image:
+    """Draw a new image that resembles the input (Redux)."""
     size = _size(picture)
     amount = _REMIX + _REMIX_BY_STRENGTH * float(picture.options.get("image_prompt_strength", 0.1))
-    return Image.blend(backdrop(picture.digest, size), fitted(picture.images[0], size), amount)
+    return Image.blend(
+        draw_backdrop(picture.digest, size), fit_image(picture.images[0], size), amount
+    )
 
 
-def _filled(picture: Picture) -> Image.Image:
-    """Inpainting: new texture where the mask is white, or the image transparent."""
+def _draw_fill(picture: Picture) -> Image.Image:
+    """Draw new texture where the mask is white, or the image transparent (inpainting)."""
     size = _size(picture)
-    image = opened(picture.inputs["image"][0])
+    image = decode_image(picture.inputs["image"][0])
     if picture.inputs.get("mask"):
-        mask = opened(picture.inputs["mask"][0]).convert("L")
+        mask = decode_image(picture.inputs["mask"][0]).convert("L")
     elif image.has_transparency_data:
         mask = ImageOps.invert(image.convert("RGBA").getchannel("A"))
     else:
-        return _edited(picture)
+        return _draw_instruction_edit(picture)
     return Image.composite(
-        backdrop(picture.digest, size), fitted(picture.inputs["image"][0], size), mask.resize(size)
+        draw_backdrop(picture.digest, size),
+        fit_image(picture.inputs["image"][0], size),
+        mask.resize(size),
     )
 
 
-def _erased(picture: Picture) -> Image.Image:
-    """Erase: what the grown mask covers is filled from around it."""
+def _draw_erase(picture: Picture) -> Image.Image:
+    """Fill the area of the grown mask from around it."""
     size = _size(picture)
     mask = (
-        opened(picture.inputs["mask"][0])
+        decode_image(picture.inputs["mask"][0])
         .convert("L")
-        .point(lambda value: 255 if value >= _HALF else 0)
+        .point(lambda value: 255 if value >= _MASK_THRESHOLD else 0)
     )
-    grown = _dilated(mask, int(picture.options.get("dilate_pixels", 10))).resize(size)
-    image = fitted(picture.inputs["image"][0], size).convert("RGBA")
+    grown = _dilate(mask, int(picture.options.get("dilate_pixels", 10))).resize(size)
+    image = fit_image(picture.inputs["image"][0], size).convert("RGBA")
     image.putalpha(ImageOps.invert(grown))
-    return _closed(image).convert("RGB")
+    return _fill_transparent(image).convert("RGB")
 
 
-def _dilated(mask: Image.Image, pixels: int) -> Image.Image:
-    """Return a mask whose white is grown on all sides."""
+def _dilate(mask: Image.Image, pixels: int) -> Image.Image:
+    """Return a mask whose white area is larger by ``pixels`` on all sides."""
     grown = 0
     while grown < pixels:
         step = min(2 * grown + 1, pixels - grown)
@@ -117,8 +132,8 @@ def _dilated(mask: Image.Image, pixels: int) -> Image.Image:
     return mask
 
 
-def _closed(image: Image.Image) -> Image.Image:
-    """Return an image whose transparent area is filled smoothly: with what it looks like from further away."""
+def _fill_transparent(image: Image.Image) -> Image.Image:
+    """Return an image whose transparent area is filled from coarser and coarser copies of it."""
     if max(image.size) == 1:
         image.putalpha(255)
         return image
@@ -126,63 +141,63 @@ def _closed(image: Image.Image) -> Image.Image:
         (max(image.width // 2, 1), max(image.height // 2, 1)), Image.Resampling.BOX
     )
     return Image.alpha_composite(
-        _closed(coarse).resize(image.size, Image.Resampling.BILINEAR), image
+        _fill_transparent(coarse).resize(image.size, Image.Resampling.BILINEAR), image
     )
 
 
-def _sharpened(picture: Picture) -> Image.Image:
-    """Deblur: the input, sharper."""
-    return fitted(picture.images[0], _size(picture)).filter(
+def _draw_deblur(picture: Picture) -> Image.Image:
+    """Draw the input, sharper."""
+    return fit_image(picture.images[0], _size(picture)).filter(
         ImageFilter.UnsharpMask(radius=3, percent=200, threshold=2)
     )
 
 
-def _expanded(picture: Picture) -> Image.Image:
-    """Expand: the input in its place, and new around it."""
+def _draw_expand(picture: Picture) -> Image.Image:
+    """Draw the input between its new margins."""
     left, top = (picture.options.get(name) or 0 for name in ("left", "top"))
-    return _placed(picture, expanded_size(picture.options, picture.inputs), (left, top))
+    return _draw_on_canvas(picture, expanded_size(picture.options, picture.inputs), (left, top))
 
 
-def _outpainted(picture: Picture) -> Image.Image:
-    """Outpainting: the input on its canvas, and new around it."""
+def _draw_outpainting(picture: Picture) -> Image.Image:
+    """Draw the input at its offset, by default in the middle, on a new canvas."""
     canvas: Size = (picture.options["width"], picture.options["height"])
     image = picture.images[0]
     centred = [
-        (room - (side or 0)) // 2
-        for room, side in zip(canvas, (image.width, image.height), strict=True)
+        (length - (side or 0)) // 2
+        for length, side in zip(canvas, (image.width, image.height), strict=True)
     ]
-    offsets = [picture.options.get(f"reference_offset_{axis}") for axis in "xy"]
+    requested = [picture.options.get(f"reference_offset_{axis}") for axis in "xy"]
     x, y = (
-        usual if given is None else given for given, usual in zip(offsets, centred, strict=True)
+        default if offset is None else offset
+        for offset, default in zip(requested, centred, strict=True)
     )
-    return _placed(picture, canvas, (x, y))
+    return _draw_on_canvas(picture, canvas, (x, y))
 
 
-def _placed(picture: Picture, canvas: Size, offset: tuple[int, int]) -> Image.Image:
-    """Return the input at its place on a canvas, which is drawn as large as the picture."""
-    image = opened(picture.images[0]).convert("RGB")
+def _draw_on_canvas(picture: Picture, canvas: Size, offset: tuple[int, int]) -> Image.Image:
+    """Draw the input at an offset on a canvas, then scale the canvas to the size of the picture."""
+    image = decode_image(picture.images[0]).convert("RGB")
     size = _size(picture)
     if size != canvas:
         width, height = (
-            max(_scaled(*one), 1) for one in zip(image.size, size, canvas, strict=True)
+            max(_scale_length(*sides), 1) for sides in zip(image.size, size, canvas, strict=True)
         )
         image = image.resize((width, height))
-    base = backdrop(picture.digest, size)
-    base.paste(
-        image, (_scaled(offset[0], size[0], canvas[0]), _scaled(offset[1], size[1], canvas[1]))
-    )
+    base = draw_backdrop(picture.digest, size)
+    left, top = (_scale_length(*sides) for sides in zip(offset, size, canvas, strict=True))
+    base.paste(image, (left, top))
     return base
 
 
-def _scaled(length: int, side: int, canvas: int) -> int:
-    """Return a length on a canvas that is drawn with another side; in integers, for they may be of any size."""
-    return min(max(length * side // canvas, -_FAR), _FAR)
+def _scale_length(length: int, side: int, canvas: int) -> int:
+    """Scale a length from a canvas side to a drawn side, in integers, since no float holds all."""
+    return min(max(length * side // canvas, -_MAX_OFFSET), _MAX_OFFSET)
 
 
-def _dressed(picture: Picture) -> Image.Image:
-    """Try-on: the person, and the garment on it."""
-    base = tinted(fitted(picture.inputs["person"][0], _size(picture)), picture.digest, _TINT)
-    garment = opened(picture.inputs["garment"][0]).convert("RGB")
+def _draw_try_on(picture: Picture) -> Image.Image:
+    """Draw the person, and the garment on the person."""
+    base = tint(fit_image(picture.inputs["person"][0], _size(picture)), picture.digest, _TINT)
+    garment = decode_image(picture.inputs["garment"][0]).convert("RGB")
     garment.thumbnail((max(base.width // 3, 1), max(base.height // 3, 1)))
     garment = ImageOps.expand(garment, max(min(base.size) // 128, 1), _WHITE)
     base.paste(garment, ((base.width - garment.width) // 2, (base.height - garment.height) // 2))
@@ -193,14 +208,15 @@ def _size(picture: Picture) -> Size:
     return picture.width, picture.height
 
 
-#: How each family draws its inputs, by the beginning of the model's name; all others edit by instruction.
-_DRAWN: Mapping[str, Callable[[Picture], Image.Image]] = {
-    "flux-pro-1.1": _remixed,
-    "flux-dev": _remixed,
-    "flux-pro-1.0-fill": _filled,
-    "flux-pro-1.0-expand": _expanded,
-    "flux-tools/erase": _erased,
-    "flux-tools/deblur": _sharpened,
-    "flux-tools/outpainting": _outpainted,
-    "flux-tools/vto": _dressed,
+#: The function that draws a model's edits, by the beginning of the model's name. All other models
+#: edit by instruction.
+_DRAW_BY_MODEL: Mapping[str, Callable[[Picture], Image.Image]] = {
+    "flux-pro-1.1": _draw_remix,
+    "flux-dev": _draw_remix,
+    "flux-pro-1.0-fill": _draw_fill,
+    "flux-pro-1.0-expand": _draw_expand,
+    "flux-tools/erase": _draw_erase,
+    "flux-tools/deblur": _draw_deblur,
+    "flux-tools/outpainting": _draw_outpainting,
+    "flux-tools/vto": _draw_try_on,
 }

@@ -1,7 +1,7 @@
-"""JPEG files of a given weight that cost next to nothing, for load tests.
+"""JPEG files of a requested size that cost next to nothing, for load tests.
 
-One image is encoded for each size. Each picture gets it with a comment that names the picture, so that every file is a
-whole image with bytes of its own.
+One image is encoded for each size in pixels. Every picture gets that image with a comment that
+names the picture, so that each file is a whole image with bytes of its own.
 """
 
 from __future__ import annotations
@@ -13,55 +13,61 @@ from functools import lru_cache
 
 from PIL import Image
 
-from airflow_provider_flux.emulator.drawing.backdrop import backdrop
+from airflow_provider_flux.emulator.drawing.layers import draw_backdrop
 from airflow_provider_flux.emulator.drawing.picture import Picture
 from airflow_provider_flux.emulator.drawing.sizes import Size
 
-#: The start of the file and its JFIF segment, which has to come first.
-_HEAD = 20
-_COMMENT = b"\xff\xfe"
-_LONGEST_COMMENT = 65_533
-#: Room for the comment that names the picture; a longer prompt is cut.
-_LABEL = 1024
-_FINEST = 100
+#: Bytes of the start of the file and its JFIF segment, which has to come first.
+_HEAD_BYTES = 20
+_COMMENT_MARKER = b"\xff\xfe"
+_MAX_COMMENT_BYTES = 65_533
+#: Bytes of the comment that names the picture; a longer prompt is cut.
+_LABEL_BYTES = 1024
+_MAX_QUALITY = 100
 
 
-def jpeg(picture: Picture, wanted: int) -> bytes:
-    """Return a whole JPEG of ``wanted`` bytes, or of as few as its size allows; equal pictures give equal bytes."""
-    told = f"{picture.digest.hex()} {picture.model} seed {picture.seed}: {picture.prompt}"
-    label = told.encode(errors="replace")[:_LABEL].ljust(_LABEL)
-    head, rest = _parts((picture.width, picture.height), wanted)
+def encode_padded_jpeg(picture: Picture, size_bytes: int) -> bytes:
+    """Return a whole JPEG of a requested size; equal pictures give equal bytes.
+
+    :param picture: the picture that the comment of the file names.
+    :param size_bytes: requested size of the file; it is larger if the image needs more.
+    """
+    facts = f"{picture.digest.hex()} {picture.model} seed {picture.seed}: {picture.prompt}"
+    label = facts.encode(errors="replace")[:_LABEL_BYTES].ljust(_LABEL_BYTES)
+    head, rest = _shared_parts((picture.width, picture.height), size_bytes)
     return b"".join((head, _comment(label), rest))
 
 
 @lru_cache(maxsize=16)
-def _parts(size: Size, wanted: int) -> tuple[bytes, bytes]:
-    """Return what stands before and after the comment: what no picture has for itself."""
-    image = backdrop(hashlib.sha256(b"ballast").digest(), size)
-    room = wanted - len(_comment(b" " * _LABEL))
-    lowest, highest = 1, _FINEST
-    while lowest < highest:  # the best quality that fits in
+def _shared_parts(size: Size, size_bytes: int) -> tuple[bytes, bytes]:
+    """Return the bytes before and after the comment, which all pictures of a size share."""
+    image = draw_backdrop(hashlib.sha256(b"ballast").digest(), size)
+    available = size_bytes - len(_comment(b" " * _LABEL_BYTES))
+    lowest, highest = 1, _MAX_QUALITY
+    while lowest < highest:  # search the best quality that fits
         middle = (lowest + highest + 1) // 2
-        lowest, highest = (
-            (middle, highest) if len(_encoded(image, middle)) <= room else (lowest, middle - 1)
-        )
-    encoded = _encoded(image, lowest)
-    return encoded[:_HEAD], _filling(room - len(encoded)) + encoded[_HEAD:]
+        if len(_encode(image, middle)) <= available:
+            lowest = middle
+        else:
+            highest = middle - 1
+    encoded = _encode(image, lowest)
+    padding = _padding(available - len(encoded))
+    return encoded[:_HEAD_BYTES], padding + encoded[_HEAD_BYTES:]
 
 
-def _encoded(image: Image.Image, quality: int) -> bytes:
+def _encode(image: Image.Image, quality: int) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, "jpeg", quality=quality)
     return buffer.getvalue()
 
 
-def _filling(length: int) -> bytes:
-    """Return comments of that many bytes together."""
-    filling = b""
-    while (left := length - len(filling)) >= len(_comment(b"")):
-        filling += _comment(b" " * min(left - len(_comment(b"")), _LONGEST_COMMENT))
-    return filling
+def _padding(length: int) -> bytes:
+    """Return comments that have ``length`` bytes together."""
+    padding = b""
+    while (missing := length - len(padding)) >= len(_comment(b"")):
+        padding += _comment(b" " * min(missing - len(_comment(b"")), _MAX_COMMENT_BYTES))
+    return padding
 
 
 def _comment(text: bytes) -> bytes:
-    return _COMMENT + struct.pack(">H", len(text) + 2) + text
+    return _COMMENT_MARKER + struct.pack(">H", len(text) + 2) + text

@@ -1,4 +1,4 @@
-"""What a task is to draw: all that determines the bytes of an image or a video."""
+"""Pictures: the description of an image or a video that determines its bytes."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from typing import Any
 
 from airflow_provider_flux.bfl.catalog import Model
 from airflow_provider_flux.bfl.inputs import MediaFile
-from airflow_provider_flux.emulator import draft_cache
-from airflow_provider_flux.emulator.drawing.clips import Clip, clip_of, video_size
-from airflow_provider_flux.emulator.drawing.sizes import Files, size_of
-from airflow_provider_flux.emulator.faults import without_markers
+from airflow_provider_flux.emulator.drawing.clips import Clip, build_clip, video_size
+from airflow_provider_flux.emulator.drawing.draft_cache import unpack_draft
+from airflow_provider_flux.emulator.drawing.sizes import Files, image_size
+from airflow_provider_flux.emulator.fault_scripts import remove_markers
 
+#: Parameters that do not change the picture, or are in the digest by themselves.
 _NOT_DRAWN = frozenset({"prompt", "seed", "user", "webhook_url", "webhook_secret"})
 
 
@@ -22,12 +23,17 @@ _NOT_DRAWN = frozenset({"prompt", "seed", "user", "webhook_url", "webhook_secret
 class Picture:
     """An image or a video to render; equal pictures render to equal bytes.
 
+    :param model: name of the model.
+    :param prompt: the prompt without fault markers.
+    :param seed: the seed, requested or drawn at random.
+    :param width: pixels.
+    :param height: pixels.
     :param format: ``jpeg``, ``png``, ``webp`` or ``mp4``.
-    :param digest: SHA-256 over model, parameters, bytes of the inputs and seed: where colours and shapes
-        come from. All that does not count for equality is in it.
-    :param clip: what moves in a video.
+    :param digest: SHA-256 over model, parameters, bytes of the inputs and seed. It determines
+        colours and shapes, and covers the fields that do not count for equality.
+    :param clip: the time axis of a video; ``None`` for an image.
     :param inputs: the files that are edited, by field.
-    :param options: the other parameters of the request.
+    :param options: the parameters of the request that are no media.
     """
 
     model: str
@@ -52,47 +58,57 @@ class Picture:
         return "video/mp4" if self.format == "mp4" else f"image/{self.format}"
 
 
-def compose(model: Model, parameters: Mapping[str, Any], files: Files, seed: int) -> Picture:
-    """Return the picture of a request. Fault markers in the prompt do not change it.
+def compose_picture(
+    model: Model, parameters: Mapping[str, Any], files: Files, seed: int
+) -> Picture:
+    """Return the picture of a request.
 
-    :param files: the inputs that are at hand.
+    :param model: the model of the request.
+    :param parameters: the checked body of the request. Fault markers in its prompt do not change
+        the picture.
+    :param files: the inputs that are loaded.
+    :param seed: the seed, requested or drawn at random.
     """
-    prompt = without_markers(parameters.get("prompt") or "")
+    prompt = remove_markers(parameters.get("prompt") or "")
     media = model.media_fields
     options = {name: value for name, value in parameters.items() if name not in media}
     drawn: dict[str, Any] = {
         name: value for name, value in options.items() if name not in _NOT_DRAWN
     }
     drawn |= {name: [file.sha256 for file in group] for name, group in files.items()}
-    clip = clip_of(model, parameters, files) if model.output == "video" else None
-    if clip is not None:
-        size, drawn["times"] = (
-            video_size(clip, parameters, files),
-            [time for time, _ in clip.keyframes],
-        )
+
+    clip = build_clip(model, parameters, files) if model.output == "video" else None
+    if clip is None:
+        size = image_size(model, parameters, files)
     else:
-        size = size_of(model, parameters, files)
+        size = video_size(clip, parameters, files)
+        drawn["times"] = [time for time, _ in clip.keyframes]
+
     canonical = json.dumps([model.name, prompt, seed, drawn], sort_keys=True, separators=(",", ":"))
     digest = hashlib.sha256(canonical.encode()).digest()
-    picture = Picture(
-        model.name, prompt, seed, *size, _format_of(model, options), digest, clip, files, options
-    )
-    return _enhanced(picture, files["draft_cache"][0]) if files.get("draft_cache") else picture
+    file_format = _file_format(model, options)
+    picture = Picture(model.name, prompt, seed, *size, file_format, digest, clip, files, options)
+    return _enhance(picture, files["draft_cache"][0]) if files.get("draft_cache") else picture
 
 
-def _enhanced(picture: Picture, cache: MediaFile) -> Picture:
-    """Return the picture of the draft in a cache, as large as it was asked for now."""
+def _enhance(picture: Picture, cache: MediaFile) -> Picture:
+    """Return the picture of the draft in a cache, in the size that the enhancement requests."""
     with cache.open() as file:
-        draft = draft_cache.unpack(file.read())
+        draft = unpack_draft(file.read())
     width, height = video_size(draft.clip, picture.options, {})
-    picture = replace(
-        picture, prompt=draft.prompt, seed=draft.seed, digest=draft.digest, clip=draft.clip
+    return replace(
+        picture,
+        prompt=draft.prompt,
+        seed=draft.seed,
+        digest=draft.digest,
+        clip=draft.clip,
+        width=width,
+        height=height,
     )
-    return replace(picture, width=width, height=height)
 
 
-def _format_of(model: Model, options: Mapping[str, Any]) -> str:
+def _file_format(model: Model, options: Mapping[str, Any]) -> str:
     if model.output == "video":
         return "mp4"
-    usual = model.schema.model_fields.get("output_format")
-    return options.get("output_format") or (usual.default if usual is not None else "jpeg")
+    default = model.schema.model_fields.get("output_format")
+    return options.get("output_format") or (default.default if default is not None else "jpeg")

@@ -1,77 +1,114 @@
-"""How large an image comes out: by sides, by aspect ratio, or by the image that is edited."""
+"""The size of an image: by sides, by aspect ratio, or by the image that is edited."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 from airflow_provider_flux.bfl.catalog import Model
 from airflow_provider_flux.bfl.inputs import MediaFile
 from airflow_provider_flux.bfl.schemas.common import read_ratio
 
+#: Width and height in pixels.
 Size = tuple[int, int]
-#: The inputs of a request that are at hand, by field.
+#: The inputs of a request that are loaded, by field.
 Files = Mapping[str, Sequence[MediaFile]]
 _Parameters = Mapping[str, Any]
+_Rule: TypeAlias = Callable[[_Parameters, Files], Size]
 
 MEGAPIXEL = 1024 * 1024
-LARGEST = 4 * MEGAPIXEL
-#: WebP takes no longer side.
-_LONGEST = 16_000
-#: A schema sets no bound; no float holds every integer.
-_BEYOND_ALL = 10**9
+MAX_PIXELS = 4 * MEGAPIXEL
+#: The longest side that WebP can hold.
+_MAX_SIDE = 16_000
+#: Larger sides are cut to this before any float is computed: a schema may set no bound.
+_MAX_REQUESTED_SIDE = 10**9
 _FLUX_2_GRID = 16
-_UNKNOWN = (1024, 1024)
-#: A schema may take any ratio; beyond this one an image would be a line.
-_STEEPEST = 16.0
+#: The size of an image that is not fetched yet, or not requested.
+_DEFAULT_SIZE = (1024, 1024)
+#: A schema may accept any ratio; beyond this one an image would be a line.
+_MAX_RATIO = 16.0
 #: FLUX 3: pixels by resolution; 4k is measured by its longer side.
 _AREAS = {"768sq": 768**2, "1k": 1024**2, "1.5k": 1536**2, "2k": 2048**2}
-_LONG_4K = 4096
+_LONG_SIDE_4K = 4096
 
 
-def size_of(model: Model, parameters: Mapping[str, Any], files: Files) -> Size:
-    """Return width and height of the image a model makes; never more than can be drawn quickly."""
-    rule = next((rule for prefix, rule in _RULES if model.name.startswith(prefix)), _by_sides)
-    return rule(parameters, files)
+def image_size(model: Model, parameters: Mapping[str, Any], files: Files) -> Size:
+    """Return width and height of the image that a model makes.
+
+    :param model: a model that makes images.
+    :param parameters: the checked body of the request.
+    :param files: the inputs that are loaded.
+    :returns: a size of at most :data:`MAX_PIXELS`, except for FLUX 3 at ``4k``.
+    """
+    rules = (rule for prefix, rule in _RULES if model.name.startswith(prefix))
+    return next(rules, _size_by_sides)(parameters, files)
 
 
 def first_image(files: Files) -> MediaFile | None:
-    """Return the image that is edited: the first one of the request."""
+    """Return the first input with a size, which is the one that is edited.
+
+    :param files: the inputs that are loaded.
+    """
     return next((file for group in files.values() for file in group if file.width), None)
 
 
-def ratio_of(text: object, files: Files, otherwise: float = 1.0) -> float:
-    """Return an aspect ratio: as it is written, else that of the first image, else the usual one."""
-    written = read_ratio(text) if isinstance(text, str) else None
+def ratio_of(text: object, files: Files, default: float = 1.0) -> float:
+    """Return the aspect ratio of a request as width by height.
+
+    :param text: the value of ``aspect_ratio``; anything but a ratio is ignored.
+    :param files: the inputs that are loaded; without a ratio, the first image has it.
+    :param default: the ratio of a request with neither.
+    """
+    requested = read_ratio(text) if isinstance(text, str) else None
     image = first_image(files)
-    ratio = float(written) if written else otherwise
-    if written is None and image is not None:
-        ratio = _size(image)[0] / _size(image)[1]
-    return min(max(ratio, 1 / _STEEPEST), _STEEPEST)
+    ratio = float(requested) if requested else default
+    if requested is None and image is not None:
+        width, height = _size_of_file(image)
+        ratio = width / height
+    return min(max(ratio, 1 / _MAX_RATIO), _MAX_RATIO)
 
 
-def reduced(size: Size, *, largest: int = LARGEST, grid: int = 1) -> Size:
-    """Return a size scaled down to ``largest`` pixels, if it has more, and rounded down to the grid."""
-    sides = [min(side, _BEYOND_ALL) for side in size]
-    factor = min(1.0, math.sqrt(largest / (sides[0] * sides[1])), _LONGEST / max(sides))
+def reduce_size(size: Size, *, max_pixels: int = MAX_PIXELS, grid: int = 1) -> Size:
+    """Scale a size down to a number of pixels, and round it down to a grid.
+
+    :param size: width and height; a smaller size is not scaled.
+    :param max_pixels: the most pixels of the result.
+    :param grid: both sides become multiples of this.
+    """
+    sides = [min(side, _MAX_REQUESTED_SIDE) for side in size]
+    factor = min(1.0, math.sqrt(max_pixels / (sides[0] * sides[1])), _MAX_SIDE / max(sides))
     width, height = (max(int(side * factor) // grid, 1) * grid for side in sides)
     return width, height
 
 
-def _by_sides(parameters: _Parameters, files: Files) -> Size:
+def expanded_size(parameters: Mapping[str, Any], files: Files) -> Size:
+    """Return the size of an image with its margins, before it is reduced.
+
+    :param parameters: the checked body of the request, with the margins.
+    :param files: the inputs that are loaded.
+    """
+    width, height = _size_of_file(first_image(files))
+    left, right, top, bottom = (
+        parameters.get(name) or 0 for name in ("left", "right", "top", "bottom")
+    )
+    return width + left + right, height + top + bottom
+
+
+def _size_by_sides(parameters: _Parameters, files: Files) -> Size:
     width, height = (parameters.get(name) for name in ("width", "height"))
-    return reduced((width or _UNKNOWN[0], height or _UNKNOWN[1]))
+    return reduce_size((width or _DEFAULT_SIZE[0], height or _DEFAULT_SIZE[1]))
 
 
-def _flux_2(parameters: _Parameters, files: Files) -> Size:
-    # Above 4 megapixels, and off the grid, the documentation says both "must" and "is rounded": it is accepted.
-    width, height = _size(first_image(files))
-    asked = (parameters.get("width") or width, parameters.get("height") or height)
-    return reduced(asked, grid=_FLUX_2_GRID)
+def _size_of_flux_2(parameters: _Parameters, files: Files) -> Size:
+    # For sides off the grid and for more than 4 megapixels, the documentation says both "must" and
+    # "is rounded". The emulator accepts and reduces them.
+    width, height = _size_of_file(first_image(files))
+    requested = (parameters.get("width") or width, parameters.get("height") or height)
+    return reduce_size(requested, grid=_FLUX_2_GRID)
 
 
-def _by_ratio(area: int, grid: int) -> Callable[[_Parameters, Files], Size]:
+def _size_by_ratio(area: int, grid: int) -> _Rule:
     def rule(parameters: _Parameters, files: Files) -> Size:
         ratio = ratio_of(parameters.get("aspect_ratio"), files)
         height = math.sqrt(area / ratio)
@@ -80,54 +117,46 @@ def _by_ratio(area: int, grid: int) -> Callable[[_Parameters, Files], Size]:
     return rule
 
 
-def _ultra(parameters: _Parameters, files: Files) -> Size:
-    return _by_ratio(4 * MEGAPIXEL, 32)(parameters, {})  # its image is remixed, not edited
+def _size_of_ultra(parameters: _Parameters, files: Files) -> Size:
+    # The input is remixed, not edited: it has no influence on the size.
+    return _size_by_ratio(4 * MEGAPIXEL, 32)(parameters, {})
 
 
-def _flux_3(parameters: _Parameters, files: Files) -> Size:
+def _size_of_flux_3(parameters: _Parameters, files: Files) -> Size:
     ratio = ratio_of(parameters.get("aspect_ratio"), files)
     area = _AREAS.get(parameters.get("resolution", "1k"))
-    height = math.sqrt(area / ratio) if area else _LONG_4K / max(ratio, 1.0)
-    return _nearest(height * ratio), _nearest(height)
+    height = math.sqrt(area / ratio) if area else _LONG_SIDE_4K / max(ratio, 1.0)
+    return _round_to_grid(height * ratio), _round_to_grid(height)
 
 
-def _nearest(side: float) -> int:
+def _round_to_grid(side: float) -> int:
     return max(round(side / _FLUX_2_GRID), 1) * _FLUX_2_GRID
 
 
-def _of(name: str) -> Callable[[_Parameters, Files], Size]:
+def _size_of_input(name: str) -> _Rule:
     def rule(parameters: _Parameters, files: Files) -> Size:
-        return reduced(_size(next(iter(files.get(name, ())), None)))
+        return reduce_size(_size_of_file(next(iter(files.get(name, ())), None)))
 
     return rule
 
 
-def _expanded(parameters: _Parameters, files: Files) -> Size:
-    return reduced(expanded_size(parameters, files))
+def _size_of_expand(parameters: _Parameters, files: Files) -> Size:
+    return reduce_size(expanded_size(parameters, files))
 
 
-def expanded_size(parameters: Mapping[str, Any], files: Files) -> Size:
-    """Return the size of an image with its margins, before it is reduced."""
-    width, height = _size(first_image(files))
-    left, right, top, bottom = (
-        parameters.get(name) or 0 for name in ("left", "right", "top", "bottom")
-    )
-    return width + left + right, height + top + bottom
+def _size_of_file(image: MediaFile | None) -> Size:
+    return (image.width, image.height) if image and image.width and image.height else _DEFAULT_SIZE
 
 
-def _size(image: MediaFile | None) -> Size:
-    return (image.width, image.height) if image and image.width and image.height else _UNKNOWN
-
-
-#: The rule of each family, by the beginning of the model's name; the first that fits counts.
-_RULES: tuple[tuple[str, Callable[[_Parameters, Files], Size]], ...] = (
-    ("flux-2-", _flux_2),
-    ("flux-kontext-", _by_ratio(MEGAPIXEL, 16)),
-    ("flux-pro-1.1-ultra", _ultra),
-    ("flux-pro-1.0-fill", _of("image")),
-    ("flux-pro-1.0-expand", _expanded),
-    ("flux-tools/erase", _of("image")),
-    ("flux-tools/deblur", _of("image")),
-    ("flux-tools/vto", _of("person")),
-    ("flux-3-image", _flux_3),
+#: The rule of each model family, by the beginning of the model's name; the first match counts.
+_RULES: tuple[tuple[str, _Rule], ...] = (
+    ("flux-2-", _size_of_flux_2),
+    ("flux-kontext-", _size_by_ratio(MEGAPIXEL, 16)),
+    ("flux-pro-1.1-ultra", _size_of_ultra),
+    ("flux-pro-1.0-fill", _size_of_input("image")),
+    ("flux-pro-1.0-expand", _size_of_expand),
+    ("flux-tools/erase", _size_of_input("image")),
+    ("flux-tools/deblur", _size_of_input("image")),
+    ("flux-tools/vto", _size_of_input("person")),
+    ("flux-3-image", _size_of_flux_3),
 )

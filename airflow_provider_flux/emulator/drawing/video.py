@@ -1,4 +1,7 @@
-"""Draw videos and look into them, with PyAV: an extra of the package, imported when it is needed."""
+"""Videos: their encoding, and the probing of inputs, with PyAV.
+
+PyAV is an extra of the package. It is imported when a video is needed.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +16,10 @@ from typing import TYPE_CHECKING
 from PIL import Image, ImageOps
 
 from airflow_provider_flux.bfl.inputs import MediaFile
-from airflow_provider_flux.emulator.draft_cache import Draft, pack
-from airflow_provider_flux.emulator.drawing.backdrop import backdrop, tinted
-from airflow_provider_flux.emulator.drawing.caption import write_caption
 from airflow_provider_flux.emulator.drawing.clips import Clip
-from airflow_provider_flux.emulator.drawing.edits import fitted
+from airflow_provider_flux.emulator.drawing.draft_cache import Draft, pack_draft
+from airflow_provider_flux.emulator.drawing.edits import fit_image
+from airflow_provider_flux.emulator.drawing.layers import draw_backdrop, draw_caption, tint
 from airflow_provider_flux.emulator.drawing.picture import Picture
 from airflow_provider_flux.emulator.drawing.sizes import Size
 
@@ -25,13 +27,13 @@ if TYPE_CHECKING:
     import av
 
 FRAMES_PER_SECOND = 8
-_TINT_OF_EDIT, _TINT_OF_GOING_ON = 0.18, 0.5
+_EDIT_TINT, _CONTINUATION_TINT = 0.18, 0.5
 #: One thread: with more, the bytes depend on the number of processors.
-_ENCODER = {"preset": "ultrafast", "crf": "26", "threads": "1"}
-_CONTAINER = {"movflags": "+faststart", "fflags": "+bitexact"}
+_ENCODER_OPTIONS = {"preset": "ultrafast", "crf": "26", "threads": "1"}
+_CONTAINER_OPTIONS = {"movflags": "+faststart", "fflags": "+bitexact"}
 _MP4 = "mp4"
 
-#: What is seen from a second on, drawn.
+#: The drawn image that is seen from a second on.
 _Stills = list[tuple[float, Image.Image]]
 
 
@@ -40,10 +42,11 @@ def is_available() -> bool:
     return find_spec("av") is not None
 
 
-def probe(data: bytes) -> tuple[int, int, float]:
+def probe_video(data: bytes) -> tuple[int, int, float]:
     """Return width, height and seconds of an mp4.
 
-    :raises ValueError: if it is none, or its first frame cannot be decoded.
+    :param data: the bytes of the file.
+    :raises ValueError: if it is no mp4, or its first frame cannot be decoded.
     """
     import av
 
@@ -55,84 +58,98 @@ def probe(data: bytes) -> tuple[int, int, float]:
         raise ValueError(f"not a video: {error}") from None
 
 
-def encode(picture: Picture, clip: Clip) -> bytes:
-    """Return an mp4 that plays while it is loaded; equal pictures give equal bytes."""
+def encode_video(picture: Picture, clip: Clip) -> bytes:
+    """Return an mp4 that plays while it is loaded; equal pictures give equal bytes.
+
+    :param picture: the video to encode.
+    :param clip: the clip of the picture.
+    """
     import av
 
-    stills = _stills(picture, clip)
+    stills = _draw_stills(picture, clip)
     for _, still in stills:
-        write_caption(still, picture)
-    # The index comes to the front in a second pass over the file, which needs a name.
+        draw_caption(still, picture)
+
+    # A second pass writes the index at the front of the file. It needs a file with a name.
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "sample.mp4")
-        with av.open(str(path), "w", format=_MP4, options=_CONTAINER) as container:
-            stream = container.add_stream("libx264", rate=FRAMES_PER_SECOND, options=_ENCODER)
+        with av.open(str(path), "w", format=_MP4, options=_CONTAINER_OPTIONS) as container:
+            stream = container.add_stream(
+                "libx264", rate=FRAMES_PER_SECOND, options=_ENCODER_OPTIONS
+            )
             stream.width, stream.height, stream.pix_fmt = *stills[0][1].size, "yuv420p"
-            shown, frame = None, None
+            previous, frame = None, None
             for number, image in enumerate(_frames(stills, clip.seconds)):
-                if frame is None or image is not shown:
-                    shown, frame = image, _frame_of(image)
+                if frame is None or image is not previous:
+                    previous, frame = image, _convert_frame(image)
                 frame.pts = number
                 container.mux(stream.encode(frame))
             container.mux(stream.encode(None))
         return path.read_bytes()
 
 
-def _frame_of(image: Image.Image) -> av.VideoFrame:
+def encode_draft_cache(picture: Picture, clip: Clip) -> bytes:
+    """Return the cache from which a draft can be enhanced.
+
+    :param picture: the draft.
+    :param clip: the clip of the picture.
+    """
+    draft = Draft(picture.prompt, picture.seed, picture.digest, clip)
+    return pack_draft(draft, [_first_frame(file) for _, file in clip.keyframes])
+
+
+def _convert_frame(image: Image.Image) -> av.VideoFrame:
     import av
 
     frame: av.VideoFrame = av.VideoFrame.from_image(image)  # type: ignore[no-untyped-call]
     return frame.reformat(format="yuv420p")
 
 
-def draft_cache(picture: Picture, clip: Clip) -> bytes:
-    """Return the cache that a draft can be enhanced from."""
-    draft = Draft(picture.prompt, picture.seed, picture.digest, clip)
-    return pack(draft, [_shown(file) for _, file in clip.keyframes])
-
-
-def _stills(picture: Picture, clip: Clip) -> _Stills:
-    """Return what is seen; between two of them one fades into the other."""
+def _draw_stills(picture: Picture, clip: Clip) -> _Stills:
+    """Return the images of a video; between two of them, one fades into the next."""
     size: Size = (picture.width // 2 * 2, picture.height // 2 * 2)
-    last = (_count(clip.seconds) - 1) / FRAMES_PER_SECOND
-    given = [(min(time, last), ImageOps.fit(_shown(file), size)) for time, file in clip.keyframes]
-    if clip.mode == "upscale" and given:
-        return given
-    if clip.mode == "edit" and given:
-        return [(time, tinted(image, picture.digest, _TINT_OF_EDIT)) for time, image in given]
-    if clip.mode == "v2v" and given:
-        return [*given, (last, tinted(given[0][1], picture.digest, _TINT_OF_GOING_ON))]
-    if not given or given[0][0] > 0:
-        given.insert(0, (0.0, backdrop(picture.digest, size, grain=False)))
+    last = (_frame_count(clip.seconds) - 1) / FRAMES_PER_SECOND
+    stills = [
+        (min(time, last), ImageOps.fit(_first_frame(file), size)) for time, file in clip.keyframes
+    ]
+    if clip.mode == "upscale" and stills:
+        return stills
+    if clip.mode == "edit" and stills:
+        return [(time, tint(image, picture.digest, _EDIT_TINT)) for time, image in stills]
+    if clip.mode == "v2v" and stills:
+        return [*stills, (last, tint(stills[0][1], picture.digest, _CONTINUATION_TINT))]
+    if not stills or stills[0][0] > 0:
+        stills.insert(0, (0.0, draw_backdrop(picture.digest, size, grain=False)))
     if not clip.keyframes:
-        given.append((last, backdrop(hashlib.sha256(picture.digest).digest(), size, grain=False)))
-    return given
+        other_digest = hashlib.sha256(picture.digest).digest()
+        stills.append((last, draw_backdrop(other_digest, size, grain=False)))
+    return stills
 
 
-def _shown(file: MediaFile) -> Image.Image:
+def _first_frame(file: MediaFile) -> Image.Image:
     """Return an image, or the first frame of a video."""
     if not file.media_type.startswith("video/"):
-        return fitted(file, (file.width or 1, file.height or 1))
+        return fit_image(file, (file.width or 1, file.height or 1))
     import av
 
     with file.open() as stream, av.open(stream, "r", format=_MP4) as container:
-        image: Image.Image = next(container.decode(video=0)).to_image()  # type: ignore[no-untyped-call]
+        frame = next(container.decode(video=0))
+        image: Image.Image = frame.to_image()  # type: ignore[no-untyped-call]
         return image
 
 
 def _frames(stills: _Stills, seconds: float) -> Iterator[Image.Image]:
     """Yield an image for each frame; the same object as long as nothing moves."""
-    for number in range(_count(seconds)):
+    for number in range(_frame_count(seconds)):
         time = number / FRAMES_PER_SECOND
-        seen = [still for still in stills if still[0] <= time] or stills[:1]
-        coming = next((still for still in stills if still[0] > time), None)
-        (since, image) = seen[-1]
-        yield (
-            Image.blend(image, coming[1], (time - since) / (coming[0] - since))
-            if coming and time > since
-            else image
-        )
+        earlier = [still for still in stills if still[0] <= time] or stills[:1]
+        since, image = earlier[-1]
+        later = next((still for still in stills if still[0] > time), None)
+        if later and time > since:
+            yield Image.blend(image, later[1], (time - since) / (later[0] - since))
+        else:
+            yield image
 
 
-def _count(seconds: float) -> int:
+def _frame_count(seconds: float) -> int:
     return max(round(seconds * FRAMES_PER_SECOND), 1)

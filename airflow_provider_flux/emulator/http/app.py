@@ -1,4 +1,4 @@
-"""The FastAPI application: routes, refusals, and what tests may ask."""
+"""The FastAPI application: all routes, the refusals, and the routes for tests."""
 
 from __future__ import annotations
 
@@ -14,43 +14,48 @@ from fastapi.exceptions import RequestValidationError
 from starlette.responses import JSONResponse, Response
 
 from airflow_provider_flux.bfl.catalog import MODELS
-from airflow_provider_flux.emulator.background import Background
+from airflow_provider_flux.emulator.background_jobs import BackgroundJobs
 from airflow_provider_flux.emulator.config import EmulatorConfig
 from airflow_provider_flux.emulator.errors import RefusalError
-from airflow_provider_flux.emulator.http.account_routes import utility_routes
-from airflow_provider_flux.emulator.http.answers import error
+from airflow_provider_flux.emulator.http.account_routes import account_routes
 from airflow_provider_flux.emulator.http.deliveries import delivery_routes
 from airflow_provider_flux.emulator.http.polls import poll_routes
-from airflow_provider_flux.emulator.http.submits import SubmitDesk, submit_routes
-from airflow_provider_flux.emulator.service import Service, Stats
+from airflow_provider_flux.emulator.http.responses import error_response
+from airflow_provider_flux.emulator.http.submits import SubmitHandler, submit_routes
+from airflow_provider_flux.emulator.service import Service
+from airflow_provider_flux.emulator.stats import Stats
 
 
 class Emulator:
     """The parts of one emulator.
 
+    :param config: the configuration.
     :param clock: returns epoch seconds.
     """
 
     def __init__(self, config: EmulatorConfig, clock: Callable[[], float] = time.time) -> None:
         self.service = Service(config, clock)
-        #: Fetches inputs and sends webhooks.
-        self.background = Background()
-        #: Set before the server stops, to end the answers that hang.
+        #: The jobs that fetch inputs and send webhooks.
+        self.background_jobs = BackgroundJobs()
+        #: Set before the server stops, to end the responses that hang.
         self.closing = asyncio.Event()
 
     def reset(self) -> None:
         """Forget every account, task, count and webhook."""
-        self.background.cancel()
+        self.background_jobs.cancel()
         self.service.reset()
 
 
 def create_app(emulator: Emulator) -> FastAPI:
-    """Return the ASGI application of an emulator."""
+    """Return the ASGI application of an emulator.
+
+    :param emulator: the emulator that the routes use.
+    """
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
-        emulator.background.cancel()
+        emulator.background_jobs.cancel()
 
     app = FastAPI(
         title="BFL API",
@@ -58,14 +63,13 @@ def create_app(emulator: Emulator) -> FastAPI:
         version="0.0.1",
         lifespan=lifespan,
     )
-    app.include_router(
-        submit_routes(SubmitDesk(emulator.service, emulator.background, emulator.closing))
-    )
+    handler = SubmitHandler(emulator.service, emulator.background_jobs, emulator.closing)
+    app.include_router(submit_routes(handler))
     app.include_router(poll_routes(emulator.service))
     app.include_router(delivery_routes(emulator.service))
-    app.include_router(utility_routes(emulator.service))
+    app.include_router(account_routes(emulator.service))
     app.include_router(_test_routes(emulator))
-    _answer_refusals(app, emulator.service)
+    _handle_refusals(app, emulator.service)
     return app
 
 
@@ -88,17 +92,17 @@ def _test_routes(emulator: Emulator) -> APIRouter:
     return router
 
 
-def _answer_refusals(app: FastAPI, service: Service) -> None:
+def _handle_refusals(app: FastAPI, service: Service) -> None:
     submit_paths = {model.path for model in MODELS.values()}
 
     def count(request: Request, status: int) -> None:
         if request.url.path in submit_paths:
-            service.refuse(status)
+            service.count_refusal(status)
 
     @app.exception_handler(RefusalError)
     async def refuse(request: Request, refusal: RefusalError) -> Response:
         count(request, refusal.status)
-        return error(refusal.status, refusal.detail, refusal.retry_after)
+        return error_response(refusal.status, refusal.detail, refusal.retry_after)
 
     @app.exception_handler(RequestValidationError)
     async def refuse_invalid(request: Request, invalid: RequestValidationError) -> Any:

@@ -1,4 +1,4 @@
-"""The ladder of key checks, as FastAPI dependencies."""
+"""The checks of the API key, as FastAPI dependencies."""
 
 from __future__ import annotations
 
@@ -10,36 +10,38 @@ from fastapi.security import APIKeyHeader
 
 from airflow_provider_flux.emulator.errors import RefusalError
 
-_KEY = re.compile(r"bfl_[A-Za-z0-9_-]{8,}")
-_REVOKED = "bfl_revoked"
+_KEY_PATTERN = re.compile(r"bfl_[A-Za-z0-9_-]{8,}")
+_REVOKED_PREFIX = "bfl_revoked"
 _HEADER = APIKeyHeader(name="x-key", scheme_name="APIKeyHeader", auto_error=False)
 
 
 def check_key(key: str | None) -> str:
-    """Return a usable key.
+    """Return a valid key.
 
-    :raises RefusalError: 403 without one or with a revoked one, 422 for one that is malformed.
+    :param key: the value of the header ``x-key``; ``None`` if it is missing.
+    :raises RefusalError: 403 for a missing or revoked key, 422 for a malformed one.
     """
     if not key:
         raise RefusalError(403, "Not authenticated")
-    if not _KEY.fullmatch(key):
+    if not _KEY_PATTERN.fullmatch(key):
         raise RefusalError(422, "Invalid API key format")
-    if key.startswith(_REVOKED):
+    if key.startswith(_REVOKED_PREFIX):
         raise RefusalError(403, "Not authenticated")
     return key
 
 
-async def _required(key: Annotated[str | None, Security(_HEADER)]) -> str:
+async def _require_key(key: Annotated[str | None, Security(_HEADER)]) -> str:
     return check_key(key)
 
 
-async def _optional(request: Request) -> None:
+async def _check_optional_key(request: Request) -> None:
     key = request.headers.get("x-key")
     if key is not None:
         check_key(key)
 
 
-#: The key of a route that needs one.
-ApiKey = Annotated[str, Depends(_required)]
-#: Checks a key where none is needed; get_result has no security in the service's OpenAPI document.
-OptionalKey = Depends(_optional)
+#: The key of a route that requires one.
+ApiKey = Annotated[str, Depends(_require_key)]
+#: The check of a route that accepts a key without requiring one: get_result has no security in
+#: the OpenAPI document of the service.
+OptionalKey = Depends(_check_optional_key)

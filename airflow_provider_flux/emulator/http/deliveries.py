@@ -1,4 +1,4 @@
-"""The route that delivers results: images, videos, and the caches of drafts."""
+"""The route that delivers results: images, videos and draft caches."""
 
 from __future__ import annotations
 
@@ -10,51 +10,57 @@ from xml.sax.saxutils import escape
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from airflow_provider_flux.emulator.background import in_thread
+from airflow_provider_flux.emulator.background_jobs import run_in_thread
 from airflow_provider_flux.emulator.drawing.picture import Picture
 from airflow_provider_flux.emulator.drawing.render import render
-from airflow_provider_flux.emulator.drawing.video import draft_cache
-from airflow_provider_flux.emulator.faults import Fault
-from airflow_provider_flux.emulator.http.answers import (
+from airflow_provider_flux.emulator.drawing.video import encode_draft_cache
+from airflow_provider_flux.emulator.fault_scripts import Fault
+from airflow_provider_flux.emulator.http.responses import (
     BrokenResponse,
-    error,
+    error_response,
     foreign_redirect,
     html_page,
 )
 from airflow_provider_flux.emulator.service import Service
 from airflow_provider_flux.emulator.tasks import CACHE_TYPE, Task
 
+#: The format that the fault ``wrong-format`` delivers instead.
 _OTHER_FORMAT = {"jpeg": "png", "png": "webp", "webp": "jpeg", "mp4": "jpeg"}
 
 
 def delivery_routes(service: Service) -> APIRouter:
-    """Return the route of the signed URLs. It asks for no key, and counts the keys it gets."""
+    """Return the route of the signed URLs. It requires no key, and counts the keys that it gets.
+
+    :param service: the service that the route uses.
+    """
     router = APIRouter(include_in_schema=False)
 
     @router.get("/results/{task_id}/{name}")
     async def deliver(request: Request, task_id: str, name: str) -> Response:
-        service.seen["downloads"] += 1
-        service.seen["key_seen_on_delivery"] += "x-key" in request.headers
-        task = service.task(task_id)
+        service.counts["downloads"] += 1
+        service.counts["key_seen_on_delivery"] += "x-key" in request.headers
+        task = service.find_task_to_deliver(task_id)
         if task is None or request.url.path not in {task.sample_path, task.cache_path}:
             return _azure_error(404, "BlobNotFound", "The specified blob does not exist.")
-        reason = service.links.refusal(request.url.path, request.query_params, now=service.clock())
+        reason = service.url_signer.explain_refusal(
+            request.url.path, request.query_params, now=service.clock()
+        )
         if reason:
             return _forbidden(reason)
-        fault = service.faults.first_due(task.faults, {*_ANSWERS, *_DAMAGES}, task_id)
-        if fault and fault.name in _ANSWERS:
-            return _ANSWERS[fault.name](fault, request)
-        damage = _DAMAGES[fault.name] if fault else Response
+        fault = service.fault_counter.next_due(task.faults, {*_FAULT_RESPONSES, *_DAMAGES}, task_id)
+        if fault and fault.name in _FAULT_RESPONSES:
+            return _FAULT_RESPONSES[fault.name](fault, request)
+        respond = _DAMAGES[fault.name] if fault else Response
         if request.url.path == task.cache_path and task.picture.clip is not None:
-            cache = await in_thread(draft_cache, task.picture, task.picture.clip)
-            return damage(cache, media_type=CACHE_TYPE)
-        content = await in_thread(render, _picture(task), service.config.image_bytes)
-        return damage(content, media_type=task.picture.content_type)
+            cache = await run_in_thread(encode_draft_cache, task.picture, task.picture.clip)
+            return respond(cache, media_type=CACHE_TYPE)
+        content = await run_in_thread(render, _picture_to_deliver(task), service.config.image_bytes)
+        return respond(content, media_type=task.picture.content_type)
 
     return router
 
 
-def _picture(task: Task) -> Picture:
+def _picture_to_deliver(task: Task) -> Picture:
     picture = task.picture
     if "wrong-size" in task.faults:
         picture = replace(picture, width=picture.width // 2, height=picture.height // 2)
@@ -70,7 +76,7 @@ def _cut(content: bytes, *, media_type: str) -> Response:
 
 
 def _overwrite(content: bytes, *, media_type: str) -> Response:
-    """Answer with a file whose head is whole, and whose pictures are not."""
+    """Return a file whose head is intact and whose frames are overwritten."""
     quarter = len(content) // 4
     return Response(content[:quarter] + b"\xff" * (len(content) - quarter), media_type=media_type)
 
@@ -91,12 +97,13 @@ def _azure_error(status: int, code: str, message: str, detail: str = "") -> Resp
     return Response(body, status, media_type="application/xml", headers={"x-ms-error-code": code})
 
 
-_ANSWERS: Mapping[str, Callable[[Fault, Request], Response]] = {
+#: The response of each fault that replaces the file.
+_FAULT_RESPONSES: Mapping[str, Callable[[Fault, Request], Response]] = {
     "expired": lambda *_: _forbidden("Signature not valid in the specified time frame"),
     "html": lambda *_: html_page(),
-    "deliver-503": lambda fault, _: error(503, "Server busy", fault.seconds),
+    "deliver-503": lambda fault, _: error_response(503, "Server busy", fault.seconds),
     "redirect-download": lambda fault, request: foreign_redirect(request),
-}
+}  #: The response of each fault that damages the file.
 _DAMAGES: Mapping[str, Callable[..., Response]] = {
     "truncate": BrokenResponse,
     "reset": partial(BrokenResponse, reset=True),

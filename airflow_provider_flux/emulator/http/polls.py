@@ -1,4 +1,4 @@
-"""The route that is asked for a result."""
+"""The route that clients poll for a result."""
 
 from __future__ import annotations
 
@@ -8,23 +8,26 @@ from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
 from airflow_provider_flux.bfl.responses import Status
-from airflow_provider_flux.emulator.faults import Fault
-from airflow_provider_flux.emulator.http.answers import (
+from airflow_provider_flux.emulator.fault_scripts import Fault
+from airflow_provider_flux.emulator.http.auth import OptionalKey
+from airflow_provider_flux.emulator.http.responses import (
     BrokenResponse,
-    error,
+    error_response,
     foreign_redirect,
     html_page,
 )
-from airflow_provider_flux.emulator.http.auth import OptionalKey
 from airflow_provider_flux.emulator.http.schemas import ResultResponse, SettledCostResultResponse
 from airflow_provider_flux.emulator.service import Service
-from airflow_provider_flux.emulator.tasks import Task, task_shape
+from airflow_provider_flux.emulator.tasks import Task, poll_body
 
 _LONG_JSON = b'{"id": "' + b"0" * 512 + b'"}'
 
 
 def poll_routes(service: Service) -> APIRouter:
-    """Return the route ``GET /v1/get_result``."""
+    """Return the route ``GET /v1/get_result``.
+
+    :param service: the service that the route uses.
+    """
     router = APIRouter(tags=["Utility"])
 
     @router.get(
@@ -35,34 +38,37 @@ def poll_routes(service: Service) -> APIRouter:
     )
     async def get_result(request: Request, id: str) -> Response:
         service.count_poll(id)
-        task = service.find(id, host=request.url.hostname)
+        task = service.find_task(id, host=request.url.hostname)
         if task is None:
             return _not_found(id)
-        fault = service.faults.first_due(task.faults, _FAULTS, id)
-        return _FAULTS[fault.name](fault, request, id) if fault else _answer(service, task)
+        fault = service.fault_counter.next_due(task.faults, _FAULT_RESPONSES, id)
+        if fault is not None:
+            return _FAULT_RESPONSES[fault.name](fault, request, id)
+        return _task_response(service, task)
 
     return router
 
 
-def _answer(service: Service, task: Task) -> Response:
-    body = service.body(task)
+def _task_response(service: Service, task: Task) -> Response:
+    body = service.describe(task)
     http_status = task.outcome.http_status if body["status"] == task.outcome.status else 200
-    if service.faults.first_due(task.faults, {"unknown-status"}, task.id):
-        body = task_shape(task.id, "Queued")
+    if service.fault_counter.next_due(task.faults, {"unknown-status"}, task.id):
+        body = poll_body(task.id, "Queued")
     if "state-key" in task.faults:
         body["state"] = body.pop("status")
     return JSONResponse(body, http_status)
 
 
 def _not_found(task_id: str) -> Response:
-    return JSONResponse(task_shape(task_id, Status.TASK_NOT_FOUND), 404)
+    return JSONResponse(poll_body(task_id, Status.TASK_NOT_FOUND), 404)
 
 
-_FAULTS: Mapping[str, Callable[[Fault, Request, str], Response]] = {
-    "poll-500": lambda *_: error(500, "Internal Server Error"),
-    "poll-503": lambda fault, *_: error(503, "Service Unavailable", fault.seconds),
-    "poll-429": lambda fault, *_: error(429, "Rate limit exceeded", fault.seconds),
-    "poll-403": lambda *_: error(403, "Not authenticated"),
+#: The response of each fault that replaces the poll body.
+_FAULT_RESPONSES: Mapping[str, Callable[[Fault, Request, str], Response]] = {
+    "poll-500": lambda *_: error_response(500, "Internal Server Error"),
+    "poll-503": lambda fault, *_: error_response(503, "Service Unavailable", fault.seconds),
+    "poll-429": lambda fault, *_: error_response(429, "Rate limit exceeded", fault.seconds),
+    "poll-403": lambda *_: error_response(403, "Not authenticated"),
     "poll-reset": lambda *_: BrokenResponse(_LONG_JSON, media_type="application/json", reset=True),
     "poll-html": lambda *_: html_page(),
     "poll-redirect": lambda fault, request, task_id: foreign_redirect(request),

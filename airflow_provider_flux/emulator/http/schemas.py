@@ -1,4 +1,4 @@
-"""The bodies of the service's answers, for its OpenAPI document."""
+"""The response bodies of the service, for its OpenAPI document."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 
 
 class StatusResponse(StrEnum):
-    """Where a task stands."""
+    """Status of a task."""
 
     TASK_NOT_FOUND = "Task not found"
     PENDING = "Pending"
@@ -28,14 +28,20 @@ class _Charged(BaseModel):
 
 
 class AsyncResponse(_Charged):
-    """Answer to a submit."""
+    """Response to a submit.
+
+    ``id`` and ``polling_url`` identify the task.
+    """
 
     id: str
     polling_url: str
 
 
 class AsyncWebhookResponse(_Charged):
-    """Answer to a submit with a ``webhook_url``."""
+    """Response to a submit with a ``webhook_url``.
+
+    ``id`` identifies the task; ``status`` is its status; ``webhook_url`` repeats the request.
+    """
 
     id: str
     status: str
@@ -43,7 +49,11 @@ class AsyncWebhookResponse(_Charged):
 
 
 class ResultResponse(BaseModel):
-    """Answer to a poll."""
+    """Response to a poll.
+
+    ``id`` and ``status`` of the task; ``result`` once it is ready; ``progress``, 0 to 1, before;
+    ``details`` of a failure; ``preview`` is always empty.
+    """
 
     id: str = Field(description="Task id for retrieving result")
     status: StatusResponse
@@ -54,25 +64,25 @@ class ResultResponse(BaseModel):
 
 
 class SettledCostResultResponse(ResultResponse):
-    """Answer to a poll of a model that reports its cost."""
+    """Response to a poll of a model that reports its ``cost``."""
 
     cost: float = Field(description="Settled cost in credits")
 
 
 class CreditsResponse(BaseModel):
-    """Answer to a question for the balance."""
+    """Response with the balance, ``credits``."""
 
     credits: float = Field(description="User's current credit balance")
 
 
 class MyFinetunesResponse(BaseModel):
-    """Answer to a question for the finetunes."""
+    """Response with the ``finetunes`` of the account."""
 
     finetunes: list[Any] = Field(description="List of finetunes created by the user")
 
 
 class FinetuneDetailResponse(BaseModel):
-    """Answer to a question for one finetune."""
+    """Response with the ``finetune_details`` of one finetune."""
 
     finetune_details: dict[str, Any] = Field(
         description="Details about the parameters used for finetuning"
@@ -80,13 +90,16 @@ class FinetuneDetailResponse(BaseModel):
 
 
 class DeleteFinetuneInputs(BaseModel):
-    """Which finetune to delete."""
+    """Request to delete a finetune, by its ``finetune_id``."""
 
     finetune_id: str = Field(description="ID of the fine-tuned model you want to delete.")
 
 
 class DeleteFinetuneResponse(BaseModel):
-    """Answer to the deletion of a finetune."""
+    """Response to the deletion of a finetune.
+
+    ``status`` and ``message`` describe the deletion of ``deleted_finetune_id`` at ``timestamp``.
+    """
 
     status: str = Field(description="Status of the deletion operation")
     message: str = Field(description="Detailed message about the deletion result")

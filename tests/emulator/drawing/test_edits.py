@@ -1,4 +1,4 @@
-"""Edits show what they were made from."""
+"""Edits show their inputs."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tests.support.emulator_media import (
 SIZE = (640, 480)
 PHOTO = quarters(SIZE)
 #: The middle of each quarter, above the caption.
-PLACES: dict[Box, Colour] = {
+QUARTERS: dict[Box, Colour] = {
     (20, 140, 300, 220): RED,
     (340, 140, 620, 220): GREEN,
     (20, 260, 300, 400): BLUE,
@@ -37,8 +37,8 @@ PLACES: dict[Box, Colour] = {
 HOLE = (250, 160, 390, 320)
 MASK = Image.new("L", SIZE)
 ImageDraw.Draw(MASK).rectangle(HOLE, fill=255)
-#: How far a tint moves a colour.
-TINTED = 60
+#: The largest distance by which a tint moves a colour.
+MAX_TINT = 60
 
 
 def edit(client: Client, model: str, prompt: str | None = "x", **parameters: Any) -> Image.Image:
@@ -48,23 +48,23 @@ def edit(client: Client, model: str, prompt: str | None = "x", **parameters: Any
 
 
 @pytest.mark.parametrize("model", ["flux-2-pro", "flux-2-klein-9b", "flux-2-flex"])
-def test_editing_keeps_the_image_in_another_tint(client: Client, model: str) -> None:
+def test_an_edit_shows_its_input_in_another_tint(client: Client, model: str) -> None:
     image = edit(client, model, input_image=text_of(PHOTO), seed=3)
-    apart = [distance(mean(image, box), colour) for box, colour in PLACES.items()]
-    assert all(5 < one < TINTED for one in apart), apart
+    apart = [distance(mean(image, box), colour) for box, colour in QUARTERS.items()]
+    assert all(5 < change < MAX_TINT for change in apart), apart
 
 
 @pytest.mark.parametrize(
     ("model", "field"), [("flux-pro-1.1", "image_prompt"), ("flux-pro-1.1-ultra", "image_prompt")]
 )
-def test_a_remix_resembles_the_image(client: Client, model: str, field: str) -> None:
-    given = {field: text_of(PHOTO), "seed": 3}
-    image = decoded(client.image(model=model, **given)).convert("RGB").resize(SIZE)
+def test_a_remix_resembles_its_input(client: Client, model: str, field: str) -> None:
+    parameters = {field: text_of(PHOTO), "seed": 3}
+    image = decoded(client.image(model=model, **parameters)).convert("RGB").resize(SIZE)
     left, right = mean(image, (0, 0, 320, 120)), mean(image, (320, 0, 640, 120))
     assert left[0] - left[1] > right[0] - right[1] + 40  # more red on the left
 
 
-def test_a_remix_is_nearer_to_the_image_the_stronger_it_is(client: Client) -> None:
+def test_a_stronger_remix_is_nearer_to_its_input(client: Client) -> None:
     apart = []
     for strength in (0.0, 0.5, 1.0):
         parameters = {
@@ -79,7 +79,9 @@ def test_a_remix_is_nearer_to_the_image_the_stronger_it_is(client: Client) -> No
 
 
 @pytest.mark.parametrize("model", ["flux-2-pro", "flux-kontext-pro", "flux-3-image"])
-def test_references_are_numbered_thumbnails_in_their_order(client: Client, model: str) -> None:
+def test_references_are_drawn_as_numbered_thumbnails_in_their_order(
+    client: Client, model: str
+) -> None:
     colours = [plain(colour) for colour in (RED, GREEN, BLUE, YELLOW)]
     names = ["input_image", "input_image_2", "input_image_3", "input_image_4"]
     images: dict[str, Any] = dict(zip(names, map(text_of, colours), strict=True))
@@ -100,7 +102,7 @@ def test_references_are_numbered_thumbnails_in_their_order(client: Client, model
         assert max(label) < 140  # white on black
     assert (
         distance(mean(image, (0, image.height // 2, image.width, image.height * 3 // 4)), RED)
-        < TINTED
+        < MAX_TINT
     )
 
 
@@ -116,7 +118,7 @@ def test_fill_paints_where_the_mask_is_white_and_nowhere_else(client: Client) ->
     assert other.crop(HOLE).tobytes() != image.crop(HOLE).tobytes()
 
 
-def test_fill_takes_the_alpha_channel_for_a_mask(client: Client) -> None:
+def test_fill_uses_the_alpha_channel_as_a_mask(client: Client) -> None:
     photo = PHOTO.copy()
     photo.putalpha(MASK.point(lambda value: 255 - value))
     image = edit(client, "flux-pro-1.0-fill", image=text_of(photo), output_format="png")
@@ -126,42 +128,44 @@ def test_fill_takes_the_alpha_channel_for_a_mask(client: Client) -> None:
 
 def test_fill_without_a_mask_edits_all_of_the_image(client: Client) -> None:
     image = edit(client, "flux-pro-1.0-fill", image=text_of(PHOTO), seed=3)
-    assert all(0 < distance(mean(image, box), colour) < TINTED for box, colour in PLACES.items())
+    assert all(
+        0 < distance(mean(image, box), colour) < MAX_TINT for box, colour in QUARTERS.items()
+    )
 
 
-def test_erase_fills_what_is_masked_from_around_it(client: Client) -> None:
+def test_erase_fills_the_masked_area_from_around_it(client: Client) -> None:
     photo = plain(GREEN, SIZE)
     ImageDraw.Draw(photo).rectangle((300, 200, 340, 240), fill=(255, 255, 255))
     mask = Image.new("L", SIZE)
     ImageDraw.Draw(mask).rectangle((302, 202, 338, 238), fill=255)
-    given = {"image": text_of(photo), "mask": text_of(mask)}
-    image = edit(client, "flux-tools/erase-v1", None, **given)
+    parameters = {"image": text_of(photo), "mask": text_of(mask)}
+    image = edit(client, "flux-tools/erase-v1", None, **parameters)
     assert distance(mean(image, (290, 190, 350, 250)), GREEN) < 3
-    kept = edit(client, "flux-tools/erase-v1", None, **given, dilate_pixels=0)
+    kept = edit(client, "flux-tools/erase-v1", None, **parameters, dilate_pixels=0)
     assert (
         distance(mean(kept, (300, 200, 301, 240)), (255, 255, 255)) < 3
     )  # the edge that the mask leaves out
 
 
 @pytest.mark.parametrize("pixels", [0, 1, 7, 25])
-def test_erase_grows_the_mask_by_the_pixels_it_is_told(client: Client, pixels: int) -> None:
+def test_erase_grows_the_mask_by_dilate_pixels(client: Client, pixels: int) -> None:
     mask = Image.new("L", SIZE)
     ImageDraw.Draw(mask).rectangle((300, 200, 340, 240), fill=255)
     noise = Image.effect_noise(SIZE, 100).convert("RGB")
-    given = {"image": text_of(noise), "mask": text_of(mask), "dilate_pixels": pixels}
-    image = edit(client, "flux-tools/erase-v1", None, **given)
+    parameters = {"image": text_of(noise), "mask": text_of(mask), "dilate_pixels": pixels}
+    image = edit(client, "flux-tools/erase-v1", None, **parameters)
     row = [image.getpixel((x, 220)) == noise.getpixel((x, 220)) for x in range(640)]
     assert all(row[: 300 - pixels])
     assert all(row[341 + pixels :])
     assert sum(row[300 - pixels : 341 + pixels]) < 10  # the noise can be what is put there
 
 
-def test_deblur_sharpens(client: Client) -> None:
+def test_deblur_sharpens_its_input(client: Client) -> None:
     blurred = PHOTO.filter(ImageFilter.GaussianBlur(6))
     image = edit(client, "flux-tools/deblur-v1", None, image=text_of(blurred))
-    steepest = [_steepest(one.crop((280, 100, 360, 101))) for one in (blurred, image)]
+    steepest = [_steepest(shown.crop((280, 100, 360, 101))) for shown in (blurred, image)]
     assert steepest[1] > 1.3 * steepest[0]
-    assert all(distance(mean(image, box), colour) < 20 for box, colour in PLACES.items())
+    assert all(distance(mean(image, box), colour) < 20 for box, colour in QUARTERS.items())
 
 
 def _steepest(row: Image.Image) -> int:
@@ -169,7 +173,7 @@ def _steepest(row: Image.Image) -> int:
     return max(abs(a - b) for a, b in pairwise(reds))
 
 
-def test_expand_keeps_the_image_in_its_place(client: Client) -> None:
+def test_expand_keeps_its_input_between_the_margins(client: Client) -> None:
     margins = {"left": 100, "top": 50, "right": 60, "bottom": 200}
     image = edit(
         client, "flux-pro-1.0-expand", image=text_of(PHOTO), output_format="png", **margins
@@ -180,7 +184,7 @@ def test_expand_keeps_the_image_in_its_place(client: Client) -> None:
 
 
 @pytest.mark.parametrize(
-    ("offset", "place"),
+    ("offset", "position"),
     [
         ({}, (180, 160)),
         ({"reference_offset_x": 0, "reference_offset_y": 7}, (0, 7)),
@@ -188,8 +192,8 @@ def test_expand_keeps_the_image_in_its_place(client: Client) -> None:
         ({"reference_offset_x": -100, "auto_crop": True}, (-100, 160)),
     ],
 )
-def test_outpainting_places_the_image_on_its_canvas(
-    client: Client, offset: dict[str, Any], place: tuple[int, int]
+def test_outpainting_draws_its_input_at_the_offset(
+    client: Client, offset: dict[str, Any], position: tuple[int, int]
 ) -> None:
     image = edit(
         client,
@@ -201,13 +205,13 @@ def test_outpainting_places_the_image_on_its_canvas(
         **offset,
     )
     assert image.size == (1000, 800)
-    inside = (max(place[0], 0), place[1], place[0] + 640, place[1] + 480)
-    own = (inside[0] - place[0], 0, 640, 480)
+    inside = (max(position[0], 0), position[1], position[0] + 640, position[1] + 480)
+    own = (inside[0] - position[0], 0, 640, 480)
     assert image.crop(inside).tobytes() == PHOTO.crop(own).tobytes()
     assert len(image.crop((900, 0, 1000, 600)).getcolors(maxcolors=100_000) or []) > 1000
 
 
-def test_outpainting_far_beyond_its_canvas(client: Client) -> None:
+def test_outpainting_accepts_an_offset_far_beyond_its_canvas(client: Client) -> None:
     far = {"reference_offset_x": 10**300, "reference_offset_y": -(10**300), "auto_crop": True}
     edit(
         client,
@@ -220,14 +224,14 @@ def test_outpainting_far_beyond_its_canvas(client: Client) -> None:
     )
 
 
-def test_outpainting_on_a_reduced_canvas_keeps_the_place(client: Client) -> None:
-    given = {
+def test_outpainting_scales_the_offset_with_a_reduced_canvas(client: Client) -> None:
+    parameters = {
         "input_image": text_of(PHOTO),
         "width": 4096,
         "height": 4096,
         "reference_offset_x": 2048,
     }
-    image = edit(client, "flux-tools/outpainting-v1", None, **given, reference_offset_y=0)
+    image = edit(client, "flux-tools/outpainting-v1", None, **parameters, reference_offset_y=0)
     assert image.size == (2048, 2048)
     assert distance(mean(image, (1034, 10, 1174, 110)), RED) < 5
     assert distance(mean(image, (1194, 130, 1334, 230)), YELLOW) < 5
@@ -240,7 +244,7 @@ def test_try_on_shows_the_garment_on_the_person(client: Client, model: str) -> N
     )
     assert distance(mean(image, (305, 180, 335, 300)), YELLOW) < 10
     assert all(
-        0 < distance(mean(image, box), colour) < TINTED + 20 for box, colour in PLACES.items()
+        0 < distance(mean(image, box), colour) < MAX_TINT + 20 for box, colour in QUARTERS.items()
     )
 
 
@@ -260,7 +264,7 @@ EDITS: list[tuple[str, dict[str, Any]]] = [
 
 
 @pytest.mark.parametrize(("model", "parameters"), EDITS, ids=[model for model, _ in EDITS])
-def test_equal_requests_give_equal_bytes_and_others_do_not(
+def test_only_equal_edits_give_equal_bytes(
     client: Client, model: str, parameters: dict[str, Any]
 ) -> None:
     first = client.image(model=model, **parameters, seed=5)
@@ -273,7 +277,7 @@ def test_equal_requests_give_equal_bytes_and_others_do_not(
     assert client.image(model=model, **other, seed=5) != first
 
 
-def test_a_seed_is_drawn_and_reported_where_none_can_be_given(client: Client) -> None:
+def test_a_model_without_a_seed_parameter_reports_a_random_seed(client: Client) -> None:
     body = {"input_image": text_of(PHOTO), "width": 700, "height": 500}
     seeds = [
         client.wait(client.submit(None, "flux-tools/outpainting-v1", **body))["result"]["seed"]

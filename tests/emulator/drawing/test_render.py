@@ -1,4 +1,4 @@
-"""Images: size, format, determinism; signed URLs: expiry, forgery, keys."""
+"""Images: size, format and determinism. Signed URLs: expiry, forgery and keys."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SIZES = [
 
 
 @pytest.mark.parametrize(("model", "parameters", "size", "image_format"), SIZES)
-def test_image_has_the_exact_size_and_format(
+def test_an_image_has_the_requested_size_and_format(
     client: Client, model: str, parameters: dict[str, Any], size: tuple[int, int], image_format: str
 ) -> None:
     answer = client.get(client.sample(model=model, **parameters))
@@ -37,11 +37,11 @@ def test_image_has_the_exact_size_and_format(
     assert answer.headers["content-type"] == f"image/{image_format.lower()}"
 
 
-def test_jpeg_has_the_weight_of_a_photograph(client: Client) -> None:
+def test_a_jpeg_is_as_large_as_a_photograph(client: Client) -> None:
     assert 100_000 < len(client.image(width=1024, height=1024)) < 400_000
 
 
-def test_equal_requests_give_equal_bytes(client: Client) -> None:
+def test_only_equal_requests_give_equal_bytes(client: Client) -> None:
     first = client.image("a lighthouse", seed=7, width=256, height=256)
     assert client.image("a lighthouse", seed=7, width=256, height=256) == first
     assert client.image("[[fault:slow=0]] a lighthouse", seed=7, width=256, height=256) == first
@@ -50,12 +50,12 @@ def test_equal_requests_give_equal_bytes(client: Client) -> None:
     assert client.image("a lighthouse", seed=7, width=256, height=256, safety_tolerance=1) != first
 
 
-def test_prompt_of_any_length_or_script_is_drawn(client: Client) -> None:
+def test_a_prompt_of_any_length_or_script_is_drawn(client: Client) -> None:
     for prompt in ("", "w" * 5000, "word " * 5000, "東京の夜 🦊", "a\nb"):
         assert client.image(prompt, width=256, height=256)
 
 
-def test_signed_url_has_the_shape_of_azure(client: Client) -> None:
+def test_a_signed_url_has_the_shape_of_an_azure_signature(client: Client) -> None:
     query = parse_qs(urlsplit(client.sample()).query)
     assert {name: values[0] for name, values in query.items() if name not in {"se", "sig"}} == {
         "sp": "r",
@@ -66,7 +66,7 @@ def test_signed_url_has_the_shape_of_azure(client: Client) -> None:
     assert query["se"][0].endswith("Z")
 
 
-def test_expired_url_is_403_xml_and_a_poll_gives_a_fresh_one(start: Start) -> None:
+def test_an_expired_url_is_answered_403_and_a_poll_returns_a_fresh_one(start: Start) -> None:
     client = start(url_lifetime=0.2)
     task = client.submit()
     sample = client.wait(task)["result"]["sample"]
@@ -79,7 +79,7 @@ def test_expired_url_is_403_xml_and_a_poll_gives_a_fresh_one(start: Start) -> No
     assert client.get(client.wait(task)["result"]["sample"]).status_code == 200
 
 
-def test_forged_url_is_403(client: Client) -> None:
+def test_a_forged_url_is_answered_403(client: Client) -> None:
     sample = client.sample()
     for forged in (
         sample.partition("?")[0],
@@ -91,11 +91,11 @@ def test_forged_url_is_403(client: Client) -> None:
         assert "Signature did not match" in refused.text
 
 
-def test_unknown_blob_is_404(client: Client) -> None:
+def test_an_unknown_result_is_answered_404(client: Client) -> None:
     assert "BlobNotFound" in client.get(f"{client.server.url}/results/nope/sample.jpeg").text
 
 
-def test_key_on_the_delivery_host_is_noticed(client: Client) -> None:
+def test_a_download_with_an_api_key_is_counted(client: Client) -> None:
     sample = client.sample()
     client.get(sample)
     assert client.server.stats()["key_seen_on_delivery"] == 0

@@ -1,4 +1,4 @@
-"""The size of what comes out, and what is charged for it."""
+"""The size of images, and the cost that depends on it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_flux.bfl.catalog import MODELS
-from airflow_provider_flux.emulator.drawing.sizes import reduced, size_of
+from airflow_provider_flux.emulator.drawing.sizes import image_size, reduce_size
 from tests.emulator.conftest import Client
 from tests.support.emulator_media import decoded, plain, quarters, text_of
 
@@ -64,7 +64,7 @@ SIZES = [
 
 
 @pytest.mark.parametrize(("model", "parameters", "size", "image_format"), SIZES)
-def test_image_has_the_size_of_its_model_and_input(
+def test_an_image_has_the_size_that_model_and_input_determine(
     client: Client, model: str, parameters: dict[str, Any], size: tuple[int, int], image_format: str
 ) -> None:
     prompt = "a fox" if "prompt" in MODELS[model].fields else None
@@ -72,18 +72,18 @@ def test_image_has_the_size_of_its_model_and_input(
     assert (image.size, image.format) == (size, image_format)
 
 
-def test_every_image_model_has_a_size_without_inputs_at_hand() -> None:
+def test_every_image_model_has_a_size_before_its_inputs_are_loaded() -> None:
     for model in MODELS.values():
-        width, height = size_of(model, {"width": 512, "height": 512}, {})
+        width, height = image_size(model, {"width": 512, "height": 512}, {})
         assert width >= 256, model.name
         assert width * height <= 4096 * 4096
 
 
 def test_sizes_are_reduced_in_proportion() -> None:
-    assert reduced((4000, 2000)) == (2896, 1448)
-    assert reduced((4000, 2000), largest=512 * 256, grid=16) == (512, 256)
-    assert reduced((1, 1), grid=16) == (16, 16)
-    assert reduced((100, 50)) == (100, 50)
+    assert reduce_size((4000, 2000)) == (2896, 1448)
+    assert reduce_size((4000, 2000), max_pixels=512 * 256, grid=16) == (512, 256)
+    assert reduce_size((1, 1), grid=16) == (16, 16)
+    assert reduce_size((100, 50)) == (100, 50)
 
 
 @pytest.mark.parametrize(
@@ -112,7 +112,7 @@ def test_sizes_are_reduced_in_proportion() -> None:
         ("flux-tools/vto-v1", {"person": SMALL, "garment": SMALL}, 4.75, 0.15, 0.07),
     ],
 )
-def test_cost_is_reported_at_submit_by_the_real_sizes(
+def test_the_cost_at_submit_is_that_of_the_real_sizes(
     client: Client,
     model: str,
     parameters: dict[str, Any],
@@ -130,14 +130,16 @@ def test_cost_is_reported_at_submit_by_the_real_sizes(
 @pytest.mark.parametrize(
     ("resolution", "cost"), [("768sq", 4.1), ("1k", 4.8), ("1.5k", 10), ("2k", 10), ("4k", 60.7)]
 )
-def test_cost_of_flux_3_comes_with_the_result(client: Client, resolution: str, cost: float) -> None:
+def test_flux_3_reports_the_cost_with_the_result(
+    client: Client, resolution: str, cost: float
+) -> None:
     body = client.submit(model="flux-3-image", resolution=resolution)
     assert (body["cost"], body["input_mp"], body["output_mp"]) == (None, None, None)
     assert client.wait(body)["cost"] == cost
     assert client.credits() == 1000 - cost
 
 
-def test_cost_of_flux_1_is_never_reported(client: Client) -> None:
+def test_flux_1_never_reports_the_cost(client: Client) -> None:
     body = client.submit(model="flux-pro-1.0-expand", image=SMALL)
     assert (body["cost"], body["input_mp"], body["output_mp"]) == (None, None, None)
     assert "cost" not in client.wait(body)

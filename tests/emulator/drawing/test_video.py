@@ -1,4 +1,4 @@
-"""Videos: playable, of the right size and length, with what was given to be seen in them."""
+"""Videos: they play, have the requested size and length, and show their inputs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from airflow_provider_flux.bfl.catalog import MODELS
-from airflow_provider_flux.emulator.drawing.picture import compose
+from airflow_provider_flux.emulator.drawing.picture import compose_picture
 from airflow_provider_flux.emulator.drawing.render import render
 from tests.emulator.conftest import Client
 from tests.support.emulator_media import (
@@ -33,7 +33,7 @@ MOVING = text_of(video(PHOTO, 2.0))
 TEXT_TO_VIDEO = {"model": "flux-3-video", "mode": "t2v"}
 
 
-def test_video_is_an_mp4_that_plays_while_it_is_loaded(client: Client) -> None:
+def test_a_video_is_an_mp4_that_plays_while_it_is_loaded(client: Client) -> None:
     sample = client.sample(**TEXT_TO_VIDEO)
     answer = client.get(sample)
     clip = Video(answer.content)
@@ -55,27 +55,27 @@ def test_video_is_an_mp4_that_plays_while_it_is_loaded(client: Client) -> None:
         ({"draft": True, "resolution": "qhd"}, (320, 180), 5.0),
     ],
 )
-def test_video_has_size_and_length_as_asked(
+def test_a_video_has_the_requested_size_and_length(
     client: Client, parameters: dict[str, Any], size: tuple[int, int], seconds: float
 ) -> None:
     clip = Video(client.image(**TEXT_TO_VIDEO, **parameters))
     assert (clip.size, clip.seconds) == (size, seconds)
 
 
-def test_five_seconds_are_made_within_one_of_the_processor(client: Client) -> None:
+def test_a_video_of_five_seconds_takes_less_than_one_second_of_cpu(client: Client) -> None:
     sample = client.sample(**TEXT_TO_VIDEO)
     begun = time.process_time()
     client.get(sample)
     assert time.process_time() - begun < 1
 
 
-def test_text_to_video_moves(client: Client) -> None:
+def test_a_video_from_text_moves(client: Client) -> None:
     clip = Video(client.image(**TEXT_TO_VIDEO))
     first, last = (mean(frame, (0, 0, 200, 200)) for frame in (clip.frames[0], clip.frames[-1]))
     assert distance(first, last) > 5
 
 
-def test_one_keyframe_is_where_the_video_begins(client: Client) -> None:
+def test_a_video_begins_with_its_only_keyframe(client: Client) -> None:
     for keyframes in (text_of(PHOTO), [text_of(PHOTO)], [0, text_of(PHOTO)], [[0, text_of(PHOTO)]]):
         clip = Video(client.image(model="flux-3-video", mode="i2v", keyframes=keyframes))
         assert (clip.size, clip.seconds) == ((554, 416), 5.0)
@@ -101,8 +101,10 @@ def test_keyframes_without_times_are_spread_over_the_video(client: Client) -> No
         assert distance(mean(clip.at(seconds), (0, 0, 500, 300)), colour) < 25
 
 
-def test_times_that_are_no_times_do_no_harm(client: Client) -> None:
-    strange = f'{{"mode": "i2v", "prompt": "x", "keyframes": [[NaN, "{text_of(PHOTO)}"], [-7, "{text_of(PHOTO)}"]]}}'
+def test_times_that_are_not_finite_are_ignored(client: Client) -> None:
+    photo = text_of(PHOTO)
+    keyframes = f'[[NaN, "{photo}"], [-7, "{photo}"]]'
+    strange = f'{{"mode": "i2v", "prompt": "x", "keyframes": {keyframes}}}'
     headers = {**client.headers, "content-type": "application/json"}
     task = client.post("flux-3-video", data=strange, headers=headers).json()
     clip = Video(client.get(client.wait(task)["result"]["sample"]).content)
@@ -111,14 +113,14 @@ def test_times_that_are_no_times_do_no_harm(client: Client) -> None:
     assert Video(client.image(model="flux-3-video", mode="i2v", keyframes=endless)).seconds == 5.0
 
 
-def test_video_to_video_begins_with_the_video(client: Client) -> None:
+def test_a_video_from_a_video_begins_with_its_first_frame(client: Client) -> None:
     clip = Video(client.image(model="flux-3-video", mode="v2v", start_video=MOVING, duration=6))
     assert (clip.size, clip.seconds) == ((554, 416), 6.0)
     assert shows_quarters(clip.frames[0], 25)
     assert not shows_quarters(clip.frames[-1], 25)
 
 
-def test_edited_video_keeps_size_and_length(client: Client) -> None:
+def test_an_edited_video_keeps_size_and_length(client: Client) -> None:
     clip = Video(client.image(model="flux-tools/video-edit-v1", video=MOVING))
     assert (clip.size, clip.seconds) == (SIZE, 2.0)
     assert shows_quarters(clip.frames[0], 60)
@@ -126,7 +128,7 @@ def test_edited_video_keeps_size_and_length(client: Client) -> None:
 
 
 @pytest.mark.parametrize(
-    ("size", "factor", "wanted"),
+    ("size", "factor", "expected"),
     [
         (SIZE, {}, (640, 480)),
         (SIZE, {"upscale_factor": 1.5}, (480, 360)),
@@ -134,8 +136,8 @@ def test_edited_video_keeps_size_and_length(client: Client) -> None:
         ((1280, 720), {"upscale_factor": 3}, (1920, 1080)),
     ],
 )
-def test_upscaled_video_is_larger_and_as_long(
-    client: Client, size: tuple[int, int], factor: dict[str, float], wanted: tuple[int, int]
+def test_an_upscaled_video_is_larger_and_keeps_its_length(
+    client: Client, size: tuple[int, int], factor: dict[str, float], expected: tuple[int, int]
 ) -> None:
     clip = Video(
         client.image(
@@ -145,14 +147,14 @@ def test_upscaled_video_is_larger_and_as_long(
             **factor,
         )
     )
-    assert (clip.size, clip.seconds) == (wanted, 1.0)
+    assert (clip.size, clip.seconds) == (expected, 1.0)
     assert shows_quarters(clip.frames[0], 20)
 
 
-def test_no_more_than_twenty_seconds_are_upscaled(client: Client) -> None:
-    given = text_of(video(PHOTO, 24, rate=2))
+def test_an_upscaled_video_has_at_most_twenty_seconds(client: Client) -> None:
+    long = text_of(video(PHOTO, 24, rate=2))
     assert (
-        Video(client.image(None, model="flux-tools/video-upscale-v1", input_video=given)).seconds
+        Video(client.image(None, model="flux-tools/video-upscale-v1", input_video=long)).seconds
         == 20
     )
 
@@ -172,7 +174,7 @@ def test_no_more_than_twenty_seconds_are_upscaled(client: Client) -> None:
         ({"model": "flux-tools/video-upscale-v1", "input_video": MOVING, "creativity": 0}, 5.0),
     ],
 )
-def test_cost_comes_with_the_result(
+def test_a_video_reports_its_cost_with_the_result(
     client: Client, parameters: dict[str, Any], cost: float
 ) -> None:
     body = client.submit(**parameters)
@@ -189,7 +191,7 @@ def test_cost_comes_with_the_result(
         ("flux-tools/video-edit-v1", "video", 45.0, 6.0),
     ],
 )
-def test_cost_of_a_video_behind_a_url_is_that_of_what_was_fetched(
+def test_the_cost_of_a_video_behind_a_url_is_that_of_the_fetched_video(
     client: Client, shelf: Shelf, model: str, field: str, held: float, cost: float
 ) -> None:
     shelf.gate.clear()
@@ -206,8 +208,8 @@ def test_cost_of_a_video_behind_a_url_is_that_of_what_was_fetched(
 
 def test_equal_videos_have_equal_bytes(client: Client) -> None:
     request = {"prompt": "x", "mode": "t2v", "duration": 5}
-    picture = compose(MODELS["flux-3-video"], request, {}, 7)
+    picture = compose_picture(MODELS["flux-3-video"], request, {}, 7)
     first = render(picture)
     render.cache_clear()
     assert render(picture) == first
-    assert render(compose(MODELS["flux-3-video"], request, {}, 8)) != first
+    assert render(compose_picture(MODELS["flux-3-video"], request, {}, 8)) != first

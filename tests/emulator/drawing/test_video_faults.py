@@ -1,4 +1,4 @@
-"""What goes wrong with videos: on their way, and where the library that draws them is missing."""
+"""Faults of videos: damaged downloads, and the refusal without PyAV."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SIX = {**TEXT_TO_VIDEO, "duration": 6}
 
 
 @pytest.mark.parametrize("fault", ["truncate", "reset"])
-def test_download_of_a_video_breaks(client: Client, fault: str) -> None:
+def test_the_download_of_a_video_breaks_by_a_fault(client: Client, fault: str) -> None:
     sample = client.sample(f"x [[fault:{fault}]]", **SIX)
     with pytest.raises(
         (requests.exceptions.ChunkedEncodingError, requests.exceptions.ConnectionError)
@@ -27,7 +27,7 @@ def test_download_of_a_video_breaks(client: Client, fault: str) -> None:
     assert Video(client.get(sample).content).seconds == 6
 
 
-def test_videos_are_damaged_as_scripted(client: Client) -> None:
+def test_a_video_is_damaged_by_each_fault_of_delivery(client: Client) -> None:
     sample = client.sample(
         "x [[fault:cut]] [[fault:empty]] [[fault:html]] [[fault:damaged-video]]", **SIX
     )
@@ -41,7 +41,7 @@ def test_videos_are_damaged_as_scripted(client: Client) -> None:
 
 
 def _frames(content: bytes) -> int:
-    """Return how many frames can be decoded."""
+    """Return the number of frames that can be decoded."""
     count = 0
     with av.open(io.BytesIO(content)) as container:
         try:
@@ -52,7 +52,7 @@ def _frames(content: bytes) -> int:
     return count
 
 
-def test_video_of_another_size_or_format(client: Client) -> None:
+def test_a_video_has_another_size_or_format_by_a_fault(client: Client) -> None:
     assert Video(client.image("x [[fault:wrong-size]]", **TEXT_TO_VIDEO)).size == (320, 180)
     moving = text_of(video(quarters(), 0.5))
     answer = client.get(
@@ -64,7 +64,9 @@ def test_video_of_another_size_or_format(client: Client) -> None:
     assert answer.headers["content-type"] == "video/mp4"
 
 
-def test_without_pyav_no_video_is_made(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_pyav_videos_are_refused_and_images_are_drawn(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(sys.modules, "av", None)
     for model in MODELS.values():
         if model.output == "video":

@@ -44,7 +44,7 @@ def test_finetunes_are_listed_described_used_and_deleted(start: Start) -> None:
 @pytest.mark.parametrize(
     "model", [name for name, model in MODELS.items() if "finetune_id" in model.fields]
 )
-def test_unknown_finetune_is_refused(client: Client, model: str) -> None:
+def test_a_submit_with_an_unknown_finetune_is_refused(client: Client, model: str) -> None:
     image = {"image": text_of(plain())} if "image" in MODELS[model].fields else {}
     answer = client.post(model, json={"prompt": "x", "finetune_id": "another", **image})
     assert (answer.status_code, answer.json()) == (
@@ -55,7 +55,7 @@ def test_unknown_finetune_is_refused(client: Client, model: str) -> None:
     assert client.wait(client.submit(model=model, finetune_id=DEMO, **image))["status"] == "Ready"
 
 
-def test_unknown_finetune_has_no_details_and_cannot_be_deleted(client: Client) -> None:
+def test_an_unknown_finetune_has_no_details_and_cannot_be_deleted(client: Client) -> None:
     url = f"{client.server.url}/v1/finetune_details?finetune_id=another"
     for answer in (client.get(url, headers=client.headers), _delete(client, "another")):
         assert (answer.status_code, answer.json()) == (
@@ -80,7 +80,7 @@ def test_finetune_routes_need_a_key_and_a_name(client: Client) -> None:
     )
 
 
-def test_finetunes_of_the_command() -> None:
+def test_the_command_takes_several_finetunes() -> None:
     options = _parser().parse_args(["--finetune", "a", "--finetune", "b"])
     assert options.finetunes == ["a", "b"]
     assert _parser().parse_args([]).finetunes is None
@@ -91,7 +91,7 @@ def _report(client: Client, slug: str, body: object) -> requests.Response:
     return requests.post(url, json=body, headers=client.headers, timeout=5)
 
 
-def test_usage_of_open_weights_is_added_up(client: Client) -> None:
+def test_the_reported_usage_of_open_weights_is_added_up(client: Client) -> None:
     for slug, number in (("flux-1-dev", 3), ("flux-1-dev", 4), ("flux-tools", 1)):
         answer = _report(client, slug, {"number_of_generations": number})
         assert (answer.status_code, answer.json()) == (200, {})
@@ -101,11 +101,11 @@ def test_usage_of_open_weights_is_added_up(client: Client) -> None:
 @pytest.mark.parametrize(
     "body", [{}, {"number_of_generations": 0}, {"number_of_generations": "many"}]
 )
-def test_usage_must_be_a_number(client: Client, body: object) -> None:
+def test_a_usage_report_needs_a_positive_number(client: Client, body: object) -> None:
     assert _report(client, "flux-1-krea-dev", body).status_code == 422
 
 
-def test_usage_is_of_a_known_model_and_a_key(client: Client) -> None:
+def test_a_usage_report_needs_a_known_model_and_a_key(client: Client) -> None:
     assert _report(client, "flux-1-unknown", {"number_of_generations": 1}).status_code == 404
     client.headers = {}
     assert _report(client, "flux-1-dev", {"number_of_generations": 1}).status_code == 403
@@ -115,14 +115,14 @@ def test_usage_is_of_a_known_model_and_a_key(client: Client) -> None:
 # Limits
 
 
-def test_kontext_max_has_six_at_once(start: Start) -> None:
+def test_kontext_max_has_at_most_six_active_tasks(start: Start) -> None:
     client = start(latency=60.0, max_active=200)
     statuses = [client.post("flux-kontext-max", json={"prompt": "x"}).status_code for _ in range(7)]
     assert statuses == [200] * 6 + [429]
     assert client.post("flux-kontext-pro", json={"prompt": "x"}).status_code == 200
 
 
-def test_videos_share_five(start: Start) -> None:
+def test_all_videos_share_a_limit_of_five_active_tasks(start: Start) -> None:
     client = start(latency=60.0, max_active=200)
     video = {"prompt": "x", "mode": "t2v"}
     by_url = {"prompt": "x", "video": "http://127.0.0.1:1/x.mp4"}
@@ -138,7 +138,7 @@ def test_videos_share_five(start: Start) -> None:
     )
 
 
-def test_too_few_credits_for_a_video(start: Start) -> None:
+def test_a_video_is_refused_if_the_balance_is_too_low(start: Start) -> None:
     client = start(credits=84)
     answer = client.post("flux-3-video", json={"prompt": "x", "mode": "t2v"})
     assert (answer.status_code, answer.json()) == (402, {"detail": "Insufficient credits"})

@@ -1,4 +1,4 @@
-"""The ladder of refusals: route, key, body, credits, active tasks."""
+"""The order of refusals: route, key, body, credits, active tasks."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.emulator.conftest import Client, Start
 BODY = {"prompt": "a red fox"}
 
 
-def test_unknown_route_is_404_before_any_key_is_looked_at(client: Client) -> None:
+def test_an_unknown_route_is_answered_404_before_the_key_is_checked(client: Client) -> None:
     answer = client.post("flux-none", json=BODY, headers={})
     assert (answer.status_code, answer.json()) == (404, {"detail": "Not Found"})
 
@@ -29,7 +29,7 @@ def test_unknown_route_is_404_before_any_key_is_looked_at(client: Client) -> Non
     ],
 )
 @pytest.mark.parametrize("body", [BODY, {"width": 7}])
-def test_key_is_checked_before_the_body(
+def test_the_key_is_checked_before_the_body(
     client: Client, headers: dict[str, str], body: dict[str, Any], status: int, detail: str
 ) -> None:
     for path in (f"/v1/{model}" for model in MODELS):
@@ -37,13 +37,13 @@ def test_key_is_checked_before_the_body(
         assert (answer.status_code, answer.json()) == (status, {"detail": detail})
 
 
-def test_credits_need_a_key(client: Client) -> None:
+def test_the_route_for_credits_needs_a_key(client: Client) -> None:
     url = f"{client.server.url}/v1/credits"
     assert client.get(url).status_code == 403
     assert client.get(url, headers={"X-Key": "bfl_another_account"}).json() == {"credits": 1000.0}
 
 
-def test_result_needs_no_key_but_checks_a_given_one(client: Client) -> None:
+def test_a_poll_needs_no_key_but_a_key_is_checked(client: Client) -> None:
     url = client.submit()["polling_url"]
     assert client.get(url).status_code == 200
     assert client.get(url, headers=client.headers).status_code == 200
@@ -51,13 +51,13 @@ def test_result_needs_no_key_but_checks_a_given_one(client: Client) -> None:
     assert (refused.status_code, refused.json()) == (422, {"detail": "Invalid API key format"})
 
 
-def test_result_without_id_is_a_validation_error(client: Client) -> None:
+def test_a_poll_without_an_id_is_a_validation_error(client: Client) -> None:
     answer = client.get(f"{client.server.url}/v1/get_result")
     assert answer.status_code == 422
     assert answer.json()["detail"][0]["loc"] == ["query", "id"]
 
 
-def test_range_error_has_the_shape_of_fastapi(client: Client) -> None:
+def test_a_range_error_has_the_shape_of_fastapi(client: Client) -> None:
     answer = client.post(json={"prompt": "x", "width": 2048})
     assert answer.status_code == 422
     assert answer.json() == {
@@ -73,7 +73,7 @@ def test_range_error_has_the_shape_of_fastapi(client: Client) -> None:
     }
 
 
-def test_missing_field_echoes_the_body(client: Client) -> None:
+def test_the_error_for_a_missing_field_echoes_the_body(client: Client) -> None:
     answer = client.post("flux-2-pro", json={"seed": 1})
     (problem,) = answer.json()["detail"]
     assert (answer.status_code, problem["type"], problem["loc"]) == (
@@ -84,7 +84,7 @@ def test_missing_field_echoes_the_body(client: Client) -> None:
     assert problem["input"] == {"seed": 1}
 
 
-def test_body_is_checked_before_the_credits(start: Start) -> None:
+def test_the_body_is_checked_before_the_credits(start: Start) -> None:
     poor = start(credits=3)
     assert poor.post(json={"prompt": "x", "width": 7}).status_code == 422
     answer = poor.post(json=BODY)
@@ -97,14 +97,18 @@ def test_unknown_fields_are_ignored(client: Client) -> None:
     assert client.post(json={**BODY, "colour": "red"}).status_code == 200
 
 
-def test_openapi_document_has_the_schemas_and_the_security_of_the_service(client: Client) -> None:
+def test_the_openapi_document_has_the_schemas_and_the_security_of_the_service(
+    client: Client,
+) -> None:
     document = client.get(f"{client.server.url}/openapi.json").json()
     for model in MODELS.values():
         route = document["paths"][model.path]["post"]
         schema = route["requestBody"]["content"]["application/json"]["schema"]
-        bodies = [one.__name__ for one in model.modes.values()] or [model.schema.__name__]
+        bodies = [schema_type.__name__ for schema_type in model.modes.values()] or [
+            model.schema.__name__
+        ]
         named = schema["oneOf"] if model.modes else [schema]
-        assert [one["$ref"].rpartition("/")[2] for one in named] == bodies
+        assert [entry["$ref"].rpartition("/")[2] for entry in named] == bodies
         assert set(schema.get("discriminator", {}).get("mapping", {})) == set(model.modes)
         assert route["security"] == [{"APIKeyHeader": []}]
         assert set(route["responses"]) == {"200", "422"}
@@ -112,7 +116,7 @@ def test_openapi_document_has_the_schemas_and_the_security_of_the_service(client
     assert not [path for path in document["paths"] if "_emulator" in path or "licenses" in path]
 
 
-def test_flux_3_image_never_answers_as_to_a_webhook(client: Client) -> None:
+def test_flux_3_image_is_the_only_route_without_a_webhook_response(client: Client) -> None:
     paths = client.get(f"{client.server.url}/openapi.json").json()["paths"]
     answers = {
         name: paths[model.path]["post"]["responses"]["200"] for name, model in MODELS.items()

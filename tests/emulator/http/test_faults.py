@@ -1,4 +1,4 @@
-"""What each fault does on the wire."""
+"""The effect of each fault on the wire."""
 
 from __future__ import annotations
 
@@ -23,7 +23,9 @@ def _submit(client: Client, fault: str, **parameters: Any) -> requests.Response:
     return client.post(json={"prompt": f"fox [[fault:{fault}]]", **SMALL, **parameters})
 
 
-def _is_refused(client: Client, fault: str, status: int, retry_after: str | None = None) -> None:
+def _assert_refused(
+    client: Client, fault: str, status: int, retry_after: str | None = None
+) -> None:
     answer = _submit(client, fault)
     assert (answer.status_code, answer.headers.get("Retry-After")) == (status, retry_after)
     assert client.server.stats()["submits"] == 0
@@ -104,7 +106,9 @@ def _stuck(client: Client) -> None:
     assert client.get(task["polling_url"]).json()["status"] == "Pending"
 
 
-def _ends(client: Client, fault: str, status: str, details: Any, http_status: int = 200) -> None:
+def _assert_outcome(
+    client: Client, fault: str, status: str, details: Any, http_status: int = 200
+) -> None:
     task = _submit(client, fault).json()
     body = client.wait(task)
     assert (body["status"], body["details"], body["result"]) == (status, details, None)
@@ -118,7 +122,7 @@ def _polls(client: Client, fault: str, times: int = 3) -> list[requests.Response
     return [client.get(task["polling_url"]) for _ in range(times)]
 
 
-def _poll_statuses(
+def _assert_poll_statuses(
     client: Client, fault: str, statuses: list[int], retry_after: str | None = None
 ) -> None:
     answers = _polls(client, fault, len(statuses))
@@ -164,7 +168,7 @@ def _downloads(client: Client, fault: str, times: int = 2) -> list[requests.Resp
     return [client.get(sample) for _ in range(times)]
 
 
-def _breaks(client: Client, fault: str) -> None:
+def _assert_broken(client: Client, fault: str) -> None:
     sample = client.sample(f"fox [[fault:{fault}=2]]", seed=1, **SMALL)
     for _ in range(2):
         with pytest.raises(BROKEN):
@@ -238,10 +242,10 @@ CORRUPT = {"error": "Invalid or corrupted image input"}
 
 CHECKS: dict[str, Callable[[Client], None]] = {
     "rate-limit": _rate_limit,
-    "no-credits": lambda client: _is_refused(client, "no-credits", 402),
+    "no-credits": lambda client: _assert_refused(client, "no-credits", 402),
     "busy-402": _busy_402,
-    "submit-500": lambda client: _is_refused(client, "submit-500", 500),
-    "submit-503": lambda client: _is_refused(client, "submit-503=1.5", 503, "1.5"),
+    "submit-500": lambda client: _assert_refused(client, "submit-500", 500),
+    "submit-503": lambda client: _assert_refused(client, "submit-503=1.5", 503, "1.5"),
     "submit-503-made": _submit_503_made,
     "submit-hang": _submit_hang,
     "submit-lost": _submit_lost,
@@ -251,35 +255,41 @@ CHECKS: dict[str, Callable[[Client], None]] = {
     "no-polling-url": _no_polling_url,
     "slow": _slow,
     "stuck": _stuck,
-    "moderated": lambda client: _ends(
+    "moderated": lambda client: _assert_outcome(
         client,
         "moderated=Violence, Self Harm",
         "Content Moderated",
         {"Moderation Reasons": ["Violence", "Self Harm"]},
     ),
-    "request-moderated": lambda client: _ends(
+    "request-moderated": lambda client: _assert_outcome(
         client, "request-moderated", "Request Moderated", {"Moderation Reasons": ["Safety Filter"]}
     ),
-    "moderated-text": lambda client: _ends(
+    "moderated-text": lambda client: _assert_outcome(
         client, "moderated-text", "Content Moderated", "Safety Filter"
     ),
-    "error": lambda client: _ends(client, "error", "Error", CORRUPT),
-    "error-422": lambda client: _ends(client, "error-422", "Error", CORRUPT, http_status=422),
-    "bad-input": lambda client: _ends(client, "bad-input", "Error", CORRUPT, http_status=422),
-    "failed": lambda client: _ends(client, "failed", "Failed", {"error": "The generation failed"}),
-    "poll-500": lambda client: _poll_statuses(client, "poll-500=2", [500, 500, 200]),
-    "poll-503": lambda client: _poll_statuses(client, "poll-503=1,3", [503, 200], "3"),
-    "poll-429": lambda client: _poll_statuses(client, "poll-429", [429, 200]),
-    "poll-403": lambda client: _poll_statuses(client, "poll-403", [403, 403]),
-    "not-found": lambda client: _poll_statuses(client, "not-found=2", [404, 404, 200]),
-    "lost": lambda client: _poll_statuses(client, "lost", [404, 404, 404]),
+    "error": lambda client: _assert_outcome(client, "error", "Error", CORRUPT),
+    "error-422": lambda client: _assert_outcome(
+        client, "error-422", "Error", CORRUPT, http_status=422
+    ),
+    "bad-input": lambda client: _assert_outcome(
+        client, "bad-input", "Error", CORRUPT, http_status=422
+    ),
+    "failed": lambda client: _assert_outcome(
+        client, "failed", "Failed", {"error": "The generation failed"}
+    ),
+    "poll-500": lambda client: _assert_poll_statuses(client, "poll-500=2", [500, 500, 200]),
+    "poll-503": lambda client: _assert_poll_statuses(client, "poll-503=1,3", [503, 200], "3"),
+    "poll-429": lambda client: _assert_poll_statuses(client, "poll-429", [429, 200]),
+    "poll-403": lambda client: _assert_poll_statuses(client, "poll-403", [403, 403]),
+    "not-found": lambda client: _assert_poll_statuses(client, "not-found=2", [404, 404, 200]),
+    "lost": lambda client: _assert_poll_statuses(client, "lost", [404, 404, 404]),
     "poll-reset": _poll_reset,
     "poll-html": _poll_html,
     "poll-redirect": _poll_redirect,
     "unknown-status": _unknown_status,
     "state-key": _state_key,
-    "truncate": lambda client: _breaks(client, "truncate"),
-    "reset": lambda client: _breaks(client, "reset"),
+    "truncate": lambda client: _assert_broken(client, "truncate"),
+    "reset": lambda client: _assert_broken(client, "reset"),
     "cut": _cut,
     "damaged-video": _damaged,
     "html": _html,
@@ -293,11 +303,11 @@ CHECKS: dict[str, Callable[[Client], None]] = {
 
 
 @pytest.mark.parametrize("name", FAULTS)
-def test_each_fault_does_what_it_says(client: Client, name: str) -> None:
+def test_each_fault_does_what_its_meaning_says(client: Client, name: str) -> None:
     CHECKS[name](client)
 
 
-def test_routes_without_a_prompt_have_faults_by_header(client: Client) -> None:
+def test_a_route_without_a_prompt_takes_faults_by_header(client: Client) -> None:
     headers = {**client.headers, "x-flux-fault": "failed"}
     task = client.post(
         "flux-tools/deblur-v1", json={"image": text_of(plain())}, headers=headers

@@ -1,4 +1,4 @@
-"""The emulator, our own check and the published schema judge every request alike, over real HTTP."""
+"""The emulator, our own check and the published schema agree on every request, over real HTTP."""
 
 from __future__ import annotations
 
@@ -41,29 +41,30 @@ DRAFT = base64.b64encode(bytes(range(256)) * 4).decode()
 
 @pytest.fixture(scope="module")
 def never_ready() -> Iterator[EmulatorServer]:
-    """An emulator whose tasks outlast the tests, so that nothing is drawn and no webhook is sent."""
+    """An emulator whose tasks outlast the tests: nothing is drawn, and no webhook is sent."""
     with EmulatorServer(EmulatorConfig(latency=3600, credits=1e9, max_active=1_000_000)) as server:
         yield server
 
 
 def inputs_of(route: Route) -> Given:
-    """Return what to draw for media: real ones, and URLs where they are taken."""
-    found: dict[str, st.SearchStrategy[Any]] = {}
+    """Return strategies for the media of a route: real files, and URLs if the field takes them."""
+    strategies: dict[str, st.SearchStrategy[Any]] = {}
     for spec in MODELS[route.model].media:
         if spec.name in route.fields:
-            one = st.sampled_from([*_real(spec, route), *([UNREACHABLE] if spec.takes_url else [])])
-            found[spec.name] = _arranged(spec.name, one)
-    if route.model == "flux-tools/outpainting-v1":  # the picture must lie on the canvas
-        found |= {
+            urls = [UNREACHABLE] if spec.takes_url else []
+            values = st.sampled_from([*_real_files(spec, route), *urls])
+            strategies[spec.name] = _arrange(spec.name, values)
+    if route.model == "flux-tools/outpainting-v1":  # the picture must be inside the canvas
+        strategies |= {
             name: st.sampled_from([None, 0])
             for name in ("reference_offset_x", "reference_offset_y")
         }
     if "finetune_id" in route.fields:
-        found["finetune_id"] = st.just("demo-style")
-    return found
+        strategies["finetune_id"] = st.just("demo-style")
+    return strategies
 
 
-def _real(spec: MediaField, route: Route) -> list[str]:
+def _real_files(spec: MediaField, route: Route) -> list[str]:
     if spec.kind is MediaKind.VIDEO:
         return [VIDEO]
     if spec.kind is MediaKind.DRAFT:
@@ -71,13 +72,13 @@ def _real(spec: MediaField, route: Route) -> list[str]:
     return [SMALL_PICTURE if route.model == "flux-tools/outpainting-v1" else PICTURE]
 
 
-def _arranged(name: str, one: st.SearchStrategy[str]) -> st.SearchStrategy[Any]:
+def _arrange(name: str, values: st.SearchStrategy[str]) -> st.SearchStrategy[Any]:
     if name == "images":
-        return one | st.lists(one, min_size=1, max_size=10)
+        return values | st.lists(values, min_size=1, max_size=10)
     if name == "keyframes":
-        timed = st.lists(st.tuples(st.integers(0, 5), one).map(list), min_size=1, max_size=3)
-        return one | st.lists(one, min_size=1, max_size=2) | timed
-    return one
+        timed = st.lists(st.tuples(st.integers(0, 5), values).map(list), min_size=1, max_size=3)
+        return values | st.lists(values, min_size=1, max_size=2) | timed
+    return values
 
 
 def submit(server: EmulatorServer, route: Route, body: dict[str, Any]) -> requests.Response:
@@ -85,7 +86,7 @@ def submit(server: EmulatorServer, route: Route, body: dict[str, Any]) -> reques
 
 
 @pytest.mark.parametrize("route", routes(), ids=str)
-def test_what_our_check_accepts_is_accepted_by_all(
+def test_a_request_that_our_check_accepts_is_accepted_by_schema_and_emulator(
     route: Route, never_ready: EmulatorServer
 ) -> None:
     schema = as_json_schema(route)
@@ -98,9 +99,8 @@ def test_what_our_check_accepts_is_accepted_by_all(
         never_ready.reset()
         try:
             request = build_request(route.model, body)
-        except (
-            FluxRequestError
-        ):  # stricter than the service: an empty prompt, a secret without a URL
+        except FluxRequestError:
+            # Our check is stricter: it refuses an empty prompt, and a secret without a URL.
             return
         sent = dict(request.parameters)
         jsonschema.validate(sent, schema)
@@ -114,7 +114,7 @@ def test_what_our_check_accepts_is_accepted_by_all(
 
 
 @pytest.mark.parametrize("route", routes(), ids=str)
-def test_what_is_out_of_range_is_refused_by_all_before_any_cost(
+def test_a_request_out_of_range_is_refused_by_all_before_any_cost(
     route: Route, never_ready: EmulatorServer
 ) -> None:
     schema = as_json_schema(route)
@@ -123,9 +123,7 @@ def test_what_is_out_of_range_is_refused_by_all_before_any_cost(
     @given(mutated_request(route, inputs_of(route)))
     def judge(body: dict[str, Any]) -> None:
         never_ready.reset()
-        if (
-            None not in body.values()
-        ):  # to an operator, None is not a value but none given, and is not sent
+        if None not in body.values():  # an operator omits None, so that it is not sent
             with pytest.raises(FluxRequestError):
                 build_request(route.model, body)
         with pytest.raises(ValidationError):

@@ -1,4 +1,4 @@
-"""Submit and poll over the socket: bodies, credits, regions, webhooks."""
+"""Submits and polls over HTTP: bodies, credits, regions, webhooks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.emulator.conftest import Client, Start
 from tests.support.emulator_media import plain, text_of, wait_until
 
 
-def test_submit_answers_with_id_polling_url_and_no_cost(client: Client) -> None:
+def test_a_submit_is_answered_with_id_and_polling_url_and_no_cost(client: Client) -> None:
     body = client.submit()
     assert str(uuid.UUID(body["id"])) == body["id"]
     assert body == {
@@ -36,7 +36,7 @@ def test_flux_2_reports_cost_and_megapixels(client: Client) -> None:
     assert client.wait(body)["cost"] == 6.0
 
 
-def test_ready_body_is_complete(client: Client) -> None:
+def test_the_poll_body_of_a_ready_task_is_complete(client: Client) -> None:
     task = client.submit("a blue bird", seed=42)
     body = client.wait(task)
     result = body.pop("result")
@@ -52,12 +52,12 @@ def test_ready_body_is_complete(client: Client) -> None:
     assert result["end_time"] - result["start_time"] == pytest.approx(result["duration"])
 
 
-def test_seed_is_random_when_none_is_given(client: Client) -> None:
+def test_the_seed_is_random_if_none_is_requested(client: Client) -> None:
     seeds = {client.wait(client.submit())["result"]["seed"] for _ in range(2)}
     assert len(seeds) == 2
 
 
-def test_unknown_id_is_a_404_in_the_shape_of_a_task(client: Client) -> None:
+def test_an_unknown_id_is_answered_404_in_the_shape_of_a_task(client: Client) -> None:
     answer = client.get(f"{client.server.url}/v1/get_result?id=nope")
     assert answer.status_code == 404
     assert answer.json() == {
@@ -70,14 +70,14 @@ def test_unknown_id_is_a_404_in_the_shape_of_a_task(client: Client) -> None:
     }
 
 
-def test_polling_url_names_the_host_that_was_called(client: Client) -> None:
+def test_the_polling_url_names_the_host_of_the_submit(client: Client) -> None:
     answer = client.post(
         json={"prompt": "x"}, headers={**client.headers, "Host": "flux.example:99"}
     )
     assert answer.json()["polling_url"].startswith("http://flux.example:99/v1/get_result?id=")
 
 
-def test_task_of_a_region_is_known_there_only(start: Start) -> None:
+def test_a_task_is_known_on_the_host_of_its_region_only(start: Start) -> None:
     client = start(region_hosts=["127.0.0.2", "127.0.0.3"])
     task = client.submit()
     port = client.server.url.rpartition(":")[2]
@@ -97,14 +97,15 @@ def test_stats_count_submits_per_prompt_polls_and_refusals(client: Client) -> No
         client.get(client.submit(prompt)["polling_url"])
     client.post(json={"prompt": "c"}, headers={})
     stats = client.get(f"{client.server.url}/_emulator/stats").json()
-    seen = client.server.stats()
-    assert {**stats, "active": seen["active"]} == seen  # a task may end between the two
+    expected = client.server.stats()
+    # A task may end between the two calls.
+    assert {**stats, "active": expected["active"]} == expected
     assert (stats["submits"], stats["submits_per_prompt"]) == (3, {"a": 2, "b": 1})
     assert stats["submits_per_model"] == {"flux-pro-1.1": 3}
     assert (stats["refused"], stats["polls"], stats["credits_spent"]) == (1, 3, 12)
 
 
-def test_reset_over_http(client: Client) -> None:
+def test_a_reset_over_http_forgets_tasks_and_restores_the_balance(client: Client) -> None:
     task = client.submit()
     assert client.post("../_emulator/reset").json() == {"reset": True}
     assert client.get(task["polling_url"]).status_code == 404
@@ -152,7 +153,7 @@ def receiver() -> Iterator[Receiver]:
     receiver.server.server_close()
 
 
-def test_webhook_brings_the_poll_body_and_the_secret(client: Client, receiver: Receiver) -> None:
+def test_a_webhook_has_the_poll_body_and_the_secret(client: Client, receiver: Receiver) -> None:
     body = client.submit(webhook_url=receiver.url, webhook_secret="s3cret", seed=5)
     assert body == {
         "id": body["id"],
@@ -163,21 +164,21 @@ def test_webhook_brings_the_poll_body_and_the_secret(client: Client, receiver: R
         "output_mp": None,
     }
     receiver.wait_for(1)
-    ((headers, told),) = receiver.calls
+    ((headers, sent),) = receiver.calls
     assert headers["X-Webhook-Secret"] == "s3cret"
-    assert (told["id"], told["status"], told["result"]["seed"]) == (body["id"], "Ready", 5)
-    assert client.get(told["result"]["sample"]).status_code == 200
+    assert (sent["id"], sent["status"], sent["result"]["seed"]) == (body["id"], "Ready", 5)
+    assert client.get(sent["result"]["sample"]).status_code == 200
 
 
-def test_webhook_tells_of_failures_and_needs_no_secret(client: Client, receiver: Receiver) -> None:
+def test_a_webhook_reports_failures_and_needs_no_secret(client: Client, receiver: Receiver) -> None:
     client.submit("[[fault:moderated=Violence]]", webhook_url=receiver.url)
     receiver.wait_for(1)
-    ((headers, told),) = receiver.calls
+    ((headers, sent),) = receiver.calls
     assert "X-Webhook-Secret" not in headers
-    assert told["details"] == {"Moderation Reasons": ["Violence"]}
+    assert sent["details"] == {"Moderation Reasons": ["Violence"]}
 
 
-def test_webhook_is_retried(client: Client, receiver: Receiver) -> None:
+def test_a_refused_webhook_is_sent_again(client: Client, receiver: Receiver) -> None:
     receiver.refusals = 2
     client.submit(webhook_url=receiver.url)
     receiver.wait_for(3)
@@ -185,7 +186,7 @@ def test_webhook_is_retried(client: Client, receiver: Receiver) -> None:
     assert client.server.stats()["webhooks"] == 1
 
 
-def test_webhook_that_nobody_takes_is_given_up(client: Client) -> None:
+def test_a_webhook_without_a_receiver_is_given_up(client: Client) -> None:
     client.submit(webhook_url="http://127.0.0.1:1/hook")
     wait_until(lambda: client.server.stats()["webhooks_failed"] == 1)
     assert client.server.stats()["webhooks"] == 0

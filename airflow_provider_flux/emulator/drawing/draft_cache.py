@@ -1,4 +1,4 @@
-"""Draft caches: all that is needed to draw the video of a draft again, in one small file."""
+"""The file format of draft caches: all that is needed to draw the video of a draft again."""
 
 from __future__ import annotations
 
@@ -17,15 +17,18 @@ from airflow_provider_flux.bfl.inputs import MediaFile
 from airflow_provider_flux.emulator.drawing.clips import Clip
 
 _MAGIC = b"FLUXDRAFT1"
-_CHECK = 32
+_CHECKSUM_BYTES = 32
 _THUMBNAIL = (640, 640)
 
 
 @dataclass(frozen=True)
 class Draft:
-    """What a cache holds.
+    """The content of a draft cache.
 
-    :param digest: of the draft's picture: where colours and shapes come from.
+    :param prompt: the prompt without fault markers.
+    :param seed: the seed of the draft.
+    :param digest: the digest of the draft's picture, which determines colours and shapes.
+    :param clip: the clip of the draft.
     """
 
     prompt: str
@@ -34,10 +37,11 @@ class Draft:
     clip: Clip
 
 
-def pack(draft: Draft, stills: list[Image.Image]) -> bytes:
-    """Return the cache of a draft.
+def pack_draft(draft: Draft, stills: list[Image.Image]) -> bytes:
+    """Return a draft cache.
 
-    :param stills: what its keyframes show, in their order.
+    :param draft: the draft to pack.
+    :param stills: the images of its keyframes, in their order.
     """
     times = [time for time, _ in draft.clip.keyframes]
     content = {
@@ -47,24 +51,28 @@ def pack(draft: Draft, stills: list[Image.Image]) -> bytes:
         "mode": draft.clip.mode,
         "seconds": draft.clip.seconds,
         "ratio": draft.clip.ratio,
-        "keyframes": [[time, _thumbnail(still)] for time, still in zip(times, stills, strict=True)],
+        "keyframes": [
+            [time, _encode_thumbnail(still)] for time, still in zip(times, stills, strict=True)
+        ],
     }
     packed = zlib.compress(json.dumps(content, sort_keys=True).encode())
     return _MAGIC + hashlib.sha256(packed).digest() + packed
 
 
-def unpack(data: bytes) -> Draft:
-    """Return the draft of a cache.
+def unpack_draft(data: bytes) -> Draft:
+    """Return the draft in a cache.
 
-    :raises ValueError: if it is none that :func:`pack` made.
+    :param data: the bytes of the cache.
+    :raises ValueError: if :func:`pack_draft` did not make these bytes.
     """
-    checksum, packed = data[len(_MAGIC) : len(_MAGIC) + _CHECK], data[len(_MAGIC) + _CHECK :]
+    body = data[len(_MAGIC) :]
+    checksum, packed = body[:_CHECKSUM_BYTES], body[_CHECKSUM_BYTES:]
     if not data.startswith(_MAGIC) or hashlib.sha256(packed).digest() != checksum:
         raise ValueError("not a draft cache")
     try:
         content: dict[str, Any] = json.loads(zlib.decompress(packed))
         keyframes = tuple(
-            (time, _image(base64.b64decode(text))) for time, text in content["keyframes"]
+            (time, _read_thumbnail(base64.b64decode(text))) for time, text in content["keyframes"]
         )
         clip = Clip(content["mode"], content["seconds"], content["ratio"], keyframes)
         return Draft(content["prompt"], content["seed"], bytes.fromhex(content["digest"]), clip)
@@ -72,7 +80,7 @@ def unpack(data: bytes) -> Draft:
         raise ValueError(f"not a draft cache: {error}") from None
 
 
-def _thumbnail(still: Image.Image) -> str:
+def _encode_thumbnail(still: Image.Image) -> str:
     small = still.copy()
     small.thumbnail(_THUMBNAIL)
     buffer = io.BytesIO()
@@ -80,10 +88,9 @@ def _thumbnail(still: Image.Image) -> str:
     return base64.b64encode(buffer.getvalue()).decode()
 
 
-def _image(data: bytes) -> MediaFile:
+def _read_thumbnail(data: bytes) -> MediaFile:
     with Image.open(io.BytesIO(data)) as image:
         width, height = image.size
     digest = hashlib.sha256(data).hexdigest()
-    return MediaFile(
-        "draft", "image/jpeg", len(data), digest, partial(io.BytesIO, data), width, height
-    )
+    stream = partial(io.BytesIO, data)
+    return MediaFile("draft", "image/jpeg", len(data), digest, stream, width, height)

@@ -1,4 +1,4 @@
-"""HTTP answers the routes share: errors, pages, and answers whose connection breaks."""
+"""Responses that several routes share: errors, pages, and responses that break the connection."""
 
 from __future__ import annotations
 
@@ -11,33 +11,43 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.types import Receive, Scope, Send
 
-#: A host that is never BFL's: where redirects and forged URLs point.
+#: An origin that is never BFL's. Redirects and forged URLs point to it.
 FOREIGN_ORIGIN = "https://evil.example"
-# The scope's state is the lifespan state of the server, which server.py completes with this.
+#: The key of the connection in the state of a request's scope. ``server.py`` sets it.
 CONNECTION_KEY = "flux_emulator_connection"
 
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
-def error(status: int, detail: Any, retry_after: float | None = None) -> JSONResponse:
-    """Answer with an error in FastAPI's shape."""
-    return JSONResponse({"detail": detail}, status, headers=_retry_after(retry_after))
+def error_response(status: int, detail: Any, retry_after: float | None = None) -> JSONResponse:
+    """Return an error in the shape of FastAPI.
+
+    :param status: HTTP status.
+    :param detail: value of ``detail`` in the body.
+    :param retry_after: seconds for the ``Retry-After`` header; ``None`` sends none.
+    """
+    return JSONResponse({"detail": detail}, status, headers=_retry_after_header(retry_after))
 
 
 def html_page() -> HTMLResponse:
-    """Answer 200 with a page, as a proxy or a login wall does."""
+    """Return a page with status 200, as a proxy or a login wall does."""
     return HTMLResponse("<!doctype html><html><body><h1>Please wait</h1></body></html>")
 
 
 def foreign_redirect(request: Request) -> RedirectResponse:
-    """Redirect the same path and query to another host."""
+    """Return a redirect to the same path and query on a foreign host.
+
+    :param request: the request to redirect.
+    """
     return RedirectResponse(f"{FOREIGN_ORIGIN}{request.url.path}?{request.url.query}", 302)
 
 
 class BrokenResponse(Response):
-    """An answer of which only the first half arrives.
+    """A response of which only the first half arrives.
 
-    :param reset: reset the connection (``ECONNRESET``) instead of closing it in order.
+    :param content: the whole body.
+    :param media_type: MIME type of the body.
+    :param reset: resets the connection (``ECONNRESET``) instead of closing it in order.
     """
 
     def __init__(self, content: bytes, *, media_type: str, reset: bool = False) -> None:
@@ -54,16 +64,14 @@ class BrokenResponse(Response):
             {"type": "http.response.body", "body": body[: len(body) // 2], "more_body": True}
         )
         protocol = scope.get("state", {}).get(CONNECTION_KEY)
-        if (
-            protocol is None
-        ):  # another server than ours: it closes on an incomplete answer, with a complaint
+        if protocol is None:  # not our server; others log an error and close the connection
             return
-        _break(protocol.transport, reset=self._reset)
+        _break_connection(protocol.transport, reset=self._reset)
         while (await receive())["type"] != "http.disconnect":
             pass
 
 
-def _break(transport: asyncio.Transport, *, reset: bool) -> None:
+def _break_connection(transport: asyncio.Transport, *, reset: bool) -> None:
     if not reset:
         transport.close()
         return
@@ -73,5 +81,5 @@ def _break(transport: asyncio.Transport, *, reset: bool) -> None:
     transport.abort()
 
 
-def _retry_after(seconds: float | None) -> dict[str, str]:
+def _retry_after_header(seconds: float | None) -> dict[str, str]:
     return {} if seconds is None else {"Retry-After": f"{seconds:g}"}

@@ -1,4 +1,4 @@
-"""Drafts of videos: a cache comes with them, and the video can be made from it in full."""
+"""Drafts of videos: each has a cache, from which the full video can be made."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_a_draft_can_be_enhanced_from_its_cache(client: Client) -> None:
     assert Video(client.image(None, **enhanced, resolution="hd")).size == (554, 416)
 
 
-def test_a_draft_of_a_text_or_a_video_is_the_same_video_when_enhanced(client: Client) -> None:
+def test_the_enhancement_of_a_draft_shows_the_same_video(client: Client) -> None:
     for request in (TEXT_TO_VIDEO, {"model": "flux-3-video", "mode": "v2v", "start_video": MOVING}):
         result = client.wait(client.submit(**request, draft=True))["result"]
         draft = Video(client.get(result["sample"]).content)
@@ -66,21 +66,23 @@ def test_a_draft_of_a_text_or_a_video_is_the_same_video_when_enhanced(client: Cl
         )
         for seconds in (0, 4):
             pairs = zip(
-                *(colours_at_places(one.at(seconds)) for one in (draft, enhanced)), strict=True
+                *(colours_at_places(shown.at(seconds)) for shown in (draft, enhanced)), strict=True
             )
             assert max(distance(*pair) for pair in pairs) < 15
 
 
-def test_what_is_no_draft_has_no_cache(client: Client) -> None:
+def test_a_video_that_is_no_draft_has_no_cache(client: Client) -> None:
     result = client.wait(client.submit(**TEXT_TO_VIDEO))["result"]
     assert not {name for name in result if "draft" in name}
     assert client.get(result["sample"].replace("sample.mp4", "draft_cache.bin")).status_code == 404
 
 
-@pytest.mark.parametrize("given", ["aGVsbG8=", "", "not base64", text_of(plain()), "url"])
-def test_another_file_is_no_draft_cache(client: Client, shelf: Shelf, given: str) -> None:
-    given = shelf.put(b"FLUXDRAFT1" + bytes(40)) if given == "url" else given
-    task = client.submit(None, "flux-3-video", mode="draft_enhance", draft_cache=given)
+@pytest.mark.parametrize("content", ["aGVsbG8=", "", "not base64", text_of(plain()), "url"])
+def test_a_file_that_is_no_draft_cache_ends_the_task_with_an_error(
+    client: Client, shelf: Shelf, content: str
+) -> None:
+    text = shelf.put(b"FLUXDRAFT1" + bytes(40)) if content == "url" else content
+    task = client.submit(None, "flux-3-video", mode="draft_enhance", draft_cache=text)
     body = client.wait(task)
     assert (body["status"], body["details"]) == (
         "Error",
@@ -90,7 +92,7 @@ def test_another_file_is_no_draft_cache(client: Client, shelf: Shelf, given: str
     assert client.credits() == 1000
 
 
-def test_a_damaged_draft_cache_is_none(client: Client) -> None:
+def test_a_damaged_draft_cache_ends_the_task_with_an_error(client: Client) -> None:
     result = client.wait(client.submit(**TEXT_TO_VIDEO, draft=True))["result"]
     cache = client.get(result["draft_cache"]).content
     task = client.submit(
@@ -99,7 +101,7 @@ def test_a_damaged_draft_cache_is_none(client: Client) -> None:
     assert client.wait(task)["details"] == {"error": "Invalid or corrupted draft cache"}
 
 
-def test_a_forged_draft_cache_is_none(client: Client) -> None:
+def test_a_forged_draft_cache_ends_the_task_with_an_error(client: Client) -> None:
     for packed in (
         b"not packed",
         zlib.compress(b"{}"),

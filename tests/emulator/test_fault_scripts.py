@@ -1,4 +1,4 @@
-"""Fault scripts: how they are read, which one counts, and how often."""
+"""Fault scripts: their syntax, their precedence and their counts."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import time
 import pytest
 
 from airflow_provider_flux.emulator import EmulatorConfig
-from airflow_provider_flux.emulator.faults import (
+from airflow_provider_flux.emulator.fault_scripts import (
     ALWAYS,
     Fault,
     FaultError,
     faults_in_header,
     faults_in_prompt,
     parse_fault,
-    without_markers,
+    remove_markers,
 )
 from tests.emulator.conftest import Client, Start
 
@@ -30,18 +30,18 @@ from tests.emulator.conftest import Client, Start
         ("moderated", Fault("moderated")),
         ("moderated=Violence,Self Harm", Fault("moderated", text="Violence,Self Harm")),
         ("stuck", Fault("stuck")),
-        ("poll-500@3%", Fault("poll-500", times=ALWAYS, share=0.03)),
-        ("poll-500 = always @ 2.5 %", Fault("poll-500", times=ALWAYS, share=0.025)),
-        ("poll-503=2,1@50%", Fault("poll-503", times=2, seconds=1.0, share=0.5)),
+        ("poll-500@3%", Fault("poll-500", times=ALWAYS, probability=0.03)),
+        ("poll-500 = always @ 2.5 %", Fault("poll-500", times=ALWAYS, probability=0.025)),
+        ("poll-503=2,1@50%", Fault("poll-503", times=2, seconds=1.0, probability=0.5)),
         ("moderated=Sold @ 5 %, not@home@100%", Fault("moderated", text="Sold @ 5 %, not@home")),
     ],
 )
-def test_faults_are_read(text: str, fault: Fault) -> None:
+def test_a_fault_is_read_with_its_arguments(text: str, fault: Fault) -> None:
     assert parse_fault(text) == fault
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("stuk", "Unknown fault 'stuk'. Known: rate-limit, "),
         ("slow", "must be written slow=SECONDS"),
@@ -54,22 +54,24 @@ def test_faults_are_read(text: str, fault: Fault) -> None:
         ("poll-500@3", "Unknown fault 'poll-500@3'"),
     ],
 )
-def test_mistakes_are_explained(text: str, said: str) -> None:
-    with pytest.raises(FaultError, match=re.escape(said)):
+def test_a_mistyped_fault_is_explained(text: str, message: str) -> None:
+    with pytest.raises(FaultError, match=re.escape(message)):
         parse_fault(text)
-    with pytest.raises(ValueError, match=re.escape(said)):
+    with pytest.raises(ValueError, match=re.escape(message)):
         EmulatorConfig(faults=[text])
 
 
 def test_markers_are_found_and_removed() -> None:
     prompt = "a [[fault:slow=1]] red [[fault:cut=2]] fox"
     assert faults_in_prompt(prompt) == ["slow=1", "cut=2"]
-    assert without_markers(prompt) == "a red fox"
+    assert remove_markers(prompt) == "a red fox"
     assert faults_in_header("slow=1; cut ;") == ["slow=1", " cut "]
     assert faults_in_header(None) == []
 
 
-def test_mistyped_fault_of_a_request_is_a_400_with_the_known_ones(client: Client) -> None:
+def test_a_mistyped_fault_in_a_request_is_answered_400_with_the_known_faults(
+    client: Client,
+) -> None:
     by_prompt = client.post(json={"prompt": "[[fault:stuk]]"})
     by_header = client.post(
         json={"prompt": "x"}, headers={**client.headers, "x-flux-fault": "stuk"}
@@ -79,7 +81,7 @@ def test_mistyped_fault_of_a_request_is_a_400_with_the_known_ones(client: Client
         assert "Known: rate-limit, " in answer.json()["detail"]
 
 
-def test_prompt_beats_header_beats_server(start: Start) -> None:
+def test_a_fault_in_the_prompt_beats_the_header_which_beats_the_server(start: Start) -> None:
     client = start(faults=["moderated=Server", "state-key"])
     assert client.get(client.submit()["polling_url"]).json()["state"]
 
@@ -99,12 +101,12 @@ def test_several_faults_strike_one_after_the_other(client: Client) -> None:
     assert [client.get(task["polling_url"]).status_code for _ in range(4)] == [500, 429, 404, 200]
 
 
-def test_counts_are_per_request(client: Client) -> None:
+def test_each_request_counts_its_faults_by_itself(client: Client) -> None:
     first, second = (client.submit("[[fault:poll-500=1]]") for _ in range(2))
     assert [client.get(task["polling_url"]).status_code for task in (first, second)] == [500, 500]
 
 
-def test_faults_by_header_and_by_server(start: Start) -> None:
+def test_faults_of_header_and_server_strike_the_same_request(start: Start) -> None:
     client = start(faults=["poll-500=1"])
     answer = client.post(
         json={"prompt": "x"}, headers={**client.headers, "x-flux-fault": "error; slow=0"}
