@@ -52,7 +52,7 @@ class Landing:
             )
         await self._open(plan.target.path)
         from airflow_provider_flux.landing.land import land_async
-        from airflow_provider_flux.ledger.task_ledger import mark_landed
+        from airflow_provider_flux.ledger.trigger_records import mark_landed
         from airflow_provider_flux.object_store.filesystem import run_async
 
         if landed := await self._landed_by_record():
@@ -81,7 +81,7 @@ class Landing:
             return None
 
     async def _landed_by_record(self) -> Generation | None:
-        from airflow_provider_flux.ledger.task_ledger import read_landed_generation
+        from airflow_provider_flux.ledger.trigger_records import read_landed_generation
         from airflow_provider_flux.object_store.filesystem import run_async
 
         if self._record is None:
