@@ -1,1 +1,1 @@
-"""The programs that the make targets run."""
+"""What make runs."""

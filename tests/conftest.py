@@ -136,7 +136,7 @@ def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retries, "_BACKOFF", wait_fixed(0.05))
     monkeypatch.setattr(polling, "_NOT_FOUND_GRACE_SECONDS", 0.5)
     monkeypatch.setattr(polling, "_NOT_FOUND_INTERVAL_SECONDS", 0.1)
-    monkeypatch.setattr(deferral, "_SHORTEST_DEFERRAL", 0.1)
+    monkeypatch.setattr(deferral, "_MIN_DEFERRAL_SECONDS", 0.1)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -1,4 +1,4 @@
-"""What the operators that land images have in common: the arguments that say where and how."""
+"""Base class of the operators that land images: the arguments for where and how to land them."""
 
 from __future__ import annotations
 
@@ -27,23 +27,27 @@ log = logging.getLogger(__name__)
 
 
 class FluxLandingOperator(BaseOperator):
-    """Base of the operators that land images; not to be used by itself.
+    """Base class of the operators that land images. Do not use it by itself.
 
-    :param output_path: where to land an image, an absolute path or any URI of ``ObjectStoragePath``:
-        ``s3://my_conn@bucket/{{ ds }}/hero.{ext}``. Beside Jinja it may hold ``{key}``, ``{index}``,
-        ``{model}``, ``{fingerprint}``, ``{request_id}``, ``{seed}``, ``{sha256}`` and ``{ext}``. (templated)
-    :param if_exists: what to do about an object that is there already: ``overwrite`` (default), ``skip`` it,
-        or raise an ``error``.
-    :param sidecar: write ``<name>.json`` beside the image, which says where it came from; ``True`` by default.
-    :param hide_prompt: keep only a hash of the prompt in the sidecar and the ledger; ``False`` by default.
-    :param embed_metadata: write into the image that it is AI-generated; ``False`` by default, since it makes
-        credentials that BFL may have embedded invalid.
-    :param on_mismatch: ``warn`` (default) lands a result of another format or size than was asked for,
-        since it is paid for; ``fail`` does not.
+    :param output_path: path to land an image at: an absolute path, or a URI that
+        ``ObjectStoragePath`` supports, for example ``s3://my_conn@bucket/{{ ds }}/hero.{ext}``. It
+        may hold Jinja, and the placeholders ``{key}``, ``{index}``, ``{model}``,
+        ``{fingerprint}``, ``{request_id}``, ``{seed}``, ``{sha256}`` and ``{ext}``. (templated)
+    :param if_exists: action for an object that exists at that path: ``overwrite`` it (default),
+        ``skip`` it, or raise an ``error``.
+    :param sidecar: write ``<name>.json``, which records the origin of the image, beside it. Default
+        ``True``.
+    :param hide_prompt: keep a hash in place of the prompt in the sidecar and in the ledger. Default
+        ``False``.
+    :param embed_metadata: write into the image that a model generated it. Default ``False``,
+        because this invalidates content credentials that BFL may have embedded.
+    :param on_mismatch: action for a result whose format or size differs from the request: ``warn``
+        and land it (default), because BFL bills it, or ``fail``.
     :param cache_control: ``Cache-Control`` header of the stored image. (templated)
-    :param store_options: further options of the write by the store's own names, such as
-        ``{"StorageClass": "STANDARD_IA"}`` for s3. (templated)
-    :raises FluxRequestError: when the DAG is parsed, for a mistake in a literal argument.
+    :param store_options: further options of the write, by the names of the store, for example
+        ``{"StorageClass": "STANDARD_IA"}`` for S3. (templated)
+    :param flux_conn_id: id of the connection to BFL. Default ``flux_default``. (templated)
+    :raises FluxRequestError: when the DAG is parsed, if a literal argument is wrong.
     """
 
     template_fields: Sequence[str] = (
@@ -79,84 +83,104 @@ class FluxLandingOperator(BaseOperator):
         self.cache_control = cache_control
         self.store_options = store_options
         self.flux_conn_id = flux_conn_id
-        #: Folder at the beginning of ``output_path``, as it is before it is rendered.
+        #: ``output_path`` before Airflow renders it, and the fixed folder that it begins with.
+        self._unrendered_path = self.output_path
         self._root = fixed_folder_of(self.output_path) if isinstance(self.output_path, str) else ""
-        self._given_path = self.output_path
-        self._check_landing()
+        self._check_landing_options()
 
-    def _check_landing(self) -> None:
-        """Check at parse time how images land; what is resolved later is checked before anything is paid."""
-        given = {
-            name: value for name, value in self._landing().items() if not is_resolved_later(value)
+    @property
+    def _draws_seeds(self) -> bool:
+        """Whether each image gets a random seed, so that ``{seed}`` tells images apart."""
+        return True
+
+    def _check_landing_options(self) -> None:
+        """Check literal arguments at parse time; others are checked before the submit."""
+        literals = {
+            name: value
+            for name, value in self._landing_options().items()
+            if not is_resolved_later(value)
         }
         if isinstance(self.store_options, Mapping):
-            literals = {
+            literals["store_options"] = {
                 name: value
                 for name, value in self.store_options.items()
                 if not is_resolved_later(value)
             }
-            given["store_options"] = literals
-        options = LandingOptions.of(**given)
+        options = LandingOptions.of(**literals)
         if isinstance(self.output_path, str) and not self.output_path.lstrip().startswith("{"):
             options.check_for(self.output_path)
 
-    def _landing(self) -> dict[str, Any]:
+    def _landing_options(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in LandingOptions.model_fields}
 
-    def _root_of_output(self) -> str:
-        """Return the folder at the beginning of ``output_path``, before templates and placeholders; empty if none."""
-        return self._root or (
-            fixed_folder_of(self.output_path) if isinstance(self.output_path, str) else ""
-        )
+    def _fixed_folder(self) -> str:
+        """Return the folder that ``output_path`` begins with before any template or placeholder.
+
+        An ``output_path`` that begins with a template has none. Then the folder of the rendered
+        path counts. It is empty if there is neither.
+        """
+        if self._root or not isinstance(self.output_path, str):
+            return self._root
+        return fixed_folder_of(self.output_path)
 
     def _landing_plan(self, context: Context, *, reuse: Reuse = "never") -> LandingPlan | None:
-        """Find a bad path, a missing connection or package before anything is paid, and return the plan.
+        """Check that the task can land an image, and return its plan; ``None`` without a path.
 
-        :raises FluxRequestError: if no image can be written there, or all map indexes would get one name.
-        :raises FluxConfigurationError: if the store cannot be used.
+        :param context: context of the task.
+        :param reuse: whether to look for existing images.
+        :raises FluxRequestError: if an argument is wrong, or all map indexes would get one name.
+        :raises FluxConfigurationError: if the store cannot be used, for example because its
+            connection or its package is missing.
         """
         if self.output_path is None:
             return None
         from airflow_provider_flux.object_store.filesystem import check_writable, open_path
 
         path = check_output_path(self.output_path)
-        options = LandingOptions.of(**self._landing())
+        options = LandingOptions.of(**self._landing_options())
         options.check_for(path)
         task = identify_task(context["ti"])
-        self._check_names_of_mapped_tasks(context, path, task.map_index)
+        if task.map_index >= 0:
+            self._check_names_of_mapped_tasks(context, path, task.map_index)
         open_path(path)
         check_writable(path)
+
         target = Target(
             path=path,
             index=max(task.map_index, 0),
             key=str(task.map_index) if task.map_index >= 0 else self.task_id,
-            root=self._root_of_output(),
+            root=self._fixed_folder(),
             reuse=reuse,
             options=options,
         )
         return LandingPlan(target=target, task=task)
 
     def _check_names_of_mapped_tasks(self, context: Context, path: str, map_index: int) -> None:
-        """Refuse one name for all map indexes: the images, each paid for, would replace each other.
+        """Refuse a path that gives the images of all map indexes one name; warn if it may.
 
-        It is certain where the path is a literal in ``partial()``; where it was rendered, it is a guess.
+        The images would replace each other, and BFL bills each of them.
         """
-        distinct = tells_apart(path)
-        if map_index < 0 or distinct:
+        is_distinct = tells_apart(path)
+        if is_distinct:
             return
-        dag = context.get("dag")
-        mapped = dag.task_dict.get(self.task_id) if dag is not None else None
-        # In a mapped task group the operator itself is not mapped.
-        arguments = getattr(
-            mapped, "partial_kwargs", {"output_path": self._given_path if mapped else None}
-        )
-        literal = arguments.get("output_path")
-        if distinct is False and isinstance(literal, str) and not is_template(literal):
+        literal = self._literal_output_path(context)
+        if is_distinct is False and literal is not None:
             raise FluxRequestError(
                 f"output_path={path!r} is the same for all mapped tasks. Add {{index}} or {{key}}."
             )
-        is_random = distinct is None and "{seed" in path and getattr(self, "seed", None) is None
-        if not is_random and str(map_index) not in path:
+        has_random_seed = is_distinct is None and "{seed" in path and self._draws_seeds
+        if not has_random_seed and str(map_index) not in path:
             log.warning(
-                "output_path=%r may be the same for all mapped tasks: add {index} or {key}.", path
+                "output_path=%r may be the same for all mapped tasks. Add {index} or {key}.", path
             )
+
+    def _literal_output_path(self, context: Context) -> str | None:
+        """Return the ``output_path`` of a mapped task if it is one literal for all map indexes."""
+        dag = context.get("dag")
+        task = dag.task_dict.get(self.task_id) if dag is not None else None
+        if task is None:
+            return None
+        # In a mapped task group the operator itself is not mapped.
+        arguments = getattr(task, "partial_kwargs", {"output_path": self._unrendered_path})
+        path = arguments.get("output_path")
+        return path if isinstance(path, str) and not is_template(path) else None

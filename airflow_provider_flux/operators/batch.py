@@ -1,4 +1,4 @@
-"""FluxGenerateBatchOperator: many prompts, many images, one task."""
+"""FluxGenerateBatchOperator: one task for the requests of a whole table."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from airflow_provider_flux.landing.output_path import (
 )
 from airflow_provider_flux.landing.plan import LandingPlan
 from airflow_provider_flux.landing.target import Reuse
-from airflow_provider_flux.ledger.ledger_folder import LEDGER_FOLDER
+from airflow_provider_flux.ledger.record_store import LEDGER_FOLDER
 from airflow_provider_flux.ledger.resume_policy import OnUncertain
 from airflow_provider_flux.media.source import hide
 from airflow_provider_flux.operators import arguments
@@ -45,59 +45,76 @@ if TYPE_CHECKING:
 
     from airflow_provider_flux.batch.run import BatchRun, BatchSettings
 
-#: XCom key of the summary, also of a task that fails.
+#: XCom key of the summary. A task that fails leaves it, too.
 SUMMARY_XCOM = "flux_batch"
 
 
 class FluxGenerateBatchOperator(FluxLandingOperator):
-    """Generate an image for each row of a table, at the speed of the quota, and land them in object storage.
+    """Generate an image or video for each row of a table, and land them in object storage.
 
-    One task and one event loop keep as many tasks active as the account may have, so that ten thousand images need no
-    ten thousand Airflow tasks. It runs on the worker until all rows have been tried. What is submitted is written down
-    before and after, in a journal below the beginning of ``output_path``, or in ``ledger_path``: a retry, or a clear,
-    works on unfinished rows only. The arguments that say where and how images land are those of
-    :class:`~airflow_provider_flux.operators.base.FluxLandingOperator`; ``output_path`` is required, and must tell
-    the rows apart, by ``{key}`` say.
+    One task and one event loop keep as many generations active as the account allows, so ten
+    thousand images do not need ten thousand Airflow tasks. The task never defers: it runs on its
+    worker until it has tried all rows. It records every submit in a journal, below the folder that
+    ``output_path`` begins with, or in ``ledger_path``. A retry, or a clear, works on unfinished
+    rows only.
 
-    Each row ends as ``landed``, ``reused``, ``moderated``, ``invalid``, ``failed``, ``uncertain`` or ``lost``; one that
-    was not tried is ``pending``, one whose image was paid for and has not landed in time is ``new_generation``.
+    Each row ends as ``landed``, ``reused``, ``moderated``, ``invalid``, ``failed``, ``uncertain``
+    or ``lost``. A row that was not submitted is ``pending``. A row whose image BFL bills but which
+    has not landed is ``submitted``.
 
-    XCom: a small dict with the number of rows by outcome, cost, times and the URI of the ``manifest``, which has a row
-    for each row of the input, in its order. Also under the key ``flux_batch``, where it is left when the task fails.
+    The XCom is a small dict with the number of rows by outcome, the cost, durations, and the URI of
+    the ``manifest``, which has a row for each row of the input, in the same order. A task that
+    fails leaves it under the key ``flux_batch``.
 
-    :param requests: prompts, or dicts of parameters; or the path of a ``.jsonl``, ``.csv`` or ``.parquet`` file: an
-        absolute path, or a URI of ``ObjectStoragePath``. A row may also have a ``key``, a ``model``, a
-        ``fallback_prompt`` and a ``fallback_model``, which are tried once when the row is moderated, or its generation
-        fails. (templated)
-    :param columns: column of the input by parameter, ``{"prompt": "description", "key": "sku"}``; nothing else is read
-        then. By default each column is a parameter, or one of these names. (templated)
-    :param defaults: parameters of all rows that do not have them. (templated)
-    :param model: model of all rows that name none, ``flux-pro-1.1`` by default. (templated)
-    :param max_active: how many tasks may be active at once; that of the connection by default, which is 24.
-    :param model_limits: how many of a model, where the account has another limit than is usual.
-    :param max_cost: most credits (1 credit = 0.01 USD) that the batch may cost over all its tries; no limit by default.
-        What cannot fit is refused at once. When it is reached, what is in flight lands, and the rest is left.
+    The arguments for where and how images land are those of
+    :class:`~airflow_provider_flux.operators.base.FluxLandingOperator`. ``output_path`` is required,
+    and needs a placeholder that differs from row to row, for example ``{key}``.
+
+    :param requests: a list of prompts, or of dicts of parameters; or the path of a ``.jsonl``,
+        ``.csv`` or ``.parquet`` file, as an absolute path or a URI of ``ObjectStoragePath``. A row
+        may also have a ``key``, a ``model``, a ``fallback_prompt`` and a ``fallback_model``. The
+        fallback is submitted once if the row is moderated, or if its generation fails. (templated)
+    :param columns: dict of the input column for each parameter, for example
+        ``{"prompt": "description", "key": "sku"}``. The task reads no other columns then. By
+        default each column is a parameter, or one of the names above. (templated)
+    :param defaults: dict of parameters for rows that do not set them. (templated)
+    :param model: model of rows that name none. Default ``flux-pro-1.1``. (templated)
+    :param max_active: largest number of active generations. Default: ``max_active`` of the
+        connection, which is 24 by default.
+    :param model_limits: dict of the largest number of active generations by model, if the account
+        has unusual limits.
+    :param max_cost: credits (1 credit = 0.01 USD) that the batch may cost over all its tries. No
+        limit by default. A batch that cannot fit submits nothing. When the limit is reached, active
+        generations land and the other rows stay pending. (templated)
+    :param max_failed: number of rows, or share of them such as ``0.02`` or ``"2%"``, that may end
+        as ``failed``, ``submitted``, ``uncertain`` or ``lost`` before the task fails. Default 0.
+        Rows that end as ``invalid`` count as well unless ``on_invalid_row`` is ``skip``. ``None``
+        allows any number. (templated)
+    :param max_moderated: number or share of rows that may be moderated. Any number by default.
         (templated)
-    :param max_failed: how many rows may end as ``failed``, ``uncertain`` or ``lost`` before the task fails, decided
-        when all have been tried: a number, or a share such as ``0.02`` or ``"2%"``; 0 by default. Rows that the
-        service refuses as ``invalid`` count unless ``on_invalid_row`` is ``skip``. (templated)
-    :param max_moderated: how many may be moderated; any number by default. (templated)
-    :param on_invalid_row: ``fail`` (default) before anything is paid, naming all of them, or ``skip`` them.
-    :param on_uncertain: what to do with a row when the answer to its submit was lost, so that nobody knows whether it
-        was billed: ``fail`` (default) leaves it until a user clears the task, ``resubmit`` submits it again.
-    :param on_change: what to do with a row that an earlier try has paid for, with other parameters: submit the ``new``
-        one (default) or ``resume`` the old one.
-    :param on_clear: what a cleared task does: ``resume`` (default) with unfinished rows, or pay for all as ``new``.
-    :param reuse: whether an image that exists already is taken instead of paying for another: ``never`` (default),
-        ``run`` or ``always``; as in :class:`~airflow_provider_flux.operators.generate.FluxGenerateOperator`.
-    :param manifest_path: where to write the manifest, ``.jsonl`` or ``.parquet``; by default
-        ``manifest-<task_id>.jsonl`` in the folder that ``output_path`` begins with once it is rendered. (templated)
-    :param ledger_path: folder for the journal; by default ``_flux/ledger/`` below the beginning of ``output_path`` that
-        has no templates. (templated)
-    :param timeout: seconds from the submit of a row after which to give it up; what suits its model by default.
-    :param validate: ``False`` sends models and parameters that this version does not know.
-    :param flux_conn_id: connection to BFL.
-    :raises FluxRequestError: when the DAG is parsed, for a mistake in a literal argument.
+    :param on_invalid_row: action for rows that are no valid request: ``fail`` (default) before the
+        first submit and name them, or ``skip`` them.
+    :param on_uncertain: action for a row whose answer to the submit was lost, so that it may have
+        been billed: ``fail`` (default) leaves it until a user clears the task, ``resubmit`` submits
+        it again, which may pay twice.
+    :param on_change: action for a row that differs from what an earlier try submitted for it:
+        submit the ``new`` request (default), or ``resume`` the old one.
+    :param on_clear: action of a cleared task: ``resume`` (default) with the unfinished rows, or
+        submit all rows as ``new`` requests.
+    :param reuse: use an existing image with the same model, parameters and inputs in place of a
+        submit: ``never`` (default), ``run`` (an image of this DAG run) or ``always``.
+    :param manifest_path: path of the manifest, which ends in ``.jsonl``, ``.ndjson`` or
+        ``.parquet``. Default: ``manifest-<task_id>.jsonl`` in the folder that the rendered
+        ``output_path`` begins with. (templated)
+    :param ledger_path: folder for the journal, as an absolute path or a URI of
+        ``ObjectStoragePath``. Default: ``_flux/ledger/`` below the folder that ``output_path``
+        begins with before any template. (templated)
+    :param timeout: seconds, or a ``timedelta``, from the submit of a row after which to give it up.
+        Default: ten times the usual duration of its model, and at least ten minutes.
+    :param validate: check the model and its parameters against the catalog of this version. Default
+        ``True``. ``False`` sends unknown models and parameters.
+    :param flux_conn_id: id of the connection to BFL. Default ``flux_default``. (templated)
+    :raises FluxRequestError: when the DAG is parsed, if a literal argument is wrong.
     """
 
     template_fields: Sequence[str] = (
@@ -143,18 +160,26 @@ class FluxGenerateBatchOperator(FluxLandingOperator):
     ) -> None:
         super().__init__(**kwargs)
         self.requests = requests
-        self.columns, self.defaults, self.model = columns, defaults, model
-        self.max_active, self.model_limits = max_active, model_limits
-        self.max_cost, self.max_failed, self.max_moderated = max_cost, max_failed, max_moderated
-        self.on_invalid_row, self.on_uncertain = on_invalid_row, on_uncertain
-        self.on_change, self.on_clear, self.reuse = on_change, on_clear, reuse
+        self.columns = columns
+        self.defaults = defaults
+        self.model = model
+        self.max_active = max_active
+        self.model_limits = model_limits
+        self.max_cost = max_cost
+        self.max_failed = max_failed
+        self.max_moderated = max_moderated
+        self.on_invalid_row = on_invalid_row
+        self.on_uncertain = on_uncertain
+        self.on_change = on_change
+        self.on_clear = on_clear
+        self.reuse = reuse
         self.manifest_path = manifest_path
         self.ledger_path = arguments.check_ledger_path(ledger_path)
         self.timeout = (
             None if timeout is None else arguments.parse_seconds("timeout", timeout, minimum=1)
         )
         self.validate = validate
-        self._session: BatchRun | None = None
+        self._batch_run: BatchRun | None = None
         self._is_killed = False
         #: Durations of :class:`BatchSettings` that tests shorten, in seconds.
         self._timings: dict[str, float] = {}
@@ -168,22 +193,16 @@ class FluxGenerateBatchOperator(FluxLandingOperator):
         self._check_literals()
 
     def _check_literals(self) -> None:
-        """Check at parse time what is known then."""
+        """Check literal arguments at parse time; others are checked before the first submit."""
         if self.output_path is None:
-            raise FluxRequestError(
-                "output_path is required: the images of a batch must land somewhere."
-            )
+            raise FluxRequestError("output_path is required: a batch lands its images.")
+        if isinstance(self.output_path, str):
+            self._check_rows_differ(self.output_path)
         arguments.check_count("max_active", self.max_active)
         self._check_model_limits()
-        if not arguments.is_resolved_later(self.max_cost):
-            parse_max_cost(self.max_cost)
-        for name in ("max_failed", "max_moderated"):
-            if not arguments.is_resolved_later(value := getattr(self, name)):
-                RowThreshold.parse(name, value)
+        self._check_literal_thresholds()
         if not any(map(arguments.is_resolved_later, (self.columns, self.defaults, self.model))):
-            check_mapping(self._layout())
-        if isinstance(self.output_path, str):
-            self._check_rows_are_told_apart(self.output_path)
+            check_mapping(self._input_mapping())
         if self.manifest_path is not None and not arguments.is_resolved_later(self.manifest_path):
             from airflow_provider_flux.batch.report.manifest import (
                 check_manifest_path,  # sqlite: not at DAG parse time
@@ -200,27 +219,33 @@ class FluxGenerateBatchOperator(FluxLandingOperator):
                 get_model(model, known_models())
             arguments.check_count(f"model_limits[{model!r}]", limit)
 
-    def _check_rows_are_told_apart(self, path: str) -> None:
-        if (
-            arguments.is_template(path)
-            or tells_apart(path)
-            or "fingerprint" in placeholders_in(path)
-        ):
+    def _check_literal_thresholds(self) -> None:
+        if not arguments.is_resolved_later(self.max_cost):
+            parse_max_cost(self.max_cost)
+        for name in ("max_failed", "max_moderated"):
+            if not arguments.is_resolved_later(value := getattr(self, name)):
+                RowThreshold.parse(name, value)
+
+    def _check_rows_differ(self, path: str) -> None:
+        """Refuse an ``output_path`` that may give all rows one name."""
+        if arguments.is_template(path) or tells_apart(path):
             return
-        raise FluxRequestError(
-            f"output_path={path!r} may be the same for all rows. Add {{key}} or {{index}}."
-        )
+        if "fingerprint" not in placeholders_in(path):
+            raise FluxRequestError(
+                f"output_path={path!r} may be the same for all rows. Add {{key}} or {{index}}."
+            )
 
     def _check_names_of_mapped_tasks(self, context: Context, path: str, map_index: int) -> None:
-        """Warn of names that other map indexes may give, too: ``{key}`` tells apart the rows of one batch."""
-        is_own = placeholders_in(path) & {"request_id", "sha256"} or str(map_index) in path
-        if map_index >= 0 and not is_own:
+        """Warn if rows of another map index may get the same names."""
+        is_distinct = placeholders_in(path) & {"request_id", "sha256"} or str(map_index) in path
+        if not is_distinct:
             self.log.warning(
-                "output_path=%r may be the same for rows of other mapped tasks, unless their keys differ: add "
-                "{{ ti.map_index }}.", path,
-            )  # fmt: skip
+                "output_path=%r may be the same for rows of other mapped tasks, unless their keys "
+                "differ. Add {{ ti.map_index }}.",
+                path,
+            )
 
-    def _layout(self) -> InputMapping:
+    def _input_mapping(self) -> InputMapping:
         return InputMapping(self.columns, self.defaults or {}, self.model, self.validate)
 
     @cached_property
@@ -229,37 +254,45 @@ class FluxGenerateBatchOperator(FluxLandingOperator):
         return FluxHook(self.flux_conn_id)
 
     def render_template(self, content: Any, *args: Any, **kwargs: Any) -> Any:
-        """Render as Airflow does, but pass by text without a template: ten thousand rows would take ten seconds.
+        """Render as Airflow does, and wrap base64 before Airflow stores the rendered fields.
 
-        Base64 is wrapped before Airflow stores the rendered fields.
+        Text without a template is not rendered: ten thousand rows would take ten seconds.
+
+        :param content: value of a template field, or a part of it.
         """
         if isinstance(content, str) and not arguments.is_template(content):
             return hide(content)
         return hide(super().render_template(content, *args, **kwargs))
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Work through the rows; fail if too many have no image."""
+        """Try all rows; fail if too many of them have no image.
+
+        :param context: context of the task.
+        :return: the summary.
+        :raises FluxError: for errors that a retry may help.
+        :raises AirflowFailException: for errors that a retry cannot help.
+        """
         from airflow_provider_flux.batch.run import (
             BatchRun,  # sqlite, aiohttp, Pillow: not at DAG parse time
         )
 
-        with (
-            fail_without_retry(),
-            tempfile.TemporaryDirectory(prefix="flux-batch-", ignore_cleanup_errors=True) as folder,
-        ):
+        temporary = tempfile.TemporaryDirectory(prefix="flux-batch-", ignore_cleanup_errors=True)
+        with fail_without_retry(), temporary as folder:
             plan = self._landing_plan(context, reuse=self.reuse)
             assert plan is not None  # noqa: S101 - output_path is required
-            self._check_rows_are_told_apart(plan.target.path)
+            self._check_rows_differ(plan.target.path)
             max_failed = RowThreshold.parse("max_failed", self.max_failed)
             max_moderated = RowThreshold.parse("max_moderated", self.max_moderated)
-            self._session = BatchRun(self.hook, self._settings(plan), context, plan, Path(folder))
-            if self._is_killed:  # before there was anything to stop
-                self._session.stop()
-            summary = self._session.run()
+
+            settings = self._settings(plan)
+            self._batch_run = BatchRun(self.hook, settings, context, plan, Path(folder))
+            if self._is_killed:  # before there was a run to stop
+                self._batch_run.stop()
+            summary = self._batch_run.run()
             context["ti"].xcom_push(key=SUMMARY_XCOM, value=summary)
             check_thresholds(
                 summary,
-                self._session.error,
+                self._batch_run.error,
                 max_failed=max_failed,
                 max_moderated=max_moderated,
                 on_invalid_row=self.on_invalid_row,
@@ -269,42 +302,53 @@ class FluxGenerateBatchOperator(FluxLandingOperator):
     def _settings(self, plan: LandingPlan) -> BatchSettings:
         from airflow_provider_flux.batch.run import BatchSettings
 
-        folder = fixed_folder_of(plan.target.path)
-        index = "" if plan.task.map_index < 0 else f"-{plan.task.map_index}"
-        manifest = self.manifest_path or (
-            folder and f"{folder}manifest-{safe_name(self.task_id)}{index}.jsonl"
-        )
-        ledger = (
-            f"{arguments.check_ledger_path(self.ledger_path)}/"
-            if self.ledger_path
-            else self._ledger_root()
-        )
-        for name, place in (("manifest_path", manifest), ("ledger_path", ledger)):
-            if not place:
-                raise FluxRequestError(
-                    f"{name} is needed, since output_path={plan.target.path!r} begins with no folder."
-                )
         return BatchSettings(
             requests=self.requests,
-            mapping=self._layout(),
+            mapping=self._input_mapping(),
             policies=self._policies,
             max_active=self.max_active,
             model_limits=self.model_limits or {},
             max_cost=parse_max_cost(self.max_cost),
-            manifest=manifest,
-            ledger=ledger,
+            manifest=self._manifest_uri(plan),
+            ledger=self._journal_folder(plan),
             timeout=self.timeout,
             **self._timings,
         )
 
-    def _ledger_root(self) -> str:
-        return f"{root}{LEDGER_FOLDER}" if (root := self._root_of_output()) else ""
+    def _manifest_uri(self, plan: LandingPlan) -> str:
+        if self.manifest_path:
+            return self.manifest_path
+        folder = fixed_folder_of(plan.target.path)
+        index = "" if plan.task.map_index < 0 else f"-{plan.task.map_index}"
+        name = f"manifest-{safe_name(self.task_id)}{index}.jsonl"
+        return f"{_required(folder, 'manifest_path', plan)}{name}"
+
+    def _journal_folder(self, plan: LandingPlan) -> str:
+        if self.ledger_path:
+            return f"{arguments.check_ledger_path(self.ledger_path)}/"
+        return f"{_required(self._fixed_folder(), 'ledger_path', plan)}{LEDGER_FOLDER}"
 
     def on_kill(self) -> None:
-        """Submit nothing more. What is in flight has a moment to land, and is recorded in any case."""
+        """Submit nothing more, and give active generations a moment to land.
+
+        The journal has all of them, so a retry resumes those that do not land in time.
+        """
         self._is_killed = True
-        if self._session:
+        if self._batch_run:
             self.log.warning(
-                "Told to stop: nothing more is submitted, and a retry goes on with the rows that are left"
+                "The task is told to stop. The batch submits nothing more, and a retry resumes it."
             )
-            self._session.stop()
+            self._batch_run.stop()
+
+
+def _required(folder: str, argument: str, plan: LandingPlan) -> str:
+    """Return the folder that ``output_path`` begins with.
+
+    :raises FluxRequestError: if there is none, so that an argument has to name it.
+    """
+    if not folder:
+        raise FluxRequestError(
+            f"{argument} is required, because output_path={plan.target.path!r} begins with no "
+            "folder."
+        )
+    return folder

@@ -1,49 +1,96 @@
-"""How a task defers to :class:`FluxResultTrigger`, and what it needs when it goes on."""
+"""Deferral of a task: its arguments, and the state that the worker reads after it."""
 
 from __future__ import annotations
 
-import time
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 from airflow_provider_flux.generation import Generation
-from airflow_provider_flux.landing.plan import LandingPlan
-from airflow_provider_flux.operators.wait_policy import WaitPolicy
+from airflow_provider_flux.landing.plan import LandingPlan, read_landing_plan
 from airflow_provider_flux.triggers.result import FluxResultTrigger
 
-#: Seconds a deferral lasts at least. The scheduler can fail a task whose trigger fires while it still
-#: handles the first half of the task (apache/airflow issues 71580, 72716), and the image is paid for.
-_SHORTEST_DEFERRAL = 10.0
-#: Seconds after our own deadline at which Airflow ends a deferral whose trigger is gone.
-_BACKSTOP = 60.0
+#: XCom key of the state of a deferred task.
+STATE_XCOM = "submitted"
+#: Shortest duration of a deferral. Airflow's scheduler can fail a task whose trigger fires while
+#: the scheduler still handles the first half of the task (apache/airflow issues 71580, 72716).
+_MIN_DEFERRAL_SECONDS = 10.0
+#: Time after the deadline at which Airflow ends a deferral whose trigger is gone.
+_BACKSTOP_SECONDS = 60.0
 
 
-def deferral(
-    generation: Generation,
-    patience: WaitPolicy,
+@dataclass(frozen=True)
+class DeferredState:
+    """State of a deferred task that its worker needs afterwards.
+
+    It is an XCom, because Airflow drops the arguments of a deferral that it ends itself.
+
+    :param generation: the generation that the task waits for.
+    :param plan: the landing plan; ``None`` without ``output_path``, or if this version cannot read
+        the stored plan.
+    :param record_uri: URI of the record in the ledger; ``None`` if it is no file.
+    """
+
+    generation: Generation | None = None
+    plan: LandingPlan | None = None
+    record_uri: str | None = None
+
+    def save(self, ti: Any) -> None:
+        """Push the state to XCom. It holds a hash in place of the prompt.
+
+        :param ti: the running task instance.
+        """
+        plan = self.plan.without_prompt().model_dump(mode="json") if self.plan else None
+        state = {**(self.generation or {}), "landing_plan": plan, "record_uri": self.record_uri}
+        ti.xcom_push(key=STATE_XCOM, value=state)
+
+    @classmethod
+    def load(cls, ti: Any, task_id: str) -> DeferredState:
+        """Pull the state from XCom.
+
+        :param ti: the running task instance.
+        :param task_id: id of its task.
+        :return: an empty state if there is none.
+        """
+        value = ti.xcom_pull(task_ids=task_id, key=STATE_XCOM, map_indexes=ti.map_index)
+        if not isinstance(value, Mapping):
+            return cls()
+        state: dict[str, Any] = dict(value)
+        plan = read_landing_plan(state.pop("landing_plan", None))
+        record_uri = state.pop("record_uri", None)
+        return cls(state, plan, record_uri)  # type: ignore[arg-type]
+
+
+def deferral_arguments(
+    state: DeferredState,
     *,
     flux_conn_id: str,
-    plan: LandingPlan | None,
-    record: str | None,
+    deadline: float,
+    poll_interval: float,
+    now: float,
 ) -> dict[str, Any]:
     """Return the arguments of ``BaseOperator.defer``.
 
-    :param record: URI of what the ledger has of the generation, where a trigger can reach it.
+    :param state: state of the task, with a generation.
+    :param flux_conn_id: connection to poll with.
+    :param deadline: epoch seconds at which the trigger gives up.
+    :param poll_interval: shortest seconds between two polls.
+    :param now: epoch seconds.
     """
-    now = time.time()
-    deadline = patience.deadline_of(generation)
-    plan_json = plan.model_dump(mode="json") if plan else None
+    assert state.generation is not None  # noqa: S101 - a task defers for an accepted generation
+    trigger = FluxResultTrigger(
+        flux_conn_id=flux_conn_id,
+        generation=state.generation,
+        deadline=deadline,
+        not_before=now + _MIN_DEFERRAL_SECONDS,
+        poll_interval=poll_interval,
+        landing_plan=state.plan.model_dump(mode="json") if state.plan else None,
+        record_uri=state.record_uri,
+    )
+    seconds = max(deadline - now, _MIN_DEFERRAL_SECONDS) + _BACKSTOP_SECONDS
     return {
-        "trigger": FluxResultTrigger(
-            flux_conn_id=flux_conn_id,
-            generation=generation,
-            deadline=deadline,
-            not_before=now + _SHORTEST_DEFERRAL,
-            poll_interval=patience.poll_interval,
-            landing_plan=plan_json,
-            record=record,
-        ),
+        "trigger": trigger,
         "method_name": "execute_complete",
-        "kwargs": {"landing_plan": plan_json, "record": record},
-        "timeout": timedelta(seconds=max(deadline - now, _SHORTEST_DEFERRAL) + _BACKSTOP),
+        "timeout": timedelta(seconds=seconds),
     }

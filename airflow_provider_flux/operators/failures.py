@@ -1,4 +1,4 @@
-"""What Airflow's ``retries`` may repeat: nothing that fails the same way, nothing that pays twice."""
+"""Errors that Airflow must not retry: they recur, or a retry pays again."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from airflow_provider_flux.bfl.redaction import redact
 from airflow_provider_flux.generation import Generation, describe_loss
 from airflow_provider_flux.ledger.submission import TrackedSubmission
 
-_NOTHING_TO_COLLECT = (
+#: Errors after which BFL has no result that a later try could land.
+_NO_RESULT_LEFT = (
     FluxModeratedError,
     FluxGenerationError,
     FluxTaskNotFoundError,
@@ -28,58 +29,85 @@ _NOTHING_TO_COLLECT = (
 
 
 @contextmanager
-def fail_without_retry(purchase: TrackedSubmission | None = None) -> Iterator[None]:
-    """Raise errors that a retry cannot help as ``AirflowFailException``; others pass as they are.
+def fail_without_retry(submission: TrackedSubmission | None = None) -> Iterator[None]:
+    """Raise ``AirflowFailException`` in place of errors that a retry must not follow.
 
-    :param purchase: what this task has paid for. If that is written down, a retry collects it, so whatever goes
-        wrong is left to Airflow's retries, unless it must fail the same way. If it is not, a retry would pay
-        again, so whatever goes wrong ends the task, ``execution_timeout`` included; only a generation that
-        BFL ended without charging for it is left to Airflow's retries.
+    Without an accepted generation these are the permanent errors. With one, it depends on the
+    ledger. If the generation is on record, a retry resumes it, so only permanent errors end the
+    task. If it is not, a retry would pay again, so every error ends the task, also
+    ``execution_timeout``. A generation that BFL ended without a charge is an exception: Airflow may
+    retry it.
+
+    :param submission: submission of this task, if it has one.
+    :raises AirflowFailException: in place of an error that a retry must not follow. The message
+        says how to get an image that is paid for.
     """
     try:
         yield
     except (Exception, AirflowTaskTimeout) as error:
-        if purchase and purchase.generation:
-            if isinstance(error, _NOTHING_TO_COLLECT):
-                purchase.mark_failed(error)
-            else:
-                purchase.ensure_recorded()
-        if not _ends_for_good(error, purchase):
+        accepted = submission if submission and submission.generation else None
+        if accepted:
+            _record(accepted, error)
+        if not _is_final(error, submission):
             raise
         message = f"{type(error).__name__}: {redact(str(error))}"
-        if purchase and purchase.generation:
-            message += _what_next(error, purchase)
+        if accepted:
+            message += _describe_remedy(error, accepted)
         raise AirflowFailException(message) from error
 
 
-def _ends_for_good(error: BaseException, purchase: TrackedSubmission | None) -> bool:
-    if isinstance(error, FluxSubmitUncertainError) and purchase and purchase.may_resubmit:
+def _record(submission: TrackedSubmission, error: BaseException) -> None:
+    """Record that BFL has no result left, or that there is one to resume."""
+    if isinstance(error, _NO_RESULT_LEFT):
+        submission.mark_failed(error)
+    else:
+        submission.ensure_recorded()
+
+
+def _is_final(error: BaseException, submission: TrackedSubmission | None) -> bool:
+    """Whether Airflow must not retry after an error."""
+    if isinstance(error, FluxSubmitUncertainError) and submission and submission.may_resubmit:
         return False
     if isinstance(error, FluxError) and error.is_permanent:
         return True
-    is_lost_by_retry = (
-        purchase is not None and purchase.generation is not None and not purchase.is_recorded
-    )
-    return is_lost_by_retry and not isinstance(error, (FluxGenerationError, AirflowFailException))
+    if submission is None or submission.generation is None or submission.is_recorded:
+        return False
+    return not isinstance(error, (FluxGenerationError, AirflowFailException))
 
 
-def _what_next(error: BaseException, purchase: TrackedSubmission) -> str:
+def _describe_remedy(error: BaseException, submission: TrackedSubmission) -> str:
     if isinstance(error, FluxTaskNotFoundError):
-        return f" {describe_loss(purchase.accepted)}"
-    return "" if isinstance(error, _NOTHING_TO_COLLECT) else f" {describe_recovery(purchase)}"
+        return f" {describe_loss(submission.accepted)}"
+    if isinstance(error, _NO_RESULT_LEFT):
+        return ""
+    return f" {describe_recovery(submission)}"
 
 
-def describe_recovery(purchase: TrackedSubmission) -> str:
-    """Say how what was paid for can still be had."""
-    if purchase.is_recorded:
+def describe_recovery(submission: TrackedSubmission) -> str:
+    """Return instructions for getting an image that is paid for.
+
+    :param submission: a submission with an accepted generation.
+    """
+    if submission.is_recorded:
+        request_id = submission.accepted["request_id"]
         return (
-            f"Request {purchase.accepted['request_id']} was paid for and is on record: clearing the task, or `airflow flux "
-            "recover`, collects it without paying again."
+            f"Request {request_id} is paid for and on record. Clear the task, or run `airflow flux "
+            "recover`, to land the image without paying again."
         )
-    return f"The task is not retried, because that would pay again. {how_to_collect(purchase.accepted)}"
+    remedy = describe_transfer(submission.accepted)
+    return f"Airflow does not retry this task, because a retry would pay again. {remedy}"
 
 
-def how_to_collect(generation: Generation) -> str:
-    """Say how an image that was paid for, and not landed, can still be had."""
-    wanted = {"request_id": generation["request_id"], "polling_url": generation["polling_url"]}
-    return f"To collect the image without paying: FluxToObjectStorageOperator(generation={wanted}, output_path=...)."
+def describe_transfer(generation: Generation) -> str:
+    """Return the operator call that lands a generation which is not on record.
+
+    :param generation: an accepted generation.
+    """
+    arguments = {
+        "request_id": generation["request_id"],
+        "polling_url": generation["polling_url"],
+    }
+    return (
+        "To land the image without paying again, run "
+        f"FluxToObjectStorageOperator(generation={arguments}, output_path=...)."
+    )

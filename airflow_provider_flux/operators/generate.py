@@ -1,40 +1,47 @@
-"""FluxGenerateOperator: one prompt, one image."""
+"""FluxGenerateOperator: one request, one image or video."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from datetime import timedelta
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NoReturn
 
 from airflow.providers.common.compat.sdk import conf
 
-from airflow_provider_flux.bfl.errors import FluxInputError, error_from_dict
+from airflow_provider_flux.bfl.errors import (
+    FluxInputError,
+    FluxResultExpiredError,
+    FluxTaskNotFoundError,
+    error_from_dict,
+)
 from airflow_provider_flux.bfl.request import GenerationRequest, build_request
+from airflow_provider_flux.bfl.responses import GenerationResult, Status
 from airflow_provider_flux.compat import mask_secret
 from airflow_provider_flux.configured_models import known_models
-from airflow_provider_flux.generation import Generation
+from airflow_provider_flux.generation import Generation, describe_cost, poller_for, with_result
 from airflow_provider_flux.hooks.flux import FluxHook
-from airflow_provider_flux.landing.plan import LandingPlan, read_landing_plan
+from airflow_provider_flux.landing.plan import LandingPlan
 from airflow_provider_flux.landing.target import Reuse
-from airflow_provider_flux.ledger.ledger_folder import LEDGER_FOLDER, publish_ledger_folder
+from airflow_provider_flux.ledger.record_store import LEDGER_FOLDER
 from airflow_provider_flux.ledger.resume_policy import OnChange, OnClear, OnUncertain, ResumePolicy
 from airflow_provider_flux.ledger.submission import TrackedSubmission
+from airflow_provider_flux.ledger.task_ledger import publish_ledger_folder
 from airflow_provider_flux.media.source import hide
 from airflow_provider_flux.operators import arguments
 from airflow_provider_flux.operators.base import FluxLandingOperator
-from airflow_provider_flux.operators.collecting import collect, find_existing, tell_ready, wait_here
-from airflow_provider_flux.operators.deferral import deferral
+from airflow_provider_flux.operators.deferral import DeferredState, deferral_arguments
 from airflow_provider_flux.operators.failures import describe_recovery, fail_without_retry
+from airflow_provider_flux.operators.stored_images import find_existing_image, find_landed_image
 from airflow_provider_flux.operators.wait_policy import WaitPolicy
 from airflow_provider_flux.triggers.result import read_event
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
-#: XCom key of what was submitted, for the case that the deferral ends without an event.
-_RECORD = "submitted"
+#: Parameters of a request that are arguments of the operator.
 _NAMED = (
     "prompt",
     "width",
@@ -51,61 +58,72 @@ _NAMED = (
 class FluxGenerateOperator(FluxLandingOperator):
     """Generate one image or video with FLUX and, with ``output_path``, land it in object storage.
 
-    The task submits once, waits up to ``inline_wait`` seconds on the worker, where most images are
-    done, and then defers: the triggerer polls, and the worker slot is free. A model that usually takes a
-    minute or more, and longer than ``inline_wait``, defers at once. Mistakes in literal arguments fail
-    when the DAG is parsed, in templated ones before anything is paid. The arguments that say where and how
-    the image lands are those of :class:`~airflow_provider_flux.operators.base.FluxLandingOperator`.
+    The task submits the request once and waits for up to ``inline_wait`` seconds on the worker.
+    Most images are ready by then. After that it defers: the triggerer polls, and the worker slot is
+    free. A model that usually takes a minute or more, and longer than ``inline_wait``, defers at
+    once.
 
-    XCom: :class:`~airflow_provider_flux.generation.Generation`, a small dict with ``request_id``,
-    ``polling_url``, ``model``, ``status``, ``seed``, ``fingerprint``, ``cost``, ``cost_source``,
-    ``estimated_cost``, ``submitted_at``, ``reused``, ``uncertain_submits``, ``image`` and ``video`` (``uri``,
-    ``sha256``, ``bytes``, ``width``, ``height``, ``content_type``, ``sidecar``; ``None`` until one has landed).
+    The operator checks literal arguments when the DAG is parsed, and all others before it submits.
 
-    What is submitted is written down before and after: in files below the beginning of ``output_path``, or of
-    ``ledger_path``, or, with neither, in the task state store of Airflow 3.3. A retry collects what an earlier try has
-    paid for. A user who clears a task that has ended well gets a new image.
+    The task records its submit in a ledger: in files below the folder that ``output_path`` begins
+    with, in ``ledger_path``, or, with neither, in the task state store of Airflow 3.3. A retry
+    resumes the generation that an earlier try submitted. A task that ended well and is cleared
+    generates a new image.
 
-    The parameters of FLUX1.1 [pro] are named arguments; their defaults are sent for that model. For
-    other models only what you give is sent. All of them are templated.
+    The XCom is a :class:`~airflow_provider_flux.generation.Generation`: a small dict with
+    ``request_id``, ``polling_url``, ``model``, ``status``, ``seed``, ``fingerprint``, ``cost``,
+    ``cost_source``, ``estimated_cost``, ``submitted_at``, ``reused``, ``uncertain_submits``,
+    ``image`` and ``video``. The last two hold ``uri``, ``sha256``, ``bytes``, ``width``,
+    ``height``, ``content_type`` and ``sidecar`` of the landed file, or ``None``.
 
-    :param prompt: what the image should show.
-    :param model: name of the model, ``flux-pro-1.1`` by default.
-    :param width: pixels, 256 to 1440 in steps of 32; 1024 by default.
-    :param height: pixels, 256 to 1440 in steps of 32; 1024 by default.
-    :param prompt_upsampling: let the service rewrite the prompt; ``False`` by default.
-    :param seed: for reproducible images; random by default. The effective seed is in the XCom.
-    :param safety_tolerance: moderation from 0 (most strict) to 6; 2 by default.
+    The parameters of FLUX1.1 [pro] are named arguments, and the operator sends their defaults for
+    that model. For other models it sends only the arguments that are set. All of them are
+    templated. The arguments for where and how the image lands are those of
+    :class:`~airflow_provider_flux.operators.base.FluxLandingOperator`.
+
+    :param prompt: description of the image. Some models need none.
+    :param model: name of the model. Default ``flux-pro-1.1``.
+    :param width: pixels, 256 to 1440 in steps of 32. Default 1024.
+    :param height: pixels, 256 to 1440 in steps of 32. Default 1024.
+    :param prompt_upsampling: let BFL rewrite the prompt. Default ``False``.
+    :param seed: number that makes an image reproducible. Random by default. The XCom has the seed
+        that BFL used.
+    :param safety_tolerance: moderation, from 0 (most strict) to 6. Default 2.
     :param output_format: ``jpeg`` (default), ``png`` or ``webp``.
-    :param webhook_url: URL that BFL tells when the image is ready, beside the polling done here.
-    :param webhook_secret: sent to the webhook in ``X-Webhook-Secret``. Better kept in the connection,
-        whose ``webhook_secret`` is used when this is not given: Airflow stores the source of DAG files,
-        and the arguments of ``partial()``, in its database.
-    :param parameters: further parameters of the model by BFL's names, or all those of another model.
-        An image, mask or video may be a URI of an object store (``s3://my_conn@bucket/key``, ``gs://``,
-        ``abfs://``, ``file://``), an http(s) URL, an absolute path, or base64; it is read on the worker.
-    :param reuse: whether an image that exists already, made by the same model from the same parameters and
-        inputs, is taken instead of paying for another: ``never`` (default), ``run`` (made in this DAG run)
-        or ``always``. It is looked for below the beginning of ``output_path`` that has no templates.
-    :param ledger_path: folder for the records of what was submitted, an absolute path or a URI of
-        ``ObjectStoragePath``; by default ``_flux/ledger/`` below the beginning of ``output_path`` that has no
-        templates. (templated)
-    :param on_uncertain: what to do when a worker was lost between the submit and its answer, so that nobody knows
-        whether it was billed: ``fail`` (default) until a user clears the task, or ``resubmit`` in the next try.
-    :param on_change: what to do when the request is another than the one an earlier try has paid for: submit the
-        ``new`` one (default) and warn, ``resume`` the old one, or ``fail``.
-    :param on_clear: what a cleared task does: ``resume`` (default) a generation that no try has returned, and submit
-        otherwise; always submit a ``new`` request; or ``keep`` the landed image of an earlier try, and submit only
-        if there is none.
-    :param flux_conn_id: connection to BFL.
-    :param inline_wait: seconds to wait on the worker before deferring; 0 defers at once.
-    :param deferrable: whether to defer at all; ``[operators] default_deferrable`` by default.
-    :param poll_interval: shortest seconds between polls; it grows to a tenth of the time waited.
-    :param timeout: seconds from the submit after which to give up, wherever and in whichever try the task waits. By
-        default ten times what the model usually takes, and ten minutes at least.
-        ``execution_timeout``, which Airflow does not enforce while a task is deferred, shortens it.
-    :param validate: ``False`` sends models and parameters that this version does not know.
-    :raises FluxRequestError: when the DAG is parsed, for a mistake in a literal argument.
+    :param webhook_url: URL that BFL calls when the image is ready. The task polls as well.
+    :param webhook_secret: secret that BFL sends to the webhook in ``X-Webhook-Secret``. Default:
+        the ``webhook_secret`` of the connection, which is the better place for it, because Airflow
+        stores the source of DAG files, and the arguments of ``partial()``, in its database.
+    :param parameters: dict of further parameters, by the names of BFL. An image, mask or video is a
+        URI of an object store (``s3://my_conn@bucket/key``, ``gs://``, ``abfs://``, ``file://``),
+        an http(s) URL, an absolute path, or base64. The worker reads it.
+    :param reuse: use an existing image with the same model, parameters and inputs in place of a
+        submit: ``never`` (default), ``run`` (an image of this DAG run) or ``always``. The operator
+        looks below the folder that ``output_path`` begins with before any template.
+    :param ledger_path: folder for the records of the ledger, as an absolute path or a URI of
+        ``ObjectStoragePath``. Default: ``_flux/ledger/`` below the folder that ``output_path``
+        begins with before any template. (templated)
+    :param on_uncertain: action for a submit of an earlier try whose answer was lost, so that it may
+        have been billed: ``fail`` (default) until a user clears the task, or ``resubmit`` in the
+        next try, which may pay twice.
+    :param on_change: action if the request differs from the one an earlier try submitted: submit
+        the ``new`` one and warn (default), ``resume`` the old one, or ``fail``.
+    :param on_clear: action of a cleared task: ``resume`` (default) a generation that no try has
+        returned, and submit if there is none; always submit a ``new`` request; or ``keep`` the
+        generation of an earlier try, also if it was returned.
+    :param flux_conn_id: id of the connection to BFL. Default ``flux_default``. (templated)
+    :param inline_wait: seconds, or a ``timedelta``, to wait on the worker before the task defers.
+        Default 30. With 0 it defers at once.
+    :param deferrable: whether the task may defer. Default: ``[operators] default_deferrable``.
+    :param poll_interval: shortest seconds, or ``timedelta``, between two polls, 0.1 or more.
+        Default 0.5. The interval grows to a tenth of the time since the submit.
+    :param timeout: seconds, or a ``timedelta``, from the submit after which to give up, in
+        whichever try. Default: ten times the usual duration of the model, and at least ten minutes.
+        ``execution_timeout`` shortens it, because Airflow does not enforce that while a task is
+        deferred.
+    :param validate: check the model and its parameters against the catalog of this version. Default
+        ``True``. ``False`` sends unknown models and parameters.
+    :raises FluxRequestError: when the DAG is parsed, if a literal argument is wrong.
     """
 
     template_fields: Sequence[str] = (
@@ -168,30 +186,35 @@ class FluxGenerateOperator(FluxLandingOperator):
         self.validate = validate
         self.ledger_path = arguments.check_ledger_path(ledger_path)
         self.on_uncertain, self.on_change, self.on_clear = on_uncertain, on_change, on_clear
-        self._policies = ResumePolicy.of(
+        self._policy = ResumePolicy.of(
             on_uncertain=on_uncertain, on_change=on_change, on_clear=on_clear
         )
-        self._purchase: TrackedSubmission | None = None
+        self._submission: TrackedSubmission | None = None
         arguments.check_reuse(reuse, self.output_path, self.sidecar)
         if validate:
             arguments.check_literals(model, self._named(), parameters)
-        self._settle_arguments()
+        self._resolve_arguments()
 
-    def _settle_arguments(self) -> None:
-        """Show the defaults that will be sent, note what is templated, and hide a literal secret."""
-        given = {**self._named(), **_as_dict(self.parameters)}
+    def _resolve_arguments(self) -> None:
+        """Set the defaults that will be sent, note the templated arguments, and hide secrets."""
+        parameters = dict(self.parameters) if isinstance(self.parameters, Mapping) else {}
+        supplied = {**self._named(), **parameters}
         self._resolved_later = frozenset(
-            name for name, value in given.items() if arguments.is_resolved_later(value)
+            name for name, value in supplied.items() if arguments.is_resolved_later(value)
         )
         self._secret, self.webhook_secret, self.parameters = arguments.split_off_secret(
             self.webhook_secret, self.parameters
         )
         self.parameters = arguments.hide_inputs(self.model, self.parameters)
         if self.parameters is not None and not isinstance(self.parameters, Mapping):
-            return  # an XComArg: it may turn out to give any parameter
+            return  # an XComArg, which may set any parameter
         for name, value in arguments.sent_defaults(self.model).items():
-            if given.get(name) is None:
+            if supplied.get(name) is None:
                 setattr(self, name, value)
+
+    @property
+    def _draws_seeds(self) -> bool:
+        return self.seed is None
 
     def _named(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in _NAMED}
@@ -202,158 +225,257 @@ class FluxGenerateOperator(FluxLandingOperator):
         return FluxHook(self.flux_conn_id)
 
     def render_template(self, content: Any, *args: Any, **kwargs: Any) -> Any:
-        """Render as Airflow does; base64 that comes out is wrapped before Airflow stores the rendered fields."""
+        """Render as Airflow does, and wrap base64 before Airflow stores the rendered fields.
+
+        :param content: value of a template field.
+        """
         return hide(super().render_template(content, *args, **kwargs))
 
     def execute(self, context: Context) -> Generation:
-        """Collect what an earlier try has paid for, or submit; wait a moment, and defer or finish."""
-        self._purchase = purchase = TrackedSubmission(self._policies, self.log)
-        with fail_without_retry(purchase):
+        """Submit the request, or resume what an earlier try submitted; wait for it, and land it.
+
+        :param context: context of the task.
+        :return: the generation.
+        :raises AirflowFailException: for errors that a retry must not follow.
+        :raises FluxError: for errors that a retry may help.
+        """
+        self._submission = submission = TrackedSubmission(self._policy, self.log)
+        with fail_without_retry(submission), ExitStack() as inputs:
             folder = self._ledger_folder()
             publish_ledger_folder(context, folder)
             request = self._build_request()
             plan = self._landing_plan(context, reuse=self.reuse)
-            purchase.read_earlier_tries(context, folder, plan.target if plan else None)
-            try:
-                with self.hook.prepare_inputs(request) as request:
-                    plan = plan.for_request(request) if plan else None
-                    action = purchase.decide(request.fingerprint)
-                    if action == "submit":
-                        if plan and (existing := find_existing(plan, request)):
-                            return existing
-                        purchase.submit(self.hook, request, plan, self._patience.longest)
-            except FluxInputError as error:
-                if not purchase.can_resume or (action := purchase.decide(None)) == "submit":
-                    raise
-                self.log.warning(
-                    "%s It was there when the request was submitted, which is collected now.", error
-                )
-            plan = purchase.with_recorded_request(plan)
-            if action == "return":
-                return self._collect(plan)
-            result = wait_here(self.hook, self._patience, purchase.accepted, plan)
-            if isinstance(result, dict):  # it had landed, and BFL keeps it no longer
-                return purchase.mark_returned(result)
-            if result is None:
-                self._defer(plan, context)
-            return self._collect(plan, result=result)
+            submission.read_earlier_tries(context, folder, plan.target if plan else None)
 
-    def execute_complete(
+            request, plan, decision = self._decide(request, plan, inputs)
+            match decision:
+                case "submit":
+                    if existing := find_existing_image(request, plan):
+                        return existing
+                    submission.submit(self.hook, request, plan, self._wait_policy.max_wait)
+                    inputs.close()
+                    return self._wait(plan, context)
+                case "resume":
+                    return self._wait(plan, context)
+                case "return":
+                    return self._land(plan)
+
+    def _decide(
+        self, request: GenerationRequest, plan: LandingPlan | None, inputs: ExitStack
+    ) -> tuple[GenerationRequest, LandingPlan | None, Literal["submit", "resume", "return"]]:
+        """Return the request with its inputs, its landing plan, and what to do.
+
+        :param inputs: keeps the files of the inputs for a submit.
+        """
+        submission = self._tracked
+        try:
+            request = inputs.enter_context(self.hook.prepare_inputs(request))
+        except FluxInputError as error:
+            decision = submission.decide(None) if submission.can_resume else "submit"
+            if decision == "submit":
+                raise
+            self.log.warning(
+                "%s The input existed when an earlier try submitted the request. "
+                "Resuming that generation.",
+                error,
+            )
+        else:
+            plan = plan.for_request(request) if plan else None
+            decision = submission.decide(request.fingerprint)
+        if decision != "submit":
+            inputs.close()
+            plan = submission.with_recorded_request(plan)
+        return request, plan, decision
+
+    def _wait(self, plan: LandingPlan | None, context: Context) -> Generation:
+        """Wait on the worker, if the policy says so, and land the image; otherwise defer."""
+        policy, generation = self._wait_policy, self._tracked.accepted
+        if policy.starts_on_worker:
+            poller = poller_for(
+                generation,
+                deadline=policy.deadline_of(generation),
+                poll_interval=self.poll_interval,
+                pause_at=policy.pause_at(time.time()),
+            )
+            try:
+                client = self.hook.get_conn()
+                result = client.wait_or_pause(poller, generation["polling_url"])
+            except (FluxTaskNotFoundError, FluxResultExpiredError):
+                if landed := find_landed_image(generation, plan):
+                    return self._tracked.mark_returned(landed)
+                raise
+            if result is not None:
+                return self._land(plan, result)
+        return self._defer(plan, context)
+
+    def _defer(self, plan: LandingPlan | None, context: Context) -> NoReturn:
+        submission, generation = self._tracked, self._tracked.accepted
+        submission.ensure_recorded()
+        state = DeferredState(generation, plan, submission.record_uri)
+        state.save(context["ti"])
+        self.defer(
+            **deferral_arguments(
+                state,
+                flux_conn_id=self.flux_conn_id,
+                deadline=self._wait_policy.deadline_of(generation),
+                poll_interval=self.poll_interval,
+                now=time.time(),
+            )
+        )
+
+    def _land(
         self,
-        context: Context,
-        event: Mapping[str, Any],
-        landing_plan: Mapping[str, Any] | None = None,
-        record: str | None = None,
+        plan: LandingPlan | None,
+        result: GenerationResult | None = None,
+        *,
+        deadline: float | None = None,
     ) -> Generation:
-        """Go on after the deferral: raise what the trigger met, or land what is ready and has not landed yet."""
-        self._purchase = purchase = TrackedSubmission(self._policies, self.log)
-        with fail_without_retry(purchase):
-            purchase.generation = generation = read_event(event)
-            plan = read_landing_plan(landing_plan)
-            purchase.resume_deferred(
-                context, record, self._ledger_folder(), plan.target if plan else None
-            )
-            if purchase.has_landed and event["status"] != "landed":
-                return self._collect(plan or self._landing_plan(context, reuse=self.reuse))
-            if "error" in event:
-                raise error_from_dict(event["error"])
-            if event["status"] == "landed":
-                tell_ready(self.log, generation)
-                return purchase.mark_returned(generation)
-            if reason := event.get("reason"):
-                self.log.warning("Going on on the worker: %s", reason)
-            plan = plan or self._landing_plan(context, reuse=self.reuse)
-            if event["status"] == "ready":
-                return self._collect(plan)
-            deadline = max(self._patience.deadline_of(generation), time.time())
-            if (
-                plan is not None
-            ):  # it may have landed on the triggerer, and BFL may keep it no longer
-                return self._collect(plan, deadline=deadline)
-            return self._collect(
-                None, result=self._patience.wait_on(self.hook, generation, deadline)
-            )
+        """Land the image, if there is a plan, and return the generation.
+
+        :param result: the result, if it was read just now; otherwise BFL is asked for it.
+        :param deadline: epoch seconds until which to wait for a generation that is not ready yet.
+        """
+        generation = self._tracked.accepted
+        if result is not None:
+            generation = with_result(generation, result)
+        if generation["status"] == Status.READY:
+            self._log_ready(generation)
+        if plan is not None:
+            from airflow_provider_flux.landing.land import land  # Pillow: not at DAG parse time
+            from airflow_provider_flux.object_store.filesystem import open_path
+
+            open_path(plan.target.path)
+            generation = land(self.hook, generation, plan, result=result, deadline=deadline)
+        return self._tracked.mark_returned(generation)
+
+    def execute_complete(self, context: Context, event: Mapping[str, Any]) -> Generation:
+        """Finish after the deferral: return what the trigger landed, or go on in its place.
+
+        :param context: context of the task.
+        :param event: event of :class:`~airflow_provider_flux.triggers.result.FluxResultTrigger`.
+        :return: the generation.
+        :raises AirflowFailException: for errors that a retry must not follow.
+        :raises FluxError: for errors that a retry may help.
+        """
+        self._submission = submission = TrackedSubmission(self._policy, self.log)
+        with fail_without_retry(submission):
+            submission.generation = generation = read_event(event)
+            state = self._read_state(context)
+            target = state.plan.target if state.plan else None
+            submission.resume_deferred(context, state.record_uri, self._ledger_folder(), target)
+
+            match event["status"]:
+                case "landed":
+                    self._log_ready(generation)
+                    return submission.mark_returned(generation)
+                case _ if submission.has_landed:
+                    return self._land(self._plan_after_deferral(context, state))
+                case "error":
+                    raise error_from_dict(event["error"])
+                case "ready":
+                    self._log_handover(event)
+                    return self._land(self._plan_after_deferral(context, state))
+                case _:
+                    self._log_handover(event)
+                    return self._wait_on_worker(self._plan_after_deferral(context, state))
+
+    def _read_state(self, context: Context) -> DeferredState:
+        """Return the state from before the deferral; an empty one if it cannot be read.
+
+        The ledger and the arguments of the task then stand in for it.
+        """
+        try:
+            return DeferredState.load(context["ti"], self.task_id)
+        except Exception as error:
+            self.log.warning("The state of the deferred task cannot be read (%s).", error)
+            return DeferredState()
+
+    def _plan_after_deferral(self, context: Context, state: DeferredState) -> LandingPlan | None:
+        plan = state.plan or self._landing_plan(context, reuse=self.reuse)
+        return self._tracked.with_recorded_request(plan)
+
+    def _wait_on_worker(self, plan: LandingPlan | None) -> Generation:
+        """Wait until the deadline without another deferral, and land the image."""
+        generation = self._tracked.accepted
+        deadline = max(self._wait_policy.deadline_of(generation), time.time())
+        if plan is not None:  # the triggerer may have landed it, and BFL may keep it no longer
+            return self._land(plan, deadline=deadline)
+        poller = poller_for(generation, deadline=deadline, poll_interval=self.poll_interval)
+        return self._land(None, self.hook.get_conn().wait(poller, generation["polling_url"]))
 
     def resume_execution(
         self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context
     ) -> Any:
-        """Go on after a deferral that Airflow ended itself: no triggerer ran the trigger, or it could not start.
+        """Resume after a deferral, also after one that Airflow ended itself.
 
-        Airflow would fail the task. The image may well be ready by now.
+        Airflow ends a deferral if no triggerer ran the trigger in time, or if the trigger could not
+        start, and would fail the task. The image may be ready, so the worker goes on instead.
+
+        :param next_method: method to call; ``__fail__`` if Airflow ended the deferral.
+        :param next_kwargs: arguments of the method, or the ``error`` that ended the deferral.
+        :param context: context of the task.
         """
-        ti = context["ti"]
-        is_failed = next_method == "__fail__"
-        recorded = is_failed and ti.xcom_pull(
-            task_ids=self.task_id, key=_RECORD, map_indexes=ti.map_index
-        )
-        if not recorded:
+        generation = None
+        if next_method == "__fail__":
+            generation = DeferredState.load(context["ti"], self.task_id).generation
+        if generation is None:
             return super().resume_execution(next_method, next_kwargs, context)
-        reason = f"Airflow ended the deferral ({(next_kwargs or {}).get('error', 'unknown')})"
-        event = {"status": "hand_over", "reason": reason, "generation": recorded}
-        return self.execute_complete(
-            context, event, landing_plan=recorded.get("landing_plan"), record=recorded.get("record")
-        )
+        error = (next_kwargs or {}).get("error", "unknown")
+        reason = f"Airflow ended the deferral ({error})"
+        event = {"status": "hand_over", "reason": reason, "generation": generation}
+        return self.execute_complete(context, event)
 
     def on_kill(self) -> None:
-        """Submit no more, and say what goes on and how it is collected: BFL has no cancel."""
-        purchase = self._purchase
-        if purchase and (said := purchase.stop()):
-            self.log.warning(
-                "%s %s", said, describe_recovery(purchase) if purchase.generation else ""
-            )
+        """Stop submitting, and log how to get the image of a submitted request.
+
+        BFL has no cancel: a submitted request is billed.
+        """
+        submission = self._submission
+        if submission and (message := submission.stop()):
+            remedy = describe_recovery(submission) if submission.generation else ""
+            self.log.warning("%s %s", message, remedy)
+
+    @property
+    def _tracked(self) -> TrackedSubmission:
+        assert self._submission is not None  # noqa: S101 - set at the start of each phase
+        return self._submission
+
+    @property
+    def _wait_policy(self) -> WaitPolicy:
+        return WaitPolicy(
+            model=self.model,
+            deferrable=self.deferrable,
+            inline_wait=self.inline_wait,
+            timeout=self.timeout,
+            execution_timeout=self.execution_timeout,
+        )
 
     def _build_request(self) -> GenerationRequest:
         named = {**self._named(), "webhook_secret": self._secret or self.webhook_secret}
         if named["webhook_secret"]:
             mask_secret(named["webhook_secret"])
-        merged = arguments.merge_parameters(named, self.parameters)
         return build_request(
             self.model,
-            merged,
+            arguments.merge_parameters(named, self.parameters),
             validate=self.validate,
             rendered=self._resolved_later,
             models=known_models(),
         )
 
-    @property
-    def _patience(self) -> WaitPolicy:
-        return WaitPolicy(
-            self.model,
-            self.deferrable,
-            self.inline_wait,
-            self.poll_interval,
-            self.timeout,
-            self.execution_timeout,
-        )
-
     def _ledger_folder(self) -> str | None:
-        """Return the folder of the records of this task; ``None`` where they are no files."""
+        """Return the folder of the task's records; ``None`` if they are no files."""
         if self.ledger_path:
             return f"{arguments.check_ledger_path(self.ledger_path)}/"
-        return f"{root}{LEDGER_FOLDER}" if (root := self._root_of_output()) else None
+        return f"{folder}{LEDGER_FOLDER}" if (folder := self._fixed_folder()) else None
 
-    def _defer(self, plan: LandingPlan | None, context: Context) -> None:
-        assert self._purchase is not None  # noqa: S101 - there is nothing to wait for without
-        self._purchase.ensure_recorded()
-        generation, record = self._purchase.accepted, self._purchase.record_uri
-        plan_json = plan.without_prompt().model_dump(mode="json") if plan else None
-        context["ti"].xcom_push(
-            key=_RECORD, value={**generation, "landing_plan": plan_json, "record": record}
-        )
-        self.defer(
-            **deferral(
-                generation,
-                self._patience,
-                flux_conn_id=self.flux_conn_id,
-                plan=plan,
-                record=record,
-            )
+    def _log_ready(self, generation: Generation) -> None:
+        self.log.info(
+            "Request %s is ready, seed %s, %s",
+            generation["request_id"],
+            generation["seed"],
+            describe_cost(generation),
         )
 
-    def _collect(self, plan: LandingPlan | None, **given: Any) -> Generation:
-        assert self._purchase is not None  # noqa: S101 - there is nothing to collect without
-        return collect(self.hook, self._purchase, plan, self.log, **given)
-
-
-def _as_dict(value: Any) -> dict[str, Any]:
-    return dict(value) if isinstance(value, Mapping) else {}
+    def _log_handover(self, event: Mapping[str, Any]) -> None:
+        if reason := event.get("reason"):
+            self.log.warning("Going on on the worker: %s", reason)

@@ -1,75 +1,69 @@
-"""How long to wait for a generation, and where: by what its model usually takes."""
+"""Wait policy of one task: whether it waits on the worker, and until when."""
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from airflow_provider_flux.bfl.responses import GenerationResult
 from airflow_provider_flux.configured_models import default_timeout, typical_seconds
-from airflow_provider_flux.generation import Generation, poller_for, submitted_epoch
-from airflow_provider_flux.hooks.flux import FluxHook
+from airflow_provider_flux.generation import Generation, submitted_epoch
 
-#: Seconds from which on a model is one that takes its time.
-_LONG = 60.0
+#: Typical seconds of a generation from which on its model counts as slow.
+_SLOW_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
 class WaitPolicy:
-    """How long one task waits, and where; durations are in seconds.
+    """Decisions about the wait of one task. It reads no clock and calls no service.
 
-    :param inline_wait: on the worker, before deferring.
-    :param timeout: from the submit; ``None`` for what suits the model.
-    :param execution_timeout: of the task. Airflow does not enforce it while a task is deferred, so it counts here.
+    :param model: name of the model.
+    :param deferrable: whether the task may defer to the triggerer.
+    :param inline_wait: seconds to wait on the worker before the task defers.
+    :param timeout: seconds from the submit after which to give up; ``None`` for the default of the
+        model.
+    :param execution_timeout: ``execution_timeout`` of the task. Airflow does not enforce it while a
+        task is deferred, so it shortens the timeout.
     """
 
     model: Any
     deferrable: bool
     inline_wait: float
-    poll_interval: float
     timeout: float | None
     execution_timeout: timedelta | None
 
     @property
-    def longest(self) -> float:
+    def max_wait(self) -> float:
         """Seconds from the submit after which to give up."""
         seconds = self.timeout or default_timeout(self.model)
-        return (
-            min(seconds, self.execution_timeout.total_seconds())
-            if self.execution_timeout
-            else seconds
-        )
-
-    def deadline_of(self, generation: Generation) -> float:
-        """Return when to give up, in epoch seconds: counted from the submit, whichever try has made it."""
-        return submitted_epoch(generation) + self.longest
-
-    def wait_here(self, hook: FluxHook, generation: Generation) -> GenerationResult | None:
-        """Wait on the worker; ``None`` when it is time to defer.
-
-        :raises FluxTimeoutError: at the deadline, after a last poll; other typed errors likewise.
-        """
-        if self.deferrable and self._would_be_in_vain:
-            return None
-        poller = poller_for(
-            generation,
-            deadline=self.deadline_of(generation),
-            poll_interval=self.poll_interval,
-            pause_at=time.time() + self.inline_wait if self.deferrable else None,
-        )
-        return hook.get_conn().wait_or_pause(poller, generation["polling_url"])
-
-    def wait_on(
-        self, hook: FluxHook, generation: Generation, deadline: float
-    ) -> GenerationResult | None:
-        """Wait on the worker until a deadline, in epoch seconds, without deferring."""
-        poller = poller_for(generation, deadline=deadline, poll_interval=self.poll_interval)
-        return hook.get_conn().wait(poller, generation["polling_url"])
+        if self.execution_timeout is None:
+            return seconds
+        return min(seconds, self.execution_timeout.total_seconds())
 
     @property
-    def _would_be_in_vain(self) -> bool:
-        """Whether waiting on the worker is not wanted, or too short for a model that takes its time."""
+    def starts_on_worker(self) -> bool:
+        """Whether the task waits on the worker first.
+
+        It does not if it may defer and ``inline_wait`` is 0, or too short for a slow model.
+        """
+        if not self.deferrable:
+            return True
         usual = typical_seconds(self.model)
-        return not self.inline_wait or (usual >= _LONG and usual > self.inline_wait)
+        is_too_slow = usual >= _SLOW_SECONDS and usual > self.inline_wait
+        return self.inline_wait > 0 and not is_too_slow
+
+    def deadline_of(self, generation: Generation) -> float:
+        """Return the epoch seconds at which to give up.
+
+        They count from the submit, in whichever try that was.
+
+        :param generation: the submitted generation.
+        """
+        return submitted_epoch(generation) + self.max_wait
+
+    def pause_at(self, now: float) -> float | None:
+        """Return the epoch seconds at which to defer; ``None`` if the task must not defer.
+
+        :param now: epoch seconds at which the wait starts.
+        """
+        return now + self.inline_wait if self.deferrable else None

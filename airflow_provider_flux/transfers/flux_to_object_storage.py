@@ -26,29 +26,32 @@ from airflow_provider_flux.operators.failures import fail_without_retry
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context, ObjectStoragePath
 
-#: Images of a list that are landed at once.
-_PARALLEL = 8
+#: Images of a list that the task lands at the same time.
+_MAX_PARALLEL = 8
 
 
 class FluxToObjectStorageOperator(FluxLandingOperator):
-    """Land the image of one generation, or of a list of them, at ``output_path``.
+    """Land the image of one generation, or of each generation of a list, at ``output_path``.
 
-    A fresh result is asked for on the worker, so it does not matter how long ago the image became
-    ready, as long as BFL keeps it; the bytes are checked to be the whole image and written in one
-    piece. It pays for nothing: a retry is free. A generation that has landed already is copied from there.
-    The arguments that say how images land are those of
-    :class:`~airflow_provider_flux.operators.base.FluxLandingOperator`; ``output_path`` is required, and its
-    ``{index}`` is the position in the list. The prompt is not in the XCom, so a sidecar written here has it
-    only for a copy.
+    The worker asks BFL for a fresh result, so the age of the generation does not matter as long as
+    BFL keeps the image. It checks that the image is whole, and writes it in one piece. It submits
+    nothing, so a retry is free. An image that has landed already is copied.
 
-    XCom: the generation with ``image`` filled in; a list of them if it was given a list.
+    The arguments for how images land are those of
+    :class:`~airflow_provider_flux.operators.base.FluxLandingOperator`. ``output_path`` is required.
+    Its ``{index}`` is the position in the list. A generation holds no prompt, so the sidecar has
+    the prompt only if the image is a copy.
+
+    The XCom is the generation with ``image`` or ``video`` set; for a list, it is a list of them.
 
     :param generation: output of :class:`FluxGenerateOperator` (``hero.output``, also of a mapped
         task), a dict with ``request_id`` and ``polling_url``, or a list of either. (templated)
-    :param flux_conn_id: connection to BFL. (templated)
-    :param timeout: seconds from the start of the task to wait for a generation that is not ready yet. By
-        default ten times what the model usually takes, and ten minutes at least.
-    :raises FluxRequestError: when the DAG is parsed, for an ``output_path`` that cannot be one.
+    :param output_path: path to land the images at. (templated)
+    :param timeout: seconds, or a ``timedelta``, from the start of the task to wait for a generation
+        that is not ready. Default: ten times the usual duration of the model, and at least ten
+        minutes.
+    :param flux_conn_id: id of the connection to BFL. Default ``flux_default``. (templated)
+    :raises FluxRequestError: when the DAG is parsed, if a literal argument is wrong.
     """
 
     template_fields: Sequence[str] = ("generation", *FluxLandingOperator.template_fields)
@@ -70,14 +73,18 @@ class FluxToObjectStorageOperator(FluxLandingOperator):
         self.timeout = None if timeout is None else parse_seconds("timeout", timeout, minimum=1)
 
     def execute(self, context: Context) -> Generation | list[Generation]:
-        """Land everything, then report what could not be landed."""
+        """Land every image, then raise an error if some could not be landed.
+
+        :param context: context of the task.
+        :return: the generation with its image, or a list of them.
+        :raises AirflowFailException: for errors that a retry cannot help.
+        :raises FluxError: for errors that a retry may help.
+        """
         with fail_without_retry():
             generations, is_list = parse_generations(self.generation)
             plan = self._landing_plan(context)
             assert plan is not None  # noqa: S101 - output_path is required
-            plans = [plan]
-            if is_list:
-                plans = _plans_of_list(plan, len(generations))
+            plans = _plans_of_list(plan, len(generations)) if is_list else [plan]
             _check_names_differ(plans, generations)
             landed = self._land_all(plans, generations)
         return landed if is_list else landed[0]
@@ -88,62 +95,73 @@ class FluxToObjectStorageOperator(FluxLandingOperator):
         from airflow_provider_flux.landing.land import land  # Pillow: not at DAG parse time
 
         hook = FluxHook(self.flux_conn_id)
-        _ = hook.get_conn()  # reads the connection here, once, before threads share the hook
-        timeout = self.timeout or max(
-            (default_timeout(one["model"]) for one in generations), default=0.0
-        )
-        deadline = time.time() + timeout
+        _ = hook.get_conn()  # reads the connection once, before threads share the hook
+        deadline = time.time() + self._timeout_for(generations)
 
-        def land_one(plan: LandingPlan, generation: Generation) -> Generation | FluxError:
+        def try_to_land(plan: LandingPlan, generation: Generation) -> Generation | FluxError:
             try:
                 return land(hook, generation, plan, deadline=deadline)
             except FluxTaskNotFoundError as error:
-                said = f"{error} {describe_loss(generation)}"
                 return FluxTaskNotFoundError(
-                    said, request_id=error.request_id, cost=generation["cost"]
+                    f"{error} {describe_loss(generation)}",
+                    request_id=error.request_id,
+                    cost=generation["cost"],
                 )
-            except FluxError as error:  # signed URLs are dying: land the others before failing
+            except FluxError as error:  # signed URLs expire, so land the others first
                 self.log.error("%s: %s", type(error).__name__, error)
                 return error
 
-        with ThreadPoolExecutor(max_workers=_PARALLEL) as pool:
-            results = list(pool.map(land_one, plans, generations))
-        return _all_or_error(results)
+        with ThreadPoolExecutor(max_workers=_MAX_PARALLEL) as pool:
+            outcomes = list(pool.map(try_to_land, plans, generations))
+        return _all_or_error(outcomes)
+
+    def _timeout_for(self, generations: list[Generation]) -> float:
+        """Return the seconds to wait for the slowest model."""
+        if self.timeout is not None:
+            return self.timeout
+        return max(
+            (default_timeout(generation["model"]) for generation in generations), default=0.0
+        )
 
 
-def _all_or_error(results: list[Generation | FluxError]) -> list[Generation]:
-    errors = [result for result in results if isinstance(result, FluxError)]
-    landed = [result for result in results if not isinstance(result, FluxError)]
+def _all_or_error(outcomes: list[Generation | FluxError]) -> list[Generation]:
+    """Return the generations, or raise one of the errors.
+
+    An error that a retry may help decides over others whether Airflow retries the task.
+    """
+    errors = [outcome for outcome in outcomes if isinstance(outcome, FluxError)]
     if not errors:
-        return landed
-    # One that a retry may help comes first: it decides whether Airflow retries the task.
-    error = min(errors, key=lambda one: one.is_permanent)
-    if len(results) == 1:
+        return [outcome for outcome in outcomes if not isinstance(outcome, FluxError)]
+    error = min(errors, key=lambda error: error.is_permanent)
+    if len(outcomes) == 1:
         raise error
-    summary = f"{len(errors)} of {len(results)} images could not be landed. {type(error).__name__}: {error}"
-    raise error_from_dict({**error.as_dict(), "message": summary})
+    count = f"{len(errors)} of {len(outcomes)} images could not be landed."
+    message = f"{count} {type(error).__name__}: {error}"
+    raise error_from_dict({**error.as_dict(), "message": message})
 
 
 def _plans_of_list(plan: LandingPlan, count: int) -> list[LandingPlan]:
-    """Return the plan of each generation of a list; each map index of a mapped task may have a list of its own."""
+    """Return the plan of each generation of a list. Each map index may have a list of its own."""
     map_index = plan.task.map_index
     if map_index < 0:
         return [plan.with_target(index=n, key=str(n)) for n in range(count)]
-    if not placeholders_in(plan.target.path) & {"key", "request_id", "sha256"}:
+    path = plan.target.path
+    if not placeholders_in(path) & {"key", "request_id", "sha256"}:
         raise FluxRequestError(
-            f"output_path={plan.target.path!r}: the lists of mapped tasks would get the same names, since {{index}} is the "
-            "position in the list. Add {key} or {request_id}."
+            f"output_path={path!r} gives the lists of mapped tasks the same names, because "
+            "{index} is the position in the list. Add {key} or {request_id}."
         )
     return [plan.with_target(index=n, key=f"{map_index}-{n}") for n in range(count)]
 
 
 def _check_names_differ(plans: list[LandingPlan], generations: list[Generation]) -> None:
-    """Refuse a path under which two images of the list would overwrite each other."""
-    names: dict[str, int] = {}
-    for index, (plan, one) in enumerate(zip(plans, generations, strict=True)):
-        first = names.setdefault(plan.target.uri_for(one, ext="ext", sha256=str(index)), index)
+    """Refuse a path by which two images of a list would overwrite each other."""
+    positions: dict[str, int] = {}
+    for index, (plan, generation) in enumerate(zip(plans, generations, strict=True)):
+        uri = plan.target.uri_for(generation, ext="ext", sha256=str(index))
+        first = positions.setdefault(uri, index)
         if first != index:
             raise FluxRequestError(
-                f"output_path={plan.target.path!r} gives generation[{first}] and generation[{index}] the same name. "
-                "Add {index} or {request_id}."
+                f"output_path={plan.target.path!r} gives generation[{first}] and "
+                f"generation[{index}] the same name. Add {{index}} or {{request_id}}."
             )

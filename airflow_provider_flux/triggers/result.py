@@ -1,4 +1,4 @@
-"""FluxResultTrigger: wait for a generation on the triggerer, without a worker slot, and land it there."""
+"""FluxResultTrigger: wait for a generation on the triggerer, and land it there."""
 
 from __future__ import annotations
 
@@ -30,45 +30,53 @@ from airflow_provider_flux.generation import (
     with_result,
 )
 from airflow_provider_flux.hooks.flux import FluxHook
-from airflow_provider_flux.triggers.landing import Landing
+from airflow_provider_flux.triggers.recorded_landing import RecordedLanding
 from airflow_provider_flux.triggers.task_state import has_returned, read_task_state
 
 if TYPE_CHECKING:
     from airflow_provider_flux.client.aio import FluxAsyncClient
 
-#: States of a task that nobody collects for.
-_ENDED = frozenset({"failed", "success", "skipped", "removed"})
-#: How often, and for how many seconds, a killed trigger may be cancelled before it has said so.
-_CANCELS, _TELLING_SECONDS = 10, 10.0
+#: Final states of a task. No try resumes its generation.
+_FINAL_STATES = frozenset({"failed", "success", "skipped", "removed"})
+#: Number of times that Airflow may cancel a killed trigger while it reports the end of its task.
+_MAX_CANCELS = 10
+#: Seconds to wait for that report after each of them.
+_REPORT_SECONDS = 10.0
+_STATUSES = frozenset({"landed", "ready", "error", "hand_over"})
 
 
 class FluxResultTrigger(BaseTrigger):
     """Poll one generation until it ends, and fire exactly one event.
 
-    It pays for nothing, and everything it knows is in its arguments, so it may be restarted, moved or run
-    twice at any time. Arguments and event are stored by Airflow: they hold ids, times and, in ``landing_plan``,
-    the parameters of the request, never the key or the signed URL.
+    The trigger submits nothing, and its arguments hold all of its state. Airflow may restart it,
+    move it to another triggerer, or run it twice at any time. Airflow stores arguments and event:
+    they hold ids, times and, in ``landing_plan``, the parameters of the request, but never the API
+    key or a signed URL.
 
-    With a ``landing_plan`` the image is landed the moment it is ready: its URL dies after ten minutes, and a
-    worker slot may take longer to come. With a ``record`` that is written down, so it is not landed twice.
+    With a ``landing_plan`` the trigger lands the image as soon as it is ready. The signed URL of an
+    image lives for ten minutes, and the task may wait longer than that for a worker slot. With a
+    ``record_uri`` it records the landing in the ledger, so that no other triggerer repeats it.
 
-    The event is one of
+    The event is one of these:
 
-    - ``{"status": "landed", "generation": {...}}``
-    - ``{"status": "ready", "generation": {...}}``: not landed; ``reason`` says why if it should have been
-    - ``{"status": "error", "error": {"type", "message", ...}, "generation": {...}}``
-    - ``{"status": "hand_over", "reason": ..., "generation": {...}}``: the triggerer cannot wait for it
-      (it has no access to the connection, say), the worker should.
+    - ``{"status": "landed", "generation": {...}}``: the image is in the store.
+    - ``{"status": "ready", "generation": {...}}``: the image is ready. If the trigger could not
+      land it, ``reason`` says why.
+    - ``{"status": "error", "error": {"type", "message", ...}, "generation": {...}}``: the
+      generation, or the wait for it, failed.
+    - ``{"status": "hand_over", "reason": ..., "generation": {...}}``: the triggerer cannot wait,
+      for example because it cannot read the connection. The worker has to.
 
-    :param flux_conn_id: connection to poll with.
-    :param generation: record of the submitted generation.
-    :param deadline: epoch seconds after which to give up; a last poll is made then.
-    :param not_before: epoch seconds before which no event is fired. An event within seconds of the
-        deferral can make Airflow's scheduler fail the task (apache/airflow issues 71580, 72716).
-    :param poll_interval: shortest seconds between polls.
-    :param landing_plan: where to land the image, as
-        :class:`~airflow_provider_flux.landing.plan.LandingPlan` in JSON.
-    :param record: URI of the record in the ledger.
+    :param flux_conn_id: id of the connection to poll with.
+    :param generation: the submitted generation.
+    :param deadline: epoch seconds at which to give up, after a last poll.
+    :param not_before: epoch seconds before which the trigger fires no event. An event within
+        seconds of the deferral can make Airflow's scheduler fail the task (apache/airflow issues
+        71580, 72716). Default 0.
+    :param poll_interval: shortest seconds between two polls. Default 0.5.
+    :param landing_plan: :class:`~airflow_provider_flux.landing.plan.LandingPlan` as JSON; ``None``
+        lands nothing.
+    :param record_uri: URI of the record in the ledger; ``None`` if it is no file.
     """
 
     def __init__(
@@ -80,7 +88,7 @@ class FluxResultTrigger(BaseTrigger):
         not_before: float = 0.0,
         poll_interval: float = 0.5,
         landing_plan: Mapping[str, Any] | None = None,
-        record: str | None = None,
+        record_uri: str | None = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.flux_conn_id = flux_conn_id
@@ -89,10 +97,10 @@ class FluxResultTrigger(BaseTrigger):
         self.not_before = not_before
         self.poll_interval = poll_interval
         self.landing_plan = landing_plan
-        self.record = record
+        self.record_uri = record_uri
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Return the class path and the arguments, as JSON."""
+        """Return the path of the class, and the arguments as JSON."""
         return (
             f"{FluxResultTrigger.__module__}.{FluxResultTrigger.__qualname__}",
             {
@@ -102,58 +110,55 @@ class FluxResultTrigger(BaseTrigger):
                 "not_before": self.not_before,
                 "poll_interval": self.poll_interval,
                 "landing_plan": self.landing_plan,
-                "record": self.record,
+                "record_uri": self.record_uri,
             },
         )
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Wait, then fire the one event."""
+        """Wait for the generation, then fire the one event."""
         event = await self._wait()
         await asyncio.sleep(max(0.0, self.not_before - time.time()))
         yield TriggerEvent(event)  # type: ignore[no-untyped-call]
 
     async def _wait(self) -> dict[str, Any]:
+        """Return the event. A trigger that raises would fail its task, and lose the image."""
         try:
             return await self._poll_and_land()
         except FluxConfigurationError as error:
-            return self._hand_over(f"the triggerer cannot use the connection: {error}")
-        except FluxError as error:
-            return {
-                "status": "error",
-                "error": error.as_dict(),
-                "generation": dict(self.generation),
-            }
-        except Exception as error:
-            # A trigger that raises fails its task, and the image would be paid for and lost.
-            self.log.warning(
-                "Request %s: unexpected %s", self.generation["request_id"], type(error).__name__
+            return self._event(
+                "hand_over", reason=f"the triggerer cannot use the connection: {error}"
             )
-            return self._hand_over(f"the triggerer met an unexpected {type(error).__name__}")
+        except FluxError as error:
+            return self._event("error", error=error.as_dict())
+        except Exception as error:
+            name = type(error).__name__
+            self.log.warning("Request %s: unexpected %s", self.generation["request_id"], name)
+            return self._event("hand_over", reason=f"the triggerer met an unexpected {name}")
 
     async def _poll_and_land(self) -> dict[str, Any]:
         hook = FluxHook(self.flux_conn_id)
-        # Not asyncio.to_thread: before Airflow 3.2.2 a call to the supervisor from a foreign thread breaks the
-        # triggerer's channel for all its triggers.
+        # Not asyncio.to_thread: before Airflow 3.2.2 a call to the supervisor from another thread
+        # breaks the channel of the triggerer for all its triggers.
         await sync_to_async(hook.prepare_async)()
         async with hook.async_client() as client:
             try:
                 result = await self._poll(client)
             except (FluxTaskNotFoundError, FluxResultExpiredError):
                 if landed := await self._landing.find_landed():
-                    return {"status": "landed", "generation": dict(landed)}
+                    return self._event("landed", landed)
                 raise
-            event = {"status": "ready", "generation": dict(with_result(self.generation, result))}
+            generation = with_result(self.generation, result)
             if self.landing_plan is None:
-                return event
+                return self._event("ready", generation)
             try:
                 landed = await self._landing.land(client, result, lambda: self._poll(client))
-                return {"status": "landed", "generation": dict(landed)}
-            except Exception as error:
-                # Whatever it is, the worker tries again, with its own access to the store, and says it for good.
-                said = redact(str(error)) if isinstance(error, FluxError) else "unexpected"
-                reason = f"the triggerer could not land the image ({type(error).__name__}: {said})"
-                self.log.warning("Request %s: %s", self.generation["request_id"], reason)
-                return {**event, "reason": reason}
+                return self._event("landed", landed)
+            except Exception as error:  # the worker tries again, and raises what remains
+                message = redact(str(error)) if isinstance(error, FluxError) else "unexpected"
+                details = f"{type(error).__name__}: {message}"
+                reason = f"the triggerer could not land the image ({details})"
+                self.log.warning("Request %s: %s", generation["request_id"], reason)
+                return self._event("ready", generation, reason=reason)
 
     async def _poll(self, client: FluxAsyncClient) -> GenerationResult:
         poller = poller_for(
@@ -161,61 +166,59 @@ class FluxResultTrigger(BaseTrigger):
         )
         return await client.wait(poller, self.generation["polling_url"])
 
-    async def on_kill(self) -> None:
-        """Say what goes on when the task is ended while its image is in flight: BFL has no cancel.
+    @cached_property
+    def _landing(self) -> RecordedLanding:
+        return RecordedLanding(self.generation, self.landing_plan, self.record_uri)
 
-        Airflow 3.3 and newer call it when a user marks the task or clears it, but also when the trigger moves to
-        another triggerer (apache/airflow pull request 73454): then the task goes on, and nothing is said. They
-        cancel it when it takes more than a second, which on a busy machine it does.
+    def _event(
+        self, status: str, generation: Generation | None = None, **details: Any
+    ) -> dict[str, Any]:
+        return {"status": status, "generation": dict(generation or self.generation), **details}
+
+    async def on_kill(self) -> None:
+        """Log that the request goes on, if its task ended meanwhile: BFL has no cancel.
+
+        Airflow 3.3 and newer call this when a user marks the task or clears it. They also call it
+        when the trigger moves to another triggerer (apache/airflow pull request 73454). Then the
+        task goes on, and the trigger logs nothing. Airflow cancels a call that takes more than a
+        second, as it may on a busy machine, so the report survives some cancellations.
         """
-        telling = asyncio.ensure_future(self._tell_of_end())
-        for _ in range(_CANCELS):
+        report = asyncio.ensure_future(self._report_end())
+        for _ in range(_MAX_CANCELS):
             with suppress(asyncio.CancelledError):
-                await asyncio.wait({telling}, timeout=_TELLING_SECONDS)
+                await asyncio.wait({report}, timeout=_REPORT_SECONDS)
                 break
 
-    async def _tell_of_end(self) -> None:
-        # In threads of its own: triggers that open a store may hold the one of sync_to_async.
+    async def _report_end(self) -> None:
+        # On threads of their own: triggers that open a store may hold the one of sync_to_async.
         state = await asyncio.to_thread(read_task_state, self.task_instance)
-        if state not in _ENDED:
+        if state not in _FINAL_STATES:
             return
         request_id = self.generation["request_id"]
         if state == "success" and await asyncio.to_thread(
             has_returned, self.task_instance, request_id
         ):
-            return  # it went on elsewhere, and has ended well
+            return  # the task went on elsewhere, and ended well
         self.log.warning(
-            "The task has ended as %s while request %s was waited for. BFL has no cancel: it goes on, billed (%s). "
-            "Where it is on record, clearing the task or `airflow flux recover` collects it without paying again.",
+            "The task has ended as %s while this trigger waited for request %s. BFL has no cancel: "
+            "the request goes on and is billed (%s). If it is on record, clear the task, or run "
+            "`airflow flux recover`, to land the image without paying again.",
             state,
             request_id,
             describe_cost(self.generation),
         )
 
-    @cached_property
-    def _landing(self) -> Landing:
-        return Landing(self.generation, self.landing_plan, self.record)
-
-    def _hand_over(self, reason: str) -> dict[str, Any]:
-        return {"status": "hand_over", "reason": reason, "generation": dict(self.generation)}
-
 
 def read_event(event: Any) -> Generation:
-    """Return the record a trigger event carries.
+    """Return the generation of a trigger event.
 
-    :raises FluxTriggerEventError: if the event is not one of :class:`FluxResultTrigger`.
+    :param event: event that resumed a task.
+    :raises FluxTriggerEventError: if it is no event of :class:`FluxResultTrigger`.
     """
-    if isinstance(event, Mapping) and event.get("status") in {
-        "landed",
-        "ready",
-        "error",
-        "hand_over",
-    }:
-        try:
+    if isinstance(event, Mapping) and event.get("status") in _STATUSES:
+        with suppress(FluxRequestError):
             return parse_generation(event.get("generation"))
-        except FluxRequestError:
-            pass
-    shown = sorted(event) if isinstance(event, Mapping) else type(event).__name__
+    content = sorted(event) if isinstance(event, Mapping) else type(event).__name__
     raise FluxTriggerEventError(
-        f"The task was resumed with an event that is not of this provider: {shown}"
+        f"The task was resumed with an event that is not of this provider: {content}"
     )

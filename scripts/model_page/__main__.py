@@ -1,4 +1,4 @@
-"""Command line: ``python -m scripts.model_page [--check]``."""
+"""``python -m scripts.model_page``: write the page, or check it."""
 
 import sys
 

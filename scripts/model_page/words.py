@@ -1,4 +1,4 @@
-"""The prose of docs/models.md: its introduction, and the rules that no table contains."""
+"""What docs/models.md says in prose: how to read it, and the rules that no table holds."""
 
 from __future__ import annotations
 
@@ -10,77 +10,57 @@ from airflow_provider_flux.bfl.catalog import Model
 INTRO = """\
 # Models
 
-`scripts/model_page` writes this page from the catalog of this version. It lists every model that
-[`FluxGenerateOperator`](operators/generate.md) and `FluxHook.submit` know, and every parameter. To
-use a model that is not listed, see [new-models.md](new-models.md).
+This page is written by `scripts/model_page` from the catalog of this version. It lists every model that
+[`FluxGenerateOperator`](operators/generate.md) and `FluxHook.submit` know, and every parameter.
+A model that is not here can be used as well: see [new-models.md](new-models.md).
 
-- **Credits** are the price list of this version. One credit is 0.01 USD. A megapixel is 1024 x 1024
-  pixels, rounded up. These are estimates, and BFL's bill counts. If BFL reports the cost of a
-  request, the XCom has the reported cost.
-- **Active requests** is the limit of an account by BFL's documentation. Models with the same limit
-  share it.
-- **Usual seconds** is an assumption of this version and not guaranteed. The default `timeout`, and
-  whether a task defers at once, depend on it.
-- **URL lives** is how long BFL serves the result. With `output_path` the result is landed long
-  before.
+- **Credits** are the price list of this version. One credit is 0.01 USD. A megapixel is 1024 x 1024 pixels, rounded up.
+  What BFL charges is what counts. Where BFL reports the cost of a request, the XCom has that one.
+- **Active tasks** is the limit of an account, by BFL's documentation, shared with the other models of the same limit.
+- **Usual seconds** is an assumption of this version, no promise. The default `timeout`, and whether a task defers at
+  once, rest on it.
+- **URL lives** is how long BFL serves the result. With `output_path` it is landed long before.
 
+| model | makes | credits | BFL reports the cost | active tasks | webhooks | usual seconds | URL lives |
+|---|---|---|---|---|---|---|---|
 """
-
-#: Columns of the table of all models.
-COLUMNS = (
-    "model",
-    "output",
-    "credits",
-    "BFL reports the cost",
-    "active requests",
-    "webhooks",
-    "usual seconds",
-    "URL lives",
-)
 
 HOW_TO_READ = """\
 
-## Rules for all models
+## What holds for all of them
 
-Copy an example into a `with DAG(...)` block, after
-`from airflow_provider_flux.operators.generate import FluxGenerateOperator`. Add `output_path` to
-land the result. The examples read their inputs from a bucket with the Airflow connection `my_s3`.
-[inputs.md](inputs.md) lists all other sources.
+The examples go into a `with DAG(...)` block, after
+`from airflow_provider_flux.operators.generate import FluxGenerateOperator`. Add `output_path` to land the result.
+Their inputs are read from a bucket with the Airflow connection `my_s3`. All other places are in [inputs.md](inputs.md).
 
-In the tables, a parameter in bold is an argument of the operator: `width=1024`. All others go into
-`parameters`. *Default* is the value that applies if the parameter is not sent. *URL, or sent as
-base64* means that BFL fetches an http(s) URL itself, and the worker reads every other input. *Sent
-as base64* means that the worker reads all of them. The worker checks the limits of the inputs that
-it reads before it submits.
+In the tables, a parameter in bold is an argument of the operator: `width=1024`. All others go into `parameters`.
+*Default* is what BFL takes when nothing is sent. *URL, or sent as base64* means that an http(s) URL is passed on, for
+BFL to fetch, and every other input is read by the worker. *Sent as base64* means that the worker reads them all.
+Limits of an input are checked before the submit, where the worker has its bytes.
 
-This provider also refuses the following before the submit:
+Refused by this provider before anything is paid, beside what the tables and the sections say:
 
-- a parameter that the model does not have. Most routes of BFL ignore it and bill the image. The
-  routes that refuse it themselves are marked *strict*;
+- a parameter that the model does not have. Most routes of BFL would ignore it and bill the image. Those that refuse it
+  themselves are marked *strict*;
 - `webhook_secret` without `webhook_url`;
-- an empty `prompt`, unless the section of the model says otherwise.
+- an empty `prompt`, where nothing else is said.
 
-*Warned* means that the request is sent and the task log has a warning, because BFL's documentation
-does not say, or contradicts itself.
+*Warned*: the request is sent, and the task log has a warning, because BFL's own statements are silent or contradict.
 """
 
 
 @dataclass(frozen=True)
 class Rule:
-    """A rule that the tables do not contain.
-
-    :param applies: whether a model has the rule.
-    :param text: one or more sentences of the page.
-    """
+    """What is refused or warned of beyond the tables, for the models it applies to."""
 
     applies: Callable[[Model], bool]
     text: str
 
 
 def _fills(model: Model) -> bool:
-    """Whether the model has a required input, so that the prompt may be missing."""
+    """Whether the model has an input without which it does nothing, so that the prompt may be missing."""
     return not model.prompt_required and any(
-        model.schema.model_fields[field.name].is_required() for field in model.media
+        model.schema.model_fields[one.name].is_required() for one in model.media
     )
 
 
@@ -94,13 +74,12 @@ REFUSED = (
         "An empty `prompt`, unless there is an `image_prompt`.",
     ),
     Rule(
-        lambda m: any(field.same_size_as for field in m.media),
-        "A `mask` whose size differs from `image`, if the worker reads both.",
+        lambda m: any(one.same_size_as for one in m.media),
+        "A `mask` whose size is not that of `image`, if the worker has the bytes of both.",
     ),
     Rule(
         lambda m: "auto_crop" in m.fields,
-        "An `input_image` outside the canvas, if the worker reads it and `auto_crop` is not "
-        "`True`.",
+        "An `input_image` outside the canvas, unless `auto_crop` is `True`, if the worker has its bytes.",
     ),
     Rule(lambda m: bool(m.modes), "A parameter of another mode."),
     Rule(
@@ -115,12 +94,11 @@ REFUSED = (
 WARNED = (
     Rule(
         lambda m: m.name.startswith("flux-2-"),
-        "A `width` or `height` that is not a multiple of 16: BFL may round or refuse it.",
+        "A `width` or `height` that is no multiple of 16: BFL may round or refuse it.",
     ),
     Rule(
         lambda m: m.name.startswith("flux-2-"),
-        "More than 4 megapixels of output, or more than 9 of inputs and output: BFL may reduce "
-        "or refuse them.",
+        "More than 4 megapixels of output, and more than 9 of inputs and output: BFL may reduce or refuse it.",
     ),
     Rule(
         lambda m: m.name.startswith("flux-kontext-"),
@@ -128,7 +106,7 @@ WARNED = (
     ),
     Rule(
         lambda m: m.name.startswith("flux-kontext-"),
-        "A `safety_tolerance` above 2 with an `input_image`: BFL may allow at most 2.",
+        "A `safety_tolerance` above 2 with an `input_image`: BFL may allow 2 at most.",
     ),
     Rule(
         _is_numbered,
@@ -136,27 +114,25 @@ WARNED = (
     ),
     Rule(
         lambda m: m.name == "flux-tools/video-upscale-v1",
-        "A video of more than 20 s: BFL upscales only the first 20 s.",
+        "A video of more than 20 s: only the first 20 s are upscaled.",
     ),
 )
 NOTES = (
     Rule(_fills, "`prompt` may be missing."),
     Rule(
         lambda m: bool(m.mode_aliases),
-        "`mode` also accepts the long names of BFL's documentation: {aliases}.",
+        "The long names of BFL's documentation are understood for `mode`: {aliases}.",
     ),
     Rule(
         lambda m: bool(m.sent_defaults),
-        "The operator always sends these defaults, because those of the API may differ.",
+        "These defaults are always sent, whatever those of the API are.",
     ),
     Rule(
         lambda m: m.is_402_ambiguous,
-        'HTTP 402 although the balance is enough means "too fast". The submit is retried, as after '
-        "a 429.",
+        'HTTP 402 although the balance is enough means "too fast": it is waited out like a 429.',
     ),
     Rule(
         lambda m: "draft_enhance" in m.modes,
-        "The result of a draft has a `draft_cache`, which `draft_enhance` needs. It is landed "
-        "next to the video.",
+        "A draft has a `draft_cache` beside its video, which `draft_enhance` takes. It is landed beside the video.",
     ),
 )

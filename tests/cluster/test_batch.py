@@ -150,12 +150,12 @@ def test_what_it_has_left_in_flight_is_recovered(site: Site) -> None:
     psutil.Process(pid).kill()
     assert site.cluster.wait(run, 120) == "failed"
     found = recover(site, "--run-id", run.run_id)
-    assert {one["outcome"] for one in found} <= {"recovered", "uncertain"}
-    recovered = [one for one in found if one["outcome"] == "recovered"]
-    assert recovered
+    assert {one["outcome"] for one in found} <= {"collected", "uncertain"}
+    collected = [one for one in found if one["outcome"] == "collected"]
+    assert collected
     assert recover(site, "--run-id", run.run_id, "--dry-run") != found
     paid = submits(site, run)
-    uncertain = len(found) - len(recovered)
+    uncertain = len(found) - len(collected)
     images = [key for key in site.bucket.keys(f"out/{run.run_id}/") if key.endswith(".jpeg")]
     assert paid - uncertain <= len(images) <= paid
     site.cluster.clear(run, "images")  # a user accepts that uncertain rows are submitted again

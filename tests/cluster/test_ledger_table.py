@@ -166,7 +166,7 @@ def mark_failed_then_clear(site: Site) -> None:
 
 
 def _is_told(site: Site, one: Order) -> bool:
-    return "was waited for. BFL has no cancel" in logs_of(site, one)
+    return "BFL has no cancel: the request goes on" in logs_of(site, one)
 
 
 def mark_failed_while_running_then_clear(site: Site) -> None:
@@ -190,7 +190,7 @@ def mark_success_then_recover_then_clear(site: Site) -> None:
 
     def is_collected() -> bool:
         found[:] = recover(site, "--dag-id", "slow", "--run-id", one.run.run_id)
-        return found[0]["outcome"] == "recovered"
+        return found[0]["outcome"] == "collected"
 
     assert wait_until(is_collected, 90), found
     site.cluster.clear(one.run, "image")
@@ -204,7 +204,7 @@ def clear_while_deferred(site: Site) -> None:
     site.cluster.clear(one.run, "image")
     succeed(site, one)
     assert_paid_once_and_landed(site, one, submits=1, uncertain=0)
-    assert "was waited for. BFL has no cancel" not in logs_of(site, one)
+    assert "BFL has no cancel: the request goes on" not in logs_of(site, one)
 
 
 def clear_while_running(site: Site) -> None:
@@ -238,12 +238,12 @@ def another_prompt(site: Site) -> None:
     succeed(site, one)
     said = logs_of(site, one)
     assert (
-        f"The request has changed. An earlier try submitted request {old['generation']['request_id']} (4 credits"
+        f"The request has changed: the earlier request {old['generation']['request_id']} (4 credits"
         in said
     )
     assert site.submits_of(one.prompt) == site.submits_of(one.prompt.replace(" 1 ", " 2 ")) == 1
     (row,) = recover(site, "--run-id", one.run.run_id, "--prefix", "s3://my_s3@media/out/")
-    assert (row["outcome"], row["request_id"]) == ("recovered", old["generation"]["request_id"])
+    assert (row["outcome"], row["request_id"]) == ("collected", old["generation"]["request_id"])
 
 
 def without_output_path(site: Site) -> None:
@@ -262,7 +262,7 @@ def without_output_path(site: Site) -> None:
     def is_collected() -> bool:
         path = "s3://my_s3@media/out/recovered/{request_id}.{ext}"
         found[:] = recover(site, "--dag-id", "nowhere", "--output-path", path)
-        return found[0]["outcome"] == "recovered"
+        return found[0]["outcome"] == "collected"
 
     assert wait_until(is_collected, 90), found
     assert site.bucket.read(site.bucket.key_of(found[0]["uri"]))

@@ -155,7 +155,7 @@ def test_an_answer_that_cannot_be_written_down_does_not_lose_the_image(
     task = Task({"prompt": "a fox", "output_path": f"{proxy.root}/x.{{ext}}", **WAYS["deferred"]})
     proxy.refuse("PUT", 403, "AccessDenied", part="_flux/ledger", after=1)  # the intent is written
     _, deferred, _ = task.defer()
-    assert "could not be changed to phase submitted" in caplog.text
+    assert "could not be brought to submitted" in caplog.text
     event = asyncio.run(fire(deferred.trigger))
     assert event["status"] == "landed"
     assert task.clear() == event["generation"]
@@ -177,7 +177,7 @@ def test_and_neither_does_the_worker_that_goes_on(
     event = {"status": "hand_over", "reason": "a test", "generation": deferred.trigger.generation}
     operator.timeout = 1
     with pytest.raises(FluxTimeoutError):  # left to retries, for it is written down now
-        operator.execute_complete(context, event, **deferred.kwargs)
+        operator.execute_complete(context, event)
     with pytest.raises(FluxTimeoutError):
         task.retry(timeout=1)
     assert emulator.stats()["submits"] == 1

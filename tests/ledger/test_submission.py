@@ -211,7 +211,7 @@ def test_what_fails_the_same_way_says_how_it_is_collected(
 ) -> None:
     task = home.task("x [[fault:poll-403]]")
     with pytest.raises(
-        AirflowFailException, match="clearing the task, or `airflow flux recover`, collects it"
+        AirflowFailException, match="Clear the task, or run `airflow flux recover`"
     ):
         task.retry()
     assert phases(home.records(task)) == ["submitted"]

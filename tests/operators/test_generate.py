@@ -285,7 +285,7 @@ def test_the_deferral_holds_nothing_secret_and_is_bounded(emulator: EmulatorServ
         "landing_plan",
         "not_before",
         "poll_interval",
-        "record",
+        "record_uri",
     ]
     assert sorted(trigger.serialize()[1]) == known
     assert 100 < deferred.value.timeout.total_seconds() <= 161

@@ -93,7 +93,7 @@ class Submitter:
             index=row.index,
             key=row.key,
             row_fingerprint=row.fingerprint,
-            summary=row.plan.request,
+            facts=row.plan.request,
         )
         claim = str(entry["claim"])
         try:

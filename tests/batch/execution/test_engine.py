@@ -218,7 +218,7 @@ class TestStop:
             yield from prompts(4)
 
         def act() -> None:
-            until(lambda: task.operator is not None and task.operator._session is not None)
+            until(lambda: task.operator is not None and task.operator._batch_run is not None)
             assert task.operator
             task.operator.on_kill()
             release.set()

@@ -1,4 +1,4 @@
-"""The trigger lands the image itself, through the right connection; where it cannot, the worker does and says why."""
+"""Landing on the triggerer, by the right connection; if it cannot, the worker lands the image."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
@@ -16,6 +17,7 @@ import pytest
 from airflow.providers.common.compat.sdk import TaskDeferred
 
 from airflow_provider_flux.emulator import EmulatorServer
+from airflow_provider_flux.operators.deferral import STATE_XCOM
 from airflow_provider_flux.triggers.result import FluxResultTrigger
 from tests.conftest import KEY
 from tests.support.cutting_proxy import CuttingProxy
@@ -31,18 +33,38 @@ CLOUDS = pytest.mark.parametrize("store", ["s3", "gs", "abfs"], indirect=True)
 S3 = pytest.mark.parametrize("store", ["s3"], indirect=True)
 
 
-def deferred(task: Any) -> TaskDeferred:
+@dataclass
+class Deferral:
+    """A deferred task.
+
+    :ivar context: context of the task, with the XComs that outlive the deferral.
+    :ivar deferred: the exception that a task defers with.
+    """
+
+    task: Any
+    context: Any
+    deferred: TaskDeferred
+
+    @property
+    def trigger(self) -> Any:
+        return self.deferred.trigger
+
+    def resume(self, event: dict[str, Any]) -> Any:
+        """Resume the task with an event of its trigger."""
+        return self.task.resume_execution(self.deferred.method_name, {"event": event}, self.context)
+
+
+def defer(task: Any) -> Deferral:
+    """Execute a task up to its deferral."""
+    context = given(task)
     with pytest.raises(TaskDeferred) as caught:
-        task.execute(given(task))
-    return caught.value
+        task.execute(context)
+    return Deferral(task, context, caught.value)
 
 
-def resume(task: Any, waiting: TaskDeferred, event: dict[str, Any]) -> Any:
-    kwargs = json.loads(json.dumps(waiting.kwargs or {}))
-    return task.resume_execution(waiting.method_name, {**kwargs, "event": event}, given(task))
-
-
-def test_the_event_says_landed_and_nothing_secret(emulator: EmulatorServer, store: Store) -> None:
+def test_a_trigger_that_landed_an_image_fires_an_event_without_secrets(
+    emulator: EmulatorServer, store: Store
+) -> None:
     parameters = {"webhook_url": "http://127.0.0.1:9/?canary", "webhook_secret": "s3cret-canary"}
     task = hero(
         f"{store.root}/x.{{ext}}",
@@ -51,27 +73,29 @@ def test_the_event_says_landed_and_nothing_secret(emulator: EmulatorServer, stor
         prompt="the canary prompt",
         **parameters,
     )
-    waiting = deferred(task)
+    waiting = defer(task)
     event = asyncio.run(fire(waiting.trigger))
     assert event["status"] == "landed"
     assert store.names() == ["x.jpeg", "x.jpeg.json"]
-    stored = json.dumps([waiting.trigger.serialize(), waiting.kwargs, event])
-    assert not [one for one in ("canary", KEY, "sig=", "testtest", "AccountKey") if one in stored]
+    stored = json.dumps([waiting.trigger.serialize(), waiting.deferred.kwargs, event])
+    assert not [
+        secret for secret in ("canary", KEY, "sig=", "testtest", "AccountKey") if secret in stored
+    ]
     polls = emulator.stats()["polls"]
-    assert resume(task, waiting, event) == event["generation"]
+    assert waiting.resume(event) == event["generation"]
     assert emulator.stats()["polls"] == polls
     assert (emulator.stats()["submits"], emulator.stats()["downloads"]) == (1, 1)
 
 
 @CLOUDS
-def test_a_triggerer_without_the_connection_leaves_it_to_the_worker(
+def test_the_worker_lands_an_image_if_the_triggerer_has_no_connection_to_the_store(
     emulator: EmulatorServer,
     store: BucketStore,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     task = hero(f"{store.root}/x.{{ext}}", way="deferred")
-    waiting, name = deferred(task), f"AIRFLOW_CONN_{store.conn_id.upper()}"
+    waiting, name = defer(task), f"AIRFLOW_CONN_{store.conn_id.upper()}"
     connection = os.environ[name]
     monkeypatch.delenv(name)
     event = asyncio.run(fire(waiting.trigger))
@@ -81,7 +105,7 @@ def test_a_triggerer_without_the_connection_leaves_it_to_the_worker(
     monkeypatch.setenv(name, connection)
     lines: list[str] = []
     task.log.warning = lambda text, *values: lines.append(text % values)  # type: ignore[method-assign]
-    generation = resume(task, waiting, event)
+    generation = waiting.resume(event)
     assert any(store.conn_id in line for line in lines)
     assert len(image_of(store, generation)) == generation["image"]["bytes"]
     assert sidecar_of(store, generation)["run"]["run_id"] == "monday"
@@ -103,41 +127,41 @@ def test_the_worker_lands_an_image_whose_plan_the_trigger_cannot_read(
     emulator: EmulatorServer, tmp_path: Any, plan: Any
 ) -> None:
     task = hero(f"{tmp_path}/x.{{ext}}", way="deferred")
-    waiting = deferred(task)
+    waiting = defer(task)
     waiting.trigger.landing_plan = plan
     event = asyncio.run(fire(waiting.trigger))
     assert (event["status"], event["reason"][:40]) == (
         "ready",
         "the triggerer could not land the image (",
     )
-    waiting.kwargs["landing_plan"] = plan
-    assert resume(task, waiting, event)["image"]["uri"] == f"{tmp_path}/x.jpeg"
+    waiting.context["ti"].xcoms[STATE_XCOM]["landing_plan"] = plan
+    assert waiting.resume(event)["image"]["uri"] == f"{tmp_path}/x.jpeg"
 
 
 @S3
-def test_in_a_fresh_interpreter_the_connection_is_not_lost(
+def test_a_trigger_in_a_fresh_interpreter_uses_the_connection_of_the_store(
     emulator: EmulatorServer, store: BucketStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Airflow's S3 filesystem, first built on a running loop, silently goes to the real AWS."""
-    waiting = deferred(hero(f"{store.root}/x.{{ext}}", way="deferred"))
+    """Airflow's S3 filesystem silently uses the real AWS if it is first built on a running loop."""
+    waiting = defer(hero(f"{store.root}/x.{{ext}}", way="deferred"))
     _, kwargs = waiting.trigger.serialize()
-    poor = {
+    without_credentials = {
         "AWS_EC2_METADATA_DISABLED": "true",
         "AWS_ENDPOINT_URL": "http://127.0.0.1:9",
         "AWS_ACCESS_KEY_ID": "none",
     }
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-m", "tests.support.cold_trigger"],
         input=json.dumps(kwargs),
-        env={**os.environ, **poor},
+        env={**os.environ, **without_credentials},
         capture_output=True,
         text=True,
         timeout=120,
         check=False,
     )
-    said = [line for line in done.stdout.splitlines() if line.startswith("EVENT ")]
-    assert said, done.stderr[-2000:]
-    event = json.loads(said[0].removeprefix("EVENT "))
+    events = [line for line in process.stdout.splitlines() if line.startswith("EVENT ")]
+    assert events, process.stderr[-2000:]
+    event = json.loads(events[0].removeprefix("EVENT "))
     assert event["status"] == "landed", event.get("reason")
     assert len(image_of(store, event["generation"])) == event["generation"]["image"]["bytes"]
     assert store.names() == ["x.jpeg", "x.jpeg.json"]
@@ -145,7 +169,7 @@ def test_in_a_fresh_interpreter_the_connection_is_not_lost(
 
 @S3
 @pytest.mark.parametrize("if_exists", ["overwrite", "error"])
-async def test_a_trigger_that_is_cancelled_and_run_again_lands_one_image(
+async def test_a_trigger_that_is_cancelled_and_runs_again_lands_one_image(
     emulator: EmulatorServer, store: S3Store, monkeypatch: pytest.MonkeyPatch, if_exists: Any
 ) -> None:
     with CuttingProxy(store.url) as proxy:
@@ -153,7 +177,7 @@ async def test_a_trigger_that_is_cancelled_and_run_again_lands_one_image(
         monkeypatch.setenv(f"AIRFLOW_CONN_{conn_id.upper()}", store.connection(proxy.url))
         path = f"{store.root_by(conn_id)}/{{request_id}}.{{ext}}"
         task = hero(path, way="deferred", if_exists=if_exists)
-        waiting = await asyncio.to_thread(deferred, task)
+        waiting = await asyncio.to_thread(defer, task)
         proxy.delay = 0.6
         work = asyncio.create_task(fire(waiting.trigger))
         while not proxy.large:
@@ -173,15 +197,15 @@ async def test_a_trigger_that_is_cancelled_and_run_again_lands_one_image(
 
 
 @S3
-async def test_the_loop_of_the_triggerer_stays_free(
+async def test_the_loop_of_the_triggerer_stays_responsive_while_images_land(
     emulator: EmulatorServer, store: S3Store, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The loop is asked for its time all along, while 8 images land."""
+    """A coroutine measures the lag of the loop while 8 images land."""
     tasks = [
         hero(f"{store.root}/{n}.{{ext}}", f"fox {n}", "deferred", output_format="png")
         for n in range(8)
     ]
-    waiting = [await asyncio.to_thread(deferred, task) for task in tasks]
+    waiting = [await asyncio.to_thread(defer, task) for task in tasks]
     await fire(waiting[0].trigger)  # imports are done in a thread, and still hold the interpreter
     lags: list[float] = []
 
@@ -192,14 +216,14 @@ async def test_the_loop_of_the_triggerer_stays_free(
             lags.append(time.perf_counter() - before - 0.01)
 
     watching = asyncio.create_task(watch())
-    events = await asyncio.gather(*[fire(one.trigger) for one in waiting])
+    events = await asyncio.gather(*[fire(deferral.trigger) for deferral in waiting])
     watching.cancel()
     assert [event["status"] for event in events] == ["landed"] * 8
     assert max(lags) < 0.5
     assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
 
 
-def test_the_trigger_keeps_its_landing_plan_through_the_database() -> None:
+def test_a_trigger_keeps_its_landing_plan_through_the_database() -> None:
     plan = {"target": {"path": "/x", "index": 3}}
     record: Any = {"request_id": "r"}
     made = FluxResultTrigger(flux_conn_id="c", generation=record, deadline=1.0, landing_plan=plan)
