@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_flux.batch.execution.engine import Engine, EngineOptions
+from airflow_provider_flux.batch.input.mapping import InputMapping
 from airflow_provider_flux.batch.input.requests import restore_request
-from airflow_provider_flux.batch.input.rows import InputMapping, read_rows
+from airflow_provider_flux.batch.input.rows import read_rows
 from airflow_provider_flux.batch.limit_groups import limits_by_group
 from airflow_provider_flux.batch.report.counters import ALL_OUTCOMES, Counters
 from airflow_provider_flux.batch.report.manifest import content_type_of

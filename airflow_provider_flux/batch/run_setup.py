@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
 from airflow_provider_flux.batch.input.rows import Row, describe_problems
 from airflow_provider_flux.batch.report.counters import Counters
@@ -155,11 +154,10 @@ class _UniqueNames:
         first = self._first.setdefault(fingerprint, row.index)
         if first == row.index:
             return row
-        problem = (
-            f"is the same request as row {first}, and would get the same name: add {{key}} to "
+        return row.with_problem(
+            f"is the same request as index {first}, and would get the same name. Add {{key}} to "
             "output_path"
         )
-        return replace(row, request=None, fallback=None, problem=problem)
 
 
 def _report_invalid_rows(store: RowStore, policies: RowPolicies) -> None:

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow_provider_flux.batch.input.rows import InputMapping, check_mapping
+from airflow_provider_flux.batch.input.mapping import InputMapping, check_mapping
 from airflow_provider_flux.batch.report.thresholds import (
     RowThreshold,
     check_thresholds,

@@ -47,9 +47,9 @@ class TestNames:
         said = task.fail(
             AirflowFailException, "^FluxRequestError: Nothing was submitted. 1 row is not valid"
         )
-        assert "row 2" in said
+        assert "index 2" in said
         assert (
-            "is the same request as row 0, and would get the same name: add {key} to output_path"
+            "is the same request as index 0, and would get the same name. Add {key} to output_path"
             in said
         )
         assert emulator.stats()["submits"] == 0

@@ -213,9 +213,9 @@ def test_rows_that_are_not_valid_are_named_and_nothing_is_paid(
         AirflowFailException, "^FluxRequestError: Nothing was submitted. 3 rows are not valid:"
     )
     for expected in (
-        "row 1 (key '1'): flux-pro-1.1: width=7",
-        "row 2 (key '2'): 'colour'",
-        "row 3 (key 'row-3'): is an int",
+        "key '1', index 1: flux-pro-1.1: width=7",
+        "key '2', index 2: 'colour'",
+        "key 'row-3', index 3: is an int",
     ):
         assert expected in said
     assert submits(emulator) == 0

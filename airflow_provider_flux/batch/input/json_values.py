@@ -1,4 +1,4 @@
-"""Values of rows as plain JSON: what data frames, Parquet files and other tasks give in their own types."""
+"""Conversion of values from data frames, Parquet files and other tasks to plain JSON."""
 
 from __future__ import annotations
 
@@ -12,69 +12,74 @@ from uuid import UUID
 
 from airflow_provider_flux.bfl.inputs import InlineMedia, is_path
 
-#: What pandas writes where there is no value.
-_NOTHING = frozenset({"NAType", "NaTType"})
-#: By which method the values of a package give those of Python.
+#: Types that pandas uses for a missing value.
+_MISSING_TYPES = frozenset({"NAType", "NaTType"})
+#: Method that converts a value to a Python object, by package of its type.
 _CONVERTERS = {"numpy": "tolist", "pyarrow": "as_py"}
 
 
 class NotJsonError(ValueError):
-    """A value that cannot be sent as JSON. Its text is the end of a sentence that begins with the name of the value."""
+    """A value that cannot be represented in JSON.
+
+    The message continues a sentence whose subject is the name of the value.
+    """
 
 
-def as_plain(value: Any) -> Any:
-    """Return a value as plain JSON; ``None``, NaN and the like mean "not given".
+def to_json_value(value: Any) -> Any:
+    """Convert a value to plain JSON.
 
-    :raises NotJsonError: if JSON has no such value.
+    :param value: value of any type.
+    :return: a value of the types of JSON. ``None``, NaN and the like give ``None``: no value.
+    :raises NotJsonError: if JSON cannot represent the value.
     """
     kind = type(value)
     if value is None or kind is int or kind is bool:
         return value
     if isinstance(value, Enum):
-        return as_plain(value.value)
+        return to_json_value(value.value)
     if isinstance(value, int):  # of a subclass
         return int(value)
     if isinstance(value, str):
-        return _text(str(value))
+        return _check_text(str(value))
     if isinstance(value, float):
-        return _number(float(value))
+        return _convert_float(float(value))
     if isinstance(value, Mapping):
-        return {str(name): as_plain(item) for name, item in value.items()}
+        return {str(name): to_json_value(item) for name, item in value.items()}
     if isinstance(value, Sequence) and not isinstance(value, (bytes, bytearray, memoryview)):
-        return [as_plain(item) for item in value]
-    return _converted(value)
+        return [to_json_value(item) for item in value]
+    return _convert_other(value)
 
 
-def _text(value: str) -> str:
-    """Refuse half a character, which some JSON holds as an escape: no store and no database takes it."""
+def _check_text(value: str) -> str:
+    """Refuse a lone surrogate, which JSON can escape but no store or database accepts."""
     if not value.isascii():
         try:
             value.encode()
         except UnicodeEncodeError:
-            raise NotJsonError("holds a surrogate alone, which is no character") from None
+            raise NotJsonError("contains a lone surrogate, which is not a character") from None
     return value
 
 
-def _number(value: float) -> float | None:
+def _convert_float(value: float) -> float | None:
     if math.isinf(value):
         raise NotJsonError("is infinite")
     return None if math.isnan(value) else value
 
 
-def _decimal(value: Decimal) -> int | float | None:
+def _convert_decimal(value: Decimal) -> int | float | None:
     if value.is_nan():
         return None
     is_whole = value.is_finite() and value == value.to_integral_value()
-    return int(value) if is_whole else _number(float(value))
+    return int(value) if is_whole else _convert_float(float(value))
 
 
-def _converted(value: Any) -> Any:
-    """Return what a value of a type that is not JSON's stands for."""
+def _convert_other(value: Any) -> Any:
+    """Convert a value of a type that the json module does not know."""
     name, package = type(value).__name__, type(value).__module__.partition(".")[0]
-    if name in _NOTHING:
+    if name in _MISSING_TYPES:
         return None
     if isinstance(value, Decimal):
-        return _decimal(value)
+        return _convert_decimal(value)
     if isinstance(value, (date, time)):
         return value.isoformat()
     if isinstance(value, InlineMedia):
@@ -82,7 +87,7 @@ def _converted(value: Any) -> Any:
     if isinstance(value, UUID) or is_path(value):
         return str(value)
     if package in _CONVERTERS:
-        return as_plain(getattr(value, _CONVERTERS[package])())
+        return to_json_value(getattr(value, _CONVERTERS[package])())
     if isinstance(value, (bytes, bytearray, memoryview)):
-        raise NotJsonError("is bytes: give a URI, a URL, or base64 as text")
-    raise NotJsonError(f"is of the type {name}, which JSON has not")
+        raise NotJsonError("is bytes. Pass a URI, a URL, or base64 as text")
+    raise NotJsonError(f"has type {name}, which JSON cannot represent")

@@ -1,4 +1,4 @@
-"""From the values of a row to a checked request, and to the one that is tried when it comes to nothing."""
+"""Checked requests from the values of rows, and the requests of their fallbacks."""
 
 from __future__ import annotations
 
@@ -6,7 +6,11 @@ import json
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from airflow_provider_flux.batch.input.mapping import NO_SECRET, SPECIAL_NAMES, InputMapping
+from airflow_provider_flux.batch.input.mapping import (
+    SECRET_PROBLEM,
+    SPECIAL_NAMES,
+    InputMapping,
+)
 from airflow_provider_flux.bfl.catalog import MediaKind, Model, did_you_mean, get_model, route_of
 from airflow_provider_flux.bfl.catalog.model import fields_of
 from airflow_provider_flux.bfl.errors import FluxRequestError
@@ -14,108 +18,128 @@ from airflow_provider_flux.bfl.request import GenerationRequest, build_request
 from airflow_provider_flux.configured_models import known_models
 from airflow_provider_flux.media.source import find_source_problems
 
-_SHOWN_NAMES = 5
-_LONGEST_NAME = 60
+_MAX_LISTED_NAMES = 5
+_MAX_NAME_CHARACTERS = 60
 
 
 class RequestBuilder:
-    """Builds the requests of the rows of one batch."""
+    """Builds and checks the requests of the rows of one batch.
 
-    def __init__(self, layout: InputMapping) -> None:
-        self._layout = layout
+    :param mapping: mapping of the batch, already checked.
+    """
+
+    def __init__(self, mapping: InputMapping) -> None:
+        self._mapping = mapping
         self._models = known_models()
         self._fields: dict[str, frozenset[str]] = {}
-        media = {name for entry in self._models.values() for name in entry.media_fields}
-        #: Of these the model says what empty text means: it may be a mistake that would be paid for.
-        self._may_be_empty = media | {"prompt"}
+        media = {name for model in self._models.values() for name in model.media_fields}
+        #: An empty text in these parameters is probably a mistake, so the check of the model sees
+        #: it.
+        self._checked_when_empty = media | {"prompt"}
 
-    def is_given(self, name: str, value: Any) -> bool:
-        """Whether a value of a row is one. Empty text is none, so that the default counts."""
+    def has_value(self, name: str, value: Any) -> bool:
+        """Return whether a row sets a parameter. Empty text does not, so that the default counts.
+
+        :param name: parameter or special name.
+        :param value: value of the row as plain JSON.
+        """
         if value is None or not isinstance(value, str) or value.strip():
             return value is not None
         return name not in SPECIAL_NAMES and (
-            not self._layout.validate or name in self._may_be_empty
+            not self._mapping.validate or name in self._checked_when_empty
         )
 
     def build(
-        self, model: Any, given: Mapping[str, Any], own: Collection[str]
+        self, model: Any, parameters: Mapping[str, Any], own: Collection[str]
     ) -> GenerationRequest:
-        """Return the request, with its inputs still the text that names them.
+        """Build the request of a row. Its inputs stay the text that names them.
 
-        :param given: parameters, none of them ``None``.
-        :param own: names of those that the row itself has.
-        :raises FluxRequestError: naming all that is wrong with it.
+        :param model: name of the model.
+        :param parameters: values by parameter, none of them ``None``.
+        :param own: names of the parameters that the row itself has, and not the defaults.
+        :raises FluxRequestError: if anything is wrong. The message lists all problems.
         """
-        if "webhook_secret" in given:
-            raise FluxRequestError(NO_SECRET)
-        if not self._layout.validate:
-            return build_request(model, given, validate=False, models=self._models)
-        entry = get_model(model, self._models)
-        known = self._fields_of(entry)
-        unknown = (
-            [] if self._layout.columns is not None else [name for name in own if name not in known]
-        )
-        problems = [_tell_unknown(entry, unknown)] if unknown else []
-        typed = {
-            name: _as_list(entry, name, value)
-            for name, value in given.items()
+        if "webhook_secret" in parameters:
+            raise FluxRequestError(SECRET_PROBLEM)
+        if not self._mapping.validate:
+            return build_request(model, parameters, validate=False, models=self._models)
+
+        catalog_model = get_model(model, self._models)
+        unknown: list[str] = []
+        if self._mapping.columns is None:
+            unknown = [name for name in own if name not in self._fields_of(catalog_model)]
+        problems = [_describe_unknown(catalog_model, unknown)] if unknown else []
+        known = {
+            name: _parse_list(catalog_model, name, value)
+            for name, value in parameters.items()
             if name not in unknown
         }
         try:
-            request = build_request(model, typed, rendered=typed.keys(), models=self._models)
+            request = build_request(model, known, rendered=known.keys(), models=self._models)
         except FluxRequestError as error:
             raise FluxRequestError("; ".join([*problems, error.message])) from None
-        problems += find_source_problems(entry.media, request.parameters)
+
+        problems += find_source_problems(catalog_model.media, request.parameters)
         if problems:
             raise FluxRequestError("; ".join(problems))
         return request
 
     def build_fallback(
-        self, first: GenerationRequest, prompt: Any, model: Any
+        self, request: GenerationRequest, prompt: Any, model: Any
     ) -> GenerationRequest | None:
-        """Return what to try once when the row is moderated or its generation fails; ``None`` if it is the same.
+        """Build the request to submit once if a row is moderated or its generation fails.
 
         It has the parameters of the first request, without those that another model does not know.
 
-        :param prompt: another prompt, or ``None``.
-        :param model: another model, or ``None``.
-        :raises FluxRequestError: naming all that is wrong with it, or which input the other model would leave out.
+        :param request: first request of the row.
+        :param prompt: prompt of the fallback, ``None`` for the same.
+        :param model: model of the fallback, ``None`` for the same.
+        :return: the request, ``None`` if it is the same as the first one.
+        :raises FluxRequestError: if it is not valid, or if its model would ignore an input.
         """
         if prompt is None and model is None:
             return None
-        name = first.model if model is None else model
-        given = dict(first.parameters) if prompt is None else {**first.parameters, "prompt": prompt}
+        name = request.model if model is None else model
+        parameters = dict(request.parameters)
+        if prompt is not None:
+            parameters["prompt"] = prompt
         try:
-            if name != first.model:
-                given = self._known_to(name, given, first)
-            request = self.build(name, given, ())
+            if name != request.model:
+                parameters = self._select_known(name, parameters, request)
+            fallback = self.build(name, parameters, ())
         except FluxRequestError as error:
             raise FluxRequestError(f"fallback: {error.message}") from None
-        same = request.model == first.model and request.parameters == first.parameters
-        return None if same else request
 
-    def _known_to(
-        self, model: Any, given: dict[str, Any], first: GenerationRequest
+        is_same = fallback.model == request.model and fallback.parameters == request.parameters
+        return None if is_same else fallback
+
+    def _select_known(
+        self, model: Any, parameters: dict[str, Any], request: GenerationRequest
     ) -> dict[str, Any]:
-        entry = get_model(model, self._models) if self._layout.validate else self._models.get(model)
-        if entry is None:
-            return given
-        names = (
-            fields_of(entry.schema_for(given))
-            if given.get("mode") in entry.modes
-            else self._fields_of(entry)
-        )
-        lost = [name for name in first.media_fields if name in given and name not in names]
+        """Return the parameters that another model knows."""
+        if self._mapping.validate:
+            catalog_model: Model | None = get_model(model, self._models)
+        else:
+            catalog_model = self._models.get(model)
+        if catalog_model is None:
+            return parameters
+
+        known: Collection[str]
+        if parameters.get("mode") in catalog_model.modes:
+            known = fields_of(catalog_model.schema_for(parameters))
+        else:
+            known = self._fields_of(catalog_model)
+        lost = [name for name in request.media_fields if name in parameters and name not in known]
         if lost:
             raise FluxRequestError(
-                f"{model} does not take {', '.join(lost)}: it would be paid for as something else"
+                f"{model} does not take {', '.join(lost)}, so BFL would bill an image without it"
             )
-        return {name: value for name, value in given.items() if name in names}
+        return {name: value for name, value in parameters.items() if name in known}
 
-    def _fields_of(self, entry: Model) -> frozenset[str]:
-        if entry.name not in self._fields:
-            self._fields[entry.name] = frozenset(entry.fields)
-        return self._fields[entry.name]
+    def _fields_of(self, model: Model) -> frozenset[str]:
+        if model.name not in self._fields:
+            self._fields[model.name] = frozenset(model.fields)
+        return self._fields[model.name]
 
 
 def restore_request(
@@ -134,26 +158,32 @@ def restore_request(
     )
 
 
-def _tell_unknown(model: Model, names: list[str]) -> str:
-    shown = [
-        repr(name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}...") for name in names
+def _describe_unknown(model: Model, names: list[str]) -> str:
+    """Return the problem of names that are not parameters of a model."""
+    shortened = [
+        name if len(name) <= _MAX_NAME_CHARACTERS else f"{name[:_MAX_NAME_CHARACTERS]}..."
+        for name in names[:_MAX_LISTED_NAMES]
     ]
-    listed = ", ".join(shown[:_SHOWN_NAMES]) + (
-        f" and {len(names) - _SHOWN_NAMES} more" if shown[_SHOWN_NAMES:] else ""
-    )
-    verb = "is not a parameter" if len(names) == 1 else "are not parameters"
-    hint = did_you_mean(names[0][:_LONGEST_NAME], model.fields) if len(names) == 1 else ""
-    return f"{listed} {verb} of {model.name}.{hint} Give columns={{parameter: column}} to choose what is read"
+    listed = ", ".join(map(repr, shortened))
+    if len(names) > _MAX_LISTED_NAMES:
+        listed += f" and {len(names) - _MAX_LISTED_NAMES} more"
+
+    advice = "Set columns={parameter: column} to choose the columns to read"
+    if len(names) > 1:
+        return f"{listed} are not parameters of {model.name}. {advice}"
+    hint = did_you_mean(names[0][:_MAX_NAME_CHARACTERS], model.fields)
+    return f"{listed} is not a parameter of {model.name}.{hint} {advice}"
 
 
-def _as_list(model: Model, name: str, value: Any) -> Any:
-    """Return several inputs that CSV can only give as JSON text; no URI, path or base64 begins like a list."""
-    kind = (
-        model.media_fields.get(name)
-        if isinstance(value, str) and value.lstrip().startswith("[")
-        else None
-    )
-    if kind is None or kind.kind is MediaKind.MASK:
+def _parse_list(model: Model, name: str, value: Any) -> Any:
+    """Parse several inputs from JSON text, which is all that a CSV cell can hold.
+
+    No URI, path or base64 text begins with a bracket.
+    """
+    if not isinstance(value, str) or not value.lstrip().startswith("["):
+        return value
+    media_field = model.media_fields.get(name)
+    if media_field is None or media_field.kind is MediaKind.MASK:
         return value
     try:
         return json.loads(value)

@@ -1,11 +1,9 @@
-"""Rows of a batch: read, mapped to parameters, and checked before the first is paid for."""
+"""Rows of a batch: read, mapped and checked, one at a time, before the first submit."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from itertools import count
+from dataclasses import dataclass, replace
 from typing import Any
 
 from airflow_provider_flux.batch.input.mapping import (
@@ -14,25 +12,14 @@ from airflow_provider_flux.batch.input.mapping import (
     check_mapping,
     defaults_of,
 )
+from airflow_provider_flux.batch.input.raw_rows import RawRow, UnreadableRow
 from airflow_provider_flux.batch.input.requests import RequestBuilder
-from airflow_provider_flux.batch.input.sources import Broken, Raw, read_raw
+from airflow_provider_flux.batch.input.row_keys import RowKeys, format_key
+from airflow_provider_flux.batch.input.sources import read_raw_rows
 from airflow_provider_flux.bfl.errors import FluxRequestError
-from airflow_provider_flux.bfl.redaction import redact
 from airflow_provider_flux.bfl.request import GenerationRequest
-from airflow_provider_flux.landing.output_path import safe_name
 
-__all__ = [
-    "SPECIAL_NAMES",
-    "InputMapping",
-    "Row",
-    "check_mapping",
-    "describe_problems",
-    "read_rows",
-]
-
-_LONGEST_KEY = 1024
-_SHOWN_KEY = 80
-_LONGEST_PROBLEM = 1000
+_MAX_PROBLEM_CHARACTERS = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +27,15 @@ class Row:
     """One image or video to generate, as a row of the input asks for it.
 
     :param index: position in the input, from 0.
-    :param key: stable name, unique in the batch: the row's own, or its position. A row whose own key cannot be used
-        has a stand-in, ``row-17``.
+    :param key: name of the row, unique in the batch: its own key, or else its index as text. A row
+        whose own key cannot be used has a stand-in, for example ``row-17``.
     :param model: name of the model, also if the row is not valid.
-    :param request: the checked request. Its inputs are the text that names them. ``None`` if the row is not valid.
-    :param fallback: the checked request to try once if the row is moderated or its generation fails.
-    :param problem: why the row is not valid; then nothing is ever paid for it.
+    :param request: the checked request, ``None`` if the row is not valid. Its inputs are still the
+        text that names them.
+    :param fallback: the checked request to submit once if the row is moderated or its generation
+        fails, ``None`` if there is none.
+    :param problem: reason why the row is not valid, after its location. ``None`` if it is valid.
+    :param line: line of the file where the row begins, from 1. ``None`` for a list and for Parquet.
     """
 
     index: int
@@ -54,142 +44,132 @@ class Row:
     request: GenerationRequest | None
     fallback: GenerationRequest | None
     problem: str | None
+    line: int | None = None
+
+    def with_problem(self, problem: str) -> Row:
+        """Return the row as one that is not valid, which is never submitted.
+
+        :param problem: reason, as the rest of a sentence about the row.
+        """
+        position, unit = _position_of(self.index, self.line)
+        text = f"{unit} {position}: {problem}"
+        if len(text) > _MAX_PROBLEM_CHARACTERS:
+            text = f"{text[:_MAX_PROBLEM_CHARACTERS]}..."
+        return replace(self, request=None, fallback=None, problem=text)
 
 
-def read_rows(source: Any, layout: InputMapping) -> Iterator[Row]:
-    """Yield the rows of a batch, one at a time; those that are not valid have a problem.
+def read_rows(source: Any, mapping: InputMapping) -> Iterator[Row]:
+    """Read and check the rows of a batch, one at a time.
 
-    Text that stands for a number or a truth value counts as such, as that of a template does: CSV has nothing else,
-    and exports of databases often write numbers as text.
+    Text counts as the number or truth value that it stands for, as text from a template does: CSV
+    has only text, and exports of databases often write numbers as text.
 
-    :param source: prompts or dicts, or the path of a file: see :func:`~airflow_provider_flux.batch.input.sources.read_raw`.
-    :raises FluxRequestError: for what concerns the whole input, maybe only after the last row.
-    :raises FluxInputError: if the file is not there, or could not be read; trying again may help.
+    :param source: prompts or dicts, JSON text, or the path of a file, as for
+        :func:`~airflow_provider_flux.batch.input.sources.read_raw_rows`.
+    :param mapping: way in which rows become requests. It is checked at once.
+    :return: rows in the order of the input. A row that is not valid has a problem.
+    :raises FluxRequestError: if the mapping or the whole input is not valid. For a missing column
+        that may be known only after the last row.
+    :raises FluxInputError: if the file does not exist or cannot be read now. A retry may help.
     :raises FluxConfigurationError: if its store cannot be used, or pyarrow is missing.
     """
-    check_mapping(layout)
-    columns = None if layout.columns is None else list(dict.fromkeys(layout.columns.values()))
-    return _rows(read_raw(source, columns), layout)
+    check_mapping(mapping)
+    columns = None if mapping.columns is None else list(dict.fromkeys(mapping.columns.values()))
+    return _check_rows(read_raw_rows(source, columns), mapping)
 
 
-def describe_problems(rows: Iterable[Row], shown: int = 20) -> str:
-    """Return one text about all rows that are not valid; empty if all are.
+def describe_problems(rows: Iterable[Row], max_listed: int = 20) -> str:
+    """Describe all rows that are not valid, in one message.
 
-    :param rows: any rows; valid ones are passed over.
-    :param shown: how many are told; the others are counted.
+    :param rows: any rows. Valid ones are skipped.
+    :param max_listed: rows that the message lists. It counts the others.
+    :return: a line for the number of rows, then one for each row. Empty text if all rows are valid.
     """
     lines: list[str] = []
-    number = 0
+    count = 0
     for row in rows:
         if row.problem is None:
             continue
-        number += 1
-        if number <= shown:
-            lines.append(f"row {row.index} (key {_shown(row.key)}): {row.problem}")
-    if not number:
+        count += 1
+        if count <= max_listed:
+            lines.append(f"key {format_key(row.key)}, {row.problem}")
+    if not count:
         return ""
-    if number > shown:
-        lines.append(f"... and {number - shown} more")
-    return "\n".join([f"{number} {'row is' if number == 1 else 'rows are'} not valid:", *lines])
+    if count > max_listed:
+        lines.append(f"... and {count - max_listed} more")
+    return "\n".join([f"{count} {'row is' if count == 1 else 'rows are'} not valid:", *lines])
 
 
-def _rows(raws: Iterator[Raw], layout: InputMapping) -> Iterator[Row]:
-    requests, keys, defaults = RequestBuilder(layout), _Keys(), defaults_of(layout)
-    for index, raw in enumerate(raws):
-        if isinstance(raw, Broken):
-            yield Row(index, keys.stand_in(index), layout.model, None, None, _cut(raw.problem))
+def _check_rows(raw_rows: Iterator[RawRow], mapping: InputMapping) -> Iterator[Row]:
+    builder, keys, defaults = RequestBuilder(mapping), RowKeys(), defaults_of(mapping)
+    for index, raw in enumerate(raw_rows):
+        position, unit = _position_of(index, raw.line)
+        if isinstance(raw.values, UnreadableRow):
+            key = keys.register_stand_in(index, position)
+            row = Row(index, key, mapping.model, None, None, None, raw.line)
+            yield row.with_problem(raw.values.problem)
             continue
-        values = _by_parameter(raw, layout)
+
+        values = _map_columns(raw.values, mapping)
         problems: list[str] = []
         try:
-            key = keys.take(index, values.pop("key", index))
+            key = keys.register(values.pop("key", index), position, unit)
         except FluxRequestError as error:
-            key = keys.stand_in(index)
+            key = keys.register_stand_in(index, position)
             problems.append(error.message)
-        yield _checked(
-            Row(index, key, layout.model, None, None, None), values, defaults, requests, problems
-        )
+        row = Row(index, key, mapping.model, None, None, None, raw.line)
+        yield _check_row(row, values, defaults, builder, problems)
 
 
-def _by_parameter(raw: str | dict[str, Any], layout: InputMapping) -> dict[str, Any]:
-    """Return the values by parameter or special name. A column for the key is one even where it is empty."""
-    if isinstance(raw, str):
-        return {"prompt": raw}
-    if layout.columns is None:
-        return raw
-    return {name: raw.get(column) for name, column in layout.columns.items()}
+def _map_columns(values: str | dict[str, Any], mapping: InputMapping) -> dict[str, Any]:
+    """Return the values by parameter or special name.
+
+    A column that is mapped to the key gives ``None`` if the row does not have it, so that the row
+    does not get its index as key.
+    """
+    if isinstance(values, str):
+        return {"prompt": values}
+    if mapping.columns is None:
+        return values
+    return {name: values.get(column) for name, column in mapping.columns.items()}
 
 
-def _checked(
+def _check_row(
     row: Row,
     values: dict[str, Any],
     defaults: dict[str, Any],
-    requests: RequestBuilder,
+    builder: RequestBuilder,
     problems: list[str],
 ) -> Row:
-    """Return the row with its request, or with what is wrong with it.
+    """Return the row with its requests, or with everything that is wrong with it.
 
-    :param problems: what is wrong already.
+    :param problems: problems that are known already.
     """
-    own = {name: value for name, value in values.items() if requests.is_given(name, value)}
-    given = {**defaults, **own}
-    model = _stripped(given.pop("model", row.model))
-    prompt, other = given.pop("fallback_prompt", None), _stripped(given.pop("fallback_model", None))
+    own = {name: value for name, value in values.items() if builder.has_value(name, value)}
+    resolved = {**defaults, **own}
+    model = _strip(resolved.pop("model", row.model))
+    fallback_prompt = resolved.pop("fallback_prompt", None)
+    fallback_model = _strip(resolved.pop("fallback_model", None))
+
     request = fallback = None
     try:
-        request = requests.build(model, given, [name for name in own if name not in SPECIAL_NAMES])
-        fallback = requests.build_fallback(request, prompt, other)
+        parameters_of_row = [name for name in own if name not in SPECIAL_NAMES]
+        request = builder.build(model, resolved, parameters_of_row)
+        fallback = builder.build_fallback(request, fallback_prompt, fallback_model)
     except FluxRequestError as error:
         problems.append(error.message)
-    name = model if isinstance(model, str) else row.model
+
+    if isinstance(model, str):
+        row = replace(row, model=model)
     if problems:
-        return Row(row.index, row.key, name, None, None, _cut("; ".join(problems)))
-    return Row(row.index, row.key, name, request, fallback, None)
+        return row.with_problem("; ".join(problems))
+    return replace(row, request=request, fallback=fallback)
 
 
-class _Keys:
-    """Tells whether keys are distinct, also as file names. It keeps 16 bytes of each key, not the key."""
-
-    def __init__(self) -> None:
-        self._first: dict[bytes, int] = {}
-
-    def take(self, index: int, key: Any) -> str:
-        """Return the key of a row as text.
-
-        :raises FluxRequestError: if it is empty, no text, or taken.
-        """
-        if key is not None and not isinstance(key, (str, int, float)):
-            raise FluxRequestError(f"key is {type(key).__name__}, not text")
-        text = "" if key is None else str(key).strip()
-        if not text:
-            raise FluxRequestError("key is empty")
-        if len(text) > _LONGEST_KEY:
-            raise FluxRequestError(f"key {_shown(text)} is longer than {_LONGEST_KEY} characters")
-        first = self._claim(index, text)
-        if first != index:
-            raise FluxRequestError(
-                f"key {_shown(text)} is taken by row {first}: keys must differ, also as file names "
-                f"(this one becomes {_shown(safe_name(text))})"
-            )
-        return text
-
-    def stand_in(self, index: int) -> str:
-        """Return a key for a row that has none of its own."""
-        names = (f"row-{index}" if not number else f"row-{index}-{number}" for number in count())
-        return next(name for name in names if self._claim(index, name) == index)
-
-    def _claim(self, index: int, key: str) -> int:
-        digest = hashlib.blake2b(safe_name(key).encode(), digest_size=16).digest()
-        return self._first.setdefault(digest, index)
+def _position_of(index: int, line: int | None) -> tuple[int, str]:
+    """Return the number that identifies a row in messages, and its unit."""
+    return (index, "index") if line is None else (line, "line")
 
 
-def _stripped(value: Any) -> Any:
+def _strip(value: Any) -> Any:
     return value.strip() if isinstance(value, str) else value
-
-
-def _shown(key: str) -> str:
-    return redact(repr(key if len(key) <= _SHOWN_KEY else f"{key[:_SHOWN_KEY]}..."))
-
-
-def _cut(problem: str) -> str:
-    return problem if len(problem) <= _LONGEST_PROBLEM else f"{problem[:_LONGEST_PROBLEM]}..."

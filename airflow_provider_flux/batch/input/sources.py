@@ -1,4 +1,4 @@
-"""Where the rows of a batch come from: a list, or a file that is never in memory as a whole."""
+"""Source of the rows of a batch: a list, JSON text, or a file."""
 
 from __future__ import annotations
 
@@ -7,86 +7,84 @@ import logging
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
-from airflow_provider_flux.batch.input.files import read_file
+from airflow_provider_flux.batch.input.files import ACCEPTED_SOURCES, read_file
 from airflow_provider_flux.batch.input.raw_rows import (
-    SHOWN_COLUMNS,
-    TAKEN,
-    Broken,
-    Raw,
-    Selected,
-    article,
-    lacking,
-    select,
+    MAX_LISTED_COLUMNS,
+    RawRow,
+    SelectedValues,
+    missing_columns_error,
+    select_values,
+    with_article,
 )
 from airflow_provider_flux.bfl.errors import FluxRequestError
 from airflow_provider_flux.bfl.inputs import is_path
 
-__all__ = ["Broken", "Raw", "read_raw"]
-
 log = logging.getLogger(__name__)
 
 
-def read_raw(source: Any, columns: Collection[str] | None = None) -> Iterator[Raw]:
-    """Yield the rows as they were given, one at a time.
+def read_raw_rows(source: Any, columns: Collection[str] | None = None) -> Iterator[RawRow]:
+    """Read the rows of a batch, one at a time. A file is never in memory as a whole.
 
-    :param source: prompts or dicts in anything that can be iterated, the same as JSON text, or the path of a file:
-        ``.jsonl`` or ``.ndjson``, ``.csv`` (UTF-8, with a header), each also with ``.gz``, or ``.parquet``.
-    :param columns: what to read; everything by default.
-    :raises FluxRequestError: if it is none of these, lacks a column, or is broken as a whole.
-    :raises FluxInputError: if the file is not there, or could not be read; trying again may help.
+    :param source: prompts or dicts in any iterable, the same as JSON text, or the path of a file:
+        ``.jsonl`` or ``.ndjson``, ``.csv`` (UTF-8, with a header), each also with ``.gz``, or
+        ``.parquet``.
+    :param columns: names to read, ``None`` for all.
+    :return: the rows in the order of the input.
+    :raises FluxRequestError: if the source is none of these, lacks a column, or is broken as a
+        whole.
+    :raises FluxInputError: if the file does not exist or cannot be read now. A retry may help.
     :raises FluxConfigurationError: if the store cannot be used, or pyarrow is missing.
     """
     text = str(source).strip() if isinstance(source, str) or is_path(source) else None
     if text is None or text.startswith("["):
-        rows = _check_iterable(source) if text is None else _parse(text)
-        return _checked(_select_all(rows, columns), columns)
-    return _checked(read_file(text, columns), columns)
+        rows = _check_iterable(source) if text is None else _parse_json_list(text)
+        return _check_columns((RawRow(None, select_values(row, columns)) for row in rows), columns)
+    return _check_columns(read_file(text, columns), columns)
 
 
-def _checked(rows: Iterator[Raw], columns: Collection[str] | None) -> Iterator[Raw]:
-    """Refuse an input in which no row has a column that is to be read; one without rows is a quiet night.
+def _check_columns(rows: Iterator[RawRow], columns: Collection[str] | None) -> Iterator[RawRow]:
+    """Refuse an input in which no row has a requested column. If it has no rows, only warn.
 
-    In a list or in JSONL that is known at the end only, which is early enough: all is read before any is paid.
+    For a list and for JSONL this is known after the last row. That is early enough, because all
+    rows are read before the first submit.
     """
-    missing, there, count = set(columns or ()), dict[str, None](), 0
+    missing, available, count = set(columns or ()), dict[str, None](), 0
     for row in rows:
         count += 1
-        if missing and isinstance(row, Selected):
-            missing -= row.keys()
-            if missing and len(there) <= SHOWN_COLUMNS:
-                there.update(dict.fromkeys(row.others))
-        elif missing and isinstance(row, dict):
-            missing.clear()  # the header has been checked
+        if missing and isinstance(row.values, SelectedValues):
+            missing -= row.values.keys()
+            if missing and len(available) <= MAX_LISTED_COLUMNS:
+                available.update(dict.fromkeys(row.values.available))
+        elif missing and isinstance(row.values, dict):
+            missing.clear()  # of a file whose header was checked
         yield row
+
     if not count:
         log.warning("requests has no rows")
     elif missing:
-        raise lacking(missing, there)
+        raise missing_columns_error(missing, available)
 
 
 def _check_iterable(source: Any) -> Iterable[Any]:
-    """Refuse what can be iterated and gives no rows: the names of a dict's or a data frame's columns, say."""
+    """Refuse an iterable that does not iterate over rows, for example a dict or a data frame."""
     if hasattr(source, "to_dict") and hasattr(source, "columns"):
         raise FluxRequestError(
-            "requests is a data frame: write it to a .parquet file, or give df.to_dict('records')."
+            "requests is a data frame. Write it to a .parquet file, or pass df.to_dict('records')."
         )
-    unfit = isinstance(source, (Mapping, bytes, bytearray, set, frozenset))
-    if unfit or not (hasattr(source, "__iter__") or hasattr(source, "__getitem__")):
-        raise FluxRequestError(f"requests is {article(type(source).__name__)}. It must be {TAKEN}.")
+    is_unsuited = isinstance(source, (Mapping, bytes, bytearray, set, frozenset))
+    if is_unsuited or not (hasattr(source, "__iter__") or hasattr(source, "__getitem__")):
+        raise FluxRequestError(
+            f"requests is {with_article(type(source).__name__)}. It must be {ACCEPTED_SOURCES}."
+        )
     return source  # type: ignore[no-any-return]
 
 
-def _parse(text: str) -> list[Any]:
+def _parse_json_list(text: str) -> list[Any]:
     try:
         rows = json.loads(text)
     except (ValueError, RecursionError):
         raise FluxRequestError(
-            "requests is text that begins like a list and is not JSON. In a template, write "
-            "{{ ti.xcom_pull('my_task') | tojson }}; better, give requests=my_task.output"
+            "requests is text that begins like a list but is not JSON. Pass "
+            "requests=my_task.output, or use {{ ti.xcom_pull('my_task') | tojson }} in a template."
         ) from None
     return rows  # type: ignore[no-any-return]
-
-
-def _select_all(rows: Iterable[Any], columns: Collection[str] | None) -> Iterator[Raw]:
-    for row in rows:
-        yield select(row, columns)

@@ -1,1 +1,1 @@
-"""What a batch reports: counters, thresholds, manifest and progress."""
+"""Reports of a batch: counters, thresholds, manifest and progress."""

@@ -37,8 +37,8 @@ class Counters:
     :param spent: cost of all submits that were billed or possibly billed.
     :param reserved: expected cost of the submits that wait for their answer.
     :param reported: part of ``spent`` that the service reported. The rest is from the price list.
-    :param wasted: part of ``spent`` that gave no image of the batch: the result was lost, the submit
-        is uncertain, or the row has changed.
+    :param wasted: part of ``spent`` that gave no image of the batch: the result was lost, the
+        submit is uncertain, or the row has changed.
     :param saved: expected cost of the rows that reused an image.
     :param latencies: seconds from the submit until the result was ready, of the rows of this try.
     """
@@ -60,7 +60,8 @@ class Counters:
     _active: int = 0
     _changed_at: float = 0.0
     _active_seconds: float = 0.0
-    #: Time of the first and of the last accepted submit, each with ``_active_seconds`` at that time.
+    #: Time of the first and of the last accepted submit, each with ``_active_seconds`` at that
+    #: time.
     _first_submit: tuple[float, float] | None = None
     _last_submit: tuple[float, float] | None = None
 
@@ -134,8 +135,8 @@ class Counters:
     def quota_share(self) -> float | None:
         """Share of ``max_active`` that was used between the first and the last submit.
 
-        ``None`` if there were too few submits to fill the quota. The end of each task is accurate to
-        one poll interval.
+        ``None`` if there were too few submits to fill the quota. The end of each task is accurate
+        to one poll interval.
         """
         if self._first_submit is None or self._last_submit is None:
             return None

@@ -1,4 +1,4 @@
-"""The manifest of a batch: one row for each row of the input, in its order, with what became of it."""
+"""Manifest of a batch: one row with the outcome of each row of the input, in the same order."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, TypedDict, get_args, get_type_hints
 
+from airflow_provider_flux.batch.report.counters import WITH_IMAGE
 from airflow_provider_flux.batch.row_reader import RowReader
 from airflow_provider_flux.batch.row_states import EndedRow
 from airflow_provider_flux.bfl.errors import FluxConfigurationError, FluxRequestError
@@ -17,16 +18,36 @@ from airflow_provider_flux.object_store.uploads import put_file
 
 JSONL = "application/x-ndjson"
 PARQUET = "application/vnd.apache.parquet"
-_TYPES = {".jsonl": JSONL, ".ndjson": JSONL, ".parquet": PARQUET}
-_ROWS_AT_ONCE = 1000
+_CONTENT_TYPES = {".jsonl": JSONL, ".ndjson": JSONL, ".parquet": PARQUET}
+_WRITE_BATCH_ROWS = 1000
 
 
 class ManifestRow(TypedDict):
-    """One row of the manifest. What does not apply is ``None``.
+    """One row of the manifest. A column that does not apply is ``None``.
 
-    ``index`` is the position in the input, from 0; ``cost`` is in credits (1 credit = 0.01 USD), ``seconds`` from the
-    submit until the image was seen to be ready, in the try that wrote the manifest; ``fallback`` says that the
-    fallback of the row was used; ``uncertain_submits`` counts submits whose answer was lost: each was possibly billed.
+    :param index: position in the input, from 0.
+    :param key: key of the row, or its stand-in.
+    :param outcome: one of :data:`~airflow_provider_flux.batch.row_policy.Outcome`.
+    :param reason: reason for an outcome without an image.
+    :param uri: URI of the image or video.
+    :param sha256: SHA-256 of the file in hexadecimal.
+    :param bytes: size of the file.
+    :param width: width in pixels.
+    :param height: height in pixels.
+    :param content_type: MIME type of the file.
+    :param sidecar: URI of the JSON file with the provenance.
+    :param request_id: BFL's id of the request.
+    :param model: model that was submitted, or that the row names.
+    :param seed: seed that BFL used.
+    :param cost: credits (1 credit = 0.01 USD).
+    :param cost_source: ``reported`` by BFL, ``estimated`` from the price list, or ``reused``.
+    :param estimated_cost: credits by the price list.
+    :param fingerprint: SHA-256 that is equal for equal requests.
+    :param submitted_at: ISO 8601 time of the submit.
+    :param seconds: time from the submit until the result was ready, in the try that wrote the
+        manifest.
+    :param fallback: whether the fallback of the row was submitted.
+    :param uncertain_submits: submits whose answer was lost. Each of them was possibly billed.
     """
 
     index: int
@@ -54,53 +75,62 @@ class ManifestRow(TypedDict):
 
 
 def check_manifest_path(uri: Any) -> str:
-    """Return the MIME type of a manifest by the end of its name.
+    """Return the MIME type of a manifest, by the ending of its name.
 
-    :raises FluxRequestError: for another one, and for a relative path.
+    :param uri: absolute path or URI.
+    :raises FluxRequestError: if the ending is unknown or the path is relative.
     """
     text = str(uri)
-    found = next((kind for ending, kind in _TYPES.items() if text.lower().endswith(ending)), None)
-    if found is None:
-        raise FluxRequestError(f"manifest_path={text!r} must end in one of {', '.join(_TYPES)}.")
+    content_type = next(
+        (kind for ending, kind in _CONTENT_TYPES.items() if text.lower().endswith(ending)), None
+    )
+    if content_type is None:
+        raise FluxRequestError(
+            f"manifest_path={text!r} must end in one of {', '.join(_CONTENT_TYPES)}."
+        )
     if not (text.startswith("/") or "://" in text):
         raise FluxRequestError(
             f"manifest_path={text!r} is relative. Write an absolute path, or a URI."
         )
-    return found
+    return content_type
 
 
 def content_type_of(uri: str) -> str:
-    """Return the MIME type of a manifest that is to be written.
+    """Return the MIME type of a manifest that this process can write.
 
-    :raises FluxRequestError: if its name ends otherwise.
-    :raises FluxConfigurationError: if it is Parquet, and pyarrow is not installed.
+    :param uri: absolute path or URI.
+    :raises FluxRequestError: if the ending is unknown or the path is relative.
+    :raises FluxConfigurationError: if the manifest is Parquet and pyarrow is not installed.
     """
-    found = check_manifest_path(uri)
-    if found == PARQUET:
-        _pyarrow()
-    return found
+    content_type = check_manifest_path(uri)
+    if content_type == PARQUET:
+        _import_pyarrow()
+    return content_type
 
 
-def write_manifest(reader: RowReader, uri: str, manner: WriteOptions, folder: Path) -> None:
-    """Write what has become of all rows until now, in one put; what was there is replaced.
+def write_manifest(reader: RowReader, uri: str, write_options: WriteOptions, folder: Path) -> None:
+    """Write the outcome of all rows until now, in one put that replaces an earlier manifest.
 
-    :param folder: for a temporary file, in which the rows are first, and not in memory.
-    :raises FluxStorageError: if it cannot be written.
+    :param reader: reader of the rows of the batch.
+    :param uri: location of the manifest.
+    :param write_options: options of the put. Their content type chooses JSONL or Parquet.
+    :param folder: local folder for a temporary file, which keeps the rows out of memory.
+    :raises FluxStorageError: if the manifest cannot be written.
     """
     local = folder / "manifest"
-    rows = (_row_of(ended) for ended in reader.all_rows())
-    (_write_parquet if manner.content_type == PARQUET else _write_jsonl)(rows, local)
-    run_sync(put_file(uri, local, manner))
+    rows = (_to_manifest_row(ended) for ended in reader.all_rows())
+    is_parquet = write_options.content_type == PARQUET
+    (_write_parquet if is_parquet else _write_jsonl)(rows, local)
+    run_sync(put_file(uri, local, write_options))
     local.unlink()
 
 
-def _row_of(ended: EndedRow) -> ManifestRow:
-    made = ended.generation or {}
-    landed = (
-        (made.get("image") or made.get("video") or {})
-        if ended.outcome in {"landed", "reused"}
-        else {}
-    )
+def _to_manifest_row(ended: EndedRow) -> ManifestRow:
+    generation = ended.generation or {}
+    landed: dict[str, Any] = {}
+    if ended.outcome in WITH_IMAGE:
+        landed = generation.get("image") or generation.get("video") or {}
+    is_charged = ended.is_charged or not generation
     return ManifestRow(
         index=ended.index,
         key=ended.key,
@@ -113,14 +143,14 @@ def _row_of(ended: EndedRow) -> ManifestRow:
         height=landed.get("height"),
         content_type=landed.get("content_type"),
         sidecar=landed.get("sidecar"),
-        request_id=made.get("request_id") or None,
-        model=made.get("model") or ended.model,
-        seed=made.get("seed"),
-        cost=made.get("cost") if ended.is_charged or not made else 0.0,
-        cost_source=made.get("cost_source"),
+        request_id=generation.get("request_id") or None,
+        model=generation.get("model") or ended.model,
+        seed=generation.get("seed"),
+        cost=generation.get("cost") if is_charged else 0.0,
+        cost_source=generation.get("cost_source"),
         estimated_cost=ended.estimate,
-        fingerprint=made.get("fingerprint"),
-        submitted_at=made.get("submitted_at") or None,
+        fingerprint=generation.get("fingerprint"),
+        submitted_at=generation.get("submitted_at") or None,
         seconds=None if ended.latency is None else round(ended.latency, 3),
         fallback=ended.is_fallback,
         uncertain_submits=ended.uncertain_submits,
@@ -134,10 +164,10 @@ def _write_jsonl(rows: Iterator[ManifestRow], file: Path) -> None:
 
 
 def _write_parquet(rows: Iterator[ManifestRow], file: Path) -> None:
-    pyarrow = _pyarrow()
+    pyarrow = _import_pyarrow()
     from pyarrow import parquet  # type: ignore[import-untyped]
 
-    kinds = {
+    column_types = {
         int: pyarrow.int64(),
         str: pyarrow.string(),
         float: pyarrow.float64(),
@@ -145,18 +175,18 @@ def _write_parquet(rows: Iterator[ManifestRow], file: Path) -> None:
     }
     hints = get_type_hints(ManifestRow)
     schema = pyarrow.schema(
-        [(name, kinds[(get_args(hint) or (hint,))[0]]) for name, hint in hints.items()]
+        [(name, column_types[(get_args(hint) or (hint,))[0]]) for name, hint in hints.items()]
     )
     with parquet.ParquetWriter(file, schema) as writer:
-        while some := list(islice(rows, _ROWS_AT_ONCE)):
-            writer.write_table(pyarrow.Table.from_pylist(some, schema=schema))
+        while batch := list(islice(rows, _WRITE_BATCH_ROWS)):
+            writer.write_table(pyarrow.Table.from_pylist(batch, schema=schema))
 
 
-def _pyarrow() -> Any:
+def _import_pyarrow() -> Any:
     try:
         import pyarrow
     except ImportError:
         raise FluxConfigurationError(
-            "A manifest in Parquet needs one more package: pip install 'airflow-provider-flux[parquet]'."
+            "A Parquet manifest needs pyarrow. Run pip install 'airflow-provider-flux[parquet]'."
         ) from None
     return pyarrow

@@ -79,7 +79,8 @@ class RowThreshold:
 def parse_max_cost(value: Any) -> float | None:
     """Parse ``max_cost``, an amount of credits.
 
-    Text counts as the number it stands for. Empty text is refused, as by :meth:`RowThreshold.parse`.
+    Text counts as the number it stands for. Empty text is refused, as by
+    :meth:`RowThreshold.parse`.
 
     :param value: the argument of the operator. ``None`` means no limit.
     :return: credits, 0 or more, or ``None``.
@@ -144,7 +145,8 @@ def _find_exceeded(
     if max_failed.is_exceeded(without_image, rows):
         listed = ", ".join(f"{count} {outcome}" for outcome, count in counts.items())
         problems.append(
-            f"{without_image} of {rows} rows have no image ({listed}), more than {max_failed} allows"
+            f"{without_image} of {rows} rows have no image ({listed}), "
+            f"more than {max_failed} allows"
         )
     if max_moderated.is_exceeded(moderated, rows):
         problems.append(

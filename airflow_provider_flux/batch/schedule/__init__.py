@@ -1,1 +1,1 @@
-"""When to submit and when to poll: pure decisions, without a clock or a socket."""
+"""Times and numbers of submits and polls: pure decisions, without a clock or a socket."""

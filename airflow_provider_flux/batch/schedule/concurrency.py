@@ -4,7 +4,8 @@ An account has a limit of active tasks, and other clients may use the same key. 
 tells how many tasks are active. The limiter therefore searches for the limit as TCP does: it
 increases its own limit after accepted submits and decreases it after a refusal.
 
-The classes only decide. They have no clock and no socket, so tests drive them through simulated time.
+The classes only decide. They have no clock and no socket, so tests drive them through simulated
+time.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ _NO_DECREASE_TASKS = 3
 _ACCEPTED_PER_INCREASE = 96.0
 #: Largest limit that counts for that, as a multiple of half of the account's limit.
 _MAX_INCREASE_RATIO = 1.5
-#: Each successful increase beyond the last known ceiling makes the next one come sooner by this factor.
+#: Each successful increase beyond the last known ceiling makes the next one come sooner by this
+#: factor.
 _PROBE_SPEEDUP = 3.0
 _MAX_PROBE_STREAK = 10
 #: The account's limit, divided by the POSTs that may be unanswered: at most that many fail at once.
@@ -160,9 +162,10 @@ class _SlotLimit:
 class ConcurrencyLimiter:
     """Decides how many tasks may be active.
 
-    The caller asks :meth:`can_submit` before each POST, records the POST with :meth:`record_submit`,
-    and records its answer with one of :meth:`record_accepted`, :meth:`record_refused` and
-    :meth:`record_dropped`. It calls :meth:`release_slot` when an accepted task has ended.
+    The caller asks :meth:`can_submit` before each POST, records the POST with
+    :meth:`record_submit`, and records its answer with one of :meth:`record_accepted`,
+    :meth:`record_refused` and :meth:`record_dropped`. It calls :meth:`release_slot` when an
+    accepted task has ended.
 
     All times are seconds of one monotonic clock of the caller's choice.
 

@@ -1,8 +1,8 @@
 """Times at which to poll a task, learned from the latencies of earlier tasks.
 
-With a given number of polls, the end of a task is noticed soonest if the polls are where the task is
-likely to end, and closer together where it is likelier. The best spacing is proportional to one over
-the square root of the hazard: the chance that a task that is not ready yet becomes ready now.
+With a given number of polls, the end of a task is noticed soonest if the polls are where the task
+is likely to end, and closer together where it is likelier. The best spacing is proportional to one
+over the square root of the hazard: the chance that a task that is not ready yet becomes ready now.
 
 The classes only decide. They have no clock and no socket.
 """
@@ -15,7 +15,8 @@ from collections import deque
 from itertools import pairwise
 from typing import NamedTuple
 
-#: Polls for each task, as a share of those of the documented loop (sleep, then poll), and the maximum.
+#: Polls for each task, as a share of those of the documented loop (sleep, then poll), and the
+#: maximum.
 _POLL_BUDGET_SHARE = 0.975
 _MAX_POLLS = 16.0
 #: Polls of the budget that are lost, on average, because a task ends between two of them.
@@ -43,16 +44,20 @@ _QUANTILES = (0.02, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0.98)
 #: service has changed, if at least so many earlier ones are known.
 _CHANGE_WINDOW = 12
 _MIN_BEFORE_CHANGE = 40
-#: This many first polls in a row that found the task ready mean that they are too late. The estimate
-#: of how late they are then doubles.
+#: This many first polls in a row that found the task ready mean that they are too late. The
+#: estimate of how late they are then doubles.
 _READY_PER_DOUBLING = 3
 _MAX_DOUBLINGS = 10
-#: Latencies are known as intervals. Steps of the golden ratio spread the points that stand for them.
+#: Latencies are known as intervals. Steps of the golden ratio spread the points that stand for
+#: them.
 _GOLDEN_RATIO = (math.sqrt(5) - 1) / 2
 
 
 class _Schedule(NamedTuple):
-    """Spacings of the polls: every ``spacings[i]`` seconds between ``edges[i]`` and ``edges[i + 1]``."""
+    """Spacings of the polls.
+
+    Between the ages ``edges[i]`` and ``edges[i + 1]`` a poll comes every ``spacings[i]`` seconds.
+    """
 
     edges: tuple[float, ...]
     spacings: tuple[float, ...]
@@ -85,7 +90,8 @@ class PollSchedule:
     def observe(self, pending_at: float, ready_at: float) -> None:
         """Learn from the latency of one task, which lies between two of its polls.
 
-        :param pending_at: age of the task in seconds at the last poll that said pending, 0 if none did.
+        :param pending_at: age of the task in seconds at the last poll that said pending, 0 if none
+            did.
         :param ready_at: age of the task in seconds at the poll that said ready.
         """
         earliest = pending_at
@@ -129,7 +135,7 @@ class PollSchedule:
         return self._schedule.spacings[0] if self._schedule else self._first / 4
 
     def _guess_earliest(self, ready_at: float) -> float:
-        """Return the earliest age at which a task may have ended that was ready at its first poll."""
+        """Estimate the earliest end of a task that was ready at its first poll."""
         self._ready_at_first_poll += 1
         if self._ready_at_first_poll >= 2 * _READY_PER_DOUBLING:
             self._bounded_since_guesses = 0
