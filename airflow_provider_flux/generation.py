@@ -1,22 +1,33 @@
-"""What travels between tasks: a small JSON dict for each generation, never bytes or a signed URL."""
+"""The record of one generation: a small JSON dict, without bytes and signed URLs, in the XCom."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from datetime import datetime
-from typing import Any, Literal, TypedDict, cast
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal, TypedDict, cast
 
-import pendulum
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from airflow_provider_flux.bfl.errors import FluxRequestError
 from airflow_provider_flux.bfl.polling import Poller
 from airflow_provider_flux.bfl.request import GenerationRequest, estimate_cost
 from airflow_provider_flux.bfl.responses import GenerationResult, Status, Submission
 
+CostSource = Literal["reported", "estimated", "reused"]
+
 
 class LandedImage(TypedDict):
-    """Where an image landed, and what it is. ``sidecar`` is the URI of the JSON file that says where it came from."""
+    """An image that has landed.
+
+    :ivar uri: URI of the image.
+    :ivar sha256: SHA-256 of its bytes, in hexadecimal.
+    :ivar bytes: size in bytes.
+    :ivar width: width in pixels.
+    :ivar height: height in pixels.
+    :ivar content_type: MIME type.
+    :ivar sidecar: URI of the JSON file with its provenance; ``None`` if there is none.
+    """
 
     uri: str
     sha256: str
@@ -28,9 +39,11 @@ class LandedImage(TypedDict):
 
 
 class LandedVideo(LandedImage):
-    """Where a video landed, and what it is.
+    """A video that has landed: the members of :class:`LandedImage`, and two of its own.
 
-    ``seconds`` is its length. ``draft_cache`` is the URI of what mode ``draft_enhance`` needs of a draft.
+    :ivar seconds: length in seconds.
+    :ivar draft_cache: URI of the draft cache that mode ``draft_enhance`` needs; ``None`` if there
+        is none.
     """
 
     seconds: float
@@ -40,11 +53,22 @@ class LandedVideo(LandedImage):
 class Generation(TypedDict):
     """The XCom of one generation.
 
-    ``cost`` is in credits (1 credit = 0.01 USD): as the service *reported* it, or *estimated* from
-    the price list where it reports none. ``estimated_cost`` is what the price list says in either case.
-    ``fingerprint`` is equal for equal images wanted. ``reused`` says that the image was there already:
-    nothing was submitted, and ``cost`` is 0. ``uncertain_submits`` counts earlier submits of the task whose answer
-    was lost: each was possibly billed as well. ``image``, or ``video``, is ``None`` until it has landed.
+    :ivar request_id: BFL's id of the request; empty for a reused image whose request is not known.
+    :ivar polling_url: URL to ask for the result; ``None`` if BFL returned none.
+    :ivar model: name of the model.
+    :ivar status: BFL's status, for example ``Ready``.
+    :ivar seed: the effective seed; ``None`` until it is known.
+    :ivar fingerprint: hash of the request. Requests for the same image have the same fingerprint.
+    :ivar cost: credits (1 credit = 0.01 USD); ``None`` if they are not known yet.
+    :ivar cost_source: ``reported`` by BFL, ``estimated`` from the price list if BFL reports no
+        cost, or ``reused`` if the image existed: then nothing was submitted, and the cost is 0.
+    :ivar estimated_cost: credits by the price list, in each of these cases.
+    :ivar submitted_at: time of BFL's answer to the submit, in ISO 8601.
+    :ivar reused: whether the image existed before, so that nothing was submitted.
+    :ivar uncertain_submits: earlier submits of the task whose answer was lost. Each may have been
+        billed too.
+    :ivar image: the image; ``None`` until it has landed.
+    :ivar video: the video; ``None`` until it has landed.
     """
 
     request_id: str
@@ -54,7 +78,7 @@ class Generation(TypedDict):
     seed: int | None
     fingerprint: str | None
     cost: float | None
-    cost_source: Literal["reported", "estimated", "reused"] | None
+    cost_source: CostSource | None
     estimated_cost: float | None
     submitted_at: str
     reused: bool
@@ -66,10 +90,15 @@ class Generation(TypedDict):
 def new_generation(
     request: GenerationRequest, submission: Submission, uncertain_submits: int = 0
 ) -> Generation:
-    """Return the record of a generation that was just accepted."""
-    cost, source, estimated = submission.cost, "reported", estimate_cost(request).credits
-    if cost is None:
-        cost, source = estimated, "estimated"
+    """Return the record of a generation that BFL just accepted.
+
+    :param request: the request.
+    :param submission: BFL's answer to the submit.
+    :param uncertain_submits: earlier submits of the task whose answer was lost, 0 by default.
+    """
+    estimated = estimate_cost(request).credits
+    cost = estimated if submission.cost is None else submission.cost
+    source: CostSource = "estimated" if submission.cost is None else "reported"
     return Generation(
         request_id=submission.request_id,
         polling_url=submission.polling_url,
@@ -78,9 +107,9 @@ def new_generation(
         seed=None,
         fingerprint=request.fingerprint,
         cost=cost,
-        cost_source=cast("Any", source if cost is not None else None),
+        cost_source=None if cost is None else source,
         estimated_cost=estimated,
-        submitted_at=pendulum.from_timestamp(submission.submitted_at).isoformat(),
+        submitted_at=datetime.fromtimestamp(submission.submitted_at, UTC).isoformat(),
         reused=False,
         uncertain_submits=uncertain_submits,
         image=None,
@@ -89,7 +118,11 @@ def new_generation(
 
 
 def with_result(generation: Generation, result: GenerationResult) -> Generation:
-    """Return the record with what the result adds: status, effective seed, settled cost."""
+    """Return a copy of a generation with the status, seed and final cost of its result.
+
+    :param generation: the generation.
+    :param result: BFL's answer to the last poll.
+    """
     record = generation.copy()
     record["status"] = result.status.value
     record["seed"] = result.seed if result.seed is not None else generation["seed"]
@@ -99,10 +132,19 @@ def with_result(generation: Generation, result: GenerationResult) -> Generation:
 
 
 def with_landed(
-    record: Generation, landed: LandedImage, seconds: float | None, draft_cache: str | None = None
+    generation: Generation,
+    landed: LandedImage,
+    seconds: float | None,
+    draft_cache: str | None = None,
 ) -> Generation:
-    """Return the record with what has landed: an image, or a video if it has a length."""
-    record = record.copy()
+    """Return a copy of a generation with its image, or its video, that has landed.
+
+    :param generation: the generation.
+    :param landed: the file that has landed.
+    :param seconds: length of a video in seconds; ``None`` for an image.
+    :param draft_cache: URI of the draft cache of a video; ``None`` if there is none.
+    """
+    record = generation.copy()
     if seconds is None:
         record["image"] = landed
     else:
@@ -111,24 +153,33 @@ def with_landed(
 
 
 def describe_cost(generation: Generation) -> str:
-    """Return what a generation cost, for a log."""
+    """Return the cost of a generation as text for a log.
+
+    :param generation: the generation.
+    """
     if generation["cost"] is None:
         return "cost not known yet"
     return f"{generation['cost']:g} credits, {generation['cost_source']}"
 
 
 def describe_loss(generation: Generation) -> str:
-    """Return what it means that the service does not know a generation any more, for an error."""
-    cost = describe_cost(generation)
-    return f"It was paid for ({cost}) and is lost: clearing the task that generated it pays for a new one."
-
-
-def submitted_epoch(generation: Generation) -> float:
-    """Return when BFL accepted a generation, in epoch seconds.
+    """Return the text of an error for a generation that BFL no longer has.
 
     :param generation: the generation.
     """
-    return datetime.fromisoformat(generation["submitted_at"]).timestamp()
+    cost = describe_cost(generation)
+    return (
+        f"BFL billed it ({cost}), and it is lost. Clear the task that generated it to submit a new "
+        "request, which BFL bills again."
+    )
+
+
+def submitted_epoch(generation: Generation) -> float:
+    """Return the time of BFL's answer to the submit, in epoch seconds.
+
+    :param generation: the generation.
+    """
+    return _read_time(generation["submitted_at"]).timestamp()
 
 
 def poller_for(
@@ -145,8 +196,8 @@ def poller_for(
     :param deadline: epoch seconds at which to give up, after a last poll.
     :param poll_interval: shortest seconds between two polls, 0.5 by default.
     :param pause_at: epoch seconds at which to pause; by default the poller never pauses.
-    :param pace: returns the seconds until the next poll for the seconds since the submit; by default the interval
-        grows with the time waited.
+    :param pace: returns the seconds until the next poll for the seconds since the submit; by
+        default the interval grows with the time waited.
     """
     return Poller(
         request_id=generation["request_id"],
@@ -159,53 +210,72 @@ def poller_for(
     )
 
 
+class _GenerationInput(BaseModel):
+    """The shape of a generation that another task or a user supplies."""
+
+    model_config = ConfigDict(strict=True, extra="ignore", defer_build=True)
+
+    request_id: str
+    polling_url: str | None = None
+    model: Annotated[str, BeforeValidator(lambda value: str(value or "unknown"))] = "unknown"
+    status: Annotated[str, BeforeValidator(lambda value: str(value or Status.UNKNOWN.value))] = (
+        Status.UNKNOWN.value
+    )
+    seed: int | None = None
+    fingerprint: str | None = None
+    cost: int | float | None = None
+    cost_source: CostSource | None = None
+    estimated_cost: int | float | None = None
+    submitted_at: Annotated[str, BeforeValidator(lambda value: _normalize_time(value))] = Field(
+        default_factory=lambda: _normalize_time(None)
+    )
+    reused: Annotated[bool, BeforeValidator(bool)] = False
+    uncertain_submits: Annotated[int, BeforeValidator(lambda value: value or 0)] = 0
+    image: Any = None
+    video: Any = None
+
+
 def parse_generation(value: Any, *, field: str = "generation") -> Generation:
-    """Check a value that another task, or a user, calls a generation.
+    """Check a generation that another task, or a user, supplies.
 
-    Only ``request_id`` is needed; ``polling_url`` should be there, since a task lives in one cluster.
+    Only ``request_id`` is needed. ``polling_url`` should be there too, since a generation lives in
+    one cluster of BFL.
 
-    :raises FluxRequestError: naming what is wrong with it.
+    :param value: the mapping to check.
+    :param field: name of the argument, for the error.
+    :raises FluxRequestError: if the value is not a generation. The message names the member at
+        fault.
     """
     if not isinstance(value, Mapping):
         raise FluxRequestError(
-            f"{field} is {type(value).__name__}, not a generation. Pass the output of FluxGenerateOperator "
+            f"{field} is {type(value).__name__}, not a generation. Pass the output of "
+            "FluxGenerateOperator "
             "(hero.output), or a dict with request_id and polling_url."
         )
-    request_id, polling_url = value.get("request_id"), value.get("polling_url")
-    has_landed = bool(value.get("image") or value.get("video"))
+    request_id, has_landed = value.get("request_id"), value.get("image") or value.get("video")
     if not isinstance(request_id, str) or not (request_id or has_landed):
         raise FluxRequestError(
             f"{field} has no request_id: it is not the output of FluxGenerateOperator."
         )
-    if polling_url is not None and not isinstance(polling_url, str):
-        raise FluxRequestError(
-            f"{field} has a polling_url of type {type(polling_url).__name__}, not a text."
-        )
-    return Generation(
-        request_id=request_id,
-        polling_url=polling_url,
-        model=str(value.get("model") or "unknown"),
-        status=str(value.get("status") or Status.UNKNOWN.value),
-        seed=_of_type(value, "seed", int, field),
-        fingerprint=_of_type(value, "fingerprint", str, field),
-        cost=_of_type(value, "cost", (int, float), field),
-        cost_source=_one_of(value, "cost_source", ("reported", "estimated", "reused"), field),
-        estimated_cost=_of_type(value, "estimated_cost", (int, float), field),
-        submitted_at=_moment(value.get("submitted_at"), field),
-        reused=bool(value.get("reused")),
-        uncertain_submits=_of_type(value, "uncertain_submits", int, field) or 0,
-        image=value.get("image"),
-        video=value.get("video"),
-    )
+    try:
+        parsed = _GenerationInput.model_validate(dict(value))
+    except ValidationError as error:
+        name = str(error.errors(include_url=False)[0]["loc"][0])
+        problem = _describe_problem(name, value[name])
+        raise FluxRequestError(f"{field} has {name}={value[name]!r:.80}. {problem}") from None
+    return cast("Generation", parsed.model_dump())
 
 
 def parse_generations(value: Any) -> tuple[list[Generation], bool]:
-    """Check one generation or a list of them, as objects or as JSON text; also say whether it was a list.
+    """Check one generation or a list of them.
 
-    :raises FluxRequestError: naming the element that is wrong, and how.
+    :param value: a mapping, an iterable of mappings, or the JSON text of either.
+    :return: the generations, and whether the value was a list.
+    :raises FluxRequestError: if the value or an element is not a generation. The message names the
+        element.
     """
     if isinstance(value, str):
-        value = _from_json(value)
+        value = _parse_json(value)
     if isinstance(value, Mapping):
         return [parse_generation(value)], False
     if value is None or not hasattr(value, "__iter__"):
@@ -213,51 +283,37 @@ def parse_generations(value: Any) -> tuple[list[Generation], bool]:
             f"generation is {value!r}: the task it comes from pushed no result (was it skipped?). "
             "Pass the output of FluxGenerateOperator, or a list of them."
         )
-    return [
+    generations = [
         parse_generation(item, field=f"generation[{index}]") for index, item in enumerate(value)
-    ], True
+    ]
+    return generations, True
 
 
-def _of_type(value: Mapping[str, Any], name: str, kind: type | tuple[type, ...], field: str) -> Any:
-    found = value.get(name)
-    if found is not None and (isinstance(found, bool) or not isinstance(found, kind)):
-        raise FluxRequestError(
-            f"{field} has {name}={found!r:.80}, which is of type {type(found).__name__}."
-        )
-    return found
+def _describe_problem(name: str, value: Any) -> str:
+    if name == "submitted_at":
+        return "It must be an ISO 8601 time."
+    if name == "cost_source":
+        return "It must be reported, estimated or reused."
+    return f"It must not be of type {type(value).__name__}."
 
 
-def _one_of(value: Mapping[str, Any], name: str, known: tuple[str, ...], field: str) -> Any:
-    found = value.get(name)
-    if found is not None and found not in known:
-        raise FluxRequestError(
-            f"{field} has {name}={found!r:.80}. It is one of {', '.join(known)}."
-        )
-    return found
-
-
-def _from_json(text: str) -> Any:
+def _parse_json(text: str) -> Any:
     try:
         return json.loads(text)
     except ValueError:
         raise FluxRequestError(
-            "generation is a text that is not JSON. A Jinja template renders a dict as Python text: pass hero.output "
+            "generation is text that is not JSON. A Jinja template renders a dict as Python text: "
+            "pass hero.output "
             "itself, or '{{ ti.xcom_pull(task_ids=\"hero\") | tojson }}'."
         ) from None
 
 
-def _moment(value: Any, field: str) -> str:
-    if not value:
-        return pendulum.now("UTC").isoformat()
-    try:
-        parsed = pendulum.parse(str(value))
-    except (
-        ValueError,
-        TypeError,
-    ):  # TypeError: pendulum's own, for an interval that starts with a date
-        parsed = None
-    if not isinstance(parsed, pendulum.DateTime):
-        raise FluxRequestError(
-            f"{field} has submitted_at={str(value)[:40]!r}, which is not an ISO 8601 time."
-        )
-    return parsed.isoformat()
+def _normalize_time(value: Any) -> str:
+    """Return a time in ISO 8601 with its offset; the current time for an empty value."""
+    return (_read_time(str(value)) if value else datetime.now(UTC)).isoformat()
+
+
+def _read_time(text: str) -> datetime:
+    """Parse a time in ISO 8601, which is in UTC if it has no offset."""
+    moment = datetime.fromisoformat(text)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

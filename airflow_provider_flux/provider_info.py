@@ -1,4 +1,4 @@
-"""What Airflow reads about this provider. It runs in every component, so it imports nothing."""
+"""The metadata that Airflow reads. Every component imports it, so it imports nothing itself."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ CONNECTION_FORM: dict[str, Any] = {
 _CONNECTION_FIELDS: dict[str, Any] = {
     "region": {
         "label": "Region",
-        "description": "Where to generate, when no base URL is given: global, eu (GDPR) or us.",
+        "description": "Region of the API if there is no base URL: global, eu (GDPR) or us.",
         "schema": {"type": ["string", "null"], "enum": ["global", "eu", "us"], "default": "global"},
     },
     "max_active": {
@@ -34,22 +34,28 @@ _CONNECTION_FIELDS: dict[str, Any] = {
     },
     "proxy": {
         "label": "Proxy",
-        "description": "http://host:port; without it HTTPS_PROXY and NO_PROXY of the environment count.",
+        "description": "http://host:port. By default HTTPS_PROXY and NO_PROXY of the environment.",
         "schema": {"type": ["string", "null"]},
     },
     "webhook_secret": {
         "label": "Webhook secret",
-        "description": "Sent as webhook_secret with every request that has a webhook_url and no secret of its own.",
+        "description": (
+            "Sent as webhook_secret with each request that has a webhook_url and no secret."
+        ),
         "schema": {"type": ["string", "null"], "format": "password"},
     },
     "trusted_hosts": {
         "label": "Trusted hosts",
-        "description": "Hosts beside BFL's that may serve polling and delivery URLs, comma-separated.",
+        "description": (
+            "Hosts beside BFL's that may serve polling and delivery URLs, comma-separated."
+        ),
         "schema": {"type": ["string", "null"]},
     },
     "private_input_hosts": {
         "label": "Private input hosts",
-        "description": "Hosts with private addresses that input images and videos may be read from, comma-separated.",
+        "description": (
+            "Hosts with private addresses that may serve input images and videos, comma-separated."
+        ),
         "schema": {"type": ["string", "null"]},
     },
 }
@@ -61,7 +67,8 @@ _CONFIG: dict[str, Any] = {
         "options": {
             "models": {
                 "description": (
-                    "Models that BFL has opened and this version of the provider does not know, as a JSON object: "
+                    "Models that BFL has opened and this version of the provider does not know, as "
+                    "a JSON object: "
                     "by name, what each is like, and what differs."
                 ),
                 "version_added": None,

@@ -1,7 +1,9 @@
-"""Clients of the BFL API, which need no Airflow: submit, poll, wait, download, and the account routes.
+"""Clients of the BFL API that work without Airflow.
 
-:class:`FluxClient` is synchronous and :class:`FluxAsyncClient` runs on an event loop. They are imported when they are
-first used, so that neither user pays for the HTTP library of the other.
+They submit, poll, wait and download, and call the routes of the account.
+
+:class:`FluxClient` is synchronous and :class:`FluxAsyncClient` runs on an event loop. They are
+imported when they are first used, so that neither user pays for the HTTP library of the other.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The asynchronous client of the BFL API, over aiohttp.
 
-All clients of one account on one event loop share a session, so that a thousand triggers poll over a few pooled
-connections instead of opening a thousand TLS sessions.
+All clients of one account on one event loop share a session, so that a thousand triggers poll over
+a few pooled connections instead of opening a thousand TLS sessions.
 """
 
 from __future__ import annotations
@@ -60,8 +60,8 @@ _SESSIONS: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[FluxSettings, _Shar
 class FluxAsyncClient(BaseFluxClient):
     """Call the API of BFL on an event loop, for one account.
 
-    Use it once, as an async context manager: ``async with FluxAsyncClient(settings) as client``. The first client of
-    an account on a loop opens the session, and the last one closes it.
+    Use it once, as an async context manager: ``async with FluxAsyncClient(settings) as client``.
+    The first client of an account on a loop opens the session, and the last one closes it.
 
     :param settings: key, hosts and timeouts of the account.
     :param log: logger for retries and progress; ``None`` (default) logs nothing.
@@ -83,11 +83,13 @@ class FluxAsyncClient(BaseFluxClient):
         await _release_session(self.settings)
 
     async def submit(self, request: GenerationRequest, *, max_wait: float = 300.0) -> Submission:
-        """Submit one generation. **BFL bills this call.** See :meth:`FluxClient.submit` for what is sent again.
+        """Submit one generation. **BFL bills this call.**
+
+        See :meth:`FluxClient.submit` for the cases in which the request is sent again.
 
         :param request: the request, with its inputs read if it has any.
-        :param max_wait: seconds to wait for a free slot while the account is at its task limit (429), 300 by
-            default. A last ``Retry-After`` of up to five minutes may be added.
+        :param max_wait: seconds to wait for a free slot while the account is at its task limit
+            (429), 300 by default. A last ``Retry-After`` of up to five minutes may be added.
         :raises FluxRequestError: if BFL refuses the request, or its inputs are not read yet.
         :raises FluxSubmitUncertainError: if the answer was lost.
         :raises FluxError: the other typed refusals; nothing was billed then.
@@ -120,8 +122,8 @@ class FluxAsyncClient(BaseFluxClient):
         """Ask once for the state of a generation, without retries. BFL does not bill it.
 
         :param request_id: id of the generation.
-        :param polling_url: URL that the submit returned. A generation lives in one cluster of BFL: without the URL
-            the host of the account is asked, which may not know the generation.
+        :param polling_url: URL that the submit returned. A generation lives in one cluster of BFL:
+            without the URL the host of the account is asked, which may not know the generation.
         :raises FluxTransientError: if asking again may help.
         :raises FluxUntrustedURLError: if the key must not be sent to the URL.
         """
@@ -133,7 +135,8 @@ class FluxAsyncClient(BaseFluxClient):
         :param poller: decides when to poll and when to give up; it must not pause.
         :param polling_url: see :meth:`poll`.
         :raises FluxTimeoutError: at the deadline of the poller, after a last poll.
-        :raises FluxModeratedError: if moderation refused the generation; other typed errors likewise.
+        :raises FluxModeratedError: if moderation refused the generation; other typed errors
+            likewise.
         """
         result = await self.wait_or_pause(poller, polling_url)
         if result is None:
@@ -148,7 +151,8 @@ class FluxAsyncClient(BaseFluxClient):
         :param poller: decides when to poll, when to pause and when to give up.
         :param polling_url: see :meth:`poll`.
         :raises FluxTimeoutError: at the deadline of the poller, after a last poll.
-        :raises FluxModeratedError: if moderation refused the generation; other typed errors likewise.
+        :raises FluxModeratedError: if moderation refused the generation; other typed errors
+            likewise.
         """
         loop = WaitLoop(poller, self._log)
         while (delay := loop.next_delay()) is not None:
@@ -218,12 +222,15 @@ class FluxAsyncClient(BaseFluxClient):
 
         :param finetune_id: id of the finetune.
         :raises FluxRequestError: if the account has no finetune with that id.
-        :raises FluxServiceError: if the answer was lost. :meth:`get_my_finetunes` shows whether it was deleted.
+        :raises FluxServiceError: if the answer was lost. :meth:`get_my_finetunes` shows whether it
+            was deleted.
         """
         return await self._send(self._delete_finetune_call(finetune_id))
 
     async def report_license_usage(self, model: str, number_of_generations: int) -> None:
-        """Report images made with open weights under a licence. See :meth:`FluxClient.report_license_usage`.
+        """Report images made with open weights under a licence.
+
+        The report is sent once. If its answer was lost, it may have been counted.
 
         :param model: ``flux-1-dev``, ``flux-1-kontext-dev``, ``flux-1-krea-dev`` or ``flux-tools``.
         :param number_of_generations: images since the last report, 1 or more.
@@ -284,7 +291,7 @@ class FluxAsyncClient(BaseFluxClient):
         )
 
     def _proxy_for(self, url: str) -> str | None:
-        """Choose the proxy as requests does, so that a task behaves the same on worker and triggerer.
+        """Choose the proxy as requests does, so that worker and triggerer behave the same.
 
         ``trust_env`` of aiohttp costs two hops through a thread pool for each poll.
         """
@@ -347,7 +354,7 @@ def _open_session(settings: FluxSettings, tls: ssl.SSLContext) -> aiohttp.Client
 
 @lru_cache(maxsize=1)
 def _tls_context() -> ssl.SSLContext:
-    """Trust the certificates that requests trusts, so that a task behaves the same on worker and triggerer.
+    """Trust the certificates that requests trusts, so that worker and triggerer behave the same.
 
     Reading the certificates takes tens of milliseconds: once per process, and off the loop.
     """

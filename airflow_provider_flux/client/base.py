@@ -137,8 +137,8 @@ def lost_submit(
 
     :param described: the POST.
     :param error: the exception that ended it.
-    :param is_interruption: whether the exception came from outside, for example from a timeout of the task. If
-        BFL cannot have read the whole request, the interruption itself is raised.
+    :param is_interruption: whether the exception came from outside, for example from a timeout of
+        the task. If BFL cannot have read the whole request, the interruption itself is raised.
     """
     if is_interruption and not described.is_fully_sent:
         return error
@@ -146,7 +146,7 @@ def lost_submit(
 
 
 class Download:
-    """One attempt to read a result: the URL to read now, the bytes so far, and what each response means.
+    """One attempt to read a result: its current URL, its bytes so far, and its decisions.
 
     The URL holds a signature. It is never part of an error.
 

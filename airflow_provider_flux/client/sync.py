@@ -38,8 +38,9 @@ class FluxClient(BaseFluxClient):
 
     :param settings: key, hosts and timeouts of the account.
     :param log: logger for retries and progress; ``None`` (default) logs nothing.
-    :param interruptions: types of exceptions, beside :class:`Exception`, that may end a call from outside, for
-        example the timeout of a task. A submit that one of them ends after the request was sent is uncertain.
+    :param interruptions: types of exceptions, beside :class:`Exception`, that may end a call from
+        outside, for example the timeout of a task. A submit that one of them ends after the request
+        was sent is uncertain.
     """
 
     def __init__(
@@ -74,13 +75,13 @@ class FluxClient(BaseFluxClient):
     ) -> Submission:
         """Submit one generation. **BFL bills this call.**
 
-        The request is sent again only after a 429, or if BFL cannot have read a whole request. Nothing was billed
-        then. If the answer is lost in any other way, the call fails: BFL has no idempotency key. A 402 for a video
-        counts as a 429 if the account has enough credits.
+        The request is sent again only after a 429, or if BFL cannot have read a whole request.
+        Nothing was billed then. If the answer is lost in any other way, the call fails: BFL has no
+        idempotency key. A 402 for a video counts as a 429 if the account has enough credits.
 
         :param request: the request, with its inputs read if it has any.
-        :param max_wait: seconds to wait for a free slot while the account is at its task limit (429), 300 by
-            default. A last ``Retry-After`` of up to five minutes may be added.
+        :param max_wait: seconds to wait for a free slot while the account is at its task limit
+            (429), 300 by default. A last ``Retry-After`` of up to five minutes may be added.
         :param observer: object that is called around each POST.
         :raises FluxRequestError: if BFL refuses the request, or its inputs are not read yet.
         :raises FluxSubmitUncertainError: if the answer was lost.
@@ -129,8 +130,8 @@ class FluxClient(BaseFluxClient):
         """Ask once for the state of a generation, without retries. BFL does not bill it.
 
         :param request_id: id of the generation.
-        :param polling_url: URL that the submit returned. A generation lives in one cluster of BFL: without the URL
-            the host of the account is asked, which may not know the generation.
+        :param polling_url: URL that the submit returned. A generation lives in one cluster of BFL:
+            without the URL the host of the account is asked, which may not know the generation.
         :raises FluxTransientError: if asking again may help.
         :raises FluxUntrustedURLError: if the key must not be sent to the URL.
         """
@@ -142,7 +143,8 @@ class FluxClient(BaseFluxClient):
         :param poller: decides when to poll and when to give up; it must not pause.
         :param polling_url: see :meth:`poll`.
         :raises FluxTimeoutError: at the deadline of the poller, after a last poll.
-        :raises FluxModeratedError: if moderation refused the generation; other typed errors likewise.
+        :raises FluxModeratedError: if moderation refused the generation; other typed errors
+            likewise.
         """
         result = self.wait_or_pause(poller, polling_url)
         if result is None:
@@ -155,7 +157,8 @@ class FluxClient(BaseFluxClient):
         :param poller: decides when to poll, when to pause and when to give up.
         :param polling_url: see :meth:`poll`.
         :raises FluxTimeoutError: at the deadline of the poller, after a last poll.
-        :raises FluxModeratedError: if moderation refused the generation; other typed errors likewise.
+        :raises FluxModeratedError: if moderation refused the generation; other typed errors
+            likewise.
         """
         loop = WaitLoop(poller, self._log)
         while (delay := loop.next_delay()) is not None:
@@ -225,14 +228,15 @@ class FluxClient(BaseFluxClient):
 
         :param finetune_id: id of the finetune.
         :raises FluxRequestError: if the account has no finetune with that id.
-        :raises FluxServiceError: if the answer was lost. :meth:`get_my_finetunes` shows whether it was deleted.
+        :raises FluxServiceError: if the answer was lost. :meth:`get_my_finetunes` shows whether it
+            was deleted.
         """
         return self._send(self._delete_finetune_call(finetune_id))
 
     def report_license_usage(self, model: str, number_of_generations: int) -> None:
-        """Report images made with open weights under a licence (``POST /v1/licenses/models/{model}/usage``).
+        """Report images made with open weights under a licence.
 
-        The report is sent once. If its answer was lost, it may have been counted.
+        ``POST /v1/licenses/models/{model}/usage``. The report is sent once. If its answer was lost, it may have been counted.
 
         :param model: ``flux-1-dev``, ``flux-1-kontext-dev``, ``flux-1-krea-dev`` or ``flux-tools``.
         :param number_of_generations: images since the last report, 1 or more.

@@ -1,7 +1,7 @@
 """Synchronous HTTP over requests, which fails with typed errors.
 
-Exceptions of the HTTP library are never chained. Their text and tracebacks hold full URLs, and the query of a
-delivery URL is a credential.
+Exceptions of the HTTP library are never chained. Their text and tracebacks hold full URLs, and the
+query of a delivery URL is a credential.
 """
 
 from __future__ import annotations
@@ -71,7 +71,9 @@ class RequestsTransport:
         return HttpAnswer(response.status_code, response.headers, response.content, self._secrets)
 
     def open(self, url: str) -> requests.Response:
-        """Request a result from a delivery host, without the key, and return the response to be streamed.
+        """Request a result from a delivery host, without the key.
+
+        :return: the response, whose body is not read yet.
 
         :param url: a signed URL on a trusted host.
         :raises Exception: of requests, whose text may hold the signature.

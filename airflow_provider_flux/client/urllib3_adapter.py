@@ -1,4 +1,4 @@
-"""The one place that knows the inside of urllib3: connections, their errors, and their debug log."""
+"""The connections, errors and debug log of urllib3. No other module uses its private names."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from typing import Any
 from requests.adapters import HTTPAdapter
 from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
 
-#: Errors before the first byte of a request. Not ProxyError: urllib3 also raises that for a proxy that broke off
-#: after the request was sent.
+#: Errors before the first byte of a request. Not ProxyError: urllib3 also raises that for a proxy
+#: that broke off after the request was sent.
 _NOTHING_SENT = (NewConnectionError, ConnectTimeoutError, ssl.SSLCertVerificationError)
 #: urllib3 wraps an error at most this often.
 _MAX_WRAPPERS = 6
 
 
 class _HideSignatures(logging.Filter):
-    """Keep signed queries out of the debug log of urllib3, which contains the path of each request."""
+    """Hide signed queries in the debug log of urllib3, which holds the path of each request."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         text = record.getMessage()
@@ -33,7 +33,8 @@ logging.getLogger("urllib3.connectionpool").addFilter(_HideSignatures())
 class TimeoutAdapter(HTTPAdapter):
     """An adapter without retries, whose connections change their timeout once they are open.
 
-    urllib3 sends on a new connection with the connect timeout. An upload that stalls for so long would break off.
+    urllib3 sends on a new connection with the connect timeout. An upload that stalls for so long
+    would break off.
 
     :param timeout_when_open: seconds that an open connection may be silent.
     :param options: further options of :class:`requests.adapters.HTTPAdapter`.

@@ -1,4 +1,4 @@
-"""The loop of both clients that waits for a generation, without the clock's sleep and the socket."""
+"""The loop in which both clients wait for a generation, without its sleeps and requests."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ _PROGRESS_SECONDS = 30.0
 class WaitLoop:
     """Tell a client when to poll a generation, and keep the result.
 
-    A client sleeps for :meth:`next_delay` seconds, polls, and reports the poll with :meth:`on_result` or
+    A client sleeps for :meth:`next_delay` seconds, polls, and reports the poll with
+    :meth:`on_result` or
     :meth:`on_error`, until :meth:`next_delay` returns ``None``.
 
     :param poller: decides after each poll.

@@ -37,12 +37,13 @@ class FluxHook(BaseHook):
     :meth:`get_conn` returns the synchronous client, with a method for each route of the API.
     :meth:`async_client` returns the asynchronous one.
 
-    Without a connection ``flux_default`` the environment variables ``BFL_API_KEY`` and ``BFL_API_BASE`` are used.
-    Proxies come from the connection, or from the usual environment variables.
+    Without a connection ``flux_default`` the environment variables ``BFL_API_KEY`` and
+    ``BFL_API_BASE`` are used. Proxies come from the connection, or from the usual environment
+    variables.
 
     :param flux_conn_id: connection of type ``flux``: password = API key, host = base URL (default
-        ``https://api.bfl.ai``), extras ``region``, ``connect_timeout``, ``read_timeout``, ``proxy``,
-        ``max_active``, ``webhook_secret``, ``trusted_hosts``, ``private_input_hosts``.
+        ``https://api.bfl.ai``), extras ``region``, ``connect_timeout``, ``read_timeout``,
+        ``proxy``, ``max_active``, ``webhook_secret``, ``trusted_hosts``, ``private_input_hosts``.
     """
 
     conn_name_attr: ClassVar[str] = "flux_conn_id"
@@ -56,7 +57,10 @@ class FluxHook(BaseHook):
 
     @classmethod
     def get_ui_field_behaviour(cls) -> dict[str, Any]:
-        """Describe the connection form for Airflow before 3.2; newer ones read the provider metadata."""
+        """Describe the connection form for Airflow before 3.2.
+
+        Newer versions read the provider metadata.
+        """
         from airflow_provider_flux.provider_info import CONNECTION_FORM
 
         return dict(CONNECTION_FORM)
@@ -82,8 +86,10 @@ class FluxHook(BaseHook):
         key = os.environ.get("BFL_API_KEY")
         if self.flux_conn_id != self.default_conn_name or not key:
             raise FluxConfigurationError(
-                f"The connection {self.flux_conn_id!r} does not exist. Create it (type 'flux', password = your BFL "
-                f"key), or set BFL_API_KEY, which is used when {self.default_conn_name!r} does not exist."
+                f"The connection {self.flux_conn_id!r} does not exist. Create it (type 'flux', "
+                "password = your BFL "
+                f"key), or set BFL_API_KEY, which is used when {self.default_conn_name!r} does not "
+                "exist."
             )
         return _read_and_mask(
             key, os.environ.get("BFL_API_BASE"), {}, "the environment (BFL_API_KEY, BFL_API_BASE)"
@@ -103,9 +109,10 @@ class FluxHook(BaseHook):
         return FluxClient(self.settings, log=self.log, interruptions=(AirflowTaskTimeout,))
 
     def prepare_async(self) -> None:
-        """Prepare, in a thread, the blocking part of :meth:`async_client`: read the connection, import aiohttp.
+        """Read the connection and import aiohttp: the blocking part of :meth:`async_client`.
 
-        Before Airflow 3.3.2 a connection must not be read on an event loop at all.
+        Call it in a thread, before :meth:`async_client`.         Before Airflow 3.3.2 a connection
+        must not be read on an event loop at all.
         """
         _ = self.settings
         importlib.import_module("airflow_provider_flux.client.aio")
@@ -119,9 +126,10 @@ class FluxHook(BaseHook):
     def build_request(self, model: str, parameters: Mapping[str, Any]) -> GenerationRequest:
         """Check the parameters of a model and return the request.
 
-        :param model: name of the model: one of the catalog, or of ``[flux] models`` in the configuration.
-        :param parameters: parameters of the model by BFL's names; images and videos as a URI of an object store, a
-            URL, an absolute path or base64.
+        :param model: name of the model: one of the catalog, or of ``[flux] models`` in the
+            configuration.
+        :param parameters: parameters of the model by BFL's names; images and videos as a URI of an
+            object store, a URL, an absolute path or base64.
         :raises FluxRequestError: if the model is unknown or a parameter is not valid.
         """
         return build_request(model, parameters, models=known_models())
@@ -129,7 +137,7 @@ class FluxHook(BaseHook):
     def prepare_inputs(
         self, request: GenerationRequest
     ) -> AbstractContextManager[GenerationRequest]:
-        """Read and check the inputs of a request. Inside the ``with`` block they are files of the worker.
+        """Read and check the inputs of a request: files of the worker inside the ``with`` block.
 
         :param request: the request.
         :raises FluxRequestError: if an input is of the wrong kind, or breaks a limit.
@@ -150,12 +158,12 @@ class FluxHook(BaseHook):
     ) -> Submission:
         """Read the inputs of a request and submit it. **BFL bills this call.**
 
-        See :meth:`~airflow_provider_flux.client.sync.FluxClient.submit` for what is sent again. The webhook secret of
-        the connection is added to a request that has a webhook and no secret.
+        See :meth:`~airflow_provider_flux.client.sync.FluxClient.submit` for what is sent again. The
+        webhook secret of the connection is added to a request that has a webhook and no secret.
 
         :param request: the request, for example from :meth:`build_request`.
-        :param max_wait: seconds to wait for a free slot while the account is at its task limit (429), 300 by
-            default. A last ``Retry-After`` of up to five minutes may be added.
+        :param max_wait: seconds to wait for a free slot while the account is at its task limit
+            (429), 300 by default. A last ``Retry-After`` of up to five minutes may be added.
         :param observer: object that is called around each POST.
         :raises FluxRequestError: if an input or the request is refused.
         :raises FluxInputError: if an input cannot be read; nothing was sent.

@@ -117,7 +117,8 @@ def _download(url: str, what: str, settings: FluxSettings) -> Iterator[bytes]:
                 raise
             except InvalidIPAddress:
                 raise FluxRequestError(
-                    f"{what} is on a private address. If that is meant, name its host in the connection's "
+                    f"{what} is on a private address. If that is meant, name its host in the "
+                    "connection's "
                     "'private_input_hosts'."
                 ) from None
             except Exception as error:

@@ -1,7 +1,7 @@
 """Is this the whole image, and what is it? Told from headers and end markers, without decoding.
 
-Pillow alone does not notice a truncated JPEG (its ``verify()`` passes a stub of 1 KB), so the end of
-each format is checked here; only a JPEG with bytes after its end is decoded, to be fair to it.
+Pillow alone does not notice a truncated JPEG (its ``verify()`` passes a stub of 1 KB), so the end
+of each format is checked here; only a JPEG with bytes after its end is decoded, to be fair to it.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 def inspect_image(data: bytes, *, full_decode: bool = False) -> MediaInfo:
     """Return what the image is.
 
-    :param full_decode: decode it as well, which takes 10 to 100 ms; it finds damage in the middle of a PNG's
-        or WebP's data, and some of a JPEG's.
+    :param full_decode: decode it as well, which takes 10 to 100 ms; it finds damage in the middle
+        of a PNG's or WebP's data, and some of a JPEG's.
     :raises FluxImageError: if it is empty, not an image, cut short, damaged or absurdly large.
     """
     if not data:

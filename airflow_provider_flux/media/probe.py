@@ -27,7 +27,8 @@ def probe(path: Path, kind: MediaKind, what: str) -> Facts:
     """Return what a file is.
 
     :param what: field and source, for the error message.
-    :raises FluxRequestError: if it is not of the kind the field takes. The message holds none of its bytes.
+    :raises FluxRequestError: if it is not of the kind the field takes. The message holds none of
+        its bytes.
     """
     if not path.stat().st_size:
         raise FluxRequestError(f"{what} is empty.")

@@ -68,7 +68,8 @@ def read_source(value: Any, *, name: str, kind: MediaKind = MediaKind.IMAGE) -> 
     :raises FluxRequestError: if the value names nothing that can be read.
     """
     source = _read(value, name, kind)
-    # A draft cache has no known signature: its name keeps a templated path from sending any other file.
+    # A draft cache has no known signature: its name keeps a templated path from sending any other
+    # file.
     if (
         kind is MediaKind.DRAFT
         and source.kind in _FILES
@@ -93,7 +94,8 @@ def _read(value: Any, name: str, kind: MediaKind) -> Source:
     if text.startswith("/") and len(text) <= _LONGEST_PATH:
         return Source(SourceKind.FILE, text)
     raise FluxRequestError(
-        f"{name} is neither a URI (s3://my_conn@bucket/key, gs://, abfs://, file:///), nor an http(s) URL, nor an "
+        f"{name} is neither a URI (s3://my_conn@bucket/key, gs://, abfs://, file:///), nor an "
+        "http(s) URL, nor an "
         f"absolute path, nor the base64 of an image or video. {_hint(text)}"
     )
 

@@ -154,7 +154,7 @@ def test_a_retry_that_may_help_one_of_a_list_is_left_to_airflow(
         ("{'request_id': 'r'}", "not JSON"),
         ({}, "no request_id"),
         ({"request_id": 7}, "no request_id"),
-        ({"request_id": "r", "polling_url": 7}, "polling_url of type int"),
+        ({"request_id": "r", "polling_url": 7}, "polling_url=7. It must not be of type int"),
         ({"request_id": "r", "polling_url": "https://evil.example/x"}, "evil.example"),
         ({"request_id": "r", "submitted_at": "yesterday"}, "submitted_at='yesterday'"),
         ({"request_id": "r", "submitted_at": "2026-11-22/P1D"}, "ISO 8601"),
