@@ -1,4 +1,4 @@
-"""What a batch needs around it: its stores, its journal, its manifest; and whether its figures add up."""
+"""A batch with its stores, its journal and its manifest, and the figures that it reports."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from airflow_provider_flux.batch.report.counters import ALL_OUTCOMES
 from airflow_provider_flux.bfl.errors import FluxBatchError, FluxStorageError
 from airflow_provider_flux.emulator import EmulatorServer
 from airflow_provider_flux.object_store import objects
-from tests.batch.execution.test_engine import meanwhile, stop_after, until
 from tests.support.answering_proxy import AnsweringProxy
+from tests.support.batch_interruptions import meanwhile, stop_after, wait_until
 from tests.support.batch_tries import Batch, batch, prompts, quick
 from tests.support.cutting_proxy import CuttingProxy
 from tests.support.object_stores import S3Store, s3_connection
@@ -37,7 +37,7 @@ pytestmark = pytest.mark.usefixtures("quick")
 
 
 class Bucket:
-    """A folder in S3, behind a proxy that refuses what a test wants refused."""
+    """A folder in S3, behind a proxy that refuses what a test chooses."""
 
     def __init__(self, store: S3Store, proxy: AnsweringProxy, conn_id: str) -> None:
         self.store, self.proxy = store, proxy
@@ -57,13 +57,13 @@ class Bucket:
         ]
 
     def outcomes(self) -> list[str]:
-        """Return what became of the rows."""
+        """Return the outcomes of the rows."""
         return [row["outcome"] for row in self.read("out/manifest-hero.jsonl")]
 
 
 @pytest.fixture
 def bucket(s3: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bucket]:
-    """A folder in S3; a store that refuses is given up soon."""
+    """A folder in S3. The batch gives up on a store that refuses soon."""
     monkeypatch.setattr(objects, "_PATIENCE", 0.1)
     store = S3Store(s3)
     store.make_bucket()
@@ -74,13 +74,13 @@ def bucket(s3: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bucket]:
 
 
 class TestStore:
-    def test_images_that_cannot_be_written_for_a_moment_are_written_later(
+    def test_an_image_is_stored_after_the_store_refused_it_for_a_moment(
         self, emulator: EmulatorServer, bucket: Bucket
     ) -> None:
         bucket.proxy.refuse("PUT", 403, "AccessDenied", part=".jpeg", times=4)
         assert bucket.batch(prompts(6)).retry()["landed"] == emulator.stats()["submits"] == 6
 
-    def test_images_that_cannot_be_written_are_collected_by_the_retry(
+    def test_a_retry_lands_the_images_that_could_not_be_stored(
         self, emulator: EmulatorServer, bucket: Bucket
     ) -> None:
         for key in (1, 4):
@@ -101,46 +101,46 @@ class TestStore:
         assert all(row["cost"] == 4 for row in left)
         assert task.retry()["landed"] == emulator.stats()["submits"] == 6
 
-    def test_a_store_that_is_down_gets_no_more_images_than_are_in_flight(
+    def test_a_store_that_refuses_images_stops_the_submits(
         self, emulator: EmulatorServer, bucket: Bucket
     ) -> None:
         bucket.proxy.refuse("PUT", 403, "AccessDenied", part=".jpeg", times=999)
         task = bucket.batch(prompts(30), max_active=4)
         task.fail(FluxStorageError, "could not be written")
-        paid = emulator.stats()["submits"]
-        assert 3 <= paid < 30
+        submits = emulator.stats()["submits"]
+        assert 3 <= submits < 30
         assert task.summary
-        assert (task.summary["submitted"], task.summary["pending"]) == (paid, 30 - paid)
+        assert (task.summary["submitted"], task.summary["pending"]) == (submits, 30 - submits)
         bucket.proxy._plans.clear()
         assert task.retry()["landed"] == emulator.stats()["submits"] == 30
 
-    def test_names_that_are_taken_are_no_trouble_of_the_store(
+    def test_objects_that_exist_already_fail_their_rows_only(
         self, emulator: EmulatorServer, tmp_path: Path
     ) -> None:
-        """There is somebody else's image where the first four are to land, once they are paid for."""
+        """Another image takes the name of each of the first four rows after its submit."""
         task = batch(tmp_path, prompts(16, "slow=0.5"), max_active=4, if_exists="error")
         taken = [task.folder / f"{key}.jpeg" for key in range(4)]
 
-        def act() -> None:
-            until(lambda: emulator.stats()["submits"] >= 4)
+        def interrupt() -> None:
+            wait_until(lambda: emulator.stats()["submits"] >= 4)
             for path in taken:
                 path.write_bytes(picture())
 
-        with meanwhile(act):
+        with meanwhile(interrupt):
             task.fail(FluxBatchError, r"4 of 16 rows have no image \(4 submitted\)")
         assert task.counts() == {"submitted": 4, "landed": 12}
         assert all(path.read_bytes() == picture() for path in taken)
 
-    def test_images_that_are_refused_for_their_looks_end_nothing_else(
+    def test_a_row_whose_image_is_a_mismatch_lands_by_a_retry_with_on_mismatch_warn(
         self, emulator: EmulatorServer, bucket: Bucket
     ) -> None:
-        """They are fetched once, and stay to be had, with another argument."""
+        """Each image is downloaded once, and a retry may still land it."""
         task = bucket.batch(prompts(5, "wrong-size"), on_mismatch="fail")
         task.fail(FluxBatchError, r"5 of 5 rows have no image \(5 submitted\)")
         assert emulator.stats()["downloads"] == 5
         assert task.retry(on_mismatch="warn")["landed"] == emulator.stats()["submits"] == 5
 
-    def test_without_a_journal_nothing_is_submitted(
+    def test_a_batch_whose_journal_cannot_be_written_submits_nothing(
         self, emulator: EmulatorServer, bucket: Bucket
     ) -> None:
         for part in ("owner.json", ".000000.jsonl"):
@@ -152,32 +152,32 @@ class TestStore:
         assert bucket.outcomes() == ["pending"] * 6
         assert task.retry()["landed"] == emulator.stats()["submits"] == 6
 
-    def test_a_journal_that_fails_in_the_middle(
+    def test_rows_in_flight_land_after_the_journal_fails(
         self, emulator: EmulatorServer, bucket: Bucket
     ) -> None:
         task = bucket.batch(prompts(24, "slow=0.3"), max_active=4)
 
-        def act() -> None:
-            until(lambda: emulator.stats()["submits"] >= 8)
+        def interrupt() -> None:
+            wait_until(lambda: emulator.stats()["submits"] >= 8)
             bucket.proxy.refuse("PUT", 403, "AccessDenied", part=".rows/", times=999)
 
-        with meanwhile(act):
+        with meanwhile(interrupt):
             task.fail(FluxStorageError, r"\.rows/.* could not be written")
-        paid = emulator.stats()["submits"]
-        assert 8 <= paid < 24
+        submits = emulator.stats()["submits"]
+        assert 8 <= submits < 24
         assert task.summary
-        assert task.summary["landed"] == paid
+        assert task.summary["landed"] == submits
         bucket.proxy._plans.clear()
-        done = task.cleared().retry(max_failed=None)
-        known = done["landed"] - (24 - paid)
-        assert done["landed"] == 24
-        assert emulator.stats()["submits"] == 24 + done["uncertain_submits"]
-        assert known >= paid - 8
+        summary = task.cleared().retry(max_failed=None)
+        resumed = summary["landed"] - (24 - submits)
+        assert summary["landed"] == 24
+        assert emulator.stats()["submits"] == 24 + summary["uncertain_submits"]
+        assert resumed >= submits - 8
 
-    def test_a_store_that_is_gone_for_a_while(
+    def test_an_outage_of_the_store_makes_only_unrecorded_submits_uncertain(
         self, emulator: EmulatorServer, s3: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """What was submitted and could not be written down is uncertain; all else is collected, or paid for once."""
+        """Every other row is resumed, or submitted for the first time."""
         monkeypatch.setattr(objects, "_PATIENCE", 0.1)
         store = S3Store(s3)
         store.make_bucket()
@@ -191,20 +191,20 @@ class TestStore:
                 {"requests": prompts(24, "slow=0.4"), "output_path": path, "max_active": 4}
             )
 
-            def act() -> None:
-                until(lambda: emulator.stats()["submits"] >= 8)
+            def interrupt() -> None:
+                wait_until(lambda: emulator.stats()["submits"] >= 8)
                 proxy.stop()
 
-            with meanwhile(act):
+            with meanwhile(interrupt):
                 task.fail(FluxStorageError)
-            paid = emulator.stats()["submits"]
-            assert 8 <= paid <= 16
+            submits = emulator.stats()["submits"]
+            assert 8 <= submits <= 16
             proxy.start()
             summary = task.retry(max_failed=None)
             assert summary["landed"] + summary["uncertain"] == emulator.stats()["submits"] == 24
             assert summary["uncertain"] <= 4
 
-    def test_a_folder_that_may_not_be_written(
+    def test_a_ledger_path_that_cannot_be_written_fails_the_batch_before_it_submits(
         self, emulator: EmulatorServer, tmp_path: Path
     ) -> None:
         (tmp_path / "file").write_text("no folder")
@@ -221,7 +221,7 @@ class TestJournal:
         return task
 
     @pytest.mark.parametrize("damage", ["cut", "version", "foreign"])
-    def test_what_cannot_be_read_is_not_paid_for_again(
+    def test_a_damaged_journal_fails_the_retry_before_it_submits(
         self, emulator: EmulatorServer, tmp_path: Path, damage: str
     ) -> None:
         task = batch(tmp_path, prompts(3))
@@ -234,15 +234,15 @@ class TestJournal:
             "foreign": b"<html>",
         }
         segment.write_bytes(damaged[damage])
-        said = task.fail(AirflowFailException, "^FluxLedgerError: The journal .* cannot be read")
-        assert segment.name in said
+        message = task.fail(AirflowFailException, "^FluxLedgerError: The journal .* cannot be read")
+        assert segment.name in message
         assert emulator.stats()["submits"] == 3
         segment.unlink()
         assert task.retry()["landed"] == 3
         assert emulator.stats()["submits"] == 6
 
     @pytest.mark.parametrize("which", [0, 3])
-    def test_a_missing_segment_is_noticed(
+    def test_a_missing_segment_fails_the_retry_before_it_submits(
         self, emulator: EmulatorServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, which: int
     ) -> None:
         from airflow_provider_flux.ledger import journal
@@ -256,10 +256,10 @@ class TestJournal:
         task.fail(AirflowFailException, f"^FluxLedgerError: .*{segments[which].name}.* is missing")
         assert emulator.stats()["submits"] == 16
 
-    def test_an_old_try_that_lives_stops_when_a_new_one_comes(
+    def test_an_old_try_stops_submitting_when_a_new_try_claims_the_journal(
         self, emulator: EmulatorServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """It was taken for dead. Both land what is in flight, and nothing is paid for twice."""
+        """Airflow took it for dead. Both tries land rows, and no row is submitted twice."""
         from airflow_provider_flux.batch import run_setup
         from airflow_provider_flux.ledger import journal
 
@@ -268,22 +268,22 @@ class TestJournal:
         rows = prompts(24, "slow=0.4")
         old, new = batch(tmp_path, rows, max_active=4), batch(tmp_path, rows, max_active=4)
         new.started, new.try_number = old.started, 1
-        done: list[Any] = []
+        summaries: list[Any] = []
 
-        def act() -> None:
-            until(lambda: emulator.stats()["submits"] >= 8)
-            done.append(new.retry(max_failed=None))
+        def interrupt() -> None:
+            wait_until(lambda: emulator.stats()["submits"] >= 8)
+            summaries.append(new.retry(max_failed=None))
 
-        with meanwhile(act):
+        with meanwhile(interrupt):
             old.fail(
                 AirflowFailException, "^FluxLedgerError: A later try of this task has taken over"
             )
-        assert done[0]["landed"] + done[0]["uncertain"] == 24
-        assert emulator.stats()["submits"] <= 24 + done[0]["uncertain_submits"]
+        assert summaries[0]["landed"] + summaries[0]["uncertain"] == 24
+        assert emulator.stats()["submits"] <= 24 + summaries[0]["uncertain_submits"]
         per_prompt = emulator.stats()["submits_per_prompt"]
         assert max(per_prompt.values()) == 1
 
-    def test_a_try_that_was_taken_over_writes_no_manifest_any_more(
+    def test_an_old_try_does_not_replace_the_manifest_of_a_new_try(
         self, emulator: EmulatorServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         from airflow_provider_flux.ledger import journal
@@ -292,60 +292,62 @@ class TestJournal:
         task = batch(tmp_path, prompts(24, "slow=0.4"), max_active=4)
         manifest = task.folder / "manifest-hero.jsonl"
 
-        def act() -> None:
-            until(lambda: emulator.stats()["submits"] >= 4)
+        def interrupt() -> None:
+            wait_until(lambda: emulator.stats()["submits"] >= 4)
             (segment,) = task.segments()
             (segment.parent / "owner.json").write_text('{"session": "a later one"}')
             manifest.write_text("of a later try")
 
-        with meanwhile(act):
+        with meanwhile(interrupt):
             task.fail(
                 AirflowFailException, "^FluxLedgerError: A later try of this task has taken over"
             )
         assert emulator.stats()["submits"] < 24
         assert manifest.read_text() == "of a later try"
 
-    def test_a_try_that_was_killed_leaves_uncertain_rows_only_where_it_had_to(
+    def test_a_stopped_try_records_the_answer_to_every_submit(
         self, emulator: EmulatorServer, tmp_path: Path
     ) -> None:
         task = self._stopped(emulator, tmp_path)
-        phases = [note["phase"] for note in task.notes()]
+        phases = [entry["phase"] for entry in task.entries()]
         assert phases.count("intent") == phases.count("submitted") == 6
 
 
 class TestManifest:
-    def test_parquet(self, emulator: EmulatorServer, tmp_path: Path) -> None:
-        rows = [*prompts(3), *prompts(1, "moderated", 3)]
-        task = batch(tmp_path, rows, manifest_path=f"{tmp_path}/m/manifest.parquet")
+    def test_a_parquet_manifest_has_the_rows_of_the_input_in_order(
+        self, emulator: EmulatorServer, tmp_path: Path
+    ) -> None:
+        requests = [*prompts(3), *prompts(1, "moderated", 3)]
+        task = batch(tmp_path, requests, manifest_path=f"{tmp_path}/m/manifest.parquet")
         assert task.retry()["manifest"] == f"{tmp_path}/m/manifest.parquet"
-        found = pq.read_table(f"{tmp_path}/m/manifest.parquet").to_pylist()
-        assert [row["index"] for row in found] == [0, 1, 2, 3]
-        assert [row["outcome"] for row in found] == ["landed"] * 3 + ["moderated"]
-        for row in found[:3]:
+        rows = pq.read_table(f"{tmp_path}/m/manifest.parquet").to_pylist()
+        assert [row["index"] for row in rows] == [0, 1, 2, 3]
+        assert [row["outcome"] for row in rows] == ["landed"] * 3 + ["moderated"]
+        for row in rows[:3]:
             assert hashlib.sha256(Path(row["uri"]).read_bytes()).hexdigest() == row["sha256"]
             assert isinstance(row["seconds"], float)
-        assert found[3]["uri"] is None
+        assert rows[3]["uri"] is None
 
-    def test_it_is_written_while_the_batch_works(
+    def test_the_manifest_is_written_while_the_batch_works(
         self, emulator: EmulatorServer, tmp_path: Path
     ) -> None:
         seen: list[dict[str, int]] = []
-        task = batch(tmp_path, prompts(9, "slow=0.8"), max_active=3, manifest_interval=1)
+        task = batch(tmp_path, prompts(9, "slow=0.8"), max_active=2, manifest_interval=0.2)
 
-        def act() -> None:
-            until(lambda: (task.folder / "manifest-hero.jsonl").exists())
+        def interrupt() -> None:
+            wait_until(lambda: (task.folder / "manifest-hero.jsonl").exists())
             while task.summary is None and len(seen) < 500:
                 time.sleep(0.02)
                 seen.append(task.counts())
                 assert sum(seen[-1].values()) == 9
 
-        with meanwhile(act):
+        with meanwhile(interrupt):
             task.retry()
         assert any(counts.get("landed") and counts.get("pending") for counts in seen)
         assert task.counts() == {"landed": 9}
         assert not list(task.folder.glob(".*"))
 
-    def test_one_that_cannot_be_written_now_is_written_by_the_retry(
+    def test_a_retry_writes_the_manifest_that_could_not_be_written(
         self, emulator: EmulatorServer, bucket: Bucket
     ) -> None:
         bucket.proxy.refuse("PUT", 403, "AccessDenied", part="manifest", times=99)
@@ -356,7 +358,7 @@ class TestManifest:
         assert task.retry()["landed"] == emulator.stats()["submits"] == 3
         assert bucket.outcomes() == ["landed"] * 3
 
-    def test_one_that_fails_at_the_end_does_not_hide_why_the_batch_has_ended(
+    def test_a_manifest_that_fails_does_not_hide_the_error_of_the_batch(
         self, emulator: EmulatorServer, bucket: Bucket
     ) -> None:
         bucket.proxy.refuse("PUT", 403, "AccessDenied", part="manifest", times=99)
@@ -366,10 +368,10 @@ class TestManifest:
         assert task.summary["submitted"] == 1
         assert task.summary["landed"] + 1 == emulator.stats()["submits"]
 
-    def test_a_checkpoint_that_fails_does_not_end_the_batch(
+    def test_an_interim_manifest_that_fails_does_not_end_the_batch(
         self, emulator: EmulatorServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """The disk of this machine is full, on which it is put together."""
+        """The disk of this machine, where the manifest is put together, is full."""
         from airflow_provider_flux.batch import run_loop
 
         write, tried = run_loop.write_manifest, list[int]()
@@ -386,7 +388,7 @@ class TestManifest:
         assert len(tried) >= 2
         assert task.counts() == {"landed": 9}
 
-    def test_there_is_one_of_rows_that_were_refused_for_the_money(
+    def test_a_batch_above_max_cost_writes_no_manifest(
         self, emulator: EmulatorServer, tmp_path: Path
     ) -> None:
         task = batch(tmp_path, prompts(2), max_cost=1)
@@ -415,7 +417,9 @@ FATES = [
 )
 @given(seed=st.integers(0, 2**32))
 @example(seed=635)  # gives up amid answers that are lost
-def test_the_figures_add_up(emulator: EmulatorServer, tmp_path: Path, seed: int) -> None:
+def test_the_figures_of_summary_manifest_and_service_agree(
+    emulator: EmulatorServer, tmp_path: Path, seed: int
+) -> None:
     emulator.reset()
     chance = random.Random(seed)
     rows: list[dict[str, Any]] = []
@@ -450,7 +454,9 @@ def test_the_figures_add_up(emulator: EmulatorServer, tmp_path: Path, seed: int)
         assert emulator.stats()["credits_spent"] == pytest.approx(summary["credits"]), attempt
 
 
-def test_progress_is_kept_in_the_task_state_store(emulator: EmulatorServer, tmp_path: Path) -> None:
+def test_the_progress_is_stored_in_the_task_state_store(
+    emulator: EmulatorServer, tmp_path: Path
+) -> None:
     kept: dict[str, Any] = {}
 
     class Store:
@@ -465,7 +471,7 @@ def test_progress_is_kept_in_the_task_state_store(emulator: EmulatorServer, tmp_
         assert kept["flux.progress"]["images"] == 4
 
 
-def test_a_batch_within_a_running_loop(emulator: EmulatorServer, tmp_path: Path) -> None:
+def test_a_batch_runs_inside_a_running_event_loop(emulator: EmulatorServer, tmp_path: Path) -> None:
     async def main() -> dict[str, Any]:
         return batch(tmp_path, prompts(2)).retry()
 

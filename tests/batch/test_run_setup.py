@@ -1,4 +1,4 @@
-"""Before the first submit: rows that would get one name, what earlier tries have left, the money that was spent."""
+"""The setup of a batch: equal names, the claim of the journal, submits of earlier tries."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from airflow_provider_flux.bfl.errors import FluxBatchError, FluxRequestError
 from airflow_provider_flux.emulator import EmulatorServer
 from airflow_provider_flux.ledger.journal import Journal, claim_journal
 from airflow_provider_flux.object_store.filesystem import open_path
-from tests.batch.execution.test_engine import meanwhile, stop_after
 from tests.ledger.test_journal import MANNER
 from tests.ledger.test_journal_entries import header, opened
+from tests.support.batch_interruptions import meanwhile, stop_after
 from tests.support.batch_rows import row_builder
 from tests.support.batch_tries import Batch, batch, prompts, quick
 
@@ -41,33 +41,35 @@ class TestNames:
         rows = ["a fox", "a hare", {"prompt": "a fox"}, {"prompt": "a fox", "seed": 1}]
         return batch(tmp_path, rows, output_path=f"{tmp_path}/out/{{fingerprint}}.{{ext}}")
 
-    def test_equal_rows_are_refused_before_anything_is_paid(
+    def test_equal_rows_with_one_name_fail_the_batch_before_it_submits(
         self, emulator: EmulatorServer, task: Batch
     ) -> None:
-        said = task.fail(
+        message = task.fail(
             AirflowFailException, "^FluxRequestError: Nothing was submitted. 1 row is not valid"
         )
-        assert "index 2" in said
+        assert "index 2" in message
         assert (
             "is the same request as index 0, and would get the same name. Add {key} to output_path"
-            in said
+            in message
         )
         assert emulator.stats()["submits"] == 0
 
-    def test_or_are_passed_over(self, emulator: EmulatorServer, task: Batch) -> None:
+    def test_equal_rows_with_one_name_are_invalid_with_on_invalid_row_skip(
+        self, emulator: EmulatorServer, task: Batch
+    ) -> None:
         summary = task.retry(on_invalid_row="skip")
         assert task.outcomes() == ["landed", "landed", "invalid", "landed"]
         assert (summary["invalid"], emulator.stats()["submits"]) == (1, 3)
         assert len({row["uri"] for row in task.manifest() if row["uri"]}) == 3
 
-    def test_where_names_differ_by_row_they_are_as_good_as_others(
+    def test_equal_rows_land_if_their_names_differ(
         self, emulator: EmulatorServer, tmp_path: Path
     ) -> None:
         name = f"{tmp_path}/out/{{fingerprint}}-{{index}}.{{ext}}"
         assert batch(tmp_path, ["a fox", "a fox"], output_path=name).retry()["landed"] == 2
 
     @pytest.mark.parametrize("name", ["{seed}", "{model}", "{seed}-{model}"])
-    def test_what_may_be_the_same_for_all_rows_is_refused(
+    def test_an_output_path_that_is_the_same_for_all_rows_is_refused(
         self, emulator: EmulatorServer, tmp_path: Path, name: str
     ) -> None:
         task = batch(tmp_path, ["a fox"], output_path=f"{tmp_path}/out/{name}.{{ext}}")
@@ -78,8 +80,8 @@ class TestNames:
         assert emulator.stats()["submits"] == 0
 
 
-class TestFence:
-    """A try that was taken for dead may be about to submit."""
+class TestClaim:
+    """An earlier try that Airflow took for dead may be about to submit."""
 
     SECONDS = 0.4
 
@@ -89,7 +91,7 @@ class TestFence:
         open_path(str(tmp_path))
         return f"{tmp_path}/hero.rows/"
 
-    def _seconds(self, tmp_path: Path, folder: str) -> float:
+    def _seconds_to_claim(self, tmp_path: Path, folder: str) -> float:
         store = RowStore(tmp_path / f"{uuid.uuid4().hex}.sqlite", row_builder())
         began = time.monotonic()
         resume_earlier_tries(
@@ -103,25 +105,25 @@ class TestFence:
         store.close()
         return time.monotonic() - began
 
-    def test_the_first_try_waits_for_nobody(
+    def test_the_first_try_does_not_wait_for_an_owner(
         self, tmp_path: Path, folder: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(run_setup, "OWNER_CHECK_SECONDS", 20.0)
-        assert self._seconds(tmp_path, folder) < 10
+        assert self._seconds_to_claim(tmp_path, folder) < 10
 
-    def test_one_that_has_written_nothing_yet_is_waited_for(
+    def test_a_try_waits_for_an_earlier_owner_that_recorded_nothing(
         self, tmp_path: Path, folder: str
     ) -> None:
         claim_journal(folder, header(session="a" * 32), MANNER)
-        assert self._seconds(tmp_path, folder) >= self.SECONDS
+        assert self._seconds_to_claim(tmp_path, folder) >= self.SECONDS
 
-    async def test_one_that_has_not_said_that_it_has_ended_is_waited_for(
+    async def test_a_try_waits_for_an_earlier_owner_whose_journal_is_open(
         self, tmp_path: Path, folder: str
     ) -> None:
         await Journal(folder, header(session="a" * 32), MANNER).append(opened())
-        assert await asyncio.to_thread(self._seconds, tmp_path, folder) >= self.SECONDS
+        assert await asyncio.to_thread(self._seconds_to_claim, tmp_path, folder) >= self.SECONDS
 
-    async def test_one_that_has_ended_is_not(
+    async def test_a_try_does_not_wait_for_an_earlier_owner_that_ended(
         self, tmp_path: Path, folder: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(run_setup, "OWNER_CHECK_SECONDS", 20.0)
@@ -130,13 +132,13 @@ class TestFence:
         journal = Journal(folder, old, MANNER)
         await journal.append(opened())
         await journal.close()
-        assert await asyncio.to_thread(self._seconds, tmp_path, folder) < 10
+        assert await asyncio.to_thread(self._seconds_to_claim, tmp_path, folder) < 10
 
 
 class TestAbandoned:
     @pytest.fixture
     def task(self, emulator: EmulatorServer, tmp_path: Path) -> Batch:
-        """A batch of which four images are paid for, and have not landed."""
+        """A batch of four rows that were submitted and have not landed."""
         rows = [{"prompt": prompt, "key": f"k{n}"} for n, prompt in enumerate(prompts(4, "slow=1"))]
         task = batch(tmp_path, rows, grace=0)
         with meanwhile(stop_after(emulator, task, 4)):
@@ -144,10 +146,12 @@ class TestAbandoned:
         return task
 
     def _warned(self, caplog: pytest.LogCaptureFixture) -> list[str]:
-        said = [one.getMessage() for one in caplog.records if one.levelno == logging.WARNING]
-        return [one for one in said if "are not resumed" in one]
+        messages = [
+            record.getMessage() for record in caplog.records if record.levelno == logging.WARNING
+        ]
+        return [message for message in messages if "are not resumed" in message]
 
-    def test_rows_that_have_changed_or_are_gone(
+    def test_submits_of_changed_and_removed_rows_are_reported_as_abandoned(
         self, emulator: EmulatorServer, task: Batch, caplog: pytest.LogCaptureFixture
     ) -> None:
         ids = {row["key"]: row["request_id"] for row in task.manifest()}
@@ -155,12 +159,12 @@ class TestAbandoned:
         changed = [{"prompt": "a hare", "key": "k0"}, rows[1], rows[2]]
         summary = task.retry(requests=changed)
         assert (summary["landed"], emulator.stats()["submits"]) == (3, 5)
-        (said,) = self._warned(caplog)
-        assert said.startswith("2 images (8 credits) that earlier tries paid for have not landed")
-        assert all(f"{key}: {ids[key]}" in said for key in ("k0", "k3"))
-        assert not any(ids[key] in said for key in ("k1", "k2"))
+        (message,) = self._warned(caplog)
+        assert message.startswith("2 images (8 credits) that earlier tries paid for have not landed")
+        assert all(f"{key}: {ids[key]}" in message for key in ("k0", "k3"))
+        assert not any(ids[key] in message for key in ("k1", "k2"))
 
-    def test_a_clear_that_pays_for_all_anew(
+    def test_submits_before_a_clear_are_reported_as_abandoned_with_on_clear_new(
         self, emulator: EmulatorServer, task: Batch, caplog: pytest.LogCaptureFixture
     ) -> None:
         ids = [row["request_id"] for row in task.manifest()]
@@ -168,17 +172,17 @@ class TestAbandoned:
             on_clear="new", max_cost=16
         )  # which counts from the clear on
         assert (summary["landed"], summary["credits"], emulator.stats()["submits"]) == (4, 16, 8)
-        (said,) = self._warned(caplog)
-        assert said.startswith("4 images (16 credits) that earlier tries paid for")
-        assert all(one in said for one in ids)
+        (message,) = self._warned(caplog)
+        assert message.startswith("4 images (16 credits) that earlier tries paid for")
+        assert all(request_id in message for request_id in ids)
 
-    def test_what_is_collected_is_not_warned_of(
+    def test_resumed_submits_are_not_reported_as_abandoned(
         self, emulator: EmulatorServer, task: Batch, caplog: pytest.LogCaptureFixture
     ) -> None:
         assert task.retry()["landed"] == emulator.stats()["submits"] == 4
         assert self._warned(caplog) == []
 
-    def test_a_clear_that_pays_anew_sends_no_moderated_words_again(
+    def test_a_clear_with_on_clear_new_submits_no_moderated_prompt_again(
         self, emulator: EmulatorServer, tmp_path: Path
     ) -> None:
         task = batch(tmp_path, [*prompts(2), *prompts(2, "moderated", start=2)])
@@ -189,7 +193,7 @@ class TestAbandoned:
 
 
 class TestFallbackOfARetry:
-    """The rows were moderated in the first try; the second one has a fallback for them, of another model."""
+    """The rows were moderated in the first try. The second has a fallback of another model."""
 
     @pytest.fixture
     def task(self, emulator: EmulatorServer, tmp_path: Path) -> Batch:
@@ -200,7 +204,7 @@ class TestFallbackOfARetry:
         task.arguments["defaults"]["fallback_model"] = "flux-2-pro"
         return task
 
-    def test_it_is_estimated_by_the_price_of_the_fallback(
+    def test_a_fallback_of_another_model_is_estimated_by_its_own_price(
         self, emulator: EmulatorServer, task: Batch
     ) -> None:
         task.fail(AirflowFailException, "expected to cost 180 credits", max_cost=179)
@@ -212,7 +216,7 @@ class TestFallbackOfARetry:
         )
         assert emulator.stats()["submits_per_model"] == {"flux-pro-1.1": 60, "flux-2-pro": 60}
 
-    def test_a_few_rows_are_at_hand_only(
+    def test_only_a_few_rows_are_in_memory_at_a_time(
         self, emulator: EmulatorServer, task: Batch, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         take, most = RowQueue.take, [0]

@@ -367,7 +367,7 @@ def test_every_column_of_a_batch_is_explained() -> None:
 
 
 def test_the_summary_of_a_batch_is_explained() -> None:
-    summary = Counters(rows=1, max_active=1).summary({}, estimated=0, seconds=0)
+    summary = Counters(rows=1, max_active=1).summarize({}, estimated=0, seconds=0)
     assert named_in(table(text_of(BATCH), "key")) == [*summary, "manifest"]
 
 

@@ -1,4 +1,4 @@
-"""Tries of one batch, as Airflow makes them, and what they leave behind."""
+"""Tries of one batch, as Airflow makes them, and the files that they write."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TIMINGS = ("manifest_interval", "poll_interval", "grace")
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch, hurry: None) -> None:
-    """Let a batch know that images take 0.3 s here, and wait less for what may be dead."""
+    """Tell a batch that images take 0.3 s here, and shorten its waits."""
     from airflow_provider_flux.batch import run_setup
     from airflow_provider_flux.batch.execution import land, submit
     from airflow_provider_flux.batch.schedule import circuit_breaker
@@ -38,33 +38,33 @@ def quick(monkeypatch: pytest.MonkeyPatch, hurry: None) -> None:
 class Batch(Task):
     """One batch task. ``arguments`` are those of the operator in its next try.
 
-    :ivar summary: what the last try has left in XCom; ``None`` if it left nothing.
+    :ivar summary: summary that the last try pushed to XCom; ``None`` if it pushed none.
     """
 
     summary: dict[str, Any] | None = None
     ti: Any = field(default=None, repr=False)
 
     def retry(self, **changes: Any) -> dict[str, Any]:
-        """Let Airflow make the next try, the first one included; return its summary."""
+        """Make the next try, or the first one, and return its summary."""
         self.arguments |= changes
         self.try_number += 1
         operator, context = self.new_operator(), self.context()
         self.ti = context["ti"]
         try:
-            done = operator.execute(context)
+            summary = operator.execute(context)
         finally:
             self.summary = self.ti.xcoms.get(SUMMARY_XCOM)
-        assert done == self.summary
-        return json.loads(json.dumps(done))
+        assert summary == self.summary
+        return json.loads(json.dumps(summary))
 
     def fail(self, error: type[BaseException], match: str | None = None, **changes: Any) -> str:
-        """Let Airflow make the next try, which fails so; return what it says."""
+        """Make the next try, which fails with an error, and return its message."""
         with pytest.raises(error, match=match) as caught:
             self.retry(**changes)
         return str(caught.value)
 
     def cleared(self) -> Batch:
-        """Let a user clear the finished task."""
+        """Clear the finished task, as a user does."""
         self.max_tries = self.try_number + self.retries
         return self
 
@@ -90,19 +90,19 @@ class Batch(Task):
         ]
 
     def outcomes(self) -> list[str]:
-        """Return what became of the rows, in their order."""
+        """Return the outcomes of the rows, in the order of the input."""
         return [row["outcome"] for row in self.manifest()]
 
     def counts(self) -> dict[str, int]:
-        """Return how many rows there are of each outcome."""
+        """Return the number of rows of each outcome."""
         return dict(Counter(self.outcomes()))
 
     def segments(self) -> list[Path]:
         """Return the segments of the journal."""
         return sorted(self.folder.glob("_flux/ledger/**/*.rows/*.jsonl"))
 
-    def notes(self) -> Iterator[dict[str, Any]]:
-        """Yield the lines of the journal, without its headers."""
+    def entries(self) -> Iterator[dict[str, Any]]:
+        """Yield the entries of the journal."""
         for segment in self.segments():
             yield from map(json.loads, segment.read_text().splitlines()[1:])
 

@@ -1,22 +1,19 @@
-"""Many rows at once: what is stopped, refused, lost or out of money, and what the next try makes of it."""
+"""Batches that are stopped, refused or out of credits, and the tries that resume them."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-import signal
 import sqlite3
 import tempfile
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-import requests
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowTaskTimeout
 
 from airflow_provider_flux.batch.execution.engine import EngineLoop
@@ -25,8 +22,14 @@ from airflow_provider_flux.batch.row_store import RowStore
 from airflow_provider_flux.bfl.errors import FluxBatchError, FluxServiceError
 from airflow_provider_flux.bfl.pricing import Estimate
 from airflow_provider_flux.emulator import EmulatorConfig, EmulatorServer
-from tests.conftest import KEY
-from tests.support.batch_tries import SMALL, Batch, batch, prompts, quick
+from tests.support.batch_interruptions import (
+    meanwhile,
+    stop_after,
+    submit_as_another_client,
+    time_out_after,
+    wait_until,
+)
+from tests.support.batch_tries import batch, prompts, quick
 from tests.support.sample_media import picture
 
 __all__ = ["quick"]
@@ -35,69 +38,9 @@ pytestmark = pytest.mark.usefixtures("quick")
 Connect = Callable[..., None]
 
 
-def until(condition: Callable[[], object], seconds: float = 10.0) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.02)
-
-
-@contextmanager
-def meanwhile(act: Callable[[], object]) -> Iterator[None]:
-    """Do something in another thread while a batch works."""
-    thread = threading.Thread(target=act)
-    thread.start()
-    try:
-        yield
-    finally:
-        thread.join(20)
-        assert not thread.is_alive()
-
-
-def submit(
-    server: EmulatorServer,
-    prompt: str = "somebody else",
-    key: str = KEY,
-    model: str = "flux-pro-1.1",
-) -> int:
-    """Submit as another client of the same key does; return the HTTP status."""
-    answer = requests.post(
-        f"{server.url}/v1/{model}",
-        json={"prompt": prompt, **SMALL},
-        headers={"x-key": key},
-        timeout=9,
-    )
-    return answer.status_code
-
-
-def stop_after(server: EmulatorServer, task: Batch, count: int) -> Callable[[], None]:
-    def act() -> None:
-        until(lambda: server.stats()["submits"] >= count)
-        time.sleep(0.3)  # the answers are on their way
-        assert task.operator
-        task.operator.on_kill()
-
-    return act
-
-
-def time_out_after(server: EmulatorServer, count: int) -> Callable[[], None]:
-    """Raise in the main thread, as Airflow's execution_timeout does: from a signal handler, amid whatever it does."""
-
-    def strike(*_: object) -> None:
-        raise AirflowTaskTimeout("Timeout")
-
-    def act() -> None:
-        until(lambda: server.stats()["submits"] >= count)
-        time.sleep(0.3)
-        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
-
-    signal.signal(signal.SIGUSR1, strike)
-    return act
-
-
 @pytest.fixture
 def emulated(connect: Connect) -> Iterator[Callable[..., EmulatorServer]]:
-    """Start an emulator of its own for the test, and a connection to it."""
+    """Start an emulator for this test alone, and connect to it."""
     running: list[EmulatorServer] = []
 
     def start(**config: Any) -> EmulatorServer:
@@ -114,20 +57,20 @@ def emulated(connect: Connect) -> Iterator[Callable[..., EmulatorServer]]:
 
 
 class TestStop:
-    def test_what_is_in_flight_lands_and_nothing_more_is_submitted(
+    def test_a_stopped_batch_lands_the_rows_in_flight_and_submits_no_more(
         self, emulator: EmulatorServer, tmp_path: Path
     ) -> None:
         task = batch(tmp_path, prompts(40, "slow=0.3"), max_active=8)
         with meanwhile(stop_after(emulator, task, 8)):
             task.fail(FluxBatchError, "The task was stopped. A retry resumes the batch.")
-        paid = emulator.stats()["submits"]
-        assert 8 <= paid < 40
-        assert task.counts() == {"landed": paid, "pending": 40 - paid}
+        submits = emulator.stats()["submits"]
+        assert 8 <= submits < 40
+        assert task.counts() == {"landed": submits, "pending": 40 - submits}
         assert task.summary
-        assert (task.summary["landed"], task.summary["pending"]) == (paid, 40 - paid)
+        assert (task.summary["landed"], task.summary["pending"]) == (submits, 40 - submits)
         assert task.retry()["landed"] == emulator.stats()["submits"] == 40
 
-    def test_what_does_not_land_in_time_is_collected_by_a_retry(
+    def test_a_retry_resumes_the_rows_that_a_stopped_try_could_not_land(
         self, emulator: EmulatorServer, tmp_path: Path
     ) -> None:
         rows = [*prompts(6, "slow=1.2"), *prompts(6, start=6)]
@@ -139,7 +82,7 @@ class TestStop:
         assert (summary["landed"], summary["credits"], summary["credits_wasted"]) == (12, 48, 0)
         assert emulator.stats()["submits"] == 12
 
-    def test_a_clear_collects_it_too_even_in_another_order(
+    def test_a_clear_resumes_rows_even_if_the_input_is_in_another_order(
         self, emulator: EmulatorServer, tmp_path: Path
     ) -> None:
         rows = [{"prompt": prompt, "key": f"k{n}"} for n, prompt in enumerate(prompts(4, "slow=1"))]
@@ -153,16 +96,20 @@ class TestStop:
             assert row["key"] == f"k{3 - number}"
             assert sidecar["request"]["prompt"] == prompts(4, "slow=1")[3 - number]
 
-    def test_execution_timeout(self, emulator: EmulatorServer, tmp_path: Path) -> None:
+    def test_an_execution_timeout_lets_the_rows_in_flight_land(
+        self, emulator: EmulatorServer, tmp_path: Path
+    ) -> None:
         task = batch(tmp_path, prompts(40, "slow=0.4"), max_active=4, grace=3)
         with pytest.raises(AirflowTaskTimeout), meanwhile(time_out_after(emulator, 8)):
             task.retry()
-        paid = emulator.stats()["submits"]
-        assert 0 < paid < 40
-        assert task.counts() == {"landed": paid, "pending": 40 - paid}
-        assert not [one for one in threading.enumerate() if one.name.startswith("flux-batch")]
+        submits = emulator.stats()["submits"]
+        assert 0 < submits < 40
+        assert task.counts() == {"landed": submits, "pending": 40 - submits}
+        assert not [
+            thread for thread in threading.enumerate() if thread.name.startswith("flux-batch")
+        ]
 
-    def test_execution_timeout_while_nothing_lands_in_time(
+    def test_an_execution_timeout_leaves_slow_rows_to_the_retry(
         self, emulator: EmulatorServer, tmp_path: Path
     ) -> None:
         rows = prompts(4, "slow=2.5")
@@ -173,7 +120,7 @@ class TestStop:
         time.sleep(2)
         assert task.retry()["landed"] == emulator.stats()["submits"] == 4
 
-    def test_a_timeout_stays_one_though_the_end_takes_long(
+    def test_a_timeout_is_raised_even_if_the_engine_ends_late(
         self, emulator: EmulatorServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         from airflow_provider_flux.batch import run_loop
@@ -194,7 +141,7 @@ class TestStop:
         assert json.loads(task.segments()[0].read_text().splitlines()[0])["is_closed"]
 
     @pytest.mark.parametrize("fault", ["submit-hang=1.5", "slow=1.5"])
-    def test_no_input_is_left_on_this_machine(
+    def test_a_stopped_batch_leaves_no_input_on_this_machine(
         self, emulator: EmulatorServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str
     ) -> None:
         (tmp_path / "tmp").mkdir()
@@ -209,7 +156,9 @@ class TestStop:
             task.fail(FluxBatchError)
         assert list((tmp_path / "tmp").iterdir()) == []
 
-    def test_before_anything_was_begun(self, emulator: EmulatorServer, tmp_path: Path) -> None:
+    def test_a_stop_while_the_input_is_read_submits_nothing(
+        self, emulator: EmulatorServer, tmp_path: Path
+    ) -> None:
         task = batch(tmp_path, prompts(4))
         release = threading.Event()
 
@@ -217,8 +166,8 @@ class TestStop:
             release.wait(10)
             yield from prompts(4)
 
-        def act() -> None:
-            until(lambda: task.operator is not None and task.operator._batch_run is not None)
+        def interrupt() -> None:
+            wait_until(lambda: task.operator is not None and task.operator._batch_run is not None)
             assert task.operator
             task.operator.on_kill()
             release.set()
@@ -227,12 +176,12 @@ class TestStop:
             def __iter__(self) -> Iterator[str]:
                 return rows()
 
-        with meanwhile(act):
+        with meanwhile(interrupt):
             task.fail(FluxBatchError, "was stopped", requests=Slow())
         assert emulator.stats()["submits"] == 0
         assert task.counts() == {"pending": 4}
 
-    def test_what_was_collected_is_described_as_it_was_submitted(
+    def test_the_sidecar_of_a_resumed_row_describes_the_request_that_was_submitted(
         self, emulator: EmulatorServer, tmp_path: Path
     ) -> None:
         (tmp_path / "in.png").write_bytes(picture())
@@ -241,12 +190,12 @@ class TestStop:
         with meanwhile(stop_after(emulator, task, 1)):
             task.fail(FluxBatchError)
         task.retry()
-        (made,) = task.manifest()
-        request = json.loads(Path(made["sidecar"]).read_text())["request"]
-        assert request["fingerprint"] == made["fingerprint"]
+        (landed,) = task.manifest()
+        request = json.loads(Path(landed["sidecar"]).read_text())["request"]
+        assert request["fingerprint"] == landed["fingerprint"]
         assert request["parameters"]["input_image"]["sha256"]
 
-    def test_a_row_that_changed_while_it_was_in_flight(
+    def test_a_resumed_row_that_changed_has_the_sidecar_of_its_earlier_request(
         self, emulator: EmulatorServer, tmp_path: Path
     ) -> None:
         task = batch(tmp_path, ["a fox [[fault:slow=1]]"], grace=0, on_change="resume")
@@ -259,35 +208,34 @@ class TestStop:
 
 
 class TestMoney:
-    def test_what_cannot_fit_is_refused_at_once(
+    def test_a_batch_above_max_cost_is_refused_before_it_submits(
         self, emulator: EmulatorServer, tmp_path: Path
     ) -> None:
         task = batch(tmp_path, prompts(10), max_cost=39)
-        said = task.fail(
+        message = task.fail(
             AirflowFailException,
             "^FluxBudgetError: The rows to submit are expected to cost 40 credits",
         )
-        assert "max_cost=39" in said
+        assert "max_cost=39" in message
         assert emulator.stats()["submits"] == 0
         assert task.retry(max_cost=40)["landed"] == 10
 
-    def test_what_the_account_cannot_pay_is_refused_at_once(
+    def test_a_batch_above_the_balance_is_refused_before_it_submits(
         self, emulated: Callable[..., EmulatorServer], tmp_path: Path
     ) -> None:
         server = emulated(credits=39)
         task = batch(tmp_path, prompts(10))
-        said = task.fail(
+        message = task.fail(
             AirflowFailException,
             "^FluxInsufficientCreditsError: The rows to submit are expected to cost",
         )
-        assert "40 credits ($0.40), and the account has 39" in said
+        assert "40 credits ($0.40), and the account has 39" in message
         assert server.stats()["submits"] == 0
 
-    def test_reported_costs_count(
+    def test_reported_costs_count_against_max_cost_instead_of_estimates(
         self, emulator: EmulatorServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """The price list of this version is older than the prices of the service: 2 credits are expected, 3 come."""
-
+        """The price list is older than the service: it estimates 2 credits, and BFL reports 3."""
         from airflow_provider_flux.batch import row_states, row_store
 
         for module in (row_states, row_store):
@@ -308,16 +256,18 @@ class TestMoney:
         assert (summary["landed"], summary["credits"], summary["credits_reported"]) == (12, 36, 36)
         assert emulator.stats()["submits"] == 12
 
-    def test_reaching_max_cost_leaves_the_rest_to_be_resumed(
+    def test_a_batch_that_reaches_max_cost_leaves_its_other_rows_pending(
         self, emulator: EmulatorServer, tmp_path: Path
     ) -> None:
-        """The second answer that was lost counts as billed, which was not expected before."""
+        """A lost answer counts as billed, and nothing expects it."""
         rows = [*prompts(2, "submit-lost"), *prompts(10, start=2)]
         task = batch(
             tmp_path, rows, max_cost=48, on_uncertain="resubmit", max_failed=None, max_active=2
         )
-        said = task.fail(AirflowFailException, "^FluxBudgetError: max_cost=48 credits is reached")
-        assert "Raise max_cost and clear the task" in said
+        message = task.fail(
+            AirflowFailException, "^FluxBudgetError: max_cost=48 credits is reached"
+        )
+        assert "Raise max_cost and clear the task" in message
         counts = task.counts()
         assert counts["pending"] > 0
         assert task.summary
@@ -331,32 +281,33 @@ class TestMoney:
         assert summary["landed"] == 12
         assert emulator.stats()["submits"] == before + 12 - counts.get("landed", 0)
 
-    def test_credits_that_somebody_else_spends(
+    def test_a_batch_ends_when_another_client_spends_the_credits(
         self, emulated: Callable[..., EmulatorServer], connect: Connect, tmp_path: Path
     ) -> None:
         server = emulated(credits=100)
         task = batch(tmp_path, prompts(20, "slow=0.3"), max_active=4)
 
         def spend() -> None:
-            until(lambda: server.stats()["submits"] >= 4)
+            wait_until(lambda: server.stats()["submits"] >= 4)
             for _ in range(12):
-                submit(server, model="flux-pro-1.1-ultra")
+                submit_as_another_client(server, model="flux-pro-1.1-ultra")
 
         with meanwhile(spend):
-            said = task.fail(AirflowFailException, "^FluxInsufficientCreditsError")
-        assert "402" in said
+            message = task.fail(AirflowFailException, "^FluxInsufficientCreditsError")
+        assert "402" in message
         counts = task.counts()
         assert set(counts) == {"landed", "pending"}
         assert counts["landed"] >= 4
         assert (
-            len([note for note in task.notes() if note["phase"] == "returned"]) == counts["landed"]
+            len([entry for entry in task.entries() if entry["phase"] == "returned"])
+            == counts["landed"]
         )
         assert all(row["reason"] is None for row in task.manifest())
         connect(server.url, "bfl_another_account")
         assert task.cleared().retry()["landed"] == 20
         assert server.stats()["submits_per_model"]["flux-pro-1.1"] == 20
 
-    def test_what_is_paid_for_is_collected_though_nothing_more_can_be_paid(
+    def test_earlier_submits_land_even_if_the_balance_is_too_low_for_more(
         self, emulated: Callable[..., EmulatorServer], tmp_path: Path
     ) -> None:
         server = emulated(credits=60)
@@ -364,14 +315,14 @@ class TestMoney:
         with meanwhile(stop_after(server, task, 4)):
             task.fail(FluxBatchError)
         for _ in range(3):
-            submit(server, model="flux-pro-1.1-ultra")
+            submit_as_another_client(server, model="flux-pro-1.1-ultra")
         task.fail(AirflowFailException, "^FluxInsufficientCreditsError: .*the account has 26")
         assert task.counts() == {"landed": 4, "pending": 8}
         assert server.stats()["submits_per_model"]["flux-pro-1.1"] == 4
         task.fail(AirflowFailException, "^FluxBudgetError", max_cost=20)
         assert task.counts() == {"landed": 4, "pending": 8}
 
-    def test_what_is_paid_for_is_collected_when_max_cost_is_reached(
+    def test_earlier_submits_land_even_if_max_cost_is_too_low_for_more(
         self, emulator: EmulatorServer, tmp_path: Path
     ) -> None:
         rows = prompts(12, "slow=1")
@@ -385,33 +336,37 @@ class TestMoney:
         assert task.counts() == {"landed": 12, "pending": 1}
 
     @pytest.mark.parametrize(("key", "status"), [("bfl_revoked_1234567", 403), ("nonsense", 422)])
-    def test_a_key_that_is_refused(
+    def test_a_refused_api_key_fails_the_batch_before_it_submits(
         self, emulator: EmulatorServer, connect: Connect, tmp_path: Path, key: str, status: int
     ) -> None:
         connect(emulator.url, key)
         task = batch(tmp_path, prompts(5))
-        said = task.fail(AirflowFailException, "^FluxAuthenticationError: BFL refused the API key")
-        assert str(status) in said
+        message = task.fail(
+            AirflowFailException, "^FluxAuthenticationError: BFL refused the API key"
+        )
+        assert str(status) in message
         assert emulator.stats()["submits"] == 0
 
-    def test_a_key_that_is_refused_in_the_middle(
+    def test_an_api_key_that_is_refused_later_stops_the_submits(
         self, emulator: EmulatorServer, tmp_path: Path
     ) -> None:
         rows = [*prompts(1, "poll-403"), *prompts(29, start=1)]
         task = batch(tmp_path, rows, max_active=4)
         task.fail(AirflowFailException, "^FluxAuthenticationError: BFL refused the API key")
-        paid = emulator.stats()["submits"]
-        assert paid < 30
-        assert task.counts() == {"submitted": 1, "landed": paid - 1, "pending": 30 - paid}
+        submits = emulator.stats()["submits"]
+        assert submits < 30
+        assert task.counts() == {"submitted": 1, "landed": submits - 1, "pending": 30 - submits}
         assert "a retry, or `airflow flux recover`, resumes it" in task.manifest()[0]["reason"]
 
-    def test_what_earlier_tries_have_spent_counts(
+    def test_credits_that_earlier_tries_spent_count_against_max_cost(
         self, emulator: EmulatorServer, tmp_path: Path
     ) -> None:
         task = batch(tmp_path, prompts(5), model="flux-2-pro")
         task.retry()
-        said = task.fail(AirflowFailException, "FluxBudgetError", requests=prompts(10), max_cost=29)
-        assert "15 credits were spent by earlier tries" in said
+        message = task.fail(
+            AirflowFailException, "FluxBudgetError", requests=prompts(10), max_cost=29
+        )
+        assert "15 credits were spent by earlier tries" in message
         summary = task.retry(max_cost=30)
         assert (summary["credits"], summary["credits_reported"], summary["credits_expected"]) == (
             30,
@@ -421,12 +376,12 @@ class TestMoney:
 
 
 class TestTrouble:
-    def test_somebody_else_takes_part_of_the_quota(
+    def test_a_batch_shares_its_quota_with_another_client(
         self, emulated: Callable[..., EmulatorServer], tmp_path: Path
     ) -> None:
         server = emulated(max_active=8)
         for number in range(4):
-            submit(server, f"theirs {number} [[fault:slow=3]]")
+            submit_as_another_client(server, f"theirs {number} [[fault:slow=3]]")
         task = batch(tmp_path, prompts(24), max_active=8)
         summary = task.retry()
         stats = server.stats()
@@ -437,7 +392,9 @@ class TestTrouble:
         assert server.stats()["submits"] == 28
         assert not task.summary or task.summary["uncertain_submits"] == 0
 
-    def test_refusals_by_the_minute(self, emulator: EmulatorServer, tmp_path: Path) -> None:
+    def test_a_rate_limited_row_is_submitted_again_after_retry_after(
+        self, emulator: EmulatorServer, tmp_path: Path
+    ) -> None:
         task = batch(tmp_path, prompts(3, "rate-limit=1,0.1"))
         summary = task.retry()
         assert (summary["landed"], summary["rate_limited"], emulator.stats()["submits"]) == (
@@ -446,7 +403,7 @@ class TestTrouble:
             3,
         )
 
-    def test_a_service_that_cannot_be_reached(
+    def test_a_batch_waits_for_a_service_that_cannot_be_reached(
         self, emulated: Callable[..., EmulatorServer], tmp_path: Path
     ) -> None:
         server = emulated(latency=0.1)
@@ -467,7 +424,7 @@ class TestTrouble:
         finally:
             back.stop()
 
-    def test_a_burst_of_503_does_not_burn_the_rows(
+    def test_a_burst_of_503_leaves_most_rows_pending(
         self, emulated: Callable[..., EmulatorServer], tmp_path: Path
     ) -> None:
         server = emulated(latency=0.1, faults=["submit-503"])
@@ -479,7 +436,9 @@ class TestTrouble:
         assert counts["pending"] == 100 - counts["uncertain"]
         assert server.stats()["refused"] == counts["uncertain"]
 
-    def test_polls_and_downloads_in_trouble(self, emulator: EmulatorServer, tmp_path: Path) -> None:
+    def test_rows_land_although_their_polls_and_downloads_fail_at_first(
+        self, emulator: EmulatorServer, tmp_path: Path
+    ) -> None:
         faults = [
             "poll-500=2",
             "poll-reset",
@@ -494,7 +453,7 @@ class TestTrouble:
         task = batch(tmp_path, [f"fox [[fault:{fault}]]" for fault in faults])
         assert task.retry()["landed"] == emulator.stats()["submits"] == len(faults)
 
-    def test_a_delivery_that_fails_for_a_while_is_waited_for(
+    def test_a_row_lands_after_its_delivery_failed_for_a_while(
         self, emulator: EmulatorServer, tmp_path: Path
     ) -> None:
         task = batch(tmp_path, prompts(6, "deliver-503=8"))
@@ -502,28 +461,28 @@ class TestTrouble:
         assert summary["landed"] == emulator.stats()["submits"] == 6
         assert (summary["credits"], summary["credits_wasted"]) == (24, 0)
 
-    def test_a_delivery_that_is_out_holds_the_submits_back(
+    def test_an_outage_of_the_delivery_holds_submits_back(
         self, emulator: EmulatorServer, tmp_path: Path
     ) -> None:
         task = batch(tmp_path, prompts(60, "deliver-503=20"), max_active=4, on_change="resume")
         task.fail(FluxServiceError)
-        paid = emulator.stats()["submits"]
-        assert 3 <= paid <= 3 * 4 + 1
-        assert task.counts() == {"submitted": paid, "pending": 60 - paid}
+        submits = emulator.stats()["submits"]
+        assert 3 <= submits <= 3 * 4 + 1
+        assert task.counts() == {"submitted": submits, "pending": 60 - submits}
         left = [row for row in task.manifest() if row["outcome"] == "submitted"]
         assert all(
             "a retry, or `airflow flux recover`, resumes it" in row["reason"] for row in left
         )
         assert task.summary
-        assert (task.summary["credits"], task.summary["credits_wasted"]) == (4 * paid, 0)
+        assert (task.summary["credits"], task.summary["credits_wasted"]) == (4 * submits, 0)
         summary = task.retry(requests=prompts(60))
         assert summary["landed"] == emulator.stats()["submits"] == 60
         assert (summary["credits"], summary["credits_wasted"]) == (240, 0)
 
-    def test_an_answer_that_was_lost_keeps_its_slot(
+    def test_a_submit_whose_answer_was_lost_keeps_its_slot(
         self, emulated: Callable[..., EmulatorServer], tmp_path: Path
     ) -> None:
-        """Its task is active, though nobody knows of it: a submit in its place would be refused."""
+        """BFL may have accepted it. A submit in its place would be refused."""
         server = emulated(latency=0.3, max_active=4, faults=["submit-503-made@10%"], seed=7)
         task = batch(tmp_path, prompts(60), max_active=4, on_uncertain="resubmit", max_failed=None)
         summary = task.retry()
@@ -533,7 +492,7 @@ class TestTrouble:
         assert server.stats()["submits"] == summary["landed"] + lost
         assert summary["rate_limited"] <= lost // 2
 
-    def test_a_row_is_submitted_three_times_in_a_try_at_most(
+    def test_a_row_is_submitted_at_most_three_times_in_a_try(
         self, emulator: EmulatorServer, tmp_path: Path
     ) -> None:
         task = batch(tmp_path, prompts(1, "submit-lost"), on_uncertain="resubmit")
@@ -545,7 +504,7 @@ class TestTrouble:
             assert task.summary
             assert task.summary["credits_wasted"] == 12 * times
 
-    def test_a_generation_that_takes_too_long_is_collected_later(
+    def test_a_retry_resumes_a_row_that_timed_out(
         self, emulator: EmulatorServer, tmp_path: Path
     ) -> None:
         task = batch(tmp_path, ["a hare", "slow [[fault:slow=1.8]]"], timeout=1)
@@ -582,9 +541,9 @@ class TestTrouble:
 
 
 class TestDefects:
-    """What nobody has thought of: a full disk, a bug."""
+    """Errors that the batch does not expect: a full disk, a defect."""
 
-    def test_the_table_cannot_be_written(
+    def test_a_full_disk_ends_the_batch_with_every_submit_recorded(
         self, emulator: EmulatorServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         update, writes = RowStore._update, list[str]()
@@ -599,23 +558,21 @@ class TestDefects:
         with monkeypatch.context() as patch:
             patch.setattr(RowStore, "_update", full)
             task.fail(FluxBatchError, "OperationalError at row .*: see the log")
-        paid = emulator.stats()["submits"]
-        assert 10 <= paid < 40
-        phases = Counter(note["phase"] for note in task.notes())
-        assert (
-            phases["intent"] == phases["submitted"] + phases["failed"]
-        )  # all that was paid is on record
-        assert phases["submitted"] == paid
+        submits = emulator.stats()["submits"]
+        assert 10 <= submits < 40
+        phases = Counter(entry["phase"] for entry in task.entries())
+        assert phases["intent"] == phases["submitted"] + phases["failed"]
+        assert phases["submitted"] == submits
         assert task.summary
-        assert task.summary["credits"] == 4 * paid
+        assert task.summary["credits"] == 4 * submits
         summary = task.retry()
         assert summary["landed"] == emulator.stats()["submits"] == 40
         assert (summary["uncertain_submits"], summary["credits"]) == (0, 160)
 
-    def test_a_bug_while_intents_are_on_their_way(
+    def test_a_defect_ends_the_batch_with_every_unsent_intent_recorded(
         self, emulator: EmulatorServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """They get durable, and it must be written down that nothing was sent."""
+        """The intents become durable, so the journal must say that nothing was sent."""
         from airflow_provider_flux.ledger import journal
 
         start, put, raised = EngineLoop._start_submits, journal.put, list[int]()
@@ -638,11 +595,13 @@ class TestDefects:
             with pytest.raises(RuntimeError, match="a bug"):
                 task.retry()
         assert raised
-        paid = emulator.stats()["submits"]
-        assert 8 <= paid < 40
-        assert not [one for one in threading.enumerate() if one.name.startswith("flux-batch")]
-        phases = Counter(note["phase"] for note in task.notes())
-        assert phases["submitted"] == paid
+        submits = emulator.stats()["submits"]
+        assert 8 <= submits < 40
+        assert not [
+            thread for thread in threading.enumerate() if thread.name.startswith("flux-batch")
+        ]
+        phases = Counter(entry["phase"] for entry in task.entries())
+        assert phases["submitted"] == submits
         assert phases["intent"] == phases["submitted"] + phases["failed"]
         summary = task.retry()
         assert summary["landed"] == emulator.stats()["submits"] == 40
@@ -650,7 +609,7 @@ class TestDefects:
 
 
 class TestQuota:
-    def test_a_model_with_a_small_limit(
+    def test_a_model_with_a_small_limit_uses_all_of_it(
         self, emulated: Callable[..., EmulatorServer], tmp_path: Path
     ) -> None:
         emulator = emulated(latency=1.0, image_bytes=10_000)
@@ -660,7 +619,7 @@ class TestQuota:
         stats = emulator.stats()
         assert (summary["landed"], stats["max_active"], stats["refused"]) == (12, 6, 0)
 
-    def test_mixed_models_use_the_quota_of_both(
+    def test_mixed_models_use_the_quota_of_each_model(
         self, emulated: Callable[..., EmulatorServer], tmp_path: Path
     ) -> None:
         emulator = emulated(latency=1.2, image_bytes=10_000)
@@ -674,7 +633,9 @@ class TestQuota:
         assert (summary["landed"], stats["refused"]) == (40, 0)
         assert stats["max_active"] > 12
 
-    def test_max_active(self, emulator: EmulatorServer, tmp_path: Path) -> None:
+    def test_max_active_and_model_limits_bound_the_active_generations(
+        self, emulator: EmulatorServer, tmp_path: Path
+    ) -> None:
         rows = [
             {"prompt": f"fox {n}", "model": "flux-2-pro" if n % 2 else "flux-pro-1.1"}
             for n in range(24)
@@ -685,19 +646,18 @@ class TestQuota:
         )
         assert emulator.stats()["max_active"] <= 7
         active = most = 0
-        tasks = [one for one in emulator.timeline()["tasks"] if one["model"] == "flux-2-pro"]
-        events = [(one["submitted_at"], 1) for one in tasks] + [
-            (one["ends_at"] or 0, -1) for one in tasks
-        ]
+        tasks = [task for task in emulator.timeline()["tasks"] if task["model"] == "flux-2-pro"]
+        events = [(task["submitted_at"], 1) for task in tasks]
+        events += [(task["ends_at"] or 0, -1) for task in tasks]
         for _, change in sorted(events):
             active += change
             most = max(most, active)
         assert most == 2
 
-    def test_what_an_earlier_try_has_left_says_nothing_of_the_quota(
+    def test_resumed_rows_do_not_distort_the_quota_share(
         self, emulator: EmulatorServer, tmp_path: Path
     ) -> None:
-        """It was submitted long ago, and this try has been there for a part of that time only."""
+        """An earlier try submitted them, and this try knows a part of their time only."""
         left = [f"{prompt} [[fault:poll-500=4]]" for prompt in prompts(4, "slow=1")]
         task = batch(tmp_path, [*left, *prompts(24, "slow=0.3", start=4)], max_active=4, grace=0)
         with meanwhile(stop_after(emulator, task, 4)):
@@ -706,7 +666,7 @@ class TestQuota:
         share = task.retry(max_active=8)["quota_share"]
         assert 0.4 < share <= 1
 
-    def test_the_limit_of_the_connection(
+    def test_the_connection_limits_active_generations_by_default(
         self, emulated: Callable[..., EmulatorServer], tmp_path: Path
     ) -> None:
         server = emulated(extra={"max_active": 3})
