@@ -236,7 +236,8 @@ class FluxClient(BaseFluxClient):
     def report_license_usage(self, model: str, number_of_generations: int) -> None:
         """Report images made with open weights under a licence.
 
-        ``POST /v1/licenses/models/{model}/usage``. The report is sent once. If its answer was lost, it may have been counted.
+        ``POST /v1/licenses/models/{model}/usage``. The report is sent once. If its answer was lost, it
+        may have been counted.
 
         :param model: ``flux-1-dev``, ``flux-1-kontext-dev``, ``flux-1-krea-dev`` or ``flux-tools``.
         :param number_of_generations: images since the last report, 1 or more.

@@ -111,8 +111,8 @@ class FluxHook(BaseHook):
     def prepare_async(self) -> None:
         """Read the connection and import aiohttp: the blocking part of :meth:`async_client`.
 
-        Call it in a thread, before :meth:`async_client`.         Before Airflow 3.3.2 a connection
-        must not be read on an event loop at all.
+        Call it in a thread, before :meth:`async_client`. Before Airflow 3.3.2 a connection must not
+        be read on an event loop at all.
         """
         _ = self.settings
         importlib.import_module("airflow_provider_flux.client.aio")
