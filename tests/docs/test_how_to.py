@@ -1,4 +1,4 @@
-"""The how-to pages: their DAGs run, their mistakes fail with the messages quoted, their estimates are right."""
+"""The how-to pages: their DAGs run, and their error messages and estimates are correct."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def clips() -> dict[str, bytes]:
 
 @pytest.fixture
 def bucket(tmp_path: Path, clips: dict[str, bytes]) -> Path:
-    """A folder that stands for the bucket of the pages, with their inputs."""
+    """Return a folder in place of the bucket of the pages, with their inputs."""
     room = plain(size=(1024, 768))
     images = {
         "room.jpeg": encoded(room, "JPEG"),
@@ -59,7 +59,7 @@ def bucket(tmp_path: Path, clips: dict[str, bytes]) -> Path:
 
 
 @pytest.fixture(scope="module")
-def shown_tasks() -> dict[str, Any]:
+def page_tasks() -> dict[str, Any]:
     from airflow.dag_processing.dagbag import DagBag
 
     bag = DagBag(str(sync_snippets.ROOT / "docs" / "snippets"))
@@ -68,18 +68,21 @@ def shown_tasks() -> dict[str, Any]:
 
 
 @pytest.fixture
-def run_shown(shown_tasks: dict[str, Any], bucket: Path) -> Callable[..., Any]:
-    """Run a task of the pages with the folder in place of the bucket; ``done`` holds the XComs of tasks before it."""
+def run_page_task(page_tasks: dict[str, Any], bucket: Path) -> Callable[..., Any]:
+    """Return a function that runs a task of the pages with the folder in place of the bucket.
+
+    Its keyword arguments are the XComs of earlier tasks.
+    """
 
     def rebased(value: Any) -> Any:
         if isinstance(value, dict):
             return {name: rebased(item) for name, item in value.items()}
         return value.replace(BUCKET, f"file://{bucket}") if isinstance(value, str) else value
 
-    def run_it(name: str, **done: Any) -> Any:
-        task = shown_tasks[name].prepare_for_execution()
+    def run_it(name: str, **xcoms: Any) -> Any:
+        task = page_tasks[name].prepare_for_execution()
         task.render_template_fields(
-            {"ti": SimpleNamespace(xcom_pull=lambda task_ids: done[task_ids])}
+            {"ti": SimpleNamespace(xcom_pull=lambda task_ids: xcoms[task_ids])}
         )
         task.parameters, task.output_path = rebased(task.parameters), rebased(task.output_path)
         return run(task)
@@ -99,21 +102,28 @@ def run_shown(shown_tasks: dict[str, Any], bucket: Path) -> Callable[..., Any]:
         ("flux_try_on.try_on", None),
     ],
 )
-def test_an_image_of_the_pages_lands(
-    emulator: EmulatorServer, bucket: Path, run_shown, name: str, size: tuple[int, int] | None
+def test_a_dag_of_the_how_to_pages_lands_its_image(
+    emulator: EmulatorServer, bucket: Path, run_page_task, name: str, size: tuple[int, int] | None
 ) -> None:
-    image = run_shown(name)["image"]
+    image = run_page_task(name)["image"]
     assert image["uri"].startswith(f"file://{bucket}/out/{name.partition('.')[0]}/")
     with Image.open(image["uri"].removeprefix("file://")) as landed:
         assert size is None or landed.size == size
     assert emulator.stats()["submits"] == 1
 
 
-def test_the_videos_of_the_pages_land(emulator: EmulatorServer, run_shown, hurry: None) -> None:
-    draft = run_shown("flux_video.draft")
+def test_the_dags_of_the_video_page_land_their_videos(
+    emulator: EmulatorServer, run_page_task, hurry: None
+) -> None:
+    draft = run_page_task("flux_video.draft")
     assert Path(draft["video"]["draft_cache"].removeprefix("file://")).stat().st_size
-    results = [run_shown("flux_video.enhance", draft=draft), run_shown("flux_video.animate")]
-    results += [run_shown(f"flux_video_from_video.{task}") for task in ("go_on", "upscale", "edit")]
+    results = [
+        run_page_task("flux_video.enhance", draft=draft),
+        run_page_task("flux_video.animate"),
+    ]
+    results += [
+        run_page_task(f"flux_video_from_video.{task}") for task in ("go_on", "upscale", "edit")
+    ]
     for result in results:
         assert result["image"] is None
         assert (
@@ -124,7 +134,7 @@ def test_the_videos_of_the_pages_land(emulator: EmulatorServer, run_shown, hurry
 
 
 @pytest.mark.parametrize("path", sorted(PAGES.glob("*.md")), ids=lambda path: path.name)
-def test_every_page_shows_its_dag(path: Path) -> None:
+def test_a_how_to_page_shows_a_tested_dag(path: Path) -> None:
     name = path.stem.replace("-", "_")
     assert f"<!-- snippet: docs/snippets/{name}.py#{name} -->" in path.read_text()
 
@@ -146,21 +156,21 @@ def keyframes(*images: str) -> dict[str, Any]:
     return mistake("flux-3-video", mode="i2v", keyframes=list(images))
 
 
-#: How to make the mistakes of each page, by the first column of its table.
+#: Operator arguments that make the mistakes of each page, by the first column of its table.
 MISTAKES = {
     "edit.md": {
-        "a misspelt parameter": mistake("flux-kontext-pro", input_imag=ROOM),
+        "a misspelled parameter": mistake("flux-kontext-pro", input_imag=ROOM),
         "a relative path": mistake("flux-kontext-pro", input_image="room.jpeg"),
         "a ratio in another form": mistake(
             "flux-kontext-pro", input_image=ROOM, aspect_ratio="4x3"
         ),
-        "the file is not there": mistake("flux-kontext-pro", input_image="/media/in/gone.jpeg"),
-        "it is no image": mistake("flux-kontext-pro", input_image="/media/in/notes.txt"),
+        "the file does not exist": mistake("flux-kontext-pro", input_image="/media/in/gone.jpeg"),
+        "the file is not an image": mistake("flux-kontext-pro", input_image="/media/in/notes.txt"),
     },
     "multi-reference.md": {
         "a list": mistake("flux-2-pro", input_image=[ROOM, ROOM]),
         "the name of another model's parameter": mistake("flux-2-pro", images=[ROOM]),
-        "more than the model takes": mistake("flux-2-klein-4b", input_image_5=ROOM),
+        "more images than the model accepts": mistake("flux-2-klein-4b", input_image_5=ROOM),
         "a file that is too large": mistake("flux-2-pro", input_image="/media/in/large.png"),
     },
     "inpaint.md": {
@@ -169,8 +179,10 @@ MISTAKES = {
         ),
         "no image": mistake("flux-pro-1.0-fill", mask=MASK),
         "the short name of the model": mistake("flux-fill", image=ROOM, mask=MASK),
-        "the names of another tool": mistake("flux-pro-1.0-fill", input_image=ROOM),
-        "a URL inside the company": mistake("flux-pro-1.0-fill", image="http://10.0.0.7/room.jpeg"),
+        "the parameter of another tool": mistake("flux-pro-1.0-fill", input_image=ROOM),
+        "a URL of the internal network": mistake(
+            "flux-pro-1.0-fill", image="http://10.0.0.7/room.jpeg"
+        ),
     },
     "outpaint.md": {
         "the canvas is too small": mistake(
@@ -188,17 +200,17 @@ MISTAKES = {
             "flux-tools/erase-v1", None, image=ROOM, mask="/media/in/small_mask.png"
         ),
         "the name without its folder": mistake("erase-v1", None, image=ROOM, mask=MASK),
-        "a mask that is grown too far": mistake(
+        "a mask that is enlarged too much": mistake(
             "flux-tools/erase-v1", None, image=ROOM, mask=MASK, dilate_pixels=40
         ),
     },
     "try-on.md": {
         "no prompt": mistake("flux-tools/vto-v2", None, person=ROOM, garment=ROOM),
-        "another name for the person": mistake(
+        "a wrong name for the person": mistake(
             "flux-tools/vto-v2", person_image=ROOM, garment=ROOM
         ),
         "one of the two is missing": mistake("flux-tools/vto-v2", person=ROOM),
-        "a connection that is not there": mistake(
+        "a connection that does not exist": mistake(
             "flux-tools/vto-v2", person="s3://no_such_conn@media/in/person.jpeg", garment=ROOM
         ),
     },
@@ -206,8 +218,8 @@ MISTAKES = {
         "no mode": mistake("flux-3-video"),
         "a parameter of another mode": mistake("flux-3-video", mode="t2v", keyframes=ROOM),
         "too short": mistake("flux-3-video", mode="t2v", duration=3),
-        "three keyframes, no times, no duration": keyframes(ROOM, ROOM, ROOM),
-        "an image for a video": mistake("flux-3-video", mode="v2v", start_video=ROOM),
+        "three keyframes without times and duration": keyframes(ROOM, ROOM, ROOM),
+        "an image instead of a video": mistake("flux-3-video", mode="v2v", start_video=ROOM),
         "a video that is too long": mistake("flux-tools/video-edit-v1", video="/media/in/long.mp4"),
     },
 }
@@ -224,8 +236,8 @@ def prepare(task: FluxGenerateOperator) -> None:
         pass
 
 
-def message(given: dict[str, Any], bucket: Path) -> str:
-    """Make a mistake; return the message of its error, with the folder named as in the pages."""
+def message(arguments: dict[str, Any], bucket: Path) -> str:
+    """Make a mistake, and return its error message with the folder of the pages."""
 
     def moved(value: Any) -> Any:
         if isinstance(value, list):
@@ -236,21 +248,23 @@ def message(given: dict[str, Any], bucket: Path) -> str:
             else value
         )
 
-    parameters = {name: moved(value) for name, value in given["parameters"].items()}
+    parameters = {name: moved(value) for name, value in arguments["parameters"].items()}
     with pytest.raises(FluxError) as caught:
-        prepare(FluxGenerateOperator(task_id="x", **given | {"parameters": parameters}))
+        prepare(FluxGenerateOperator(task_id="x", **arguments | {"parameters": parameters}))
     return str(caught.value).replace(str(bucket), "/media").replace("gone.jpeg", "room.jpeg")
 
 
 @pytest.mark.parametrize("page", MISTAKES)
-def test_every_mistake_fails_with_the_message_that_is_quoted(
+def test_the_mistakes_of_a_how_to_page_fail_with_the_quoted_messages(
     page: str, bucket: Path, connect
 ) -> None:
     connect("http://127.0.0.1:1")
-    shown = quoted(page)
-    assert set(shown) == set(MISTAKES[page])
-    said = {title: message(given, bucket) for title, given in MISTAKES[page].items()}
-    assert [(title, said[title]) for title, text in shown.items() if text not in said[title]] == []
+    quotes = quoted(page)
+    assert set(quotes) == set(MISTAKES[page])
+    messages = {title: message(arguments, bucket) for title, arguments in MISTAKES[page].items()}
+    assert [
+        (title, messages[title]) for title, text in quotes.items() if text not in messages[title]
+    ] == []
 
 
 # The estimates
@@ -264,7 +278,7 @@ FROM_5_S = file(1280, 720, 5.0)
 EXPAND, OUTPAINT = "flux-pro-1.0-expand", "flux-tools/outpainting-v1"
 SQUARE = {"width": 1024, "height": 1024}
 REFERENCES = {f"input_image{suffix}": file() for suffix in ("", "_2", "_3")}
-#: What the pages say of credits, word for word, and the request whose estimate that is.
+#: Quotes of prices in the pages, each with the request whose estimate it is.
 ESTIMATES = [
     ("edit.md", "4 credits (0.04 USD)", "flux-kontext-pro", {}),
     ("edit.md", "larger model: 8 credits", "flux-kontext-max", {}),
@@ -297,7 +311,7 @@ ESTIMATES = [
         OUTPAINT,
         {"input_image": file(), **SQUARE, "mode": "fast"},
     ),
-    ("outpaint.md", "is the default | 20 |", OUTPAINT, {"input_image": file(), **SQUARE}),
+    ("outpaint.md", "`high`, the default | 20 |", OUTPAINT, {"input_image": file(), **SQUARE}),
     ("outpaint.md", "`flux-pro-1.0-expand` | 5 |", EXPAND, {"image": file()}),
     (
         "erase.md",
@@ -305,7 +319,12 @@ ESTIMATES = [
         "flux-tools/erase-v1",
         {"image": file(), "mask": file(), "prompt": None},
     ),
-    ("erase.md", "alone: 3 credits", "flux-tools/deblur-v1", {"image": file(), "prompt": None}),
+    (
+        "erase.md",
+        "alone: also 3 credits",
+        "flux-tools/deblur-v1",
+        {"image": file(), "prompt": None},
+    ),
     (
         "try-on.md",
         "4.75 credits (0.0475 USD)",
@@ -343,7 +362,7 @@ ESTIMATES = [
 @pytest.mark.parametrize(
     ("page", "words", "model", "parameters"), ESTIMATES, ids=[case[1] for case in ESTIMATES]
 )
-def test_an_estimate_of_the_pages(
+def test_a_price_in_the_how_to_pages_is_the_estimate_of_its_request(
     page: str, words: str, model: str, parameters: dict[str, Any]
 ) -> None:
     assert words in (PAGES / page).read_text()
@@ -353,7 +372,7 @@ def test_an_estimate_of_the_pages(
         assert f"({estimate.usd:.4g} USD)" in words
 
 
-def test_the_estimate_of_a_large_input() -> None:
+def test_a_large_input_is_estimated_as_the_page_says() -> None:
     assert (
         "an input of 4 megapixels or more is estimated at 6 credits"
         in (PAGES / "multi-reference.md").read_text()
@@ -365,6 +384,6 @@ def test_the_estimate_of_a_large_input() -> None:
     assert with_it - without == 6
 
 
-def test_the_cost_of_an_enhanced_draft_is_not_known() -> None:
+def test_the_cost_of_an_enhanced_draft_cannot_be_estimated() -> None:
     request = build_request("flux-3-video", {"mode": "draft_enhance", "draft_cache": file()})
     assert estimate_cost(request).credits is None
