@@ -386,7 +386,7 @@ def test_on_kill_says_how_it_is_collected(
     task = home.task()
     for place, said in (
         ("after post", "Killed during the submit"),
-        ("before poll", "is on record: clearing the task"),
+        ("before poll", "is paid for and on record. Clear the task"),
     ):
         dies(place)
         with pytest.raises(Died):
@@ -400,7 +400,7 @@ def test_without_a_home_it_is_as_before(emulator: EmulatorServer) -> None:
     task = Task({"prompt": "x [[fault:poll-403]]"})
     with pytest.raises(
         AirflowFailException,
-        match=r"not retried, because that would pay again.*FluxToObjectStorage",
+        match=r"because a retry would pay again.*FluxToObjectStorage",
     ):
         task.retry()
 
