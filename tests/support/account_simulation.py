@@ -1,4 +1,4 @@
-"""Clients that submit to one account, in simulated time: the service is a limit and a latency, the network a delay."""
+"""Clients that share the quota of one account, in simulated time."""
 
 from __future__ import annotations
 
@@ -6,56 +6,79 @@ import heapq
 import itertools
 import random
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from airflow_provider_flux.batch.schedule.concurrency import ConcurrencyLimiter
 from airflow_provider_flux.batch.schedule.poll_times import PollSchedule
 
+#: Draws the latency of a generation in seconds, for one that starts at a time.
 Latency = Callable[[random.Random, float], float]
 
 
 def uniform(mean: float = 4.0, spread: float = 0.25) -> Latency:
+    """Return latencies that are evenly spread around a mean.
+
+    :param mean: mean in seconds.
+    :param spread: largest distance from the mean, as a share of it.
+    """
     return lambda rng, now: rng.uniform(mean * (1 - spread), mean * (1 + spread))
 
 
 class Clock:
+    """Simulated time, which jumps from one event to the next."""
+
     def __init__(self) -> None:
         self.now = 0.0
-        self._due: list[tuple[float, int, Callable[[], None]]] = []
+        self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()
 
-    def later(self, seconds: float, call: Callable[[], None]) -> None:
-        heapq.heappush(self._due, (self.now + seconds, next(self._order), call))
+    def call_later(self, seconds: float, call: Callable[[], None]) -> None:
+        """Schedule a call."""
+        heapq.heappush(self._events, (self.now + seconds, next(self._order), call))
 
     def run(self) -> None:
-        while self._due:
-            self.now, _, call = heapq.heappop(self._due)
+        """Run all calls, including those that they schedule."""
+        while self._events:
+            self.now, _, call = heapq.heappop(self._events)
             call()
 
 
 class Service:
-    """The limits of an account: all tasks together, and those of some groups."""
+    """The limits of an account.
 
-    def __init__(self, clock: Clock, limit: int = 24, narrow: dict[str, int] | None = None) -> None:
-        self.clock, self.limit, self.narrow = clock, limit, narrow or {}
+    :param limit: generations of the account that may be active.
+    :param group_limits: smaller limits by group of models.
+    """
+
+    def __init__(
+        self, clock: Clock, limit: int = 24, group_limits: Mapping[str, int] | None = None
+    ) -> None:
+        self.clock, self.limit, self.group_limits = clock, limit, group_limits or {}
         self.active: dict[str, int] = {}
 
-    def submit(self, group: str, latency: float) -> Task | None:
-        mine = self.active.get(group, 0)
-        if sum(self.active.values()) >= self.limit or mine >= self.narrow.get(group, self.limit):
+    def submit(self, group: str, latency: float) -> SimulatedGeneration | None:
+        """Start a generation, or return ``None`` if a limit is reached."""
+        active = self.active.get(group, 0)
+        limit = self.group_limits.get(group, self.limit)
+        if sum(self.active.values()) >= self.limit or active >= limit:
             return None
-        self.active[group] = mine + 1
-        self.clock.later(latency, lambda: self._end(group))
-        return Task(self.clock.now, self.clock.now + latency)
+        self.active[group] = active + 1
+        self.clock.call_later(latency, lambda: self._end(group))
+        return SimulatedGeneration(self.clock.now, self.clock.now + latency)
 
     def _end(self, group: str) -> None:
         self.active[group] -= 1
 
 
 @dataclass(eq=False)
-class Task:
-    """``new_generation`` is when the client learned of it, ``noticed`` when it learned that it has ended."""
+class SimulatedGeneration:
+    """One generation, with its times.
+
+    :param submitted: time at which the client learned that it was accepted.
+    :param noticed: time at which the client learned that it has ended.
+    :param pending_at: age at the last poll that said pending.
+    """
 
     starts: float
     ends: float
@@ -65,135 +88,162 @@ class Task:
     pending_at: float = 0.0
 
     @property
-    def overshoot(self) -> float:
+    def noticed_late(self) -> float:
+        """Seconds between the end and its notice."""
         return self.noticed - self.ends
 
 
 @dataclass
 class Client:
-    """What the engine does, without the images."""
+    """A batch without its images: it submits and polls as the engine does.
+
+    :param groups: group of models of each row.
+    :param latency: latency of each generation.
+    :param typical: latency in seconds that the poll schedule expects at first.
+    :param starts_at: time of the first submit.
+    :param journal_seconds: time to record an intent.
+    :param post_seconds: range of the round trip of a POST.
+    :param poll_seconds: round trip of a poll.
+    """
 
     clock: Clock
     service: Service
     groups: Sequence[str]
-    pacer: ConcurrencyLimiter
+    limiter: ConcurrencyLimiter
     rng: random.Random
     latency: Latency = field(default_factory=uniform)
     typical: float = 6.0
     starts_at: float = 0.0
-    note: float = 0.005
-    post: tuple[float, float] = (0.01, 0.01)
-    poll: float = 0.005
-    tasks: list[Task] = field(default_factory=list)
+    journal_seconds: float = 0.005
+    post_seconds: tuple[float, float] = (0.01, 0.01)
+    poll_seconds: float = 0.005
+    generations: list[SimulatedGeneration] = field(default_factory=list)
     refusals: list[float] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.todo = deque(self.groups)
-        self.plans: dict[str, PollSchedule] = {}
+        self._pending = deque(self.groups)
+        self._schedules: dict[str, PollSchedule] = {}
         self._timer: float | None = None
-        self.clock.later(self.starts_at, self._pump)
+        self.clock.call_later(self.starts_at, self._submit_all)
 
-    def _pump(self) -> None:
+    def _submit_all(self) -> None:
+        """Submit as many rows as the limiter allows, and set a timer for the next ones."""
         now = self.clock.now
         while group := next(
-            (g for g in dict.fromkeys(self.todo) if self.pacer.can_submit(g, now)), None
+            (g for g in dict.fromkeys(self._pending) if self.limiter.can_submit(g, now)), None
         ):
-            self.todo.remove(group)
-            self.pacer.record_submit(group)
-            trip = self.rng.uniform(*self.post)
-            self.clock.later(self.note + trip / 2, lambda g=group, t=trip: self._arrive(g, t / 2))  # type: ignore[misc]
-        wait = self.pacer.seconds_until_submit(now)
-        if self.todo and wait is not None and (self._timer is None or now + wait < self._timer):
+            self._pending.remove(group)
+            self.limiter.record_submit(group)
+            self._post(group)
+        wait = self.limiter.seconds_until_submit(now)
+        is_sooner = wait is not None and (self._timer is None or now + wait < self._timer)
+        if self._pending and wait is not None and is_sooner:
             self._timer = now + wait
-            self.clock.later(wait, self._woken)
+            self.clock.call_later(wait, self._on_timer)
 
-    def _woken(self) -> None:
+    def _on_timer(self) -> None:
         self._timer = None
-        self._pump()
+        self._submit_all()
 
-    def _arrive(self, group: str, back: float) -> None:
-        task = self.service.submit(group, self.latency(self.rng, self.clock.now))
-        self.clock.later(back, lambda: self._answered(group, task))
+    def _post(self, group: str) -> None:
+        round_trip = self.rng.uniform(*self.post_seconds)
 
-    def _answered(self, group: str, task: Task | None) -> None:
+        def arrive() -> None:
+            latency = self.latency(self.rng, self.clock.now)
+            generation = self.service.submit(group, latency)
+            self.clock.call_later(round_trip / 2, lambda: self._on_answer(group, generation))
+
+        self.clock.call_later(self.journal_seconds + round_trip / 2, arrive)
+
+    def _on_answer(self, group: str, generation: SimulatedGeneration | None) -> None:
         now = self.clock.now
-        if task is None:
+        if generation is None:
             self.refusals.append(now)
-            self.todo.appendleft(group)
-            self.pacer.record_refused(group, now, None)
+            self._pending.appendleft(group)
+            self.limiter.record_refused(group, now, None)
         else:
-            self.pacer.record_accepted(group)
-            task.submitted = now
-            self.tasks.append(task)
-            self._poll_later(group, task)
-        self._pump()
+            self.limiter.record_accepted(group)
+            generation.submitted = now
+            self.generations.append(generation)
+            self._poll_later(group, generation)
+        self._submit_all()
 
-    def _poll_later(self, group: str, task: Task) -> None:
-        plan = self.plans.setdefault(group, PollSchedule(self.typical))
-        self.clock.later(
-            plan.seconds_until_poll(self.clock.now - task.submitted),
-            lambda: self._poll(group, task),
-        )
+    def _poll_later(self, group: str, generation: SimulatedGeneration) -> None:
+        schedule = self._schedules.setdefault(group, PollSchedule(self.typical))
+        wait = schedule.seconds_until_poll(self.clock.now - generation.submitted)
+        self.clock.call_later(wait, lambda: self._poll(group, generation))
 
-    def _poll(self, group: str, task: Task) -> None:
-        task.polls += 1
-        age = self.clock.now - task.submitted
-        self.clock.later(self.poll / 2, lambda: self._polled(group, task, age))
+    def _poll(self, group: str, generation: SimulatedGeneration) -> None:
+        generation.polls += 1
+        age = self.clock.now - generation.submitted
 
-    def _polled(self, group: str, task: Task, age: float) -> None:
-        is_ready = self.clock.now >= task.ends
-        self.clock.later(
-            self.poll / 2,
-            lambda: (
-                self._noticed(group, task, age) if is_ready else self._not_yet(group, task, age)
-            ),
-        )
+        def arrive() -> None:
+            is_ready = self.clock.now >= generation.ends
+            answer = self._on_ready if is_ready else self._on_pending
+            self.clock.call_later(self.poll_seconds / 2, lambda: answer(group, generation, age))
 
-    def _not_yet(self, group: str, task: Task, age: float) -> None:
-        task.pending_at = age
-        self._poll_later(group, task)
+        self.clock.call_later(self.poll_seconds / 2, arrive)
 
-    def _noticed(self, group: str, task: Task, age: float) -> None:
-        task.noticed = self.clock.now
-        self.plans[group].observe(task.pending_at, age)
-        self.pacer.release_slot(group)
-        self._pump()
+    def _on_pending(self, group: str, generation: SimulatedGeneration, age: float) -> None:
+        generation.pending_at = age
+        self._poll_later(group, generation)
+
+    def _on_ready(self, group: str, generation: SimulatedGeneration, age: float) -> None:
+        generation.noticed = self.clock.now
+        self._schedules[group].observe(generation.pending_at, age)
+        self.limiter.release_slot(group)
+        self._submit_all()
 
     @property
     def first(self) -> float:
-        return min(task.starts for task in self.tasks)
+        """Time at which the first generation starts."""
+        return min(generation.starts for generation in self.generations)
 
     @property
     def last(self) -> float:
-        return max(task.starts for task in self.tasks)
+        """Time at which the last generation starts."""
+        return max(generation.starts for generation in self.generations)
 
     def share(self, since: float, until: float, limit: int = 24) -> float:
-        """Share of the quota that was used in a span."""
-        busy = sum(max(0.0, min(task.ends, until) - max(task.starts, since)) for task in self.tasks)
-        return busy / (limit * (until - since))
+        """Return the share of the quota that this client used between two times."""
+        used = sum(
+            max(0.0, min(generation.ends, until) - max(generation.starts, since))
+            for generation in self.generations
+        )
+        return used / (limit * (until - since))
 
     @property
-    def polls_per_task(self) -> float:
-        return sum(task.polls for task in self.tasks) / len(self.tasks)
+    def polls_per_generation(self) -> float:
+        """Mean number of polls of a generation."""
+        return sum(generation.polls for generation in self.generations) / len(self.generations)
 
     @property
     def documented_polls(self) -> float:
-        """Mean number of polls of the documented loop: sleep half a second, then poll."""
-        return sum(-(-(task.ends - task.submitted) // 0.5) for task in self.tasks) / len(self.tasks)
+        """Mean number of polls of the documented loop, which sleeps half a second before each."""
+        return sum(
+            -(-(generation.ends - generation.submitted) // 0.5) for generation in self.generations
+        ) / len(self.generations)
 
 
 def race(
     seed: int, counts: Sequence[int], starts: Sequence[float], *, limit: int = 24, **options: object
 ) -> list[Client]:
-    """Let clients work for one account."""
+    """Let clients work for one account at the same time.
+
+    :param counts: rows of each client.
+    :param starts: time of the first submit of each client.
+    :param limit: limit of the account. The clients expect 24.
+    :param options: fields of each :class:`Client`.
+    """
     clock = Clock()
     service = Service(clock, limit)
     clients = []
     for number, (count, start) in enumerate(zip(counts, starts, strict=True)):
         rng = random.Random(f"{seed}/{number}")
-        pacer = ConcurrencyLimiter(24, {}, jitter=rng.random)
+        limiter = ConcurrencyLimiter(24, {}, jitter=rng.random)
+        groups = ["image"] * count
         clients.append(
-            Client(clock, service, ["image"] * count, pacer, rng, starts_at=start, **options)
-        )  # type: ignore[arg-type]
+            Client(clock, service, groups, limiter, rng, starts_at=start, **options)  # type: ignore[arg-type]
+        )
     clock.run()
     return clients

@@ -27,7 +27,7 @@ class Counters:
     Times are seconds of one monotonic clock.
 
     :param rows: number of rows in the input.
-    :param max_active: tasks that may be active at once.
+    :param max_active: generations that may be active at once.
     :param max_cost: credits that the batch may spend, ``None`` for no limit.
     :param outcomes: number of rows that have ended, by outcome.
     :param uncertain_submits: submits whose answer was lost. Each was possibly billed.
@@ -95,17 +95,17 @@ class Counters:
         self._first_submit = self._first_submit or self._last_submit
 
     def record_resumed(self, now: float) -> None:
-        """Count an active task that an earlier try submitted.
+        """Count an active generation that an earlier try submitted.
 
         :param now: time at which this try resumes it.
         """
         self._change_active(now, 1)
 
     def record_end(self, now: float, *, unseen: float = 0.0) -> None:
-        """Count a task that has ended.
+        """Count a generation that has ended.
 
         :param now: time of the poll that found it ended.
-        :param unseen: seconds since the poll before. The task is taken to have ended halfway.
+        :param unseen: seconds since the poll before. The generation is taken to have ended halfway.
         """
         self._change_active(now, -1)
         self._active_seconds -= unseen / 2
@@ -135,8 +135,8 @@ class Counters:
     def quota_share(self) -> float | None:
         """Share of ``max_active`` that was used between the first and the last submit.
 
-        ``None`` if there were too few submits to fill the quota. The end of each task is accurate
-        to one poll interval.
+        ``None`` if there were too few submits to fill the quota. The end of each generation is
+        accurate to one poll interval.
         """
         if self._first_submit is None or self._last_submit is None:
             return None

@@ -48,7 +48,7 @@ class Progress:
         """Measure the progress.
 
         :param now: current time in seconds.
-        :param active: tasks that are active.
+        :param active: active generations.
         :return: JSON values. ``rate`` is in rows per second over the last minute. ``seconds_left``
             is the time for the other rows at that rate, ``None`` if it is 0.
         """

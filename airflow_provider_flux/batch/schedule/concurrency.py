@@ -1,8 +1,8 @@
-"""Number of active tasks, learned from the submits that the service accepts and refuses.
+"""Number of active generations, learned from the submits that the service accepts and refuses.
 
-An account has a limit of active tasks, and other clients may use the same key. Only a refusal (429)
-tells how many tasks are active. The limiter therefore searches for the limit as TCP does: it
-increases its own limit after accepted submits and decreases it after a refusal.
+An account has a limit of active generations, and other clients may use the same key. Only a refusal
+(429) tells how many generations are active. The limiter therefore searches for the limit as TCP
+does: it increases its own limit after accepted submits and decreases it after a refusal.
 
 The classes only decide. They have no clock and no socket, so tests drive them through simulated
 time.
@@ -14,17 +14,18 @@ import random
 from collections.abc import Callable, Mapping
 
 #: Share of the limit that a decrease gives up at half of the account's limit; less below that half.
-#: A refused probe, one task more than was ever accepted, shows where the limit is, so little is
-#: given up. A refusal of a number that was accepted before shows that another client has come. A
+#: A refused probe, one generation more than was ever accepted, shows where the limit is, so little
+#: is given up. A refusal of a number that was accepted before shows that another client has come. A
 #: client above half of the account's limit first returns to that half, so that the other one soon
 #: has its part.
 _DECREASE_AFTER_PROBE = 0.04
 _DECREASE_AFTER_CONTENTION = 0.12
-#: A client with at most this share of the account's limit, or this many tasks, gives up nothing.
+#: A client with at most this share of the account's limit, or this many generations, gives up
+#: nothing.
 _NO_DECREASE_SHARE = 0.125
-_NO_DECREASE_TASKS = 3
+_NO_DECREASE_GENERATIONS = 3
 #: Accepted submits before the limit increases by one, at half of the account's limit. Elsewhere the
-#: number goes with the square of the share, so that clients with few tasks grow faster.
+#: number goes with the square of the share, so that clients with few generations grow faster.
 _ACCEPTED_PER_INCREASE = 96.0
 #: Largest limit that counts for that, as a multiple of half of the account's limit.
 _MAX_INCREASE_RATIO = 1.5
@@ -39,9 +40,9 @@ _MAX_BACKOFF_SECONDS = 2.0
 
 
 class _SlotLimit:
-    """One limit of active tasks: that of the account, or that of one group of models.
+    """One limit of active generations: that of the account, or that of one group of models.
 
-    :param maximum: largest number of active tasks.
+    :param maximum: largest number of active generations.
     """
 
     def __init__(self, maximum: int) -> None:
@@ -53,8 +54,8 @@ class _SlotLimit:
         self._max_unanswered = 1
         #: Unanswered POSTs sent before the last refusal. Their answers carry no new information.
         self._stale = 0
-        #: Tasks that were active at once without a refusal, 0 until that is known: it is learned
-        #: from the first refusal, or when all of ``maximum`` are active.
+        #: Generations that were active at once without a refusal, 0 until that is known: it is
+        #: learned from the first refusal, or when all of ``maximum`` are active.
         self._ceiling = 0
         self._decrease_share = _DECREASE_AFTER_PROBE
         self._probe_streak = 0
@@ -116,12 +117,12 @@ class _SlotLimit:
 
     @property
     def _accepted(self) -> int:
-        """Active tasks that the service has confirmed."""
+        """Active generations that the service has confirmed."""
         return self.active - self.unanswered
 
     @property
     def _no_decrease_below(self) -> float:
-        return max(_NO_DECREASE_TASKS, _NO_DECREASE_SHARE * self.maximum)
+        return max(_NO_DECREASE_GENERATIONS, _NO_DECREASE_SHARE * self.maximum)
 
     def _take_answer(self) -> bool:
         """Count an answer, and return whether its POST was sent before the last refusal."""
@@ -131,7 +132,7 @@ class _SlotLimit:
         return is_stale
 
     def _decrease(self) -> None:
-        """Lower the limit in proportion to the accepted tasks (multiplicative decrease)."""
+        """Lower the limit in proportion to the accepted generations (multiplicative decrease)."""
         accepted = self._accepted
         self._accepted_since_increase = 0
         self._probe_streak = 0
@@ -160,16 +161,16 @@ class _SlotLimit:
 
 
 class ConcurrencyLimiter:
-    """Decides how many tasks may be active.
+    """Decides how many generations may be active.
 
     The caller asks :meth:`can_submit` before each POST, records the POST with
     :meth:`record_submit`, and records its answer with one of :meth:`record_accepted`,
     :meth:`record_refused` and :meth:`record_dropped`. It calls :meth:`release_slot` when an
-    accepted task has ended.
+    accepted generation has ended.
 
     All times are seconds of one monotonic clock of the caller's choice.
 
-    :param max_active: tasks that the account may have active at once.
+    :param max_active: generations that the account may have active at once.
     :param group_limits: smaller limits by group of models. A group that is not in the mapping has
         only the limit of the account.
     :param jitter: returns a random number in [0, 1), which spreads the retries of several clients.
@@ -203,7 +204,7 @@ class ConcurrencyLimiter:
 
     @property
     def limit(self) -> float:
-        """Tasks of the account that may be active now."""
+        """Generations of the account that may be active now."""
         return self._account.limit
 
     def can_submit(self, group: str, now: float) -> bool:
@@ -238,7 +239,7 @@ class ConcurrencyLimiter:
         self.peak_active = max(self.peak_active, self.active)
 
     def record_accepted(self, group: str) -> None:
-        """Record that the service accepted a POST. Its task keeps the slot.
+        """Record that the service accepted a POST. Its generation keeps the slot.
 
         :param group: group that was passed to :meth:`record_submit`.
         """
@@ -259,7 +260,7 @@ class ConcurrencyLimiter:
         self._blocked_until = max(self._blocked_until, now + (retry_after or 0.0))
 
     def record_dropped(self, group: str) -> None:
-        """Release the slot of a POST that made no task for a reason other than a 429.
+        """Release the slot of a POST that made no generation for a reason other than a 429.
 
         Examples are a POST that was not sent and one that was answered with another 4xx status.
 
@@ -269,7 +270,7 @@ class ConcurrencyLimiter:
             limit.record_dropped()
 
     def record_resumed(self, group: str) -> None:
-        """Take a slot for an active task that an earlier try submitted.
+        """Take a slot for an active generation that an earlier try submitted.
 
         :param group: group of models that the request belongs to.
         """
@@ -278,7 +279,7 @@ class ConcurrencyLimiter:
         self.peak_active = max(self.peak_active, self.active)
 
     def release_slot(self, group: str) -> None:
-        """Release the slot of a task that has ended.
+        """Release the slot of a generation that has ended.
 
         :param group: group that its slot was taken for.
         """

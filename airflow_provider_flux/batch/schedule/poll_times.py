@@ -1,8 +1,9 @@
-"""Times at which to poll a task, learned from the latencies of earlier tasks.
+"""Times at which to poll a generation, learned from the latencies of earlier generations.
 
-With a given number of polls, the end of a task is noticed soonest if the polls are where the task
-is likely to end, and closer together where it is likelier. The best spacing is proportional to one
-over the square root of the hazard: the chance that a task that is not ready yet becomes ready now.
+With a given number of polls, the end of a generation is noticed soonest if the polls are where the
+generation is likely to end, and closer together where it is likelier. The best spacing is
+proportional to one over the square root of the hazard: the chance that a generation that is not
+ready yet becomes ready now.
 
 The classes only decide. They have no clock and no socket.
 """
@@ -15,21 +16,21 @@ from collections import deque
 from itertools import pairwise
 from typing import NamedTuple
 
-#: Polls for each task, as a share of those of the documented loop (sleep, then poll), and the
+#: Polls for each generation, as a share of those of the documented loop (sleep, then poll), and the
 #: maximum.
 _POLL_BUDGET_SHARE = 0.975
 _MAX_POLLS = 16.0
-#: Polls of the budget that are lost, on average, because a task ends between two of them.
+#: Polls of the budget that are lost, on average, because a generation ends between two of them.
 _POLLS_LOST = 0.25
-#: Longest and shortest wait: seconds, and a share of the poll interval.
+#: Longest wait in seconds. The shortest one is the poll interval, divided by this number.
 _MAX_WAIT_SECONDS = 30.0
 _MIN_WAIT_DIVISOR = 25
-#: A task that is older than nearly all others were is polled less and less often: its spacing grows
-#: by this share of the seconds it is late, up to this share of its age.
+#: A generation that is older than nearly all others were is polled less and less often: its spacing
+#: grows by this share of the seconds it is late, up to this share of its age.
 _LATE_GROWTH = 0.5
 _MAX_LATE_SHARE = 0.1
-#: Before enough tasks were seen: the first poll as a share of the typical latency, then the spacing
-#: as a share of the age, and at least as a share of the poll interval.
+#: Before enough generations were seen: the first poll as a share of the typical latency, then the
+#: spacing as a share of the age, and at least as a share of the poll interval.
 _INITIAL_START_SHARE = 0.4
 _INITIAL_SPACING_SHARE = 0.06
 _INITIAL_INTERVAL_SHARE = 0.6
@@ -44,7 +45,7 @@ _QUANTILES = (0.02, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0.98)
 #: service has changed, if at least so many earlier ones are known.
 _CHANGE_WINDOW = 12
 _MIN_BEFORE_CHANGE = 40
-#: This many first polls in a row that found the task ready mean that they are too late. The
+#: This many first polls in a row that found the generation ready mean that they are too late. The
 #: estimate of how late they are then doubles.
 _READY_PER_DOUBLING = 3
 _MAX_DOUBLINGS = 10
@@ -68,10 +69,10 @@ class _Schedule(NamedTuple):
 
 
 class PollSchedule:
-    """Decides when to poll the tasks of one model.
+    """Decides when to poll the generations of one model.
 
-    :param typical_seconds: expected latency of a task until enough tasks were seen. It may be wrong
-        by a factor of two.
+    :param typical_seconds: expected latency of a generation until enough generations were seen. It
+        may be wrong by a factor of two.
     :param poll_interval: seconds between two polls of the documented loop. The schedule makes about
         as many polls as that loop would.
     """
@@ -88,18 +89,18 @@ class PollSchedule:
         self._bounded_since_guesses = _MIN_LATENCIES
 
     def observe(self, pending_at: float, ready_at: float) -> None:
-        """Learn from the latency of one task, which lies between two of its polls.
+        """Learn from the latency of one generation, which lies between two of its polls.
 
-        :param pending_at: age of the task in seconds at the last poll that said pending, 0 if none
-            did.
-        :param ready_at: age of the task in seconds at the poll that said ready.
+        :param pending_at: age of the generation in seconds at the last poll that said pending, 0 if
+            none did.
+        :param ready_at: age of the generation in seconds at the poll that said ready.
         """
         earliest = pending_at
         if pending_at > 0:
             self._ready_at_first_poll = 0
             self._count_bounded()
         else:
-            # An older schedule, or an earlier process, polled this task: it says too little.
+            # An older schedule, or an earlier process, polled this generation: it says too little.
             if ready_at > 1.5 * self._first:
                 return
             earliest = self._guess_earliest(ready_at)
@@ -114,9 +115,9 @@ class PollSchedule:
             self._schedule = self._build_schedule(sorted(self._latencies))
 
     def seconds_until_poll(self, age: float) -> float:
-        """Return the seconds until the next poll of a task, at most 30.
+        """Return the seconds until the next poll of a generation, at most 30.
 
-        :param age: seconds since the task was submitted.
+        :param age: seconds since the generation was submitted.
         """
         seconds = self._first - age
         if seconds < self._min_wait:
@@ -125,7 +126,7 @@ class PollSchedule:
 
     @property
     def _first(self) -> float:
-        """Age of a task at its first poll."""
+        """Age of a generation at its first poll."""
         if self._schedule:
             return self._schedule.first
         return _INITIAL_START_SHARE * self._typical_seconds
@@ -135,7 +136,7 @@ class PollSchedule:
         return self._schedule.spacings[0] if self._schedule else self._first / 4
 
     def _guess_earliest(self, ready_at: float) -> float:
-        """Estimate the earliest end of a task that was ready at its first poll."""
+        """Estimate the earliest end of a generation that was ready at its first poll."""
         self._ready_at_first_poll += 1
         if self._ready_at_first_poll >= 2 * _READY_PER_DOUBLING:
             self._bounded_since_guesses = 0
@@ -159,7 +160,8 @@ class PollSchedule:
         """
         last = len(latencies) - 1
         edges = tuple(latencies[round(quantile * last)] for quantile in _QUANTILES)
-        # Of each piece: the share of the tasks that end there, its length, the share still pending.
+        # Of each piece: the share of the generations that end there, its length, the share still
+        # pending.
         pieces = [
             (until - since, end - start, 1 - (since + until) / 2)
             for (since, until), (start, end) in zip(
@@ -177,7 +179,7 @@ class PollSchedule:
         return _Schedule(edges, spacings)
 
     def _count_bounded(self) -> None:
-        """Drop guessed latencies as soon as enough tasks were seen both pending and ready."""
+        """Drop guessed latencies as soon as enough generations were seen both pending and ready."""
         if self._bounded_since_guesses < _MIN_LATENCIES:
             self._bounded_since_guesses += 1
             if self._bounded_since_guesses == _MIN_LATENCIES:
