@@ -1,4 +1,4 @@
-"""A folder of DAGs for a cluster, and the environment in which they find the emulator."""
+"""The DAG folder of a cluster, and the environment that connects it to the emulator."""
 
 from __future__ import annotations
 
@@ -16,7 +16,12 @@ WEBHOOK_SECRET = "canary-webhook-secret-of-the-connection"
 
 
 def copy_examples(folder: Path, output: Path) -> Path:
-    """Copy the example DAGs, the README's, and a hero image that defers at once, for a cluster."""
+    """Copy the example DAGs and that of the README, and add a hero image that defers immediately.
+
+    :param folder: the new DAG folder.
+    :param output: the folder that the DAG of the README writes to.
+    :returns: ``folder``.
+    """
     shutil.copytree(EXAMPLES, folder)
     hero = (EXAMPLES / "flux_hero_image.py").read_text()
     deferred = hero.replace('"flux_hero_image"', '"flux_hero_deferred"').replace(
@@ -32,7 +37,11 @@ def copy_examples(folder: Path, output: Path) -> Path:
 
 
 def flux_environment(emulator: EmulatorServer, output: Path) -> dict[str, str]:
-    """Return the connection, variables and settings the example DAGs use."""
+    """Return the connection, variables and settings that the example DAGs use.
+
+    :param emulator: the emulator that the connection points to.
+    :param output: the folder that the images land in.
+    """
     connection = {
         "conn_type": "flux",
         "password": KEY,

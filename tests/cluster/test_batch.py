@@ -1,4 +1,4 @@
-"""A batch is killed, terminated or cleared in the middle: each row is paid for once, and each image lands."""
+"""Batches that are killed, terminated or cleared submit each row once and land its image."""
 
 from __future__ import annotations
 
@@ -42,7 +42,9 @@ for name, arguments in VARIANTS.items():
     with DAG(name, schedule=None, max_active_runs=99):
         FluxGenerateBatchOperator(
             task_id="images",
-            requests=[{"key": f"sku-{n}", "prompt": f"{{{{ run_id }}}} {n}"} for n in range(IMAGES)],
+            requests=[
+                {"key": f"sku-{n}", "prompt": f"{{{{ run_id }}}} {n}"} for n in range(IMAGES)
+            ],
             defaults={"width": 256, "height": 256},
             output_path="s3://my_s3@media/out/{{ run_id }}/{key}.{ext}",
             retry_delay=timedelta(seconds=1),
@@ -64,30 +66,34 @@ def start(site: Site, dag_id: str) -> DagRun:
 
 
 def submits(site: Site, run: DagRun) -> int:
-    """Return how many images of a run were paid for."""
+    """Return the number of submits of a run."""
     stats = site.emulator.stats()["submits_per_prompt"]
     return sum(count for prompt, count in stats.items() if prompt.startswith(f"{run.run_id} "))
 
 
 def wait_submits(site: Site, run: DagRun, count: int) -> None:
-    """Wait until so many images were paid for."""
+    """Wait until a run has made ``count`` submits."""
     assert wait_until(lambda: submits(site, run) >= count, 120), site.cluster.dump()
 
 
 def runner_of(site: Site, run: DagRun) -> int | None:
-    """Return the id of the process of the running task."""
+    """Return the process id of the running task; ``None`` if no process runs it."""
     (row,) = site.cluster.task_instances(run)
     return row.pid if row.state == "running" and row.pid and psutil.pid_exists(row.pid) else None
 
 
-def judge(site: Site, run: DagRun, *, most_uncertain: int) -> dict[str, Any]:
-    """Every row has one image, whose bytes are those of the manifest; nothing else was paid for; nothing is left."""
+def assert_each_row_landed_once(site: Site, run: DagRun, *, max_uncertain: int) -> dict[str, Any]:
+    """Assert that each row has one image with the bytes of the manifest, and return the summary.
+
+    :param max_uncertain: the most submits that the batch may report as uncertain. Each of them may
+        have been submitted twice; no other row may.
+    """
     (row,) = site.cluster.task_instances(run)
     assert row.state not in IN_FLIGHT
     summary: dict[str, Any] = site.cluster.xcom(run, "images")
     assert (summary["rows"], summary["landed"]) == (IMAGES, IMAGES)
     uncertain = summary["uncertain_submits"]
-    assert uncertain <= most_uncertain
+    assert uncertain <= max_uncertain
     assert IMAGES <= submits(site, run) <= IMAGES + uncertain, (submits(site, run), uncertain)
     bucket = site.bucket
     lines = [
@@ -104,7 +110,7 @@ def judge(site: Site, run: DagRun, *, most_uncertain: int) -> dict[str, Any]:
 @pytest.mark.skipif(
     not RETRIES_KILLED_TASKS, reason="Airflow 3.0 does not retry a task whose process was killed"
 )
-def test_it_is_killed_at_random_moments(site: Site) -> None:
+def test_a_batch_killed_at_random_moments_lands_each_row_once(site: Site) -> None:
     run, killed = start(site, "resubmit"), 0
     moments = sorted(random.sample(range(1, IMAGES - 1), KILLS))
     for number, moment in enumerate(moments):
@@ -113,58 +119,57 @@ def test_it_is_killed_at_random_moments(site: Site) -> None:
             lambda: runner_of(site, run) is not None or site.cluster.run_state(run) == "success", 60
         )
         if pid := runner_of(site, run):
-            kill = (
-                lose_worker if number == 2 else kill_runner
-            )  # one is noticed late, by its missing heartbeats
+            # The scheduler notices a lost worker late, by its missing heartbeats.
+            kill = lose_worker if number == 2 else kill_runner
             with pytest.raises(Cut):
                 kill(pid)
             killed += 1
     assert site.cluster.wait(run, 300) == "success", site.cluster.dump()
-    judge(site, run, most_uncertain=24 * killed)
+    assert_each_row_landed_once(site, run, max_uncertain=24 * killed)
     sys.stdout.write(
         f"\n{killed} kills after {moments} submits of {IMAGES}: {submits(site, run)} submits\n"
     )
 
 
-def test_it_is_marked_failed_and_cleared(site: Site) -> None:
-    """Airflow terminates it: it submits nothing more, and what it has in flight is recorded. No doubt is left."""
+def test_a_batch_marked_failed_and_cleared_submits_no_row_twice(site: Site) -> None:
+    """A terminated batch submits nothing more and records its rows in flight: none is uncertain."""
     run = start(site, "once")
     wait_submits(site, run, 30)
     pid = runner_of(site, run)
     assert pid is not None
     site.cluster.set_state(run, "images", "failed")
     assert wait_until(lambda: not psutil.pid_exists(pid), 60)
-    paid = submits(site, run)
-    assert paid < IMAGES
+    submitted = submits(site, run)
+    assert submitted < IMAGES
     site.cluster.clear(run, "images")
     assert wait_until(lambda: site.cluster.run_state(run) == "success", 180), site.cluster.dump()
-    judge(site, run, most_uncertain=0)
+    assert_each_row_landed_once(site, run, max_uncertain=0)
 
 
-def test_what_it_has_left_in_flight_is_recovered(site: Site) -> None:
-    """Killed for good, with no retry: the command lands what was paid for."""
+def test_flux_recover_lands_the_rows_that_a_killed_batch_left_in_flight(site: Site) -> None:
+    """The task has no retry left, so the command has to land the submitted rows."""
     run = start(site, "once")
     wait_submits(site, run, 30)
     pid = runner_of(site, run)
     assert pid is not None
     psutil.Process(pid).kill()
     assert site.cluster.wait(run, 120) == "failed"
-    found = recover(site, "--run-id", run.run_id)
-    assert {one["outcome"] for one in found} <= {"collected", "uncertain"}
-    collected = [one for one in found if one["outcome"] == "collected"]
+    records = recover(site, "--run-id", run.run_id)
+    assert {record["outcome"] for record in records} <= {"collected", "uncertain"}
+    collected = [record for record in records if record["outcome"] == "collected"]
     assert collected
-    assert recover(site, "--run-id", run.run_id, "--dry-run") != found
-    paid = submits(site, run)
-    uncertain = len(found) - len(collected)
+    assert recover(site, "--run-id", run.run_id, "--dry-run") != records
+    submitted = submits(site, run)
+    uncertain = len(records) - len(collected)
     images = [key for key in site.bucket.keys(f"out/{run.run_id}/") if key.endswith(".jpeg")]
-    assert paid - uncertain <= len(images) <= paid
+    assert submitted - uncertain <= len(images) <= submitted
     site.cluster.clear(run, "images")  # a user accepts that uncertain rows are submitted again
     assert wait_until(lambda: site.cluster.run_state(run) == "success", 180), site.cluster.dump()
-    judge(site, run, most_uncertain=uncertain)
+    assert_each_row_landed_once(site, run, max_uncertain=uncertain)
 
 
 def recover(site: Site, *arguments: str) -> list[dict[str, Any]]:
-    """Run the command on the machine of the scheduler."""
+    """Run ``airflow flux recover`` in the environment of the scheduler, and return its records."""
     command = [
         sys.executable,
         "-m",
@@ -177,5 +182,5 @@ def recover(site: Site, *arguments: str) -> list[dict[str, Any]]:
     done = subprocess.run(
         command, env=site.cluster.env, capture_output=True, text=True, timeout=120, check=True
     )
-    found: list[dict[str, Any]] = json.loads(done.stdout) if done.stdout.strip() else []
-    return found
+    records: list[dict[str, Any]] = json.loads(done.stdout) if done.stdout.strip() else []
+    return records

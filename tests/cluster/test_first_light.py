@@ -1,4 +1,4 @@
-"""The example DAGs, the free worker slot and the canaries, on a real Airflow over a real PostgreSQL."""
+"""The example DAGs, the free worker slot and the search for secrets, on a real Airflow."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .conftest import KEY, WEBHOOK_SECRET, copy_examples, flux_environment
 pytestmark = pytest.mark.cluster
 
 LITERAL_SECRET = "canary-webhook-secret-of-a-dag-file"
-#: Fewer than the images of the mapped example, which would all be active at once without the pool.
+#: Fewer than the images of the mapped example, which would all be active together without the pool.
 POOL_SLOTS = 2
 
 TEST_DAGS = f"""
@@ -49,22 +49,31 @@ with DAG("one_slot", schedule=None):
     def neighbour():
         return time.time()
 
-    # it starts when the other task has, and then needs the slot that is taken, or was given back
+    # The delay lets the other task start first. Then this one needs the slot of that task.
     BashOperator(task_id="moment", bash_command="sleep 6") >> neighbour()
 
 with DAG("connection_in_database", schedule=None):
     FluxGenerateOperator(
-        task_id="generate", prompt="x", flux_conn_id="flux_in_database", deferrable=True, inline_wait=0
+        task_id="generate",
+        prompt="x",
+        flux_conn_id="flux_in_database",
+        deferrable=True,
+        inline_wait=0,
     )
 
 with DAG("canaries", schedule=None):
     deferred = {{"deferrable": True, "inline_wait": 0}}
     nowhere = "http://127.0.0.1:9/hook"
     FluxGenerateOperator(
-        task_id="landed", prompt="a", output_path=f"{{OUTPUT}}/canary/{{{{seed}}}}.{{{{ext}}}}", **deferred
+        task_id="landed",
+        prompt="a",
+        output_path=f"{{OUTPUT}}/canary/{{{{seed}}}}.{{{{ext}}}}",
+        **deferred,
     )
     FluxGenerateOperator(task_id="webhook", prompt="b", webhook_url=nowhere, **deferred)
-    FluxGenerateOperator(task_id="literal", prompt="c", webhook_url=nowhere, webhook_secret="{LITERAL_SECRET}")
+    FluxGenerateOperator(
+        task_id="literal", prompt="c", webhook_url=nowhere, webhook_secret="{LITERAL_SECRET}"
+    )
     FluxGenerateOperator(task_id="echo", prompt="d [[fault:echo-secrets]]", webhook_url=nowhere)
     FluxGenerateOperator(task_id="moderated", prompt="e [[fault:moderated=Violence]]", **deferred)
     FluxGenerateOperator(
@@ -74,9 +83,15 @@ with DAG("canaries", schedule=None):
         **deferred,
     )
     FluxGenerateOperator(
-        task_id="broken", prompt="g [[fault:truncate=always]]", output_path=f"{{OUTPUT}}/canary/y.{{{{ext}}}}"
+        task_id="broken",
+        prompt="g [[fault:truncate=always]]",
+        output_path=f"{{OUTPUT}}/canary/y.{{{{ext}}}}",
     )
-    FluxGenerateOperator(task_id="redirected", prompt="h [[fault:redirect-download]]", output_path=f"{{OUTPUT}}/z.png")
+    FluxGenerateOperator(
+        task_id="redirected",
+        prompt="h [[fault:redirect-download]]",
+        output_path=f"{{OUTPUT}}/z.png",
+    )
 """
 
 
@@ -98,7 +113,8 @@ def cluster(
     folder = tmp_path_factory.mktemp("cluster")
     dags = copy_examples(folder / "dags", output)
     (dags / "test_dags.py").write_text(TEST_DAGS)
-    nightly = dags / "flux_nightly_catalogue.py"  # its own first night would be one of 500 images
+    # Its scheduled first run would generate 500 images.
+    nightly = dags / "flux_nightly_catalogue.py"
     nightly.write_text(nightly.read_text().replace('schedule="@daily"', "schedule=None"))
     with Cluster(folder, dags, env=flux_environment(emulator, output)) as running:
         init_pool(running, POOL_SLOTS)
@@ -112,20 +128,20 @@ def fresh_counts(emulator: EmulatorServer) -> None:
 
 
 def init_pool(cluster: Cluster, slots: int) -> None:
-    """Make the pool of the examples as an administrator does."""
+    """Create the pool of the examples with the command that an administrator uses."""
     command = [sys.executable, "-m", "airflow_provider_flux", "init-pool", "--slots", str(slots)]
     subprocess.run(command, env=cluster.env, check=True, capture_output=True)
 
 
 def succeed(cluster: Cluster, dag_id: str) -> DagRun:
-    """Run a DAG to its end."""
+    """Run a DAG and assert that it succeeds."""
     run = cluster.run_dag(dag_id)
     assert cluster.wait(run) == "success", cluster.dump()
     return run
 
 
 def wait_for_all_runs(cluster: Cluster, dag_id: str) -> int:
-    """Wait for every run of a DAG, since a scheduled one starts by itself; return how many there are."""
+    """Wait until every run of a DAG has succeeded, scheduled ones included; return their number."""
     states = "SELECT state FROM dag_run WHERE dag_id = :dag_id"
     assert wait_until(
         lambda: {row[0] for row in cluster.sql(states, dag_id=dag_id)} == {"success"}, 60
@@ -136,7 +152,7 @@ def wait_for_all_runs(cluster: Cluster, dag_id: str) -> int:
 @pytest.mark.parametrize(
     ("dag_id", "folder"), [("flux_hero_image", "hero"), ("flux_hero_deferred", "hero-deferred")]
 )
-def test_the_hero_image(
+def test_the_hero_image_is_submitted_once_and_lands(
     cluster: Cluster, emulator: EmulatorServer, output: Path, dag_id: str, folder: str
 ) -> None:
     run = succeed(cluster, dag_id)
@@ -149,7 +165,7 @@ def test_the_hero_image(
     assert cluster.trigger_rows() == []
 
 
-def test_generate_and_land_in_one_task(
+def test_one_task_generates_and_lands_an_image(
     cluster: Cluster, emulator: EmulatorServer, output: Path
 ) -> None:
     run = succeed(cluster, "flux_single_task")
@@ -159,14 +175,16 @@ def test_generate_and_land_in_one_task(
     assert (generation["image"]["width"], generation["image"]["height"]) == (1440, 960)
 
 
-def test_the_dag_of_the_readme(cluster: Cluster, output: Path) -> None:
+def test_the_dag_of_the_readme_lands_its_image(cluster: Cluster, output: Path) -> None:
     run = succeed(cluster, "flux_ten_lines")
     uri = cluster.xcom(run, "hero")["image"]["uri"]
     assert uri.startswith(f"file://{output}")
     assert Path(uri.removeprefix("file://")).exists()
 
 
-def test_mapped_prompts_in_a_pool(cluster: Cluster, emulator: EmulatorServer, output: Path) -> None:
+def test_mapped_prompts_stay_within_the_slots_of_their_pool(
+    cluster: Cluster, emulator: EmulatorServer, output: Path
+) -> None:
     run = succeed(cluster, "flux_mapped")
     names = sorted(
         path.name for path in (output / "mapped" / run.run_id).iterdir() if path.is_file()
@@ -176,7 +194,7 @@ def test_mapped_prompts_in_a_pool(cluster: Cluster, emulator: EmulatorServer, ou
     assert emulator.stats()["max_active"] <= POOL_SLOTS
 
 
-def test_a_product_catalogue_pays_for_new_products_only(
+def test_a_product_catalogue_submits_new_products_only(
     cluster: Cluster, emulator: EmulatorServer, output: Path
 ) -> None:
     succeed(cluster, "flux_product_catalog")
@@ -193,7 +211,7 @@ def test_a_product_catalogue_pays_for_new_products_only(
     assert emulator.stats()["submits"] == 5
 
 
-def test_a_nightly_catalogue_goes_on_where_it_was(
+def test_a_nightly_catalogue_continues_with_the_next_products(
     cluster: Cluster, emulator: EmulatorServer, output: Path
 ) -> None:
     table = output / "nightly.db"
@@ -203,7 +221,10 @@ def test_a_nightly_catalogue_goes_on_where_it_was(
         run = cluster.run_dag("flux_nightly_catalogue", conf)
         assert cluster.wait(run) == "success", cluster.dump()
         summaries.append(cluster.xcom(run, "generate"))
-    assert [(one["landed"], one["credits"]) for one in summaries] == [(30, 42), (30, 42)]
+    assert [(summary["landed"], summary["credits"]) for summary in summaries] == [
+        (30, 42),
+        (30, 42),
+    ]
     with closing(sqlite3.connect(table)) as db:
         rows = db.execute(
             "SELECT sku, image FROM products WHERE outcome = 'landed' ORDER BY sku"
@@ -248,19 +269,21 @@ def test_a_connection_in_the_database_works_on_the_triggerer(
     assert emulator.stats()["submits"] == 1
 
 
-def test_no_canary_is_anywhere(cluster: Cluster, emulator: EmulatorServer, output: Path) -> None:
+def test_no_secret_is_in_logs_or_database(
+    cluster: Cluster, emulator: EmulatorServer, output: Path
+) -> None:
     run = cluster.run_dag("canaries")
     cluster.wait(run)
     states = {row.task_id: row.state for row in cluster.task_instances(run)}
-    ended_well = {task for task, state in states.items() if state == "success"}
-    assert ended_well == {"landed", "webhook", "literal"}, cluster.dump()
+    succeeded = {task for task, state in states.items() if state == "success"}
+    assert succeeded == {"landed", "webhook", "literal"}, cluster.dump()
     assert emulator.stats()["key_seen_on_delivery"] == 0
     canaries = (KEY, WEBHOOK_SECRET, LITERAL_SECRET, "sig=")
     searched = 0
     for name, text in cluster.all_text():
         searched += len(text)
         if name.startswith("dag_code") or "test_dags.py" in name:
-            continue  # Airflow stores the source of DAG files: a literal in one is in there
+            continue  # Airflow stores the source of DAG files, with the literals in it
         for canary in canaries:
             assert canary not in text, f"{canary[:8]}... in {name}"
     assert searched > 10_000

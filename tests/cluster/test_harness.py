@@ -1,4 +1,4 @@
-"""The harness itself: a deployment that works, survives a crash, and leaves nothing behind."""
+"""The harness of the cluster tests: its deployment works, survives a crash and ends completely."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from airflow.sdk import BaseOperator, dag, task
 
 
 class Nap(BaseOperator):
-    """Defers for some seconds; longer than a scheduler loop, for Airflow loses very quick triggers."""
+    """Defers for some seconds, longer than a scheduler loop: Airflow loses very quick triggers."""
 
     template_fields = ("seconds", "name")
 
@@ -37,7 +37,8 @@ class Nap(BaseOperator):
 
     def execute(self, context):
         self.log.info("going to nap")
-        self.defer(trigger=TimeDeltaTrigger(timedelta(seconds=int(self.seconds))), method_name="wake")
+        trigger = TimeDeltaTrigger(timedelta(seconds=int(self.seconds)))
+        self.defer(trigger=trigger, method_name="wake")
 
     def wake(self, context, event):
         return {"slept": int(self.seconds)}
@@ -81,7 +82,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory, dags_folder: Path) -> Iter
         yield running
 
 
-def test_deferred_task_succeeds(cluster: Cluster) -> None:
+def test_a_deferred_task_succeeds_on_the_cluster(cluster: Cluster) -> None:
     run = cluster.run_dag("naps", conf={"name": "harness", "seconds": 8})
 
     assert cluster.wait(run) == "success", cluster.dump()
@@ -96,7 +97,7 @@ def test_deferred_task_succeeds(cluster: Cluster) -> None:
     assert "Trigger fired event" in log
 
 
-def test_killed_triggerer_is_replaced(cluster: Cluster) -> None:
+def test_a_killed_triggerer_is_replaced_by_another(cluster: Cluster) -> None:
     run = deferred_nap(cluster, seconds=25)
     assert wait_until(lambda: owner(cluster, run) is not None, 30)
     first = owner(cluster, run)
@@ -124,7 +125,7 @@ def test_orphans_of_a_crashed_leader_end_with_the_restart(cluster: Cluster) -> N
     assert not [process for process in before if is_alive(process)]
 
 
-def test_user_marks_and_clears_a_task(cluster: Cluster) -> None:
+def test_a_user_can_mark_and_clear_a_task(cluster: Cluster) -> None:
     run = deferred_nap(cluster, seconds=300)
 
     cluster.set_state(run, "nap", "success")
@@ -135,20 +136,24 @@ def test_user_marks_and_clears_a_task(cluster: Cluster) -> None:
     assert cluster.wait(run) == "failed"
 
 
-def test_all_text_finds_a_canary_wherever_it_is(cluster: Cluster) -> None:
+def test_all_text_finds_a_canary_in_logs_and_tables(cluster: Cluster) -> None:
     canary = f"canary-{uuid4().hex}"
     run = deferred_nap(cluster, seconds=300, name=canary)
 
     texts = list(cluster.all_text())
-    places = {name for name, content in texts if canary in content}
-    assert {"dag_run.conf", "xcom.value", "rendered_task_instance_fields.rendered_fields"} <= places
-    assert f"logs/dag_id=naps/run_id={run.run_id}/task_id=greet/attempt=1.log" in places
+    locations = {name for name, content in texts if canary in content}
+    assert {
+        "dag_run.conf",
+        "xcom.value",
+        "rendered_task_instance_fields.rendered_fields",
+    } <= locations
+    assert f"logs/dag_id=naps/run_id={run.run_id}/task_id=greet/attempt=1.log" in locations
     assert {"trigger.kwargs", "log.extra", "component-logs/triggerer-2.log"} <= {
         name for name, _ in texts
     }
 
 
-def test_pool_is_created(cluster: Cluster) -> None:
+def test_the_harness_creates_a_pool(cluster: Cluster) -> None:
     cluster.create_pool("flux", slots=3, include_deferred=True)
 
     assert cluster.sql(
@@ -156,7 +161,7 @@ def test_pool_is_created(cluster: Cluster) -> None:
     ) == [(3, True)]
 
 
-def test_nothing_survives_a_failed_test(tmp_path: Path, dags_folder: Path) -> None:
+def test_no_process_survives_a_failed_test(tmp_path: Path, dags_folder: Path) -> None:
     processes: set[psutil.Process] = set()
     with pytest.raises(ZeroDivisionError), Cluster(tmp_path, dags_folder) as cluster:  # noqa: PT012
         run = cluster.run_dag("detached")
@@ -172,7 +177,7 @@ def test_nothing_survives_a_failed_test(tmp_path: Path, dags_folder: Path) -> No
     assert "leave_daemon" in cluster.dump()
 
 
-def test_component_that_ends_while_starting_shows_its_log(tmp_path: Path) -> None:
+def test_a_component_that_ends_while_starting_shows_its_log(tmp_path: Path) -> None:
     component = Component(
         "broken",
         [sys.executable, "-c", "raise SystemExit('the reason')"],
@@ -197,14 +202,14 @@ def test_free_ports_are_distinct_and_not_ephemeral() -> None:
 
 
 def deferred_nap(cluster: Cluster, *, seconds: int, name: str = "nap") -> DagRun:
-    """Start a run of the naps DAG and return it when its task is deferred."""
+    """Start a run of the naps DAG, and return it when its task is deferred."""
     run = cluster.run_dag("naps", conf={"name": name, "seconds": seconds})
     cluster.wait_task(run, "nap", "deferred")
     return run
 
 
 def owner(cluster: Cluster, run: DagRun) -> tuple[int, str] | None:
-    """Return job and name of the triggerer that has the run's trigger."""
+    """Return job and name of the triggerer that runs the trigger of a run; ``None`` without one."""
     for row in cluster.trigger_rows():
         if row.run_id == run.run_id and row.triggerer_job and row.triggerer:
             return row.triggerer_job, row.triggerer

@@ -1,4 +1,4 @@
-"""One DAG of each kind of generation, those of the how-to pages, with inputs from a real S3 server."""
+"""The DAGs of the how-to pages, with inputs from a real S3 server."""
 
 from __future__ import annotations
 
@@ -49,7 +49,8 @@ with DAG("flux_text", schedule=None):
         output_path="s3://my_s3@media/out/flux_text/{request_id}.{ext}",
     )
 """
-#: Four images that wait on the triggerer; two with a connection that only the worker has: its DAG file defines it.
+#: Four images that the triggerer lands, and two whose connection only the worker has, since the DAG
+#: file defines it.
 TRIGGER_DAG = """
 import os
 
@@ -66,9 +67,9 @@ with DAG("flux_on_triggerer", schedule=None, default_args={"deferrable": True, "
     FluxGenerateOperator.partial(
         task_id="here", output_path="s3://worker_s3@media/out/{{ run_id }}/{key}.{ext}"
     ).expand(prompt=["A pier", "A quay"])
-    FluxGenerateOperator.partial(task_id="one_name", output_path="s3://my_s3@media/out/one.{ext}").expand(
-        prompt=["A mole", "A jetty"]
-    )
+    FluxGenerateOperator.partial(
+        task_id="one_name", output_path="s3://my_s3@media/out/one.{ext}"
+    ).expand(prompt=["A mole", "A jetty"])
 """
 SIZE = (1024, 768)
 ROOM = quarters(SIZE)
@@ -94,7 +95,7 @@ def emulator() -> Iterator[EmulatorServer]:
 
 @pytest.fixture(scope="module")
 def bucket(s3: str) -> Any:
-    """A bucket that holds the inputs."""
+    """A bucket with the inputs."""
     store = boto3.resource(
         "s3",
         endpoint_url=s3,
@@ -147,9 +148,9 @@ def landed(
 ) -> bytes:
     """Return the bytes that a task landed, as the store serves them."""
     record = cluster.xcom(run, task_id, map_index=map_index)[kind]
-    found = bucket.Object(record["uri"].partition("@media/")[2]).get()
-    content = bytes(found["Body"].read())
-    assert (found["ContentType"], len(content)) == (record["content_type"], record["bytes"])
+    stored = bucket.Object(record["uri"].partition("@media/")[2]).get()
+    content = bytes(stored["Body"].read())
+    assert (stored["ContentType"], len(content)) == (record["content_type"], record["bytes"])
     return content
 
 
@@ -161,18 +162,20 @@ def is_near(
     image: Image.Image,
     box: tuple[int, int, int, int],
     colour: tuple[int, int, int],
-    most: float = 8,
+    max_distance: float = 8,
 ) -> bool:
-    return distance(mean(image, box), colour) <= most
+    return distance(mean(image, box), colour) <= max_distance
 
 
-def test_text(cluster: Cluster, emulator: EmulatorServer, bucket: Any) -> None:
+def test_an_image_from_text_lands_with_its_reported_cost(
+    cluster: Cluster, emulator: EmulatorServer, bucket: Any
+) -> None:
     run = run_to_the_end(cluster, "flux_text")
     assert image_of(cluster, run, "text", bucket).size == (512, 256)
     assert cluster.xcom(run, "text")["cost_source"] == "reported"
 
 
-def test_edit(cluster: Cluster, bucket: Any) -> None:
+def test_an_edit_shows_its_input_from_s3(cluster: Cluster, bucket: Any) -> None:
     run = run_to_the_end(cluster, "flux_edit")
     image = image_of(cluster, run, "repaint", bucket)
     width, height = image.size
@@ -184,12 +187,14 @@ def test_edit(cluster: Cluster, bucket: Any) -> None:
         assert is_near(image, box, colour, 60), (mean(image, box), colour)
 
 
-def test_multi_reference(cluster: Cluster, bucket: Any) -> None:
+def test_the_estimate_for_several_references_is_the_reported_cost(
+    cluster: Cluster, bucket: Any
+) -> None:
     run = run_to_the_end(cluster, "flux_multi_reference")
     image = image_of(cluster, run, "combine", bucket)
     assert image.size == (1536, 1024)
     record = cluster.xcom(run, "combine")
-    # 1.5 megapixels out make 2, the inputs 1 each: what was estimated from their sizes is what was reported
+    # 1.5 megapixels of output count as 2, each input as 1.
     assert (record["cost"], record["cost_source"], record["estimated_cost"]) == (
         9.0,
         "reported",
@@ -197,25 +202,26 @@ def test_multi_reference(cluster: Cluster, bucket: Any) -> None:
     )
 
 
-def test_inpaint(cluster: Cluster, bucket: Any) -> None:
+def test_inpainting_changes_the_masked_area_only(cluster: Cluster, bucket: Any) -> None:
     image = image_of(cluster, run_to_the_end(cluster, "flux_inpaint"), "fill", bucket)
     assert image.size == SIZE
     assert is_near(image, (600, 60, 1000, 300), GREEN)
     assert not is_near(image, HOLE, RED, 20)
 
 
-def test_outpaint(cluster: Cluster, bucket: Any) -> None:
+def test_outpainting_keeps_its_input_on_the_canvas(cluster: Cluster, bucket: Any) -> None:
     run = run_to_the_end(cluster, "flux_outpaint")
     canvas, margins = (image_of(cluster, run, task, bucket) for task in ("canvas", "margins"))
     assert (canvas.size, margins.size) == ((1536, 1024), (1536, 768))
-    assert is_near(
-        canvas, (100, 228, 400, 428), RED
-    )  # at the left edge, centred from top to bottom
+    # The input is at the left edge, vertically centred.
+    assert is_near(canvas, (100, 228, 400, 428), RED)
     assert is_near(margins, (356, 100, 656, 300), RED)
     assert cluster.xcom(run, "canvas")["image"]["content_type"] == "image/png"
 
 
-def test_erase(cluster: Cluster, emulator: EmulatorServer, bucket: Any) -> None:
+def test_erase_fills_the_masked_area(
+    cluster: Cluster, emulator: EmulatorServer, bucket: Any
+) -> None:
     image = image_of(cluster, run_to_the_end(cluster, "flux_erase"), "erase", bucket)
     assert image.size == SIZE
     assert is_near(image, HOLE, RED, 60)  # filled from around it
@@ -223,12 +229,14 @@ def test_erase(cluster: Cluster, emulator: EmulatorServer, bucket: Any) -> None:
     assert is_near(image, (600, 450, 1000, 600), YELLOW)
 
 
-def test_try_on(cluster: Cluster, bucket: Any) -> None:
+def test_a_try_on_lands_in_the_size_of_the_person(cluster: Cluster, bucket: Any) -> None:
     image = image_of(cluster, run_to_the_end(cluster, "flux_try_on"), "try_on", bucket)
     assert image.size == (768, 1024)
 
 
-def test_video(cluster: Cluster, emulator: EmulatorServer, bucket: Any) -> None:
+def test_a_draft_is_enhanced_and_all_videos_land(
+    cluster: Cluster, emulator: EmulatorServer, bucket: Any
+) -> None:
     run = run_to_the_end(cluster, "flux_video")
     draft, final, animated = (
         Video(landed(cluster, run, task, bucket, "video"))
@@ -245,7 +253,7 @@ def test_video(cluster: Cluster, emulator: EmulatorServer, bucket: Any) -> None:
     assert emulator.stats()["key_seen_on_delivery"] == 0
 
 
-def test_the_trigger_lands_and_where_it_cannot_the_worker_does(
+def test_the_trigger_lands_an_image_or_else_the_worker_does(
     cluster: Cluster, emulator: EmulatorServer, bucket: Any
 ) -> None:
     before = emulator.stats()["submits"]
@@ -254,9 +262,8 @@ def test_the_trigger_lands_and_where_it_cannot_the_worker_does(
     states = {(row.task_id, row.map_index): row.state for row in cluster.task_instances(run)}
     assert [states["there", n] for n in range(4)] == ["success"] * 4, cluster.dump()
     assert [states["here", n] for n in range(2)] == ["success"] * 2, cluster.dump()
-    assert {states["one_name", n] for n in range(2)} == {
-        "failed"
-    }  # refused before anything was paid
+    # Two images of one name are refused before any submit.
+    assert {states["one_name", n] for n in range(2)} == {"failed"}
     assert emulator.stats()["submits"] - before == 6
     for task_id, count in (("there", 4), ("here", 2)):
         for n in range(count):
@@ -274,7 +281,7 @@ def test_the_trigger_lands_and_where_it_cannot_the_worker_does(
             assert ("the triggerer could not land the image" in log) == (task_id == "here"), log
 
 
-def test_no_bytes_of_an_input_are_kept_by_airflow(cluster: Cluster, bucket: Any) -> None:
+def test_airflow_keeps_no_bytes_of_an_input(cluster: Cluster, bucket: Any) -> None:
     run_to_the_end(cluster, "flux_inpaint")
     marks = [base64.b64encode(content)[40:120].decode() for content in INPUTS.values()]
     searched = 0

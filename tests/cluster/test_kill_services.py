@@ -1,6 +1,7 @@
-"""Parts of a deployment are killed, stopped or down while images are in flight: each is paid for once, and lands.
+"""Components that are killed, stopped or down while images are in flight.
 
-Whoever has ended is started again, as systemd or Kubernetes would.
+Each image is submitted once and lands. A component that has ended is started again, as systemd or
+Kubernetes would.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import pytest
 
 from tests.support.checkpoint_proxy import Strike
 from tests.support.cluster.batches import DAGS, EACH, Batch
-from tests.support.cluster.checkpointed_cluster import QUICK_TO_MOVE, Site, open_site
+from tests.support.cluster.checkpointed_cluster import FAST_TRIGGER_FAILOVER, Site, open_site
 from tests.support.cluster.kill import AFTER_PERSISTED, AT_READY, HALF_PUT, kill_triggerer
 from tests.support.cluster.processes import wait_until
 from tests.support.cluster.verdict import row_of
@@ -22,15 +23,17 @@ ROUNDS = range(int(os.environ.get("FLUX_KILLS", "1")))
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("round_number")]
 
 DOWN_SECONDS = 20
-#: For a scheduler to end. Airflow's LocalExecutor can wait for ever for workers that have ended, and whoever has sent
-#: SIGTERM sends SIGKILL then.
+#: Seconds for a scheduler to end after SIGTERM. The LocalExecutor can wait for ever for workers
+#: that have ended, and SIGKILL follows then.
 GRACE_SECONDS = 45
 
 
 @pytest.fixture(scope="module")
 def site(s3: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     folder = tmp_path_factory.mktemp("site")
-    with open_site(folder, DAGS, s3, bucket="batches", versioned=True, env=QUICK_TO_MOVE) as site:
+    with open_site(
+        folder, DAGS, s3, bucket="batches", versioned=True, env=FAST_TRIGGER_FAILOVER
+    ) as site:
         yield site
 
 
@@ -47,8 +50,8 @@ def batch(site: Site) -> Batch:
     return batch
 
 
-def test_a_triggerer_is_killed_in_the_middle_of_its_work(site: Site) -> None:
-    """While it waits, and wherever its work for a result can be torn in two."""
+def test_images_of_a_triggerer_killed_at_work_land_once(site: Site) -> None:
+    """It is killed while it waits, and at each point of its work for a result."""
     strikes, versions = list[Strike](), list[int]()
     kill = kill_triggerer(site.cluster)
 
@@ -60,68 +63,69 @@ def test_a_triggerer_is_killed_in_the_middle_of_its_work(site: Site) -> None:
         kill(pid)
 
     def at_persisted(token: str) -> None:
-        strikes.append(site.store.at(f"{token}/deferred.0-", AFTER_PERSISTED, count_and_kill))
+        strikes.append(site.store.plan(f"{token}/deferred.0-", AFTER_PERSISTED, count_and_kill))
 
     def at_ready(token: str) -> None:
-        strikes.append(site.bfl.at(f"{token} deferred", AT_READY, kill))
+        strikes.append(site.bfl.plan(f"{token} deferred", AT_READY, kill))
 
     def at_put(token: str) -> None:
-        strikes.append(site.store.at(f"{token}/deferred", HALF_PUT, kill))
+        strikes.append(site.store.plan(f"{token}/deferred", HALF_PUT, kill))
 
     persisted = Batch.start(site, "persisted", 15, at_persisted)
     persisted.wait_in_flight(site)
     persisted.triggerer(site).kill()
-    assert strikes[0].done.wait(
-        120
-    )  # before there are others: that record is written once, whoever is killed then
+    # This strike comes before the others: the record is written once, whichever process is killed.
+    assert strikes[0].done.wait(120)
     others = [Batch.start(site, "ready", 15, at_ready), Batch.start(site, "put", 15, at_put)]
     for batch in (persisted, *others):
-        batch.judge(site)
+        batch.assert_all_landed(site)
     assert [(strike.done.is_set(), strike.error) for strike in strikes] == [(True, None)] * 3
-    assert versions == [count_versions()], "landed again, although it was on record that it had"
+    assert versions == [count_versions()], (
+        "landed again, although the record said that it had landed"
+    )
 
 
-def test_all_triggerers_are_killed_and_the_scheduler_with_all_its_workers(
+def test_images_land_after_all_triggerers_and_the_scheduler_with_its_workers_are_killed(
     site: Site, batch: Batch
 ) -> None:
-    """What is deferred needs the ones, what is inline the others."""
+    """Deferred images need the triggerers, and images that wait inline need the workers."""
     for triggerer in site.cluster.triggerers:
         triggerer.kill()
     site.cluster.scheduler.kill()
-    batch.judge(site)
+    batch.assert_all_landed(site)
 
 
-def test_a_triggerer_is_terminated_and_the_scheduler_killed_whose_workers_go_on(site: Site) -> None:
-    """Two workers have the same task then: the new scheduler knows nothing of the old one's."""
+def test_images_land_once_although_workers_outlive_their_killed_scheduler(site: Site) -> None:
+    """Two workers run the same task: the new scheduler does not know the worker of the old one."""
     batch = Batch.start(site, "orphaned", 30)
     batch.wait_in_flight(site)
     scheduler, triggerer = site.cluster.scheduler, batch.triggerer(site)
     triggerer.signal(signal.SIGTERM, group=False)
     scheduler.signal(signal.SIGKILL, group=False)
     assert wait_until(lambda: not scheduler.running, 10)
-    scheduler.start()  # not restart(), which would end them
+    scheduler.start()  # not restart(), which would end the workers
     assert wait_until(lambda: not triggerer.running, 60)
-    batch.judge(site)
+    batch.assert_all_landed(site)
     assert [
-        row_of(site, order).try_number for order in batch.orders if order.task_id == "inline"
+        row_of(site, image).try_number for image in batch.images if image.task_id == "inline"
     ] == [2] * EACH
 
 
-def test_the_scheduler_is_terminated(site: Site, batch: Batch) -> None:
+def test_images_land_after_the_scheduler_is_terminated(site: Site, batch: Batch) -> None:
     scheduler = site.cluster.scheduler
     scheduler.signal(signal.SIGTERM, group=False)
     if not wait_until(lambda: not scheduler.running, GRACE_SECONDS):
         scheduler.kill()
-    batch.judge(site)
+    batch.assert_all_landed(site)
 
 
-def test_the_database_is_restarted(site: Site, batch: Batch) -> None:
+def test_images_land_after_the_database_is_restarted(site: Site, batch: Batch) -> None:
     site.cluster.postgres.restart()
-    batch.judge(site)
+    batch.assert_all_landed(site)
 
 
-def test_the_store_and_bfl_are_down_for_a_while(site: Site, batch: Batch) -> None:
-    """The store when images are to land, and others are not paid for yet; then BFL, while they are waited for."""
+def test_images_land_after_store_and_bfl_are_down_for_a_while(site: Site, batch: Batch) -> None:
+    """First the store while images land and others are submitted, then BFL while images wait."""
     landing = Batch.start(site, "landing", 8)
     landing.wait_in_flight(site)
     downloads = site.emulator.stats()["downloads"]
@@ -130,4 +134,4 @@ def test_the_store_and_bfl_are_down_for_a_while(site: Site, batch: Batch) -> Non
     assert wait_until(lambda: site.emulator.stats()["downloads"] >= downloads + 2 * EACH, 60)
     site.bfl.down_for(DOWN_SECONDS)
     for each in (landing, late, batch):
-        each.judge(site)
+        each.assert_all_landed(site)

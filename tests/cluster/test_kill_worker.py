@@ -1,4 +1,7 @@
-"""A worker is killed at each point in the life of an image: it is paid for once, and it is there in the end."""
+"""Workers that are killed at each point in the life of an image.
+
+Each image is submitted once and lands, or its task fails because the submit is uncertain.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ from tests.support.cluster.checkpointed_cluster import (
 )
 from tests.support.cluster.kill import kill_runner, lose_worker
 from tests.support.cluster.verdict import (
-    Order,
+    ImageTask,
     assert_failed_without_paying_again,
     assert_paid_once_and_landed,
 )
@@ -57,11 +60,15 @@ for name, arguments in VARIANTS.items():
 
 @dataclass(frozen=True)
 class Case:
-    """Where a worker is struck, how, and what must come of it.
+    """One kill of a worker, and its expected outcome.
 
+    :param name: id of the test case.
+    :param checkpoint: the point at which the worker is struck.
+    :param act: strikes the process with a process id.
     :param dag: variant of the operator.
-    :param submits: how often it must have been paid for.
-    :param uncertain: how many submits the task must call uncertain; ``None`` if it must fail for that.
+    :param submits: expected number of submits.
+    :param uncertain: expected number of submits that the task reports as uncertain; ``None`` if the
+        task must fail because of one.
     """
 
     name: str
@@ -71,16 +78,16 @@ class Case:
     submits: int = 1
     uncertain: int | None = 0
 
-    def start(self, site: Site) -> tuple[Order, Strike]:
+    def start(self, site: Site) -> tuple[ImageTask, Strike]:
         """Plan the strike and run the DAG."""
         token = f"{self.name}-{uuid4().hex[:8]}"
         proxy = site.bfl if kill.is_of_bfl(self.checkpoint) else site.store
-        strike = proxy.at(token, self.checkpoint, self.act)
+        strike = proxy.plan(token, self.checkpoint, self.act)
         run = site.cluster.run_dag(self.dag, run_id=token)
-        return Order(run, f"{token} [[fault:slow=5]]", lands="unlanded" not in self.dag), strike
+        return ImageTask(run, f"{token} [[fault:slow=5]]", lands="unlanded" not in self.dag), strike
 
 
-#: Lost before the answer to the submit was written down: nobody knows whether it was billed.
+#: Struck before the answer to the submit was recorded: nobody knows whether BFL billed it.
 UNCERTAIN = [
     Case("intent-lost", kill.AFTER_INTENT, lose_worker, submits=0, uncertain=None),
     Case("intent-killed", kill.AFTER_INTENT, kill_runner, submits=0, uncertain=None),
@@ -89,7 +96,7 @@ UNCERTAIN = [
     Case("post-killed", kill.AFTER_POST, kill_runner, uncertain=None),
     Case("post-again", kill.AFTER_POST, lose_worker, dag="inline_resubmit", submits=2, uncertain=1),
 ]
-#: Lost later on: that is never uncertain.
+#: Struck later, when no submit is uncertain.
 RECORDED = {
     "record": kill.AFTER_RECORD,
     "poll": kill.SECOND_POLL,
@@ -99,7 +106,7 @@ RECORDED = {
     "put": kill.AFTER_PUT,
     "returned": kill.AFTER_RETURNED,
 }
-#: Without output_path, what was submitted is in the task state store.
+#: Without output_path, the ledger is in the task state store.
 WITHOUT_FILES = [
     Case("state-intent", kill.BEFORE_POST, lose_worker, dag="unlanded", submits=0, uncertain=None),
     Case(
@@ -119,8 +126,8 @@ CASES = [
     *(
         Case(f"{name}-killed", point, kill_runner)
         for name, point in RECORDED.items()
-        if RETRIES_KILLED_TASKS
-        or name != "returned"  # it had returned, so a clear is for a new image
+        # After the return, a clear is for a new image.
+        if RETRIES_KILLED_TASKS or name != "returned"
     ),
     Case("resumed-lost", kill.AFTER_RETURNED, lose_worker, dag="deferred"),
     Case("intent-terminated", kill.AFTER_INTENT, kill.terminate_runner),
@@ -138,24 +145,24 @@ def site(s3: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 
 @pytest.fixture(scope="module", params=range(ROUNDS))
-def started(site: Site) -> dict[Case, tuple[Order, Strike]]:
-    """Start all cases of a round at once: most of them wait for the same heartbeat that does not come."""
+def started(site: Site) -> dict[Case, tuple[ImageTask, Strike]]:
+    """Start all cases of a round together: most of them wait for the same missing heartbeat."""
     return {case: case.start(site) for case in CASES}
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_a_worker_is_killed(
-    site: Site, started: dict[Case, tuple[Order, Strike]], case: Case
+def test_a_killed_worker_is_paid_once_and_its_image_lands(
+    site: Site, started: dict[Case, tuple[ImageTask, Strike]], case: Case
 ) -> None:
-    order, strike = started[case]
-    state = site.cluster.wait(order.run, 240)
-    assert strike.done.is_set(), f"nobody came to {case.checkpoint}"
+    image, strike = started[case]
+    state = site.cluster.wait(image.run, 240)
+    assert strike.done.is_set(), f"no request reached {case.checkpoint}"
     assert strike.error is None, strike.error
     if case.act is kill_runner and not RETRIES_KILLED_TASKS:
-        site.cluster.clear(order.run, order.task_id)
-        state = site.cluster.wait(order.run, 240)
+        site.cluster.clear(image.run, image.task_id)
+        state = site.cluster.wait(image.run, 240)
     if case.uncertain is None:
-        assert_failed_without_paying_again(site, order, submits=case.submits)
+        assert_failed_without_paying_again(site, image, submits=case.submits)
     else:
         assert state == "success", site.cluster.dump()
-        assert_paid_once_and_landed(site, order, submits=case.submits, uncertain=case.uncertain)
+        assert_paid_once_and_landed(site, image, submits=case.submits, uncertain=case.uncertain)

@@ -1,4 +1,4 @@
-"""A triggerer is frozen, and wakes up when another one has done its work: nothing is done twice."""
+"""A frozen triggerer that wakes up when another one has done its work: nothing is done twice."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from uuid import uuid4
 import pytest
 
 from tests.support.cluster.checkpointed_cluster import (
+    FAST_TRIGGER_FAILOVER,
     HAS_TASK_STATE_STORE,
-    QUICK_TO_MOVE,
     Site,
     open_site,
 )
 from tests.support.cluster.kill import AT_READY, signal_family
 from tests.support.cluster.processes import Component
-from tests.support.cluster.verdict import Order, assert_paid_once_and_landed, logs_of, row_of
+from tests.support.cluster.verdict import ImageTask, assert_paid_once_and_landed, logs_of, row_of
 
 pytestmark = pytest.mark.cluster
 
-#: By DAG, what its images take from the submit. The triggerer is frozen the moment it is told that the first one is
-#: ready; the second is ready while it is, and the third soon after.
+#: Latencies of the images, by DAG. The triggerer is frozen when BFL answers that the first is
+#: ready. The second becomes ready while it is frozen, and the third soon after.
 SECONDS = {"frozen": (12, 38, 62), "beatless": (12, 32, 50)}
 FROZEN_SECONDS = {"frozen": 38, "beatless": 28}
 PROMPT = "{run_id} {task_id} [[fault:slow={seconds}]]"
@@ -34,9 +34,12 @@ from airflow_provider_flux.operators.generate import FluxGenerateOperator
 for dag_id, all_seconds in SECONDS.items():
     with DAG(dag_id, schedule=None):
         for task_id, landing in TASKS.items():
-            FluxGenerateOperator.partial(task_id=task_id, deferrable=True, inline_wait=0, retries=1, **landing).expand(
-                prompt=[f"{{{{ run_id }}}} {task_id} [[fault:slow={seconds}]]" for seconds in all_seconds]
-            )
+            prompts = [
+                f"{{{{ run_id }}}} {task_id} [[fault:slow={seconds}]]" for seconds in all_seconds
+            ]
+            FluxGenerateOperator.partial(
+                task_id=task_id, deferrable=True, inline_wait=0, retries=1, **landing
+            ).expand(prompt=prompts)
 """
 LANDED = {"output_path": "s3://my_s3@versions/out/{{ run_id }}/{key}.{ext}"}
 TASKS = {"image": LANDED, **({"unlanded": {}} if HAS_TASK_STATE_STORE else {})}
@@ -46,47 +49,51 @@ TASKS = {"image": LANDED, **({"unlanded": {}} if HAS_TASK_STATE_STORE else {})}
 def site(s3: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     dags = DAGS.replace("TASKS", repr(TASKS)).replace("SECONDS", repr(SECONDS))
     folder = tmp_path_factory.mktemp("site")
-    with open_site(folder, dags, s3, bucket="versions", versioned=True, env=QUICK_TO_MOVE) as site:
+    with open_site(
+        folder, dags, s3, bucket="versions", versioned=True, env=FAST_TRIGGER_FAILOVER
+    ) as site:
         yield site
 
 
 @pytest.fixture
 def frozen(site: Site) -> Component:
-    """The only triggerer there is at first."""
+    """The only triggerer that runs at first."""
     only, other = site.cluster.triggerers
     other.stop()
     return only
 
 
-def test_a_triggerer_is_frozen(site: Site, frozen: Component) -> None:
+def test_images_of_a_frozen_triggerer_land_once(site: Site, frozen: Component) -> None:
     def send(sig: signal.Signals) -> None:
         signal_family(frozen, sig)
 
-    for order in freeze(site, frozen, "frozen", send):
-        found = assert_paid_once_and_landed(site, order, submits=1, uncertain=0)
-        assert_gone_on_once(site, order)
-        if order.lands:
-            assert site.bucket.versions(site.bucket.key_of(found["image"]["uri"])) == 1
+    for image in freeze(site, frozen, "frozen", send):
+        generation = assert_paid_once_and_landed(site, image, submits=1, uncertain=0)
+        assert_resumed_once(site, image)
+        if image.lands:
+            assert site.bucket.versions(site.bucket.key_of(generation["image"]["uri"])) == 1
 
 
-def test_a_triggerer_loses_its_heartbeat_alone(site: Site, frozen: Component) -> None:
-    """Its leader is frozen, but not the process that runs its triggers: two run the same triggers for a while."""
+def test_images_land_once_although_two_triggerers_run_the_same_triggers(
+    site: Site, frozen: Component
+) -> None:
+    """Only its leader is frozen, so two triggerers run the same triggers for a while."""
 
     def send(sig: signal.Signals) -> None:
         frozen.signal(sig, group=False)
 
-    for order in freeze(site, frozen, "beatless", send):
-        assert_paid_once_and_landed(site, order, submits=1, uncertain=0)
-        assert_gone_on_once(site, order)
+    for image in freeze(site, frozen, "beatless", send):
+        assert_paid_once_and_landed(site, image, submits=1, uncertain=0)
+        assert_resumed_once(site, image)
 
 
 def freeze(
     site: Site, frozen: Component, dag_id: str, send: Callable[[signal.Signals], object]
-) -> list[Order]:
-    """Run a DAG, freeze the triggerer for a while when the first image is ready, and wait for the end."""
+) -> list[ImageTask]:
+    """Run a DAG, freeze the triggerer for a while when the first image is ready, and wait."""
     run_id = f"{dag_id}-{uuid4().hex[:8]}"
     first = PROMPT.format(run_id=run_id, task_id="image", seconds=SECONDS[dag_id][0])
-    strike = site.bfl.at(first, AT_READY, lambda _pid: send(signal.SIGSTOP))
+    strike = site.bfl.plan(first, AT_READY, lambda _pid: send(signal.SIGSTOP))
     run = site.cluster.run_dag(dag_id, run_id=run_id)
     assert strike.done.wait(90)
     assert strike.error is None
@@ -96,7 +103,7 @@ def freeze(
     send(signal.SIGCONT)
     assert site.cluster.wait(run) == "success", site.cluster.dump()
     return [
-        Order(
+        ImageTask(
             run,
             PROMPT.format(run_id=run_id, task_id=task_id, seconds=seconds),
             task_id,
@@ -108,10 +115,13 @@ def freeze(
     ]
 
 
-def assert_gone_on_once(site: Site, order: Order) -> None:
-    """The task went on once, and was told of no end: Airflow calls ``on_kill`` of a trigger that moves, too."""
-    assert row_of(site, order).try_number == 1
-    log = logs_of(site, order)
+def assert_resumed_once(site: Site, image: ImageTask) -> None:
+    """Assert that the task resumed once and logged no kill.
+
+    Airflow calls ``on_kill`` of a trigger that moves to another triggerer, too.
+    """
+    assert row_of(site, image).try_number == 1
+    log = logs_of(site, image)
     assert log.count("is ready, seed") == 1, log
     for forbidden in ("BFL has no cancel", "killed", "was ended", "has ended as"):
         assert forbidden.lower() not in log.lower(), log

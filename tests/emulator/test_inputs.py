@@ -43,8 +43,8 @@ def test_base64_and_data_urls_of_every_format_are_accepted(
     client: Client, image_format: str
 ) -> None:
     text = text_of(encoded(plain(BLUE), image_format))
-    for text in (text, f"data:image/{image_format.lower()};base64,{text}"):
-        image = decoded(client.image(model="flux-kontext-pro", input_image=text, seed=1))
+    for value in (text, f"data:image/{image_format.lower()};base64,{text}"):
+        image = decoded(client.image(model="flux-kontext-pro", input_image=value, seed=1))
         assert distance(mean(image, (0, 0, 400, 300)), BLUE) < 60
 
 
@@ -53,7 +53,7 @@ def test_an_input_gives_the_same_image_as_base64_data_url_or_url(
 ) -> None:
     text = text_of(encoded(PHOTO))
     ways = [text, f"data:image/png;base64,{text}", shelf.put(PHOTO), f"{shelf.url}/redirect/input"]
-    images = {client.image(model="flux-2-pro", input_image=text, seed=1) for text in ways}
+    images = {client.image(model="flux-2-pro", input_image=way, seed=1) for way in ways}
     assert len(images) == 1
     other = encoded(PHOTO, "PNG", compress_level=9)
     assert client.image(model="flux-2-pro", input_image=text_of(other), seed=1) not in images

@@ -1,4 +1,4 @@
-"""A reverse proxy on loopback that stops a request at a named point, so that a process can be killed right there."""
+"""A reverse proxy on loopback that holds a request at a named point, to kill its client there."""
 
 from __future__ import annotations
 
@@ -21,22 +21,26 @@ import psutil
 from tests.support.cluster.processes import free_port
 from tests.support.cutting_proxy import Cut
 
-#: ``asked``: the request is here, and the server does not know of it. ``half sent``: the server has half of the body.
-#: ``answered``: the server has answered, and the client does not know. ``half answered``: it has half of the answer.
-Point = Literal["asked", "half sent", "answered", "half answered"]
+#: ``received``: the proxy has the request, and the server does not. ``half sent``: the server has
+#: half of the body. ``answered``: the server has answered, and the client has no answer.
+#: ``half answered``: the client has half of the answer.
+Point = Literal["received", "half sent", "answered", "half answered"]
 
 _HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "expect", "content-length"}
 _ID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}")
-_TIMEOUT = 120
+_TIMEOUT_SECONDS = 120
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A point in the life of a request. The patterns are searched for; an empty one fits everything.
+    """A point in the life of a request. Patterns are searched for; an empty one matches anything.
 
-    :param body: pattern of the request's body, which is not known yet at ``half sent``.
+    :param point: the point.
+    :param method: HTTP method.
+    :param path: pattern of the path.
+    :param body: pattern of the body, which is not known yet at ``half sent``.
     :param answer: pattern of the body of the answer.
-    :param number: which one it is of the requests that fit.
+    :param number: 1 for the first request that matches, 2 for the second, and so on.
     """
 
     point: Point
@@ -49,11 +53,15 @@ class Checkpoint:
 
 @dataclass(eq=False)
 class Strike:
-    """What is done once, at a checkpoint of the requests of one case.
+    """An action at a checkpoint, done once.
 
-    :param name: what those requests have in common; see :meth:`Checkpoints.at`.
-    :param act: is told the process id of the client.
-    :ivar done: is set when it was done; ``victim`` and ``error`` say to whom, and what went wrong with that.
+    :param name: text that is part of the requests of one case; see :meth:`CheckpointProxy.plan`.
+    :param checkpoint: the point of the action.
+    :param act: the action, with the process id of the client.
+    :ivar seen: number of requests so far that match the checkpoint.
+    :ivar done: set after the action.
+    :ivar victim: the process id that the action was called with.
+    :ivar error: the exception that the action raised.
     """
 
     name: str
@@ -65,10 +73,10 @@ class Strike:
     error: Exception | None = None
 
 
-class Checkpoints:
-    """Stands before the server at the URL ``server``, and passes everything on, ``Host`` included.
+class CheckpointProxy:
+    """A proxy before the server at the URL ``server`` that forwards everything, ``Host`` included.
 
-    An emulator makes its URLs of that header, so polls and downloads come this way too.
+    An emulator makes its URLs from that header, so polls and downloads use the proxy, too.
     """
 
     def __init__(self, server: str) -> None:
@@ -95,11 +103,12 @@ class Checkpoints:
             self._timer.cancel()
         self.stop()
 
-    def at(self, name: str, checkpoint: Checkpoint, act: Callable[[int], object]) -> Strike:
-        """Plan what is done, once, at a checkpoint of the requests that have ``name`` in their path or body.
+    def plan(self, name: str, checkpoint: Checkpoint, act: Callable[[int], object]) -> Strike:
+        """Plan an action at a checkpoint of the requests with ``name`` in their path or body.
 
-        A poll or a download has the name that was in the submit. Let ``act`` kill the client and raise ``Cut``: both
-        connections are reset then, as the network would. If it returns, the request goes on.
+        The requests of a generation have the name that was in its submit. If ``act`` kills the
+        client and raises ``Cut``, both connections are reset, as the network would. If it returns,
+        the request continues.
         """
         strike = Strike(name, checkpoint, act)
         with self._lock:
@@ -107,13 +116,13 @@ class Checkpoints:
         return strike
 
     def start(self) -> None:
-        """Listen, at the same address as ever."""
+        """Start to listen, always at the same address."""
         if self._listener is None:
             self._listener = _Listener(self)
             threading.Thread(target=self._listener.serve_forever, args=(0.02,), daemon=True).start()
 
     def stop(self) -> None:
-        """Refuse connections from now on, and reset those that are open."""
+        """Refuse new connections, and reset those that are open."""
         listener, self._listener = self._listener, None
         if listener is not None:
             listener.shutdown()
@@ -121,56 +130,58 @@ class Checkpoints:
             listener.reset_all()
 
     def down_for(self, seconds: float) -> None:
-        """Stop now, and start by itself after some seconds."""
+        """Stop now, and start again after some seconds."""
         self.stop()
         self._timer = threading.Timer(seconds, self.start)
         self._timer.daemon = True
         self._timer.start()
 
-    def due(self, point: Point, exchange: Exchange) -> list[Strike]:
-        """Take what is planned at this point of this request."""
+    def take_due(self, point: Point, exchange: Exchange) -> list[Strike]:
+        """Remove and return the strikes that are due at this point of a request."""
         with self._lock:
             due = [strike for strike in self._strikes if self._is_due(strike, point, exchange)]
             self._strikes = [strike for strike in self._strikes if strike not in due]
         return due
 
     def put_back(self, strikes: Sequence[Strike]) -> None:
-        """Plan again for the next request what could not be done."""
+        """Plan strikes again, for the next request that matches."""
         with self._lock:
             for strike in strikes:
                 strike.seen -= 1
                 self._strikes.append(strike)
 
-    def remember(self, exchange: Exchange) -> None:
-        """Remember what was submitted under an id: polls and downloads name nothing but that."""
+    def remember_submit(self, exchange: Exchange) -> None:
+        """Remember the body of a submit by its id, which is all that polls and downloads have."""
         if exchange.command == "POST":
             with suppress(ValueError, AttributeError):
                 self._submitted[str(json.loads(exchange.answer).get("id"))] = exchange.text
 
     def _is_due(self, strike: Strike, point: Point, exchange: Exchange) -> bool:
-        wanted = strike.checkpoint
-        if (wanted.point, wanted.method) != (point, exchange.command) or not re.search(
-            wanted.path, exchange.path
+        checkpoint = strike.checkpoint
+        if (checkpoint.point, checkpoint.method) != (point, exchange.command) or not re.search(
+            checkpoint.path, exchange.path
         ):
             return False
-        submitted = [self._submitted.get(found, "") for found in _ID.findall(exchange.path)]
+        submitted = [
+            self._submitted.get(request_id, "") for request_id in _ID.findall(exchange.path)
+        ]
         if not any(strike.name in text for text in (exchange.path, exchange.text, *submitted)):
             return False
-        if not re.search(wanted.body, exchange.text) or not re.search(
-            wanted.answer.encode(), exchange.answer
+        if not re.search(checkpoint.body, exchange.text) or not re.search(
+            checkpoint.answer.encode(), exchange.answer
         ):
             return False
         strike.seen += 1
-        return strike.seen == wanted.number
+        return strike.seen == checkpoint.number
 
 
 class _Listener(ThreadingHTTPServer):
-    """Accepts connections while the proxy is up, and remembers them, to reset them when it is not any more."""
+    """Accepts connections while the proxy is up, and resets them when it stops."""
 
     daemon_threads = True
     request_queue_size = 128
 
-    def __init__(self, proxy: Checkpoints) -> None:
+    def __init__(self, proxy: CheckpointProxy) -> None:
         self.proxy = proxy
         self._open: set[socket.socket] = set()
         super().__init__(("127.0.0.1", proxy.port), Exchange)
@@ -182,23 +193,23 @@ class _Listener(ThreadingHTTPServer):
         super().process_request(request, client_address)
 
     def shutdown_request(self, request: Any) -> None:
-        """Close a connection whose thread has ended; not politely, which would spoil a reset."""
+        """Close the connection of an ended thread; a shutdown would prevent a reset."""
         self._open.discard(request)
         self.close_request(request)
 
     def reset_all(self) -> None:
-        """Reset what is open."""
+        """Reset all open connections."""
         for connection in list(self._open):
             with suppress(OSError):
                 _reset_when_closed(connection)
                 connection.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Say nothing of clients that went away."""
+        """Ignore clients that have disconnected."""
 
 
 class Exchange(BaseHTTPRequestHandler):
-    """One request on its way, and what the server says to it."""
+    """One request on its way to the server, and the answer on its way back."""
 
     protocol_version = "HTTP/1.1"
     server: _Listener
@@ -207,17 +218,17 @@ class Exchange(BaseHTTPRequestHandler):
 
     @property
     def text(self) -> str:
-        """The request's body as text."""
+        """The body of the request as text."""
         return self.body.decode(errors="replace")
 
     def do_GET(self) -> None:
-        """Pass the request on, and the answer back; stop where that is planned."""
+        """Forward the request and return the answer, with the strikes that are due."""
         self.body = self.answer = b""
-        upstream = http.client.HTTPConnection(self.server.proxy.server, timeout=_TIMEOUT)
+        upstream = http.client.HTTPConnection(self.server.proxy.server, timeout=_TIMEOUT_SECONDS)
         try:
             upstream.connect()
-            self._pass_on(upstream)
-            self._pass_back(upstream.getresponse())
+            self._forward(upstream)
+            self._send_answer(upstream.getresponse())
         except (Cut, OSError, http.client.HTTPException):
             # Without a reset, a server may take the end of the connection for the end of the body.
             for end in (upstream.sock, self.connection):
@@ -230,14 +241,14 @@ class Exchange(BaseHTTPRequestHandler):
     do_POST = do_PUT = do_HEAD = do_DELETE = do_GET  # noqa: N815
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
-    def _pass_on(self, upstream: http.client.HTTPConnection) -> None:
+    def _forward(self, upstream: http.client.HTTPConnection) -> None:
         if "Transfer-Encoding" in self.headers:
-            raise NotImplementedError("a body in chunks: no client here has sent one so far")
+            raise NotImplementedError("chunked bodies: no client here has sent one so far")
         length = int(self.headers.get("Content-Length", 0))
         half = self.rfile.read(length // 2)
-        strikes = self.server.proxy.due("half sent", self)
+        strikes = self.server.proxy.take_due("half sent", self)
         if strikes:
             self._begin(upstream, length)
             upstream.send(half)
@@ -245,7 +256,7 @@ class Exchange(BaseHTTPRequestHandler):
         self.body = half + self.rfile.read(length - len(half))
         if len(self.body) < length:
             raise ConnectionResetError
-        self._strike(self.server.proxy.due("asked", self))
+        self._strike(self.server.proxy.take_due("received", self))
         if not strikes:
             self._begin(upstream, length)
         upstream.send(self.body[len(half) if strikes else 0 :])
@@ -259,17 +270,17 @@ class Exchange(BaseHTTPRequestHandler):
             upstream.putheader("Content-Length", str(length))
         upstream.endheaders()
 
-    def _pass_back(self, said: http.client.HTTPResponse) -> None:
-        self.answer = said.read()
+    def _send_answer(self, response: http.client.HTTPResponse) -> None:
+        self.answer = response.read()
         proxy = self.server.proxy
-        proxy.remember(self)
-        self._strike(proxy.due("answered", self))
-        self.send_response_only(said.status, said.reason)
-        for name, value in said.headers.items():
+        proxy.remember_submit(self)
+        self._strike(proxy.take_due("answered", self))
+        self.send_response_only(response.status, response.reason)
+        for name, value in response.headers.items():
             if name.lower() not in _HOP_BY_HOP:
                 self.send_header(name, value)
         length = (
-            said.headers.get("Content-Length", "0")
+            response.headers.get("Content-Length", "0")
             if self.command == "HEAD"
             else str(len(self.answer))
         )
@@ -277,7 +288,7 @@ class Exchange(BaseHTTPRequestHandler):
         self.end_headers()
         half = len(self.answer) // 2
         self.wfile.write(self.answer[:half])
-        self._strike(proxy.due("half answered", self))
+        self._strike(proxy.take_due("half answered", self))
         self.wfile.write(self.answer[half:])
 
     def _strike(self, strikes: Sequence[Strike]) -> None:
@@ -285,7 +296,7 @@ class Exchange(BaseHTTPRequestHandler):
             return
         try:
             client = client_of(self.client_address[1], self.server.proxy.port)
-        except LookupError:  # somebody else has killed it while this was on its way
+        except LookupError:  # another strike has killed the client meanwhile
             self.server.proxy.put_back(strikes)
             raise Cut from None
         for strike in strikes:
@@ -294,26 +305,25 @@ class Exchange(BaseHTTPRequestHandler):
                 strike.act(client)
             except Cut:
                 raise
-            except Exception as error:  # it belongs to the test that has planned the strike
+            except Exception as error:  # for the test that has planned the strike
                 strike.error = error
             finally:
                 strike.done.set()
 
 
 def client_of(port: int, server_port: int) -> int:
-    """Return the id of the process that has a connection from one port to the other.
+    """Return the id of the process with a connection from one port to the other.
 
+    :param port: the port of the client.
+    :param server_port: the port of the server.
     :raises LookupError: if there is none.
     """
-    for one in psutil.net_connections("tcp"):
-        if (
-            one.pid
-            and one.laddr
-            and one.raddr
-            and (one.laddr.port, one.raddr.port) == (port, server_port)
-        ):
-            return one.pid
-    raise LookupError(f"nobody has a connection from port {port} to {server_port}")
+    for connection in psutil.net_connections("tcp"):
+        if not connection.pid or not connection.laddr or not connection.raddr:
+            continue
+        if (connection.laddr.port, connection.raddr.port) == (port, server_port):
+            return connection.pid
+    raise LookupError(f"no process has a connection from port {port} to {server_port}")
 
 
 def _reset_when_closed(end: socket.socket) -> None:

@@ -1,4 +1,4 @@
-"""Images and videos to send, ways to look at what comes back, and a server to fetch inputs from."""
+"""Inputs for the emulator, measures of its results, and a server for inputs that are URLs."""
 
 from __future__ import annotations
 
@@ -27,27 +27,27 @@ def plain(colour: Colour = RED, size: tuple[int, int] = (320, 240)) -> Image.Ima
 
 
 def quarters(size: tuple[int, int] = (320, 240)) -> Image.Image:
-    """Return an image of four colours, of which each place can be told."""
+    """Return an image of four colours, so that a part of it can be located."""
     small = Image.frombytes("RGB", (2, 2), bytes((*RED, *GREEN, *BLUE, *YELLOW)))
     return small.resize(size, Image.Resampling.NEAREST)
 
 
 def encoded(image: Image.Image, image_format: str = "PNG", **options: object) -> bytes:
-    """Return an image as a file."""
+    """Return an image as the bytes of a file."""
     buffer = io.BytesIO()
     image.save(buffer, image_format, **options)
     return buffer.getvalue()
 
 
 def text_of(content: bytes | Image.Image) -> str:
-    """Return a file in base64, an image as a PNG."""
+    """Return a file in base64; an image is encoded as PNG."""
     return base64.b64encode(
         encoded(content) if isinstance(content, Image.Image) else content
     ).decode()
 
 
 def decoded(content: bytes) -> Image.Image:
-    """Return the image of a file, decoded as a whole."""
+    """Return the image of a file, completely decoded."""
     image = Image.open(io.BytesIO(content))
     image.load()
     return image
@@ -59,12 +59,12 @@ def mean(image: Image.Image, box: Box | None = None) -> Colour:
 
 
 def distance(one: Colour, other: Colour) -> float:
-    """Return how far two colours are apart, in the channel in which they differ most."""
+    """Return the distance of two colours, in the channel in which they differ most."""
     return max(abs(a - b) for a, b in zip(one, other, strict=True))
 
 
-#: The quarters, as parts of the size, above the caption.
-PLACES: tuple[tuple[tuple[float, ...], Colour], ...] = (
+#: The box of each quarter, above the caption, as shares of the size; and its colour.
+QUARTERS: tuple[tuple[tuple[float, ...], Colour], ...] = (
     ((0.05, 0.1, 0.45, 0.4), RED),
     ((0.55, 0.1, 0.95, 0.4), GREEN),
     ((0.05, 0.55, 0.45, 0.75), BLUE),
@@ -72,19 +72,20 @@ PLACES: tuple[tuple[tuple[float, ...], Colour], ...] = (
 )
 
 
-def colours_at_places(image: Image.Image) -> list[Colour]:
+def colours_of_quarters(image: Image.Image) -> list[Colour]:
     """Return the mean colour of each quarter."""
     sides = (*image.size, *image.size)
     boxes = [
-        tuple(int(one * side) for one, side in zip(part, sides, strict=True)) for part, _ in PLACES
+        tuple(int(share * side) for share, side in zip(part, sides, strict=True))
+        for part, _ in QUARTERS
     ]
     return [mean(image, box) for box in boxes]  # type: ignore[arg-type]
 
 
 def shows_quarters(image: Image.Image, tolerance: float) -> bool:
     """Whether an image looks like :func:`quarters`."""
-    pairs = zip(colours_at_places(image), PLACES, strict=True)
-    return all(distance(seen, colour) < tolerance for seen, (_, colour) in pairs)
+    pairs = zip(colours_of_quarters(image), QUARTERS, strict=True)
+    return all(distance(shown, colour) < tolerance for shown, (_, colour) in pairs)
 
 
 def video(image: Image.Image, seconds: float = 1.0, rate: int = 24) -> bytes:
@@ -101,7 +102,7 @@ def video(image: Image.Image, seconds: float = 1.0, rate: int = 24) -> bytes:
 
 
 class Video:
-    """An mp4 that came back, with all its frames decoded."""
+    """An mp4 with all its frames decoded."""
 
     def __init__(self, content: bytes) -> None:
         self.content = content
@@ -119,7 +120,7 @@ class Video:
         return self.frames[0].size
 
     def at(self, seconds: float) -> Image.Image:
-        """Return the frame that is shown then."""
+        """Return the frame that is shown at a time."""
         return [
             frame
             for time, frame in zip(self.times, self.frames, strict=True)
@@ -128,9 +129,10 @@ class Video:
 
 
 class Shelf:
-    """Files behind URLs; ``redirect`` leads to the others, ``gate`` holds an answer until it is opened.
+    """A server for inputs that are URLs, which also receives webhooks.
 
-    It takes webhooks as well.
+    The path ``redirect/NAME`` redirects to the file ``NAME``. While ``gate`` is not set, no request
+    is answered. ``asked`` has the paths of all requests.
     """
 
     def __init__(self) -> None:
@@ -172,13 +174,13 @@ class Shelf:
         self.url = f"http://127.0.0.1:{self._server.server_port}"
 
     def put(self, content: bytes | Image.Image, name: str = "input") -> str:
-        """Offer a file, and return its URL."""
+        """Serve a file, and return its URL."""
         self.files[name] = encoded(content) if isinstance(content, Image.Image) else content
         return f"{self.url}/{name}"
 
     @contextmanager
     def open(self) -> Iterator[Shelf]:
-        """Serve while the block lasts."""
+        """Serve in the ``with`` block."""
         thread = threading.Thread(
             target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
         )
@@ -190,8 +192,8 @@ class Shelf:
 
 
 def wait_until(is_true: object, seconds: float = 5.0) -> None:
-    """Wait until a function returns something true."""
+    """Wait until a function returns a true value."""
     deadline = time.monotonic() + seconds
     while not is_true():  # type: ignore[operator]
-        assert time.monotonic() < deadline, "waited for nothing"
+        assert time.monotonic() < deadline, "the condition did not become true"
         time.sleep(0.01)

@@ -1,4 +1,4 @@
-"""The proxy with checkpoints stops the request it was told to stop, at that point, and passes all others."""
+"""The checkpoint proxy strikes the planned request at its point, and forwards all others."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 import requests
 
 from airflow_provider_flux.emulator import EmulatorServer
-from tests.support.checkpoint_proxy import Checkpoint, Checkpoints, Point, Strike
+from tests.support.checkpoint_proxy import Checkpoint, CheckpointProxy, Point, Strike
 from tests.support.cluster.processes import wait_until
 from tests.support.cutting_proxy import Cut
 from tests.support.object_stores import S3Store
@@ -30,76 +30,82 @@ def drop(_pid: int) -> None:
 
 @pytest.fixture
 def host() -> Iterator[Host]:
-    """A host that reads what it is sent, and says so."""
+    """A host that answers with the body of the request."""
     with Host(answers={"*": lambda exchange: exchange.send(b"got " + exchange.read())}) as host:
         yield host
 
 
 @pytest.fixture
-def proxy(host: Host) -> Iterator[Checkpoints]:
-    with Checkpoints(host.url) as proxy:
+def proxy(host: Host) -> Iterator[CheckpointProxy]:
+    with CheckpointProxy(host.url) as proxy:
         yield proxy
 
 
-def post(proxy: Checkpoints, body: bytes, path: str = "/") -> bytes:
+def post(proxy: CheckpointProxy, body: bytes, path: str = "/") -> bytes:
     return requests.post(f"{proxy.url}{path}", data=body, timeout=10).content
 
 
-def test_requests_pass_unharmed(host: Host, proxy: Checkpoints) -> None:
+def test_the_proxy_forwards_other_requests_unchanged(host: Host, proxy: CheckpointProxy) -> None:
     with requests.Session() as session:
         for body in (b"", b"x", LARGE, b"y"):
             assert session.post(proxy.url, data=body, timeout=10).content == b"got " + body
-        assert session.head(proxy.url, timeout=10).status_code == 501  # as the host says
-    assert {asked.headers["host"] for asked in host.asked} == {proxy.url.removeprefix("http://")}
+        assert session.head(proxy.url, timeout=10).status_code == 501  # the status of the host
+    assert {request.headers["host"] for request in host.asked} == {
+        proxy.url.removeprefix("http://")
+    }
 
 
-@pytest.mark.parametrize("point", ["asked", "half sent", "answered", "half answered"])
-def test_a_request_is_dropped_at_its_point(host: Host, proxy: Checkpoints, point: Point) -> None:
-    strike = proxy.at("/mine", Checkpoint(point, "POST", ""), drop)
+@pytest.mark.parametrize("point", ["received", "half sent", "answered", "half answered"])
+def test_a_request_is_dropped_at_its_checkpoint(
+    host: Host, proxy: CheckpointProxy, point: Point
+) -> None:
+    strike = proxy.plan("/mine", Checkpoint(point, "POST", ""), drop)
     assert post(proxy, LARGE, "/other") == b"got " + LARGE
     with pytest.raises((requests.ConnectionError, requests.exceptions.ChunkedEncodingError)):
         post(proxy, LARGE, "/mine")
     assert strike.done.is_set()
     assert strike.victim == os.getpid()
     assert post(proxy, LARGE, "/mine") == b"got " + LARGE  # once only
-    got = [len(asked.body) for asked in host.asked if asked.path == "/mine"][:-1]
-    if point == "asked":
-        assert got == []
-    elif point == "half sent":  # of what was passed on, a reset may take away some
-        assert max(got, default=0) <= len(LARGE) // 2
+    received = [len(request.body) for request in host.asked if request.path == "/mine"][:-1]
+    if point == "received":
+        assert received == []
+    elif point == "half sent":  # a reset may drop some of the forwarded bytes
+        assert max(received, default=0) <= len(LARGE) // 2
     else:
-        assert got == [len(LARGE)]
+        assert received == [len(LARGE)]
 
 
-def test_a_request_that_is_let_go_is_whole(proxy: Checkpoints) -> None:
+def test_a_request_is_whole_if_the_strike_returns(proxy: CheckpointProxy) -> None:
     strikes = [
-        proxy.at("/mine", Checkpoint(point, "POST", ""), lambda _pid: None)
-        for point in ("asked", "half sent", "answered", "half answered")
+        proxy.plan("/mine", Checkpoint(point, "POST", ""), lambda _pid: None)
+        for point in ("received", "half sent", "answered", "half answered")
     ]
     assert post(proxy, LARGE, "/mine") == b"got " + LARGE
     assert all(strike.done.is_set() for strike in strikes)
 
 
-def test_body_answer_and_number_choose_the_request(proxy: Checkpoints) -> None:
+def test_body_answer_and_number_select_the_request(proxy: CheckpointProxy) -> None:
     third = Checkpoint("answered", "POST", "/p", body="a+", answer="got .*b", number=3)
-    proxy.at("", third, drop)
+    proxy.plan("", third, drop)
     for body in (b"ab", b"a", b"b", b"ab"):
         assert post(proxy, body, "/p")
     with pytest.raises(requests.ConnectionError):
         post(proxy, b"ab", "/p")
 
 
-def test_an_error_of_what_is_done_is_kept_for_the_test(proxy: Checkpoints) -> None:
+def test_an_error_of_a_strike_is_kept_for_the_test(proxy: CheckpointProxy) -> None:
     def fail(_pid: int) -> None:
         raise ProcessLookupError
 
-    strike = proxy.at("", Checkpoint("asked", "POST", ""), fail)
+    strike = proxy.plan("", Checkpoint("received", "POST", ""), fail)
     assert post(proxy, b"x") == b"got x"
     assert isinstance(strike.error, ProcessLookupError)
 
 
-def test_a_client_that_is_gone_already_is_waited_for_again(host: Host, proxy: Checkpoints) -> None:
-    strike = proxy.at("/mine", Checkpoint("answered", "POST", ""), drop)
+def test_a_strike_waits_for_the_next_client_if_the_first_has_disconnected(
+    host: Host, proxy: CheckpointProxy
+) -> None:
+    strike = proxy.plan("/mine", Checkpoint("answered", "POST", ""), drop)
     gone = threading.Event()
 
     def answer_late(exchange: Exchange) -> None:
@@ -125,14 +131,14 @@ def test_a_client_that_is_gone_already_is_waited_for_again(host: Host, proxy: Ch
 def test_polls_and_downloads_have_the_name_of_their_submit(
     emulator_process: EmulatorServer,
 ) -> None:
-    with Checkpoints(emulator_process.url) as proxy:
+    with CheckpointProxy(emulator_process.url) as proxy:
         mine = [
-            proxy.at(
+            proxy.plan(
                 "token-mine",
                 Checkpoint("answered", "GET", "/v1/get_result", answer="Ready"),
                 lambda _pid: None,
             ),
-            proxy.at(
+            proxy.plan(
                 "token-mine", Checkpoint("half answered", "GET", "/results/"), lambda _pid: None
             ),
         ]
@@ -142,26 +148,27 @@ def test_polls_and_downloads_have_the_name_of_their_submit(
         assert all(strike.done.is_set() for strike in mine)
 
 
-def generate(proxy: Checkpoints, prompt: str) -> bytes:
-    """Do what a client of BFL does."""
-    said = requests.post(
+def generate(proxy: CheckpointProxy, prompt: str) -> bytes:
+    """Submit, poll and download, as a client of BFL does."""
+    submission = requests.post(
         f"{proxy.url}/v1/flux-pro-1.1", json={"prompt": prompt}, headers=KEY, timeout=10
     ).json()
-    assert said["polling_url"].startswith(proxy.url)
-    while (found := requests.get(said["polling_url"], headers=KEY, timeout=10).json())[
-        "status"
-    ] != "Ready":
+    assert submission["polling_url"].startswith(proxy.url)
+    while True:
+        body = requests.get(submission["polling_url"], headers=KEY, timeout=10).json()
+        if body["status"] == "Ready":
+            return requests.get(body["result"]["sample"], timeout=10).content
         time.sleep(0.05)
-    return requests.get(found["result"]["sample"], timeout=10).content
 
 
 def test_a_killed_client_leaves_no_half_object(s3: str) -> None:
     store = S3Store(s3, bucket="checkpoints")
     store.make_bucket()
-    with Checkpoints(s3) as proxy:
-        code = f"import requests; requests.put('{proxy.url}/checkpoints/half.bin', data=b'x' * {len(LARGE)})"
+    with CheckpointProxy(s3) as proxy:
+        put = f"requests.put('{proxy.url}/checkpoints/half.bin', data=b'x' * {len(LARGE)})"
+        code = f"import requests; {put}"
         client = subprocess.Popen([sys.executable, "-c", code])
-        strike = proxy.at("half.bin", Checkpoint("half sent", "PUT", r"\.bin"), kill)
+        strike = proxy.plan("half.bin", Checkpoint("half sent", "PUT", r"\.bin"), kill)
         assert client.wait(30) == -signal.SIGKILL
         assert_struck(strike, client.pid)
         assert store.read("s3://aws_lab@checkpoints/half.bin") is None
@@ -177,12 +184,12 @@ def assert_struck(strike: Strike, pid: int) -> None:
     assert (strike.victim, strike.error) == (pid, None)
 
 
-def test_down_for_a_while(proxy: Checkpoints) -> None:
+def test_the_proxy_is_down_for_a_while_and_starts_again(proxy: CheckpointProxy) -> None:
     with requests.Session() as session:
         assert session.post(proxy.url, data=b"x", timeout=10).content == b"got x"
         proxy.down_for(0.3)
         with pytest.raises(requests.ConnectionError):
-            session.post(proxy.url, data=b"x", timeout=10)  # by the connection that was open
+            session.post(proxy.url, data=b"x", timeout=10)  # on the open connection
     with pytest.raises(requests.ConnectionError, match="refused"):
         post(proxy, b"x")
 

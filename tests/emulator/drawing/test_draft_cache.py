@@ -13,7 +13,7 @@ from tests.support.emulator_media import (
     BLUE,
     Shelf,
     Video,
-    colours_at_places,
+    colours_of_quarters,
     distance,
     plain,
     quarters,
@@ -66,7 +66,8 @@ def test_the_enhancement_of_a_draft_shows_the_same_video(client: Client) -> None
         )
         for seconds in (0, 4):
             pairs = zip(
-                *(colours_at_places(shown.at(seconds)) for shown in (draft, enhanced)), strict=True
+                *(colours_of_quarters(shown.at(seconds)) for shown in (draft, enhanced)),
+                strict=True,
             )
             assert max(distance(*pair) for pair in pairs) < 15
 

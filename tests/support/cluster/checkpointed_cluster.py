@@ -1,4 +1,4 @@
-"""A cluster whose BFL and whose object store are reached by proxies with checkpoints."""
+"""A cluster that reaches the emulator and the object store through proxies with checkpoints."""
 
 from __future__ import annotations
 
@@ -13,29 +13,32 @@ from typing import Any
 
 from airflow_provider_flux.emulator import EmulatorConfig, EmulatorServer
 from tests.cluster.conftest import flux_environment
-from tests.support.checkpoint_proxy import Checkpoints
+from tests.support.checkpoint_proxy import CheckpointProxy
 from tests.support.cluster.harness import Cluster
 from tests.support.object_stores import S3Store, s3_connection
 
 _AIRFLOW = tuple(map(int, version("apache-airflow").split(".")[:2]))
-#: Where the ledger of a task without output_path is.
+#: Whether Airflow has the store that keeps the ledger of a task without output_path.
 HAS_TASK_STATE_STORE = _AIRFLOW >= (3, 3)
-#: Airflow 3.0 fails a task whose process was killed, whatever its retries; a user has to clear it.
+#: Whether Airflow retries a task whose process was killed. Airflow 3.0 fails it, and a user has to
+#: clear it.
 RETRIES_KILLED_TASKS = _AIRFLOW >= (3, 1)
 
-#: A lost worker is noticed within seconds. Workers beat more often than by default in return: they share a machine of
-#: few cores with the tests, and a beat that comes late must not pass for a loss.
-_QUICK_TO_NOTICE = {
+#: The scheduler notices a lost worker within seconds. In return, workers send more heartbeats than
+#: by default: they share few cores with the tests, and a late heartbeat must not count as a loss.
+_FAST_LOSS_DETECTION = {
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "20",
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "2",
     "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "2",
 }
 
-#: Of a triggerer that does not beat. What runs elsewhere then, because this machine is slow, must do no harm either.
-QUICK_TO_MOVE = {"AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "8"}
+#: Triggers move within seconds from a triggerer without heartbeats to another one. On a slow
+#: machine they move needlessly, which must do no harm either.
+FAST_TRIGGER_FAILOVER = {"AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "8"}
 
-#: As Airflow is by default. Under load a scheduler that is sooner missed takes itself for dead, and its tasks for lost.
-PATIENT = {
+#: The thresholds that Airflow has by default. With shorter ones, a scheduler under load takes
+#: itself for dead and its tasks for lost.
+DEFAULT_THRESHOLDS = {
     "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": "30",
     "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "300",
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "300",
@@ -45,26 +48,33 @@ PATIENT = {
 
 @dataclass(frozen=True)
 class Site:
-    """What a test of crashes has at hand.
+    """The parts that a test of crashes uses.
 
+    :ivar cluster: the Airflow deployment.
+    :ivar emulator: the emulator of BFL.
     :ivar bfl: the proxy before the emulator.
     :ivar store: the proxy before the S3 server.
+    :ivar bucket: the bucket that the images land in.
     """
 
     cluster: Cluster
     emulator: EmulatorServer
-    bfl: Checkpoints
-    store: Checkpoints
+    bfl: CheckpointProxy
+    store: CheckpointProxy
     bucket: Bucket
 
     def submits_of(self, prompt: str) -> int:
-        """Return how often a prompt was paid for."""
+        """Return the number of submits of a prompt."""
         return self.emulator.stats()["submits_per_prompt"].get(prompt, 0)
 
 
 @dataclass(frozen=True)
 class Bucket:
-    """A bucket, looked into past the proxy and the package."""
+    """A bucket, read without the proxy and without the package.
+
+    :param url: URL of the S3 server.
+    :param name: name of the bucket.
+    """
 
     url: str
     name: str
@@ -74,27 +84,30 @@ class Bucket:
         return S3Store(self.url).client
 
     def make(self, *, versioned: bool = False) -> None:
-        """Make it; let it keep all versions of an object if that is wanted."""
+        """Create the bucket.
+
+        :param versioned: keeps all versions of each object.
+        """
         self._client.create_bucket(Bucket=self.name)
         if versioned:
             enabled = {"Status": "Enabled"}
             self._client.put_bucket_versioning(Bucket=self.name, VersioningConfiguration=enabled)
 
     def keys(self, prefix: str) -> list[str]:
-        """Return the keys that begin so, in order."""
+        """Return the keys that begin with a prefix, sorted."""
         pages = self._client.get_paginator("list_objects_v2").paginate(
             Bucket=self.name, Prefix=prefix
         )
         return sorted(item["Key"] for page in pages for item in page.get("Contents", []))
 
     def read(self, key: str) -> bytes:
-        """Return an object."""
+        """Return the bytes of an object."""
         return bytes(self._client.get_object(Bucket=self.name, Key=key)["Body"].read())
 
     def versions(self, key: str) -> int:
-        """Return how often an object was written."""
-        said = self._client.list_object_versions(Bucket=self.name, Prefix=key)
-        return sum(one["Key"] == key for one in said.get("Versions", []))
+        """Return the number of versions of an object."""
+        listing = self._client.list_object_versions(Bucket=self.name, Prefix=key)
+        return sum(version["Key"] == key for version in listing.get("Versions", []))
 
     def key_of(self, uri: str) -> str:
         """Return the key in a URI such as ``s3://conn@bucket/key``."""
@@ -114,25 +127,34 @@ def open_site(
     config: EmulatorConfig | None = None,
     env: Mapping[str, str] | None = None,
 ) -> Iterator[Site]:
-    """Start a cluster of two triggerers for one DAG file, which lands in ``s3://my_s3@<bucket>/``."""
+    """Start a cluster with two triggerers for one DAG file that lands in ``s3://my_s3@<bucket>/``.
+
+    :param folder: an empty folder for the cluster.
+    :param dag_file: source of the DAG file.
+    :param s3: URL of the S3 server.
+    :param bucket: name of a new bucket.
+    :param versioned: keeps all versions of each object.
+    :param config: configuration of the emulator; ``None`` gives a latency of 3 seconds.
+    :param env: settings that win over those of the cluster.
+    """
     (folder / "dags").mkdir()
     (folder / "dags" / "dags.py").write_text(dag_file)
-    place = Bucket(s3, bucket)
-    place.make(versioned=versioned)
+    images = Bucket(s3, bucket)
+    images.make(versioned=versioned)
     with ExitStack() as stack:
         emulator = stack.enter_context(
             EmulatorServer(config or EmulatorConfig(latency=3, credits=1_000_000))
         )
         bfl, store = (
-            stack.enter_context(Checkpoints(emulator.url)),
-            stack.enter_context(Checkpoints(s3)),
+            stack.enter_context(CheckpointProxy(emulator.url)),
+            stack.enter_context(CheckpointProxy(s3)),
         )
         flux = json.loads(flux_environment(emulator, folder)["AIRFLOW_CONN_FLUX_DEFAULT"])
         environment = {
             "AIRFLOW_CONN_FLUX_DEFAULT": json.dumps({**flux, "host": bfl.url}),
             "AIRFLOW_CONN_MY_S3": s3_connection(store.url),
-            **_QUICK_TO_NOTICE,
+            **_FAST_LOSS_DETECTION,
             **(env or {}),
         }
         cluster = Cluster(folder, folder / "dags", triggerers=2, parallelism=16, env=environment)
-        yield Site(stack.enter_context(cluster), emulator, bfl, store, place)
+        yield Site(stack.enter_context(cluster), emulator, bfl, store, images)

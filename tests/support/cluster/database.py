@@ -1,4 +1,4 @@
-"""Reading the metadata database of a test cluster, past Airflow."""
+"""Direct access to the metadata database of a test cluster."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ from sqlalchemy.sql import ColumnElement
 
 TEXT_COLUMNS = """
     select table_name, column_name, data_type from information_schema.columns
-    where table_schema = 'public' and data_type in ('text', 'character varying', 'json', 'jsonb', 'bytea')
+    where table_schema = 'public'
+      and data_type in ('text', 'character varying', 'json', 'jsonb', 'bytea')
     order by table_name, column_name
 """
 
 
 class Database:
-    """Plain SQL on a database; every call has a connection of its own, so restarts do no harm."""
+    """Plain SQL on a database. Each call opens a connection, so that restarts do no harm."""
 
     def __init__(self, url: str) -> None:
-        """Take a SQLAlchemy URL; nothing is connected yet."""
+        """Take a SQLAlchemy URL without connecting."""
         self._engine = create_engine(url, poolclass=NullPool)
 
     def reachable(self) -> bool:
@@ -33,13 +34,13 @@ class Database:
         return True
 
     def sql(self, query: str, **params: Any) -> list[tuple[Any, ...]]:
-        """Run one statement with ``:name`` parameters, commit it, and return its rows if it has any."""
+        """Run and commit one statement with ``:name`` parameters, and return its rows."""
         with self._engine.begin() as connection:
             result = connection.execute(text(query), params)
             return [tuple(row) for row in result] if result.returns_rows else []
 
     def texts(self) -> Iterator[tuple[str, str]]:
-        """Yield ``(table.column, content)`` for every text, JSON and binary value of every table."""
+        """Yield ``(table.column, content)`` of every text, JSON and binary value of all tables."""
         for table_name, column_name, kind in self.sql(TEXT_COLUMNS):
             values: ColumnElement[Any] = column(column_name)
             content = func.encode(values, "escape") if kind == "bytea" else cast(values, Text)

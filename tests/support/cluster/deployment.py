@@ -1,4 +1,4 @@
-"""An Airflow deployment on this machine: PostgreSQL and all components as processes of their own."""
+"""An Airflow deployment on this machine: PostgreSQL and all components as processes."""
 
 from __future__ import annotations
 
@@ -28,19 +28,20 @@ from tests.support.cluster.processes import (
 from tests.support.cluster.rest import RestApi
 from tests.support.cluster.settings import component_environment, environment
 
-# Airflow dates the first heartbeat when it makes the row, and the start after that: a later heartbeat is
-# one from the component's main loop. A fresh one, for it may have stuck since.
+# Airflow dates the first heartbeat when it makes the row, and the start after that. A later
+# heartbeat comes from the main loop of the component. It must be recent, since the loop may be
+# stuck.
 BEATING_JOBS = """
     select 1 from job
     where unixname = :name and state = 'running' and start_date >= :since
       and latest_heartbeat > start_date and latest_heartbeat > now() - interval '10 seconds'
 """
-#: Stands for AIRFLOW_HOME in the settings that are kept: Airflow writes its absolute path into them.
+#: Placeholder for AIRFLOW_HOME in the kept settings, into which Airflow writes its absolute path.
 _HOME = "@AIRFLOW_HOME@"
 
 
 class Deployment:
-    """One AIRFLOW_HOME below ``tmp_dir`` and everything that runs on it; use it as a context manager."""
+    """One AIRFLOW_HOME below ``tmp_dir`` and all its processes, as a context manager."""
 
     def __init__(
         self,
@@ -51,7 +52,10 @@ class Deployment:
         parallelism: int = 8,
         env: Mapping[str, str] | None = None,
     ) -> None:
-        """Prepare the deployment; entering the context starts it. ``env`` wins over the own settings."""
+        """Prepare the deployment; entering the context starts it.
+
+        ``env`` has settings that win over those of the deployment.
+        """
         self.home = tmp_dir / "airflow-home"
         self.logs = self.home / "logs"
         self.component_logs = self.home / "component-logs"
@@ -71,7 +75,7 @@ class Deployment:
             parallelism=parallelism,
             extra=env or {},
         )
-        self.api_server = self._component("api-server", lambda _started_at: self.rest.answers())
+        self.api_server = self._component("api-server", lambda _started_at: self.rest.is_up())
         self.scheduler = self._component("scheduler")
         self.dag_processor = self._component("dag-processor")
         self.triggerers = [self._component("triggerer", number=n + 1) for n in range(triggerers)]
@@ -80,11 +84,11 @@ class Deployment:
 
     @property
     def components(self) -> list[Component]:
-        """The Airflow components, so all but PostgreSQL."""
+        """The Airflow components, without PostgreSQL."""
         return [self.api_server, self.scheduler, self.dag_processor, *self.triggerers]
 
     def __enter__(self) -> Self:
-        """Start everything and wait until it works; leave nothing behind if it does not."""
+        """Start all processes and wait until they work; end all of them if one does not."""
         with ExitStack() as stack:
             stack.enter_context(sigterm_as_interrupt())
             stack.callback(self._close)
@@ -103,7 +107,7 @@ class Deployment:
         self._exit.close()
 
     def start(self) -> None:
-        """Start all components that do not run, at once."""
+        """Start all components that are not running."""
         for component in self.components:
             if not component.running:
                 component.start()
@@ -119,8 +123,8 @@ class Deployment:
 
     def log_files(self) -> list[Path]:
         """Return all logs: of the components, of tasks and their triggers, of DAG parsing."""
-        found = [*self.component_logs.rglob("*"), *self.logs.rglob("*")]
-        return sorted(path for path in found if path.is_file() and not path.is_symlink())
+        paths = [*self.component_logs.rglob("*"), *self.logs.rglob("*")]
+        return sorted(path for path in paths if path.is_file() and not path.is_symlink())
 
     def dump(self, tail: int = 60) -> str:
         """Return the end of every log, for the report of a failed test."""
@@ -153,17 +157,17 @@ class Deployment:
             return False
 
     def _prepare_database(self) -> None:
-        """Start PostgreSQL with the tables of Airflow; those of the first cluster of this session, if there was one."""
-        made, settings = _first_home(), self.home / "airflow.cfg"
-        if not (made / "airflow.cfg").exists():
+        """Start PostgreSQL with the tables of Airflow, copied from the session's first cluster."""
+        kept, settings = _first_home(), self.home / "airflow.cfg"
+        if not (kept / "airflow.cfg").exists():
             self._start_database()
             self._migrate()
             self.postgres.stop()
-            _copy(self.postgres.data_dir, made / "postgres")
-            (made / "airflow.cfg").write_text(settings.read_text().replace(str(self.home), _HOME))
+            _copy(self.postgres.data_dir, kept / "postgres")
+            (kept / "airflow.cfg").write_text(settings.read_text().replace(str(self.home), _HOME))
         else:
-            _copy(made / "postgres", self.postgres.data_dir)
-            settings.write_text((made / "airflow.cfg").read_text().replace(_HOME, str(self.home)))
+            _copy(kept / "postgres", self.postgres.data_dir)
+            settings.write_text((kept / "airflow.cfg").read_text().replace(_HOME, str(self.home)))
         self._start_database()
 
     def _start_database(self) -> None:
@@ -186,8 +190,8 @@ class Deployment:
             raise RuntimeError(f"airflow db migrate failed with {code}:\n{last_lines(log, 40)}")
 
     def _close(self, grace: float = 2) -> None:
-        """End every process, politely first; of the files only the bulky data of PostgreSQL is deleted."""
-        # A stack, because a failure to end one must not spare the others.
+        """End every process, and delete the data of PostgreSQL; all other files stay."""
+        # A stack ends the other processes even if one cannot be ended.
         with ExitStack() as last_first:
             last_first.callback(shutil.rmtree, self.postgres.data_dir, ignore_errors=True)
             last_first.callback(self.postgres.stop)
@@ -210,13 +214,13 @@ def _session_folder() -> tempfile.TemporaryDirectory[str]:
 
 
 def _first_home() -> Path:
-    """Return where this test session keeps the database as the first cluster has migrated it, and its settings.
+    """Return the folder with the migrated database and the settings of the session's first cluster.
 
-    A migration takes ten seconds of a core. That database was shut down before it was copied.
+    A migration takes ten seconds of a core. The database was shut down before it was copied.
     """
     return Path(_session_folder().name)
 
 
 def _copy(source: Path, target: Path) -> None:
-    """Copy with owners and permissions: the data of PostgreSQL may belong to a user of its own."""
+    """Copy with owners and permissions: the data of PostgreSQL may belong to another user."""
     subprocess.run(["cp", "-a", source, target], check=True)

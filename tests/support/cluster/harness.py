@@ -37,20 +37,20 @@ XCOM = """
 
 @dataclass(frozen=True)
 class DagRun:
-    """Names one run of a DAG."""
+    """Identifies one run of a DAG."""
 
     dag_id: str
     run_id: str
 
     @property
     def path(self) -> str:
-        """Its place in the REST API."""
+        """Its path in the REST API."""
         return f"/dags/{self.dag_id}/dagRuns/{self.run_id}"
 
 
 @dataclass(frozen=True)
 class TaskRow:
-    """What the metadata database says of a task instance; ``state`` is None before it is scheduled."""
+    """A task instance in the metadata database; ``state`` is None before it is scheduled."""
 
     task_id: str
     map_index: int
@@ -65,7 +65,7 @@ class TaskRow:
 
 @dataclass(frozen=True)
 class TriggerRow:
-    """A stored trigger, with the name of the triggerer that has it and the task that waits for it."""
+    """A stored trigger, with the name of its triggerer and the task that waits for it."""
 
     id: int
     classpath: str
@@ -80,7 +80,7 @@ class TriggerRow:
 
 
 class Cluster(Deployment):
-    """What tests ask of a running deployment: changes go through the REST API, questions to the database."""
+    """The actions and questions of tests: actions use the REST API, questions the database."""
 
     def run_dag(
         self, dag_id: str, conf: dict[str, Any] | None = None, run_id: str | None = None
@@ -92,7 +92,7 @@ class Cluster(Deployment):
         return DagRun(dag_id, self.rest.post(f"/dags/{dag_id}/dagRuns", body)["dag_run_id"])
 
     def wait_parsed(self, dag_id: str, timeout: float = 60) -> None:
-        """Block until the scheduler can run the DAG; on timeout tell of the import errors."""
+        """Block until the scheduler can run the DAG; a timeout reports the import errors."""
         if not wait_until(lambda: bool(self.sql(PARSED, dag_id=dag_id)), timeout):
             errors = self.sql("select filename, stacktrace from import_error")
             raise TimeoutError(
@@ -103,9 +103,11 @@ class Cluster(Deployment):
         """Block until the run is in one of the states, and return that state."""
         if not wait_until(lambda: self.run_state(run) in states, timeout):
             down = [component.name for component in self.components if not component.running]
+            rows = self.task_instances(run)
+            tasks = [(row.task_id, row.map_index, row.state) for row in rows]
             raise TimeoutError(
-                f"{run} is {self.run_state(run)} after {timeout} s; components down: {down or 'none'}; "
-                f"tasks: {[(row.task_id, row.map_index, row.state) for row in self.task_instances(run)]}"
+                f"{run} is {self.run_state(run)} after {timeout} s; "
+                f"components down: {down or 'none'}; tasks: {tasks}"
             )
         return self.run_state(run)
 
@@ -119,15 +121,17 @@ class Cluster(Deployment):
         timeout: float = 90,
     ) -> TaskRow:
         """Block until a task is in the state, deferred for example, and return its row."""
-        wanted = (task_id, map_index, state)
+        expected = (task_id, map_index, state)
 
-        def found() -> list[TaskRow]:
+        def matching_rows() -> list[TaskRow]:
             rows = self.task_instances(run)
-            return [row for row in rows if (row.task_id, row.map_index, row.state) == wanted]
+            return [row for row in rows if (row.task_id, row.map_index, row.state) == expected]
 
-        if not wait_until(lambda: bool(found()), timeout):
-            raise TimeoutError(f"{wanted} not seen in {timeout} s, but {self.task_instances(run)}")
-        return found()[0]
+        if not wait_until(lambda: bool(matching_rows()), timeout):
+            raise TimeoutError(
+                f"{expected} not seen in {timeout} s, but {self.task_instances(run)}"
+            )
+        return matching_rows()[0]
 
     def run_state(self, run: DagRun) -> str:
         """Return the state of the run."""
@@ -140,13 +144,16 @@ class Cluster(Deployment):
         return [TaskRow(*row) for row in rows]
 
     def trigger_rows(self) -> list[TriggerRow]:
-        """Return all triggers that are waited for."""
+        """Return all stored triggers."""
         return [TriggerRow(*row) for row in self.sql(TRIGGERS)]
 
     def xcom(
         self, run: DagRun, task_id: str, key: str = "return_value", map_index: int = -1
     ) -> Any:
-        """Return the decoded XCom; LookupError when the task pushed none."""
+        """Return the decoded XCom.
+
+        :raises LookupError: if the task pushed none.
+        """
         rows = self.sql(
             XCOM,
             dag_id=run.dag_id,
@@ -160,7 +167,7 @@ class Cluster(Deployment):
         return rows[0][0]
 
     def task_log(self, run: DagRun, task_id: str, try_number: int = 1, map_index: int = -1) -> str:
-        """Return the log files of one try, the worker's first and then those of its triggers."""
+        """Return the log files of one try: that of the worker, then those of its triggers."""
         folder = self.logs / f"dag_id={run.dag_id}" / f"run_id={run.run_id}" / f"task_id={task_id}"
         if map_index >= 0:
             folder /= f"map_index={map_index}"
@@ -168,13 +175,13 @@ class Cluster(Deployment):
         return "\n".join(path.read_text(encoding="utf-8", errors="replace") for path in paths)
 
     def sql(self, query: str, **params: Any) -> list[tuple[Any, ...]]:
-        """Run a statement with ``:name`` parameters on the metadata database and return its rows."""
+        """Run a statement with ``:name`` parameters on the metadata database, return its rows."""
         return self.database.sql(query, **params)
 
     def all_text(self) -> Iterator[tuple[str, str]]:
-        """Yield ``(name, content)`` of every place a secret could have got to: log files and table values.
+        """Yield ``(name, content)`` of all log files and table values, where a secret could be.
 
-        All columns of all tables are read, not a list of suspects: the next leak is in the forgotten one.
+        All columns of all tables are read, so that no leak is overlooked.
         """
         for path in self.log_files():
             yield (
@@ -190,13 +197,13 @@ class Cluster(Deployment):
         )
 
     def clear(self, run: DagRun, task_id: str, map_index: int | None = None) -> None:
-        """Clear a task in whatever state, as a user does in the UI; of a mapped one all, or one index."""
-        chosen = task_id if map_index is None else [task_id, map_index]
+        """Clear a task in any state, as a user does in the UI: all map indexes, or one."""
+        target = task_id if map_index is None else [task_id, map_index]
         body = {
             "dry_run": False,
             "only_failed": False,
             "dag_run_id": run.run_id,
-            "task_ids": [chosen],
+            "task_ids": [target],
         }
         self.rest.post(f"/dags/{run.dag_id}/clearTaskInstances", body)
 

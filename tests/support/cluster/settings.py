@@ -14,7 +14,7 @@ from tests.support.cluster.processes import free_port
 JWT_SECRET = "known-to-all-components-of-a-test-cluster-and-to-nobody-else-at-all"
 FERNET_KEY = "dGVzdC1jbHVzdGVyLWZlcm5ldC1rZXktMzItYnl0ZXM="
 
-# A developer's own Airflow, proxy, database client settings and, above all, paid API key stay outside.
+# The Airflow, proxy and database settings of a developer, and their paid API key, stay outside.
 FOREIGN_PREFIXES = ("AIRFLOW", "_AIRFLOW", "BFL_", "PG")
 FOREIGN_NAMES = {"PYTHONDONTWRITEBYTECODE", "http_proxy", "https_proxy", "all_proxy", "ftp_proxy"}
 
@@ -28,7 +28,7 @@ def environment(
     parallelism: int,
     extra: Mapping[str, str],
 ) -> dict[str, str]:
-    """Return the environment shared by all components; ``extra`` wins over everything else."""
+    """Return the environment of all components; ``extra`` wins over all other settings."""
     loopback = "127.0.0.1,localhost,::1"
     return {
         **{name: value for name, value in os.environ.items() if not _is_foreign(name)},
@@ -36,7 +36,7 @@ def environment(
         "NO_PROXY": loopback,
         "no_proxy": loopback,
         "NO_COLOR": "1",
-        # A killed component must not take the end of its log with it.
+        # A killed component must not lose the end of its log.
         "PYTHONUNBUFFERED": "1",
         "PYTHONPYCACHEPREFIX": _bytecode_cache().name,
         **_as_variables(_deployment_options(dags_folder, postgres, api_port, parallelism)),
@@ -46,9 +46,10 @@ def environment(
 
 
 def component_environment(shared: Mapping[str, str], name: str) -> dict[str, str]:
-    """Return the environment of one component, in which Airflow takes the name for its user.
+    """Return the environment of one component, with the name of the component as user name.
 
-    That name ends up as ``unixname`` in the job table: the one way to tell whose row it is.
+    Airflow writes the user name as ``unixname`` to the job table, which is the only way to
+    identify the row of a component.
     """
     # Each triggerer serves its logs, so several on one machine need several ports.
     return {
@@ -60,10 +61,10 @@ def component_environment(shared: Mapping[str, str], name: str) -> dict[str, str
 
 @cache
 def _bytecode_cache() -> tempfile.TemporaryDirectory[str]:
-    """Return the place for bytecode that all clusters of this test session share.
+    """Return the bytecode folder that all clusters of this test session share.
 
-    Every component and every task imports anew, which takes half the time with bytecode. Beside the
-    sources it would litter the tree, and may be switched off altogether.
+    Every component and every task imports anew, which takes half the time with bytecode. It is not
+    kept beside the sources, where it would litter the tree and may be switched off.
     """
     return tempfile.TemporaryDirectory(prefix="test-cluster-bytecode-")
 
@@ -108,7 +109,7 @@ def _deployment_options(
 
 
 def _pace_options() -> dict[str, dict[str, object]]:
-    """Return loops quick enough for tests, and crash detection in seconds instead of minutes."""
+    """Return intervals that are short enough for tests, and crash detection within seconds."""
     return {
         "core": {"min_serialized_dag_update_interval": 1},
         "dag_processor": {"refresh_interval": 2, "bundle_refresh_check_interval": 1},

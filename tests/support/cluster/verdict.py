@@ -1,4 +1,4 @@
-"""Whether what was ordered was paid for once, and is there."""
+"""Assertions about images: each was submitted once, recorded and landed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from typing import Any
 from tests.support.cluster.checkpointed_cluster import Site
 from tests.support.cluster.harness import DagRun, TaskRow
 
-STATES = "select key, value from task_state_store where dag_id = :dag_id and run_id = :run_id and key like 'flux.%'"
+STATES = """
+    select key, value from task_state_store
+    where dag_id = :dag_id and run_id = :run_id and key like 'flux.%'
+"""
 IN_FLIGHT = {
     "queued",
     "scheduled",
@@ -23,11 +26,15 @@ IN_FLIGHT = {
 
 
 @dataclass(frozen=True)
-class Order:
-    """One image that a task orders.
+class ImageTask:
+    """The task instance that generates one image.
 
-    :param prompt: the very prompt that is submitted.
-    :param lands: whether it has an ``output_path``; its record is in the task state store otherwise.
+    :param run: its DAG run.
+    :param prompt: the exact prompt that it submits.
+    :param task_id: its task.
+    :param map_index: its map index; -1 if it is not mapped.
+    :param lands: whether it has an ``output_path``. Without one, its record is in the task state
+        store.
     """
 
     run: DagRun
@@ -38,103 +45,108 @@ class Order:
 
 
 def assert_paid_once_and_landed(
-    site: Site, order: Order, *, submits: int | None = None, uncertain: int | None = None
+    site: Site, image: ImageTask, *, submits: int | None = None, uncertain: int | None = None
 ) -> dict[str, Any]:
-    """Judge an order that had to end well, whatever was killed meanwhile; return its XCom.
+    """Assert that an image was submitted once, recorded and landed, and return its XCom.
 
-    :param submits: how often it must have been paid for, if that is known. Otherwise: once, and perhaps once more for
-        each submit that the task itself reports as uncertain.
-    :param uncertain: how many of those there must be, if that is known.
+    :param site: the cluster.
+    :param image: the image.
+    :param submits: expected number of submits. ``None`` allows one, and one more for each submit
+        that the task reports as uncertain.
+    :param uncertain: expected number of submits that the task reports as uncertain; ``None`` allows
+        any.
     """
-    assert_nothing_is_left(site, order)
-    found: dict[str, Any] = site.cluster.xcom(order.run, order.task_id, map_index=order.map_index)
-    reported, paid = found["uncertain_submits"], site.submits_of(order.prompt)
+    assert_nothing_is_left(site, image)
+    generation: dict[str, Any] = site.cluster.xcom(
+        image.run, image.task_id, map_index=image.map_index
+    )
+    reported, submitted = generation["uncertain_submits"], site.submits_of(image.prompt)
     assert reported == (reported if uncertain is None else uncertain), (
-        f"{order}: {reported} submits called uncertain"
+        f"{image}: {reported} submits called uncertain"
     )
-    assert paid in ({submits} if submits is not None else range(1, 2 + reported)), (
-        f"{order}: paid for {paid} times"
+    assert submitted in ({submits} if submits is not None else range(1, 2 + reported)), (
+        f"{image}: submitted {submitted} times"
     )
-    if order.lands:
-        assert_landed(site, order, found)
-    *earlier, last = records_of(site, order)
-    assert (last["phase"], last["generation"]["request_id"]) == ("returned", found["request_id"]), (
-        last
-    )
+    if image.lands:
+        assert_landed(site, image, generation)
+    *earlier, last = records_of(site, image)
+    assert (last["phase"], last["generation"]["request_id"]) == (
+        "returned",
+        generation["request_id"],
+    ), last
     phases = [
         record["phase"] for record in earlier if record["phase"] != "failed" or record["generation"]
     ]
-    assert phases == ["intent"] * reported, (
-        earlier
-    )  # beside them only what was refused, and cost nothing
-    assert not reported or "possibly billed" in logs_of(site, order)
-    return found
+    # Beside the uncertain submits, only refused ones may be recorded, which cost nothing.
+    assert phases == ["intent"] * reported, earlier
+    assert not reported or "possibly billed" in logs_of(site, image)
+    return generation
 
 
-def assert_landed(site: Site, order: Order, found: dict[str, Any]) -> None:
-    """Whole bytes are where the XCom says, they are those of the sidecar, and nothing else is there."""
-    bucket, image = site.bucket, found["image"]
-    key, beside = bucket.key_of(image["uri"]), bucket.key_of(image["sidecar"])
+def assert_landed(site: Site, image: ImageTask, generation: dict[str, Any]) -> None:
+    """Assert that image and sidecar of an XCom are whole, and that nothing else is beside them."""
+    bucket, landed = site.bucket, generation["image"]
+    key, sidecar_key = bucket.key_of(landed["uri"]), bucket.key_of(landed["sidecar"])
     sha256 = hashlib.sha256(bucket.read(key)).hexdigest()
-    sidecar = json.loads(bucket.read(beside))
-    assert sha256 == image["sha256"] == sidecar["media"]["sha256"], (order, image, sidecar)
-    assert sidecar["request_id"] == found["request_id"]
-    assert bucket.keys(key) == sorted([key, beside])
+    sidecar = json.loads(bucket.read(sidecar_key))
+    assert sha256 == landed["sha256"] == sidecar["media"]["sha256"], (image, landed, sidecar)
+    assert sidecar["request_id"] == generation["request_id"]
+    assert bucket.keys(key) == sorted([key, sidecar_key])
 
 
-def assert_failed_without_paying_again(site: Site, order: Order, *, submits: int) -> None:
-    """Judge an order whose submit is uncertain, and whose task must not submit again."""
-    assert_nothing_is_left(site, order)
-    assert site.submits_of(order.prompt) == submits, (
-        f"{order}: paid for {site.submits_of(order.prompt)} times"
+def assert_failed_without_paying_again(site: Site, image: ImageTask, *, submits: int) -> None:
+    """Assert that a task failed because its submit is uncertain, and did not submit again."""
+    assert_nothing_is_left(site, image)
+    assert site.submits_of(image.prompt) == submits, (
+        f"{image}: submitted {site.submits_of(image.prompt)} times"
     )
-    (record,) = records_of(site, order)
+    (record,) = records_of(site, image)
     assert (record["phase"], record["generation"]) == ("intent", None), record
-    assert row_of(site, order).state == "failed"
-    said = logs_of(site, order)
-    assert "FluxSubmitUncertainError" in said, said
-    assert "possibly billed" in said
+    assert row_of(site, image).state == "failed"
+    log = logs_of(site, image)
+    assert "FluxSubmitUncertainError" in log, log
+    assert "possibly billed" in log
 
 
-def assert_nothing_is_left(site: Site, order: Order) -> None:
-    """No task of the run waits, no trigger waits for it."""
-    rows = site.cluster.task_instances(order.run)
-    assert rows, f"{order}: no task instances"
+def assert_nothing_is_left(site: Site, image: ImageTask) -> None:
+    """Assert that no task of the run is in flight, and that no trigger is stored for it."""
+    rows = site.cluster.task_instances(image.run)
+    assert rows, f"{image}: no task instances"
     assert not [row for row in rows if row.state in IN_FLIGHT], rows
-    assert not [row for row in site.cluster.trigger_rows() if row.run_id == order.run.run_id]
+    assert not [row for row in site.cluster.trigger_rows() if row.run_id == image.run.run_id]
 
 
-def is_recorded(site: Site, order: Order) -> bool:
-    """Whether an order was submitted, and that is written down."""
-    return any(record["generation"] for record in _find_records(site, order))
+def is_recorded(site: Site, image: ImageTask) -> bool:
+    """Whether a record has the generation of an image."""
+    return any(record["generation"] for record in _find_records(site, image))
 
 
-def row_of(site: Site, order: Order) -> TaskRow:
-    """Return the task instance of an order."""
-    rows = site.cluster.task_instances(order.run)
+def row_of(site: Site, image: ImageTask) -> TaskRow:
+    """Return the task instance of an image."""
+    rows = site.cluster.task_instances(image.run)
     return next(
-        row for row in rows if (row.task_id, row.map_index) == (order.task_id, order.map_index)
+        row for row in rows if (row.task_id, row.map_index) == (image.task_id, image.map_index)
     )
 
 
-def logs_of(site: Site, order: Order) -> str:
-    """Return the logs of all tries of an order, and of their triggers."""
-    tries = range(1, row_of(site, order).try_number + 1)
+def logs_of(site: Site, image: ImageTask) -> str:
+    """Return the logs of all tries of an image, and of their triggers."""
+    tries = range(1, row_of(site, image).try_number + 1)
     return "\n".join(
-        site.cluster.task_log(order.run, order.task_id, n, order.map_index) for n in tries
+        site.cluster.task_log(image.run, image.task_id, n, image.map_index) for n in tries
     )
 
 
-def records_of(site: Site, order: Order) -> list[dict[str, Any]]:
-    """Return what the ledger has of an order, the earliest first; there is something."""
-    found = _find_records(site, order)
-    assert found, f"{order} is not in the ledger"
-    return found
+def records_of(site: Site, image: ImageTask) -> list[dict[str, Any]]:
+    """Return the records of an image, the earliest first, and assert that there are some."""
+    records = _find_records(site, image)
+    assert records, f"{image} is not in the ledger"
+    return records
 
 
-def _find_records(site: Site, order: Order) -> list[dict[str, Any]]:
-    run, bucket = order.run, site.bucket
-    if order.lands:
+def _find_records(site: Site, image: ImageTask) -> list[dict[str, Any]]:
+    run, bucket = image.run, site.bucket
+    if image.lands:
         keys = bucket.keys(f"out/_flux/ledger/{run.dag_id}/{run.run_id}/")
         stored = [(int(key.split(".")[-2]), json.loads(bucket.read(key))) for key in keys]
     else:
@@ -143,10 +155,10 @@ def _find_records(site: Site, order: Order) -> list[dict[str, Any]]:
     owner = {
         "dag_id": run.dag_id,
         "run_id": run.run_id,
-        "task_id": order.task_id,
-        "map_index": order.map_index,
+        "task_id": image.task_id,
+        "map_index": image.map_index,
     }
     own = [
         (number, record) for number, record in stored if owner.items() <= record["owner"].items()
     ]
-    return [record for _, record in sorted(own, key=lambda one: one[0])]
+    return [record for _, record in sorted(own, key=lambda entry: entry[0])]
