@@ -1,4 +1,4 @@
-"""The manifest: one row for each row of the input, as JSON lines or Parquet, replaced in one step."""
+"""Manifest of a batch: its rows, its formats, and its replacement in one step."""
 
 from __future__ import annotations
 
@@ -64,35 +64,76 @@ def write(store: RowStore, uri: str) -> None:
 
 EXPECTED = [
     {
-        "index": 0, "key": "a", "outcome": "landed", "reason": None, "uri": "/x/0.jpeg", "sha256": "ab", "bytes": 1,
-        "width": 1, "height": 1, "content_type": "image/jpeg", "sidecar": None, "request_id": "r1",
-        "model": "flux-2-pro", "seed": 2**32 - 1, "cost": 3.0, "cost_source": "reported", "estimated_cost": 3.0,
-        "seconds": 1.235, "fallback": False, "uncertain_submits": 1,
+        "index": 0,
+        "key": "a",
+        "outcome": "landed",
+        "reason": None,
+        "uri": "/x/0.jpeg",
+        "sha256": "ab",
+        "bytes": 1,
+        "width": 1,
+        "height": 1,
+        "content_type": "image/jpeg",
+        "sidecar": None,
+        "request_id": "r1",
+        "model": "flux-2-pro",
+        "seed": 2**32 - 1,
+        "cost": 3.0,
+        "cost_source": "reported",
+        "estimated_cost": 3.0,
+        "seconds": 1.235,
+        "fallback": False,
+        "uncertain_submits": 1,
     },
     {
-        "index": 1, "key": "b\u2028ä🦊", "outcome": "moderated", "reason": "refused for\nViolence", "uri": None,
-        "sha256": None, "request_id": "r1", "cost": 0.0, "seconds": None, "fallback": True, "uncertain_submits": 0,
+        "index": 1,
+        "key": "b\u2028ä🦊",
+        "outcome": "moderated",
+        "reason": "refused for\nViolence",
+        "uri": None,
+        "sha256": None,
+        "request_id": "r1",
+        "cost": 0.0,
+        "seconds": None,
+        "fallback": True,
+        "uncertain_submits": 0,
     },
-    {"index": 2, "key": "c", "outcome": "pending", "reason": None, "cost": None, "estimated_cost": 3.0},
-    {"index": 3, "key": "d", "outcome": "invalid", "reason": "width is 7", "cost": None, "estimated_cost": None},
-]  # fmt: skip
+    {
+        "index": 2,
+        "key": "c",
+        "outcome": "pending",
+        "reason": None,
+        "cost": None,
+        "estimated_cost": 3.0,
+    },
+    {
+        "index": 3,
+        "key": "d",
+        "outcome": "invalid",
+        "reason": "width is 7",
+        "cost": None,
+        "estimated_cost": None,
+    },
+]
 
 
 @pytest.mark.parametrize("ending", ["jsonl", "ndjson", "parquet", "PARQUET"])
-def test_all_rows_are_there_in_order(rows: RowStore, tmp_path: Path, ending: str) -> None:
+def test_the_manifest_has_all_rows_in_the_order_of_the_input(
+    rows: RowStore, tmp_path: Path, ending: str
+) -> None:
     uri = f"{tmp_path}/out/m.{ending}"
     write(rows, uri)
     if ending.lower() == "parquet":
-        found = pq.read_table(uri).to_pylist()
+        written = pq.read_table(uri).to_pylist()
     else:
-        found = [json.loads(line) for line in Path(uri).read_bytes().split(b"\n")[:-1]]
-    assert len(found) == len(EXPECTED)
-    for row, expected in zip(found, EXPECTED, strict=True):
+        written = [json.loads(line) for line in Path(uri).read_bytes().split(b"\n")[:-1]]
+    assert len(written) == len(EXPECTED)
+    for row, expected in zip(written, EXPECTED, strict=True):
         assert list(row) == list(ManifestRow.__annotations__)
         assert {name: row[name] for name in expected} == expected
 
 
-def test_the_columns_of_parquet_have_types_though_all_are_empty(
+def test_a_parquet_manifest_has_typed_columns_even_if_they_are_empty(
     tmp_path: Path, rows: RowStore
 ) -> None:
     empty = RowStore(tmp_path / "empty.sqlite", row_builder())
@@ -109,7 +150,7 @@ def test_the_columns_of_parquet_have_types_though_all_are_empty(
     assert schemas[0].field("fallback").type == pa.bool_()
 
 
-def test_what_was_there_is_replaced_in_one_step(rows: RowStore, tmp_path: Path) -> None:
+def test_an_earlier_manifest_is_replaced_in_one_step(rows: RowStore, tmp_path: Path) -> None:
     uri = tmp_path / "m.jsonl"
     uri.write_text("old")
     with uri.open() as old:
@@ -120,7 +161,7 @@ def test_what_was_there_is_replaced_in_one_step(rows: RowStore, tmp_path: Path) 
     assert not (rows.path.parent / "manifest").exists()
 
 
-def test_what_was_there_stays_if_it_cannot_be_written(rows: RowStore, tmp_path: Path) -> None:
+def test_an_error_while_writing_leaves_the_earlier_object(rows: RowStore, tmp_path: Path) -> None:
     (tmp_path / "m.jsonl").mkdir()
     with pytest.raises(FluxStorageError, match=r"m.jsonl could not be written"):
         write(rows, f"{tmp_path}/m.jsonl")
@@ -128,17 +169,19 @@ def test_what_was_there_stays_if_it_cannot_be_written(rows: RowStore, tmp_path: 
 
 
 @pytest.mark.parametrize("name", ["m.csv", "m", "m.json", "parquet", "s3://b/m.jsonl.gz"])
-def test_its_name_says_what_it_is(name: str) -> None:
+def test_a_manifest_with_an_unknown_ending_is_refused(name: str) -> None:
     with pytest.raises(FluxRequestError, match=r"must end in one of .jsonl, .ndjson, .parquet"):
         check_manifest_path(name)
 
 
-def test_it_is_not_written_to_wherever_the_worker_is() -> None:
+def test_a_relative_manifest_path_is_refused() -> None:
     with pytest.raises(FluxRequestError, match=r"manifest_path='out/m.jsonl' is relative"):
         check_manifest_path("out/m.jsonl")
 
 
-def test_parquet_needs_a_package(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_parquet_manifest_without_pyarrow_names_the_package_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(
         FluxConfigurationError, match=r"pip install 'airflow-provider-flux\[parquet\]'"
