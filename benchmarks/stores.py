@@ -83,7 +83,7 @@ def put(root: str, data: bytes) -> Lander:
 def land(root: str, data: bytes) -> Lander:
     """All of it: the bytes are checked and hashed, the image is put, and its sidecar."""
     from airflow_provider_flux.generation import parse_generation
-    from airflow_provider_flux.landing.download import VerifiedResult, inspect
+    from airflow_provider_flux.landing.download import VerifiedResult, inspect_result
     from airflow_provider_flux.landing.plan import LandingPlan
     from airflow_provider_flux.landing.target import Target
     from airflow_provider_flux.landing.write import write_result
@@ -92,7 +92,7 @@ def land(root: str, data: bytes) -> Lander:
     generation = parse_generation({"request_id": "r", "model": "flux-pro-1.1"})
 
     async def write(index: int) -> None:
-        info = await asyncio.to_thread(inspect, data, "flux-pro-1.1")
+        info = await asyncio.to_thread(inspect_result, data, "flux-pro-1.1")
         target = Target(path=f"{root}/land-{{index}}.png", index=index)
         plan = LandingPlan(target=target)
         await run_async(write_result(VerifiedResult(data, info), generation, plan))

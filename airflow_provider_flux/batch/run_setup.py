@@ -20,7 +20,7 @@ from airflow_provider_flux.bfl.errors import (
 )
 from airflow_provider_flux.bfl.pricing import USD_PER_CREDIT
 from airflow_provider_flux.hooks.flux import FluxHook
-from airflow_provider_flux.landing.output_path import tells_apart
+from airflow_provider_flux.landing.output_path import has_distinct_names
 from airflow_provider_flux.ledger.journal import (
     OWNER_CHECK_SECONDS,
     claim_journal,
@@ -143,7 +143,7 @@ class _UniqueNames:
     """
 
     def __init__(self, path: str) -> None:
-        self._is_needed = not tells_apart(path)
+        self._is_needed = not has_distinct_names(path)
         self._first: dict[bytes, int] = {}
 
     def check(self, row: Row) -> Row:

@@ -1,18 +1,23 @@
-"""From a Ready result to verified bytes: download until they are whole, exchange a dead URL for a fresh one."""
+"""Download a Ready result until its bytes are whole, with a fresh URL if the first one has expired.
+
+:func:`_download_steps` holds every decision and does no I/O. It yields one step after the other,
+and the two functions that perform them differ in nothing but that.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Generator
 from dataclasses import dataclass
+from typing import Any, NoReturn
 
 from airflow_provider_flux.bfl.catalog import MODELS
 from airflow_provider_flux.bfl.errors import FluxError, FluxImageError, FluxResultExpiredError
 from airflow_provider_flux.bfl.responses import GenerationResult
 from airflow_provider_flux.client.aio import FluxAsyncClient
+from airflow_provider_flux.client.sync import FluxClient
 from airflow_provider_flux.generation import Generation, describe_cost
-from airflow_provider_flux.hooks.flux import FluxHook
 from airflow_provider_flux.landing.sidecar import Sidecar
 from airflow_provider_flux.media.image import inspect_image
 from airflow_provider_flux.media.info import MediaInfo
@@ -20,17 +25,19 @@ from airflow_provider_flux.media.video import inspect_video, is_mp4
 
 log = logging.getLogger(__name__)
 
-#: Times a result is downloaded when what arrives is not a whole image.
-_DOWNLOADS = 3
+#: Downloads of one result whose bytes are not whole.
+_MAX_DOWNLOADS = 3
 
 
 @dataclass(frozen=True)
 class VerifiedResult:
-    """A result that is in memory and whole: downloaded, or read from where it has landed before.
+    """A whole result in memory, which was downloaded or read from where it had landed.
 
-    :param draft_cache: bytes of what ``draft_enhance`` needs of a draft video.
-    :param copied_from: URI it was read from.
-    :param origin: what the sidecar there says of it.
+    :param data: its bytes.
+    :param info: format, size and hash of the bytes.
+    :param draft_cache: bytes that ``draft_enhance`` needs of a draft video.
+    :param copied_from: URI from which it was read; ``None`` after a download.
+    :param origin: the sidecar at that URI.
     """
 
     data: bytes
@@ -41,131 +48,180 @@ class VerifiedResult:
 
     @property
     def is_marked(self) -> bool:
-        """Whether the bytes have been marked as AI-generated before."""
+        """Whether an earlier landing marked the bytes as AI-generated."""
         return bool(self.origin and self.origin.media.delivered_sha256)
 
 
-class _Judge:
-    """Decide after a failed download whether to go on."""
+@dataclass(frozen=True)
+class _Download:
+    """Download a URL; the answer is its bytes."""
 
-    def __init__(self, record: Generation) -> None:
-        self._record = record
-        self._renewed, self._damaged = False, 0
+    url: str
 
-    def needs_fresh_url(self, error: FluxError) -> bool:
-        """Whether to go on with a fresh URL, or with the same one.
 
-        :raises FluxError: if there is no use in going on.
-        """
-        if isinstance(error, FluxResultExpiredError):
-            if self._renewed:
-                raise _paid_and_lost(self._record, error) from None
-            log.warning("%s Asking for a fresh one.", error)
-            self._renewed = True
-            return True
-        if not isinstance(error, FluxImageError):
-            raise error
-        self._damaged += 1
-        if self._damaged == _DOWNLOADS:
-            raise FluxImageError(
-                f"Request {self._record['request_id']}: {error} Downloaded {self._damaged} times; nothing was stored.",
-                request_id=self._record["request_id"],
-                cost=self._record["cost"],
-            ) from None
-        log.warning("%s Downloading it again.", error)
-        return False
+@dataclass(frozen=True)
+class _Inspect:
+    """Check that bytes are whole; the answer is their :class:`MediaInfo`."""
+
+    data: bytes
+
+
+@dataclass(frozen=True)
+class _Refresh:
+    """Get the result again, with a fresh URL; the answer is the new result."""
+
+
+_Steps = Generator[_Download | _Inspect | _Refresh, Any, VerifiedResult]
 
 
 def download_result(
-    hook: FluxHook,
-    record: Generation,
+    client: FluxClient,
+    generation: Generation,
     result: GenerationResult,
     refresh: Callable[[], GenerationResult],
 ) -> VerifiedResult:
     """Download a result on this thread.
 
-    :param refresh: asks for the result again, with a fresh URL.
-    :raises FluxResultExpiredError: if the signed URL is refused, and so is a fresh one.
-    :raises FluxImageError: if what is delivered is not a whole image.
+    :param client: the client of the connection.
+    :param generation: the generation, for messages.
+    :param result: its Ready result.
+    :param refresh: gets the result again, with a fresh URL.
+    :raises FluxResultExpiredError: if BFL refuses the signed URL, and a fresh one too.
+    :raises FluxImageError: if BFL delivers no whole image in three downloads.
     """
-    judge, request_id = _Judge(record), record["request_id"]
-    while True:
-        try:
-            data = hook.get_conn().download(_sample_of(result), request_id=request_id)
-            info = inspect(data, record["model"])
-            break
-        except FluxError as error:
-            if judge.needs_fresh_url(error):
-                result = refresh()
-    cache = None
-    if result.draft_cache:
-        try:
-            cache = hook.get_conn().download(result.draft_cache, request_id=request_id)
-        except FluxError as error:
-            _forgo_cache(error)
-    return VerifiedResult(data, info, cache)
+
+    def perform(step: _Download | _Inspect | _Refresh) -> Any:
+        match step:
+            case _Download(url):
+                return client.download(url, request_id=generation["request_id"])
+            case _Inspect(data):
+                return inspect_result(data, generation["model"])
+            case _Refresh():
+                return refresh()
+
+    steps = _download_steps(generation, result)
+    step = next(steps)
+    try:
+        while True:
+            try:
+                answer = perform(step)
+            except FluxError as error:
+                step = steps.throw(error)
+            else:
+                step = steps.send(answer)
+    except StopIteration as end:
+        return _result_of(end)
 
 
 async def download_result_async(
     client: FluxAsyncClient,
-    record: Generation,
+    generation: Generation,
     result: GenerationResult,
     refresh: Callable[[], Awaitable[GenerationResult]],
 ) -> VerifiedResult:
-    """Download a result on an event loop; its bytes are checked in a thread. See :func:`download_result`."""
-    judge, request_id = _Judge(record), record["request_id"]
-    while True:
-        try:
-            data = await client.download(_sample_of(result), request_id=request_id)
-            info = await asyncio.to_thread(inspect, data, record["model"])
-            break
-        except FluxError as error:
-            if judge.needs_fresh_url(error):
-                result = await refresh()
-    cache = None
-    if result.draft_cache:
-        try:
-            cache = await client.download(result.draft_cache, request_id=request_id)
-        except FluxError as error:
-            _forgo_cache(error)
-    return VerifiedResult(data, info, cache)
+    """Download a result on an event loop, and check its bytes in a thread.
+
+    :param client: the client of the connection.
+    :param generation: the generation, for messages.
+    :param result: its Ready result.
+    :param refresh: gets the result again, with a fresh URL.
+    :raises FluxResultExpiredError: if BFL refuses the signed URL, and a fresh one too.
+    :raises FluxImageError: if BFL delivers no whole image in three downloads.
+    """
+
+    async def perform(step: _Download | _Inspect | _Refresh) -> Any:
+        match step:
+            case _Download(url):
+                return await client.download(url, request_id=generation["request_id"])
+            case _Inspect(data):
+                return await asyncio.to_thread(inspect_result, data, generation["model"])
+            case _Refresh():
+                return await refresh()
+
+    steps = _download_steps(generation, result)
+    step = next(steps)
+    try:
+        while True:
+            try:
+                answer = await perform(step)
+            except FluxError as error:
+                step = steps.throw(error)
+            else:
+                step = steps.send(answer)
+    except StopIteration as end:
+        return _result_of(end)
 
 
-def inspect(data: bytes, model: str) -> MediaInfo:
-    """Tell what a result is from its bytes: it is paid for, whatever the catalog says of the model.
+def inspect_result(data: bytes, model: str) -> MediaInfo:
+    """Read format, size and hash of a result from its bytes.
 
-    :raises FluxImageError: if it is not a whole image or video.
+    The bytes decide, whatever the catalog says about the model: the result was paid for.
+
+    :param data: the whole content.
+    :param model: name of the model, for a warning if it should deliver another kind of media.
+    :raises FluxImageError: if the bytes are not a whole image or video.
     """
     info = inspect_video(data) if is_mp4(data[:12]) else inspect_image(data)
     entry = MODELS.get(model)
     if entry and (entry.output == "video") != (info.seconds is not None):
-        log.warning(
-            "The result of %s is %s, and not the %s it should be",
-            model,
-            info.content_type,
-            entry.output,
-        )
+        log.warning("The result of %s is %s, not %s", model, info.content_type, entry.output)
     return info
 
 
-def _sample_of(result: GenerationResult) -> str:
-    if not result.sample:
-        raise FluxResultExpiredError("The result is Ready but names no image.")
-    return result.sample
+def _download_steps(generation: Generation, result: GenerationResult) -> _Steps:
+    """Yield the steps of a download; errors of the I/O are thrown in."""
+    request_id = generation["request_id"]
+    has_fresh_url, damaged = False, 0
+    while True:
+        try:
+            if not result.sample:
+                raise FluxResultExpiredError("The result is Ready but names no image.")
+            data = yield _Download(result.sample)
+            info = yield _Inspect(data)
+            break
+        except FluxResultExpiredError as error:
+            if has_fresh_url:
+                _fail_expired(generation, error)
+            log.warning("%s Getting a fresh URL for request %s.", error, request_id)
+            has_fresh_url = True
+            result = yield _Refresh()
+        except FluxImageError as error:
+            damaged += 1
+            if damaged == _MAX_DOWNLOADS:
+                _fail_damaged(generation, error)
+            log.warning("%s Downloading request %s again.", error, request_id)
+    draft_cache = None
+    if result.draft_cache:
+        try:
+            draft_cache = yield _Download(result.draft_cache)
+        except FluxError as error:  # its URL expires, too, but the video must not be lost
+            log.warning(
+                "The draft cache could not be downloaded: draft_enhance cannot use this video. %s",
+                error,
+            )
+    return VerifiedResult(data, info, draft_cache)
 
 
-def _forgo_cache(error: FluxError) -> None:
-    """The video must not be lost with its draft cache, whose URL dies too and cannot be kept."""
-    log.warning(
-        "The draft cache could not be downloaded: draft_enhance cannot use this video. %s", error
-    )
+def _result_of(end: StopIteration) -> VerifiedResult:
+    """Return the value that the steps ended with."""
+    assert isinstance(end.value, VerifiedResult)  # noqa: S101 - the return type of the steps
+    return end.value
 
 
-def _paid_and_lost(record: Generation, error: FluxResultExpiredError) -> FluxResultExpiredError:
-    return FluxResultExpiredError(
-        f"{error} A fresh URL was refused too. The image of request {record['request_id']} was generated and paid "
-        f"for ({describe_cost(record)}) and BFL does not deliver it any more: clearing the task that generated it "
-        "pays for a new one.",
-        request_id=record["request_id"],
-        cost=record["cost"],
-    )
+def _fail_expired(generation: Generation, error: FluxResultExpiredError) -> NoReturn:
+    raise FluxResultExpiredError(
+        f"{error} BFL refused a fresh URL too. The image of request {generation['request_id']} was "
+        f"generated and paid for ({describe_cost(generation)}), and BFL no longer delivers it. To "
+        "pay for a new one, clear the task that generated it.",
+        request_id=generation["request_id"],
+        cost=generation["cost"],
+    ) from None
+
+
+def _fail_damaged(generation: Generation, error: FluxImageError) -> NoReturn:
+    raise FluxImageError(
+        f"Request {generation['request_id']}: {error} Downloaded {_MAX_DOWNLOADS} times; nothing "
+        "was stored.",
+        request_id=generation["request_id"],
+        cost=generation["cost"],
+    ) from None

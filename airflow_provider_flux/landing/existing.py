@@ -1,4 +1,4 @@
-"""What is known of an image that lies in a store already: its bytes, and its sidecar if that fits them."""
+"""Read an image that is in a store already, and its sidecar if that describes these very bytes."""
 
 from __future__ import annotations
 
@@ -6,16 +6,21 @@ from dataclasses import dataclass
 
 from airflow_provider_flux.bfl.errors import FluxError, FluxExistsError
 from airflow_provider_flux.generation import LandedImage
-from airflow_provider_flux.landing import sidecar
-from airflow_provider_flux.landing.download import VerifiedResult, inspect
-from airflow_provider_flux.landing.sidecar import Sidecar
+from airflow_provider_flux.landing.download import VerifiedResult, inspect_result
+from airflow_provider_flux.landing.sidecar import Sidecar, parse_sidecar, sidecar_uri
 from airflow_provider_flux.media.info import MediaInfo
 from airflow_provider_flux.object_store.objects import exists, read
 
 
 @dataclass(frozen=True)
-class Existing:
-    """An image in a store. ``sidecar`` is ``None`` if it has none that describes these very bytes."""
+class ExistingImage:
+    """A whole image or video in a store.
+
+    :param uri: where it is.
+    :param data: its bytes.
+    :param info: format, size and hash of the bytes.
+    :param sidecar: its sidecar; ``None`` if it has none that describes these bytes.
+    """
 
     uri: str
     data: bytes
@@ -24,24 +29,26 @@ class Existing:
 
     @property
     def landed(self) -> LandedImage:
-        """What the XCom says of it."""
-        return describe_landed(
-            self.uri, self.info, sidecar.uri_of(self.uri) if self.sidecar else None
-        )
+        """The image as the XCom describes it."""
+        return describe_landed(self.uri, self.info, sidecar_uri(self.uri) if self.sidecar else None)
 
     @property
     def draft_cache(self) -> str | None:
         """URI of the draft cache of a video."""
         return self.sidecar.media.draft_cache if self.sidecar else None
 
-    @property
-    def fetched(self) -> VerifiedResult:
-        """Its bytes, to be placed elsewhere."""
+    def as_result(self) -> VerifiedResult:
+        """Return the image as a result that can land elsewhere."""
         return VerifiedResult(self.data, self.info, copied_from=self.uri, origin=self.sidecar)
 
 
-def describe_landed(uri: str, info: MediaInfo, sidecar_uri: str | None) -> LandedImage:
-    """Return what the XCom says of an image."""
+def describe_landed(uri: str, info: MediaInfo, sidecar: str | None) -> LandedImage:
+    """Return an image as the XCom describes it.
+
+    :param uri: where the image is.
+    :param info: format, size and hash of its bytes.
+    :param sidecar: URI of its sidecar.
+    """
     return LandedImage(
         uri=uri,
         sha256=info.sha256,
@@ -49,42 +56,50 @@ def describe_landed(uri: str, info: MediaInfo, sidecar_uri: str | None) -> Lande
         width=info.width,
         height=info.height,
         content_type=info.content_type,
-        sidecar=sidecar_uri,
+        sidecar=sidecar,
     )
 
 
-async def load(uri: str) -> Existing | None:
-    """Return the image at ``uri``; ``None`` if there is nothing.
+async def load_image(uri: str) -> ExistingImage | None:
+    """Read an image and its sidecar.
 
-    :raises FluxExistsError: if something else is there.
+    :param uri: URI of the image.
+    :return: ``None`` if there is no object.
+    :raises FluxExistsError: if the object is not a whole image.
     :raises FluxStorageError: if it cannot be read.
     """
     data = await read(uri)
     if data is None:
         return None
     try:
-        info = inspect(data, "unknown")
+        info = inspect_result(data, "unknown")
     except FluxError as error:
         raise FluxExistsError(
-            f"What is at {uri} is not a whole image ({error}) It is untouched: remove it, use another output_path, "
-            "or if_exists='overwrite'."
+            f"The object at {uri} is not a whole image ({error}) It is untouched. Remove it, use "
+            "another output_path, or set if_exists='overwrite'."
         ) from None
-    described = await load_sidecar(uri, info.sha256)
-    if (
-        described
-        and described.media.draft_cache
-        and await exists(described.media.draft_cache) is False
-    ):
-        media = described.media.model_copy(update={"draft_cache": None})
-        described = described.model_copy(update={"media": media})
-    return Existing(uri, data, info, described)
+    return ExistingImage(uri, data, info, await _load_checked_sidecar(uri, info.sha256))
 
 
 async def load_sidecar(uri: str, sha256: str | None = None) -> Sidecar | None:
-    """Return the sidecar of an image, if there is one, and it is of the bytes with this ``sha256``.
+    """Read the sidecar of an image.
 
-    :raises FluxStorageError: if it cannot be told.
+    :param uri: URI of the image.
+    :param sha256: hash that the sidecar must name; any by default.
+    :return: ``None`` if there is none, or if it describes other bytes.
+    :raises FluxStorageError: if it cannot be read.
     """
-    data = await read(sidecar.uri_of(uri))
-    found = sidecar.from_bytes(data) if data else None
-    return found if found and sha256 in {None, found.media.sha256} else None
+    data = await read(sidecar_uri(uri))
+    sidecar = parse_sidecar(data) if data else None
+    return sidecar if sidecar and sha256 in {None, sidecar.media.sha256} else None
+
+
+async def _load_checked_sidecar(uri: str, sha256: str) -> Sidecar | None:
+    """Read the sidecar of an image, without its draft cache if that is gone."""
+    sidecar = await load_sidecar(uri, sha256)
+    if sidecar is None or sidecar.media.draft_cache is None:
+        return sidecar
+    if await exists(sidecar.media.draft_cache) is not False:
+        return sidecar
+    media = sidecar.media.model_copy(update={"draft_cache": None})
+    return sidecar.model_copy(update={"media": media})

@@ -1,4 +1,4 @@
-"""What a request wants its result to be, where it says so, and whether the result is that."""
+"""Compare a result with the format and size that its request named."""
 
 from __future__ import annotations
 
@@ -8,40 +8,52 @@ from airflow_provider_flux.bfl.catalog import MODELS
 from airflow_provider_flux.landing.provenance import RequestSummary
 from airflow_provider_flux.media.info import ALL_FORMATS, MediaInfo
 
-_SAME = {"jpg": "jpeg"}
-_STEP = 16
-_IMAGES = ("jpeg", "png", "webp")
-_VIDEOS = ("mp4",)
+_FORMAT_ALIASES = {"jpg": "jpeg"}
+#: FLUX.2 rounds a side to a multiple of this many pixels.
+_SIDE_STEP = 16
+_IMAGE_FORMATS = ("jpeg", "png", "webp")
+_VIDEO_FORMATS = ("mp4",)
 
 
-def possible_formats(request: RequestSummary) -> tuple[str, ...]:
-    """Return the formats the result may have: the one asked for, or those the model gives."""
-    wanted = request.parameters.get("output_format")
-    if isinstance(wanted, str):
-        return (_SAME.get(wanted, wanted),)
+def expected_formats(request: RequestSummary) -> tuple[str, ...]:
+    """Return the formats the result may have: the requested one, or those of the model.
+
+    :param request: what was requested.
+    """
+    requested = _requested_format(request)
+    if requested is not None:
+        return (requested,)
     model = MODELS.get(request.model or "")
     if model is None:
         return ALL_FORMATS
-    return _VIDEOS if model.output == "video" else _IMAGES
+    return _VIDEO_FORMATS if model.output == "video" else _IMAGE_FORMATS
 
 
 def find_mismatches(request: RequestSummary, info: MediaInfo) -> list[str]:
-    """Return what is not as the request wanted it, each as a short sentence; nothing where it named nothing."""
-    found = []
-    wanted = request.parameters.get("output_format")
-    if isinstance(wanted, str) and _SAME.get(wanted, wanted) != info.format:
-        found.append(f"its format is {info.format}, not {wanted}")
+    """Return the differences between a result and its request.
+
+    :param request: what was requested. A format or size that it does not name is not compared.
+    :param info: format and size of the result.
+    :return: one short sentence for each difference.
+    """
+    mismatches = []
+    if _requested_format(request) not in {None, info.format}:
+        requested = request.parameters["output_format"]
+        mismatches.append(f"its format is {info.format}, not {requested}")
     width, height = request.parameters.get("width"), request.parameters.get("height")
-    sides: Any = ((width, info.width), (height, info.height))
-    if (
-        isinstance(width, int)
-        and isinstance(height, int)
-        and not all(_is_as_wanted(*pair) for pair in sides)
-    ):
-        found.append(f"its size is {info.width}x{info.height}, not {width}x{height}")
-    return found
+    if isinstance(width, int) and isinstance(height, int):
+        fits = _fits(width, info.width) and _fits(height, info.height)
+        if not fits:
+            mismatches.append(f"its size is {info.width}x{info.height}, not {width}x{height}")
+    return mismatches
 
 
-def _is_as_wanted(wanted: int, side: int) -> bool:
-    """Whether a side has the length asked for; FLUX.2 rounds one that is no multiple of 16."""
-    return side == wanted or (wanted % _STEP != 0 and abs(side - wanted) < _STEP)
+def _requested_format(request: RequestSummary) -> str | None:
+    requested: Any = request.parameters.get("output_format")
+    return _FORMAT_ALIASES.get(requested, requested) if isinstance(requested, str) else None
+
+
+def _fits(requested: int, actual: int) -> bool:
+    """Whether a side has the requested length, or differs by the rounding of FLUX.2."""
+    is_rounded = requested % _SIDE_STEP != 0
+    return actual == requested or (is_rounded and abs(actual - requested) < _SIDE_STEP)

@@ -1,4 +1,7 @@
-"""Names of landed images: Jinja first, then placeholders such as ``{key}`` and ``{ext}``."""
+"""Check ``output_path`` and fill in its placeholders, such as ``{key}`` and ``{ext}``.
+
+Airflow renders Jinja first. The placeholders are filled in when an image lands.
+"""
 
 from __future__ import annotations
 
@@ -9,25 +12,26 @@ from typing import Any
 
 from airflow_provider_flux.bfl.errors import FluxRequestError
 
-#: What may stand in braces, and what it stands for.
+#: The placeholders, with their meanings.
 PLACEHOLDERS: Mapping[str, str] = {
     "key": "name of the image in its run: the map index, the position in the list, or the task id",
     "index": "map index, or position in the list, from 0; {index:04d} pads it",
-    "request_id": "the id BFL gave the generation",
-    "seed": "the seed the image was made with",
+    "request_id": "id that BFL gave the generation",
+    "seed": "effective seed of the image",
     "model": "name of the model",
-    "fingerprint": "SHA-256 of model, parameters and inputs: equal for equal images wanted",
-    "ext": "jpeg, png, webp or mp4, as the result really is",
+    "fingerprint": "SHA-256 of model, parameters and inputs: equal for equal requests",
+    "ext": "jpeg, png, webp or mp4: the real format of the result",
     "sha256": "SHA-256 of the bytes of the image",
 }
-#: What certainly tells the images of one task's map indexes, or of one list, apart, and what may.
+#: Placeholders that differ for each map index of a task and each image of a list, and those that
+#: may differ.
 _DISTINCT = frozenset({"key", "index", "request_id", "sha256"})
 _MAYBE_DISTINCT = frozenset({"seed", "fingerprint"})
 _JINJA = re.compile(r"\{\{.*?\}\}|\{%.*?%\}|\{#.*?#\}", re.DOTALL)
 _INDEX_FORMAT = re.compile(r"0?[1-9]d")
 _UNSAFE = re.compile(r"[^\w.\-]")
-_LONGEST_VALUE = 128
-_MISSPELT_SCHEMES = {
+_MAX_VALUE_CHARACTERS = 128
+_SCHEME_CORRECTIONS = {
     "wasb": "abfs",
     "wasbs": "abfs",
     "az": "abfs",
@@ -36,38 +40,42 @@ _MISSPELT_SCHEMES = {
     "http": None,
     "https": None,
 }
-_MISREAD = ("\\", "?versionId=")
-_WITHOUT_BUCKET = {"file", "local", ""}
+_AMBIGUOUS_PARTS = ("\\", "?versionId=")
+_LOCAL_SCHEMES = {"file", "local", ""}
 _AZURE_HOSTS = (".dfs.core.windows.net", ".blob.core.windows.net")
 
 
 def check_output_path(path: Any) -> str:
-    """Return ``path`` as text if an image can be written there; Jinja parts are taken on trust.
+    """Check an ``output_path``; parts that Jinja will replace are not checked.
 
-    :raises FluxRequestError: if it is empty, relative, without bucket or file name, or holds ``..``
-        or an unknown placeholder.
+    :param path: the argument of the operator, a text or an ``ObjectStoragePath``.
+    :return: the path as text.
+    :raises FluxRequestError: if it is empty or relative, has no bucket or file name, or holds
+        ``..`` or an unknown placeholder.
     """
     text = str(path) if path is not None else ""
     if not text.strip():
         raise _refusal(
-            text, "is empty. Write it like s3://my_conn@bucket/images/{request_id}.{ext}"
+            text, "is empty. Write, for example, s3://my_conn@bucket/images/{request_id}.{ext}"
         )
     plain = _JINJA.sub("x", text)
     _check_placeholders(text, plain)
     if text.lstrip().startswith(("{{", "{%")):
-        return text  # even the scheme comes from the template
+        return text  # the template brings even the scheme
     scheme, rest = plain.split("://", 1) if "://" in plain else ("", plain)
-    place, slash, key = rest.partition("/") if scheme else ("", "", plain)
-    bucket = place.rpartition("@")[2]
+    location, slash, key = rest.partition("/") if scheme else ("", "", plain)
+    bucket = location.rpartition("@")[2]
     if scheme != scheme.lower():
-        raise _refusal(text, f"has the scheme {scheme}://. Write it in small letters")
-    if scheme in _MISSPELT_SCHEMES:
-        better = _MISSPELT_SCHEMES[scheme]
-        way_out = f"Write {better}:// instead" if better else "Name an object store or file:///"
+        raise _refusal(text, f"has the scheme {scheme}://. Write it in lower case")
+    if scheme in _SCHEME_CORRECTIONS:
+        better = _SCHEME_CORRECTIONS[scheme]
+        remedy = f"Write {better}:// instead" if better else "Use an object store or file:///"
         raise _refusal(
-            text, f"has the scheme {scheme}://, which Airflow's object storage has not. {way_out}"
+            text,
+            f"has the scheme {scheme}://, which Airflow's object storage does not support. "
+            f"{remedy}",
         )
-    if scheme in _WITHOUT_BUCKET:
+    if scheme in _LOCAL_SCHEMES:
         if bucket or not (slash or key.startswith("/")):
             raise _refusal(
                 text,
@@ -76,90 +84,113 @@ def check_output_path(path: Any) -> str:
     elif not bucket:
         raise _refusal(text, f"has no bucket. Write it like {scheme}://my_conn@bucket/key")
     elif bucket.endswith(_AZURE_HOSTS):
-        hint = "Airflow takes what stands before @ for a connection. Write abfs://my_conn@container/key"
-        raise _refusal(text, f"names an Azure host: {hint}")
+        raise _refusal(
+            text,
+            "names an Azure host, but Airflow reads the part before @ as a connection id. Write "
+            "abfs://my_conn@container/key",
+        )
     _check_key(text, key)
     return text
 
 
 def fill_placeholders(path: str, values: Mapping[str, Any]) -> str:
-    """Return ``path`` with its placeholders filled in; what is not safe in a name becomes ``_``.
+    """Return a path with its placeholders filled in; unsafe characters of a value become ``_``.
 
+    :param path: the path.
+    :param values: values of the placeholders, by name.
     :raises FluxRequestError: for a placeholder that :func:`check_output_path` refuses.
-    :raises KeyError: for a placeholder whose value is not given.
+    :raises KeyError: for a placeholder without a value.
     """
     _check_placeholders(path, path)
     return path.format_map({name: safe_name(value) for name, value in values.items()})
 
 
-def tells_apart(path: str) -> bool | None:
-    """Whether ``path`` gives each image of a list, or each map index, a name of its own; ``None`` for maybe."""
+def has_distinct_names(path: str) -> bool | None:
+    """Whether a path gives each map index of a task, or each image of a list, its own name.
+
+    :param path: the path with its placeholders.
+    :return: ``None`` if that depends on the values.
+    """
     names = placeholders_in(path)
     return True if names & _DISTINCT else None if names & _MAYBE_DISTINCT else False
 
 
-def fixed_folder_of(path: str) -> str:
-    """Return the folder ``path`` begins with, before any template or placeholder; empty if there is none."""
+def fixed_folder(path: str) -> str:
+    """Return the folder at the beginning of a path, before any template or placeholder.
+
+    :param path: the path.
+    :return: the folder with a slash at its end; empty if there is none.
+    """
     fixed = path.partition("{")[0]
     folder = fixed.rpartition("/")[0]
     return "" if folder.endswith((":/", "://")) or not folder else f"{folder}/"
 
 
 def is_template(path: str) -> bool:
-    """Whether ``path`` still holds Jinja."""
+    """Whether a path holds Jinja.
+
+    :param path: the path.
+    """
     return bool(_JINJA.search(path))
 
 
 def placeholders_in(path: str) -> set[str]:
-    """Return the placeholders in ``path``."""
+    """Return the names of the placeholders in a path.
+
+    :param path: the path.
+    """
     return {name for _, name, _, _ in Formatter().parse(path) if name is not None}
 
 
 def safe_name(value: Any) -> Any:
-    """Return a value that cannot change the folder, nor be a hidden file."""
+    """Return a value that can neither change the folder nor hide the file.
+
+    :param value: the value of a placeholder. Integers are returned as they are.
+    """
     if isinstance(value, int):
         return value
-    text = "unknown" if value is None else _UNSAFE.sub("_", str(value))[:_LONGEST_VALUE]
+    text = "unknown" if value is None else _UNSAFE.sub("_", str(value))[:_MAX_VALUE_CHARACTERS]
     return re.sub(r"^\.+", "_", text) or "_"
 
 
 def _check_placeholders(shown: str, path: str) -> None:
     try:
         fields = [
-            (name, spec, how) for _, name, spec, how in Formatter().parse(path) if name is not None
+            (name, spec, conversion)
+            for _, name, spec, conversion in Formatter().parse(path)
+            if name is not None
         ]
     except ValueError as error:
         raise _refusal(
-            shown, f"has unbalanced braces ({error}); write {{{{ and }}}} only for Jinja"
+            shown, f"has unbalanced braces ({error}). Use {{{{ and }}}} only for Jinja"
         ) from None
     names = {name for name, _, _ in fields}
     unknown = sorted(names - set(PLACEHOLDERS))
     if unknown:
         known = " ".join(f"{{{name}}}" for name in PLACEHOLDERS)
-        raise _refusal(shown, f"holds the unknown placeholder {{{unknown[0]}}}. Known: {known}")
-    for name, spec, how in fields:
-        if how or (spec and not (name == "index" and _INDEX_FORMAT.fullmatch(spec))):
-            raise _refusal(
-                shown,
-                f"formats {{{name}}}; only {{index}} takes a format, its width: {{index:04d}}",
-            )
+        raise _refusal(shown, f"has the unknown placeholder {{{unknown[0]}}}. Known: {known}")
+    for name, spec, conversion in fields:
+        if conversion or (spec and not (name == "index" and _INDEX_FORMAT.fullmatch(spec))):
+            fault = f"has a format for {{{name}}}. Only {{index}} takes a format: {{index:04d}}"
+            raise _refusal(shown, fault)
 
 
 def _check_key(text: str, key: str) -> None:
     if not key.strip("/") or key.endswith("/"):
         raise _refusal(
-            text, "names a folder, not a file. Add a name, for example {request_id}.{ext}"
+            text, "names a folder, not a file. Add a file name, for example {request_id}.{ext}"
         )
     if ".." in key.split("/"):
-        raise _refusal(text, "climbs out of its folder with '..'")
+        raise _refusal(text, "leaves its folder with '..'. Remove it")
     if "." in key.split("/"):
-        raise _refusal(text, "has a folder '.', by which stores would read another name")
-    if any(part in key for part in _MISREAD):
+        raise _refusal(text, "has a folder '.', which stores remove from the name. Remove it")
+    if any(part in key for part in _AMBIGUOUS_PARTS):
         raise _refusal(
-            text, f"holds one of {' '.join(_MISREAD)}, by which stores would read another name"
+            text,
+            f"holds {' or '.join(_AMBIGUOUS_PARTS)}, which stores read as another name. Remove it",
         )
     if any(ord(c) < 32 for c in text):
-        raise _refusal(text, "holds a line break or another control character")
+        raise _refusal(text, "holds a line break or another control character. Remove it")
 
 
 def _refusal(path: str, fault: str) -> FluxRequestError:

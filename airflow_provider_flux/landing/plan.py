@@ -15,7 +15,7 @@ from airflow_provider_flux.landing.provenance import (
     summarize_request,
     without_prompt,
 )
-from airflow_provider_flux.landing.target import Target
+from airflow_provider_flux.landing.target import IfExists, Target
 from airflow_provider_flux.media.info import ALL_FORMATS
 
 
@@ -37,13 +37,19 @@ class LandingPlan(BaseModel):
     task: TaskIdentity = TaskIdentity()
 
     def with_request(self, request: RequestSummary) -> LandingPlan:
-        """Return the plan with another request, without its prompt if the target hides prompts."""
+        """Return the plan with another request, without its prompt if the target hides prompts.
+
+        :param request: what was requested.
+        """
         if self.target.options.hides_prompt:
             request = without_prompt(request)
         return self.model_copy(update={"request": request})
 
     def for_request(self, request: GenerationRequest) -> LandingPlan:
-        """Return the plan with the summary of a request that is about to be submitted."""
+        """Return the plan with the summary of a request that is about to be submitted.
+
+        :param request: the request, with its inputs prepared.
+        """
         return self.with_request(summarize_request(request))
 
     def with_target(self, **changes: Any) -> LandingPlan:
@@ -54,8 +60,11 @@ class LandingPlan(BaseModel):
         """
         return self.model_copy(update={"target": self.target.model_copy(update=changes)})
 
-    def with_if_exists(self, if_exists: str) -> LandingPlan:
-        """Return the plan with another ``if_exists``."""
+    def with_if_exists(self, if_exists: IfExists) -> LandingPlan:
+        """Return the plan with another ``if_exists``.
+
+        :param if_exists: what to do about an object at the target.
+        """
         options = self.target.options.model_copy(update={"if_exists": if_exists})
         return self.with_target(options=options)
 

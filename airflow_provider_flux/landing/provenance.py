@@ -1,4 +1,4 @@
-"""What is known of an image before it is there: the run that wants it, and the request."""
+"""The provenance of an image: the task instance that lands it, and what was requested."""
 
 from __future__ import annotations
 
@@ -11,13 +11,20 @@ from airflow_provider_flux.bfl.inputs import InlineMedia, MediaFile, map_inputs
 from airflow_provider_flux.bfl.redaction import describe_url
 from airflow_provider_flux.bfl.request import GenerationRequest
 
-#: Never kept: a secret, and a URL that may hold one.
-_NEVER_KEPT = frozenset({"webhook_secret", "webhook_url"})
-_WEB = ("http://", "https://")
+#: Parameters that no summary has: a secret, and a URL that may hold one.
+_SECRET_PARAMETERS = frozenset({"webhook_secret", "webhook_url"})
+_WEB_SCHEMES = ("http://", "https://")
 
 
 class TaskIdentity(BaseModel):
-    """The task that made an image."""
+    """A task instance of Airflow; all fields are ``None`` outside of a run.
+
+    :param dag_id: the DAG.
+    :param run_id: the DAG run.
+    :param task_id: the task.
+    :param map_index: the map index; -1 for a task that is not mapped.
+    :param try_number: the try, from 1.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -29,10 +36,13 @@ class TaskIdentity(BaseModel):
 
 
 class RequestSummary(BaseModel):
-    """The request an image was made for.
+    """The summary of a request, without bytes, secrets and queries of URLs.
 
-    :param parameters: without the prompt; inputs by URI and sha256.
-    :param prompt_sha256: in place of the prompt, where that is not to be kept.
+    :param model: name of the model.
+    :param fingerprint: SHA-256 of model, parameters and inputs.
+    :param prompt: the prompt.
+    :param prompt_sha256: hash of the prompt, in place of a hidden one.
+    :param parameters: all other parameters; inputs by URI and hash.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -45,33 +55,45 @@ class RequestSummary(BaseModel):
 
 
 def summarize_request(request: GenerationRequest, *, hide_prompt: bool = False) -> RequestSummary:
-    """Return what is kept of a request: no bytes, no secret, no query of a URL."""
+    """Return the summary of a request, which holds no bytes, no secret and no query of a URL.
+
+    :param request: the request, with its inputs prepared.
+    :param hide_prompt: keep only a hash of the prompt.
+    """
     media = set(request.media_fields)
-    kept: dict[str, Any] = {}
+    parameters: dict[str, Any] = {}
     for name, value in request.parameters.items():
-        if name not in _NEVER_KEPT and name != "prompt":
-            kept[name] = map_inputs(value, _describe) if name in media else _without_queries(value)
+        if name not in _SECRET_PARAMETERS and name != "prompt":
+            parameters[name] = (
+                map_inputs(value, _describe_input) if name in media else _without_queries(value)
+            )
     prompt = request.parameters.get("prompt")
     text = prompt if isinstance(prompt, str) else None
-    facts = RequestSummary(
+    summary = RequestSummary(
         model=request.model,
         fingerprint=request.fingerprint,
         prompt=text,
-        parameters=kept,
+        parameters=parameters,
     )
-    return without_prompt(facts) if hide_prompt else facts
+    return without_prompt(summary) if hide_prompt else summary
 
 
-def without_prompt(facts: RequestSummary) -> RequestSummary:
-    """Return the facts with a hash in place of the prompt."""
-    if facts.prompt is None:
-        return facts
-    digest = hashlib.sha256(facts.prompt.encode(errors="surrogatepass")).hexdigest()
-    return facts.model_copy(update={"prompt": None, "prompt_sha256": digest})
+def without_prompt(summary: RequestSummary) -> RequestSummary:
+    """Return a summary with a hash in place of the prompt.
+
+    :param summary: what was requested.
+    """
+    if summary.prompt is None:
+        return summary
+    digest = hashlib.sha256(summary.prompt.encode(errors="surrogatepass")).hexdigest()
+    return summary.model_copy(update={"prompt": None, "prompt_sha256": digest})
 
 
 def identify_task(ti: Any) -> TaskIdentity:
-    """Return what is kept of a running task instance."""
+    """Return the identity of a running task instance.
+
+    :param ti: the task instance in the context.
+    """
     map_index = getattr(ti, "map_index", None)
     return TaskIdentity(
         dag_id=getattr(ti, "dag_id", None),
@@ -83,15 +105,17 @@ def identify_task(ti: Any) -> TaskIdentity:
 
 
 def _without_queries(value: Any) -> Any:
-    """Return a value without the query of any URL in it: what is signed is there."""
+    """Return a value without the query of any URL in it, which can hold a signature."""
     if isinstance(value, dict):
         return {name: _without_queries(item) for name, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [_without_queries(item) for item in value]
-    return describe_url(value) if isinstance(value, str) and value.startswith(_WEB) else value
+    return (
+        describe_url(value) if isinstance(value, str) and value.startswith(_WEB_SCHEMES) else value
+    )
 
 
-def _describe(value: Any) -> Any:
+def _describe_input(value: Any) -> Any:
     if isinstance(value, MediaFile):
         return {
             "uri": value.source,
@@ -101,4 +125,4 @@ def _describe(value: Any) -> Any:
         }
     if isinstance(value, InlineMedia):
         return {"uri": "base64"}
-    return {"uri": describe_url(value) if str(value).startswith(_WEB) else str(value)}
+    return {"uri": describe_url(value) if str(value).startswith(_WEB_SCHEMES) else str(value)}

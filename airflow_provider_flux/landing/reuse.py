@@ -1,4 +1,4 @@
-"""An image that exists already is not paid for again: found under its own name, or by its fingerprint."""
+"""Find an image that exists already, by its own name or by its fingerprint, instead of a submit."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from collections.abc import Iterable, Sequence
 from airflow_provider_flux.bfl.errors import FluxExistsError
 from airflow_provider_flux.bfl.responses import Status
 from airflow_provider_flux.generation import Generation, with_landed
-from airflow_provider_flux.landing.existing import Existing, load, load_sidecar
-from airflow_provider_flux.landing.expectations import possible_formats
+from airflow_provider_flux.landing.existing import ExistingImage, load_image, load_sidecar
+from airflow_provider_flux.landing.expectations import expected_formats
 from airflow_provider_flux.landing.plan import LandingPlan
-from airflow_provider_flux.landing.reuse_index import look_up
+from airflow_provider_flux.landing.reuse_index import find_in_index
 from airflow_provider_flux.landing.sidecar import Sidecar
 from airflow_provider_flux.landing.write import write_result
 from airflow_provider_flux.object_store.objects import exists
@@ -20,123 +20,125 @@ log = logging.getLogger(__name__)
 
 
 async def find_reusable(plan: LandingPlan, estimated_cost: float | None) -> Generation | None:
-    """Return the record of an image that makes the request needless, before anything is paid.
+    """Find an image that makes the submit unnecessary, by ``if_exists`` and ``reuse``.
 
-    To be run by :mod:`~airflow_provider_flux.object_store.filesystem`.
+    With ``reuse``, an image under another name is copied to the target. Runs on the event loop of
+    the stores: see :mod:`~airflow_provider_flux.object_store.filesystem`.
 
-    :param estimated_cost: credits that are saved.
-    :raises FluxExistsError: if there is an object that ``if_exists`` does not allow for.
-    :raises FluxStorageError: if the store cannot tell.
+    :param plan: the plan of the request that is about to be submitted.
+    :param estimated_cost: credits that the submit would cost.
+    :return: the generation of the image; ``None`` if there is none.
+    :raises FluxExistsError: if ``if_exists`` forbids the object at the target.
+    :raises FluxStorageError: if the store cannot answer.
     """
-    names = plan.expected_uris()
-    wants_same = plan.target.reuse != "never"
-    found = await _same_image(names, plan) if wants_same else None
-    found = found or await _same_name(names, plan)
-    if found is None and wants_same:
-        found = await _same_image(await look_up(plan), plan)
-    if found is None:
+    uris = plan.expected_uris()
+    may_reuse = plan.target.reuse != "never"
+    existing = await _find_by_fingerprint(uris, plan) if may_reuse else None
+    existing = existing or await _find_by_name(uris, plan)
+    if existing is None and may_reuse:
+        existing = await _find_by_fingerprint(await find_in_index(plan), plan)
+    if existing is None:
         return None
-    record = (
-        await _brought_here(found, plan)
-        if wants_same and _fits(found.sidecar, plan)
-        else _record_of(found)
-    )
-    log.info("Reused %s: nothing is paid (saves %s credits)", found.uri, estimated_cost)
-    record["cost"], record["cost_source"] = 0.0, "reused"
-    record["estimated_cost"], record["reused"] = estimated_cost, True
-    return record
+    if may_reuse and _is_reusable(existing.sidecar, plan):
+        generation = await _bring_to_target(existing, plan)
+    else:
+        generation = _generation_of(existing)
+    log.info("Reused %s: nothing is paid (saves %s credits)", existing.uri, estimated_cost)
+    generation["cost"], generation["cost_source"] = 0.0, "reused"
+    generation["estimated_cost"], generation["reused"] = estimated_cost, True
+    return generation
 
 
-async def _same_image(uris: Iterable[str], plan: LandingPlan) -> Existing | None:
+async def _find_by_fingerprint(uris: Iterable[str], plan: LandingPlan) -> ExistingImage | None:
     """Return a verified image of the same fingerprint."""
     for uri in uris:
-        if not _fits(await load_sidecar(uri), plan):
+        if not _is_reusable(await load_sidecar(uri), plan):
             continue
         try:
-            found = await load(uri)
+            existing = await load_image(uri)
         except FluxExistsError:
-            found = None
-        if found and found.sidecar:
-            return found
-        log.warning("%s is not what its sidecar says: it is not reused", uri)
+            existing = None
+        if existing and existing.sidecar:
+            return existing
+        log.warning("%s differs from what its sidecar describes. It is not reused.", uri)
     return None
 
 
-async def _same_name(names: Sequence[str], plan: LandingPlan) -> Existing | None:
-    """Return what lies under the name this image would get, where it must not be replaced."""
+async def _find_by_name(uris: Sequence[str], plan: LandingPlan) -> ExistingImage | None:
+    """Return the image under the name this one would get, if it must not be replaced.
+
+    An image of another format than the expected ones, for example ``hero.png`` if the request asks
+    for a jpeg, counts only if an earlier try of this task landed it.
+    """
     if plan.target.options.if_exists == "overwrite":
         return None
-    formats = possible_formats(plan.request)
-    expected = {plan.expected_uri(ext) for ext in formats} if names else set()
-    for uri in names:
-        is_own = _is_of_this_task(await load_sidecar(uri), plan)
+    expected = {plan.expected_uri(ext) for ext in expected_formats(plan.request)} if uris else set()
+    for uri in uris:
+        is_own = _is_of_same_task(await load_sidecar(uri), plan)
         if uri not in expected and not is_own:
-            continue  # hero.png is in nobody's way when a jpeg was asked for, unless it was delivered in its place
-        found = None if await exists(uri) is False else await load(uri)
-        if found is None:
+            continue
+        existing = None if await exists(uri) is False else await load_image(uri)
+        if existing is None:
             continue
         if plan.target.options.if_exists == "skip" or is_own:
-            return found
+            return existing
         raise FluxExistsError(
             f"There is an image at {uri} already; it is untouched, and nothing was paid."
         )
     return None
 
 
-async def _brought_here(found: Existing, plan: LandingPlan) -> Generation:
-    """Copy an image that lies under another name to the target; mark one that is to be marked and is not."""
-    record = _record_of(found)
-    is_unmarked = plan.target.options.embed_metadata and not found.fetched.is_marked
-    if plan.target.uri_of(record, found.info) != found.uri:
-        return await write_result(found.fetched, record, plan)
-    if not is_unmarked or found.sidecar is None:
-        return record
-    unmarked = plan.with_if_exists("overwrite").model_copy(update={"task": found.sidecar.run})
-    return await write_result(found.fetched, record, unmarked)
+async def _bring_to_target(existing: ExistingImage, plan: LandingPlan) -> Generation:
+    """Copy an image to the target; under its own name, mark it if it must be marked."""
+    generation = _generation_of(existing)
+    if plan.target.uri_of(generation, existing.info) != existing.uri:
+        return await write_result(existing.as_result(), generation, plan)
+    result = existing.as_result()
+    needs_mark = plan.target.options.embed_metadata and not result.is_marked
+    if not needs_mark or existing.sidecar is None:
+        return generation
+    in_place = plan.with_if_exists("overwrite").model_copy(update={"task": existing.sidecar.run})
+    return await write_result(result, generation, in_place)
 
 
-def _fits(described: Sidecar | None, plan: LandingPlan) -> bool:
-    """Whether an image may be taken, by what its sidecar says."""
-    if described is None or described.request.fingerprint is None:
+def _is_reusable(sidecar: Sidecar | None, plan: LandingPlan) -> bool:
+    """Whether the image of a sidecar has the fingerprint and comes from an allowed run."""
+    if sidecar is None or sidecar.request.fingerprint is None:
         return False
-    if described.request.fingerprint != plan.request.fingerprint:
+    if sidecar.request.fingerprint != plan.request.fingerprint:
         return False
-    if described.mismatches and plan.target.options.on_mismatch == "fail":
+    if sidecar.mismatches and plan.target.options.on_mismatch == "fail":
         return False
-    here, there = plan.task, described.run
-    return plan.target.reuse == "always" or (here.dag_id, here.run_id) == (
-        there.dag_id,
-        there.run_id,
-    )
+    if plan.target.reuse == "always":
+        return True
+    return (plan.task.dag_id, plan.task.run_id) == (sidecar.run.dag_id, sidecar.run.run_id)
 
 
-def _is_of_this_task(described: Sidecar | None, plan: LandingPlan) -> bool:
-    """Whether an earlier try of this very task has made it, for the same request."""
-    if described is None or described.request.fingerprint != plan.request.fingerprint:
+def _is_of_same_task(sidecar: Sidecar | None, plan: LandingPlan) -> bool:
+    """Whether an earlier try of the same task landed the image for the same request."""
+    if sidecar is None or sidecar.request.fingerprint != plan.request.fingerprint:
         return False
-    here, there = (
-        run.model_copy(update={"try_number": None}) for run in (plan.task, described.run)
-    )
-    return here == there
+    any_try = {"try_number": None}
+    return plan.task.model_copy(update=any_try) == sidecar.run.model_copy(update=any_try)
 
 
-def _record_of(found: Existing) -> Generation:
-    """Return the record of an image as its sidecar has it; without one little is known."""
-    described = found.sidecar
-    record = Generation(
-        request_id=described.request_id if described else "",
+def _generation_of(existing: ExistingImage) -> Generation:
+    """Return the generation of an image by its sidecar; without one, most values are unknown."""
+    sidecar = existing.sidecar
+    generation = Generation(
+        request_id=sidecar.request_id if sidecar else "",
         polling_url=None,
-        model=described.model if described else "unknown",
+        model=sidecar.model if sidecar else "unknown",
         status=Status.READY.value,
-        seed=described.seed if described else None,
-        fingerprint=described.request.fingerprint if described else None,
-        cost=described.cost if described else None,
-        cost_source=described.cost_source if described else None,
+        seed=sidecar.seed if sidecar else None,
+        fingerprint=sidecar.request.fingerprint if sidecar else None,
+        cost=sidecar.cost if sidecar else None,
+        cost_source=sidecar.cost_source if sidecar else None,
         estimated_cost=None,
-        submitted_at=described.submitted_at if described else "",
+        submitted_at=sidecar.submitted_at if sidecar else "",
         reused=True,
         uncertain_submits=0,
         image=None,
         video=None,
     )
-    return with_landed(record, found.landed, found.info.seconds, found.draft_cache)
+    return with_landed(generation, existing.landed, existing.info.seconds, existing.draft_cache)

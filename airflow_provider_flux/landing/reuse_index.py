@@ -1,7 +1,7 @@
-"""Pointers: small files by which an image is found by the fingerprint of its request, whatever its name.
+"""The reuse index: small files by which an image is found by the fingerprint of its request.
 
-They lie in a folder ``_flux`` below the fixed beginning of ``output_path``. A pointer is a hint and no
-more: what it leads to counts if its sidecar names the same fingerprint.
+They are in a folder ``_flux`` below the fixed beginning of ``output_path``. An entry is only a
+hint: the image it names counts if its sidecar has the same fingerprint.
 """
 
 from __future__ import annotations
@@ -18,27 +18,33 @@ log = logging.getLogger(__name__)
 
 
 async def add_to_index(uri: str, plan: LandingPlan) -> None:
-    """Leave a pointer to an image that has just landed. Without it a later request is paid, so a failure is logged."""
-    pointer = _uri_of(plan)
-    if pointer is None:
-        return
-    try:
-        await put(
-            pointer,
-            json.dumps({"uri": uri}).encode(),
-            plan.target.companion_write_options("application/json"),
-        )
-    except FluxError as error:
-        log.warning("The image has landed, but cannot be found for reuse: %s", error)
+    """Write the index entry of an image that has just landed.
 
+    A failure is logged: without the entry, a later request is submitted.
 
-async def look_up(plan: LandingPlan) -> list[str]:
-    """Return what the pointer leads to, if there is one: an image below its own folder, or it is not ours.
-
-    :raises FluxStorageError: if it cannot be told.
+    :param uri: URI of the image.
+    :param plan: the plan by which it landed.
     """
-    pointer = _uri_of(plan)
-    data = await read(pointer) if pointer else None
+    entry_uri = _entry_uri(plan)
+    if entry_uri is None:
+        return
+    content = json.dumps({"uri": uri}).encode()
+    try:
+        await put(entry_uri, content, plan.target.companion_write_options("application/json"))
+    except FluxError as error:
+        log.warning("The image has landed, but reuse cannot find it. %s", error)
+
+
+async def find_in_index(plan: LandingPlan) -> list[str]:
+    """Return the URI in the index entry of a request.
+
+    :param plan: the plan of the request.
+    :return: one URI, or none if there is no valid entry. An image outside of the folder of the
+        index does not count.
+    :raises FluxStorageError: if the entry cannot be read.
+    """
+    entry_uri = _entry_uri(plan)
+    data = await read(entry_uri) if entry_uri else None
     try:
         uri = json.loads(data)["uri"] if data else None
     except (ValueError, LookupError, TypeError, RecursionError):
@@ -48,12 +54,13 @@ async def look_up(plan: LandingPlan) -> list[str]:
     return [] if ".." in uri.split("/") else [uri]
 
 
-def _uri_of(plan: LandingPlan) -> str | None:
-    """Return where the pointer for the fingerprint lies; each run has its own with ``reuse="run"``."""
-    if plan.target.reuse == "never" or not plan.request.fingerprint or not plan.target.root:
+def _entry_uri(plan: LandingPlan) -> str | None:
+    """Return the URI of the entry; with ``reuse="run"`` each DAG run has entries of its own."""
+    target, fingerprint = plan.target, plan.request.fingerprint
+    if target.reuse == "never" or not fingerprint or not target.root:
         return None
-    name = plan.request.fingerprint
-    if plan.target.reuse == "run":
+    name = fingerprint
+    if target.reuse == "run":
         run = f"{plan.task.dag_id}\n{plan.task.run_id}"
         name += f"-{hashlib.sha256(run.encode()).hexdigest()[:16]}"
-    return f"{plan.target.root}_flux/images/{name}.json"
+    return f"{target.root}_flux/images/{name}.json"

@@ -1,4 +1,4 @@
-"""The sidecar: a small JSON file beside an image that says where it came from. For readers, and for reuse."""
+"""The sidecar: a small JSON file beside an image that records its origin, for readers and reuse."""
 
 from __future__ import annotations
 
@@ -13,17 +13,33 @@ from airflow_provider_flux.generation import Generation
 from airflow_provider_flux.landing.plan import LandingPlan
 from airflow_provider_flux.landing.provenance import RequestSummary, TaskIdentity
 
-#: IPTC's term for media made by a model that was trained on existing media.
+#: IPTC's term for media that a model made which was trained on existing media.
 DIGITAL_SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
 CONTENT_TYPE = "application/json"
+#: Fields that the sidecar of a copy takes from the original.
+_FIELDS_OF_ORIGIN = (
+    "request_id",
+    "seed",
+    "region_host",
+    "cost",
+    "cost_source",
+    "submitted_at",
+)
 
 
 class MediaFacts(BaseModel):
-    """The file a sidecar describes.
+    """The file that a sidecar describes.
 
-    :param delivered_sha256: of the bytes as BFL delivered them, where ``embed_metadata`` has changed them.
+    :param uri: where the file is.
+    :param sha256: hash of its bytes, in hexadecimal.
+    :param bytes: number of its bytes.
+    :param width: pixels.
+    :param height: pixels.
+    :param content_type: its MIME type.
+    :param delivered_sha256: hash of the bytes as BFL delivered them, if ``embed_metadata`` changed
+        them.
     :param seconds: length of a video.
-    :param draft_cache: URI of what ``draft_enhance`` needs of a draft video.
+    :param draft_cache: URI of the file that ``draft_enhance`` needs of a draft video.
     """
 
     uri: str
@@ -38,13 +54,25 @@ class MediaFacts(BaseModel):
 
 
 class Sidecar(BaseModel):
-    """Version 1 of the sidecar. Fields are added, never removed or changed, without a new version.
+    """Version 1 of the sidecar. Fields are only added, not removed or changed, within a version.
 
+    :param schema_version: version of this schema.
+    :param digital_source_type: IPTC's term for the origin of the media.
+    :param provider_version: version of this package.
+    :param request_id: id that BFL gave the generation.
+    :param model: name of the model.
     :param seed: the effective seed.
-    :param region_host: host of BFL that made it, from the polling URL.
-    :param cost: credits (1 credit = 0.01 USD), ``reported`` by BFL or ``estimated``.
-    :param mismatches: what is not as the request wanted it.
-    :param reused_from: URI of the image this is a copy of; the ``cost`` is that of the original, paid once.
+    :param region_host: host of BFL that made the image, from the polling URL.
+    :param cost: credits (1 credit = 0.01 USD).
+    :param cost_source: ``reported`` by BFL, or ``estimated``.
+    :param submitted_at: time of the submit, ISO 8601.
+    :param landed_at: time of the landing, ISO 8601.
+    :param media: the file.
+    :param mismatches: differences between the result and the request.
+    :param request: what was requested.
+    :param run: the task instance that landed the image.
+    :param reused_from: URI of the image that this one is a copy of. The ``cost`` is that of the
+        original, which was paid once.
     """
 
     model_config = ConfigDict(extra="ignore")
@@ -67,29 +95,37 @@ class Sidecar(BaseModel):
     reused_from: str | None = None
 
 
-def uri_of(image_uri: str) -> str:
-    """Return the name of the sidecar of an image: ``hero.jpeg.json`` beside ``hero.jpeg``."""
+def sidecar_uri(image_uri: str) -> str:
+    """Return the URI of the sidecar of an image: ``hero.jpeg.json`` for ``hero.jpeg``.
+
+    :param image_uri: URI of the image.
+    """
     return f"{image_uri}.json"
 
 
-def build(
-    record: Generation, plan: LandingPlan, media: MediaFacts, mismatches: list[str]
+def build_sidecar(
+    generation: Generation, plan: LandingPlan, media: MediaFacts, mismatches: list[str]
 ) -> Sidecar:
-    """Return the sidecar of an image that has just landed."""
-    source = record["cost_source"]
+    """Return the sidecar of an image that has just landed.
+
+    :param generation: the generation of the image.
+    :param plan: the plan by which it landed.
+    :param media: the file.
+    :param mismatches: differences between the result and the request.
+    """
+    source = generation["cost_source"]
     request = plan.request
-    if request.model is None:  # landed by a task that knows no more than the XCom
-        request = request.model_copy(
-            update={"model": record["model"], "fingerprint": record["fingerprint"]}
-        )
+    if request.model is None:  # the task that landed it knows only the XCom
+        known = {"model": generation["model"], "fingerprint": generation["fingerprint"]}
+        request = request.model_copy(update=known)
     return Sidecar(
-        request_id=record["request_id"],
-        model=record["model"],
-        seed=record["seed"],
-        region_host=urlsplit(record["polling_url"] or "").hostname,
-        cost=record["cost"],
+        request_id=generation["request_id"],
+        model=generation["model"],
+        seed=generation["seed"],
+        region_host=urlsplit(generation["polling_url"] or "").hostname,
+        cost=generation["cost"],
         cost_source=source if source != "reused" else None,
-        submitted_at=record["submitted_at"],
+        submitted_at=generation["submitted_at"],
         landed_at=pendulum.now("UTC").isoformat(),
         media=media,
         mismatches=mismatches,
@@ -98,27 +134,38 @@ def build(
     )
 
 
-def as_copy(described: Sidecar, copied_from: str, origin: Sidecar | None) -> Sidecar:
-    """Return the sidecar of a copy: who made the image, where and for how much, is known from the original.
+def with_origin(sidecar: Sidecar, copied_from: str, origin: Sidecar | None) -> Sidecar:
+    """Return the sidecar of a copy, with what the sidecar of the original records.
 
-    An image may take its own place, to be marked; it is a copy then if it was one before.
+    An image that is written again under its own name, to mark it, is a copy only if it was one
+    before.
+
+    :param sidecar: the sidecar without an origin.
+    :param copied_from: URI of the original.
+    :param origin: the sidecar of the original, if it has one.
     """
-    is_in_place = copied_from == described.media.uri
-    facts: dict[str, Any] = {"reused_from": None if is_in_place else copied_from}
+    is_in_place = copied_from == sidecar.media.uri
+    changes: dict[str, Any] = {"reused_from": None if is_in_place else copied_from}
     if origin:
-        facts["reused_from"] = origin.reused_from if is_in_place else copied_from
-        known = ("request_id", "seed", "region_host", "cost", "cost_source", "submitted_at")
-        facts.update({name: getattr(origin, name) for name in known})
-    return described.model_copy(update=facts)
+        changes["reused_from"] = origin.reused_from if is_in_place else copied_from
+        changes.update({name: getattr(origin, name) for name in _FIELDS_OF_ORIGIN})
+    return sidecar.model_copy(update=changes)
 
 
-def to_bytes(sidecar: Sidecar) -> bytes:
-    """Return the sidecar as JSON, as it is stored."""
+def encode_sidecar(sidecar: Sidecar) -> bytes:
+    """Return a sidecar as the JSON that is stored.
+
+    :param sidecar: the sidecar.
+    """
     return (sidecar.model_dump_json(indent=2) + "\n").encode()
 
 
-def from_bytes(data: bytes) -> Sidecar | None:
-    """Return a sidecar that was stored; ``None`` for anything else, a later version included."""
+def parse_sidecar(data: bytes) -> Sidecar | None:
+    """Parse the content of a stored sidecar.
+
+    :param data: the content.
+    :return: ``None`` if it is anything else, for example a sidecar of a later version.
+    """
     try:
         return Sidecar.model_validate_json(data)
     except ValidationError:

@@ -16,76 +16,94 @@ from airflow_provider_flux.object_store.backends import WriteOptions, backend_of
 
 IfExists = Literal["overwrite", "skip", "error"]
 Reuse = Literal["never", "run", "always"]
+#: Longest value of user metadata.
+_MAX_METADATA_CHARACTERS = 256
 _NOT_ASCII = re.compile(r"[^\x21-\x7e]")
 
 
-def _is_bool(value: Any) -> Any:
+def _check_bool(value: Any) -> Any:
     if not isinstance(value, bool):
         raise ValueError("must be True or False")
     return value
 
 
-_Switch = Annotated[bool, BeforeValidator(_is_bool)]
+_Bool = Annotated[bool, BeforeValidator(_check_bool)]
 
 
 class LandingOptions(BaseModel):
-    """How images land; each field is an argument of the operators."""
+    """The options of a landing; each is an argument of the operators, with the same default.
+
+    :param if_exists: whether to ``overwrite`` an object at the target, to ``skip`` the landing, or
+        to raise an ``error``.
+    :param sidecar: write a sidecar beside the image.
+    :param hide_prompt: keep only a hash of the prompt.
+    :param embed_metadata: mark the bytes as AI-generated.
+    :param on_mismatch: ``warn`` about a result that differs from the request, or ``fail``.
+    :param cache_control: ``Cache-Control`` header of the stored image.
+    :param store_options: further options of the write, by the store's own names.
+    """
 
     model_config = ConfigDict(frozen=True)
 
     if_exists: IfExists = "overwrite"
-    sidecar: _Switch = True
-    hide_prompt: _Switch = False
-    embed_metadata: _Switch = False
+    sidecar: _Bool = True
+    hide_prompt: _Bool = False
+    embed_metadata: _Bool = False
     on_mismatch: Literal["warn", "fail"] = "warn"
     cache_control: Annotated[str, Field(pattern="^[ -~]+$")] | None = None
     store_options: dict[str, JsonValue] = Field(default_factory=dict)
 
     @classmethod
-    def of(cls, **arguments: Any) -> LandingOptions:
-        """Return the checked options.
+    def parse(cls, **arguments: Any) -> LandingOptions:
+        """Check the arguments of an operator.
 
-        :raises FluxRequestError: naming the argument, its value and what it may be.
+        :param arguments: values by name; ``None`` stands for the default.
+        :raises FluxRequestError: if a value is invalid. The message names the argument, its value
+            and the allowed ones.
         """
         try:
             return cls(**{name: value for name, value in arguments.items() if value is not None})
         except ValidationError as error:
             first = error.errors(include_url=False, include_context=False)[0]
             name = str(first["loc"][0])
-            said = first["msg"].removeprefix("Value error, ").removeprefix("Input ")
-            raise FluxRequestError(f"{name}={arguments[name]!r}: {said}.") from None
+            reason = first["msg"].removeprefix("Value error, ").removeprefix("Input ")
+            raise FluxRequestError(f"{name}={arguments[name]!r}: {reason}.") from None
 
     @property
     def hides_prompt(self) -> bool:
         """Whether only a hash of the prompt is kept: on request, or for lack of a sidecar."""
         return self.hide_prompt or not self.sidecar
 
-    def check_for(self, path: str) -> None:
-        """Check the options of the store against the kind of store that ``path`` names.
+    def check_store_options(self, path: str) -> None:
+        """Check ``store_options`` against the kind of store that a path names.
 
-        :raises FluxRequestError: naming the option, and those there are.
+        :param path: URI or local path.
+        :raises FluxRequestError: if the store has no such option, or the value is invalid.
         """
         scheme = scheme_of(path)
-        dialect = backend_of(scheme)
-        known = dialect.options
-        unknown = sorted(set(self.store_options) - known)
+        backend = backend_of(scheme)
+        unknown = sorted(set(self.store_options) - backend.options)
         if unknown:
-            there_are = ", ".join(sorted(known)) or "none"
+            known = ", ".join(sorted(backend.options)) or "none"
             raise FluxRequestError(
-                f"store_options has {unknown[0]!r}, which {scheme or 'file'}:// does not take. It takes: {there_are}."
+                f"store_options has {unknown[0]!r}, which {scheme or 'file'}:// does not support. "
+                f"Supported options: {known}."
             )
         for name, value in self.store_options.items():
-            if fault := dialect.find_fault(name, value):
-                raise FluxRequestError(f"store_options[{name!r}]={value!r} {fault}.")
+            if problem := backend.find_problem(name, value):
+                raise FluxRequestError(f"store_options[{name!r}]={value!r} {problem}.")
 
 
 class Target(BaseModel):
-    """Where to land one image, and how.
+    """The place of one image, and the options of its landing.
 
-    :param path: ``output_path``, rendered and checked; its placeholders are still to be filled in.
-    :param key: what ``{key}`` stands for.
-    :param host: the machine of the worker.
+    :param path: ``output_path``, rendered and checked, with its placeholders.
+    :param index: value of ``{index}``.
+    :param key: value of ``{key}``.
+    :param host: host name of the worker.
     :param root: the folder at the beginning of ``output_path``, before templates and placeholders.
+    :param reuse: whether an existing image may take the place of a submit, and of which runs.
+    :param options: the options of the landing.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -109,6 +127,7 @@ class Target(BaseModel):
     def uri_for(self, generation: Generation, *, ext: str, sha256: str) -> str:
         """Return the URI that the image of a generation gets.
 
+        :param generation: the generation.
         :param ext: the format of the image, for example ``jpeg``.
         :param sha256: the hash of its bytes, in hexadecimal.
         """
@@ -122,12 +141,17 @@ class Target(BaseModel):
         )
 
     def uri_of(self, generation: Generation, info: MediaInfo) -> str:
-        """Return the URI that the image of a generation gets, once its bytes are known."""
+        """Return the URI that the image of a generation gets, once its bytes are known.
+
+        :param generation: the Ready generation.
+        :param info: format and hash of the bytes.
+        """
         return self.uri_for(generation, ext=info.format, sha256=info.sha256)
 
     def possible_uris(self, generation: Generation) -> list[str]:
         """Return the URIs the image of a generation can get, one for each format.
 
+        :param generation: the generation.
         :return: an empty list if ``output_path`` has a placeholder whose value is not known yet.
         """
         known = {"key", "index", "model", "fingerprint", "ext", "request_id"}
@@ -140,7 +164,11 @@ class Target(BaseModel):
         )
 
     def write_options_of(self, generation: Generation, info: MediaInfo) -> WriteOptions:
-        """Return how the image is to be stored, with what its store keeps beside the bytes."""
+        """Return how to store the image: content type, user metadata and options of the store.
+
+        :param generation: the Ready generation.
+        :param info: format and hash of the bytes.
+        """
         facts = {
             "model": generation["model"],
             "seed": generation["seed"],
@@ -151,7 +179,7 @@ class Target(BaseModel):
             content_type=info.content_type,
             cache_control=self.options.cache_control,
             metadata={
-                name: _NOT_ASCII.sub("_", str(value))[:256]
+                name: _NOT_ASCII.sub("_", str(value))[:_MAX_METADATA_CHARACTERS]
                 for name, value in facts.items()
                 if value is not None
             },
@@ -159,14 +187,17 @@ class Target(BaseModel):
         )
 
     def companion_write_options(self, content_type: str) -> WriteOptions:
-        """Return how what lies beside the image is to be stored: encrypted, say, as the image is."""
+        """Return how to store a file beside the image, with the same encryption and access.
+
+        :param content_type: MIME type of the file.
+        """
         shared = backend_of(scheme_of(self.path)).shared
         options = {
             name: value for name, value in self.options.store_options.items() if name in shared
         }
         return WriteOptions(content_type, options=options)
 
-    def is_here(self) -> bool:
-        """Whether what is written on this machine is written where the task means: a local path is on its worker."""
+    def is_on_this_host(self) -> bool:
+        """Whether this machine can write to the target: a local path is on the worker's disk."""
         is_local = self.path.startswith(("/", "file:", "local:"))
         return not is_local or self.host == socket.gethostname()

@@ -1,4 +1,4 @@
-"""Put verified bytes where they belong: the image in one write, its sidecar, what else lies beside it."""
+"""Write a verified result: the image in one put, then its draft cache, sidecar and index entry."""
 
 from __future__ import annotations
 
@@ -7,149 +7,167 @@ import logging
 
 from airflow_provider_flux.bfl.errors import FluxExistsError, FluxImageError, FluxStorageError
 from airflow_provider_flux.generation import Generation, LandedImage, with_landed
-from airflow_provider_flux.landing import sidecar
-from airflow_provider_flux.landing.download import VerifiedResult, inspect
-from airflow_provider_flux.landing.existing import describe_landed, load
+from airflow_provider_flux.landing import sidecar as sidecars
+from airflow_provider_flux.landing.download import VerifiedResult, inspect_result
+from airflow_provider_flux.landing.existing import describe_landed, load_image
 from airflow_provider_flux.landing.expectations import find_mismatches
 from airflow_provider_flux.landing.plan import LandingPlan
 from airflow_provider_flux.landing.reuse_index import add_to_index
+from airflow_provider_flux.landing.sidecar import MediaFacts, Sidecar, sidecar_uri
 from airflow_provider_flux.landing.xmp import embed_xmp
 from airflow_provider_flux.media.info import MediaInfo
 from airflow_provider_flux.object_store.objects import put
 
 log = logging.getLogger(__name__)
 
-_SUFFIXES = {"jpg": "jpeg", "jpeg": "jpeg", "png": "png", "webp": "webp", "mp4": "mp4"}
+_FORMAT_OF_SUFFIX = {"jpg": "jpeg", "jpeg": "jpeg", "png": "png", "webp": "webp", "mp4": "mp4"}
 
 
 async def write_result(
-    fetched: VerifiedResult, record: Generation, plan: LandingPlan
+    result: VerifiedResult, generation: Generation, plan: LandingPlan
 ) -> Generation:
-    """Put what was fetched where it belongs, and return its record with ``image`` or ``video`` filled in.
+    """Write a verified result to its target.
 
-    To be run by :mod:`~airflow_provider_flux.object_store.filesystem`.
+    Runs on the event loop of the stores:
+    see :mod:`~airflow_provider_flux.object_store.filesystem`.
 
-    :raises FluxImageError: if it is not as it was asked for, and ``on_mismatch`` is ``fail``.
-    :raises FluxExistsError: if there is another object, and it must not be replaced.
-    :raises FluxStorageError: if the image cannot be written. What lies beside it is forgone then, with a warning.
+    :param result: the bytes.
+    :param generation: the Ready generation.
+    :param plan: where and how to land the image.
+    :return: the generation with ``image`` or ``video``.
+    :raises FluxImageError: if the result differs from the request, and ``on_mismatch`` is ``fail``.
+    :raises FluxExistsError: if ``if_exists`` forbids to replace another object.
+    :raises FluxStorageError: if the image cannot be written. A failure to write one of the files
+        beside it is a warning.
     """
-    mismatches = find_mismatches(plan.request, fetched.info)
-    _judge_mismatches(mismatches, plan, record)
-    data, info = await asyncio.to_thread(_marked, fetched, record, plan)
-    uri = plan.target.uri_of(record, info)
-    suffix = uri.rpartition(".")[2].lower()
-    if suffix in _SUFFIXES and _SUFFIXES[suffix] != info.format:
-        log.warning(
-            "%s is of the format %s; {ext} in output_path would name it rightly", uri, info.format
-        )
+    target = plan.target
+    mismatches = find_mismatches(plan.request, result.info)
+    _check_mismatches(mismatches, generation, plan)
+    data, info = await asyncio.to_thread(_mark, result, generation, plan)
+    uri = target.uri_of(generation, info)
+    _warn_about_suffix(uri, info)
+    is_exclusive = target.options.if_exists != "overwrite"
     try:
-        await put(
-            uri,
-            data,
-            plan.target.write_options_of(record, info),
-            exclusive=plan.target.options.if_exists != "overwrite",
-        )
+        await put(uri, data, target.write_options_of(generation, info), exclusive=is_exclusive)
     except FluxExistsError:
-        if plan.target.options.if_exists == "error":
+        if target.options.if_exists == "error":
             raise
-        return await _keep_existing(uri, record)
-    draft_cache = await _put_draft_cache(uri, fetched, plan)
+        return await _keep_existing(uri, generation)
+    draft_cache = await _put_draft_cache(uri, result, plan)
     landed = describe_landed(uri, info, None)
-    if plan.target.options.sidecar:
-        landed["sidecar"] = await _put_sidecar(
-            fetched, record, plan, landed, mismatches, draft_cache
-        )
+    if target.options.sidecar:
+        media = _describe_media(result, landed, draft_cache)
+        sidecar = sidecars.build_sidecar(generation, plan, media, mismatches)
+        if result.copied_from:
+            sidecar = sidecars.with_origin(sidecar, result.copied_from, result.origin)
+        landed["sidecar"] = await _put_sidecar(sidecar, plan)
         await add_to_index(uri, plan)
-    log.info("Landed request %s at %s (%d bytes)", record["request_id"], uri, info.size)
-    return with_landed(record, landed, info.seconds, draft_cache)
+    log.info("Landed request %s at %s (%d bytes)", generation["request_id"], uri, info.size)
+    return with_landed(generation, landed, info.seconds, draft_cache)
 
 
-def _judge_mismatches(mismatches: list[str], plan: LandingPlan, record: Generation) -> None:
+def _check_mismatches(mismatches: list[str], generation: Generation, plan: LandingPlan) -> None:
     if not mismatches:
         return
-    said = f"The result of request {record['request_id']} is not as it was asked for: {'; '.join(mismatches)}."
+    message = (
+        f"The result of request {generation['request_id']} differs from the request: "
+        f"{'; '.join(mismatches)}."
+    )
     if plan.target.options.on_mismatch == "fail":
         raise FluxImageError(
-            f"{said} It was not stored.", request_id=record["request_id"], cost=record["cost"]
+            f"{message} It was not stored.",
+            request_id=generation["request_id"],
+            cost=generation["cost"],
         )
-    log.warning("%s It is landed all the same, since it is paid for.", said)
+    log.warning("%s It lands anyway, since it was paid for.", message)
 
 
-def _marked(
-    fetched: VerifiedResult, record: Generation, plan: LandingPlan
+def _mark(
+    result: VerifiedResult, generation: Generation, plan: LandingPlan
 ) -> tuple[bytes, MediaInfo]:
-    """Write the AI-generated mark into the bytes, if that is wanted, and check that they are whole again."""
-    if not plan.target.options.embed_metadata or fetched.is_marked:
-        return fetched.data, fetched.info
+    """Return the bytes, marked as AI-generated if requested, and inspect marked bytes again."""
+    if not plan.target.options.embed_metadata or result.is_marked:
+        return result.data, result.info
     data = embed_xmp(
-        fetched.data, fetched.info.format, model=record["model"], request_id=record["request_id"]
+        result.data,
+        result.info.format,
+        model=generation["model"],
+        request_id=generation["request_id"],
     )
-    return data, inspect(data, record["model"])
+    return data, inspect_result(data, generation["model"])
 
 
-async def _keep_existing(uri: str, record: Generation) -> Generation:
-    """Describe what is there, and was not to be replaced, instead of what was generated."""
-    found = await load(uri)
-    if found is None:
-        raise FluxStorageError(f"What was at {uri} is gone again. Landing it once more is free.")
+def _warn_about_suffix(uri: str, info: MediaInfo) -> None:
+    suffix = uri.rpartition(".")[2].lower()
+    if suffix in _FORMAT_OF_SUFFIX and _FORMAT_OF_SUFFIX[suffix] != info.format:
+        log.warning(
+            "%s has the format %s. Use {ext} in output_path to get the right suffix.",
+            uri,
+            info.format,
+        )
+
+
+async def _keep_existing(uri: str, generation: Generation) -> Generation:
+    """Return the generation with the image that ``if_exists="skip"`` keeps."""
+    existing = await load_image(uri)
+    if existing is None:
+        raise FluxStorageError(
+            f"The object at {uri} appeared and vanished during the write. Clear the task: landing "
+            "again is free."
+        )
     log.warning(
         "There is an image at %s already (if_exists='skip'): the one of request %s was not stored. "
-        "FluxToObjectStorageOperator lands it under another name, as long as BFL keeps it.",
+        "To land it under another name, use FluxToObjectStorageOperator while BFL keeps it.",
         uri,
-        record["request_id"],
+        generation["request_id"],
     )
-    return with_landed(record, found.landed, found.info.seconds, found.draft_cache)
+    return with_landed(generation, existing.landed, existing.info.seconds, existing.draft_cache)
 
 
-async def _put_draft_cache(uri: str, fetched: VerifiedResult, plan: LandingPlan) -> str | None:
-    """Land what ``draft_enhance`` needs of a draft beside its video."""
-    if fetched.draft_cache is None:
-        return fetched.origin.media.draft_cache if fetched.origin else None
-    beside = f"{uri.removesuffix('.mp4')}.draft.bin"
+async def _put_draft_cache(uri: str, result: VerifiedResult, plan: LandingPlan) -> str | None:
+    """Write the draft cache beside its video, which must not be lost if that fails."""
+    if result.draft_cache is None:
+        return result.origin.media.draft_cache if result.origin else None
+    cache_uri = f"{uri.removesuffix('.mp4')}.draft.bin"
+    write_options = plan.target.companion_write_options("application/octet-stream")
     try:
-        await put(
-            beside,
-            fetched.draft_cache,
-            plan.target.companion_write_options("application/octet-stream"),
-        )
-    except FluxStorageError as error:  # the video has landed: it must not be lost with its cache
+        await put(cache_uri, result.draft_cache, write_options)
+    except FluxStorageError as error:
         log.warning(
-            "The video has landed, but not its draft cache: draft_enhance cannot use it. %s", error
+            "The video has landed, but its draft cache has not: draft_enhance cannot use this "
+            "video. %s",
+            error,
         )
         return None
-    return beside
+    return cache_uri
 
 
-async def _put_sidecar(
-    fetched: VerifiedResult,
-    record: Generation,
-    plan: LandingPlan,
-    landed: LandedImage,
-    mismatches: list[str],
-    draft_cache: str | None,
-) -> str | None:
-    delivered = fetched.info.sha256 if landed["sha256"] != fetched.info.sha256 else None
-    if fetched.origin and fetched.is_marked:
-        delivered = fetched.origin.media.delivered_sha256
-    more = {
-        "delivered_sha256": delivered,
-        "seconds": fetched.info.seconds,
-        "draft_cache": draft_cache,
-    }
-    media = sidecar.MediaFacts.model_validate({**landed, **more})
-    described = sidecar.build(record, plan, media, mismatches)
-    if fetched.copied_from:
-        described = sidecar.as_copy(described, fetched.copied_from, fetched.origin)
-    uri = sidecar.uri_of(landed["uri"])
+def _describe_media(
+    result: VerifiedResult, landed: LandedImage, draft_cache: str | None
+) -> MediaFacts:
+    delivered_sha256 = result.info.sha256 if landed["sha256"] != result.info.sha256 else None
+    if result.origin and result.is_marked:
+        delivered_sha256 = result.origin.media.delivered_sha256
+    return MediaFacts(
+        uri=landed["uri"],
+        sha256=landed["sha256"],
+        bytes=landed["bytes"],
+        width=landed["width"],
+        height=landed["height"],
+        content_type=landed["content_type"],
+        delivered_sha256=delivered_sha256,
+        seconds=result.info.seconds,
+        draft_cache=draft_cache,
+    )
+
+
+async def _put_sidecar(sidecar: Sidecar, plan: LandingPlan) -> str | None:
+    """Write the sidecar; if that fails, the task must not fail and submit again."""
+    uri = sidecar_uri(sidecar.media.uri)
+    write_options = plan.target.companion_write_options(sidecars.CONTENT_TYPE)
     try:
-        await put(
-            uri,
-            sidecar.to_bytes(described),
-            plan.target.companion_write_options(sidecar.CONTENT_TYPE),
-        )
-    except (
-        FluxStorageError
-    ) as error:  # the image has landed: its task must not fail, and pay again, for a note on it
-        log.warning("The image has landed, but not its sidecar. %s", error)
+        await put(uri, sidecars.encode_sidecar(sidecar), write_options)
+    except FluxStorageError as error:
+        log.warning("The image has landed, but its sidecar has not. %s", error)
         return None
     return uri

@@ -1,7 +1,8 @@
-"""Write into an image or a video that a model made it, without touching its pixels.
+"""Mark an image or a video as AI-generated, without a change to its pixels.
 
-The mark is an XMP packet, which every format here has a place for (XMP specification, part 3): it is spliced in
-between what is there, and nothing is encoded again. The prompt is not part of it.
+The mark is an XMP packet, for which every supported format has a place (XMP specification, part 3).
+It is inserted between the existing parts, and nothing is encoded again. It does not hold the
+prompt.
 """
 
 from __future__ import annotations
@@ -38,9 +39,9 @@ _NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]
 _JPEG_START = b"\xff\xd8"
 _JPEG_PICTURE, _JPEG_FILL = 0xDA, 0xFF
 _JPEG_XMP = b"http://ns.adobe.com/xap/1.0/\0"
-#: A packet that is too long for one segment goes on in these; without its first part they are of no use.
-_JPEG_MORE_XMP = b"http://ns.adobe.com/xmp/extension/\0"
-_JPEG_MOST = 0xFFFF
+#: Segments in which a long packet continues. Without its first segment they have no use.
+_JPEG_EXTENDED_XMP = b"http://ns.adobe.com/xmp/extension/\0"
+_JPEG_MAX_SEGMENT_BYTES = 0xFFFF
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PNG_XMP = b"XML:com.adobe.xmp\0"
 _WEBP_HAS_XMP, _WEBP_HAS_ALPHA = 0x04, 0x10
@@ -49,22 +50,30 @@ _MP4_XMP = bytes.fromhex("BE7ACFCB97A942E89C71999491E3AFAC")
 
 
 def embed_xmp(data: bytes, format_name: str, *, model: str, request_id: str) -> bytes:
-    """Return the bytes with the mark. XMP that was there before is lost: it is replaced, not merged.
+    """Return bytes with the mark; an existing XMP packet is replaced, not merged.
 
-    A file that cannot be marked is returned as it is, with a warning: it is paid for.
+    :param data: a whole image or video.
+    :param format_name: its format: ``jpeg``, ``png``, ``webp`` or ``mp4``.
+    :param model: name of the model.
+    :param request_id: id of the request.
+    :return: the marked bytes. A file that cannot be marked is returned unchanged, with a warning,
+        since it was paid for.
     """
     result = f"The {format_name} result of request {request_id}"
     try:
         if format_name not in _MARKERS:
-            raise ValueError("there is no way to mark this format")
+            raise ValueError("this format is not supported")
         marked = _MARKERS[format_name](data, _packet(model, request_id))
     except Exception as error:  # damaged bytes raise many kinds
-        reason = error if isinstance(error, ValueError) else f"it is cut short or damaged ({error})"
-        log.warning("%s is not marked as made by a model: %s", result, reason)
+        reason = error if isinstance(error, ValueError) else f"it is truncated or damaged ({error})"
+        log.warning("%s is not marked as AI-generated: %s", result, reason)
         return data
     if b"jumb" in data and b"c2pa" in data:
-        invalid = "are not valid any more, for embed_metadata changes the file (assertion.dataHash.mismatch)"
-        log.warning("%s has C2PA Content Credentials, which %s", result, invalid)
+        log.warning(
+            "%s has C2PA Content Credentials, which are no longer valid: embed_metadata changed "
+            "the file (assertion.dataHash.mismatch)",
+            result,
+        )
     return marked
 
 
@@ -74,20 +83,22 @@ def _packet(model: str, request_id: str) -> bytes:
 
 
 def _xml(text: str) -> str:
-    """Return a text for between two tags; what XML cannot hold becomes U+FFFD."""
+    """Return a text escaped for XML; a character that XML cannot represent becomes U+FFFD."""
     return escape(_NOT_IN_XML.sub("\ufffd", text), quote=False).replace("\r", "&#13;")
 
 
 def _mark_jpeg(data: bytes, packet: bytes) -> bytes:
-    """Put the packet behind the JFIF and Exif segments, which readers look for at the very start."""
+    """Insert the packet after the JFIF and Exif segments, which readers expect at the start."""
     size = 2 + len(_JPEG_XMP) + len(packet)
-    if size > _JPEG_MOST:
+    if size > _JPEG_MAX_SEGMENT_BYTES:
         raise ValueError("the mark is too long")
     segments, picture = _jpeg_segments(data)
     kept = [
-        one
-        for one in segments
-        if not (one[:2] == b"\xff\xe1" and one[4:].startswith((_JPEG_XMP, _JPEG_MORE_XMP)))
+        segment
+        for segment in segments
+        if not (
+            segment[:2] == b"\xff\xe1" and segment[4:].startswith((_JPEG_XMP, _JPEG_EXTENDED_XMP))
+        )
     ]
     first = len(list(takewhile(_is_jpeg_head, kept)))
     ours = struct.pack(">2sH", b"\xff\xe1", size) + _JPEG_XMP + packet
@@ -101,7 +112,7 @@ def _is_jpeg_head(segment: bytes) -> bool:
 
 
 def _jpeg_segments(data: bytes) -> tuple[list[bytes], bytes]:
-    """Return the segments before the picture, and all from the picture on."""
+    """Return the segments before the picture, and the rest from the picture on."""
     segments: list[bytes] = []
     at = len(_JPEG_START)
     while data.startswith(_JPEG_START) and data[at : at + 1] == b"\xff":
@@ -111,17 +122,16 @@ def _jpeg_segments(data: bytes) -> tuple[list[bytes], bytes]:
             continue
         if kind == _JPEG_PICTURE:
             return segments, data[at:]
-        if (
-            kind < 0xC0 or 0xD0 <= kind <= 0xD9 or length < 2
-        ):  # those have no length, or no place before the picture
+        has_no_length = kind < 0xC0 or 0xD0 <= kind <= 0xD9
+        if has_no_length or length < 2:
             break
         segments.append(data[at : at + 2 + length])
         at += 2 + length
-    raise ValueError("it is not built like a JPEG")
+    raise ValueError("it does not have the structure of a JPEG")
 
 
 def _mark_png(data: bytes, packet: bytes) -> bytes:
-    """Put the packet right behind the header: readers that stop at the pixels find it there."""
+    """Insert the packet after the header, where readers that stop at the pixels find it."""
     if not data.startswith(_PNG_SIGNATURE):
         raise ValueError("it is not a PNG")
     kept, at, kind = [], len(_PNG_SIGNATURE), b""
@@ -129,19 +139,18 @@ def _mark_png(data: bytes, packet: bytes) -> bytes:
         length, kind = struct.unpack_from(">I4s", data, at)
         chunk = data[at : at + 12 + length]
         if len(chunk) < 12 + length or (at == len(_PNG_SIGNATURE) and kind != b"IHDR"):
-            raise ValueError("it is not built like a PNG")
+            raise ValueError("it does not have the structure of a PNG")
         if not (kind == b"iTXt" and chunk[8:].startswith(_PNG_XMP)):
             kept.append(chunk)
         at += len(chunk)
-    content = (
-        b"iTXt" + _PNG_XMP + bytes(4) + packet
-    )  # not compressed, of no language, no translated keyword
+    # The four zeros: not compressed (two), no language, no translated keyword.
+    content = b"iTXt" + _PNG_XMP + bytes(4) + packet
     ours = struct.pack(">I", len(content) - 4) + content + struct.pack(">I", zlib.crc32(content))
     return b"".join([_PNG_SIGNATURE, kept[0], ours, *kept[1:], data[at:]])
 
 
 def _mark_webp(data: bytes, packet: bytes) -> bytes:
-    """Put the packet at the end, and announce it in the header, which a simple file is given first."""
+    """Append the packet and set its flag in the header, which a simple file gets first."""
     riff, size, webp = struct.unpack_from("<4sI4s", data)
     end = 8 + size
     if (riff, webp) != (b"RIFF", b"WEBP") or end > len(data):
@@ -166,13 +175,13 @@ def _webp_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
         kind, length = struct.unpack_from("<4sI", data, at)
         content = data[at + 8 : at + 8 + length]
         if len(content) < length:
-            raise ValueError("it is not built like a WebP")
+            raise ValueError("it does not have the structure of a WebP")
         yield kind, content
         at += 8 + length + length % 2
 
 
 def _webp_header(kind: bytes, content: bytes) -> bytes:
-    """Return the header of an extended file for a simple one: its flags, and its size less one in 24 bits each."""
+    """Return a header for a simple file: its flags, and each side minus one in 24 bits."""
     if kind == b"VP8L" and content[:1] == b"\x2f":
         (bits,) = struct.unpack_from("<I", content, 1)
         flags = _WEBP_HAS_ALPHA if bits >> 28 & 1 else 0
@@ -181,12 +190,15 @@ def _webp_header(kind: bytes, content: bytes) -> bytes:
         flags = 0
         width, height = ((side & 0x3FFF) - 1 for side in struct.unpack_from("<HH", content, 6))
     else:
-        raise ValueError("it is not built like a WebP")
+        raise ValueError("it does not have the structure of a WebP")
     return struct.pack("<II", flags, width)[:7] + struct.pack("<I", height)[:3]
 
 
 def _mark_mp4(data: bytes, packet: bytes) -> bytes:
-    """Put the packet at the end, so that nothing moves; for that, an older one before other boxes is only blanked."""
+    """Append the packet, so that no offset changes.
+
+    An older packet that other boxes follow is overwritten with zeros.
+    """
     marked = bytearray(data)
     for start, content, end in reversed(list(_mp4_boxes(data))):
         if data[start + 4 : start + 8] != b"uuid" or not data.startswith(_MP4_XMP, content, end):
@@ -201,7 +213,7 @@ def _mark_mp4(data: bytes, packet: bytes) -> bytes:
 
 
 def _mp4_boxes(data: bytes) -> Iterator[tuple[int, int, int]]:
-    """Yield where each box of the top level starts, where its content does, and where it ends."""
+    """Yield the offsets of each top-level box: its start, its content and its end."""
     if not is_mp4(data[:12]):
         raise ValueError("it is not an mp4 video")
     start = 0
@@ -209,13 +221,11 @@ def _mp4_boxes(data: bytes) -> Iterator[tuple[int, int, int]]:
         (size,) = struct.unpack_from(">I", data, start)
         content = start + 8
         if size == 0:
-            raise ValueError(
-                "its last box goes on to the end of the file, and leaves no place behind it"
-            )
+            raise ValueError("its last box has no end before that of the file")
         if size == 1:
             (size,), content = struct.unpack_from(">Q", data, start + 8), start + 16
         if start + size < content or start + size > len(data):
-            raise ValueError("it is not built like an mp4 video")
+            raise ValueError("it does not have the structure of an mp4 video")
         yield start, content, start + size
         start += size
 

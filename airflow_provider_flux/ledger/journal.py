@@ -250,13 +250,13 @@ def _check_complete(uris: Iterable[str]) -> None:
 
 async def _read_some(uris: list[str]) -> list[tuple[str, bytes | None]]:
     return list(
-        zip(uris, await asyncio.gather(*(read(uri, patient=True) for uri in uris)), strict=True)
+        zip(uris, await asyncio.gather(*(read(uri, retry=True) for uri in uris)), strict=True)
     )
 
 
 async def read_owner(folder: str) -> str | None:
     """Return the session of the try that may submit; ``None`` if there is none. To be run on the loop of the stores."""
-    data = await read(f"{folder}{_OWNER}", patient=True)
+    data = await read(f"{folder}{_OWNER}", retry=True)
     try:
         return str(json.loads(data)["session"]) if data else None
     except (ValueError, KeyError, TypeError):

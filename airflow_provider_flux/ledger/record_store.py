@@ -78,7 +78,7 @@ class FileRecordStore:
         """Claim a number by an exclusive create; that there was none is known from reading it just now."""
         uri = self.location(number)
         try:
-            run_sync(put(uri, record.as_bytes(), self._manner, exclusive=True, look=False))
+            run_sync(put(uri, record.as_bytes(), self._manner, exclusive=True, check_first=False))
         except FluxExistsError:
             raise FluxLedgerError(
                 f"There is a record at {uri} already, which could not be read, or was made this very moment: another "
@@ -93,7 +93,7 @@ class FileRecordStore:
 
 async def read_record_file(uri: str) -> Record | None:
     """Return the record in a file, ``None`` if there is none. To be run on the loop of the stores."""
-    data = await read(uri, patient=True)
+    data = await read(uri, retry=True)
     return None if data is None else parse_record(data, uri)
 
 

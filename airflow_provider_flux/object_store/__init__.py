@@ -1,1 +1,1 @@
-"""Read and write objects in the stores that Airflow knows."""
+"""Read and write objects in the stores that Airflow supports."""

@@ -1,25 +1,32 @@
-"""How each kind of store is told to write one object in one piece: its words for the same few things.
+"""The kinds of object stores: how each writes one object in one piece, and which options it takes.
 
-A plain ``write_bytes`` stores ``application/octet-stream`` on most of them.
+A plain ``write_bytes`` of fsspec stores ``application/octet-stream`` on most of them.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
-import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-#: A write: filesystem, path below it, bytes, how to store them, and whether there must be nothing yet.
+from airflow_provider_flux.bfl.catalog.model import MIB
+from airflow_provider_flux.object_store import fsspec_adapter
+from airflow_provider_flux.object_store.local_file import copy_file, write_file
+
+#: Writes bytes: filesystem, path below it, the bytes, write options, and whether to refuse to
+#: replace an object.
 Write = Callable[[Any, str, bytes, "WriteOptions", bool], Awaitable[Any]]
+#: Uploads a local file: filesystem, path below it, the file, and write options.
+Upload = Callable[[Any, str, Path, "WriteOptions"], Awaitable[Any]]
+#: Bytes of one part of an upload, which are in memory at a time.
+PART_BYTES = 8 * MIB
 
 
 @dataclass(frozen=True)
 class WriteOptions:
-    """How an object is stored.
+    """The options of one write.
 
     :param content_type: its MIME type.
     :param cache_control: value of its ``Cache-Control`` header.
@@ -35,142 +42,158 @@ class WriteOptions:
 
 @dataclass(frozen=True)
 class Backend:
-    """One kind of store.
+    """One kind of object store.
 
-    :param options: the names that ``store_options`` may have; keys that encrypt are not among them,
+    :param schemes: schemes of its URIs.
+    :param write: writes bytes to it.
+    :param upload: uploads a local file to it, part by part.
+    :param options: the names that ``store_options`` may have. Encryption keys are not among them,
         since Airflow would store them.
-    :param shared: those that count for the small files beside an image too: who may read it, and how it is encrypted.
-    :param values: what an option may be, where it is one of a few texts.
+    :param shared: the options that also apply to the small files beside an image: access control
+        and encryption.
+    :param values: the allowed values of an option that has a few.
     :param kinds: the type of an option that is no text.
     """
 
     schemes: frozenset[str]
     write: Write
+    upload: Upload
     options: frozenset[str] = frozenset()
     shared: frozenset[str] = frozenset()
     values: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     kinds: Mapping[str, type] = field(default_factory=dict)
 
-    def find_fault(self, name: str, value: Any) -> str | None:
-        """Return what is wrong with an option: the store would say it after the image is paid for."""
+    def find_problem(self, name: str, value: Any) -> str | None:
+        """Return what is wrong with an option, before the store reports it after the submit.
+
+        :param name: name of the option.
+        :param value: its value.
+        :return: the end of a sentence, for example ``must be a bool``; ``None`` if it is valid.
+        """
         kind = self.kinds.get(name, str)
         if not isinstance(value, kind):
             return f"must be a {kind.__name__}"
-        if isinstance(value, dict) and not all(isinstance(one, str) for one in value.values()):
+        if isinstance(value, dict) and not all(isinstance(item, str) for item in value.values()):
             return "must be a dict of texts"
         allowed = self.values.get(name)
         return f"must be one of {', '.join(allowed)}" if allowed and value not in allowed else None
 
 
-async def _write_s3(fs: Any, path: str, data: bytes, manner: WriteOptions, exclusive: bool) -> None:
-    """One PutObject, with If-None-Match for an exclusive one; above 100 MiB an upload in parts."""
-    cached = {"CacheControl": manner.cache_control} if manner.cache_control else {}
-    await fs._pipe_file(
+async def _write_to_s3(
+    fs: Any, path: str, data: bytes, write_options: WriteOptions, exclusive: bool
+) -> None:
+    """Send one PutObject, with If-None-Match if exclusive; above 100 MiB a multipart upload."""
+    cache = {"CacheControl": write_options.cache_control} if write_options.cache_control else {}
+    await fsspec_adapter.write_bytes(
+        fs,
         path,
         data,
-        mode="create" if exclusive else "overwrite",
-        ContentType=manner.content_type,
-        Metadata=dict(manner.metadata),
-        **cached,
-        **manner.options,
+        exclusive=exclusive,
+        ContentType=write_options.content_type,
+        Metadata=dict(write_options.metadata),
+        **cache,
+        **write_options.options,
     )
 
 
-async def _write_gs(fs: Any, path: str, data: bytes, manner: WriteOptions, exclusive: bool) -> None:
-    """One upload, with ifGenerationMatch=0 for an exclusive one; from 50 MiB on a resumable one."""
-    options = dict(manner.options)
-    key_name = options.pop("kms_key_name", None)
-    described = {
-        "metadata": dict(manner.metadata),
-        "content_type": manner.content_type,
-        "fixed_key_metadata": {"cache_control": manner.cache_control, **options}
-        if manner.cache_control
-        else options,
-        "mode": "create" if exclusive else "overwrite",
-    }
-    if key_name is None:
-        await fs._pipe_file(path, data, **described)
-        return
-    from gcsfs.core import simple_upload  # type: ignore[import-untyped]  # _pipe_file takes no key
-
-    described["metadatain"] = described.pop("metadata")
-    bucket, key, _ = fs.split_path(path)
-    await simple_upload(fs, bucket, key, data, kms_key_name=key_name, **described)
-    fs.invalidate_cache(path)
-
-
-async def _write_azure(
-    fs: Any, path: str, data: bytes, manner: WriteOptions, exclusive: bool
+async def _write_to_gcs(
+    fs: Any, path: str, data: bytes, write_options: WriteOptions, exclusive: bool
 ) -> None:
-    """One Put Blob, with If-None-Match for an exclusive one; larger ones in blocks, committed at the end.
+    """Send one upload, with ifGenerationMatch=0 if exclusive; from 50 MiB on a resumable one."""
+    properties = dict(write_options.options)
+    key_name = properties.pop("kms_key_name", None)
+    if write_options.cache_control:
+        properties["cache_control"] = write_options.cache_control
+    metadata = dict(write_options.metadata)
+    options = {"content_type": write_options.content_type, "fixed_key_metadata": properties}
+    if key_name is None:
+        await fsspec_adapter.write_bytes(
+            fs, path, data, exclusive=exclusive, metadata=metadata, **options
+        )
+    else:
+        await fsspec_adapter.write_bytes_with_gcs_key(
+            fs,
+            path,
+            data,
+            exclusive=exclusive,
+            key_name=key_name,
+            metadatain=metadata,
+            **options,
+        )
 
-    Through the client of the filesystem, whose own ``pipe_file`` takes no metadata.
-    """
+
+async def _write_to_azure(
+    fs: Any, path: str, data: bytes, write_options: WriteOptions, exclusive: bool
+) -> None:
+    """Send one Put Blob, with If-None-Match if exclusive; a large one in blocks, then commit."""
     from azure.storage.blob import ContentSettings, StandardBlobTier
 
-    options = dict(manner.options)
+    options = dict(write_options.options)
     if tier := options.pop("standard_blob_tier", None):
         options["standard_blob_tier"] = StandardBlobTier(tier)
     settings = ContentSettings(
-        content_type=manner.content_type,
-        cache_control=manner.cache_control,
+        content_type=write_options.content_type,
+        cache_control=write_options.cache_control,
         content_disposition=options.pop("content_disposition", None),
     )
-    container, blob, _ = fs.split_path(path)
-    async with fs.service_client.get_blob_client(container=container, blob=blob) as client:
-        await client.upload_blob(
-            data=data,
-            length=len(data),
-            overwrite=not exclusive,
-            metadata=dict(manner.metadata),
-            content_settings=settings,
-            **options,
-        )
-    fs.invalidate_cache(fs._parent(path))
+    await fsspec_adapter.upload_to_azure(
+        fs,
+        path,
+        data,
+        length=len(data),
+        overwrite=not exclusive,
+        metadata=dict(write_options.metadata),
+        content_settings=settings,
+        **options,
+    )
 
 
-async def _write_file(
-    fs: Any, path: str, data: bytes, manner: WriteOptions, exclusive: bool
+async def _write_local(
+    fs: Any, path: str, data: bytes, write_options: WriteOptions, exclusive: bool
 ) -> None:
     await asyncio.to_thread(write_file, Path(path), data, exclusive=exclusive)
 
 
-async def _write_other(
-    fs: Any, path: str, data: bytes, manner: WriteOptions, exclusive: bool
+async def _write_to_other(
+    fs: Any, path: str, data: bytes, write_options: WriteOptions, exclusive: bool
 ) -> None:
-    """Any other filesystem of fsspec: no more than bytes, and no exclusive create of its own."""
+    """Write the bytes alone to any other filesystem of fsspec, which has no exclusive create."""
     if exclusive and await asyncio.to_thread(fs.exists, path):
         raise FileExistsError(path)
     await asyncio.to_thread(fs.pipe_file, path, data)
 
 
-def write_file(target: Path, data: bytes, *, exclusive: bool = False) -> None:
-    """Write a local file: as a hidden one beside it first, then under its name in one step."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{uuid.uuid4().hex}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        if exclusive:
-            _link(temporary, target)
-        else:
-            temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
+async def _upload_to_s3(fs: Any, path: str, file: Path, write_options: WriteOptions) -> None:
+    options = {"ContentType": write_options.content_type, **write_options.options}
+    await fsspec_adapter.upload_file(fs, path, file, part_bytes=PART_BYTES, **options)
 
 
-def _link(temporary: Path, target: Path) -> None:
-    """Give the file its name unless it is taken; a rename would replace what is there."""
-    try:
-        target.hardlink_to(temporary)
-    except FileExistsError:
-        raise
-    except OSError:  # a filesystem without hard links: a moment is left in which another may write
-        if target.exists():
-            raise FileExistsError(str(target)) from None
-        temporary.replace(target)
+async def _upload_to_gcs(fs: Any, path: str, file: Path, write_options: WriteOptions) -> None:
+    """Upload without ``kms_key_name``, which gcsfs does not take: the bucket's key applies."""
+    content_type = write_options.content_type
+    await fsspec_adapter.upload_file(
+        fs, path, file, part_bytes=PART_BYTES, content_type=content_type
+    )
+
+
+async def _upload_to_azure(fs: Any, path: str, file: Path, write_options: WriteOptions) -> None:
+    from azure.storage.blob import ContentSettings
+
+    settings = ContentSettings(content_type=write_options.content_type)
+    stream = await asyncio.to_thread(file.open, "rb")
+    with stream:
+        await fsspec_adapter.upload_to_azure(
+            fs, path, stream, overwrite=True, content_settings=settings, **write_options.options
+        )
+
+
+async def _upload_local(fs: Any, path: str, file: Path, write_options: WriteOptions) -> None:
+    await asyncio.to_thread(copy_file, file, Path(path))
+
+
+async def _upload_to_other(fs: Any, path: str, file: Path, write_options: WriteOptions) -> None:
+    """Upload to any other filesystem of fsspec."""
+    await asyncio.to_thread(fs.put_file, str(file), path)
 
 
 _S3_SHARED = frozenset(
@@ -203,35 +226,44 @@ _AZURE_SHARED = frozenset({"encryption_scope", "tags"})
 BACKENDS: tuple[Backend, ...] = (
     Backend(
         frozenset({"s3", "s3a", "s3n"}),
-        _write_s3,
+        _write_to_s3,
+        _upload_to_s3,
         _S3 | _S3_SHARED,
         _S3_SHARED,
         kinds={"BucketKeyEnabled": bool},
     ),
     Backend(
         frozenset({"gs", "gcs"}),
-        _write_gs,
+        _write_to_gcs,
+        _upload_to_gcs,
         _GS_SHARED | {"content_disposition", "content_language", "custom_time"},
         _GS_SHARED,
     ),
     Backend(
         frozenset({"abfs", "abfss", "adl"}),
-        _write_azure,
+        _write_to_azure,
+        _upload_to_azure,
         _AZURE_SHARED | {"standard_blob_tier", "content_disposition"},
         _AZURE_SHARED,
         values={"standard_blob_tier": ("Hot", "Cool", "Cold", "Archive")},
         kinds={"tags": dict},
     ),
-    Backend(frozenset({"file", "local", ""}), _write_file),
+    Backend(frozenset({"file", "local", ""}), _write_local, _upload_local),
 )
-OTHER_BACKEND = Backend(frozenset(), _write_other)
+OTHER_BACKEND = Backend(frozenset(), _write_to_other, _upload_to_other)
 
 
 def scheme_of(path: str) -> str:
-    """Return the scheme of a URI; empty for a path alone."""
+    """Return the scheme of a URI, or an empty text for a path.
+
+    :param path: URI or path.
+    """
     return path.partition("://")[0] if "://" in path else ""
 
 
 def backend_of(scheme: str) -> Backend:
-    """Return how a store is spoken to, by the scheme of its URIs."""
-    return next((dialect for dialect in BACKENDS if scheme in dialect.schemes), OTHER_BACKEND)
+    """Return the kind of store that a scheme belongs to.
+
+    :param scheme: scheme of a URI, for example ``s3``; empty for a local path.
+    """
+    return next((backend for backend in BACKENDS if scheme in backend.schemes), OTHER_BACKEND)

@@ -1,7 +1,7 @@
-"""What the errors of stores mean: is the name taken, and may trying again help?
+"""Classify the errors of object stores: is the name taken, and can another attempt succeed?
 
-Each client has its own exceptions, and s3fs turns a 412 into one kind or another by the wording of
-the store. The HTTP status, somewhere in the chain of causes, is what they have in common.
+Each client has exceptions of its own, and s3fs turns a 412 into one class or another by the wording
+of the store. What they have in common is the HTTP status, somewhere in the chain of causes.
 """
 
 from __future__ import annotations
@@ -13,12 +13,17 @@ from typing import Any
 
 from airflow_provider_flux.bfl.errors import FluxError
 
-_TAKEN = {"PreconditionFailed", "BlobAlreadyExists", "ConditionNotMet", "UnmodifiedConditionNotMet"}
-#: Codes of a 409 or 400 by which S3 asks to try again.
-_PASSING_CODES = {"OperationAborted", "ConditionalRequestConflict", "RequestTimeout"}
-_PASSING = {408, 425, 429}
+_CONFLICT_CODES = {
+    "PreconditionFailed",
+    "BlobAlreadyExists",
+    "ConditionNotMet",
+    "UnmodifiedConditionNotMet",
+}
+#: Codes of a 409 or 400 by which S3 asks the client to try again.
+_TRANSIENT_CODES = {"OperationAborted", "ConditionalRequestConflict", "RequestTimeout"}
+_TRANSIENT_STATUSES = {408, 425, 429}
 _NOT_IMPLEMENTED = 501
-_NEVER = (
+_FINAL_TYPES = (
     FluxError,
     PermissionError,
     FileExistsError,
@@ -33,8 +38,9 @@ _NEVER = (
     NotImplementedError,
     AssertionError,
     MemoryError,
+    ssl.SSLCertVerificationError,
 )
-_NEVER_BY_NUMBER = {
+_FINAL_ERRNOS = {
     errno.ENOSPC,
     errno.EDQUOT,
     errno.EFBIG,
@@ -42,87 +48,108 @@ _NEVER_BY_NUMBER = {
     errno.ENAMETOOLONG,
     errno.ELOOP,
 }
-#: Bases of the clients' own exceptions for what is wrong here, not at the store: credentials, parameters.
-_NEVER_BY_NAME = {"BotoCoreError", "GoogleAuthError", "ClientAuthenticationError"}
-#: Their exceptions for trouble on the way, which derive from the same bases.
-_ON_THE_WAY = {"HTTPClientError", "ConnectionError", "TransportError"}
+#: Base classes of the clients' exceptions for faults on this side: credentials and parameters.
+_FINAL_CLASS_NAMES = {"BotoCoreError", "GoogleAuthError", "ClientAuthenticationError"}
+#: Their exceptions for network faults, which derive from the same base classes.
+_NETWORK_CLASS_NAMES = {"HTTPClientError", "ConnectionError", "TransportError"}
+#: Causes of an error that are examined.
+_MAX_CAUSES = 8
 
 
 def is_conflict(error: BaseException) -> bool:
-    """Whether an exclusive write was refused because there is an object already."""
+    """Whether the store refused an exclusive write because the object exists.
+
+    :param error: what the filesystem raised.
+    """
     return any(
-        isinstance(one, FileExistsError) or _code_of(one) in _TAKEN or _is_bare_412(one)
-        for one in _chain(error)
+        isinstance(cause, FileExistsError)
+        or _code_of(cause) in _CONFLICT_CODES
+        or _is_bare_412(cause)
+        for cause in _causes(error)
     )
 
 
-def _is_bare_412(error: BaseException) -> bool:
-    """Whether it is a 412 that does not say what it is about, as the answer to a HEAD."""
-    return _status_of(error) == 412 and _code_of(error) in {None, "", "412"}
-
-
 def is_forbidden(error: BaseException) -> bool:
-    """Whether the credentials do not allow it."""
+    """Whether the credentials do not allow the request.
+
+    :param error: what the filesystem raised.
+    """
     return any(
-        isinstance(one, PermissionError) or _status_of(one) == 403 or _says_forbidden(one)
-        for one in _chain(error)
+        isinstance(cause, PermissionError) or _status_of(cause) == 403 or _is_gcsfs_403(cause)
+        for cause in _causes(error)
     )
 
 
 def is_unsupported(error: BaseException) -> bool:
-    """Whether the store does not know what was asked of it, such as an exclusive write."""
-    return any(_status_of(one) == _NOT_IMPLEMENTED for one in _chain(error))
+    """Whether the store does not support the request, for example an exclusive write.
+
+    :param error: what the filesystem raised.
+    """
+    return any(_status_of(cause) == _NOT_IMPLEMENTED for cause in _causes(error))
 
 
 def is_transient(error: BaseException) -> bool:
-    """Whether the same write may succeed in a moment."""
+    """Whether the same request can succeed in a moment.
+
+    :param error: what the filesystem raised. A cancellation or an exit is not transient.
+    """
     if not isinstance(error, Exception):
-        return False  # somebody wants to stop
-    if any(_code_of(one) in _PASSING_CODES for one in _chain(error)):
+        return False
+    causes = list(_causes(error))
+    if any(_code_of(cause) in _TRANSIENT_CODES for cause in causes):
         return True
-    statuses = [status for one in _chain(error) if (status := _status_of(one)) is not None]
-    if statuses:
-        return statuses[0] in _PASSING or (statuses[0] >= 500 and statuses[0] != _NOT_IMPLEMENTED)
-    return not any(_is_final(one) for one in _chain(error))
+    status = next((status for cause in causes if (status := _status_of(cause)) is not None), None)
+    if status is None:
+        return not any(_is_final(cause) for cause in causes)
+    return status in _TRANSIENT_STATUSES or (status >= 500 and status != _NOT_IMPLEMENTED)
 
 
 def _is_final(error: BaseException) -> bool:
+    """Whether an error without an HTTP status will come again."""
     names = {cls.__name__ for cls in type(error).__mro__}
-    if names & _NEVER_BY_NAME and not names & _ON_THE_WAY:
+    if names & _FINAL_CLASS_NAMES and not names & _NETWORK_CLASS_NAMES:
         return not getattr(error, "retryable", False)
-    if isinstance(error, (*_NEVER, ssl.SSLCertVerificationError)):
+    if isinstance(error, _FINAL_TYPES) or _is_gcsfs_403(error):
         return True
-    return _says_forbidden(error) or (
-        isinstance(error, OSError) and error.errno in _NEVER_BY_NUMBER
-    )
+    return isinstance(error, OSError) and error.errno in _FINAL_ERRNOS
 
 
-def _says_forbidden(error: BaseException) -> bool:
-    """Whether it is the 403 of gcsfs, which has no number and no status."""
+def _is_bare_412(error: BaseException) -> bool:
+    """Whether it is a 412 without a code, like the answer to a HEAD request."""
+    return _status_of(error) == 412 and _code_of(error) in {None, "", "412"}
+
+
+def _is_gcsfs_403(error: BaseException) -> bool:
+    """Whether it is the 403 of gcsfs, which has neither an errno nor a status."""
     return isinstance(error, OSError) and error.errno is None and str(error).startswith("Forbidden")
 
 
-def _chain(error: BaseException) -> Iterator[BaseException]:
-    seen: BaseException | None = error
-    for _ in range(8):
-        if seen is None:
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """Yield an error and the errors that caused it."""
+    cause: BaseException | None = error
+    for _ in range(_MAX_CAUSES):
+        if cause is None:
             return
-        yield seen
-        seen = seen.__cause__ or seen.__context__
+        yield cause
+        cause = cause.__cause__ or cause.__context__
 
 
 def _status_of(error: BaseException) -> int | None:
-    """Return the HTTP status an error carries: botocore's in a dict, Azure's and gcsfs's as an attribute."""
+    """Return the HTTP status of an error.
+
+    botocore has it in a dict, the clients of Azure and GCS in an attribute.
+    """
     response = getattr(error, "response", None)
-    found: Any = None
+    status: Any = None
     if isinstance(response, dict):
-        found = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+        status = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
     for name in ("status_code", "status", "code"):
-        found = found if isinstance(found, int) else getattr(error, name, None)
-    return found if isinstance(found, int) and 100 <= found < 600 else None
+        status = status if isinstance(status, int) else getattr(error, name, None)
+    return status if isinstance(status, int) and 100 <= status < 600 else None
 
 
 def _code_of(error: BaseException) -> Any:
+    """Return the error code of the store, for example ``SlowDown``."""
     response = getattr(error, "response", None)
     if isinstance(response, dict):
         return response.get("Error", {}).get("Code")

@@ -1,7 +1,8 @@
-"""Object stores through Airflow's ObjectStoragePath: open one, and work with it from a thread or an event loop.
+"""Open object stores by Airflow's ObjectStoragePath, and run work on their event loop.
 
-The filesystems behind it have an event loop of their own, in a thread of its own. What is done to a
-store is a coroutine that runs there: a worker waits for it, and the loop of a triggerer stays free.
+The asynchronous filesystems of fsspec share one event loop, which runs in a thread of its own.
+Every operation on a store is a coroutine that runs there: a worker waits for it on its thread, and
+the event loop of a triggerer stays free.
 """
 
 from __future__ import annotations
@@ -15,12 +16,13 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from airflow.providers.common.compat.sdk import BaseHook, ObjectStoragePath
-from fsspec.asyn import get_loop  # type: ignore[import-untyped]
 
 from airflow_provider_flux.bfl.errors import FluxConfigurationError, FluxStorageError
 from airflow_provider_flux.bfl.redaction import hide_userinfo, redact
+from airflow_provider_flux.object_store import fsspec_adapter
 
-_EXTRA_OF = {
+#: The extra of this package that brings the filesystem of a scheme.
+_EXTRAS = {
     "s3": "s3",
     "s3a": "s3",
     "s3n": "s3",
@@ -29,34 +31,36 @@ _EXTRA_OF = {
     "abfs": "azure",
     "abfss": "azure",
 }
-#: Connections of one store. botocore's default of 10 would hold back 24 active tasks.
-_CONNECTIONS = 32
-#: What :func:`open_path` has opened in this process, as scheme and connection.
+#: Connections to one S3 store. botocore's default of 10 would slow down 24 active tasks.
+_MAX_S3_CONNECTIONS = 32
+_MAX_ERROR_CHARACTERS = 300
+#: The stores that :func:`open_path` has opened in this process, as scheme and userinfo.
 _OPENED: set[tuple[str, str]] = set()
-#: Buckets that are there.
-_BUCKETS: set[tuple[Any, str]] = set()
+#: Buckets that exist, as filesystem and name.
+_KNOWN_BUCKETS: set[tuple[Any, str]] = set()
 _T = TypeVar("_T")
 
 
 def open_path(uri: str, *, field: str = "output_path") -> ObjectStoragePath:
-    """Return the path with its filesystem attached, so that a missing connection or package shows.
+    """Open the store of a path, which reads its connection and imports its packages.
 
-    Not to be called on an event loop: Airflow's S3 filesystem would silently lose its connection.
+    Do not call this on an event loop: Airflow's S3 filesystem would silently lose its connection.
 
-    :param field: the argument the path was given in, for the error message.
+    :param uri: URI or local path.
+    :param field: name of the operator's argument, for the error message.
     :raises FluxConfigurationError: if the store cannot be used.
     """
     scheme = uri.partition("://")[0] if "://" in uri else "file"
     try:
         _check_connection(uri)
         path = ObjectStoragePath(uri)
-        _widen_pool(path.fs)
+        _widen_s3_pool(path.fs)
     except ImportError as error:
         raise FluxConfigurationError(_install_hint(scheme, error)) from None
     except Exception as error:
         userinfo = _store_of(uri)[1]
-        said = redact(str(error), userinfo if ":" in userinfo else None)
-        reason = f"{type(error).__name__}: {said[:300]}"
+        message = redact(str(error), userinfo if ":" in userinfo else None)
+        reason = f"{type(error).__name__}: {message[:_MAX_ERROR_CHARACTERS]}"
         raise FluxConfigurationError(
             f"{field}={hide_userinfo(uri)!r} cannot be used ({reason}). {_hint(scheme, error)}"
         ) from None
@@ -64,58 +68,45 @@ def open_path(uri: str, *, field: str = "output_path") -> ObjectStoragePath:
     return path
 
 
-def check_writable(uri: str) -> None:
-    """Refuse a place where nothing can be written, as far as that can be told for free: before anything is paid.
+def reopen_path(uri: str) -> ObjectStoragePath:
+    """Return a path of a store that :func:`open_path` has opened; safe on an event loop.
 
-    :param uri: with its placeholders.
-    :raises FluxConfigurationError: if the bucket does not exist, or the folder cannot be written to.
+    :param uri: URI or local path.
+    :raises FluxConfigurationError: if the store was not opened. Airflow would build it without its
+        connection now.
+    """
+    if _store_of(uri) not in _OPENED:
+        raise FluxConfigurationError(
+            f"The store of {hide_userinfo(uri)} was not opened. Call open_path() first."
+        )
+    return ObjectStoragePath(uri)
+
+
+def check_writable(uri: str) -> None:
+    """Check before the submit that an image can be written, as far as a store tells without cost.
+
+    :param uri: URI or local path with its placeholders. Its store must be open.
+    :raises FluxConfigurationError: if the bucket does not exist, or if the worker may not write to
+        the local folder.
     """
     path = reopen_path(uri)
     bucket = path.path.partition("/")[0]
     if path.protocol in {"", "file", "local"}:
         _check_folder(Path(path.path.partition("{")[0] + "x").parent, uri)
-    elif bucket and "{" not in bucket and not run_sync(_is_there(path.fs, bucket)):
+    elif bucket and "{" not in bucket and not run_sync(_has_bucket(path.fs, bucket)):
         raise FluxConfigurationError(
             f"output_path={hide_userinfo(uri)!r}: there is no bucket {bucket!r}. Create it first."
         )
 
 
-async def _is_there(fs: Any, bucket: str) -> bool:
-    """Whether there is a bucket; where that may not be asked, the write will tell."""
-    if (fs, bucket) not in _BUCKETS:
-        try:
-            await fs._info(bucket)
-        except FileNotFoundError:
-            return False
-        except Exception:
-            return True
-        _BUCKETS.add((fs, bucket))
-    return True
-
-
-def _check_folder(folder: Path, uri: str) -> None:
-    """Refuse a folder that cannot be made, by the nearest one there is."""
-    nearest = next((one for one in (folder, *folder.parents) if one.exists()), folder)
-    if not nearest.is_dir():
-        raise FluxConfigurationError(f"output_path={uri!r}: {nearest} is a file, not a folder.")
-    if not os.access(nearest, os.W_OK | os.X_OK):
-        raise FluxConfigurationError(f"output_path={uri!r}: the worker may not write to {nearest}.")
-
-
-def reopen_path(uri: str) -> ObjectStoragePath:
-    """Return a path of a store that :func:`open_path` has opened; may be called on an event loop.
-
-    :raises FluxConfigurationError: if it was not opened: what Airflow builds then may lack its connection.
-    """
-    if _store_of(uri) not in _OPENED:
-        raise FluxConfigurationError(
-            f"The store of {hide_userinfo(uri)} was not opened: open_path() comes first."
-        )
-    return ObjectStoragePath(uri)
-
-
 def run_sync(work: Coroutine[Any, Any, _T]) -> _T:
-    """Do something to a store and wait for it on this thread; when the wait is broken off, so is the work."""
+    """Run a coroutine on the event loop of the stores, and wait for it on this thread.
+
+    An exception in the wait, such as a signal, cancels the coroutine.
+
+    :param work: the coroutine.
+    :return: its result.
+    """
     future = _start(work)
     try:
         return future.result()
@@ -125,9 +116,13 @@ def run_sync(work: Coroutine[Any, Any, _T]) -> _T:
 
 
 async def run_async(work: Coroutine[Any, Any, _T]) -> _T:
-    """Do something to a store and wait for it on an event loop, which stays free.
+    """Run a coroutine on the event loop of the stores, and wait for it on the caller's loop.
 
-    :raises FluxStorageError: if it was cancelled there, which is no cancellation of the caller.
+    A cancellation of the caller cancels the coroutine.
+
+    :param work: the coroutine.
+    :return: its result.
+    :raises FluxStorageError: if the coroutine was cancelled there, and not by the caller.
     """
     future = _start(work)
     try:
@@ -135,48 +130,78 @@ async def run_async(work: Coroutine[Any, Any, _T]) -> _T:
     except asyncio.CancelledError:
         task = asyncio.current_task()
         if task is not None and not task.cancelling() and future.cancelled():
-            raise FluxStorageError("The store broke off what it was asked to do.") from None
+            raise FluxStorageError("The store cancelled the operation.") from None
         raise
 
 
 def _start(work: Coroutine[Any, Any, _T]) -> Future[_T]:
-    return asyncio.run_coroutine_threadsafe(work, get_loop())
+    return asyncio.run_coroutine_threadsafe(work, fsspec_adapter.store_loop())
+
+
+async def _has_bucket(fs: Any, bucket: str) -> bool:
+    """Whether a bucket exists; also true if the credentials do not allow the question."""
+    if (fs, bucket) not in _KNOWN_BUCKETS:
+        try:
+            await fsspec_adapter.call(fs, "info", bucket)
+        except FileNotFoundError:
+            return False
+        except Exception:  # the write will report it
+            return True
+        _KNOWN_BUCKETS.add((fs, bucket))
+    return True
+
+
+def _check_folder(folder: Path, uri: str) -> None:
+    """Refuse a folder that cannot be created, judged by the nearest one that exists."""
+    nearest = next((path for path in (folder, *folder.parents) if path.exists()), folder)
+    if not nearest.is_dir():
+        raise FluxConfigurationError(f"output_path={uri!r}: {nearest} is a file, not a folder.")
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise FluxConfigurationError(f"output_path={uri!r}: the worker may not write to {nearest}.")
 
 
 def _store_of(uri: str) -> tuple[str, str]:
+    """Return scheme and userinfo of a URI, which name its store."""
     parts = urlsplit(uri)
     return parts.scheme, parts.netloc.rpartition("@")[0]
 
 
 def _check_connection(uri: str) -> None:
-    """Refuse a missing connection: the AWS one would be replaced by whatever credentials lie around.
+    """Refuse a missing connection: boto3 would use whatever credentials the machine has.
 
-    ``aws_default`` may be missing: it is how instance roles are used.
+    ``aws_default`` may be missing, since that is how instance roles are used.
     """
-    conn_id = urlsplit(uri).netloc.rpartition("@")[0]
+    _, conn_id = _store_of(uri)
     if conn_id and conn_id != "aws_default":
         BaseHook.get_connection(conn_id)
 
 
-def _widen_pool(fs: Any) -> None:
-    """Give S3 as many connections as images may be on their way, unless the connection says otherwise."""
+def _widen_s3_pool(fs: Any) -> None:
+    """Allow S3 one connection for each active image, unless the Airflow connection sets a limit."""
     if "s3" in fs.protocol and isinstance(getattr(fs, "config_kwargs", None), dict):
-        fs.config_kwargs.setdefault("max_pool_connections", _CONNECTIONS)
+        fs.config_kwargs.setdefault("max_pool_connections", _MAX_S3_CONNECTIONS)
 
 
 def _hint(scheme: str, error: Exception) -> str:
+    """Return the remedy for an error of :func:`open_path`."""
     text = str(error)
     if "incompatible with ObjectStoragePath" in text:
         return "Airflow 3.0 needs an older package: pip install 'universal-pathlib<0.3'."
     if "filesystem" in text.lower():
         return _install_hint(scheme, error)
     if "account_name" in text:
-        return 'The connection needs "account_name" or "connection_string" in its extra: see docs/object-storage.md.'
+        return (
+            'Add "account_name" or "connection_string" to the extra of the connection: see '
+            "docs/object-storage.md."
+        )
     return "Check its connection: docs/object-storage.md has one for each store."
 
 
 def _install_hint(scheme: str, error: Exception) -> str:
-    extra = _EXTRA_OF.get(scheme)
+    extra = _EXTRAS.get(scheme)
     if extra is None:
-        return f"{scheme}:// is not a scheme of Airflow's object storage here ({type(error).__name__})."
+        return (
+            f"{scheme}:// is not a scheme of Airflow's object storage here "
+            f"({type(error).__name__})."
+        )
     return f"{scheme}:// needs more packages: pip install 'airflow-provider-flux[{extra}]'."

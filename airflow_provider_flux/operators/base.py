@@ -11,9 +11,9 @@ from airflow.providers.common.compat.sdk import BaseOperator
 from airflow_provider_flux.bfl.errors import FluxRequestError
 from airflow_provider_flux.landing.output_path import (
     check_output_path,
-    fixed_folder_of,
+    fixed_folder,
+    has_distinct_names,
     is_template,
-    tells_apart,
 )
 from airflow_provider_flux.landing.plan import LandingPlan
 from airflow_provider_flux.landing.provenance import identify_task
@@ -85,7 +85,7 @@ class FluxLandingOperator(BaseOperator):
         self.flux_conn_id = flux_conn_id
         #: ``output_path`` before Airflow renders it, and the fixed folder that it begins with.
         self._unrendered_path = self.output_path
-        self._root = fixed_folder_of(self.output_path) if isinstance(self.output_path, str) else ""
+        self._root = fixed_folder(self.output_path) if isinstance(self.output_path, str) else ""
         self._check_landing_options()
 
     @property
@@ -106,9 +106,9 @@ class FluxLandingOperator(BaseOperator):
                 for name, value in self.store_options.items()
                 if not is_resolved_later(value)
             }
-        options = LandingOptions.of(**literals)
+        options = LandingOptions.parse(**literals)
         if isinstance(self.output_path, str) and not self.output_path.lstrip().startswith("{"):
-            options.check_for(self.output_path)
+            options.check_store_options(self.output_path)
 
     def _landing_options(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in LandingOptions.model_fields}
@@ -121,7 +121,7 @@ class FluxLandingOperator(BaseOperator):
         """
         if self._root or not isinstance(self.output_path, str):
             return self._root
-        return fixed_folder_of(self.output_path)
+        return fixed_folder(self.output_path)
 
     def _landing_plan(self, context: Context, *, reuse: Reuse = "never") -> LandingPlan | None:
         """Check that the task can land an image, and return its plan; ``None`` without a path.
@@ -137,8 +137,8 @@ class FluxLandingOperator(BaseOperator):
         from airflow_provider_flux.object_store.filesystem import check_writable, open_path
 
         path = check_output_path(self.output_path)
-        options = LandingOptions.of(**self._landing_options())
-        options.check_for(path)
+        options = LandingOptions.parse(**self._landing_options())
+        options.check_store_options(path)
         task = identify_task(context["ti"])
         if task.map_index >= 0:
             self._check_names_of_mapped_tasks(context, path, task.map_index)
@@ -160,7 +160,7 @@ class FluxLandingOperator(BaseOperator):
 
         The images would replace each other, and BFL bills each of them.
         """
-        is_distinct = tells_apart(path)
+        is_distinct = has_distinct_names(path)
         if is_distinct:
             return
         literal = self._literal_output_path(context)

@@ -26,10 +26,10 @@ from airflow_provider_flux.bfl.errors import FluxRequestError
 from airflow_provider_flux.configured_models import known_models
 from airflow_provider_flux.hooks.flux import FluxHook
 from airflow_provider_flux.landing.output_path import (
-    fixed_folder_of,
+    fixed_folder,
+    has_distinct_names,
     placeholders_in,
     safe_name,
-    tells_apart,
 )
 from airflow_provider_flux.landing.plan import LandingPlan
 from airflow_provider_flux.landing.target import Reuse
@@ -228,7 +228,7 @@ class FluxGenerateBatchOperator(FluxLandingOperator):
 
     def _check_rows_differ(self, path: str) -> None:
         """Refuse an ``output_path`` that may give all rows one name."""
-        if arguments.is_template(path) or tells_apart(path):
+        if arguments.is_template(path) or has_distinct_names(path):
             return
         if "fingerprint" not in placeholders_in(path):
             raise FluxRequestError(
@@ -318,7 +318,7 @@ class FluxGenerateBatchOperator(FluxLandingOperator):
     def _manifest_uri(self, plan: LandingPlan) -> str:
         if self.manifest_path:
             return self.manifest_path
-        folder = fixed_folder_of(plan.target.path)
+        folder = fixed_folder(plan.target.path)
         index = "" if plan.task.map_index < 0 else f"-{plan.task.map_index}"
         name = f"manifest-{safe_name(self.task_id)}{index}.jsonl"
         return f"{_required(folder, 'manifest_path', plan)}{name}"

@@ -162,7 +162,7 @@ def _plan_of(record: Record, output_path: str | None) -> LandingPlan:
             plan = LandingPlan(target=target, task=record.owner)
     elif plan is None:
         raise FluxStorageError("It was generated without output_path: name one with --output-path.")
-    elif not plan.target.is_here():
+    elif not plan.target.is_on_this_host():
         raise FluxStorageError(
             f"Its output_path is a folder of {plan.target.host}: recover it there, or use --output-path."
         )

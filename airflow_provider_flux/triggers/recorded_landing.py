@@ -53,7 +53,7 @@ class RecordedLanding:
         plan = self._plan
         if plan is None:
             raise FluxRequestError("This version cannot read the landing plan.")
-        if not plan.target.is_here():
+        if not plan.target.is_on_this_host():
             raise FluxStorageError(
                 "output_path is a local path, and the worker is on another machine."
             )
@@ -77,7 +77,7 @@ class RecordedLanding:
             read.
         """
         plan = self._plan
-        if plan is None or not plan.target.is_here():
+        if plan is None or not plan.target.is_on_this_host():
             return None
         try:
             await self._open(plan.target.path)

@@ -64,7 +64,7 @@ class Bucket:
 @pytest.fixture
 def bucket(s3: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bucket]:
     """A folder in S3. The batch gives up on a store that refuses soon."""
-    monkeypatch.setattr(objects, "_PATIENCE", 0.1)
+    monkeypatch.setattr(objects, "_RETRY_SECONDS", 0.1)
     store = S3Store(s3)
     store.make_bucket()
     with AnsweringProxy(s3) as proxy:
@@ -178,7 +178,7 @@ class TestStore:
         self, emulator: EmulatorServer, s3: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Every other row is resumed, or submitted for the first time."""
-        monkeypatch.setattr(objects, "_PATIENCE", 0.1)
+        monkeypatch.setattr(objects, "_RETRY_SECONDS", 0.1)
         store = S3Store(s3)
         store.make_bucket()
         with CuttingProxy(s3) as proxy:

@@ -35,7 +35,7 @@ from airflow_provider_flux.emulator.faults import FAULTS
 from airflow_provider_flux.generation import Generation, LandedImage, LandedVideo
 from airflow_provider_flux.hooks.flux import FluxHook
 from airflow_provider_flux.landing.output_path import PLACEHOLDERS
-from airflow_provider_flux.landing.sidecar import Sidecar, from_bytes, to_bytes
+from airflow_provider_flux.landing.sidecar import Sidecar, encode_sidecar, parse_sidecar
 from airflow_provider_flux.object_store.backends import BACKENDS
 from airflow_provider_flux.operators.base import FluxLandingOperator
 from airflow_provider_flux.operators.batch import FluxGenerateBatchOperator
@@ -396,9 +396,9 @@ def test_every_field_of_the_sidecar_is_explained() -> None:
 
 def test_the_sidecar_that_is_shown_is_one() -> None:
     (shown,) = blocks(text_of("docs/object-storage.md"), "json")
-    sidecar = from_bytes(shown.encode())
+    sidecar = parse_sidecar(shown.encode())
     assert sidecar is not None
-    assert to_bytes(sidecar).decode() == shown
+    assert encode_sidecar(sidecar).decode() == shown
 
 
 def test_every_option_of_the_stores_is_listed() -> None:

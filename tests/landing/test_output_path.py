@@ -10,8 +10,8 @@ from airflow_provider_flux.bfl.errors import FluxRequestError
 from airflow_provider_flux.landing.output_path import (
     check_output_path,
     fill_placeholders,
-    fixed_folder_of,
-    tells_apart,
+    fixed_folder,
+    has_distinct_names,
 )
 
 
@@ -50,22 +50,22 @@ def test_paths_that_can_be_written(path: str) -> None:
         ("s3://bucket/{}.png", "unknown placeholder"),
         ("s3://bucket/{ext", "unbalanced braces"),
         ("file://relative/x.png", "is relative"),
-        ("/x/{request_id:04d}", "only {index} takes a format"),
-        ("/x/{seed:x}", "only {index} takes a format"),
-        ("/x/{index:q}", "only {index} takes a format"),
-        ("/x/{ext!r}", "only {index} takes a format"),
-        ("s3://bucket/../other/x.png", "climbs out"),
+        ("/x/{request_id:04d}", "Only {index} takes a format"),
+        ("/x/{seed:x}", "Only {index} takes a format"),
+        ("/x/{index:q}", "Only {index} takes a format"),
+        ("/x/{ext!r}", "Only {index} takes a format"),
+        ("s3://bucket/../other/x.png", "leaves its folder"),
         ("s3://bucket/a\nb.png", "line break"),
         ("wasb://c/x.png", "Write abfs://"),
-        ("S3://bucket/x.png", "small letters"),
+        ("S3://bucket/x.png", "lower case"),
         ("s3://bucket/a?versionId=1.png", "another name"),
         ("abfs://bucket/a\\b.png", "another name"),
-        ("s3://bucket/a/./b.png", "another name"),
-        ("s3://bucket/./b.png", "another name"),
-        ("file:///data/x#/../../evil.png", "climbs out"),
-        ("s3://bucket/x?/../evil.png", "climbs out"),
+        ("s3://bucket/a/./b.png", "a folder '.'"),
+        ("s3://bucket/./b.png", "a folder '.'"),
+        ("file:///data/x#/../../evil.png", "leaves its folder"),
+        ("s3://bucket/x?/../evil.png", "leaves its folder"),
         ("abfs://media@account.dfs.core.windows.net/x.png", "names an Azure host"),
-        ("https://example.com/x.png", "Name an object store"),
+        ("https://example.com/x.png", "Use an object store"),
     ],
 )
 def test_paths_that_cannot(path: str | None, said: str) -> None:
@@ -120,13 +120,13 @@ def test_no_value_can_change_the_folder_or_hide_the_file(value: str, name: str) 
     ],
 )
 def test_the_root_is_the_folder_before_templates_and_placeholders(path: str, root: str) -> None:
-    assert fixed_folder_of(path) == root
+    assert fixed_folder(path) == root
 
 
 def test_which_names_tell_images_apart() -> None:
-    assert tells_apart("/x/{model}.{ext}") is False
+    assert has_distinct_names("/x/{model}.{ext}") is False
     assert all(
-        tells_apart(f"/x/{{{name}}}.png") for name in ("key", "index", "request_id", "sha256")
+        has_distinct_names(f"/x/{{{name}}}.png") for name in ("key", "index", "request_id", "sha256")
     )
     # one seed, or one request made twice, may be that of all
-    assert [tells_apart(f"/x/{{{name}}}.png") for name in ("seed", "fingerprint")] == [None, None]
+    assert [has_distinct_names(f"/x/{{{name}}}.png") for name in ("seed", "fingerprint")] == [None, None]

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from airflow_provider_flux import __version__
 from airflow_provider_flux.emulator import EmulatorServer
-from airflow_provider_flux.landing.sidecar import Sidecar, from_bytes, to_bytes
+from airflow_provider_flux.landing.sidecar import Sidecar, encode_sidecar, parse_sidecar
 from tests.conftest import KEY
 from tests.support.hero_task import across, copy_of, hero, image_of, run, sidecar_of
 from tests.support.object_stores import Store
@@ -286,15 +286,15 @@ def test_what_is_stored_is_read_again(
             "mismatches": mismatches,
         }
     )
-    assert from_bytes(to_bytes(made)) == made
+    assert parse_sidecar(encode_sidecar(made)) == made
 
 
 WHOLE = json.dumps({**PLAIN, "media": MEDIA, "run": {}, "request": {}}).encode()
 
 
 def test_a_field_of_a_later_minor_is_no_harm() -> None:
-    assert from_bytes(WHOLE) is not None
-    assert from_bytes(json.dumps({**json.loads(WHOLE), "mood": "good"}).encode()) == from_bytes(
+    assert parse_sidecar(WHOLE) is not None
+    assert parse_sidecar(json.dumps({**json.loads(WHOLE), "mood": "good"}).encode()) == parse_sidecar(
         WHOLE
     )
 
@@ -318,4 +318,4 @@ def test_a_field_of_a_later_minor_is_no_harm() -> None:
     ids=range(10),
 )
 def test_anything_else_is_no_sidecar(data: bytes) -> None:
-    assert from_bytes(data) is None
+    assert parse_sidecar(data) is None

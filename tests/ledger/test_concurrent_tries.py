@@ -216,7 +216,7 @@ def test_a_store_that_is_down_when_a_task_goes_on_is_left_to_retries(
 ) -> None:
     from tests.support.cutting_proxy import CuttingProxy
 
-    monkeypatch.setattr(objects, "_PATIENCE", 1.0)
+    monkeypatch.setattr(objects, "_RETRY_SECONDS", 1.0)
     store = S3Store(s3)
     store.make_bucket()
     with CuttingProxy(s3) as proxy:

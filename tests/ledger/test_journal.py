@@ -48,7 +48,7 @@ def proxy(s3: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[AnsweringProxy]:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(objects, "_PATIENCE", 0.1)
+    monkeypatch.setattr(objects, "_RETRY_SECONDS", 0.1)
 
 
 def on(folder: str, session: str = "a" * 32, **more: Any) -> Journal:

@@ -38,7 +38,7 @@ def records_in(store: Store) -> list[dict[str, Any]]:
 @pytest.fixture
 def proxy(s3: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[AnsweringProxy]:
     """An S3 store that can be in trouble, whose clients do not try again by themselves for long."""
-    monkeypatch.setattr(objects, "_PATIENCE", 1.0)
+    monkeypatch.setattr(objects, "_RETRY_SECONDS", 1.0)
     store = S3Store(s3)
     store.make_bucket()
     with AnsweringProxy(s3) as made:

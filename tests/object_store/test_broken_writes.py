@@ -70,7 +70,7 @@ def test_a_busy_store_is_asked_again(store: S3Store, answering: AnsweringProxy, 
 def test_a_store_that_stays_busy_is_given_up(
     store: S3Store, answering: AnsweringProxy, uri: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(objects, "_PATIENCE", 1.5)
+    monkeypatch.setattr(objects, "_RETRY_SECONDS", 1.5)
     answering.refuse("PUT", 503, "SlowDown", times=1000)
     with pytest.raises(FluxStorageError, match="could not be written"):
         run_sync(put(uri, IMAGE, PNG))
@@ -188,7 +188,7 @@ def test_a_full_disk_leaves_the_old_file_and_no_other(
         tried.append(handle)
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(objects, "_PATIENCE", 0.5)
+    monkeypatch.setattr(objects, "_RETRY_SECONDS", 0.5)
     monkeypatch.setattr(os, "fsync", full)
     open_path(str(target))
     with pytest.raises(FluxStorageError, match=os.strerror(number)):
@@ -201,7 +201,7 @@ def test_a_full_disk_leaves_the_old_file_and_no_other(
 def test_a_wrong_type_of_an_option_is_said_at_once(
     store: S3Store, answering: AnsweringProxy, uri: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(objects, "_PATIENCE", 4.0)
+    monkeypatch.setattr(objects, "_RETRY_SECONDS", 4.0)
     started = time.monotonic()
     with pytest.raises(FluxStorageError, match="BucketKeyEnabled"):
         run_sync(put(uri, IMAGE, WriteOptions("image/png", options={"BucketKeyEnabled": "yes"})))

@@ -226,9 +226,9 @@ def test_a_video_is_written_whole_with_its_type_and_metadata(store: Store, is_la
 def test_options_of_the_store_reach_it(
     store: Any, options: dict[str, Any], seen: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(objects, "_PATIENCE", 2.0)
+    monkeypatch.setattr(objects, "_RETRY_SECONDS", 2.0)
     uri = opened(store)
-    LandingOptions.of(store_options=options).check_for(uri)
+    LandingOptions.parse(store_options=options).check_store_options(uri)
     run_sync(put(uri, b"image", WriteOptions("image/png", "no-store", {"seed": "7"}, options)))
     assert store.stat(uri) == Stat("image/png", {"seed": "7"}, "no-store")
     key = uri.partition(f"@{store.bucket}/")[2]
@@ -249,7 +249,7 @@ def test_an_option_the_store_does_not_take_is_refused_by_name(scheme: str) -> No
         with pytest.raises(
             FluxRequestError, match=f"store_options has '{name}', which {scheme}://"
         ):
-            LandingOptions.of(store_options={name: "x"}).check_for(f"{scheme}://conn@bucket/x.png")
+            LandingOptions.parse(store_options={name: "x"}).check_store_options(f"{scheme}://conn@bucket/x.png")
 
 
 @CLOUDS

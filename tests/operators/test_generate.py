@@ -314,7 +314,7 @@ def test_what_airflow_itself_raises_after_the_submit_is_not_retried(
     ]
     task = operator(prompt, output_path=f"{tmp_path}/x.{{ext}}")
     if phase == "land":
-        monkeypatch.setattr("airflow_provider_flux.landing.download.inspect_image", alarm)
+        monkeypatch.setattr("airflow_provider_flux.landing.download.inspect_result_image", alarm)
     open_path(f"{tmp_path}/x")  # imports the stores of all providers, which takes a second
     before = signal.signal(signal.SIGALRM, alarm)
     signal.setitimer(signal.ITIMER_REAL, 0 if phase == "land" else 0.6)

@@ -105,7 +105,7 @@ class Trial:
                 path = ObjectStoragePath(self.uri)
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(_OLD)
-                ObjectStoragePath(sidecar.uri_of(self.uri)).write_bytes(_OLD_SIDECAR)
+                ObjectStoragePath(sidecar.sidecar_uri(self.uri)).write_bytes(_OLD_SIDECAR)
             begin = time.monotonic()
             self.lander = self.cleanup.enter_context(Lander(self.order))
             outcome = self.lander.outcome(_LONGEST)
@@ -144,7 +144,7 @@ class Trial:
 
     def _judge(self) -> Verdict:
         before = (_OLD, _OLD_SIDECAR) if self.old else (None, None)
-        found, described = self.store.read(self.uri), self.store.read(sidecar.uri_of(self.uri))
+        found, described = self.store.read(self.uri), self.store.read(sidecar.sidecar_uri(self.uri))
         if (found, described) == before:
             return "old" if self.old else "absent"
         if found is None or hashlib.sha256(found).hexdigest() != self.image.sha256:
@@ -152,7 +152,7 @@ class Trial:
         return "complete" if described == before[1] or self._is_told(described) else "partial"
 
     def _is_told(self, described: bytes | None) -> bool:
-        facts = sidecar.from_bytes(described or b"")
+        facts = sidecar.parse_sidecar(described or b"")
         return facts is not None and facts.media.sha256 == self.image.sha256
 
     def _complaints(
@@ -167,7 +167,7 @@ class Trial:
             yield f"struck: {self.struck}, and said {outcome!r}"
         if outcome == LANDED and verdict != "complete":
             yield f"landed, and what is there is {verdict}"
-        if outcome == LANDED and not self._is_told(self.store.read(sidecar.uri_of(self.uri))):
+        if outcome == LANDED and not self._is_told(self.store.read(sidecar.sidecar_uri(self.uri))):
             yield "landed without its sidecar"
         if fault.prevents and verdict == "complete":
             yield "landed all the same"
@@ -189,7 +189,7 @@ class Trial:
         return [
             one
             for one in there
-            if one not in {name, sidecar.uri_of(name)} and not hidden.fullmatch(one)
+            if one not in {name, sidecar.sidecar_uri(name)} and not hidden.fullmatch(one)
         ]
 
 

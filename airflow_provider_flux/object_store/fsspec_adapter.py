@@ -1,0 +1,98 @@
+"""The private names of fsspec, s3fs, gcsfs and adlfs that this package relies on.
+
+Filesystems of fsspec have public methods that block and private coroutines that do the work. The
+coroutines alone can be cancelled and leave the event loop free. No other module of this package
+uses a private name of these packages, and ``tests/object_store/test_fsspec_adapter.py`` pins their
+signatures.
+
+``fs`` is a filesystem of fsspec. ``path`` is a path below it, which includes the bucket.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from pathlib import Path
+from typing import Any
+
+from fsspec.asyn import get_loop  # type: ignore[import-untyped]
+
+
+def store_loop() -> asyncio.AbstractEventLoop:
+    """Return the event loop of all asynchronous filesystems, which runs in a thread of its own."""
+    loop: asyncio.AbstractEventLoop = get_loop()
+    return loop
+
+
+async def call(fs: Any, name: str, *arguments: Any) -> Any:
+    """Call a method of a filesystem: its coroutine, or its blocking method in a thread.
+
+    :param fs: the filesystem.
+    :param name: public name of the method, for example ``cat_file``.
+    :param arguments: positional arguments of the method.
+    """
+    method = getattr(fs, f"_{name}", None)
+    if inspect.iscoroutinefunction(method):
+        return await method(*arguments)
+    return await asyncio.to_thread(getattr(fs, name), *arguments)
+
+
+async def write_bytes(fs: Any, path: str, data: bytes, *, exclusive: bool, **options: Any) -> None:
+    """Write an object to S3 or GCS in one call.
+
+    :param fs: an ``S3FileSystem`` or ``GCSFileSystem``.
+    :param path: path of the object.
+    :param data: the whole content.
+    :param exclusive: make the store refuse the write if the object exists.
+    :param options: further arguments of the filesystem's ``_pipe_file``.
+    """
+    mode = "create" if exclusive else "overwrite"
+    await fs._pipe_file(path, data, mode=mode, **options)
+
+
+async def write_bytes_with_gcs_key(
+    fs: Any, path: str, data: bytes, *, exclusive: bool, key_name: str, **options: Any
+) -> None:
+    """Write an object to GCS, encrypted with a key of Cloud KMS.
+
+    ``_pipe_file`` of gcsfs takes no key, so this calls the function below it.
+
+    :param fs: a ``GCSFileSystem``.
+    :param path: path of the object.
+    :param data: the whole content.
+    :param exclusive: make the store refuse the write if the object exists.
+    :param key_name: resource name of the key.
+    :param options: further arguments of ``gcsfs.core.simple_upload``.
+    """
+    from gcsfs.core import simple_upload  # type: ignore[import-untyped]
+
+    bucket, key, _ = fs.split_path(path)
+    mode = "create" if exclusive else "overwrite"
+    await simple_upload(fs, bucket, key, data, kms_key_name=key_name, mode=mode, **options)
+    fs.invalidate_cache(path)
+
+
+async def upload_file(fs: Any, path: str, file: Path, *, part_bytes: int, **options: Any) -> None:
+    """Upload a local file to S3 or GCS in parts.
+
+    :param fs: an ``S3FileSystem`` or ``GCSFileSystem``.
+    :param path: path of the object.
+    :param file: the local file.
+    :param part_bytes: bytes of one part.
+    :param options: further arguments of the filesystem's ``_put_file``.
+    """
+    await fs._put_file(str(file), path, chunksize=part_bytes, **options)
+
+
+async def upload_to_azure(fs: Any, path: str, data: Any, **options: Any) -> None:
+    """Upload a blob with the client of the filesystem: adlfs itself takes no metadata.
+
+    :param fs: an ``AzureBlobFileSystem``.
+    :param path: path of the blob.
+    :param data: bytes, or an open binary file.
+    :param options: further arguments of ``BlobClient.upload_blob``.
+    """
+    container, blob, _ = fs.split_path(path)
+    async with fs.service_client.get_blob_client(container=container, blob=blob) as client:
+        await client.upload_blob(data=data, **options)
+    fs.invalidate_cache(fs._parent(path))
