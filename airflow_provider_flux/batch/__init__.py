@@ -1,1 +1,1 @@
-"""Many images in one task: the rows, at the speed of the quota, and what became of each."""
+"""A batch: the rows of a table become images at the speed of the quota, in one task."""

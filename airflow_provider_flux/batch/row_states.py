@@ -42,6 +42,11 @@ class _OpenRow:
     uncertain_submits: int = 0
     lost_answers: int = 0
 
+    @property
+    def label(self) -> str:
+        """The key and the index of the row, for messages."""
+        return f"{self.key!r} (index {self.index})"
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class PendingRow(_OpenRow):

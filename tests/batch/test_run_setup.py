@@ -160,7 +160,9 @@ class TestAbandoned:
         summary = task.retry(requests=changed)
         assert (summary["landed"], emulator.stats()["submits"]) == (3, 5)
         (message,) = self._warned(caplog)
-        assert message.startswith("2 images (8 credits) that earlier tries paid for have not landed")
+        assert message.startswith(
+            "2 images (8 credits) that earlier tries paid for have not landed"
+        )
         assert all(f"{key}: {ids[key]}" in message for key in ("k0", "k3"))
         assert not any(ids[key] in message for key in ("k1", "k2"))
 

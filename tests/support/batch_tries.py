@@ -24,11 +24,10 @@ TIMINGS = ("manifest_interval", "poll_interval", "grace")
 def quick(monkeypatch: pytest.MonkeyPatch, hurry: None) -> None:
     """Tell a batch that images take 0.3 s here, and shorten its waits."""
     from airflow_provider_flux.batch import run_setup
-    from airflow_provider_flux.batch.execution import land, submit
+    from airflow_provider_flux.batch.execution import context, land
     from airflow_provider_flux.batch.schedule import circuit_breaker
 
-    for module in (land, submit):
-        monkeypatch.setattr(module, "typical_seconds", lambda model: 0.3)
+    monkeypatch.setattr(context, "typical_seconds", lambda model: 0.3)
     monkeypatch.setattr(land, "_RETRY_SECONDS", (0.05, 0.1, 0.2))
     monkeypatch.setattr(run_setup, "OWNER_CHECK_SECONDS", 0.0)
     monkeypatch.setattr(circuit_breaker, "_BACKOFF_SECONDS", 0.05)

@@ -20,6 +20,7 @@ from airflow_provider_flux.bfl.errors import (
     FluxInsufficientCreditsError,
 )
 from airflow_provider_flux.client.aio import FluxAsyncClient
+from airflow_provider_flux.configured_models import typical_seconds
 from airflow_provider_flux.generation import Generation
 from airflow_provider_flux.ledger.journal import Journal
 from airflow_provider_flux.ledger.journal_entries import phase_entry
@@ -30,6 +31,16 @@ log = logging.getLogger(__name__)
 BATCH_ERRORS = (FluxAuthenticationError, FluxInsufficientCreditsError, FluxConfigurationError)
 #: Rows of one outcome that are logged one by one. The manifest has all of them.
 _MAX_LOGGED_ROWS = 20
+#: Latency of a model of which nothing is known.
+_DEFAULT_LATENCY_SECONDS = 6.0
+
+
+def expected_latency(model: str) -> float:
+    """Return the seconds that a generation of a model usually takes.
+
+    :param model: name of the model.
+    """
+    return typical_seconds(model) or _DEFAULT_LATENCY_SECONDS
 
 
 class StopSubmittingError(Exception):
@@ -127,6 +138,6 @@ class BatchContext:
     def _log_outcome(self, row: PendingRow | SubmittedRow, outcome: Outcome, reason: str) -> None:
         self._logged[outcome] += 1
         if self._logged[outcome] <= _MAX_LOGGED_ROWS:
-            log.warning("Row %d (%s) is %s: %s", row.index, row.key, outcome, reason)
+            log.warning("Row %s is %s: %s", row.label, outcome, reason)
         elif self._logged[outcome] == _MAX_LOGGED_ROWS + 1:
             log.warning("Further %s rows are reported in the manifest only", outcome)

@@ -1,4 +1,4 @@
-"""The engine of a batch: an event loop that submits, polls and lands rows at the speed of the quota."""
+"""The engine of a batch: an event loop that works at the speed of the quota."""
 
 from __future__ import annotations
 
@@ -245,8 +245,8 @@ class EngineLoop:
             if request.row is not None:
                 self._queue.put_back(request.row)
         except Exception as error:  # a full disk, or a defect: every other row may meet it, too
-            log.exception("No further row is submitted. Row %d (%s)", row.index, row.key)
-            message = f"{type(error).__name__} at row {row.index} ({row.key}): see the log."
+            log.exception("No further row is submitted. Row %s failed", row.label)
+            message = f"{type(error).__name__} at row {row.label}: see the log."
             self._stop.make(float("inf"), FluxBatchError(message))
             if isinstance(row, PendingRow):
                 row.release()
@@ -276,6 +276,6 @@ class EngineLoop:
 def _budget_error(counters: Counters, row: PendingRow) -> FluxBudgetError:
     return FluxBudgetError(
         f"max_cost={counters.max_cost:g} credits is reached: {counters.spent:g} are spent, and row "
-        f"{row.index} ({row.key}) is expected to cost {row.estimate or 0:g}. Raise max_cost and "
-        "clear the task: it goes on with the rows that are left."
+        f"{row.label} is expected to cost {row.estimate or 0:g}. Raise max_cost and "
+        "clear the task: it submits the rows that are left."
     )

@@ -10,6 +10,7 @@ from airflow_provider_flux.batch.execution.context import (
     BATCH_ERRORS,
     BatchContext,
     StopSubmittingError,
+    expected_latency,
 )
 from airflow_provider_flux.batch.row_policy import Outcome
 from airflow_provider_flux.batch.row_states import PendingRow, SubmittedRow
@@ -26,7 +27,7 @@ from airflow_provider_flux.bfl.errors import (
 )
 from airflow_provider_flux.bfl.polling import Poller
 from airflow_provider_flux.bfl.responses import GenerationResult
-from airflow_provider_flux.configured_models import default_timeout, typical_seconds
+from airflow_provider_flux.configured_models import default_timeout
 from airflow_provider_flux.generation import Generation, poller_for, submitted_epoch
 from airflow_provider_flux.landing.land import RESULT_GONE, find_landed, land_async
 from airflow_provider_flux.ledger.journal_entries import phase_entry
@@ -39,8 +40,6 @@ log = logging.getLogger(__name__)
 _RETRY_SECONDS = (2.0, 10.0, 30.0)
 #: Seconds in which BFL has to give a fresh URL of a result.
 _REFRESH_SECONDS = 60.0
-#: Latency of a model of which nothing is known.
-_DEFAULT_SECONDS = 6.0
 #: Failed attempts to land a result that are logged.
 _MAX_LOGGED_RETRIES = 20
 #: Results in a row that could not be landed, after which nothing more is submitted.
@@ -151,7 +150,7 @@ class Lander:
             outcome: Outcome = "moderated" if isinstance(error, FluxModeratedError) else "failed"
             context.end(row, outcome, generation=row.generation, reason=error.message)
             return None
-        log.warning("Row %d (%s) is submitted with its fallback. %s", row.index, row.key, error)
+        log.warning("Row %s is submitted with its fallback. %s", row.label, error)
         pending = context.store.builder.build_fallback(row, row.fallback)
         context.store.save(pending)
         context.counters.fallbacks += 1
@@ -193,18 +192,15 @@ class Lander:
         self._retries += 1
         if self._retries <= _MAX_LOGGED_RETRIES:
             log.warning(
-                "Row %d (%s) could not be landed, trying again in %g s. %s",
-                row.index,
-                row.key,
+                "Row %s could not be landed, trying again in %g s. %s",
+                row.label,
                 seconds,
                 error,
             )
 
     def _schedule_of(self, model: str) -> PollSchedule:
         if model not in self._schedules:
-            self._schedules[model] = PollSchedule(
-                typical_seconds(model) or _DEFAULT_SECONDS, self._poll_interval
-            )
+            self._schedules[model] = PollSchedule(expected_latency(model), self._poll_interval)
         return self._schedules[model]
 
     def _build_poller(self, generation: Generation) -> Poller:

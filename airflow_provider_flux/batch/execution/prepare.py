@@ -53,7 +53,7 @@ class Preparer:
             self._context.end(row, "invalid" if is_invalid else "failed", reason=error.message)
             return None
         except Exception as error:  # for example a full disk
-            log.exception("Row %d (%s) could not be prepared", row.index, row.key)
+            log.exception("Row %s could not be prepared", row.label)
             self._context.end(row, "failed", reason=type(error).__name__)
             return None
         if generation is None:

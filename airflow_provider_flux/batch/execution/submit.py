@@ -11,6 +11,7 @@ from airflow_provider_flux.batch.execution.context import (
     BATCH_ERRORS,
     BatchContext,
     StopSubmittingError,
+    expected_latency,
 )
 from airflow_provider_flux.batch.execution.stop import StopRequest
 from airflow_provider_flux.batch.row_states import PendingRow, SubmittedRow
@@ -23,7 +24,6 @@ from airflow_provider_flux.bfl.errors import (
     FluxServiceError,
     FluxSubmitUncertainError,
 )
-from airflow_provider_flux.configured_models import typical_seconds
 from airflow_provider_flux.generation import Generation, new_generation
 from airflow_provider_flux.ledger.journal_entries import intent_entry, phase_entry
 from airflow_provider_flux.ledger.resume_policy import OnUncertain
@@ -32,10 +32,8 @@ log = logging.getLogger(__name__)
 
 #: Submits of one row in one try, if the answer to each of them is lost.
 _MAX_LOST_ANSWERS = 3
-#: Number of the last images whose mean latency is that of a submit whose answer was lost.
+#: Latest images whose mean latency is expected of a generation whose answer was lost.
 _MEAN_OVER_IMAGES = 24
-#: Latency of a model of which nothing is known.
-_DEFAULT_SECONDS = 6.0
 
 
 class Submitter:
@@ -166,9 +164,8 @@ class Submitter:
             return None
         context.store.save(row)
         log.warning(
-            "Row %d (%s) was possibly billed, and is submitted again (on_uncertain='resubmit')",
-            row.index,
-            row.key,
+            "Row %s was possibly billed, and is submitted again (on_uncertain='resubmit')",
+            row.label,
         )
         if must_stop:
             _stop_after_lost_answers(error, row)
@@ -181,11 +178,10 @@ class Submitter:
         """
         context, group = self._context, row.group
         latencies = context.counters.latencies[-_MEAN_OVER_IMAGES:]
-        seconds = (
-            sum(latencies) / len(latencies)
-            if latencies
-            else typical_seconds(row.request.model) or _DEFAULT_SECONDS
-        )
+        if latencies:
+            seconds = sum(latencies) / len(latencies)
+        else:
+            seconds = expected_latency(row.request.model)
         context.limiter.record_accepted(group)
 
         def release() -> None:

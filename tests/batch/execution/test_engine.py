@@ -243,7 +243,7 @@ class TestMoney:
         task = batch(tmp_path, prompts(12), model="flux-2-pro", max_cost=30, max_active=1)
         task.fail(
             AirflowFailException,
-            "^FluxBudgetError: max_cost=30 credits is reached: 30 are spent, and row 10",
+            "^FluxBudgetError: max_cost=30 credits is reached: 30 are spent, and row '10'",
         )
         assert task.counts() == {"landed": 10, "pending": 2}
         assert task.summary
