@@ -213,7 +213,7 @@ def _outside_canvas(parameters: Mapping[str, Any], files: Sequence[MediaFile]) -
     if all(_is_inside(offset, side, canvas_side) for offset, side, canvas_side in axes):
         return []
     return [
-        f"Input_image of {files[0].width}x{files[0].height} does not lie inside the canvas of "
+        f"Input_image of {files[0].width}x{files[0].height} is not inside the canvas of "
         f"{canvas[0]}x{canvas[1]}: change the offset or the canvas, or set auto_crop"
     ]
 

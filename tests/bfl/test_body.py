@@ -1,4 +1,4 @@
-"""A JSON body with files in it is the document that json.dumps would make, without having it in memory."""
+"""A JSON body with files equals the output of json.dumps, without being in memory."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MIB = 1024 * 1024
 
 
 def media(size: int, *, really: int | None = None) -> MediaFile:
-    """Return a file of so many bytes; ``really`` is what it has when it is read."""
+    """Return a file of a declared size. ``really`` is its size when it is read."""
     data = (b"0123456789\xff\x00\n" * (_PIECE_BYTES // 4))[: size if really is None else really]
     assert len(data) == (size if really is None else really)
     return MediaFile("a.bin", "image/png", size, "0" * 64, lambda: io.BytesIO(data))
@@ -68,7 +68,7 @@ documents = st.dictionaries(st.text(max_size=5), values, max_size=4)
 
 @settings(max_examples=200, deadline=None)
 @given(documents)
-def test_the_pieces_are_the_document_with_base64_in_place_of_the_files(
+def test_a_json_body_contains_its_files_as_base64(
     document: dict[str, Any],
 ) -> None:
     expected = json.dumps(document, default=as_text).encode()
@@ -80,7 +80,7 @@ def test_the_pieces_are_the_document_with_base64_in_place_of_the_files(
 
 @settings(max_examples=50, deadline=None)
 @given(documents, files, st.integers(1, 4))
-def test_all_is_handed_out_with_the_last_piece_only(
+def test_a_json_body_is_fully_read_only_after_its_last_piece(
     document: dict[str, Any], file: MediaFile, count: int
 ) -> None:
     body = encode_body({**document, "file": file})
@@ -95,7 +95,7 @@ def test_all_is_handed_out_with_the_last_piece_only(
 @pytest.mark.parametrize("size", [10, _PIECE_BYTES, _PIECE_BYTES + 1, 2 * _PIECE_BYTES + 7])
 @pytest.mark.parametrize("change", [-10, -3, -1, 1, 2, 3, 4, _PIECE_BYTES])
 @pytest.mark.parametrize("tail", ["", "x" * 40])
-def test_a_file_that_changes_its_size_is_an_error_before_all_is_sent(
+def test_a_file_that_changes_its_size_fails_before_the_whole_body_is_sent(
     size: int, change: int, tail: str
 ) -> None:
     if size + change < 0:
@@ -106,7 +106,7 @@ def test_a_file_that_changes_its_size_is_an_error_before_all_is_sent(
     assert not body.is_fully_read
 
 
-def test_a_file_that_is_gone_is_an_error_before_all_is_sent(tmp_path: Path) -> None:
+def test_a_missing_file_fails_before_the_whole_body_is_sent(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     body = encode_body({"image": MediaFile("a.png", "image/png", 3, "0", lambda: path.open("rb"))})
     with pytest.raises(FileNotFoundError):
@@ -114,7 +114,7 @@ def test_a_file_that_is_gone_is_an_error_before_all_is_sent(tmp_path: Path) -> N
     assert not body.is_fully_read
 
 
-def test_files_are_closed_when_the_body_is_read_and_when_it_is_given_up() -> None:
+def test_the_files_of_a_body_are_closed_after_a_complete_and_an_aborted_iteration() -> None:
     opened: list[io.BytesIO] = []
 
     def open_it() -> io.BytesIO:
@@ -129,7 +129,7 @@ def test_files_are_closed_when_the_body_is_read_and_when_it_is_given_up() -> Non
     assert [file.closed for file in opened] == [True, True]
 
 
-def test_a_document_without_files_is_plain_bytes() -> None:
+def test_a_body_without_files_is_plain_bytes() -> None:
     assert (
         encode_body({"prompt": "ä \ud800", "width": 1})
         == rb'{"prompt": "\u00e4 \ud800", "width": 1}'
@@ -148,13 +148,13 @@ def test_a_document_without_files_is_plain_bytes() -> None:
         {MediaFile: 1},
     ],
 )
-def test_what_is_not_json_is_refused_without_its_value(value: Any) -> None:
+def test_a_parameter_that_json_cannot_represent_is_refused_without_showing_it(value: Any) -> None:
     with pytest.raises(FluxRequestError, match="cannot be sent as JSON") as caught:
         encode_body({"image": value})
     assert "aGlk" not in str(caught.value)
 
 
-def test_a_large_file_is_never_in_memory_as_a_whole(tmp_path: Path) -> None:
+def test_a_large_file_is_never_completely_in_memory(tmp_path: Path) -> None:
     path = tmp_path / "a.bin"
     path.write_bytes(bytes(20 * MIB))
     file = MediaFile("a.bin", "image/png", 20 * MIB, "0", lambda: path.open("rb"))
@@ -168,7 +168,7 @@ def test_a_large_file_is_never_in_memory_as_a_whole(tmp_path: Path) -> None:
     assert peak < 2 * MIB
 
 
-def test_an_iteration_that_was_broken_off_says_nothing_any_more() -> None:
+def test_an_aborted_iteration_does_not_mark_a_body_as_fully_read() -> None:
     body = encode_body({"image": media(2 * _PIECE_BYTES)})
     assert isinstance(body, JsonBody)
     old = iter(body)
@@ -182,7 +182,7 @@ def test_an_iteration_that_was_broken_off_says_nothing_any_more() -> None:
     assert not body.is_fully_read
 
 
-def test_a_request_that_is_sent_again_counts_as_sent_only_when_it_is() -> None:
+def test_a_request_that_is_sent_again_is_fully_sent_only_after_the_second_iteration() -> None:
     request = HttpRequest(
         "POST", "https://api.bfl.ai/v1/x", {}, encode_body({"image": media(9)}), is_billed=True
     )

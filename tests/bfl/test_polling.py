@@ -1,4 +1,4 @@
-"""The poller decides alone: driven here through simulated time."""
+"""The decisions about polling, in simulated time."""
 
 from __future__ import annotations
 
@@ -39,7 +39,10 @@ def result(status: str, **body) -> GenerationResult:
 
 
 def drive(p: Poller, ready_at: float, *, start: float = START) -> tuple[float, int, PollDecision]:
-    """Poll a generation that becomes Ready at ``ready_at``; return when it was noticed, and the polls."""
+    """Poll a generation that is ready at ``ready_at``.
+
+    Returns when it was noticed, and the times of the polls.
+    """
     now, polls = start + p.first_wait(start), 0
     while True:
         polls += 1
@@ -50,7 +53,7 @@ def drive(p: Poller, ready_at: float, *, start: float = START) -> tuple[float, i
 
 
 @given(latency=st.floats(0.1, 500), jitter=st.floats(0, 0.999), interval=st.floats(0.1, 5))
-def test_an_image_is_noticed_about_ten_percent_late_at_most(
+def test_a_result_is_noticed_at_most_about_ten_percent_late(
     latency: float, jitter: float, interval: float
 ) -> None:
     noticed, _, outcome = drive(
@@ -60,13 +63,13 @@ def test_an_image_is_noticed_about_ten_percent_late_at_most(
     assert 0 <= noticed - (START + latency) <= max(interval, 0.1 * latency) * 1.11 + 0.01
 
 
-def test_a_long_wait_takes_few_polls() -> None:
+def test_a_long_wait_needs_few_polls() -> None:
     _, polls, _ = drive(poller(), START + 300)
     assert polls < 60
 
 
 @given(deadline=st.floats(0.2, 1000), jitter=st.floats(0, 0.999))
-def test_the_last_poll_is_made_at_the_deadline_and_never_before(
+def test_the_last_poll_is_made_at_the_deadline_and_not_before(
     deadline: float, jitter: float
 ) -> None:
     noticed, _, outcome = drive(
@@ -77,18 +80,18 @@ def test_the_last_poll_is_made_at_the_deadline_and_never_before(
     assert START + deadline <= noticed <= START + deadline + 0.1
 
 
-def test_ready_at_the_last_poll_is_ready() -> None:
+def test_a_result_that_is_ready_at_the_last_poll_is_returned() -> None:
     assert isinstance(poller().on_result(result("Ready"), START + 9999), Done)
 
 
-def test_a_generation_of_a_while_ago_is_asked_for_at_once() -> None:
+def test_a_generation_that_was_submitted_a_while_ago_is_polled_at_once() -> None:
     assert poller().first_wait(START + 60) == 0
     assert poller().first_wait(START) == 0.5
     assert poller(deadline=START + 0.1).first_wait(START) == pytest.approx(0.1)
     assert poller(poll_interval=5, pause_at=START + 1).first_wait(START) == 1
 
 
-def test_waiting_pauses_where_it_was_told_to_but_not_on_the_deadline() -> None:
+def test_a_wait_pauses_at_pause_at_but_not_at_the_deadline() -> None:
     noticed, _, outcome = drive(poller(pause_at=START + 5), START + 100)
     assert isinstance(outcome, Paused)
     assert START + 5 <= noticed < START + 5.1
@@ -98,7 +101,7 @@ def test_waiting_pauses_where_it_was_told_to_but_not_on_the_deadline() -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "error", "said"),
+    ("body", "error", "message"),
     [
         (
             {"status": "Error", "details": {"error": "Invalid image"}},
@@ -118,13 +121,13 @@ def test_waiting_pauses_where_it_was_told_to_but_not_on_the_deadline() -> None:
         ),
     ],
 )
-def test_an_ended_generation_is_a_typed_error(
-    body: dict, error: type[FluxError], said: str
+def test_a_generation_that_ended_without_a_result_is_a_typed_error(
+    body: dict, error: type[FluxError], message: str
 ) -> None:
     outcome = poller(cost=4).on_result(GenerationResult.from_body(body), START + 5)
     assert isinstance(outcome, Failed)
     assert isinstance(outcome.error, error)
-    assert said in str(outcome.error)
+    assert message in str(outcome.error)
     assert outcome.error.request_id == "r1"
     assert outcome.error.cost == 4
 
@@ -132,11 +135,11 @@ def test_an_ended_generation_is_a_typed_error(
 @pytest.mark.parametrize(
     "status", ["Pending", "Reasoning", "Generating", "Queued", "Something new", "None"]
 )
-def test_statuses_that_are_not_ends_keep_polling(status: str) -> None:
+def test_a_status_that_is_not_final_is_polled_again(status: str) -> None:
     assert isinstance(poller().on_result(result(status), START + 5), PollAgain)
 
 
-def test_task_not_found_is_believed_after_a_grace() -> None:
+def test_task_not_found_is_an_error_only_after_a_grace_period() -> None:
     p = poller()
     missing = result("Task not found")
     outcomes = [p.on_result(missing, START + seconds) for seconds in (100, 101, 102, 129)]
@@ -146,7 +149,7 @@ def test_task_not_found_is_believed_after_a_grace() -> None:
     assert isinstance(last.error, FluxTaskNotFoundError)
 
 
-def test_one_not_found_proves_nothing_even_past_the_deadline() -> None:
+def test_one_task_not_found_is_polled_again_even_after_the_deadline() -> None:
     p = poller(deadline=START + 1)
     now = START + 3600
     assert isinstance(p.on_result(result("Task not found"), now), PollAgain)
@@ -156,40 +159,40 @@ def test_one_not_found_proves_nothing_even_past_the_deadline() -> None:
     assert isinstance(last.error, FluxTaskNotFoundError)
 
 
-def test_a_found_task_resets_the_grace() -> None:
+def test_a_task_that_is_found_again_resets_the_grace_period() -> None:
     p = poller()
     p.on_result(result("Task not found"), START + 40)
     p.on_result(result("Pending"), START + 60)
     assert isinstance(p.on_result(result("Task not found"), START + 80), PollAgain)
 
 
-def test_transient_trouble_backs_off_and_asks_for_what_retry_after_says() -> None:
+def test_a_temporary_failure_backs_off_for_at_least_retry_after() -> None:
     p = poller()
     waits = [p.on_error(FluxServiceError("500"), START + 1).seconds for _ in range(4)]
     assert waits == sorted(waits)
     assert waits[-1] > waits[0]
-    told = p.on_error(FluxServiceError("503", retry_after=17), START + 1)
-    assert told == PollAgain(17)
+    decision = p.on_error(FluxServiceError("503", retry_after=17), START + 1)
+    assert decision == PollAgain(17)
 
 
-def test_retry_after_beyond_the_deadline_still_leaves_a_last_poll() -> None:
+def test_a_retry_after_beyond_the_deadline_leaves_a_last_poll() -> None:
     outcome = poller(deadline=START + 10).on_error(
         FluxServiceError("503", retry_after=60), START + 4
     )
     assert outcome == PollAgain(6)
 
 
-def test_trouble_may_last_for_ever() -> None:
+def test_many_temporary_failures_do_not_end_the_wait_before_the_deadline() -> None:
     p = poller(deadline=START + 1e9)
     assert all(p.on_error(FluxServiceError("500"), START + 1).seconds <= 30 for _ in range(3000))
 
 
-def test_permanent_trouble_ends_at_once() -> None:
+def test_a_permanent_error_ends_the_wait_at_once() -> None:
     outcome = poller().on_error(FluxAuthenticationError("403"), START + 1)
     assert isinstance(outcome, Failed)
 
 
-def test_a_timeout_names_the_last_trouble() -> None:
+def test_a_timeout_names_the_last_error() -> None:
     p = poller(deadline=START + 1)
     outcome = p.on_error(FluxServiceError("HTTP 500 all day"), START + 2)
     assert isinstance(outcome, Failed)

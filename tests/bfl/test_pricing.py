@@ -1,4 +1,4 @@
-"""What a request is expected to cost: the published prices, and what the service answered to others."""
+"""Estimates: the published prices, and costs in published answers of the service."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ URL = "https://a.b/c"
 
 def estimate(model: str, inputs: dict[str, Any] | None = None, **parameters: Any) -> Estimate:
     """Return the estimate of a request, with inputs that have been read."""
-    given = dict.fromkeys(inputs or {}, "/a.bin")
-    request = build_request(model, {**_prompt(model), **given, **parameters})
+    paths = dict.fromkeys(inputs or {}, "/a.bin")
+    request = build_request(model, {**_prompt(model), **paths, **parameters})
     return estimate_cost(request.with_inputs(inputs or {}))
 
 
@@ -53,7 +53,9 @@ FLAT: dict[str, tuple[float, dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize(("model", "expected"), FLAT.items())
-def test_flat_prices(model: str, expected: tuple[float, dict[str, Any]]) -> None:
+def test_a_model_with_a_flat_price_costs_that_price(
+    model: str, expected: tuple[float, dict[str, Any]]
+) -> None:
     credits, parameters = expected
     assert estimate(model, **parameters) == Estimate(credits)
 
@@ -70,7 +72,7 @@ def test_flat_prices(model: str, expected: tuple[float, dict[str, Any]]) -> None
         ("flux-2-max", 7),
     ],
 )
-def test_one_megapixel_costs_the_first(model: str, credits: float) -> None:
+def test_one_megapixel_of_flux_2_costs_the_price_of_the_first(model: str, credits: float) -> None:
     assert estimate(model, **SQUARE) == Estimate(credits)
     assert estimate(model, width=64, height=64) == Estimate(credits)
 
@@ -79,8 +81,8 @@ def test_one_megapixel_costs_the_first(model: str, credits: float) -> None:
     ("size", "credits"),
     [((1024, 1024), 3), ((1440, 1440), 4.5), ((1024, 1040), 4.5), ((2048, 2048), 7.5)],
 )
-def test_megapixels_are_rounded_up(size: tuple[int, int], credits: float) -> None:
-    """1440x1440 are 1.98 megapixels, for which the service answered 4.5 credits."""
+def test_megapixels_of_output_are_rounded_up(size: tuple[int, int], credits: float) -> None:
+    """1440x1440 has 1.98 megapixels, and the service answered with a cost of 4.5 credits."""
     assert estimate("flux-2-pro", width=size[0], height=size[1]).credits == credits
 
 
@@ -96,15 +98,15 @@ def test_megapixels_are_rounded_up(size: tuple[int, int], credits: float) -> Non
         ("flux-2-max", [3], 16),
     ],
 )
-def test_each_input_megapixel_costs_as_a_further_one(
+def test_each_input_megapixel_costs_the_price_of_a_further_one(
     model: str, inputs: list[float], credits: float
 ) -> None:
     names = ["input_image", "input_image_2"]
-    given = {name: image(megapixels) for name, megapixels in zip(names, inputs, strict=False)}
-    assert estimate(model, given, **SQUARE) == Estimate(credits)
+    images = {name: image(megapixels) for name, megapixels in zip(names, inputs, strict=False)}
+    assert estimate(model, images, **SQUARE) == Estimate(credits)
 
 
-def test_what_is_not_known_is_counted_as_one_megapixel_and_said() -> None:
+def test_an_unknown_size_counts_as_one_megapixel_with_a_note() -> None:
     note = "an unknown size is counted as one megapixel"
     assert estimate("flux-2-pro") == Estimate(3, note)
     assert estimate("flux-2-pro", width=2048) == Estimate(3, note)
@@ -112,7 +114,7 @@ def test_what_is_not_known_is_counted_as_one_megapixel_and_said() -> None:
     assert estimate("flux-2-pro", input_image=URL) == Estimate(4.5, note)
 
 
-def test_without_a_size_the_output_has_that_of_the_first_input() -> None:
+def test_an_output_without_a_size_counts_with_the_size_of_the_first_input() -> None:
     assert estimate("flux-2-pro", {"input_image": image(1)}) == Estimate(4.5)
     assert estimate("flux-2-pro", {"input_image": image(3.5)}) == Estimate(3 + 3 * 1.5 + 4 * 1.5)
     assert estimate("flux-2-pro", {"input_image": image(19)}) == Estimate(
@@ -123,7 +125,7 @@ def test_without_a_size_the_output_has_that_of_the_first_input() -> None:
 @pytest.mark.parametrize(
     ("mode", "credits"), [({}, 20), ({"mode": "high"}, 20), ({"mode": "fast"}, 4.5)]
 )
-def test_outpainting_by_mode(mode: dict[str, str], credits: float) -> None:
+def test_the_price_of_outpainting_depends_on_the_mode(mode: dict[str, str], credits: float) -> None:
     expected = Estimate(credits, "the price depends on the size of the canvas")
     assert (
         estimate("flux-tools/outpainting-v1", input_image=URL, width=64, height=64, **mode)
@@ -134,13 +136,15 @@ def test_outpainting_by_mode(mode: dict[str, str], credits: float) -> None:
 @pytest.mark.parametrize(
     ("resolution", "credits"), [(None, 4.8), ("768sq", 4.1), ("1k", 4.8), ("2k", 10), ("4k", 60.7)]
 )
-def test_a_flux_3_image_by_resolution(resolution: str | None, credits: float) -> None:
+def test_the_price_of_a_flux_3_image_depends_on_the_resolution(
+    resolution: str | None, credits: float
+) -> None:
     assert estimate(
         "flux-3-image", **({"resolution": resolution} if resolution else {})
     ) == Estimate(credits)
 
 
-def test_a_price_that_is_not_published_is_bounded() -> None:
+def test_a_price_that_is_not_published_is_estimated_by_an_upper_bound() -> None:
     assert estimate("flux-3-image", resolution="1.5k") == Estimate(
         10, "the price of 1.5k is not published, so it is counted as 2k"
     )
@@ -167,16 +171,18 @@ INPUT = {"t2v": {}, "i2v": {"keyframes": URL}, "v2v": {"start_video": URL}}
         ("t2v", {"duration": 20}, 340),
     ],
 )
-def test_a_video_by_the_second(mode: str, parameters: dict[str, Any], credits: float) -> None:
-    given = {"mode": mode, "duration": 5, **INPUT[mode], **parameters}
-    assert estimate("flux-3-video", **given) == Estimate(credits)
+def test_the_price_of_a_video_depends_on_mode_resolution_and_seconds(
+    mode: str, parameters: dict[str, Any], credits: float
+) -> None:
+    request = {"mode": mode, "duration": 5, **INPUT[mode], **parameters}
+    assert estimate("flux-3-video", **request) == Estimate(credits)
 
 
 @pytest.mark.parametrize(
     ("mode", "seconds", "rate"), [("t2v", 20, 17), ("i2v", 20, 17), ("v2v", 15, 41)]
 )
 @pytest.mark.parametrize("duration", [{}, {"duration": "auto"}])
-def test_a_duration_that_the_service_chooses_is_counted_as_the_longest(
+def test_a_duration_of_auto_counts_as_the_longest_video(
     mode: str, seconds: int, rate: float, duration: dict[str, str]
 ) -> None:
     expected = Estimate(
@@ -185,12 +191,12 @@ def test_a_duration_that_the_service_chooses_is_counted_as_the_longest(
     assert estimate("flux-3-video", mode=mode, **INPUT[mode], **duration) == expected
 
 
-def test_the_enhancement_of_a_draft_has_no_published_price() -> None:
+def test_the_enhancement_of_a_draft_has_no_estimate() -> None:
     request = build_request("flux-3-video", {"mode": "draft_enhance", "draft_cache": URL})
     assert estimate_cost(request) == Estimate(None, "no price is published for mode draft_enhance")
 
 
-def test_an_edit_by_the_second_of_its_input() -> None:
+def test_the_price_of_a_video_edit_depends_on_the_seconds_of_its_input() -> None:
     model = "flux-tools/video-edit-v1"
     assert estimate(model, {"video": video(5)}) == Estimate(15)
     assert estimate(model, {"video": video(2.5)}) == Estimate(7.5)
@@ -208,7 +214,7 @@ def test_an_edit_by_the_second_of_its_input() -> None:
         ({"upscale_factor": 1.5, "creativity": 0}, 78),
     ],
 )
-def test_an_upscaled_video_by_the_second_and_megapixel_in_whole_credits(
+def test_an_upscaled_video_is_priced_by_second_and_megapixel_in_whole_credits(
     parameters: dict[str, Any], credits: float
 ) -> None:
     assert estimate(
@@ -216,26 +222,28 @@ def test_an_upscaled_video_by_the_second_and_megapixel_in_whole_credits(
     ) == Estimate(credits)
 
 
-def test_only_the_first_20_seconds_of_a_video_are_upscaled() -> None:
+def test_an_upscaled_video_is_priced_for_at_most_20_seconds() -> None:
     longest = estimate("flux-tools/video-upscale-v1", {"input_video": video(20)})
     assert estimate("flux-tools/video-upscale-v1", {"input_video": video(90)}) == longest
 
 
-def test_a_video_that_is_not_at_hand_has_no_estimate() -> None:
-    found = estimate("flux-tools/video-upscale-v1", input_video=URL)
-    assert found == Estimate(None, "the price depends on the size and length of the video, which is a URL")
+def test_an_upscale_of_a_video_that_is_a_url_has_no_estimate() -> None:
+    expected = estimate("flux-tools/video-upscale-v1", input_video=URL)
+    assert expected == Estimate(
+        None, "the price depends on the size and length of the video, which is a URL"
+    )
 
 
-def test_a_model_that_is_not_known_has_no_estimate() -> None:
-    found = estimate_cost(build_request("flux-9-max", {"prompt": "x"}, validate=False))
-    assert (found.credits, found.usd) == (None, None)
+def test_an_unknown_model_has_no_estimate() -> None:
+    expected = estimate_cost(build_request("flux-9-max", {"prompt": "x"}, validate=False))
+    assert (expected.credits, expected.usd) == (None, None)
     assert (
-        str(found)
+        str(expected)
         == "cost unknown before the result (flux-9-max is not in the price list of this version)"
     )
 
 
-def test_an_estimate_says_what_it_is() -> None:
+def test_the_text_of_an_estimate_says_that_it_is_one() -> None:
     assert str(Estimate(4)) == "4 credits ($0.04), estimated"
     assert str(Estimate(4.75, "of sorts")) == "4.75 credits ($0.0475), estimated: of sorts"
     assert str(Estimate(1500)) == "1500 credits ($15), estimated"
@@ -244,7 +252,7 @@ def test_an_estimate_says_what_it_is() -> None:
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_every_price_is_told_in_words(name: str) -> None:
+def test_every_model_describes_its_price_in_words(name: str) -> None:
     text = MODELS[name].price.describe()
     assert text
     assert any(character.isdigit() for character in text)

@@ -1,4 +1,4 @@
-"""Answers of the service become typed values or typed errors, and never echo what is secret."""
+"""Answers of the service become typed values or typed errors, without secrets."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def answer(status: int, body: object, **headers: str) -> HttpAnswer:
     )
 
 
-def test_the_submit_is_described_with_key_and_body() -> None:
+def test_a_submit_is_described_with_key_and_body() -> None:
     described = protocol.submit_request(REQUEST, SETTINGS)
     assert (described.method, described.url) == ("POST", "https://api.bfl.ai/v1/flux-pro-1.1")
     assert described.headers["x-key"] == KEY
@@ -43,7 +43,7 @@ def test_the_submit_is_described_with_key_and_body() -> None:
     assert SECRET not in repr(described)
 
 
-def test_both_shapes_of_a_submit_answer_are_read() -> None:
+def test_both_shapes_of_an_answer_to_a_submit_are_read() -> None:
     url = "https://api.eu2.bfl.ai/v1/get_result?id=u1"
     plain = protocol.read_submission(
         answer(200, {"id": "u1", "polling_url": url, "cost": 3}), REQUEST, now=5.0
@@ -58,7 +58,7 @@ def test_both_shapes_of_a_submit_answer_are_read() -> None:
     assert protocol.read_submission(answer(200, webhook), REQUEST, now=5.0).polling_url is None
 
 
-def test_polling_goes_to_the_url_as_it_was_returned() -> None:
+def test_a_poll_uses_the_polling_url_unchanged() -> None:
     url = "https://api.eu2.bfl.ai/v1/get_result?id=u1"
     assert protocol.poll_request("u1", url, SETTINGS).url == url
     assert (
@@ -92,12 +92,14 @@ def test_polling_goes_to_the_url_as_it_was_returned() -> None:
         (302, b"", errors.FluxSubmitUncertainError),
     ],
 )
-def test_submit_refusals_are_typed(status: int, body: object, error: type[FluxError]) -> None:
+def test_a_refused_submit_is_a_typed_error(
+    status: int, body: object, error: type[FluxError]
+) -> None:
     with pytest.raises(error):
         protocol.read_submission(answer(status, body), REQUEST, now=0.0)
 
 
-def test_the_services_own_words_are_told_without_the_echoed_input() -> None:
+def test_an_error_quotes_the_reason_of_the_service_without_the_echoed_input() -> None:
     detail = [
         {
             "loc": ["body", "width"],
@@ -109,9 +111,9 @@ def test_the_services_own_words_are_told_without_the_echoed_input() -> None:
     ]
     with pytest.raises(errors.FluxRequestError) as caught:
         protocol.read_submission(answer(422, {"detail": detail}), REQUEST, now=0.0)
-    said = str(caught.value)
-    assert "width: Input should be less; Value error, mask size differs; a plain text" in said
-    assert "QUJD" not in said
+    message = str(caught.value)
+    assert "width: Input should be less; Value error, mask size differs; a plain text" in message
+    assert "QUJD" not in message
 
 
 @pytest.mark.parametrize(
@@ -124,7 +126,7 @@ def test_the_services_own_words_are_told_without_the_echoed_input() -> None:
         "data:image/png;base64,QUJD",
     ],
 )
-def test_errors_never_echo_secrets(leak: str) -> None:
+def test_an_error_never_quotes_a_secret(leak: str) -> None:
     for status in (400, 402, 403, 422, 429):
         with pytest.raises(FluxError) as caught:
             protocol.read_submission(
@@ -141,7 +143,7 @@ def test_errors_never_echo_secrets(leak: str) -> None:
 
 
 @pytest.mark.parametrize("status", [200, 404, 422, 500])
-def test_a_body_with_a_task_counts_whatever_the_http_status(status: int) -> None:
+def test_a_poll_answer_with_a_status_counts_whatever_the_http_status(status: int) -> None:
     task = {
         "id": "u",
         "status": "Error",
@@ -170,36 +172,36 @@ def test_a_body_with_a_task_counts_whatever_the_http_status(status: int) -> None
         (302, b"", errors.FluxUntrustedURLError),
     ],
 )
-def test_poll_refusals_are_typed(status: int, body: object, error: type[FluxError]) -> None:
+def test_a_refused_poll_is_a_typed_error(status: int, body: object, error: type[FluxError]) -> None:
     with pytest.raises(error):
         protocol.read_result(answer(status, body))
 
 
-def test_a_404_of_a_gateway_is_believed_after_a_grace_only() -> None:
+def test_a_404_of_a_gateway_reads_as_task_not_found() -> None:
     assert (
         protocol.read_result(answer(404, b"<html>no such page</html>")).status
         is Status.TASK_NOT_FOUND
     )
 
 
-def test_a_gateways_own_key_is_not_echoed() -> None:
-    said = HttpAnswer(403, {}, b'{"detail": "key sk-gateway-123 unknown"}', ("sk-gateway-123",))
+def test_an_error_does_not_quote_the_key_of_a_gateway() -> None:
+    refusal = HttpAnswer(403, {}, b'{"detail": "key sk-gateway-123 unknown"}', ("sk-gateway-123",))
     with pytest.raises(errors.FluxAuthenticationError) as caught:
-        account.read_credits(said)
+        account.read_credits(refusal)
     assert "sk-gateway" not in str(caught.value)
 
 
-def test_parameters_that_are_not_json_are_refused() -> None:
+def test_a_submit_whose_parameters_json_cannot_represent_is_refused() -> None:
     request = build_request("flux-9", {"prompt": object()}, validate=False)
     with pytest.raises(errors.FluxRequestError, match="JSON"):
         protocol.submit_request(request, SETTINGS)
 
 
-def test_any_success_with_an_id_is_one_we_pay_for() -> None:
+def test_any_2xx_answer_with_an_id_is_an_accepted_submit() -> None:
     assert protocol.read_submission(answer(202, {"id": "u1"}), REQUEST, now=0.0).request_id == "u1"
 
 
-def test_ready_is_read_in_full() -> None:
+def test_a_ready_answer_is_read_completely() -> None:
     body = {
         "id": "u",
         "status": "Ready",
@@ -225,17 +227,17 @@ json_values = st.recursive(
 
 
 @given(json_values)
-def test_no_answer_breaks_the_reading(value: object) -> None:
+def test_any_json_value_is_read_without_an_untyped_error(value: object) -> None:
     names = ("id", "status", "result", "cost", "progress", "details", "detail", "credits")
     body = json.dumps(dict.fromkeys(names, value)).encode()
     for status in (200, 404, 422, 500):
-        answered = HttpAnswer(status, {}, body)
+        reply = HttpAnswer(status, {}, body)
         with contextlib.suppress(FluxError):
-            protocol.read_result(answered)
+            protocol.read_result(reply)
         with contextlib.suppress(FluxError):
-            account.read_credits(answered)
+            account.read_credits(reply)
         with contextlib.suppress(FluxError):
-            protocol.read_submission(answered, REQUEST, now=0.0)
+            protocol.read_submission(reply, REQUEST, now=0.0)
 
 
 def test_retry_after_is_read_as_seconds_and_as_a_date() -> None:
@@ -256,12 +258,12 @@ def test_retry_after_is_read_as_seconds_and_as_a_date() -> None:
     assert caught.value.retry_after == 9
 
 
-def test_a_body_that_is_nested_without_end_is_no_answer() -> None:
+def test_a_deeply_nested_body_reads_as_no_json() -> None:
     with pytest.raises(errors.FluxServiceError):
         protocol.read_result(answer(200, b"[" * 200_000))
 
 
-def test_credits_are_read() -> None:
+def test_the_balance_is_read_in_credits() -> None:
     assert account.read_credits(answer(200, {"credits": 12.5})) == 12.5
     with pytest.raises(errors.FluxServiceError):
         account.read_credits(answer(200, {}))
@@ -277,12 +279,12 @@ def test_credits_are_read() -> None:
         (418, errors.FluxUntrustedURLError),
     ],
 )
-def test_delivery_refusals_are_typed(status: int, error: type[FluxError]) -> None:
+def test_a_refused_download_is_a_typed_error(status: int, error: type[FluxError]) -> None:
     assert isinstance(download_error(status, {}, request_id="r"), error)
     assert download_error(200, {}, request_id="r") is None
 
 
-def test_errors_travel_as_json() -> None:
+def test_an_error_is_rebuilt_from_its_json() -> None:
     sent = errors.FluxModeratedError("refused", reasons=("Violence",), request_id="r", cost=4)
     back = error_from_dict(json.loads(json.dumps(sent.as_dict())))
     assert isinstance(back, errors.FluxModeratedError)
@@ -300,7 +302,9 @@ def all_errors(base: type[FluxError] = FluxError) -> list[type[FluxError]]:
 
 
 @pytest.mark.parametrize("error", all_errors())
-def test_every_error_survives_the_triggerer(error: type[FluxError]) -> None:
+def test_every_error_type_is_rebuilt_from_json_and_documents_its_retry(
+    error: type[FluxError],
+) -> None:
     assert type(error_from_dict(error("m").as_dict())) is error
     assert (
         "retry" in (error.__doc__ or "").lower()

@@ -1,4 +1,4 @@
-"""Our schemas, the catalog and the emulator say what the service publishes, field by field."""
+"""Our schemas, the catalog and the emulator equal the published schemas, field by field."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from airflow_provider_flux.emulator.http.app import Emulator, create_app
 from tests.support.published.routes import Route, as_json_schema, routes
 from tests.support.published.schema_facts import Fact, alternatives, facts_of, is_strict, resolved
 
-#: (route, field or "*", fact): where we differ on purpose, and why. "*" stands for the body as a whole.
+#: Intended differences: (route, field or "*" for the whole body, fact), each with its reason.
 DIFFERENCES: Mapping[tuple[str, str, str], str] = {
     (
         "flux-tools/video-upscale-v1",
         "webhook_secret",
         "format",
-    ): "it only tells a form to hide what is typed",
+    ): "it only makes a form hide the typed text",
 }
 #: POST routes of the service that generate nothing.
 _UTILITY = {"/v1/delete_finetune"}
 
 every_route = pytest.mark.parametrize("route", routes(), ids=str)
-# What an array may hold is a union of shapes: these fields are compared by their JSON types, and their values
-# by the requests that are accepted.
+# The items of an array are a union of shapes. These fields are compared by their JSON types, and
+# their values by the requests that are accepted.
 _BY_TYPE_ONLY = frozenset(
     {"minItems", "maxItems", "minLength", "maxLength", "enum", "pattern", "format"}
 )
@@ -56,7 +56,7 @@ def emulated_document() -> dict[str, Any]:
 
 
 def emulated_body(route: Route) -> Body:
-    """Return the JSON schema of the body of the emulator's route, and the components it refers to."""
+    """Return the JSON schema of the body of an emulator route, and its components."""
     document = emulated_document()
     components = document["components"]["schemas"]
     operation = document["paths"][route.path]["post"]
@@ -79,41 +79,41 @@ def _modes_of(body: Mapping[str, Any], components: Mapping[str, Any]) -> set[Any
 
 
 def differences(route: Route, body: Body) -> set[tuple[str, str, str]]:
-    """Return where a body differs from the published one."""
+    """Return the differences between a body and the published one."""
     schema, defs = body
-    found = facts_of(schema, defs)
-    differing = {(name, "missing") for name in route.fields.keys() - found.keys()}
-    differing |= {(name, "unpublished") for name in found.keys() - route.fields.keys()}
-    for name in route.fields.keys() & found.keys():
-        differing |= {(name, fact) for fact in _differing(route, name, found[name])}
+    actual = facts_of(schema, defs)
+    differing = {(name, "missing") for name in route.fields.keys() - actual.keys()}
+    differing |= {(name, "unpublished") for name in actual.keys() - route.fields.keys()}
+    for name in route.fields.keys() & actual.keys():
+        differing |= {(name, fact) for fact in _differing(route, name, actual[name])}
     if is_strict(schema, defs) != route.strict:
         differing.add(("*", "additionalProperties"))
     return {(route.name, name, fact) for name, fact in differing}
 
 
-def _differing(route: Route, name: str, found: Fact) -> list[str]:
+def _differing(route: Route, name: str, actual: Fact) -> list[str]:
     published = route.fields[name]
-    names = published.fact.differences(found)
+    names = published.fact.differences(actual)
     return [fact for fact in names if not (published.forms and fact in _BY_TYPE_ONLY)]
 
 
 @every_route
-def test_our_schema_says_what_is_published(route: Route) -> None:
+def test_our_schema_equals_the_published_schema(route: Route) -> None:
     assert differences(route, our_body(route)) <= DIFFERENCES.keys()
 
 
 @every_route
-def test_the_emulator_says_what_is_published(route: Route) -> None:
+def test_the_schema_of_the_emulator_equals_the_published_schema(route: Route) -> None:
     assert differences(route, emulated_body(route)) <= DIFFERENCES.keys()
 
 
 @pytest.mark.parametrize("body", [our_body, emulated_body])
-def test_every_difference_is_still_one_and_says_why(body: Any) -> None:
+def test_every_documented_difference_from_the_published_schema_still_exists(body: Any) -> None:
     names = {name for name, _, _ in DIFFERENCES}
-    found = set().union(
+    actual = set().union(
         *(differences(route, body(route)) for route in routes() if route.name in names)
     )
-    assert DIFFERENCES.keys() <= found
+    assert DIFFERENCES.keys() <= actual
     assert all(DIFFERENCES.values())
 
 
@@ -136,15 +136,17 @@ def test_the_emulator_has_the_published_routes() -> None:
 
 
 @every_route
-def test_the_table_is_read_as_it_is_written(route: Route) -> None:
-    """The judge itself: from the table to a JSON schema and back to the same facts."""
+def test_the_table_of_published_routes_survives_a_round_trip_through_json_schema(
+    route: Route,
+) -> None:
+    """Checks the oracle: from the table to a JSON schema, and back to the same facts."""
     schema = as_json_schema(route)
     Draft202012Validator.check_schema(schema)
     assert facts_of(schema, {}) == route.facts
     assert is_strict(schema, {}) == route.strict
 
 
-def test_schemas_are_brought_to_one_form() -> None:
+def test_equivalent_schemas_are_normalized_to_the_same_facts() -> None:
     defs = {"Format": {"type": "string", "enum": ["a", "b"]}}
     schema = {
         "properties": {

@@ -14,7 +14,7 @@ from airflow_provider_flux.bfl.request import build_request, estimate_cost
 from airflow_provider_flux.bfl.validation import find_problems
 
 
-def test_defaults_of_the_documentation_page_are_sent_explicitly() -> None:
+def test_the_documented_defaults_of_flux_pro_1_1_are_sent_explicitly() -> None:
     request = build_request("flux-pro-1.1", {"prompt": "a fox"})
     assert dict(request.parameters) == {
         "prompt": "a fox",
@@ -27,14 +27,16 @@ def test_defaults_of_the_documentation_page_are_sent_explicitly() -> None:
 
 
 @pytest.mark.parametrize("model", ["flux-pro-1.1-ultra", "flux-2-pro", "flux-kontext-pro"])
-def test_other_models_are_sent_only_what_was_given(model: str) -> None:
+def test_models_without_documented_defaults_are_sent_only_the_supplied_parameters(
+    model: str,
+) -> None:
     assert dict(build_request(model, {"prompt": "a fox", "seed": None}).parameters) == {
         "prompt": "a fox"
     }
 
 
 @pytest.mark.parametrize(
-    ("model", "parameters", "said"),
+    ("model", "parameters", "message"),
     [
         ("flux-pro-1.1", {}, "prompt is missing"),
         ("flux-pro-1.1", {"prompt": "  "}, "prompt is missing"),
@@ -86,19 +88,21 @@ def test_other_models_are_sent_only_what_was_given(model: str) -> None:
         ("stable-diffusion", {"prompt": "x"}, "validate=False"),
     ],
 )
-def test_a_mistake_names_field_value_and_range(model: str, parameters: dict, said: str) -> None:
-    with pytest.raises(FluxRequestError, match=said):
+def test_an_invalid_parameter_is_reported_with_field_value_and_range(
+    model: str, parameters: dict, message: str
+) -> None:
+    with pytest.raises(FluxRequestError, match=message):
         build_request(model, parameters)
 
 
-def test_all_mistakes_are_told_at_once() -> None:
+def test_all_invalid_parameters_are_reported_at_once() -> None:
     with pytest.raises(
         FluxRequestError, match=r"width=1000.*height=1.*seed='x'|seed='x'.*width=1000.*height=1"
     ):
         build_request("flux-pro-1.1", {"prompt": "p", "width": 1000, "height": 1, "seed": "x"})
 
 
-def test_image_bytes_and_secrets_are_not_shown() -> None:
+def test_a_validation_error_shows_neither_image_bytes_nor_secrets() -> None:
     with pytest.raises(FluxRequestError) as caught:
         build_request(
             "flux-pro-1.1",
@@ -117,13 +121,13 @@ def test_image_bytes_and_secrets_are_not_shown() -> None:
     assert "s3cret" not in repr(request)
 
 
-def test_an_image_prompt_can_stand_for_the_prompt() -> None:
+def test_a_request_with_an_image_prompt_needs_no_prompt() -> None:
     assert (
         build_request("flux-pro-1.1", {"image_prompt": "QUJD"}).parameters["image_prompt"] == "QUJD"
     )
 
 
-def test_rendered_text_is_read_as_the_type_of_its_parameter() -> None:
+def test_rendered_text_is_converted_to_the_type_of_its_parameter() -> None:
     parameters = {
         "prompt": "512",
         "width": " 512 ",
@@ -142,26 +146,26 @@ def test_rendered_text_is_read_as_the_type_of_its_parameter() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "said"), [("abc", "width='abc'"), ("1000", "width=1000"), ("51.5", "width=51.5")]
+    ("value", "message"), [("abc", "width='abc'"), ("1000", "width=1000"), ("51.5", "width=51.5")]
 )
-def test_rendered_text_that_does_not_fit_is_refused(value: str, said: str) -> None:
-    with pytest.raises(FluxRequestError, match=said):
+def test_rendered_text_that_fits_no_type_is_refused(value: str, message: str) -> None:
+    with pytest.raises(FluxRequestError, match=message):
         build_request("flux-pro-1.1", {"prompt": "x", "width": value}, rendered={"width"})
 
 
-def test_a_prompt_that_rendered_to_none_is_missing() -> None:
+def test_a_prompt_that_rendered_to_none_is_reported_as_missing() -> None:
     with pytest.raises(FluxRequestError, match="prompt is missing"):
         build_request("flux-pro-1.1", {"prompt": "None"}, rendered={"prompt"})
 
 
-def test_native_rendering_may_have_made_a_number_of_a_prompt() -> None:
+def test_a_prompt_that_native_rendering_turned_into_a_number_is_sent_as_text() -> None:
     assert (
         build_request("flux-pro-1.1", {"prompt": 42}, rendered={"prompt"}).parameters["prompt"]
         == "42"
     )
 
 
-def test_nothing_is_said_of_values_that_are_not_known_yet() -> None:
+def test_unresolved_parameters_are_not_checked() -> None:
     model = MODELS["flux-pro-1.1"]
     assert find_problems(model, {}, unresolved={"prompt"}) == []
     assert find_problems(model, {"webhook_secret": "x"}, unresolved={"prompt", "webhook_url"}) == []
@@ -196,7 +200,9 @@ def test_a_model_name_cannot_change_the_route(name: str) -> None:
         ("flux-2-pro", {"input_image": "https://a.b/c", "input_image_2": "https://a.b/d"}, 6),
     ],
 )
-def test_expected_cost(model: str, parameters: dict, credits: float) -> None:
+def test_the_estimate_of_a_request_follows_the_price_list(
+    model: str, parameters: dict, credits: float
+) -> None:
     assert estimate_cost(build_request(model, {"prompt": "x", **parameters})).credits == credits
 
 
@@ -219,7 +225,7 @@ def test_every_valid_request_is_accepted_unchanged(parameters: dict) -> None:
 
 
 @given(valid_parameters, st.randoms())
-def test_the_fingerprint_depends_on_the_values_alone(parameters: dict, random) -> None:
+def test_the_fingerprint_depends_only_on_the_values(parameters: dict, random) -> None:
     names = list(parameters)
     random.shuffle(names)
     request = build_request("flux-pro-1.1", parameters)
@@ -234,7 +240,7 @@ def test_the_fingerprint_depends_on_the_values_alone(parameters: dict, random) -
 
 
 @given(st.integers())
-def test_a_width_is_accepted_exactly_when_the_service_does(width: int) -> None:
+def test_a_width_is_accepted_exactly_if_the_service_accepts_it(width: int) -> None:
     allowed = 256 <= width <= 1440 and width % 32 == 0
     assert (find_problems(MODELS["flux-pro-1.1"], {"prompt": "x", "width": width}) == []) is allowed
 
@@ -249,14 +255,14 @@ def test_a_width_is_accepted_exactly_when_the_service_does(width: int) -> None:
         ("flux-pro-1.0-fill", {"image": "https://x.example/a.png", "mask": "None"}),
     ],
 )
-def test_an_edit_that_lost_its_only_input_or_its_mask_is_not_paid_for(
+def test_an_edit_without_its_only_input_or_its_mask_is_refused(
     model: str, parameters: dict
 ) -> None:
     with pytest.raises(FluxRequestError, match="is empty"):
         build_request(model, parameters, rendered=set(parameters))
 
 
-def test_one_reference_of_several_may_be_empty() -> None:
+def test_an_empty_reference_among_several_is_left_out_with_a_warning() -> None:
     parameters = {"prompt": "x", "input_image": "https://x.example/a.png", "input_image_2": ""}
     request = build_request("flux-2-pro", parameters, rendered={"input_image_2"})
     assert "input_image_2" not in request.parameters
@@ -279,7 +285,7 @@ def test_a_lazy_sequence_is_a_list_and_a_mode_is_trimmed() -> None:
 
 
 @pytest.mark.parametrize("value", [{}, []])
-def test_an_input_of_a_wrong_type_is_no_empty_one(value: object) -> None:
+def test_an_input_of_a_wrong_type_is_refused_and_not_treated_as_empty(value: object) -> None:
     with pytest.raises(FluxRequestError, match="input_image_2=<"):
         build_request(
             "flux-2-pro",

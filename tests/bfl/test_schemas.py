@@ -1,4 +1,4 @@
-"""Our request schemas accept what the service accepts, and refuse what it refuses."""
+"""Our request schemas accept and refuse the same requests as the service."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ BY_NAME: Mapping[str, Route] = {route.name: route for route in routes()}
 
 
 def accepted(route: Route, request: Mapping[str, Any], *, strict: bool) -> bool:
-    """Whether our schema takes a request.
+    """Whether our schema accepts a request.
 
     :param strict: as the operators check it before they pay; otherwise as the service reads it.
     """
@@ -41,14 +41,16 @@ def accepted(route: Route, request: Mapping[str, Any], *, strict: bool) -> bool:
 
 @cache
 def published(route: Route) -> Draft202012Validator:
-    """Return the published schema of a route, ready to judge."""
+    """Return a validator for the published schema of a route."""
     return Draft202012Validator(as_json_schema(route))
 
 
 @every_route
 @some
 @given(data=st.data())
-def test_what_is_published_as_valid_is_accepted(route: Route, data: st.DataObject) -> None:
+def test_our_schema_accepts_every_request_that_is_valid_as_published(
+    route: Route, data: st.DataObject
+) -> None:
     request = data.draw(valid_request(route))
     published(route).validate(request)
     schema_of(route).model_validate(request)
@@ -58,7 +60,9 @@ def test_what_is_published_as_valid_is_accepted(route: Route, data: st.DataObjec
 @every_route
 @some
 @given(data=st.data())
-def test_what_we_accept_is_valid_as_published(route: Route, data: st.DataObject) -> None:
+def test_every_request_that_our_schema_accepts_is_valid_as_published(
+    route: Route, data: st.DataObject
+) -> None:
     request = data.draw(near_request(route))
     if accepted(route, request, strict=True):
         published(route).validate(as_read(route, request))
@@ -67,7 +71,7 @@ def test_what_we_accept_is_valid_as_published(route: Route, data: st.DataObject)
 @every_route
 @some
 @given(data=st.data())
-def test_a_request_with_one_thing_wrong_is_refused(route: Route, data: st.DataObject) -> None:
+def test_our_schema_refuses_a_request_with_one_fault(route: Route, data: st.DataObject) -> None:
     request = data.draw(mutated_request(route))
     assert not published(route).is_valid(request)
     assert not accepted(route, request, strict=False)
@@ -75,7 +79,7 @@ def test_a_request_with_one_thing_wrong_is_refused(route: Route, data: st.DataOb
 
 
 @every_route
-def test_about_its_limits_every_field_is_judged_as_published(route: Route) -> None:
+def test_our_schema_decides_as_published_near_the_limits_of_every_field(route: Route) -> None:
     for name, field in route.fields.items():
         in_words = bool(field.text) or field.fact.limits.get("format") == "uri"
         for value in near_values(field.fact):
@@ -90,8 +94,8 @@ def test_about_its_limits_every_field_is_judged_as_published(route: Route) -> No
 
 
 @every_route
-def test_every_fact_can_be_broken(route: Route) -> None:
-    """The judge itself: no limit of the table goes untried."""
+def test_the_mutations_break_every_published_fact(route: Route) -> None:
+    """Checks the oracle: the mutations try every limit of the table."""
     limits = {
         (name, limit)
         for name, fact in route.facts.items()
@@ -103,20 +107,20 @@ def test_every_fact_can_be_broken(route: Route) -> None:
 
 
 @every_route
-def test_unknown_fields_are_refused_where_the_service_refuses_them(route: Route) -> None:
+def test_our_schema_refuses_unknown_fields_exactly_if_the_service_does(route: Route) -> None:
     request = {**smallest(route), "not_a_field": 1}
     assert accepted(route, request, strict=False) is not route.strict
     assert published(route).is_valid(request) is not route.strict
 
 
 @every_route
-def test_only_what_is_required_is_needed(route: Route) -> None:
+def test_our_schema_needs_only_the_required_fields(route: Route) -> None:
     assert accepted(route, smallest(route), strict=True)
     assert published(route).is_valid(smallest(route))
 
 
 def smallest(route: Route) -> dict[str, Any]:
-    """Return the request with the required fields alone."""
+    """Return the request with only its required fields."""
     values = {"integer": 64, "string": "x"}
     return {
         name: next(iter(fact.limits.get("enum", ())), None)
@@ -173,7 +177,7 @@ WORDS: list[tuple[str, str, list[Any], list[Any]]] = [
 
 
 @pytest.mark.parametrize(("name", "field", "taken", "refused"), WORDS)
-def test_what_the_document_says_in_words(
+def test_our_schema_follows_the_rules_that_the_document_states_in_words(
     name: str, field: str, taken: list[Any], refused: list[Any]
 ) -> None:
     route = BY_NAME[name]

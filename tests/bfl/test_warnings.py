@@ -1,4 +1,4 @@
-"""What may not work as meant is told, and sent all the same."""
+"""Parameters that the service may refuse or change have a warning, and are sent."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def warnings(model: str, **parameters: Any) -> list[str]:
 @pytest.mark.parametrize(
     "model", ["flux-2-pro", "flux-2-max", "flux-2-flex", "flux-2-klein-4b", "flux-2-pro-preview"]
 )
-def test_a_side_off_the_grid_of_16(model: str) -> None:
+def test_a_side_that_is_not_a_multiple_of_16_is_warned_of(model: str) -> None:
     assert warnings(model, width=1000, height=1024) == [
         "width=1000 is not a multiple of 16: the service may round it or refuse it"
     ]
@@ -28,13 +28,13 @@ def test_a_side_off_the_grid_of_16(model: str) -> None:
     assert warnings(model, height=1040) == []
 
 
-def test_more_than_four_megapixels_of_output() -> None:
+def test_an_output_of_more_than_four_megapixels_is_warned_of() -> None:
     assert warnings("flux-2-max", width=2048, height=2048) == []
-    [said] = warnings("flux-2-max", width=2064, height=2048)
-    assert said == "2064x2048 is more than 4 megapixels: the service may reduce it or refuse it"
+    [warning] = warnings("flux-2-max", width=2064, height=2048)
+    assert warning == "2064x2048 is more than 4 megapixels: the service may reduce it or refuse it"
 
 
-def test_other_models_have_their_limits_in_the_schema() -> None:
+def test_models_with_size_limits_in_their_schema_have_no_size_warnings() -> None:
     assert warnings("flux-pro-1.1", width=1440, height=1440) == []
     size = {"input_image": URL, "width": 5000, "height": 5001}
     assert warnings("flux-tools/outpainting-v1", **size) == []
@@ -43,23 +43,23 @@ def test_other_models_have_their_limits_in_the_schema() -> None:
 @pytest.mark.parametrize(
     ("ratio", "is_unusual"), [("21:9", False), ("9:21", False), ("4:1", True), ("1:4", True)]
 )
-def test_an_unusual_ratio_of_kontext(ratio: str, is_unusual: bool) -> None:
-    said = warnings("flux-kontext-max", aspect_ratio=ratio)
-    assert said == (
+def test_an_unusual_aspect_ratio_of_kontext_is_warned_of(ratio: str, is_unusual: bool) -> None:
+    sentences = warnings("flux-kontext-max", aspect_ratio=ratio)
+    assert sentences == (
         [f"aspect_ratio={ratio!r} is not between 21:9 and 9:21: the service may refuse it"]
         * is_unusual
     )
 
 
-def test_a_tolerance_above_two_while_editing_with_kontext() -> None:
+def test_a_tolerance_above_two_with_an_input_of_kontext_is_warned_of() -> None:
     assert warnings("flux-kontext-pro", safety_tolerance=6) == []
     assert warnings("flux-kontext-pro", safety_tolerance=2, input_image=URL) == []
-    [said] = warnings("flux-kontext-pro", safety_tolerance=3, input_image=URL)
-    assert said == "safety_tolerance=3: with an input image the service may allow at most 2"
+    [warning] = warnings("flux-kontext-pro", safety_tolerance=3, input_image=URL)
+    assert warning == "safety_tolerance=3: with an input image the service may allow at most 2"
 
 
 @pytest.mark.parametrize(
-    ("given", "missing"),
+    ("fields", "missing"),
     [
         ([], None),
         (["input_image"], None),
@@ -69,10 +69,12 @@ def test_a_tolerance_above_two_while_editing_with_kontext() -> None:
         (["input_image", "input_image_2", "input_image_8"], "input_image_3"),
     ],
 )
-def test_a_gap_between_reference_images(given: list[str], missing: str | None) -> None:
-    said = warnings("flux-2-pro", **dict.fromkeys(given, URL))
-    assert [sentence.partition(" ")[0] for sentence in said] == ([missing] if missing else [])
-    assert all("prompts count the images in order" in sentence for sentence in said)
+def test_a_gap_between_reference_images_is_warned_of(
+    fields: list[str], missing: str | None
+) -> None:
+    sentences = warnings("flux-2-pro", **dict.fromkeys(fields, URL))
+    assert [sentence.partition(" ")[0] for sentence in sentences] == ([missing] if missing else [])
+    assert all("prompts count the images in order" in sentence for sentence in sentences)
 
 
 def prepared(model: str, field: str, file: MediaFile, **parameters: Any) -> GenerationRequest:
@@ -86,14 +88,18 @@ def video(seconds: float | None) -> MediaFile:
 
 
 @pytest.mark.parametrize(("seconds", "count"), [(5, 0), (20, 0), (None, 0), (20.1, 1), (90, 1)])
-def test_a_video_of_which_only_the_beginning_is_upscaled(seconds: float | None, count: int) -> None:
+def test_a_video_longer_than_the_upscaled_part_is_warned_of(
+    seconds: float | None, count: int
+) -> None:
     request = prepared("flux-tools/video-upscale-v1", "input_video", video(seconds))
     assert len(request.warnings) == count
     assert all("only 20 s are upscaled" in sentence for sentence in request.warnings)
 
 
 @pytest.mark.parametrize(("inputs", "count"), [(8, 0), (9, 1)])
-def test_more_than_nine_megapixels_of_inputs_and_output(inputs: int, count: int) -> None:
+def test_more_than_nine_megapixels_of_inputs_and_output_are_warned_of(
+    inputs: int, count: int
+) -> None:
     image = MediaFile("a.png", "image/png", 9, "", io.BytesIO, 1024, 1024 * inputs)
     request = prepared("flux-2-pro", "input_image", image, width=1024, height=1024)
     assert len(request.warnings) == count
@@ -108,5 +114,5 @@ def test_warnings_of_parameters_and_of_inputs_add_up() -> None:
     )
 
 
-def test_nothing_is_said_where_nothing_is_validated() -> None:
+def test_a_request_with_validate_false_has_no_warnings() -> None:
     assert build_request("flux-2-pro", {"width": 1000}, validate=False).warnings == ()

@@ -1,4 +1,4 @@
-"""docs/models.md says what the catalog says, and its examples and rules hold."""
+"""docs/models.md equals the catalog, and its examples and rules are correct."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ EXAMPLES = re.findall(r"^```python\n(.*?)^```$", PAGE, flags=re.MULTILINE | re.D
 each_model = pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
 
 
-def test_the_page_is_that_of_the_catalog() -> None:
+def test_the_model_page_equals_the_catalog() -> None:
     assert model_page.main(["--check"]) == 0
 
 
-def test_a_stale_page_is_told_of_and_renewed(
+def test_a_stale_model_page_is_reported_and_renewed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "docs").mkdir()
@@ -45,7 +45,7 @@ def test_a_stale_page_is_told_of_and_renewed(
 
 
 @each_model
-def test_every_model_is_in_the_table(model: Model) -> None:
+def test_every_model_is_in_the_table_of_the_model_page(model: Model) -> None:
     (row,) = [line for line in PAGE.splitlines() if line.startswith(f"| [`{model.name}`](#")]
     assert model.price.describe() in row
     assert f"(#{model_page.anchor(model.name)})" in row
@@ -57,9 +57,9 @@ def test_every_parameter_is_in_the_section_of_its_model(model: Model) -> None:
     assert f"Route: `{model.path}`" in section
     for schema in model.modes.values() or [model.schema]:
         (table,) = [
-            one
-            for one in tables(section)
-            if len(one) == len(schema.model_fields) and mentions(one, schema)
+            rows
+            for rows in tables(section)
+            if len(rows) == len(schema.model_fields) and mentions(rows, schema)
         ]
         for name, row in table.items():
             assert schema.model_fields[name].description in row
@@ -80,28 +80,28 @@ def mentions(table: dict[str, str], schema: Any) -> bool:
     return set(table) == set(schema.model_fields) and is_of_mode
 
 
-def test_there_is_an_example_for_each_model_and_mode() -> None:
+def test_the_model_page_has_an_example_for_each_model_and_mode() -> None:
     assert len(EXAMPLES) == sum(len(model.modes) or 1 for model in MODELS.values())
     assert {arguments(code)["model"] for code in EXAMPLES} == set(MODELS)
 
 
 def arguments(code: str) -> dict[str, Any]:
-    """Return the arguments of a call that is written with literals."""
+    """Return the arguments of a call with literals."""
     call = ast.parse(code, mode="eval").body
     assert isinstance(call, ast.Call)
     assert ast.unparse(call.func) == "FluxGenerateOperator"
-    return {str(one.arg): ast.literal_eval(one.value) for one in call.keywords}
+    return {str(word.arg): ast.literal_eval(word.value) for word in call.keywords}
 
 
 @pytest.mark.parametrize("code", EXAMPLES)
-def test_every_example_is_accepted(code: str) -> None:
-    given = arguments(code)
-    request = FluxGenerateOperator(**given)._build_request()
-    assert request.path == MODELS[given["model"]].path
+def test_every_example_of_the_model_page_is_accepted(code: str) -> None:
+    call = arguments(code)
+    request = FluxGenerateOperator(**call)._build_request()
+    assert request.path == MODELS[call["model"]].path
     assert request.warnings == ()
 
 
-def test_what_is_said_to_be_an_argument_is_one() -> None:
+def test_the_bold_parameters_of_the_model_page_are_arguments_of_the_operator() -> None:
     assert set(ARGUMENTS) == set(generate._NAMED)
 
 
@@ -117,7 +117,7 @@ def checked(model: str, parameters: dict[str, Any]) -> GenerationRequest:
     return build_request(model, parameters).with_inputs(media)
 
 
-#: What breaks each rule that the page states in words, by the beginning of the rule.
+#: A request that breaks each rule of the page, by the beginning of the rule.
 REFUSED = {
     "An empty `prompt`, unless": ("flux-pro-1.1", {}),
     "A `mask` whose size": ("flux-pro-1.0-fill", {"image": file(), "mask": file(640, 480)}),
@@ -153,7 +153,7 @@ WARNED = {
 
 
 @pytest.mark.parametrize("rule", words.REFUSED, ids=lambda rule: rule.text)
-def test_what_is_said_to_be_refused_is(rule: words.Rule) -> None:
+def test_a_request_that_the_model_page_calls_refused_is_refused(rule: words.Rule) -> None:
     (model, parameters), *_ = [
         case for start, case in REFUSED.items() if rule.text.startswith(start)
     ]
@@ -163,7 +163,7 @@ def test_what_is_said_to_be_refused_is(rule: words.Rule) -> None:
 
 
 @pytest.mark.parametrize("rule", words.WARNED, ids=lambda rule: rule.text)
-def test_what_is_said_to_be_warned_of_is(rule: words.Rule) -> None:
+def test_a_request_that_the_model_page_calls_warned_has_a_warning(rule: words.Rule) -> None:
     (model, parameters), *_ = [
         case for start, case in WARNED.items() if rule.text.startswith(start)
     ]
@@ -171,26 +171,26 @@ def test_what_is_said_to_be_warned_of_is(rule: words.Rule) -> None:
     assert len(checked(model, parameters).warnings) == 1
 
 
-def test_inputs_and_output_of_more_than_nine_megapixels_are_warned_of() -> None:
+def test_the_model_page_rule_of_nine_megapixels_is_a_warning() -> None:
     assert (
         len(checked("flux-2-pro", {"prompt": "x", "input_image": file(4000, 3000)}).warnings) == 1
     )
 
 
 @each_model
-def test_the_prompt_is_needed_where_nothing_else_is_said(model: Model) -> None:
+def test_a_prompt_is_required_unless_the_model_page_says_otherwise(model: Model) -> None:
     if model.modes or "prompt" not in model.fields:
         return
-    needs = {name for name, info in model.schema.model_fields.items() if info.is_required()} - {
+    required = {name for name, info in model.schema.model_fields.items() if info.is_required()} - {
         "prompt"
     }
-    given = {
+    parameters = {
         name: "/x" if name in model.media_fields else examples.VALUES.get(name, "x")
-        for name in needs
+        for name in required
     }
     may_be_missing = "`prompt` may be missing." in SECTIONS[model.name]
     if may_be_missing:
-        build_request(model.name, given)
+        build_request(model.name, parameters)
     else:
         with pytest.raises(FluxRequestError, match="prompt is missing"):
-            build_request(model.name, given)
+            build_request(model.name, parameters)

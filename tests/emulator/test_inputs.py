@@ -118,7 +118,7 @@ def test_an_image_outside_of_the_canvas_is_refused_unless_auto_crop_is_set(clien
     body = {"input_image": PNG, "width": 320, "height": 240, "reference_offset_x": 1}
     answer = client.post("flux-tools/outpainting-v1", json=body)
     assert answer.status_code == 422
-    assert "does not lie inside the canvas" in answer.json()["detail"][0]["msg"]
+    assert "is not inside the canvas" in answer.json()["detail"][0]["msg"]
     assert client.image(None, model="flux-tools/outpainting-v1", **body, auto_crop=True)
 
 

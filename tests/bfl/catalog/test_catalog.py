@@ -1,4 +1,4 @@
-"""What the catalog says of the models, and how one is found by what people call it."""
+"""The facts of the catalog, and the search for a model by its name."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ IMAGES = [name for name, model in MODELS.items() if model.output == "image"]
 VIDEOS = [name for name, model in MODELS.items() if model.output == "video"]
 every_model = pytest.mark.parametrize("name", MODELS)
 
-#: What is written, and what is said to be meant.
+#: Names that people write, each with the suggestion.
 MEANT = {
     "flux-kontext": "Did you mean 'flux-kontext-pro' or 'flux-kontext-max'?",
     "flux-pro-1.1-raw": "Did you mean 'flux-pro-1.1-ultra' with parameters={'raw': True}?",
@@ -44,15 +44,15 @@ MEANT = {
 }
 
 
-@pytest.mark.parametrize(("written", "said"), MEANT.items())
-def test_a_name_that_is_none_leads_to_the_one_that_was_meant(written: str, said: str) -> None:
+@pytest.mark.parametrize(("written", "suggestion"), MEANT.items())
+def test_an_unknown_model_name_suggests_the_intended_model(written: str, suggestion: str) -> None:
     with pytest.raises(FluxRequestError) as caught:
         get_model(written)
-    assert said in str(caught.value)
+    assert suggestion in str(caught.value)
 
 
 @pytest.mark.parametrize("name", ["stable-diffusion-xl", "", None, 7, []])
-def test_a_name_like_no_other_leads_to_the_list_and_the_way_out(name: Any) -> None:
+def test_a_name_unlike_any_model_lists_the_models_and_the_remedy(name: Any) -> None:
     with pytest.raises(FluxRequestError) as caught:
         get_model(name)
     assert "Did you mean" not in str(caught.value)
@@ -66,7 +66,7 @@ def test_every_model_is_found_by_its_own_name(name: str) -> None:
     assert route_of(name) == f"/v1/{name}"
 
 
-def test_a_route_that_is_not_in_the_catalog_is_made_of_its_name() -> None:
+def test_the_route_of_an_unknown_model_is_built_from_its_name() -> None:
     assert route_of("flux-9-max") == "/v1/flux-9-max"
     assert route_of("flux-tools/sharpen-v1") == "/v1/flux-tools/sharpen-v1"
 
@@ -90,24 +90,24 @@ def test_a_route_that_is_not_in_the_catalog_is_made_of_its_name() -> None:
         [],
     ],
 )
-def test_no_name_leads_away_from_the_generation_routes(name: Any) -> None:
+def test_no_model_name_changes_the_route(name: Any) -> None:
     with pytest.raises(FluxRequestError, match="cannot be a route"):
         route_of(name)
 
 
-def test_nothing_near_is_said_of_a_name_like_no_other() -> None:
+def test_a_name_unlike_any_other_has_no_suggestion() -> None:
     assert did_you_mean("qqqqqq", ["width", "height"]) == ""
     assert did_you_mean("heigth", ["width", "height"]) == " Did you mean 'height' or 'width'?"
 
 
 @every_model
-def test_the_limits_of_active_tasks_are_those_of_the_service(name: str) -> None:
+def test_the_limit_of_active_requests_is_that_of_the_service(name: str) -> None:
     expected = {"flux-kontext-max": 6, **dict.fromkeys(VIDEOS, 5)}
     assert MODELS[name].max_active == expected.get(name, 24)
 
 
 @every_model
-def test_a_media_field_is_one_of_the_model_and_named_once(name: str) -> None:
+def test_a_media_field_is_a_field_of_its_model_and_unique(name: str) -> None:
     model = MODELS[name]
     assert set(model.media_fields) <= set(model.fields)
     assert len(model.media_fields) == len(model.media)
@@ -116,7 +116,7 @@ def test_a_media_field_is_one_of_the_model_and_named_once(name: str) -> None:
 
 
 @every_model
-def test_a_field_that_sounds_like_an_image_or_a_video_is_a_media_field(name: str) -> None:
+def test_a_field_that_is_named_like_an_image_or_video_is_a_media_field(name: str) -> None:
     words = ("image", "images", "mask", "video", "person", "garment", "keyframes", "draft_cache")
     model = MODELS[name]
     sounding = {
@@ -128,14 +128,14 @@ def test_a_field_that_sounds_like_an_image_or_a_video_is_a_media_field(name: str
     assert sounding - others <= set(model.media_fields)
 
 
-def test_the_first_generation_takes_base64_only_and_the_newer_ones_urls() -> None:
+def test_the_flux_1_routes_accept_only_base64_and_newer_routes_accept_urls() -> None:
     base64_only = {
         name for name, model in MODELS.items() if any(not field.takes_url for field in model.media)
     }
     assert base64_only == {name for name in MODELS if name.startswith(("flux-pro-1.", "flux-dev"))}
 
 
-def test_masks_have_the_size_of_their_image() -> None:
+def test_each_mask_must_have_the_size_of_its_image() -> None:
     masks = {
         (name, field.same_size_as)
         for name, model in MODELS.items()
@@ -163,12 +163,12 @@ def test_the_limits_of_inputs_are_those_of_the_service() -> None:
         ("flux-tools/video-upscale-v1", "input_video"): (50, 2560 * 1440, None, None),
         ("flux-tools/video-edit-v1", "video"): (50, None, 160, 15.0),
     }
-    for place, limit in limits.items():
-        usual = (20, 20_000_000, 256 if place[1] == "image_prompt" else None, None)
-        assert limit == video.get(place, usual), place
+    for field, limit in limits.items():
+        usual = (20, 20_000_000, 256 if field[1] == "image_prompt" else None, None)
+        assert limit == video.get(field, usual), field
 
 
-def test_references_are_as_many_as_the_service_takes() -> None:
+def test_each_model_has_as_many_references_as_the_service_accepts() -> None:
     count = {
         name: len(model.media) for name, model in MODELS.items() if "input_image_2" in model.fields
     }
@@ -178,31 +178,31 @@ def test_references_are_as_many_as_the_service_takes() -> None:
     assert {many for name, many in count.items() if "klein" in name or "kontext" in name} == {4}
 
 
-def test_a_result_can_be_downloaded_as_long_as_the_service_says() -> None:
+def test_the_lifetime_of_a_result_url_is_that_of_the_service() -> None:
     lifetimes = {name: model.url_lifetime for name, model in MODELS.items()}
     assert {lifetimes[name] for name in IMAGES} == {600}
     assert [lifetimes[name] for name in VIDEOS] == [7200, 3600, 3600]
 
 
-def test_where_the_cost_is_reported() -> None:
+def test_the_catalog_knows_when_the_service_reports_the_cost() -> None:
     at_submit = {name for name, model in MODELS.items() if model.cost_reported == "at submit"}
     assert at_submit == {name for name in IMAGES if name.startswith(("flux-2-", "flux-tools/"))}
     when_ready = {name for name, model in MODELS.items() if model.cost_reported == "when ready"}
     assert when_ready == {"flux-3-image", *VIDEOS}
 
 
-def test_the_routes_without_webhooks() -> None:
+def test_the_catalog_knows_the_routes_without_webhooks() -> None:
     without = {name for name, model in MODELS.items() if not model.has_webhooks}
     assert without == {
         *("flux-3-image", "flux-3-video", "flux-tools/outpainting-v1", "flux-tools/video-edit-v1")
     }
 
 
-def test_only_videos_may_be_refused_for_being_too_fast_with_402() -> None:
+def test_402_is_ambiguous_only_for_videos() -> None:
     assert [name for name, model in MODELS.items() if model.is_402_ambiguous] == VIDEOS
 
 
-def test_the_mode_decides_on_the_schema() -> None:
+def test_the_mode_of_a_request_decides_on_its_schema() -> None:
     model = MODELS["flux-3-video"]
     assert "keyframes" in model.schema_for({"mode": "i2v"}).model_fields
     assert "keyframes" not in model.schema_for({"mode": "t2v"}).model_fields

@@ -1,4 +1,4 @@
-"""Models of the user, from ``[flux] models``: every option, every mistake, and one from end to end."""
+"""Models of the option ``[flux] models``: every setting, every mistake, and one request."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PRO = MODELS["flux-2-pro"]
 
 
 def read_one(name: str = "flux-2-next", **described: Any) -> Model:
-    """Return a model like flux-2-pro, with what differs."""
+    """Return a model like flux-2-pro, with the given differences."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         return read_models(json.dumps({name: {"like": "flux-2-pro", **described}}))[name]
@@ -35,18 +35,18 @@ def problems(model: Model, **parameters: Any) -> str:
     return "; ".join(find_problems(model, {"prompt": "x", **parameters}))
 
 
-def test_a_model_is_what_it_is_like_under_its_own_name() -> None:
+def test_a_configured_model_copies_its_base_model_under_its_own_name() -> None:
     model = read_one()
     assert (model.name, model.path) == ("flux-2-next", "/v1/flux-2-next")
     assert (model.schema, model.media, model.price) == (PRO.schema, PRO.media, PRO.price)
     assert (model.max_active, model.url_lifetime, model.typical_seconds) == (24, 600, 10)
 
 
-def test_a_model_may_have_a_folder_in_its_name() -> None:
+def test_a_configured_model_may_have_a_folder_in_its_name() -> None:
     assert read_one("flux-tools/sharpen-v1").path == "/v1/flux-tools/sharpen-v1"
 
 
-def test_what_differs_is_taken() -> None:
+def test_a_configured_model_replaces_the_listed_settings() -> None:
     model = read_one(path="/v2/next", price=9, max_active=3, typical_seconds=70, url_lifetime=60)
     assert model.path == "/v2/next"
     assert (model.max_active, model.typical_seconds, model.url_lifetime) == (3, 70, 60)
@@ -57,7 +57,7 @@ def test_what_differs_is_taken() -> None:
     assert estimate_cost(request).credits == 9
 
 
-def test_a_price_of_nothing_is_a_price() -> None:
+def test_a_configured_price_of_zero_is_a_price() -> None:
     model = read_one(price=0)
     assert (
         estimate_cost(
@@ -80,7 +80,7 @@ def test_a_price_of_nothing_is_a_price() -> None:
         ({"type": "integer", "multipleOf": 8, "minimum": 8}, [8, 64], [0, 9]),
     ],
 )
-def test_a_parameter_is_described_in_words_of_json_schema(
+def test_a_configured_parameter_is_checked_by_its_json_schema(
     parameter: dict[str, Any], taken: list[Any], refused: list[Any]
 ) -> None:
     model = read_one(parameters={"detail": parameter})
@@ -90,14 +90,14 @@ def test_a_parameter_is_described_in_words_of_json_schema(
         assert f"detail={value!r}: " in problems(model, detail=value)
 
 
-def test_the_whole_range_of_a_parameter_is_told() -> None:
+def test_a_configured_parameter_out_of_range_is_reported_with_the_whole_range() -> None:
     model = read_one(
         parameters={"detail": {"type": "integer", "minimum": 8, "maximum": 64, "multipleOf": 8}}
     )
     assert "(allowed: 8 to 64, multiples of 8)" in problems(model, detail=9)
 
 
-def test_a_required_parameter_is_missed_with_its_description() -> None:
+def test_a_missing_configured_parameter_is_reported_with_its_description() -> None:
     model = read_one(
         parameters={
             "detail": {"type": "number", "required": True, "description": "How much of it."}
@@ -106,13 +106,13 @@ def test_a_required_parameter_is_missed_with_its_description() -> None:
     assert problems(model) == "detail is missing: How much of it."
 
 
-def test_a_parameter_of_the_model_it_is_like_may_be_described_anew() -> None:
+def test_a_configured_parameter_may_replace_one_of_the_base_model() -> None:
     model = read_one(parameters={"width": {"type": "integer", "maximum": 4096}})
     assert "width=4097" in problems(model, width=4097)
     assert problems(model, width=8) == ""
 
 
-def test_a_default_is_the_services_and_is_not_sent() -> None:
+def test_the_default_of_a_configured_parameter_is_not_sent() -> None:
     model = read_one(parameters={"detail": {"type": "integer", "default": 3}})
     assert model.schema.model_fields["detail"].default == 3
     assert dict(
@@ -120,20 +120,20 @@ def test_a_default_is_the_services_and_is_not_sent() -> None:
     ) == {"prompt": "x"}
 
 
-def test_parameters_that_it_does_not_have_are_taken_away() -> None:
+def test_the_parameters_in_without_are_removed() -> None:
     model = read_one(without=["seed", "input_image_8"])
     assert "seed is not a parameter of flux-2-next" in problems(model, seed=1)
     assert "input_image_8" not in model.media_fields
     assert "input_image_7" in model.media_fields
 
 
-def test_a_default_that_we_send_goes_with_its_parameter() -> None:
+def test_removing_a_parameter_also_removes_its_sent_default() -> None:
     model = read_one(like="flux-pro-1.1", without=["width", "height"])
     sent = build_request(model.name, {"prompt": "x"}, models={model.name: model}).parameters
     assert sorted(sent) == ["output_format", "prompt", "prompt_upsampling", "safety_tolerance"]
 
 
-def test_strictness_and_rules_are_kept() -> None:
+def test_a_configured_model_keeps_the_strictness_and_rules_of_its_base_model() -> None:
     model = read_one(like="flux-tools/outpainting-v1", parameters={"detail": {"type": "number"}})
     request = {"input_image": "https://a.b/c.png", "width": 64, "height": 64}
     assert "surprise is not a parameter" in "; ".join(
@@ -143,13 +143,13 @@ def test_strictness_and_rules_are_kept() -> None:
     assert "must be between 21:9 and 9:21" in problems(ultra, aspect_ratio="30:9")
 
 
-def test_a_model_with_modes_can_be_renamed() -> None:
+def test_a_model_with_modes_can_be_configured_under_another_name() -> None:
     model = read_one("flux-4-video", like="flux-3-video", max_active=2)
     assert model.schema_for({"mode": "i2v"}) is MODELS["flux-3-video"].modes["i2v"]
     assert model.output == "video"
 
 
-#: Text of the option, and what is said of it.
+#: Text of the option, and a part of its error message.
 MISTAKES: list[tuple[Any, str]] = [
     ("{", "cannot be read: Expecting property name"),
     ("null", "models: Input should be a valid dictionary"),
@@ -218,18 +218,18 @@ MISTAKES: list[tuple[Any, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("option", "said"), MISTAKES)
-def test_a_mistake_names_the_model_and_the_fault(option: Any, said: str) -> None:
+@pytest.mark.parametrize(("option", "message"), MISTAKES)
+def test_a_faulty_configuration_names_the_model_and_the_fault(option: Any, message: str) -> None:
     with pytest.raises(FluxConfigurationError) as caught:
         read_models(option if isinstance(option, str) else json.dumps(option))
     assert str(caught.value).startswith("[flux] models")
-    assert said in str(caught.value)
+    assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 @pytest.fixture
 def configured(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A model in the Airflow configuration, on a route that the emulator has."""
+    """Configure a model on a route that the emulator has."""
     model = {
         "like": "flux-2-pro",
         "path": "/v1/flux-2-pro",
@@ -274,11 +274,13 @@ def test_a_configured_model_is_checked_when_the_dag_is_parsed() -> None:
 
 
 @pytest.mark.usefixtures("configured")
-def test_the_hook_knows_configured_models_too(emulator: EmulatorServer) -> None:
+def test_the_hook_knows_configured_models(emulator: EmulatorServer) -> None:
     assert submit_by_hook("flux-2-next", {"prompt": "a fox", "detail": 1}).cost == 3
 
 
-def test_a_configured_model_wins_over_a_built_in_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_configured_model_replaces_a_built_in_model_of_the_same_name(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     assert known_models() is MODELS
     monkeypatch.setenv(
         "AIRFLOW__FLUX__MODELS",
@@ -288,13 +290,15 @@ def test_a_configured_model_wins_over_a_built_in_one(monkeypatch: pytest.MonkeyP
     assert MODELS["flux-2-pro"].max_active == 24
 
 
-def test_a_broken_option_is_told_when_the_dag_is_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_configuration_that_cannot_be_read_fails_when_the_dag_is_parsed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv("AIRFLOW__FLUX__MODELS", "{'flux-2-next': {}}")
     with pytest.raises(FluxConfigurationError, match=r"\[flux\] models cannot be read"):
         FluxGenerateOperator(task_id="x", prompt="a fox")
 
 
-def test_a_new_input_is_read_like_any_other() -> None:
+def test_a_configured_input_is_read_like_any_other() -> None:
     models = read_models(
         '{"m": {"like": "flux-2-pro", "parameters": {"style_image": {"type": "image"}}}}'
     )

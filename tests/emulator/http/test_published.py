@@ -21,7 +21,7 @@ from airflow_provider_flux.bfl.request import build_request
 from airflow_provider_flux.emulator import EmulatorConfig, EmulatorServer
 from tests.support.emulator_media import plain, text_of, video
 from tests.support.published.routes import Route, as_json_schema, routes
-from tests.support.published.strategies import Given, mutated_request, valid_request
+from tests.support.published.strategies import Overrides, mutated_request, valid_request
 
 KEY = "bfl_published_0123456789"
 UNREACHABLE = "http://127.0.0.1:9/picture.jpeg"
@@ -46,7 +46,7 @@ def never_ready() -> Iterator[EmulatorServer]:
         yield server
 
 
-def inputs_of(route: Route) -> Given:
+def inputs_of(route: Route) -> Overrides:
     """Return strategies for the media of a route: real files, and URLs if the field takes them."""
     strategies: dict[str, st.SearchStrategy[Any]] = {}
     for spec in MODELS[route.model].media:

@@ -1,4 +1,4 @@
-"""One thing wrong with a request, of every kind that the published table knows."""
+"""Requests with one fault, of every kind in the published table."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.support.published.routes import PublishedField, Route
 _WORD = st.from_regex(r"[a-z]{3,8}", fullmatch=True)
 _FAR = 1000
 
-#: Arrays that are none of the shapes that a field may have.
+#: Arrays that have none of the shapes of a field.
 _BAD_ARRAYS: list[Any] = [
     [7],
     [None],
@@ -32,7 +32,7 @@ class Mutation:
     """A change to one field that the published schema refuses.
 
     :param fact: the fact that is broken.
-    :param values: what to put in; ``None`` takes the field away.
+    :param values: values to set. ``None`` removes the field.
     """
 
     field: str
@@ -40,7 +40,7 @@ class Mutation:
     values: st.SearchStrategy[Any] | None
 
     def apply(self, request: Mapping[str, Any]) -> st.SearchStrategy[dict[str, Any]]:
-        """Return the request with this change, over all values it may have."""
+        """Return the request with this change, for all of its values."""
         rest = {name: value for name, value in request.items() if name != self.field}
         if self.values is None:
             return st.just(rest)
@@ -53,19 +53,19 @@ class Mutation:
 @cache
 def mutations(route: Route) -> list[Mutation]:
     """Return every way to break a request of a route."""
-    found = [
+    faults = [
         Mutation(name, fact, values)
         for name, published in route.fields.items()
         for fact, values in _broken(published)
     ]
     if route.strict:
         unknown = ("x_unknown", "webhook", "negative_prompt")
-        found += [Mutation(name, "additionalProperties", st.just("x")) for name in unknown]
-    return found
+        faults += [Mutation(name, "additionalProperties", st.just("x")) for name in unknown]
+    return faults
 
 
 def _broken(published: PublishedField) -> Iterator[tuple[str, st.SearchStrategy[Any] | None]]:
-    """Yield each fact of a field with what breaks it."""
+    """Yield each fact of a field with values that break it."""
     fact = published.fact
     if fact.required:
         yield "required", None

@@ -1,7 +1,7 @@
-"""What the service publishes about its routes, and JSON schemas brought to the same form.
+"""The published facts about the routes of the service, and their JSON schemas.
 
-The table beside this module is written from the OpenAPI document of api.bfl.ai, October 2026, and
-never from our code: it is the judge of our schemas, of the emulator and of the requests we accept.
+The table next to this module is copied from the OpenAPI document of api.bfl.ai, October 2026, and
+never from our code: it is the oracle for our schemas, the emulator and the requests that we accept.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ FORMS: Mapping[str, Mapping[str, Any]] = {
 class PublishedField:
     """A field of a request body.
 
-    :param fact: what the schema says of it.
+    :param fact: its facts in the schema.
     :param forms: the shapes it may take as an array, by their names in :data:`FORMS`.
-    :param text: what the document says in words only.
+    :param text: rules that the document states only in words.
     """
 
     fact: Fact
@@ -49,7 +49,7 @@ class PublishedField:
 class Route:
     """A generation route, or one mode of it.
 
-    :param name: the model as the catalog names it, with ``#mode`` where the route has modes.
+    :param name: the model as the catalog names it, with ``#mode`` if the route has modes.
     :param path: the route below the API host.
     :param schema: name of the published schema.
     :param strict: whether unknown fields are refused.
@@ -68,7 +68,7 @@ class Route:
 
     @property
     def mode(self) -> str | None:
-        """The value of ``mode`` this body is for, where the route has modes."""
+        """The value of ``mode`` for this body. ``None`` if the route has no modes."""
         return self.name.partition("#")[2] or None
 
     @property
@@ -115,15 +115,17 @@ def _route(name: str, entry: Mapping[str, Any], table: Mapping[str, Any]) -> Rou
 
 
 def _field(facts: Mapping[str, Any]) -> PublishedField:
-    given = dict(facts)
-    kinds = given.pop("type")
-    forms, text = tuple(given.pop("forms", ())), given.pop("text", {})
-    flags = {name: given.pop(name) for name in ("nullable", "required", "default") if name in given}
-    if "enum" in given:
-        given["enum"] = frozenset(given["enum"])
-    if unknown := given.keys() - set(LIMITS):
-        raise ValueError(f"not a fact: {unknown}")
-    fact = Fact(frozenset([kinds] if isinstance(kinds, str) else kinds), limits=given, **flags)
+    limits = dict(facts)
+    kinds = limits.pop("type")
+    forms, text = tuple(limits.pop("forms", ())), limits.pop("text", {})
+    flags = {
+        name: limits.pop(name) for name in ("nullable", "required", "default") if name in limits
+    }
+    if "enum" in limits:
+        limits["enum"] = frozenset(limits["enum"])
+    if unknown := limits.keys() - set(LIMITS):
+        raise ValueError(f"unknown facts: {unknown}")
+    fact = Fact(frozenset([kinds] if isinstance(kinds, str) else kinds), limits=limits, **flags)
     return PublishedField(fact, forms, text)
 
 
@@ -140,7 +142,7 @@ def _property(published: PublishedField) -> dict[str, Any]:
 
 
 def _branch(kind: str, fact: Fact) -> dict[str, Any]:
-    """Return the schema of one of the types a field may have, with the limits that are of that type."""
+    """Return the schema of one type of a field, with the limits of that type."""
     branch: dict[str, Any] = {"type": kind}
     for limit, value in fact.limits.items():
         if limit == "enum":
@@ -151,6 +153,6 @@ def _branch(kind: str, fact: Fact) -> dict[str, Any]:
 
 
 def _choice(kind: str, values: Iterable[Any]) -> dict[str, Any]:
-    wanted = int if kind in NUMBERS else str
-    chosen = sorted(value for value in values if isinstance(value, wanted))
+    python_type = int if kind in NUMBERS else str
+    chosen = sorted(value for value in values if isinstance(value, python_type))
     return {"enum": chosen} if chosen else {}

@@ -1,4 +1,4 @@
-"""JSON schemas, as pydantic and FastAPI write them, brought to a form that can be compared."""
+"""JSON schemas of pydantic and FastAPI, normalized so that they can be compared."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 NUMBERS = frozenset({"integer", "number"})
 _TEXT = frozenset({"string"})
 _ANY = frozenset({"integer", "number", "string", "boolean", "array", "object"})
-#: What may be said of a value beside its type, and of which types.
+#: Limits of a value besides its type, each with the types that it applies to.
 LIMITS: Mapping[str, frozenset[str]] = {
     "minimum": NUMBERS,
     "maximum": NUMBERS,
@@ -26,16 +26,18 @@ _WIDEST = {
     **dict.fromkeys(("minimum", "exclusiveMinimum", "minLength"), min),
     **dict.fromkeys(("maximum", "exclusiveMaximum", "maxLength"), max),
 }
-_NOTES = frozenset({"default", "title", "description", "example", "examples"})
+_ANNOTATIONS = frozenset({"default", "title", "description", "example", "examples"})
 
 
 @dataclass(frozen=True)
 class Fact:
-    """What is known of one field of a request body.
+    """The facts of one field of a request body.
 
     :param type: the JSON types it may have, without ``null``.
-    :param default: ``None`` also where there is none.
-    :param limits: JSON Schema keywords beside the type, ``enum`` as a frozenset.
+    :param nullable: whether null is accepted.
+    :param required: whether the field must be present.
+    :param default: ``None`` if there is none, too.
+    :param limits: JSON Schema keywords besides the type, ``enum`` as a frozenset.
     """
 
     type: frozenset[str]
@@ -78,7 +80,7 @@ def is_strict(schema: Mapping[str, Any], defs: Mapping[str, Any]) -> bool:
 
 
 def resolved(schema: Mapping[str, Any], defs: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Follow the ``$ref`` of a schema; what stands beside it counts too."""
+    """Follow the ``$ref`` of a schema, and keep the keywords next to it."""
     while "$ref" in schema:
         beside = {name: value for name, value in schema.items() if name != "$ref"}
         schema = {**defs[schema["$ref"].rpartition("/")[2]], **beside}
@@ -86,13 +88,15 @@ def resolved(schema: Mapping[str, Any], defs: Mapping[str, Any]) -> Mapping[str,
 
 
 def alternatives(schema: Mapping[str, Any], defs: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """Yield the schemas of which a value must match one, without ``anyOf`` and ``$ref``."""
+    """Yield the members of a union, without ``anyOf`` and ``$ref``."""
     schema = resolved(schema, defs)
     for word in ("anyOf", "oneOf", "allOf"):
         if word in schema:
             if word == "allOf" and len(schema[word]) > 1:
                 raise NotImplementedError("allOf of several schemas")
-            beside = {name: value for name, value in schema.items() if name not in {word, *_NOTES}}
+            beside = {
+                name: value for name, value in schema.items() if name not in {word, *_ANNOTATIONS}
+            }
             for part in schema[word]:
                 yield from alternatives({**beside, **resolved(part, defs)}, defs)
             return
@@ -115,7 +119,7 @@ def _fact(schema: Mapping[str, Any], defs: Mapping[str, Any], required: bool) ->
 
 
 def _normal(part: Mapping[str, Any]) -> dict[str, Any]:
-    """Return one alternative with its constant as a choice of one, and whole numbers with inclusive bounds."""
+    """Normalize one member: a constant becomes an enum, and integers have inclusive bounds."""
     normal = dict(part)
     if "const" in normal:
         normal["enum"] = [normal.pop("const")]
@@ -130,7 +134,7 @@ def _normal(part: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _merged(limit: str, parts: Sequence[Mapping[str, Any]]) -> Any:
-    """Return what a limit is over all alternatives it can be said of: the widest, or none."""
+    """Return the widest limit of all members that it applies to, or none."""
     concerned = [part for part in parts if part["type"] in LIMITS[limit]]
     if limit == "enum":
         return _merged_choice(concerned)
@@ -143,7 +147,7 @@ def _merged(limit: str, parts: Sequence[Mapping[str, Any]]) -> Any:
 
 
 def _merged_choice(parts: Sequence[Mapping[str, Any]]) -> frozenset[Any] | None:
-    """Return the choices of the types that leave no other; those of one type add up."""
+    """Return the choices of the types that allow no other value."""
     free = {part["type"] for part in parts if "enum" not in part}
     choices = frozenset(
         value for part in parts if part["type"] not in free for value in part["enum"]
@@ -151,5 +155,5 @@ def _merged_choice(parts: Sequence[Mapping[str, Any]]) -> frozenset[Any] | None:
     return choices or None
 
 
-def _same(one: Any, other: Any) -> bool:
-    return bool(one == other) and isinstance(one, bool) == isinstance(other, bool)
+def _same(left: Any, right: Any) -> bool:
+    return bool(left == right) and isinstance(left, bool) == isinstance(right, bool)

@@ -1,7 +1,7 @@
 """Requests drawn from the published table, never from our schemas.
 
-:func:`valid_request` draws what the service accepts, :func:`mutated_request` what it refuses, and
-:func:`near_request` what lies near the border on either side.
+:func:`valid_request` draws requests that the service accepts, :func:`mutated_request` requests that
+it refuses, and :func:`near_request` requests near a limit, on either side.
 """
 
 from __future__ import annotations
@@ -21,45 +21,49 @@ from tests.support.published.schema_facts import Fact
 
 _LETTERS = string.ascii_letters
 _PLAIN = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
-#: A name that never resolves, should anything call it.
+#: A host that never resolves.
 _HOOK = "https://hooks.invalid/"
 #: Sides without a published maximum stay within the 4 megapixels that the documentation allows.
-_LARGEST_SIDE = 2000
-_SHORTEST_VIDEO = 5
-_UNTIMED_WITHOUT_DURATION = 2
+_MAX_SIDE = 2000
+_MIN_VIDEO_SECONDS = 5
+_MAX_UNTIMED_FRAMES = 2
 #: A value or two of every JSON type, and text that looks like another one.
 _SIMPLE: list[Any] = [None, True, 0, 1, 1.0, 1.5, "", "  ", "1", "true", "x"]
 _ODD: list[Any] = [*_SIMPLE, [], ["x"], [1, "x"], [[1, "x"]], [True, "x"], [["x"]], {}, {"x": 1}]
 
-Given: TypeAlias = Mapping[str, st.SearchStrategy[Any]]
-_AS_PUBLISHED: Given = MappingProxyType({})
+Overrides: TypeAlias = Mapping[str, st.SearchStrategy[Any]]
+_AS_PUBLISHED: Overrides = MappingProxyType({})
 
 
 @st.composite
-def valid_request(draw: st.DrawFn, route: Route, given: Given = _AS_PUBLISHED) -> dict[str, Any]:
+def valid_request(
+    draw: st.DrawFn, route: Route, overrides: Overrides = _AS_PUBLISHED
+) -> dict[str, Any]:
     """Draw a request that the service accepts: every required field, and some of the others.
 
-    :param given: what to draw for the fields named, instead of anything that is published as valid.
+    :param overrides: strategies for some fields, instead of all published values.
     """
     names = [name for name, fact in route.facts.items() if fact.required or draw(st.booleans())]
     request = {
-        name: draw(given[name] if name in given else valid_value(route.fields[name]))
+        name: draw(overrides[name] if name in overrides else valid_value(route.fields[name]))
         for name in names
     }
     if _needs_duration(request):
         request["duration"] = draw(
-            st.integers(_SHORTEST_VIDEO, int(route.facts["duration"].limits["maximum"]))
+            st.integers(_MIN_VIDEO_SECONDS, int(route.facts["duration"].limits["maximum"]))
         )
     return request
 
 
 @st.composite
-def mutated_request(draw: st.DrawFn, route: Route, given: Given = _AS_PUBLISHED) -> dict[str, Any]:
-    """Draw a request with one thing wrong that the published schema refuses.
+def mutated_request(
+    draw: st.DrawFn, route: Route, overrides: Overrides = _AS_PUBLISHED
+) -> dict[str, Any]:
+    """Draw a request with one fault, which the published schema refuses.
 
-    :param given: as for a valid request; what is wrong may be in these fields too.
+    :param overrides: as for a valid request. The fault may be in these fields, too.
     """
-    request = draw(valid_request(route, given))
+    request = draw(valid_request(route, overrides))
     mutation = draw(st.sampled_from(mutations(route)))
     note(f"{route}: {mutation}")
     return draw(mutation.apply(request))
@@ -67,7 +71,7 @@ def mutated_request(draw: st.DrawFn, route: Route, given: Given = _AS_PUBLISHED)
 
 @st.composite
 def near_request(draw: st.DrawFn, route: Route) -> dict[str, Any]:
-    """Draw a request of which one field may be just outside, or of a type that is nearly right."""
+    """Draw a request with one field near a limit, or of a similar type."""
     request = draw(valid_request(route))
     name = draw(st.sampled_from(list(route.fields)))
     request[name] = draw(st.sampled_from(near_values(route.facts[name])))
@@ -75,7 +79,7 @@ def near_request(draw: st.DrawFn, route: Route) -> dict[str, Any]:
 
 
 def as_read(route: Route, request: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a request as the service reads it: without the blanks it says it strips."""
+    """Return a request as the service reads it, without the blanks that it strips."""
     trimmed = {name for name, published in route.fields.items() if published.text.get("trimmed")}
     return {
         name: value.strip() if name in trimmed and isinstance(value, str) else value
@@ -92,7 +96,7 @@ def valid_value(published: PublishedField) -> st.SearchStrategy[Any]:
 
 
 def near_values(fact: Fact) -> list[Any]:
-    """Return the choices of a field, the values about its limits, and some of every JSON type."""
+    """Return the choices of a field, values near its limits, and some of every JSON type."""
     limits = fact.limits
     bounds = [limits[name] for name in ("minimum", "maximum") if name in limits]
     sizes = [limits[name] for name in ("minLength", "maxLength") if name in limits]
@@ -116,8 +120,10 @@ def _of_kind(kind: str, published: PublishedField) -> st.SearchStrategy[Any]:
     limits, ratio = published.fact.limits, published.text.get("ratio")
     if ratio:
         return _bounded_ratio() if ratio == "bounded" else _any_ratio()
-    wanted = int if kind in {"integer", "number"} else str
-    if choices := sorted(value for value in limits.get("enum", ()) if isinstance(value, wanted)):
+    python_type = int if kind in {"integer", "number"} else str
+    if choices := sorted(
+        value for value in limits.get("enum", ()) if isinstance(value, python_type)
+    ):
         return st.sampled_from(choices)
     if kind == "string":
         return _text(published)
@@ -129,7 +135,7 @@ def _of_kind(kind: str, published: PublishedField) -> st.SearchStrategy[Any]:
 def _number(kind: str, limits: Mapping[str, Any]) -> st.SearchStrategy[Any]:
     low, high, step = limits.get("minimum"), limits.get("maximum"), limits.get("multipleOf", 1)
     if low is not None and high is None:
-        high = _LARGEST_SIDE
+        high = _MAX_SIDE
     whole = st.integers(
         None if low is None else math.ceil(low / step),
         None if high is None else math.floor(high / step),
@@ -166,7 +172,7 @@ def _bounded_ratio() -> st.SearchStrategy[str]:
 
 
 def _form(form: str, least: int, most: int) -> st.SearchStrategy[list[Any]]:
-    seconds = st.integers(0, _SHORTEST_VIDEO) | st.floats(0, _SHORTEST_VIDEO)
+    seconds = st.integers(0, _MIN_VIDEO_SECONDS) | st.floats(0, _MIN_VIDEO_SECONDS)
     if form == "strings":
         return st.lists(_PLAIN, min_size=least, max_size=most)
     if form == "pair":
@@ -182,8 +188,8 @@ def _pairs(draw: st.DrawFn, seconds: st.SearchStrategy[float], least: int, most:
 
 
 def _needs_duration(request: Mapping[str, Any]) -> bool:
-    """Whether keyframes are more than may stand without a time and without a length of the video."""
+    """Whether a request has so many keyframes without times that it needs a duration."""
     frames = request.get("keyframes")
     if not isinstance(frames, list) or not all(isinstance(frame, str) for frame in frames):
         return False
-    return len(frames) > _UNTIMED_WITHOUT_DURATION and request.get("duration", "auto") == "auto"
+    return len(frames) > _MAX_UNTIMED_FRAMES and request.get("duration", "auto") == "auto"
