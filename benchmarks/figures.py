@@ -1,4 +1,4 @@
-"""Figures of one way to make many images, and how they are printed: each beside what it is asked to be."""
+"""Figures of one way to make many images, and their tables and checks."""
 
 from __future__ import annotations
 
@@ -9,40 +9,53 @@ from pathlib import Path
 
 import psutil
 
-from benchmarks.contenders.documented import INTERVAL
-from benchmarks.quota import floor_of, quota_use, spans, submitting_phase
-from benchmarks.service import Service
-from benchmarks.usage import Machine, cpu_of
+from benchmarks.contenders.documented import POLL_SECONDS
+from benchmarks.emulator import Emulator
+from benchmarks.quota import floor_of, quota_use, read_spans, submitting_phase
+from benchmarks.usage import MachineUsage, cpu_of
 
 LIMIT = 24
-#: Below this no file is a whole image of 450 kB.
-_WHOLE = 400_000
-_HEAD = (
-    f"{'':34}{'images':>7}{'landed':>7}{'quota':>7}{'429':>5}{'makespan':>10}{'floor':>8}{'over':>8}"
-    f"{'CPU ms each':>13}{'whole':>8}{'peak MiB':>10}{'polls':>7}{'others':>8}"
+#: Smallest file that counts as a whole image of 450 kB.
+_MIN_IMAGE_BYTES = 400_000
+_HEADER = (
+    f"{'':34}{'images':>7}{'landed':>7}{'quota':>7}{'429':>5}{'makespan':>10}{'floor':>8}"
+    f"{'over':>8}{'CPU ms each':>13}{'whole':>8}{'peak MiB':>10}{'polls':>7}{'others':>8}"
 )
 
 
 @dataclass(frozen=True)
-class Used:
-    """What a run took.
+class Usage:
+    """CPU and memory of a run.
 
     :param cpu: CPU seconds of the run.
-    :param whole: CPU seconds with the start of the process and its imports.
-    :param peak: MiB.
+    :param whole_cpu: CPU seconds that include the start of the process and its imports.
+    :param peak: peak memory in MiB.
     """
 
     cpu: float
-    whole: float
+    whole_cpu: float
     peak: float
 
 
 @dataclass(frozen=True)
-class Measured:
-    """The figures of a run. ``polls``, ``cpu`` and ``whole`` are for each image, CPU in milliseconds.
+class Figures:
+    """Figures of a run.
 
-    ``usual_polls`` is what the documented loop would have asked for the latencies that were drawn. ``others`` is the
-    share of the machine that was not at work for the run: figures of a busy machine do not say much.
+    :param way: name of the way to make images.
+    :param images: images that were requested.
+    :param landed: whole images that were found.
+    :param submits: submits that were accepted.
+    :param use: used share of the quota while the run submitted.
+    :param refused: submits that were refused with 429.
+    :param makespan: seconds from the first submit to the last image in its place.
+    :param floor: seconds that list scheduling takes for the same latencies.
+    :param cpu: CPU milliseconds for each image.
+    :param whole_cpu: the same with the start of the process.
+    :param peak: peak memory in MiB.
+    :param polls: polls for each image.
+    :param documented_polls: polls for each image that the documented loop would have made.
+    :param others: share of the machine that other processes used. If it is large, the other figures
+        mean little.
     """
 
     way: str
@@ -54,83 +67,100 @@ class Measured:
     makespan: float
     floor: float
     cpu: float
-    whole: float
+    whole_cpu: float
     peak: float
     polls: float
-    usual_polls: float
+    documented_polls: float
     others: float
 
     @property
-    def over(self) -> float:
-        """How much longer than the floor it took, as a share."""
+    def over_floor(self) -> float:
+        """Time beyond the floor, as a share of it."""
         return self.makespan / self.floor - 1
 
     def __str__(self) -> str:
-        """Return its row of the table."""
+        """Return the row of the table."""
         return (
-            f"{self.way:34}{self.images:7}{self.landed:7}{self.use:7.3f}{self.refused:5}{self.makespan:10.2f}"
-            f"{self.floor:8.2f}{self.over:8.1%}{self.cpu:13.1f}{self.whole:8.1f}{self.peak:10.0f}{self.polls:7.1f}"
-            f"{self.others:8.0%}"
+            f"{self.way:34}{self.images:7}{self.landed:7}{self.use:7.3f}{self.refused:5}"
+            f"{self.makespan:10.2f}{self.floor:8.2f}{self.over_floor:8.1%}{self.cpu:13.1f}"
+            f"{self.whole_cpu:8.1f}{self.peak:10.0f}{self.polls:7.1f}{self.others:8.0%}"
         )
 
 
 def measure(
-    way: str, emulator: Service, folder: Path, images: int, run: Callable[[], Used]
-) -> Measured:
-    """Run something that lands images below a folder, and ask the emulator what it did."""
+    way: str, emulator: Emulator, folder: Path, images: int, run: Callable[[], Usage]
+) -> Figures:
+    """Run a way to make images, print its row of the table and return its figures.
+
+    :param way: name of the way.
+    :param emulator: emulator that the run submits to. It is reset before.
+    :param folder: folder below which the images land.
+    :param images: images that the run requests.
+    :param run: makes the images.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     emulator.reset()
-    service = psutil.Process(emulator.pid)
-    before = cpu_of([service])
-    with Machine() as machine:
-        used = run()
-    served = cpu_of([service]) - before
-    timeline = emulator.ask("timeline")
-    active = spans(timeline["tasks"])
-    files = [status for path in folder.rglob("*.jp*g") if (status := path.stat()).st_size > _WHOLE]
-    measured = Measured(
+    emulator_process = psutil.Process(emulator.pid)
+    cpu_before = cpu_of([emulator_process])
+    with MachineUsage() as machine:
+        usage = run()
+    emulator_cpu = cpu_of([emulator_process]) - cpu_before
+
+    timeline = emulator.read("timeline")
+    active = read_spans(timeline["tasks"])
+    stats = [path.stat() for path in folder.rglob("*.jp*g")]
+    landed = [stat for stat in stats if stat.st_size > _MIN_IMAGE_BYTES]
+    documented = sum(math.ceil((span.end - span.start) / POLL_SECONDS) for span in active)
+    figures = Figures(
         way=way,
         images=images,
-        landed=len(files),
+        landed=len(landed),
         submits=len(active),
         use=quota_use(active, submitting_phase(active), LIMIT),
         refused=timeline["refused"].get("429", 0),
-        makespan=max(status.st_mtime for status in files) - min(span.start for span in active),
+        makespan=max(stat.st_mtime for stat in landed) - min(span.start for span in active),
         floor=floor_of(active, LIMIT),
-        cpu=1000 * used.cpu / images,
-        whole=1000 * used.whole / images,
-        peak=used.peak,
-        polls=sum(task["polls"] for task in timeline["tasks"]) / images,
-        usual_polls=sum(math.ceil((span.end - span.start) / INTERVAL) for span in active) / images,
-        others=machine.others(used.whole + served),
+        cpu=1000 * usage.cpu / images,
+        whole_cpu=1000 * usage.whole_cpu / images,
+        peak=usage.peak,
+        polls=sum(entry["polls"] for entry in timeline["tasks"]) / images,
+        documented_polls=documented / images,
+        others=machine.share_of_others(usage.whole_cpu + emulator_cpu),
     )
-    print(measured, flush=True)
-    return measured
+    print(figures, flush=True)
+    return figures
 
 
-def head() -> None:
-    """Print the head of the table."""
-    print(_HEAD, flush=True)
+def print_header() -> None:
+    """Print the header of the table."""
+    print(_HEADER, flush=True)
 
 
-def asked(what: str, figure: float, wanted: str, *, good: bool, form: str = "g") -> bool:
-    """Print a figure beside what it is asked to be; return whether it is that."""
-    print(
-        f"  {'yes' if good else 'NO ':3}  {what:58}{figure:>12{form}}   asked: {wanted}", flush=True
-    )
-    return good
+def check(name: str, figure: float, expected: str, *, is_met: bool, form: str = "g") -> bool:
+    """Print a figure beside the expected one.
+
+    :param name: name of the figure.
+    :param figure: the measured figure.
+    :param expected: the expectation in words.
+    :param is_met: whether the figure meets it.
+    :param form: format of the figure.
+    :return: ``is_met``.
+    """
+    answer = "yes" if is_met else "NO "
+    print(f"  {answer:3}  {name:58}{figure:>12{form}}   expected: {expected}", flush=True)
+    return is_met
 
 
-def at_least(what: str, figure: float, wanted: float, form: str = ".3f") -> bool:
-    """Print a figure that is not to be smaller."""
-    return asked(what, figure, f"at least {wanted:{form}}", good=figure >= wanted, form=form)
+def check_at_least(name: str, figure: float, minimum: float, form: str = ".3f") -> bool:
+    """Print a figure and its minimum, and return whether it reaches it."""
+    return check(name, figure, f"at least {minimum:{form}}", is_met=figure >= minimum, form=form)
 
 
-def at_most(what: str, figure: float, wanted: float, form: str = ".3f") -> bool:
-    """Print a figure that is not to be larger."""
-    return asked(what, figure, f"at most {wanted:{form}}", good=figure <= wanted, form=form)
+def check_at_most(name: str, figure: float, maximum: float, form: str = ".3f") -> bool:
+    """Print a figure and its maximum, and return whether it stays within it."""
+    return check(name, figure, f"at most {maximum:{form}}", is_met=figure <= maximum, form=form)
 
 
-def exactly(what: str, figure: int, wanted: int) -> bool:
-    """Print a count that is to be just that."""
-    return asked(what, figure, str(wanted), good=figure == wanted, form="d")
+def check_equal(name: str, figure: int, expected: int) -> bool:
+    """Print a count and the expected one, and return whether they are equal."""
+    return check(name, figure, str(expected), is_met=figure == expected, form="d")

@@ -1,8 +1,8 @@
-"""A large input image on its way to BFL: peak memory of the worker, ours beside what is usually written.
+"""Memory and time that a worker needs to send a large input image to BFL.
 
-``python -m benchmarks.inputs [MIB]`` prints, for each way and source, by how much the peak memory of a
-fresh process grows over that of one that sends no input, CPU and wall-clock time. S3 is a real server
-on loopback; what the requests go to is a server that reads and forgets them.
+``python -m benchmarks.inputs [MIB]`` compares the hook with the usual code. For each way and source
+it prints the growth of the peak memory over a process that sends no input, CPU and wall-clock time.
+S3 is a server on loopback. The requests go to a server that discards them.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from pathlib import Path
 import requests
 
 KEY = "bfl_benchmark_key"
-ANSWER = json.dumps({"id": "x", "polling_url": "http://127.0.0.1/v1/get_result?id=x"}).encode()
+RESPONSE = json.dumps({"id": "x", "polling_url": "http://127.0.0.1/v1/get_result?id=x"}).encode()
 
 
-def ours(uri: str) -> None:
-    """FluxHook: the input goes into a file, and from there in pieces into the request."""
+def send_by_hook(uri: str) -> None:
+    """Send the input with the hook, which streams it from a temporary file."""
     from airflow_provider_flux.hooks.flux import FluxHook
 
     hook = FluxHook()
@@ -35,8 +35,8 @@ def ours(uri: str) -> None:
     hook.submit(hook.build_request("flux-2-pro", parameters))
 
 
-def usual(uri: str) -> None:
-    """Read it, encode it, put it into a dict, post the dict."""
+def send_as_usual(uri: str) -> None:
+    """Read the input, encode it, and post it in a dict."""
     from airflow.sdk import ObjectStoragePath
 
     from airflow_provider_flux.hooks.flux import FluxHook
@@ -50,12 +50,19 @@ def usual(uri: str) -> None:
     )
 
 
-WAYS: dict[str, Callable[[str], None]] = {"FluxHook": ours, "read_bytes, b64encode, json=": usual}
+WAYS: dict[str, Callable[[str], None]] = {
+    "FluxHook": send_by_hook,
+    "read_bytes, b64encode, json=": send_as_usual,
+}
 
 
-def child(way: str, uri: str) -> None:
-    """Run one way in this process, and print its peak memory in bytes, its CPU and wall-clock seconds."""
-    if uri.startswith("s3://"):  # the store's own packages are no cost of the input
+def run_way(way: str, uri: str) -> None:
+    """Run one way in this process, and print its peak memory in bytes and its seconds as JSON.
+
+    :param way: name of the way.
+    :param uri: URI of the input.
+    """
+    if uri.startswith("s3://"):  # imports the packages of the store before the measurement
         from airflow.sdk import ObjectStoragePath
 
         ObjectStoragePath(uri).exists()
@@ -73,33 +80,42 @@ def child(way: str, uri: str) -> None:
 
 
 def measure(way: str, uri: str) -> tuple[float, float, float]:
-    """Return MiB of additional peak memory, CPU and wall-clock seconds."""
+    """Run one way in a process of its own.
+
+    :param way: name of the way.
+    :param uri: URI of the input.
+    :return: MiB of additional peak memory, CPU seconds and wall-clock seconds.
+    """
     command = [sys.executable, "-m", "benchmarks.inputs", "--child", way, uri]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    peak, before, cpu, wall = json.loads(done.stdout.splitlines()[-1])
-    return (peak - before) / 2**20, cpu, wall
+    process = subprocess.run(command, capture_output=True, text=True, check=True)
+    peak, peak_before, cpu, wall = json.loads(process.stdout.splitlines()[-1])
+    return (peak - peak_before) / 2**20, cpu, wall
 
 
 class Sink(BaseHTTPRequestHandler):
-    """Reads requests and answers that a task was made."""
+    """Accepts every request and discards its body."""
 
     def do_POST(self) -> None:
-        """Read the body in pieces and forget it."""
+        """Read the body in pieces, and answer that the request was accepted."""
         left = int(self.headers["Content-Length"])
         while left:
             left -= len(self.rfile.read(min(left, 1 << 20)))
         self.send_response(200)
         self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(ANSWER)))
+        self.send_header("Content-Length", str(len(RESPONSE)))
         self.end_headers()
-        self.wfile.write(ANSWER)
+        self.wfile.write(RESPONSE)
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
-def image_of(mib: float, path: Path) -> None:
-    """Write a JPEG of a size: a picture, and what a camera's maker adds after it."""
+def write_image(mib: float, path: Path) -> None:
+    """Write a JPEG of a given size: a picture with random bytes after it.
+
+    :param mib: size in MiB.
+    :param path: file to write.
+    """
     from PIL import Image
 
     Image.effect_noise((2048, 2048), 80).convert("RGB").save(path, "jpeg", quality=90)
@@ -108,7 +124,10 @@ def image_of(mib: float, path: Path) -> None:
 
 
 def main(mib: float) -> None:
-    """Measure each way from a local file and from S3."""
+    """Measure each way from a local file and from S3.
+
+    :param mib: size of the image in MiB.
+    """
     from moto.server import ThreadedMotoServer
 
     sink = ThreadingHTTPServer(("127.0.0.1", 0), Sink)
@@ -129,7 +148,7 @@ def main(mib: float) -> None:
     )
     with tempfile.TemporaryDirectory() as folder:
         image = Path(folder) / "image.jpeg"
-        image_of(mib, image)
+        write_image(mib, image)
         requests.put(f"{endpoint}/media", timeout=10)
         with image.open("rb") as file:
             requests.put(f"{endpoint}/media/image.jpeg", data=file, timeout=60)
@@ -145,6 +164,6 @@ def main(mib: float) -> None:
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--child"]:
-        child(sys.argv[2], sys.argv[3])
+        run_way(sys.argv[2], sys.argv[3])
     else:
         main(float(sys.argv[1]) if len(sys.argv) > 1 else 19.9)

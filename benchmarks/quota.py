@@ -1,6 +1,6 @@
-"""Figures of a batch, from what the emulator says of each task: how much of the quota was used, how soon it could end.
+"""Use of the quota by a batch, computed from the timeline of the emulator.
 
-Times are epoch seconds, as in the emulator's timeline. Pure.
+Times are epoch seconds, as in the timeline. The functions are pure.
 """
 
 from __future__ import annotations
@@ -14,21 +14,28 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Span:
-    """When one task was active: from its submit to its end, ``math.inf`` if it has none."""
+    """Time in which one generation was active.
+
+    :param start: time of its submit.
+    :param end: time of its end, ``math.inf`` if it has none.
+    """
 
     start: float
     end: float
 
-    def within(self, phase: Span) -> float:
-        """Return for how many seconds of a phase it was active."""
+    def seconds_within(self, phase: Span) -> float:
+        """Return the seconds of a phase in which the generation was active."""
         return max(0.0, min(self.end, phase.end) - max(self.start, phase.start))
 
 
-def spans(tasks: Iterable[dict[str, Any]]) -> list[Span]:
-    """Return when each task of a timeline was active."""
+def read_spans(timeline: Iterable[dict[str, Any]]) -> list[Span]:
+    """Return the span of each generation of a timeline.
+
+    :param timeline: the ``tasks`` of the emulator's timeline.
+    """
     return [
-        Span(task["submitted_at"], math.inf if task["ends_at"] is None else task["ends_at"])
-        for task in tasks
+        Span(entry["submitted_at"], math.inf if entry["ends_at"] is None else entry["ends_at"])
+        for entry in timeline
     ]
 
 
@@ -39,19 +46,32 @@ def submitting_phase(active: Sequence[Span]) -> Span:
 
 
 def common_phase(batches: Iterable[Sequence[Span]]) -> Span:
-    """Return the time in which all batches were submitting; it is empty (``end <= start``) if there was none."""
+    """Return the time in which all batches submitted.
+
+    It is empty (``end <= start``) if there was no such time.
+    """
     phases = [submitting_phase(batch) for batch in batches]
     return Span(max(phase.start for phase in phases), min(phase.end for phase in phases))
 
 
 def quota_use(active: Iterable[Span], phase: Span, limit: int) -> float:
-    """Return which share of ``limit`` tasks at any time was used in a phase, 0 to 1; 0 if the phase is empty."""
+    """Return the used share of the quota in a phase, 0 to 1, and 0 if the phase is empty.
+
+    :param active: spans of the generations.
+    :param phase: time that counts.
+    :param limit: generations that may be active at once.
+    """
     length = phase.end - phase.start
-    return sum(span.within(phase) for span in active) / (limit * length) if length > 0 else 0.0
+    used = sum(span.seconds_within(phase) for span in active)
+    return used / (limit * length) if length > 0 else 0.0
 
 
 def floor(latencies: Iterable[float], machines: int) -> float:
-    """Return how long list scheduling takes: each task begins, in this order, the moment a machine is free."""
+    """Return the makespan of list scheduling.
+
+    :param latencies: seconds of each generation, in the order in which they start.
+    :param machines: generations that run at once. Each starts as soon as a machine is free.
+    """
     free_at = [0.0] * machines
     for latency in latencies:
         heapq.heapreplace(free_at, free_at[0] + latency)
@@ -60,6 +80,5 @@ def floor(latencies: Iterable[float], machines: int) -> float:
 
 def floor_of(active: Iterable[Span], machines: int) -> float:
     """Return the floor of the latencies that were drawn, in the order of the submits."""
-    return floor(
-        (span.end - span.start for span in sorted(active, key=lambda span: span.start)), machines
-    )
+    ordered = sorted(active, key=lambda span: span.start)
+    return floor((span.end - span.start for span in ordered), machines)

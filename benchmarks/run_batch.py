@@ -1,8 +1,9 @@
-"""One run of the batch operator in a process of its own, as a task of Airflow would run it.
+"""One run of the batch operator, as a task of Airflow would run it.
 
-``python -m benchmarks.run_batch NAME FOLDER N [ARGUMENTS]`` makes N images below FOLDER/NAME, with ARGUMENTS (a JSON
-object) for the operator, and prints what it took, its summary and its error as JSON. ``FLUX_PROFILE=FILE`` writes
-a profile. The connection is ``AIRFLOW_CONN_FLUX_DEFAULT``.
+``python -m benchmarks.run_batch NAME FOLDER N [ARGUMENTS]`` makes N images below FOLDER/NAME.
+ARGUMENTS is a JSON object with further arguments of the operator. The program prints CPU, memory,
+time, the summary of the batch and its error as JSON. ``FLUX_PROFILE=FILE`` writes a profile. The
+connection is ``AIRFLOW_CONN_FLUX_DEFAULT``.
 """
 
 from __future__ import annotations
@@ -25,12 +26,12 @@ from benchmarks.usage import own_cpu, own_peak
 from tests.support.run_operator import FakeTaskInstance
 
 
-def rows(name: str, count: int) -> list[dict[str, Any]]:
-    """Return the rows of a batch; prompts tell the batches apart in the emulator's timeline."""
+def make_rows(name: str, count: int) -> list[dict[str, Any]]:
+    """Return rows whose prompts begin with the name of the batch, as in the emulator's timeline."""
     return [{"key": f"{number}", "prompt": f"{name} {number}"} for number in range(count)]
 
 
-def context(name: str) -> Any:
+def make_context(name: str) -> Any:
     """Return the context of a first try."""
     ti = FakeTaskInstance(-1)
     ids = {"dag_id": "bench", "run_id": name, "task_id": "batch", "try_number": 1, "max_tries": 0}
@@ -40,31 +41,39 @@ def context(name: str) -> Any:
 
 
 def main(name: str, folder: str, count: int, arguments: dict[str, Any]) -> None:
-    """Run the batch."""
+    """Run the batch and print its report.
+
+    :param name: name of the batch.
+    :param folder: folder of the batch.
+    :param count: images to make.
+    :param arguments: further arguments of the operator.
+    """
     operator = FluxGenerateBatchOperator(
         task_id="batch",
-        requests=rows(name, count),
+        requests=make_rows(name, count),
         output_path=f"file://{folder}/{name}/{{key}}.{{ext}}",
         **{"model": "flux-pro-1.1", "defaults": {"width": 1024, "height": 1024}, **arguments},
     )
-    before, begun = own_cpu(), time.time()
-    given, error = context(name), None
-    with _profiled(os.environ.get("FLUX_PROFILE")):
+    cpu_before, started_at = own_cpu(), time.time()
+    context, error = make_context(name), None
+    with _write_profile(os.environ.get("FLUX_PROFILE")):
         try:
-            operator.execute(given)
+            operator.execute(context)
         except AirflowException as failure:
             error = str(failure)
-    said = {
-        "cpu": own_cpu() - before,
+    report = {
+        "cpu": own_cpu() - cpu_before,
         "cpu_whole": own_cpu(),
         "peak": own_peak(),
-        "wall": time.time() - begun,
+        "wall": time.time() - started_at,
+        "summary": context["ti"].xcoms["flux_batch"],
+        "error": error,
     }
-    print(json.dumps({**said, "returned": given["ti"].xcoms["flux_batch"], "error": error}))
+    print(json.dumps(report))
 
 
 @contextmanager
-def _profiled(file: str | None) -> Iterator[None]:
+def _write_profile(file: str | None) -> Iterator[None]:
     if file is None:
         yield
         return

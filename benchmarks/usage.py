@@ -1,4 +1,4 @@
-"""What processes use: CPU and memory."""
+"""CPU and memory of processes and of the machine."""
 
 from __future__ import annotations
 
@@ -13,15 +13,18 @@ import psutil
 
 def own_cpu() -> float:
     """Return the CPU seconds of this process and of its children that have ended."""
-    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(one.ru_utime + one.ru_stime for one in used)
+    usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
 
 
 def own_peak() -> float:
-    """Return the peak memory of this process in MiB; ``ru_maxrss`` would begin with that of its parent."""
-    found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
-    assert found is not None
-    return int(found[1]) / 1024
+    """Return the peak memory of this process in MiB.
+
+    ``ru_maxrss`` is not used, because it starts at the peak of the parent process.
+    """
+    peak = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    assert peak is not None
+    return int(peak[1]) / 1024
 
 
 def cpu_of(processes: Iterable[psutil.Process]) -> float:
@@ -35,7 +38,7 @@ def cpu_of(processes: Iterable[psutil.Process]) -> float:
 
 
 def memory_of(processes: Iterable[psutil.Process]) -> float:
-    """Return the memory of processes in MiB, what they share counted once (PSS)."""
+    """Return the memory of processes in MiB, with shared pages counted once (PSS)."""
     total = 0.0
     for process in processes:
         with suppress(psutil.Error):
@@ -43,29 +46,34 @@ def memory_of(processes: Iterable[psutil.Process]) -> float:
     return total / 2**20
 
 
-class Machine:
-    """What the whole machine is busy with while the block lasts.
+class MachineUsage:
+    """CPU time of the whole machine while the block lasts.
 
-    :ivar busy: CPU seconds of all processes.
-    :ivar seconds: CPU seconds there were, of all cores.
+    :ivar busy_seconds: CPU seconds of all processes.
+    :ivar total_seconds: CPU seconds of all cores, busy or idle.
     """
 
-    busy = seconds = 0.0
+    busy_seconds = total_seconds = 0.0
 
-    def __enter__(self) -> Machine:
-        self._began = self._now()
+    def __enter__(self) -> MachineUsage:
+        self._before = self._read()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.busy, self.seconds = (
-            after - before for before, after in zip(self._began, self._now(), strict=True)
+        self.busy_seconds, self.total_seconds = (
+            after - before for before, after in zip(self._before, self._read(), strict=True)
         )
 
-    def others(self, known: float) -> float:
-        """Return the share of the machine, 0 to 1, that other processes had than those whose CPU seconds are known."""
-        return max(self.busy - known, 0.0) / self.seconds if self.seconds else 0.0
+    def share_of_others(self, known_seconds: float) -> float:
+        """Return the share of the machine, 0 to 1, that other processes used.
 
-    def _now(self) -> tuple[float, float]:
+        :param known_seconds: CPU seconds of the processes that do not count as others.
+        """
+        if not self.total_seconds:
+            return 0.0
+        return max(self.busy_seconds - known_seconds, 0.0) / self.total_seconds
+
+    def _read(self) -> tuple[float, float]:
         times = psutil.cpu_times()
         idle = times.idle + getattr(times, "iowait", 0.0)
         return sum(times) - idle - getattr(times, "guest", 0.0), sum(times)

@@ -1,1 +1,1 @@
-"""What is usually written in place of the batch operator, to be measured beside it."""
+"""Other ways to make many images, measured beside the batch operator."""

@@ -1,4 +1,4 @@
-"""The loop of the service's documentation: submit, ask every half second, download."""
+"""Loop of BFL's documentation: submit, poll every half second, download."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from pathlib import Path
 
 import requests
 
-from benchmarks.service import KEY
+from benchmarks.emulator import KEY
 
-INTERVAL = 0.5
+POLL_SECONDS = 0.5
 HEADERS = {"x-key": KEY}
 
 
 def submit(session: requests.Session, url: str, prompt: str) -> str:
-    """Submit, and return the polling URL."""
+    """Submit a request, and return its polling URL."""
     body = {"prompt": prompt, "width": 1024, "height": 1024}
     answer = session.post(f"{url}/v1/flux-pro-1.1", json=body, headers=HEADERS, timeout=30)
     answer.raise_for_status()
@@ -22,7 +22,7 @@ def submit(session: requests.Session, url: str, prompt: str) -> str:
 
 
 def save(session: requests.Session, sample: str, path: Path) -> None:
-    """Download to a file."""
+    """Download an image to a file."""
     answer = session.get(sample, timeout=30)
     answer.raise_for_status()
     path.write_bytes(answer.content)
@@ -32,7 +32,7 @@ def generate(session: requests.Session, url: str, prompt: str, path: Path) -> No
     """Make one image."""
     polling_url = submit(session, url, prompt)
     while True:
-        time.sleep(INTERVAL)
+        time.sleep(POLL_SECONDS)
         answer = session.get(polling_url, headers=HEADERS, timeout=30).json()
         if answer["status"] == "Ready":
             return save(session, answer["result"]["sample"], path)
@@ -41,6 +41,6 @@ def generate(session: requests.Session, url: str, prompt: str, path: Path) -> No
 
 
 def generate_alone(url: str, prompt: str, path: str) -> None:
-    """Make one image as a task of its own does, with a session of its own."""
+    """Make one image with a session of its own, as a mapped task does."""
     with requests.Session() as session:
         generate(session, url, prompt, Path(path))

@@ -1,4 +1,4 @@
-"""Mapped tasks on a real Airflow: PostgreSQL, all components, LocalExecutor, a pool as large as the quota."""
+"""Mapped tasks on Airflow with PostgreSQL, LocalExecutor and a pool as large as the quota."""
 
 from __future__ import annotations
 
@@ -17,9 +17,11 @@ from tests.support.cluster.harness import Cluster
 
 ROOT = Path(__file__).parents[2]
 LIMIT = 24
-MEMORY_EVERY = 5.0
-#: What Airflow has by default. Tests have it quicker, so that on a busy machine a scheduler passes for dead.
-DEFAULTS = {
+#: Seconds between two measurements of the memory. Frequent ones would cost CPU themselves.
+MEMORY_SECONDS = 5.0
+#: Defaults of Airflow. The cluster of the tests has shorter times, with which a scheduler on a busy
+#: machine counts as dead.
+AIRFLOW_DEFAULTS = {
     "SCHEDULER__JOB_HEARTBEAT_SEC": "5",
     "SCHEDULER__SCHEDULER_HEARTBEAT_SEC": "5",
     "SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "1",
@@ -39,7 +41,12 @@ from benchmarks.contenders.documented import generate_alone
 from benchmarks.contenders.textbook import TextbookOperator
 
 COUNT, URL, FOLDER = {count}, {url!r}, {folder!r}
-many = {{"schedule": None, "max_active_tasks": 999, "max_active_runs": 1, "default_args": {{"retries": 0}}}}
+many = {{
+    "schedule": None,
+    "max_active_tasks": 999,
+    "max_active_runs": 1,
+    "default_args": {{"retries": 0}},
+}}
 
 with DAG("python", **many):
     PythonOperator.partial(task_id="image", python_callable=generate_alone, pool="flux").expand(
@@ -47,14 +54,23 @@ with DAG("python", **many):
     )
 with DAG("deferrable", **many):
     TextbookOperator.partial(task_id="image", url=URL, pool="flux").expand_kwargs(
-        [{{"prompt": f"deferrable {{n}}", "path": f"{{FOLDER}}/deferrable/{{n}}.jpg"}} for n in range(COUNT)]
+        [
+            {{"prompt": f"deferrable {{n}}", "path": f"{{FOLDER}}/deferrable/{{n}}.jpg"}}
+            for n in range(COUNT)
+        ]
     )
 """
 
 
 @dataclass(frozen=True)
-class Run:
-    """What a run took: CPU seconds and peak MiB of all processes of the deployment, its state, its task states."""
+class DagRunUsage:
+    """A DAG run, with the usage of all processes of Airflow.
+
+    :param cpu: CPU seconds.
+    :param peak: peak memory in MiB.
+    :param state: state of the run.
+    :param failed: tasks that did not succeed.
+    """
 
     cpu: float
     peak: float
@@ -63,21 +79,28 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Mapped:
-    """A cluster with the DAGs ``python`` and ``deferrable``."""
+class MappedCluster:
+    """A running Airflow with the DAGs ``python`` and ``deferrable``.
+
+    :param cluster: the cluster of the tests.
+    """
 
     cluster: Cluster
 
-    def run(self, dag_id: str, timeout: float) -> Run:
-        """Run a DAG to its end, and measure the deployment meanwhile."""
+    def run(self, dag_id: str, timeout: float) -> DagRunUsage:
+        """Run a DAG to its end, and measure all processes of Airflow.
+
+        :param dag_id: ``python`` or ``deferrable``.
+        :param timeout: seconds to wait for the end.
+        """
         self.cluster.wait_parsed(dag_id)
-        before = cpu_of(self._processes())
-        with self._watched() as peaks:
+        cpu_before = cpu_of(self._processes())
+        with self._watch_memory() as peaks:
             run = self.cluster.run_dag(dag_id)
             state = self.cluster.wait(run, timeout)
         rows = self.cluster.task_instances(run)
-        return Run(
-            cpu_of(self._processes()) - before,
+        return DagRunUsage(
+            cpu_of(self._processes()) - cpu_before,
             max(peaks),
             state,
             sum(row.state != "success" for row in rows),
@@ -88,12 +111,12 @@ class Mapped:
         return set().union(*(component.family() for component in components))
 
     @contextmanager
-    def _watched(self) -> Iterator[list[float]]:
-        """Look at the memory now and then; often would cost what is to be measured."""
-        peaks, over = [0.0], threading.Event()
+    def _watch_memory(self) -> Iterator[list[float]]:
+        """Measure the memory until the block ends."""
+        peaks, has_ended = [0.0], threading.Event()
 
         def watch() -> None:
-            while not over.wait(MEMORY_EVERY):
+            while not has_ended.wait(MEMORY_SECONDS):
                 peaks.append(memory_of(self._processes()))
 
         thread = threading.Thread(target=watch)
@@ -101,23 +124,33 @@ class Mapped:
         try:
             yield peaks
         finally:
-            over.set()
+            has_ended.set()
             thread.join()
 
 
 @contextmanager
-def mapped(home: Path, folder: Path, url: str, count: int) -> Iterator[Mapped]:
-    """Start a cluster whose tasks land below ``folder``."""
-    (home / "dags").mkdir(parents=True)
-    (home / "dags" / "contenders.py").write_text(
+def start_cluster(
+    airflow_home: Path, folder: Path, url: str, count: int
+) -> Iterator[MappedCluster]:
+    """Start a cluster and stop it after the block.
+
+    :param airflow_home: folder for Airflow.
+    :param folder: folder for the images.
+    :param url: base URL of the API.
+    :param count: images of each DAG.
+    """
+    (airflow_home / "dags").mkdir(parents=True)
+    (airflow_home / "dags" / "contenders.py").write_text(
         DAGS.format(count=count, url=url, folder=str(folder))
     )
     path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
     environment = {
         "PYTHONPATH": path,
-        **{f"AIRFLOW__{name}": value for name, value in DEFAULTS.items()},
+        **{f"AIRFLOW__{name}": value for name, value in AIRFLOW_DEFAULTS.items()},
     }
     sys.stderr.write("starting Airflow ...\n")
-    with Cluster(home, home / "dags", parallelism=LIMIT + 8, env=environment) as cluster:
+    with Cluster(
+        airflow_home, airflow_home / "dags", parallelism=LIMIT + 8, env=environment
+    ) as cluster:
         cluster.create_pool("flux", LIMIT)
-        yield Mapped(cluster)
+        yield MappedCluster(cluster)

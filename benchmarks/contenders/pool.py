@@ -1,6 +1,7 @@
 """A pool of threads that run the documented loop, without Airflow.
 
-``python -m benchmarks.contenders.pool URL FOLDER N [THREADS]`` makes N images, and prints what it took as JSON.
+``python -m benchmarks.contenders.pool URL FOLDER N [THREADS]`` makes N images, and prints CPU and
+memory as JSON.
 """
 
 from __future__ import annotations
@@ -20,18 +21,24 @@ THREADS = 24
 
 
 def main(url: str, folder: str, count: int, threads: int = THREADS) -> None:
-    """Make the images."""
-    own = local()
+    """Make the images, and print CPU and memory.
 
-    def one(number: int) -> None:
-        if not hasattr(own, "session"):
-            own.session = requests.Session()
-        generate(own.session, url, f"pool {number}", Path(folder) / f"{number}.jpg")
+    :param url: base URL of the API.
+    :param folder: folder for the images.
+    :param count: images to make.
+    :param threads: threads of the pool.
+    """
+    thread = local()
 
-    before = own_cpu()
+    def make_image(number: int) -> None:
+        if not hasattr(thread, "session"):
+            thread.session = requests.Session()
+        generate(thread.session, url, f"pool {number}", Path(folder) / f"{number}.jpg")
+
+    cpu_before = own_cpu()
     with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(one, range(count)))
-    print(json.dumps({"cpu": own_cpu() - before, "cpu_whole": own_cpu(), "peak": own_peak()}))
+        list(pool.map(make_image, range(count)))
+    print(json.dumps({"cpu": own_cpu() - cpu_before, "cpu_whole": own_cpu(), "peak": own_peak()}))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A deferrable operator as the textbooks have it: submit, defer, and the trigger's one event brings the task back."""
+"""Deferrable operator of the textbooks: submit, defer, and download after the trigger's event."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ import requests
 from airflow.sdk import BaseOperator
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from benchmarks.contenders.documented import HEADERS, INTERVAL, save, submit
+from benchmarks.contenders.documented import HEADERS, POLL_SECONDS, save, submit
 
 
 class TextbookTrigger(BaseTrigger):
-    """Asks every half second until the image is ready."""
+    """Polls every half second until the image is ready."""
 
     def __init__(self, polling_url: str) -> None:
         super().__init__()
         self.polling_url = polling_url
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Return what Airflow stores."""
+        """Return the class path and the arguments."""
         return "benchmarks.contenders.textbook.TextbookTrigger", {"polling_url": self.polling_url}
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Yield the one event."""
+        """Yield one event with the status and the URL of the image."""
         async with aiohttp.ClientSession(headers=HEADERS) as session:
             while True:
-                await asyncio.sleep(INTERVAL)
+                await asyncio.sleep(POLL_SECONDS)
                 async with session.get(self.polling_url) as answer:
                     body = await answer.json()
                 if body["status"] != "Pending":
@@ -56,7 +56,7 @@ class TextbookOperator(BaseOperator):
         self.defer(trigger=TextbookTrigger(polling_url), method_name="execute_complete")
 
     def execute_complete(self, context: Any, event: dict[str, Any]) -> None:
-        """Download."""
+        """Download the image."""
         if event["status"] != "Ready":
             raise RuntimeError(event["status"])
         with requests.Session() as session:
