@@ -1,4 +1,4 @@
-"""``python -m airflow_provider_flux recover``: for Airflow versions whose CLI does not take commands of providers."""
+"""``python -m airflow_provider_flux recover``, for Airflow without commands of providers."""
 
 from __future__ import annotations
 

@@ -10,7 +10,6 @@ from typing import Any
 from airflow.providers.common.compat.sdk import conf
 
 from airflow_provider_flux.bfl.catalog import MODELS, Model
-from airflow_provider_flux.bfl.catalog.custom import read_models
 from airflow_provider_flux.bfl.polling import DEFAULT_TIMEOUT
 
 
@@ -43,4 +42,8 @@ def default_timeout(model: Any) -> float:
 
 @lru_cache(maxsize=4)
 def _with_configured(text: str) -> Mapping[str, Model]:
-    return MappingProxyType({**MODELS, **read_models(text)}) if text.strip() else MODELS
+    if not text.strip():
+        return MODELS
+    from airflow_provider_flux.bfl.catalog.custom import read_models  # only if there are any
+
+    return MappingProxyType({**MODELS, **read_models(text)})

@@ -1,1 +1,1 @@
-"""What make runs."""
+"""The programs that the make targets run."""

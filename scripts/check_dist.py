@@ -1,4 +1,4 @@
-"""Build wheel and sdist, check what is in them, and try the wheel in a fresh environment."""
+"""Build wheel and sdist, check their contents, and try the wheel in a new environment."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = "airflow_provider_flux"
-#: What a new user's Airflow has to say of the provider.
-TRIALS = {
+#: Airflow commands, each with a text that its output must contain.
+EXPECTED_OUTPUT = {
     "providers list": "airflow-provider-flux",
     "providers hooks": "airflow_provider_flux.hooks.flux.FluxHook",
     "providers triggers": "airflow_provider_flux.triggers.result",
@@ -22,7 +22,7 @@ TRIALS = {
 
 
 def main() -> None:
-    """Build, look inside, install, try."""
+    """Build both distributions, check them, and try the wheel."""
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder)
         _run(
@@ -39,7 +39,7 @@ def main() -> None:
         _check_wheel(wheel)
         _check_sdist(sdist)
         _try_wheel(wheel, target)
-    print("Wheel and sdist are as they should be.")
+    print("Wheel and sdist are complete.")
 
 
 def _check_wheel(wheel: Path) -> None:
@@ -53,7 +53,7 @@ def _check_wheel(wheel: Path) -> None:
     tops = {name.split("/")[0] for name in names}
     _check(
         tops == {PACKAGE, next(top for top in tops if top.endswith(".dist-info"))},
-        f"strangers in the wheel: {tops}",
+        f"unexpected folders in the wheel: {tops}",
     )
     sources = {str(path.relative_to(ROOT)) for path in (ROOT / PACKAGE).rglob("*.py")} | {
         f"{PACKAGE}/py.typed"
@@ -68,19 +68,22 @@ def _check_wheel(wheel: Path) -> None:
 def _check_sdist(sdist: Path) -> None:
     with tarfile.open(sdist) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
-    wanted = {"README.md", "CHANGELOG.md", "LICENSE", "Makefile", "pyproject.toml"}
-    wanted |= {
+    expected = {"README.md", "CHANGELOG.md", "LICENSE", "Makefile", "pyproject.toml"}
+    expected |= {
         "example_dags/products.csv",
         "docs/quickstart.md",
         "tests/conftest.py",
         "requirements/dev.txt",
     }
-    _check(wanted <= names, f"missing in the sdist: {wanted - names}")
-    _check(not any(".venv" in name or ".demo" in name for name in names), "made files in the sdist")
+    _check(expected <= names, f"missing in the sdist: {expected - names}")
+    _check(
+        not any(".venv" in name or ".demo" in name for name in names),
+        "generated files in the sdist",
+    )
 
 
 def _try_wheel(wheel: Path, target: Path) -> None:
-    """Install the wheel beside the tested versions, and ask Airflow for the provider."""
+    """Install the wheel with the tested versions, and check that Airflow lists the provider."""
     venv.create(target / "venv", with_pip=True)
     python = str(target / "venv" / "bin" / "python")
     pip = (python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
@@ -91,8 +94,8 @@ def _try_wheel(wheel: Path, target: Path) -> None:
         name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")
     }
     environment["AIRFLOW_HOME"] = str(target / "home")
-    for command, wanted in TRIALS.items():
-        said = _run(
+    for command, expected in EXPECTED_OUTPUT.items():
+        output = _run(
             python,
             "-m",
             "airflow",
@@ -102,18 +105,18 @@ def _try_wheel(wheel: Path, target: Path) -> None:
             cwd=target,
             env=environment,
         )
-        _check(wanted in said, f"`airflow {command}` does not name {wanted}:\n{said}")
+        _check(expected in output, f"`airflow {command}` does not list {expected}:\n{output}")
 
 
 def _run(*command: str, cwd: Path | None = None, env: dict[str, str] | None = None) -> str:
-    done = subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, check=False)
-    _check(done.returncode == 0, f"{' '.join(command)}\n{done.stdout}\n{done.stderr}")
-    return done.stdout
+    process = subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, check=False)
+    _check(process.returncode == 0, f"{' '.join(command)}\n{process.stdout}\n{process.stderr}")
+    return process.stdout
 
 
-def _check(holds: bool, otherwise: str) -> None:
-    if not holds:
-        sys.exit(otherwise)
+def _check(is_correct: bool, problem: str) -> None:
+    if not is_correct:
+        sys.exit(problem)
 
 
 if __name__ == "__main__":

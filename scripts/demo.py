@@ -1,7 +1,7 @@
-"""Run the example DAG ``flux_hero_image`` once on a real Airflow, and name the image it landed.
+"""Run the example DAG ``flux_hero_image`` once on a real Airflow, and print the path of its image.
 
-Without ``BFL_API_KEY`` the images come from the emulator of this package; with it, from BFL, which
-charges for them. Everything that is made lies in ``.demo/``.
+Without ``BFL_API_KEY`` the image comes from the emulator of this package. With it, the image comes
+from BFL, which charges for it. All files are in ``.demo/``.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ ROOT = Path(__file__).resolve().parents[1]
 HOME = ROOT / ".demo"
 DAG = "flux_hero_image"
 AIRFLOW = [sys.executable, "-m", "airflow"]
-#: Lines of the task log that tell a user what is going on.
-TOLD = ("Submitted request", ": Pending", ": Ready", "Landed request", "Trying again")
+#: Lines of the task log with one of these texts are printed.
+PROGRESS_TEXTS = ("Submitted request", ": Pending", ": Ready", "Landed request", "Trying again")
 
 
 def main() -> int:
-    """Set Airflow up if need be, run the DAG, tell the result."""
+    """Set Airflow up if necessary, run the DAG, and print the result."""
     started = time.monotonic()
     environment = {
         name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")
@@ -40,7 +40,7 @@ def main() -> int:
     }
     database, is_set_up = HOME / "airflow" / "airflow.db", HOME / "is-set-up"
     if not is_set_up.exists():
-        print("Setting up an Airflow of its own in .demo/ ...", flush=True)
+        print("Setting up an Airflow in .demo/ ...", flush=True)
         _run([*AIRFLOW, "db", "migrate"], environment)
         is_set_up.touch()
     with _service(environment) as emulator:
@@ -56,30 +56,31 @@ def main() -> int:
     image = generation["image"]
     path = image["uri"].removeprefix("file://")
     print(
-        f"\nmodel {generation['model']}, seed {generation['seed']}, "
-        f"cost {generation['cost']:g} credits ({generation['cost_source']}{', by the emulator' if emulator else ''}), "
-        f"{image['width']}x{image['height']} {image['content_type']}, {time.monotonic() - started:.0f} s in all"
+        f"\nmodel {generation['model']}, seed {generation['seed']}, cost {generation['cost']:g} "
+        f"credits ({generation['cost_source']}{', by the emulator' if emulator else ''}), "
+        f"{image['width']}x{image['height']} {image['content_type']}, "
+        f"{time.monotonic() - started:.0f} s in all"
     )
     print(f"The image: {path}")
     return 0
 
 
 def _service(environment: dict[str, str]) -> Any:
-    """Return the emulator to run, or nothing when the real service is to be used."""
+    """Return the emulator to run, or a null context if the real service is used."""
     if environment.get("BFL_API_KEY"):
         print(
-            "BFL_API_KEY is set: this asks the real service for one image, about 4 credits ($0.04).",
+            "BFL_API_KEY is set: BFL generates one image, for about 4 credits ($0.04).",
             flush=True,
         )
         return nullcontext()
     from airflow_provider_flux.emulator import EmulatorConfig, EmulatorServer
 
-    print("BFL_API_KEY is not set: the image comes from the emulator, for nothing.", flush=True)
+    print("BFL_API_KEY is not set: the emulator generates the image, free of charge.", flush=True)
     return EmulatorServer(EmulatorConfig())
 
 
 def _run(command: list[str], environment: dict[str, str]) -> None:
-    """Run a command, tell the lines that matter, keep all of them; end the demo if it fails."""
+    """Run a command, print its progress, log all of its output, and exit if it fails."""
     HOME.mkdir(exist_ok=True)
     log = HOME / "demo.log"
     with (
@@ -90,20 +91,23 @@ def _run(command: list[str], environment: dict[str, str]) -> None:
     ):
         for line in process.stdout or ():
             file.write(line)
-            if any(text in line for text in TOLD):
+            if any(text in line for text in PROGRESS_TEXTS):
                 print(f"  {line.partition(']')[2].partition('[airflow')[0].strip()}", flush=True)
     if process.returncode:
         print(*log.read_text().splitlines()[-40:], sep="\n")
-        sys.exit(f"The demo failed; the whole log is {log}")
+        sys.exit(f"The demo failed. See the log: {log}")
 
 
 def _result(database: Path) -> dict[str, Any]:
-    """Return what the task ``land`` pushed last."""
-    query = "SELECT value FROM xcom WHERE dag_id = ? AND task_id = 'land' AND key = 'return_value' ORDER BY timestamp DESC"
+    """Return the last XCom of the task ``land``."""
+    query = (
+        "SELECT value FROM xcom WHERE dag_id = ? AND task_id = 'land' AND key = 'return_value' "
+        "ORDER BY timestamp DESC"
+    )
     with closing(sqlite3.connect(database)) as db:
         row = db.execute(query, (DAG,)).fetchone()
     if row is None:
-        sys.exit(f"The DAG ran, but landed nothing; the whole log is {HOME / 'demo.log'}")
+        sys.exit(f"The DAG ran, but landed no image. See the log: {HOME / 'demo.log'}")
     generation: dict[str, Any] = json.loads(row[0])
     return generation
 

@@ -1,4 +1,4 @@
-"""Resolve the dependencies anew into hashed requirements, without any address of a registry."""
+"""Resolve the dependencies into hashed requirements, without the address of a registry."""
 
 from __future__ import annotations
 
@@ -18,7 +18,11 @@ OPTIONS = (
 
 
 def compile_requirements(target: str, *sources: str) -> None:
-    """Write ``requirements/<target>.txt`` from the package's dependencies and the given sources."""
+    """Write ``requirements/<target>.txt`` from the dependencies of the package and further sources.
+
+    :param target: name of the file, without its suffix.
+    :param sources: requirement files and options for ``uv pip compile``.
+    """
     command = [sys.executable, "-m", "uv", "pip", "compile", "--quiet", *OPTIONS]
     command += [
         "--custom-compile-command",
@@ -33,5 +37,5 @@ if __name__ == "__main__":
     runtime, dev = str(REQUIREMENTS / "runtime.in"), str(REQUIREMENTS / "dev.in")
     compile_requirements("dev", runtime, dev, "--override", str(REQUIREMENTS / "overrides.txt"))
     compile_requirements("airflow-3.0", runtime, str(REQUIREMENTS / "airflow-3.0.in"))
-    # the demo runs with the very versions that are tested
+    # The demo uses the same versions as the tests.
     compile_requirements("runtime", runtime, "--constraint", str(REQUIREMENTS / "dev.txt"))

@@ -1,7 +1,8 @@
-"""Run all tests once: those that need a whole Airflow, and beside them all others, which is what their waits are for.
+"""Run all tests: the tests that need a whole Airflow, and at the same time all others.
 
-Each half is a pytest of its own. The one without clusters measures the coverage: what runs in a cluster are processes
-that are not measured. Further arguments go to both. The exit code is 0 if both have passed.
+Each half is a pytest process. The half without clusters measures the coverage, because the
+processes in a cluster are not measured. Further arguments go to both halves. The exit code is 0 if
+both pass.
 """
 
 from __future__ import annotations
@@ -15,30 +16,33 @@ from typing import IO
 
 CLUSTER = ("-m", "cluster")
 OTHERS = ("-m", "not cluster", "--cov", "--cov-report=term")
-#: The half without clusters gives way: what people wait for in a cluster, they wait for with a deadline.
+#: The half without clusters yields the CPU, because the tests in a cluster wait with deadlines.
 _NICE = 5
-#: pytest has run no test: nothing of that half was asked for.
+#: Exit code of pytest if it has collected no test.
 _NO_TESTS = 5
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run both halves, show the one as it goes and the other after it, and return the exit code."""
-    signal.signal(
-        signal.SIGTERM, signal.default_int_handler
-    )  # so that neither half outlives this process
-    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as kept:
+    """Run both halves. The cluster tests print at once, the others when both have ended.
+
+    :param arguments: further arguments of pytest.
+    :return: the exit code.
+    """
+    # Stop both halves if this process is terminated.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as output:
         halves: list[subprocess.Popen[str]] = []
         try:
             halves.append(_start(CLUSTER, arguments, None))
-            halves.append(_start(OTHERS, arguments, kept, nice=_NICE))
+            halves.append(_start(OTHERS, arguments, output, nice=_NICE))
             codes = [half.wait() for half in halves]
         finally:
             for half in halves:
                 if half.poll() is None:
                     half.send_signal(signal.SIGINT)
                     half.wait()
-            kept.seek(0)
-            sys.stdout.writelines(kept)
+            output.seek(0)
+            sys.stdout.writelines(output)
     return max(0 if code == _NO_TESTS else abs(code) for code in codes)
 
 

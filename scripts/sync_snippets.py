@@ -1,8 +1,9 @@
-"""Keep the code in README.md and docs/ equal to the tested files it comes from.
+"""Keep the code in README.md and docs/ equal to the tested files that it comes from.
 
-A marker such as ``<!-- snippet: example_dags/flux_mapped.py#flux_mapped -->`` stands above a fenced block,
-which then holds what lies between ``[START flux_mapped]`` and ``[END flux_mapped]`` of that file.
-``python scripts/sync_snippets.py`` rewrites the blocks; with ``--check`` it only names the stale ones.
+A marker such as ``<!-- snippet: example_dags/flux_mapped.py#flux_mapped -->`` precedes a fenced
+block. The block contains the lines between ``[START flux_mapped]`` and ``[END flux_mapped]`` of
+that file. ``python scripts/sync_snippets.py`` rewrites the blocks. With ``--check`` it only lists
+the stale ones.
 """
 
 from __future__ import annotations
@@ -21,82 +22,102 @@ _BLOCK = re.compile(r"\n+```(?P<language>\w*)\n(?P<code>.*?)^```$", re.MULTILINE
 
 
 class SnippetError(Exception):
-    """A marker names no region, or stands above no fenced block."""
+    """The region of a marker does not exist, or no fenced block follows the marker."""
 
 
 @dataclass(frozen=True)
 class Snippet:
     """A fenced block in a page.
 
-    :param start: where the code begins in the text of the page.
-    :param end: where it ends.
+    :param source: file and region, as in the marker.
+    :param start: offset of the code in the text of the page.
+    :param end: offset of the end of the code.
+    :param current: the code in the page.
+    :param expected: the code in the file.
     """
 
     source: str
     start: int
     end: int
-    shown: str
-    wanted: str
+    current: str
+    expected: str
 
 
-def pages(root: Path) -> list[Path]:
-    """Return the pages that may hold snippets."""
+def list_pages(root: Path) -> list[Path]:
+    """Return the pages that may contain snippets.
+
+    :param root: folder of the repository.
+    """
     return [root / "README.md", *sorted((root / "docs").rglob("*.md"))]
 
 
-def region(path: Path, name: str) -> str:
-    """Return what lies between the START and END comments of a region, dedented.
+def read_region(path: Path, name: str) -> str:
+    """Return the lines between the START and END comments of a region, dedented.
 
-    :raises SnippetError: if there is no such file or region.
+    :param path: the file.
+    :param name: name of the region.
+    :raises SnippetError: if the file or the region does not exist.
     """
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except OSError as error:
         raise SnippetError(f"{path} cannot be read ({error.strerror})") from None
-    found = [
+    bounds = [
         n
         for n, line in enumerate(lines)
         if line.strip() in {f"# [START {name}]", f"# [END {name}]"}
     ]
-    if len(found) != 2 or "[START" not in lines[found[0]]:
+    if len(bounds) != 2 or "[START" not in lines[bounds[0]]:
         raise SnippetError(f"{path} has no region [START {name}] ... [END {name}]")
-    return textwrap.dedent("\n".join(lines[found[0] + 1 : found[1]])).strip("\n") + "\n"
+    return textwrap.dedent("\n".join(lines[bounds[0] + 1 : bounds[1]])).strip("\n") + "\n"
 
 
-def snippets(text: str, root: Path) -> Iterator[Snippet]:
+def find_snippets(text: str, root: Path) -> Iterator[Snippet]:
     """Yield the snippets of a page in their order.
 
+    :param text: the page.
+    :param root: folder of the repository.
     :raises SnippetError: if a marker is wrong.
     """
     for marker in _MARKER.finditer(text):
         block = _BLOCK.match(text, marker.end())
         if block is None:
             raise SnippetError(f"no fenced block below {marker[0]}")
-        wanted = region(root / marker["path"], marker["name"])
+        expected = read_region(root / marker["path"], marker["name"])
         source = f"{marker['path']}#{marker['name']}"
-        yield Snippet(source, block.start("code"), block.end("code"), block["code"], wanted)
+        yield Snippet(source, block.start("code"), block.end("code"), block["code"], expected)
 
 
-def synced(text: str, root: Path) -> tuple[str, list[str]]:
-    """Return the page with its snippets renewed, and the sources of those that were stale."""
-    found = list(snippets(text, root))
-    for snippet in reversed(found):
-        text = text[: snippet.start] + snippet.wanted + text[snippet.end :]
-    return text, [snippet.source for snippet in found if snippet.shown != snippet.wanted]
+def sync_page(text: str, root: Path) -> tuple[str, list[str]]:
+    """Return the page with updated snippets, and the sources of the stale ones.
+
+    :param text: the page.
+    :param root: folder of the repository.
+    :raises SnippetError: if a marker is wrong.
+    """
+    snippets = list(find_snippets(text, root))
+    for snippet in reversed(snippets):
+        text = text[: snippet.start] + snippet.expected + text[snippet.end :]
+    return text, [snippet.source for snippet in snippets if snippet.current != snippet.expected]
 
 
 def main(argv: Sequence[str] | None = None, root: Path = ROOT) -> int:
-    """Renew all pages, or check them; return the exit code."""
-    parser = argparse.ArgumentParser(description="Renew the snippets in README.md and docs/.")
+    """Update all pages, or check them.
+
+    :param argv: arguments of the command line, by default those of the process.
+    :param root: folder of the repository.
+    :return: the exit code.
+    """
+    parser = argparse.ArgumentParser(description="Update the snippets in README.md and docs/.")
     parser.add_argument(
         "--check", action="store_true", help="change nothing, exit 1 if a snippet is stale"
     )
     options = parser.parse_args(argv)
     stale = 0
-    for page in pages(root):
+    for page in list_pages(root):
         before = page.read_text(encoding="utf-8")
         try:
-            after, sources = synced(before, root)
+            after, sources = sync_page(before, root)
         except SnippetError as error:
             print(f"{page.relative_to(root)}: {error}", file=sys.stderr)
             return 1

@@ -5,12 +5,8 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 
-from airflow_provider_flux.ledger.journal_entries import (
-    JournaledSubmit,
-    JournalEntry,
-    SegmentHeader,
-    fold_entries,
-)
+from airflow_provider_flux.ledger.journal_entries import JournalEntry, SegmentHeader
+from airflow_provider_flux.ledger.journaled_submit import JournaledSubmit, fold_entries
 
 _SCHEMA = "CREATE TABLE entries (key TEXT NOT NULL, segment INTEGER NOT NULL, entry TEXT NOT NULL)"
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from airflow_provider_flux.ledger.journal_entries import JournaledSubmit
+from airflow_provider_flux.ledger.journaled_submit import JournaledSubmit
 from airflow_provider_flux.ledger.resume_policy import OnUncertain, check_choices
 
 #: State of a row in the manifest and in the summary. ``submitted``: BFL accepted it, and its image

@@ -39,14 +39,12 @@ from airflow_provider_flux.bfl.request import GenerationRequest
 from airflow_provider_flux.configured_models import known_models
 from airflow_provider_flux.hooks.flux import FluxHook
 from airflow_provider_flux.landing.plan import LandingPlan
-from airflow_provider_flux.ledger.journal import JOURNAL_SUFFIX, Journal
+from airflow_provider_flux.ledger.clear_id import clear_id_of
+from airflow_provider_flux.ledger.journal import Journal
 from airflow_provider_flux.ledger.journal_entries import SegmentHeader
-from airflow_provider_flux.ledger.record_store import stem_of
-from airflow_provider_flux.ledger.task_ledger import (
-    clear_id_of,
-    publish_ledger_folder,
-    record_write_options,
-)
+from airflow_provider_flux.ledger.journal_segments import JOURNAL_SUFFIX
+from airflow_provider_flux.ledger.ledger_folder import publish_ledger_folder
+from airflow_provider_flux.ledger.record_files import record_write_options, stem_of
 from airflow_provider_flux.object_store.filesystem import open_path
 
 if TYPE_CHECKING:

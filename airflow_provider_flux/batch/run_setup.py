@@ -21,13 +21,14 @@ from airflow_provider_flux.bfl.errors import (
 from airflow_provider_flux.bfl.pricing import USD_PER_CREDIT
 from airflow_provider_flux.hooks.flux import FluxHook
 from airflow_provider_flux.landing.output_path import has_distinct_names
-from airflow_provider_flux.ledger.journal import (
+from airflow_provider_flux.ledger.journal_entries import SegmentHeader
+from airflow_provider_flux.ledger.journal_owner import (
     OWNER_CHECK_SECONDS,
     claim_journal,
-    read_journal,
     read_owner,
 )
-from airflow_provider_flux.ledger.journal_entries import JournaledSubmit, SegmentHeader
+from airflow_provider_flux.ledger.journal_segments import read_journal
+from airflow_provider_flux.ledger.journaled_submit import JournaledSubmit
 from airflow_provider_flux.object_store.backends import WriteOptions
 from airflow_provider_flux.object_store.filesystem import run_sync
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from airflow_provider_flux.bfl.aspect_ratio import is_usual_ratio, read_ratio
 from airflow_provider_flux.bfl.catalog import Model
 from airflow_provider_flux.bfl.pricing import MEGAPIXEL
-from airflow_provider_flux.bfl.schemas.common import is_usual_ratio, read_ratio
 
 _MAX_OUTPUT_MEGAPIXELS = 4
 _SIDE_MULTIPLE = 16

@@ -1,11 +1,12 @@
-"""``airflow flux``: commands of the provider. Also ``python -m airflow_provider_flux``, for Airflow before 3.2."""
+"""The commands of ``airflow flux``, and of ``python -m airflow_provider_flux``.
+
+Airflow before 3.2 takes no commands of providers, so the package runs them by itself, too.
+"""
 
 from __future__ import annotations
 
 import argparse
-import os
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,51 +18,60 @@ from airflow.cli.cli_config import (
     GroupCommand,
     lazy_load_command,
 )
-from airflow.utils.cli import suppress_logs_and_warning
 
 _RECOVER_OPTIONS: dict[str, dict[str, Any]] = {
     "--prefix": {
         "action": "append",
         "default": [],
         "metavar": "URI",
-        "help": "Folder that output_path begins with, or ledger_path; repeatable. Without it, Airflow's database says "
-        "where tasks keep their records",
+        "help": "Folder at the beginning of output_path or ledger_path; repeatable. By default, "
+        "Airflow's database names the folders in which tasks keep their records",
     },
-    "--dag-id": {"help": "Only what tasks of this DAG have paid for"},
-    "--run-id": {"help": "Only what tasks of this DAG run have paid for"},
+    "--dag-id": {"help": "Recover only what tasks of this DAG submitted"},
+    "--run-id": {"help": "Recover only what tasks of this DAG run submitted"},
     "--output-path": {
-        "help": "Where to land, in place of the output_path of the tasks; for tasks without one it is needed: "
-        "s3://my_conn@bucket/{request_id}.{ext}, say",
+        "help": "Where to land instead of the output_path of each task, for example "
+        "s3://my_conn@bucket/{request_id}.{ext}. Needed for tasks without output_path",
     },
     "--dry-run": {
         "action": "store_true",
-        "help": "List what would be collected, and change nothing",
+        "help": "List the records that would be recovered, and change nothing",
     },
 }
 _INIT_POOL_OPTIONS: dict[str, dict[str, Any]] = {
     "--pool": {"default": "flux", "metavar": "NAME", "help": "Name of the pool; flux by default"},
     "--slots": {
         "type": int,
-        "help": "How many tasks may be active at once; by default max_active of the connection, or 24 if there is no "
-        "connection flux_default",
+        "help": "Number of slots, 1 or more. By default max_active of the connection, or 24 if the "
+        "connection flux_default does not exist",
     },
     "--flux-conn-id": {
         "default": "flux_default",
         "metavar": "CONN_ID",
         "help": "Connection whose max_active counts without --slots; flux_default by default",
     },
-    "--dry-run": {"action": "store_true", "help": "Say what would be done, and change nothing"},
+    "--dry-run": {
+        "action": "store_true",
+        "help": "Print what would be changed, and change nothing",
+    },
 }
 
 
 def _args(options: dict[str, dict[str, Any]], *common: Arg) -> tuple[Arg, ...]:
-    own = (Arg((flag,), **given) for flag, given in options.items())  # type: ignore[no-untyped-call]
+    own = (Arg((flag,), **settings) for flag, settings in options.items())  # type: ignore[no-untyped-call]
     return (*own, *common, ARG_VERBOSE)
 
 
 @dataclass(frozen=True)
-class _Command:
-    """One command: its words, and the name of the function below that runs it."""
+class Command:
+    """A command of the provider.
+
+    :param name: its name on the command line.
+    :param help: its line in the list of commands.
+    :param description: the text of ``--help``.
+    :param args: its options.
+    :param function: import path of the function that runs it, which takes the parsed options.
+    """
 
     name: str
     help: str
@@ -70,118 +80,61 @@ class _Command:
     function: str
 
 
-_COMMANDS = (
-    _Command(
+COMMANDS = (
+    Command(
         "recover",
-        "Collect images that were paid for and that no task has collected",
-        "Lists what tasks have paid for and not returned, and lands what can be had. It pays for nothing, replaces no "
-        "image, and can be repeated. Exits with 1 if something could not be read, or could not be landed for an error.",
+        "Land the images that BFL bills and that no task returned",
+        "Lists the generations that tasks submitted and did not return, and lands their images. It "
+        "submits nothing, replaces no image, and can be repeated. Exits with 1 if a record or "
+        "folder cannot be read, or if an image cannot be landed because of an error.",
         _args(_RECOVER_OPTIONS, ARG_OUTPUT),
-        "recover",
+        "airflow_provider_flux.cli.recover.run",
     ),
-    _Command(
+    Command(
         "init-pool",
-        "Create or update the pool that keeps tasks below the limit of the BFL account",
-        "Creates an Airflow pool that counts deferred tasks, or gives the one that is there so many slots, and says "
-        "what it has changed. It can be repeated. Tasks count when they have pool=NAME.",
+        "Create or update the pool that keeps tasks within the limit of the BFL account",
+        "Creates an Airflow pool that counts deferred tasks, or updates the pool of that name, and "
+        "prints what it changed. It can be repeated. Tasks with pool=NAME use the pool.",
         _args(_INIT_POOL_OPTIONS),
-        "init_pool",
+        "airflow_provider_flux.cli.init_pool.run",
     ),
 )
 
 
 def get_flux_cli_commands() -> list[GroupCommand]:
     """Return the commands, for ``airflow``."""
-    commands = [
+    subcommands = [
         ActionCommand(
-            name=one.name,
-            help=one.help,
-            description=one.description,
-            func=lazy_load_command(f"{__name__}.{one.function}"),
-            args=one.args,
+            name=command.name,
+            help=command.help,
+            description=command.description,
+            func=lazy_load_command(command.function),
+            args=command.args,
         )
-        for one in _COMMANDS
+        for command in COMMANDS
     ]
     return [
         GroupCommand(
-            name="flux", help="FLUX image generation by Black Forest Labs", subcommands=commands
+            name="flux",
+            help="FLUX image generation by Black Forest Labs",
+            subcommands=subcommands,
         )
     ]
 
 
-@suppress_logs_and_warning
-def recover(args: argparse.Namespace) -> None:
-    """Print what was paid for and not returned, and collect it unless it is a dry run."""
-    _use_connections_of_the_database()
-    from airflow.cli.simple_table import AirflowConsole
-
-    from airflow_provider_flux.bfl.errors import FluxRequestError
-    from airflow_provider_flux.recovery.find import RecordFilter, find_entries
-    from airflow_provider_flux.recovery.recover import recover as collect_all
-
-    entries, unreadable = find_entries(RecordFilter(args.prefix, args.dag_id, args.run_id))
-    try:
-        findings = list(collect_all(entries, dry_run=args.dry_run, output_path=args.output_path))
-    except FluxRequestError as error:
-        raise SystemExit(f"--output-path: {error}") from None
-    if findings:
-        AirflowConsole().print_as(
-            data=[finding.as_row() for finding in findings], output=args.output
-        )
-    for one in unreadable:
-        print(f"{type(one.error).__name__}: {one.error}", file=sys.stderr)  # noqa: T201
-    counts = {
-        name: sum(one.outcome == name for one in findings)
-        for name in dict.fromkeys(f.outcome for f in findings)
-    }
-    said = ", ".join(f"{count} {name}" for name, count in counts.items()) or "nothing to collect"
-    print(f"{len(entries)} records: {said}; {len(unreadable)} could not be read", file=sys.stderr)  # noqa: T201
-    if unreadable or counts.get("error"):
-        raise SystemExit(1)
-
-
-@suppress_logs_and_warning
-def init_pool(args: argparse.Namespace) -> None:
-    """Create or update the pool unless it is a dry run, and print what became of it."""
-    _use_connections_of_the_database()
-    from airflow_provider_flux.bfl.errors import FluxConfigurationError
-    from airflow_provider_flux.cli import init_pool
-
-    try:
-        slots, source = (
-            (args.slots, "--slots")
-            if args.slots is not None
-            else init_pool.slots_of_connection(args.flux_conn_id)
-        )
-        change = init_pool.init_pool(args.pool, slots, dry_run=args.dry_run)
-    except (FluxConfigurationError, ValueError) as error:
-        raise SystemExit(f"init-pool: {error}") from None
-    print(f"{change.sentence(dry_run=args.dry_run)} ({source}).")  # noqa: T201
-    if change.shrinks:
-        print(  # noqa: T201
-            "That is fewer than before: tasks that have started go on, and none starts before enough of them have "
-            f"ended. A task whose pool_slots is above {slots} never starts.",
-            file=sys.stderr,
-        )
-
-
-def _use_connections_of_the_database() -> None:
-    """Look for connections as Airflow's own commands do: from 3.1 on, the database is left out without it."""
-    os.environ["_AIRFLOW_PROCESS_CONTEXT"] = "server"
-
-
 def main(argv: Sequence[str] | None = None) -> None:
-    """Run ``python -m airflow_provider_flux``."""
-    runners: dict[str, Callable[[argparse.Namespace], None]] = {
-        "recover": recover,
-        "init_pool": init_pool,
-    }
+    """Run ``python -m airflow_provider_flux``.
+
+    :param argv: the command and its options; those of the process by default.
+    """
     parser = argparse.ArgumentParser(prog="python -m airflow_provider_flux")
-    commands = parser.add_subparsers(required=True)
-    for one in _COMMANDS:
-        command = commands.add_parser(one.name, help=one.help, description=one.description)
-        for arg in one.args:
-            arg.add_to_parser(command)
-        command.set_defaults(run=runners[one.function])
+    subparsers = parser.add_subparsers(required=True)
+    for command in COMMANDS:
+        subparser = subparsers.add_parser(
+            command.name, help=command.help, description=command.description
+        )
+        for arg in command.args:
+            arg.add_to_parser(subparser)
+        subparser.set_defaults(run=lazy_load_command(command.function))
     args = parser.parse_args(argv)
     args.run(args)

@@ -1,1 +1,1 @@
-"""What has been paid for and where it went: written down before and right after each paid submit."""
+"""The ledger: each submit of a task is recorded before it is sent, and after BFL has answered."""

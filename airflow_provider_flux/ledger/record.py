@@ -1,4 +1,4 @@
-"""One record of the ledger: one paid submit of one task, from the intent to where its image went."""
+"""The record of one submit, from the intent to the landed image."""
 
 from __future__ import annotations
 
@@ -9,37 +9,53 @@ from typing import Annotated, Any, Literal, cast
 import pendulum
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from airflow_provider_flux.bfl.errors import FluxLedgerError
+from airflow_provider_flux.bfl.errors import FluxError, FluxLedgerError
 from airflow_provider_flux.bfl.redaction import redact
 from airflow_provider_flux.generation import Generation, parse_generation
 from airflow_provider_flux.landing.plan import LandingPlan
 from airflow_provider_flux.landing.provenance import RequestSummary, TaskIdentity
 from airflow_provider_flux.landing.target import Target
 
-#: ``intent``: about to be posted, or posted and the answer was never written down. ``new_generation``: accepted, and
-#: paid for. ``persisted``: landed, but its task has not said so yet. ``returned``: its task has handed it on.
-#: ``failed``: nothing to collect; refused before anything was paid, ended by BFL, or lost.
+#: The progress of a submit.
+#:
+#: - ``intent``: about to be sent, or sent and its answer was never recorded.
+#: - ``submitted``: BFL accepted it and bills it.
+#: - ``persisted``: its image has landed, and its task has not returned it yet.
+#: - ``returned``: its task returned the image.
+#: - ``failed``: nothing can land. BFL refused it, ended it without an image, or forgot it.
 Phase = Literal["intent", "submitted", "persisted", "returned", "failed"]
+
 _VERSION = 1
+_MAX_REASON_CHARS = 200
 _Generation = Annotated[dict[str, Any], AfterValidator(lambda value: dict(parse_generation(value)))]
 
 
-def _now() -> str:
+def utc_now() -> str:
+    """Return the current time in UTC, in ISO 8601."""
     return pendulum.now("UTC").isoformat()
 
 
 class Record(BaseModel):
-    """Version 1 of a record. Fields are added, never removed or changed, without a new version.
+    """Version 1 of a record. A new version is needed to remove or change a field, not to add one.
 
-    :param claim: a random id of this record: no two writers write the same bytes.
-    :param follows: ``claim`` of the record before it; ``None`` for the first one.
-    :param owner: the task instance, and the try that has submitted.
-    :param clear_id: changes when a user clears the task, not when Airflow retries it.
-    :param estimated_cost: credits (1 credit = 0.01 USD) the request was expected to cost.
-    :param generation: what was submitted, once it was answered; the XCom of the task.
+    :param schema_version: 1.
+    :param claim: a random id of this record. It makes the bytes of two writers differ.
+    :param follows: ``claim`` of the record before this one; ``None`` for the first one.
+    :param phase: the progress of the submit.
+    :param owner: the task instance, and the try that submitted.
+    :param clear_id: id of the clear that the try belongs to. A clear by a user changes it, a retry
+        by Airflow does not.
+    :param flux_conn_id: id of the connection to BFL.
+    :param model: name of the model.
+    :param fingerprint: fingerprint of the request.
+    :param estimated_cost: estimated price of the request in credits (1 credit = 0.01 USD); ``None``
+        if it is not known.
+    :param opened_at: time of the intent, in ISO 8601.
+    :param updated_at: time of the last change, in ISO 8601.
+    :param generation: the accepted request, as in the XCom of the task; ``None`` until BFL answers.
     :param target: where the image is to land; ``None`` without ``output_path``.
     :param request: what was requested, for the sidecar; ``None`` without ``output_path``.
-    :param error: why there is nothing to collect, as :meth:`FluxError.as_dict` gives it.
+    :param error: the reason for phase ``failed``, as :meth:`FluxError.as_dict` returns it.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -54,24 +70,24 @@ class Record(BaseModel):
     model: str
     fingerprint: str
     estimated_cost: float | None = None
-    opened_at: str = Field(default_factory=_now)
-    updated_at: str = Field(default_factory=_now)
+    opened_at: str = Field(default_factory=utc_now)
+    updated_at: str = Field(default_factory=utc_now)
     generation: _Generation | None = None
     target: Target | None = None
     request: RequestSummary | None = None
     error: dict[str, Any] | None = None
 
     @model_validator(mode="after")
-    def _is_consistent(self) -> Record:
+    def _check_generation(self) -> Record:
         if self.generation is None and self.phase in {"submitted", "persisted", "returned"}:
-            raise ValueError(f"phase {self.phase} without a generation")
+            raise ValueError(f"phase {self.phase} needs a generation")
         return self
 
     @property
     def accepted(self) -> Generation:
-        """What was submitted.
+        """The accepted request.
 
-        :raises FluxLedgerError: if nothing was.
+        :raises FluxLedgerError: if BFL accepted none, or its answer was never recorded.
         """
         if self.generation is None:
             raise FluxLedgerError(
@@ -89,62 +105,99 @@ class Record(BaseModel):
         )
 
     @property
-    def is_open(self) -> bool:
-        """Whether something was paid for, and nobody has got it yet."""
+    def is_in_flight(self) -> bool:
+        """Whether BFL accepted the request and its image has not landed yet."""
         return self.phase == "submitted"
 
     @property
     def has_landed(self) -> bool:
-        """Whether its image is where it belongs."""
+        """Whether the image has landed, or was returned by a task without ``output_path``."""
         return self.phase in {"persisted", "returned"}
 
     @property
-    def was_refused(self) -> bool:
-        """Whether nothing was paid, and nothing was there before."""
+    def is_refused(self) -> bool:
+        """Whether BFL refused the submit, or nothing was sent."""
         return self.phase == "failed" and self.generation is None
 
     @property
     def is_uncertain(self) -> bool:
-        """Whether it may have been billed, and nobody can tell."""
+        """Whether the submit was possibly billed, since its answer is not known."""
         return self.phase == "intent"
 
-    def changed(
-        self, phase: Phase, *, generation: Generation | None = None, error: Any = None
+    def has_request(self, request_id: str) -> bool:
+        """Whether the record names this request of BFL.
+
+        :param request_id: BFL's id of the request.
+        """
+        return self.generation is not None and self.generation["request_id"] == request_id
+
+    def is_waiting_for(self, generation: Generation) -> bool:
+        """Whether the image of a generation is still to be recorded here.
+
+        An uncertain record waits for any generation of the same request: the worker may have failed
+        to record the answer.
+
+        :param generation: an accepted request.
+        """
+        if self.is_uncertain:
+            return self.fingerprint == generation["fingerprint"]
+        return self.is_in_flight and self.has_request(generation["request_id"])
+
+    def in_phase(
+        self,
+        phase: Phase,
+        *,
+        generation: Generation | None = None,
+        error: FluxError | None = None,
     ) -> Record:
-        """Return the record in another phase."""
-        changes: dict[str, Any] = {"phase": phase, "updated_at": _now(), "error": error}
+        """Return the record in another phase.
+
+        :param phase: the new phase.
+        :param generation: the accepted request; ``None`` keeps the one in the record.
+        :param error: the reason for phase ``failed``.
+        """
+        changes: dict[str, Any] = {"phase": phase, "updated_at": utc_now()}
+        changes["error"] = error.as_dict() if error else None
         if generation is not None:
             changes["generation"] = dict(generation)
         return self.model_copy(update=changes)
 
     def as_json(self) -> dict[str, Any]:
-        """Return the record as it is stored in the task state store."""
+        """Return the record as the task state store keeps it."""
         return self.model_dump(mode="json")
 
     def as_bytes(self) -> bytes:
-        """Return the record as it is stored in a file."""
+        """Return the record as a file keeps it."""
         return (self.model_dump_json(indent=2) + "\n").encode()
 
 
 def parse_record(stored: bytes | Mapping[str, Any], location: str) -> Record:
-    """Return a record that was stored.
+    """Parse a stored record.
 
-    :param location: where it is, for the error.
-    :raises FluxLedgerError: if it is no record that this version reads. That is never taken for "nothing was paid".
+    :param stored: the bytes of a file, or the JSON value of the task state store.
+    :param location: the location of the record, for the error.
+    :raises FluxLedgerError: if this version cannot read it. An unreadable record never counts as
+        no record.
     """
     try:
         if isinstance(stored, bytes):
             return Record.model_validate_json(stored)
         return Record.model_validate(stored)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        where = ".".join(map(str, first["loc"])) or "it"
-        reason = f"{where}: {redact(first['msg'])[:200]}"
-        if where == "schema_version":
-            reason = (
-                f"it is not of version {_VERSION}; a later version of this package has written it"
-            )
         raise FluxLedgerError(
-            f"The record {location} of what was paid for cannot be read ({reason}). It may name an image that was paid "
-            "for, so nothing is submitted. Look at it; remove it to accept a possible second charge."
+            f"The record {location} cannot be read ({describe_invalid(error)}). It may name an "
+            "image that BFL bills, so nothing is submitted. Inspect it. Remove it only if you accept a "
+            "possible second charge."
         ) from None
+
+
+def describe_invalid(error: ValidationError) -> str:
+    """Return the first problem of a record or an entry, without the stored value.
+
+    :param error: the error of pydantic.
+    """
+    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    field = ".".join(map(str, first["loc"])) or "JSON"
+    if field == "schema_version":
+        return f"it has not version {_VERSION}: a later version of this package wrote it"
+    return f"{field}: {redact(first['msg'])[:_MAX_REASON_CHARS]}"

@@ -1,10 +1,7 @@
-"""One image of one task, paid for at most once over all its tries."""
+"""The submit of a task, which the task pays for at most once over all its tries."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_provider_flux.bfl.errors import FluxError, FluxLedgerError, FluxSubmitUncertainError
@@ -14,26 +11,27 @@ from airflow_provider_flux.hooks.flux import FluxHook
 from airflow_provider_flux.landing.plan import LandingPlan
 from airflow_provider_flux.landing.provenance import RequestSummary
 from airflow_provider_flux.landing.target import Target
+from airflow_provider_flux.ledger.record_files import open_record
+from airflow_provider_flux.ledger.record_store import StoredRecord
 from airflow_provider_flux.ledger.resume_policy import ResumePolicy, decide, describe_uncertain
-from airflow_provider_flux.ledger.task_ledger import (
-    StoredRecord,
-    TaskLedger,
-    is_open_for,
-    open_ledger,
-    open_record,
-)
+from airflow_provider_flux.ledger.submit_recorder import SubmitRecorder
+from airflow_provider_flux.ledger.task_ledger import TaskLedger, open_ledger
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
 
 class TrackedSubmission:
-    """What a try has paid for, or has taken over from an earlier one.
+    """One submit of a task, tracked by the ledger of the task.
 
+    A try either submits, or resumes the generation that an earlier try submitted:
+    :meth:`read_earlier_tries`, :meth:`decide`, :meth:`submit`, then :meth:`mark_returned` or
+    :meth:`mark_failed`. After a deferral it begins with :meth:`resume_deferred`.
+
+    :param policies: the answers of the user where there is a choice.
     :param log: logger of the task.
-    :ivar generation: what was paid for, as far as it is known.
-    :ivar entry: its record.
-    :ivar is_recorded: whether a retry will find it.
+    :ivar generation: the accepted request; ``None`` until BFL has answered.
+    :ivar is_recorded: whether a retry will find the generation in the ledger.
     """
 
     def __init__(self, policies: ResumePolicy, log: Any) -> None:
@@ -41,66 +39,72 @@ class TrackedSubmission:
         self._log = log
         self._ledger: TaskLedger | None = None
         self._earlier: list[StoredRecord] = []
-        self._is_posting = False
-        self._is_killed = False
+        self._stored: StoredRecord | None = None
+        self._recorder: SubmitRecorder | None = None
+        self._is_stopped = False
         self.generation: Generation | None = None
-        self.entry: StoredRecord | None = None
         self.is_recorded = False
 
     @property
     def accepted(self) -> Generation:
-        """What was paid for."""
-        assert self.generation is not None  # noqa: S101 - asked for once it was submitted, or taken over
+        """The generation, once there is one: after :meth:`submit`, or after it was resumed."""
+        assert self.generation is not None  # noqa: S101 - callers submit or resume first
         return self.generation
 
     @property
     def record_uri(self) -> str | None:
-        """The file of its record, which a trigger can reach; ``None`` if it has none."""
-        return self.entry.uri if self.entry else None
+        """The URI of the record; ``None`` if there is no record that a triggerer can reach."""
+        return self._stored.uri if self._stored else None
 
     @property
-    def may_resubmit(self) -> bool:
-        """Whether a retry may submit again although the answer to the submit was lost."""
-        return self._ledger is not None and self._policies.on_uncertain == "resubmit"
+    def has_landed(self) -> bool:
+        """Whether the image has landed by its record."""
+        return self.is_recorded and self._stored is not None and self._stored.record.has_landed
 
     @property
     def can_resume(self) -> bool:
-        """Whether an earlier try has paid for something."""
-        latest = self._latest_that_counts
-        return latest is not None and (latest.record.is_open or latest.record.has_landed)
+        """Whether an earlier try submitted a generation that this try can resume or return."""
+        latest = self._latest
+        return latest is not None and (latest.record.is_in_flight or latest.record.has_landed)
 
     @property
-    def _latest_that_counts(self) -> StoredRecord | None:
-        """The last record but for those that were refused: nothing came of them, and what was before them counts."""
-        counting = [one for one in self._earlier if not one.record.was_refused]
-        return counting[-1] if counting else None
+    def may_resubmit(self) -> bool:
+        """Whether a retry may submit again if the answer to the submit is lost."""
+        return self._ledger is not None and self._policies.on_uncertain == "resubmit"
 
     def read_earlier_tries(
         self, context: Context, folder: str | None, target: Target | None
     ) -> None:
-        """Read what earlier tries have written down.
+        """Read the records of earlier tries.
 
-        :param folder: where the records are; ``None`` for the task state store, where there is one.
-        :raises FluxLedgerError: if they cannot be read.
-        :raises FluxStorageError: if it cannot be told whether there are any.
+        :param context: the context of the running task.
+        :param folder: folder of the records; ``None`` for the task state store, if Airflow has one.
+        :param target: where the image lands, for the options of the writes.
+        :raises FluxConfigurationError: if the store of ``folder`` cannot be used.
+        :raises FluxLedgerError: if a record cannot be read.
+        :raises FluxStorageError: if the store fails.
         """
         self._ledger = open_ledger(context, folder, target)
         if self._ledger is None:
             self._log.info(
-                "No record is kept of what is submitted: that needs output_path, ledger_path or Airflow 3.3"
+                "This task keeps no record of its submits. Set output_path or ledger_path, or use "
+                "Airflow 3.3 or newer"
             )
             return
         self._earlier = self._ledger.read_records()
 
     def decide(self, fingerprint: str | None) -> Literal["submit", "resume", "return"]:
-        """Decide what to do, and take over what an earlier try has paid for.
+        """Decide by the records of earlier tries, and resume a generation if there is one.
 
-        :param fingerprint: of the request; ``None`` if an input of it is gone, and it cannot be told.
-        :raises FluxSubmitUncertainError: if nobody knows what became of the last submit, and ``on_uncertain`` says
-            ``fail``.
-        :raises FluxLedgerError: if the request has changed, and ``on_change`` says ``fail``.
+        :param fingerprint: fingerprint of the request; ``None`` if it is not known, because an
+            input is gone.
+        :return: ``submit`` a new request, ``resume`` a generation that has not landed, or
+            ``return`` one that has.
+        :raises FluxSubmitUncertainError: if the answer to the last submit is not known, and
+            ``on_uncertain`` is ``fail``.
+        :raises FluxLedgerError: if the request has changed, and ``on_change`` is ``fail``.
         """
-        latest = self._latest_that_counts
+        latest = self._latest
         if self._ledger is None or latest is None:
             return "submit"
         decision = decide(
@@ -109,167 +113,163 @@ class TrackedSubmission:
             clear_id=self._ledger.clear_id,
             policies=self._policies,
         )
-        if decision.action == "fail_uncertain":
-            raise FluxSubmitUncertainError(
-                f"{decision.warning} Nothing is submitted (on_uncertain='fail'): clear the task to accept a possible "
-                "second charge."
-            )
-        if decision.action == "fail_changed":
-            raise FluxLedgerError(f"{decision.warning} Nothing is submitted (on_change='fail').")
-        if decision.warning:
-            self._log.warning("%s Submitting anew.", decision.warning)
-        if decision.action != "submit":
-            self._take_over(latest)
+        match decision.action:
+            case "fail_uncertain":
+                raise FluxSubmitUncertainError(
+                    f"{decision.warning} Nothing is submitted (on_uncertain='fail'). Clear the "
+                    "task to accept a possible second charge."
+                )
+            case "fail_changed":
+                raise FluxLedgerError(
+                    f"{decision.warning} Nothing is submitted (on_change='fail')."
+                )
+            case "submit":
+                if decision.warning:
+                    self._log.warning("%s This try submits a new request.", decision.warning)
+            case "resume" | "return":
+                self._resume(latest)
         return decision.action
 
     def submit(
         self, hook: FluxHook, request: GenerationRequest, plan: LandingPlan | None, max_wait: float
     ) -> None:
-        """Pay. The intent is written down before each POST, and the answer right after it.
+        """Submit a request. **BFL bills this call.**
 
+        The ledger records the intent before each POST, and the answer right after it.
+
+        :param hook: hook of the connection to BFL.
+        :param request: the request.
+        :param plan: how the image is to land; ``None`` without ``output_path``.
         :param max_wait: seconds to wait for a free slot of the account.
+        :raises FluxLedgerError: if another process submits for the same task at this moment.
+        :raises FluxStorageError: if the intent cannot be written. Nothing is submitted then.
+        :raises FluxError: as :meth:`~airflow_provider_flux.hooks.flux.FluxHook.submit` does.
         """
         self._log.info("Submitting to %s: %s", request.model, estimate_cost(request))
-        observer = _SubmitRecorder(
-            claim=partial(self._claim, request, plan, hook.flux_conn_id),
-            record_refusal=self._write_down_refusal,
-        )
-        submission = hook.submit(request, max_wait=max_wait, observer=observer)
-        uncertain = sum(one.record.is_uncertain for one in self._earlier)
-        self.generation, self._is_posting = new_generation(request, submission, uncertain), False
+        latest = self._earlier[-1] if self._earlier else None
+        recorder = SubmitRecorder(self._ledger, latest, request, plan, hook.flux_conn_id)
+        self._recorder = recorder
+        if self._is_stopped:
+            recorder.stop()
+        submission = hook.submit(request, max_wait=max_wait, observer=recorder)
+        uncertain = sum(stored.record.is_uncertain for stored in self._earlier)
+        self.generation = new_generation(request, submission, uncertain)
+        self._stored = recorder.stored
         self.ensure_recorded()
         self._log.info(
-            "Submitted request %s to %s (%s), to be polled at %s",
+            "Submitted request %s to %s (%s). Its polling URL is %s",
             submission.request_id,
             request.model,
             describe_cost(self.generation),
             submission.polling_url,
         )
 
-    def _claim(
-        self, request: GenerationRequest, plan: LandingPlan | None, flux_conn_id: str
-    ) -> None:
-        """Record the intent of a POST.
-
-        :raises FluxError: if the task was killed while it waited for a free slot, or the ledger cannot be written.
-        """
-        if self._is_killed:
-            raise FluxError("The task was killed. Nothing was sent.")
-        if self._ledger and self.entry:
-            self._ledger.claim_again(self.entry)
-        elif self._ledger:
-            latest = self._earlier[-1] if self._earlier else None
-            self.entry = self._ledger.claim(request, plan, flux_conn_id=flux_conn_id, latest=latest)
-        self._is_posting = True
-
     def ensure_recorded(self) -> None:
-        """Write down what was submitted, unless it is."""
-        if self.entry and self.generation and not self.is_recorded:
-            self.is_recorded = self.entry.write_or_warn("submitted", generation=self.generation)
+        """Record that BFL accepted the request, unless the ledger says so already."""
+        if self._stored and self.generation and not self.is_recorded:
+            self.is_recorded = self._stored.write_or_warn("submitted", generation=self.generation)
 
     def resume_deferred(
         self, context: Context, uri: str | None, folder: str | None, target: Target | None
     ) -> None:
-        """Find the record of what a task deferred for. If it cannot be read, the image must not be lost for that.
+        """Find the record of the generation for which the task deferred.
 
-        It may say more than the task knows: that the image has landed, though no trigger came to tell. It may say
-        less: that it was submitted is written down again.
+        The record may know more than the task: the image has landed, but no event arrived. It may
+        know less: then the submit is recorded again. If the record cannot be read, the task goes on
+        without it, because the image must not be lost.
+
+        :param context: the context of the running task.
+        :param uri: URI of the record, if the deferral named one.
+        :param folder: folder of the records; ``None`` for the task state store, if Airflow has one.
+        :param target: where the image lands, for the options of the writes.
         """
         try:
             if uri:
-                self.entry = open_record(uri, target)
+                self._stored = open_record(uri, target)
             elif ledger := open_ledger(context, folder, target):
-                self.entry = ledger.find_record(self.accepted)
+                self._stored = ledger.find_record(self.accepted)
         except FluxError as error:
             self._log.warning(
                 "The record of request %s cannot be read. %s", self.accepted["request_id"], error
             )
-            self.is_recorded = True  # no try submits without having read it
-        if self.entry is None:
-            return
-        record = self.entry.record
-        if is_open_for(record, self.accepted) and record.is_uncertain:
-            self.ensure_recorded()
-        elif record.generation and record.accepted["request_id"] == self.accepted["request_id"]:
+            # A try that cannot read the record does not submit, so a retry costs nothing.
             self.is_recorded = True
-            self.generation = record.accepted if record.has_landed else self.generation
+        if self._stored is None:
+            return
+        record = self._stored.record
+        if record.is_uncertain and record.is_waiting_for(self.accepted):
+            self.ensure_recorded()
+        elif record.has_request(self.accepted["request_id"]):
+            self.is_recorded = True
+            if record.has_landed:
+                self.generation = record.accepted
 
     def with_recorded_request(self, plan: LandingPlan | None) -> LandingPlan | None:
-        """Return the plan with the request that an earlier try submitted, which may be another one."""
-        if plan is None or self.entry is None:
+        """Return the plan with the request that was submitted, which an earlier try may have built.
+
+        :param plan: how the image of this try's request is to land; ``None`` without
+            ``output_path``.
+        """
+        if plan is None or self._stored is None:
             return plan
-        record = self.entry.record
+        record = self._stored.record
         if record.request is not None:
             return plan.with_request(record.request)
         if plan.request.fingerprint == record.fingerprint:
             return plan
         return plan.with_request(RequestSummary())
 
-    @property
-    def has_landed(self) -> bool:
-        """Whether its record says that it has landed."""
-        return self.is_recorded and self.entry is not None and self.entry.record.has_landed
-
     def mark_returned(self, generation: Generation) -> Generation:
-        """Write down that the task hands on what it has paid for."""
-        if self.entry and self.entry.record.phase != "returned":
-            self.entry.write_or_warn("returned", generation=generation)
+        """Record that the task returns a generation, and return it.
+
+        :param generation: the generation that the task returns.
+        """
+        if self._stored and self._stored.record.phase != "returned":
+            self._stored.write_or_warn("returned", generation=generation)
         return generation
 
     def mark_failed(self, error: FluxError) -> None:
-        """Write down that there is nothing to collect."""
-        if self.entry:
-            self.entry.write_or_warn("failed", error=error)
-
-    def stop(self) -> str | None:
-        """Submit no more, and say what goes on; ``None`` if nothing was paid."""
-        self._is_killed = True
-        if self._is_posting:
-            kept = (
-                describe_uncertain(self.entry.record)
-                if self.entry
-                else "The request was possibly billed."
-            )
-            return f"Killed during the submit. {kept}"
-        if self.generation is None:
-            return None
-        return f"Killed. BFL has no cancel: request {self.generation['request_id']} goes on and is billed."
-
-    def _take_over(self, entry: StoredRecord) -> None:
-        self.entry, self.generation, self.is_recorded = entry, entry.record.accepted, True
-        self._log.info(
-            "Try %s submitted request %s at %s (%s). It is taken over, and nothing is submitted",
-            entry.record.owner.try_number,
-            self.accepted["request_id"],
-            self.accepted["submitted_at"],
-            describe_cost(self.accepted),
-        )
-
-    def _write_down_refusal(self, error: BaseException) -> None:
-        self._is_posting = False
-        if self.entry:
-            refusal = (
-                error
-                if isinstance(error, FluxError)
-                else FluxError(f"{type(error).__name__}: nothing was sent.")
-            )
-            self.entry.write_or_warn("failed", error=refusal)
-
-
-@dataclass(frozen=True)
-class _SubmitRecorder:
-    """The observer that records each POST of a task in its ledger."""
-
-    claim: Callable[[], None]
-    record_refusal: Callable[[BaseException], None]
-
-    def before_post(self) -> None:
-        """Record the intent."""
-        self.claim()
-
-    def after_refusal(self, error: BaseException) -> None:
-        """Record that nothing was billed.
+        """Record that no image can land.
 
         :param error: the reason.
         """
-        self.record_refusal(error)
+        if self._stored:
+            self._stored.write_or_warn("failed", error=error)
+
+    def stop(self) -> str | None:
+        """Stop submitting, because the task is killed.
+
+        :return: a message about the request that BFL still processes; ``None`` if there is none.
+        """
+        self._is_stopped = True
+        if self.generation is not None:
+            request_id = self.generation["request_id"]
+            return f"Killed. BFL has no cancel: request {request_id} goes on and is billed."
+        if self._recorder is None:
+            return None
+        self._recorder.stop()
+        if not self._recorder.is_posting:
+            return None
+        stored = self._recorder.stored
+        billed = describe_uncertain(stored.record) if stored else "It was possibly billed."
+        return f"Killed during the submit. {billed}"
+
+    @property
+    def _latest(self) -> StoredRecord | None:
+        """The last record that was not refused. A refused one changes nothing."""
+        for stored in reversed(self._earlier):
+            if not stored.record.is_refused:
+                return stored
+        return None
+
+    def _resume(self, stored: StoredRecord) -> None:
+        self._stored = stored
+        self.generation = stored.record.accepted
+        self.is_recorded = True
+        self._log.info(
+            "Try %s submitted request %s at %s (%s). This try resumes it and submits nothing",
+            stored.record.owner.try_number,
+            self.generation["request_id"],
+            self.generation["submitted_at"],
+            describe_cost(self.generation),
+        )

@@ -1,134 +1,81 @@
-"""The ledger of one task instance: its records, and how they are changed."""
+"""The ledger of one task instance: its records, and the claim of the next one."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import replace
 from typing import Any
 
-from airflow_provider_flux.bfl.errors import FluxError, FluxLedgerError, FluxStorageError
+from airflow_provider_flux.bfl.errors import FluxError, FluxLedgerError
 from airflow_provider_flux.bfl.request import GenerationRequest, estimate_cost
 from airflow_provider_flux.generation import Generation
 from airflow_provider_flux.landing.plan import LandingPlan
 from airflow_provider_flux.landing.provenance import TaskIdentity, identify_task
 from airflow_provider_flux.landing.target import Target
-from airflow_provider_flux.ledger.record import Phase, Record
-from airflow_provider_flux.ledger.record_store import (
+from airflow_provider_flux.ledger.clear_id import clear_id_of
+from airflow_provider_flux.ledger.record import Record
+from airflow_provider_flux.ledger.record_files import (
     FileRecordStore,
-    RecordStore,
-    TaskRecordStore,
-    TaskStateRecordStore,
-    read_record_file,
-    replace_record_file,
+    record_write_options,
     stem_of,
 )
-from airflow_provider_flux.object_store.backends import WriteOptions
+from airflow_provider_flux.ledger.record_store import StoredRecord, TaskRecordStore
+from airflow_provider_flux.ledger.record_task_state import TaskStateRecordStore
 from airflow_provider_flux.object_store.filesystem import open_path
-
-log = logging.getLogger(__name__)
-
-#: XCom under which a task leaves the folder of its records, for ``airflow flux recover``.
-LEDGER_FOLDER_XCOM = "flux_ledger"
-
-
-class StoredRecord:
-    """One record, and where it is."""
-
-    def __init__(self, home: RecordStore, number: int, record: Record) -> None:
-        self._home = home
-        self.number = number
-        self.record = record
-
-    @property
-    def location(self) -> str:
-        """Where it is, for a message."""
-        return self._home.location(self.number)
-
-    @property
-    def uri(self) -> str | None:
-        """The file it is in; ``None`` in the task state store, which a trigger cannot reach."""
-        return self.location if isinstance(self._home, FileRecordStore) else None
-
-    def refresh(self) -> None:
-        """Read it again: its task, or a trigger, may have changed it.
-
-        :raises FluxLedgerError: if it cannot be read any more.
-        :raises FluxStorageError: if the store fails, or it is gone.
-        """
-        record = self._home.read(self.number)
-        if record is None:
-            raise FluxStorageError(f"The record {self.location} is gone.")
-        self.record = record
-
-    def write(
-        self, phase: Phase, *, generation: Generation | None = None, error: FluxError | None = None
-    ) -> None:
-        """Change it before something happens.
-
-        :raises FluxStorageError: if it cannot be written.
-        """
-        changed = self.record.changed(phase, generation=generation, error=error and error.as_dict())
-        self._home.update(self.number, changed)
-        self.record = changed
-
-    def write_or_warn(
-        self, phase: Phase, *, generation: Generation | None = None, error: FluxError | None = None
-    ) -> bool:
-        """Change it after something has happened, which must not fail for that; say whether it could be written."""
-        try:
-            self.write(phase, generation=generation, error=error)
-        except FluxError as trouble:
-            paid = f" of request {generation['request_id']}" if generation else ""
-            log.warning(
-                "The record %s%s could not be brought to %s. %s",
-                self.location,
-                paid,
-                phase,
-                trouble,
-            )
-            return False
-        return True
 
 
 class TaskLedger:
     """The records of one task instance.
 
-    Airflow runs one try of a task at a time, but a try that was killed may live on for a while. So of two that would
-    submit at once, each looks after its intent is written whether the other has written one too.
+    Airflow runs one try of a task at a time, but a killed try may live on for a while. If two tries
+    submit at once, each checks after its intent whether the other has written one too.
 
-    :param clear_id: of this try: it changes when a user clears the task or its run, not when Airflow retries it.
+    :param store: the store of the records.
+    :param owner: the task instance and its current try.
+    :param clear_id: id of the clear that the current try belongs to, see
+        :func:`~airflow_provider_flux.ledger.clear_id.clear_id_of`.
     """
 
-    def __init__(self, home: TaskRecordStore, owner: TaskIdentity, clear_id: str) -> None:
-        self._home = home
+    def __init__(self, store: TaskRecordStore, owner: TaskIdentity, clear_id: str) -> None:
+        self._store = store
         self._owner = owner
-        self._free = 1
+        self._next_number = 1
         self.clear_id = clear_id
 
     def read_records(self) -> list[StoredRecord]:
         """Return the records that follow each other, the latest last.
 
-        Of records that somebody has deleted by their age, a later one may be left. It follows none that is there.
+        If a lifecycle rule deleted records by their age, a later record may be left that follows
+        none of the others. It does not count.
 
         :raises FluxLedgerError: if one of them cannot be read.
-        :raises FluxStorageError: if it cannot be told whether there are any.
+        :raises FluxStorageError: if the store fails.
         """
-        self._free, found = 1, list[StoredRecord]()
-        while record := self._home.read(self._free):
-            if self._free == 1 or (found and record.follows == found[-1].record.claim):
-                found.append(StoredRecord(self._home, self._free, record))
-            self._free += 1
-        return found
+        self._next_number = 1
+        records: list[StoredRecord] = []
+        while record := self._store.read(self._next_number):
+            is_next = bool(records) and record.follows == records[-1].record.claim
+            if self._next_number == 1 or is_next:
+                records.append(StoredRecord(self._store, self._next_number, record))
+            self._next_number += 1
+        return records
 
     def find_record(self, generation: Generation) -> StoredRecord | None:
-        """Return the record of a request, which may not say so yet."""
-        found = self.read_records()
-        named = next((one for one in found if _names(one.record, generation["request_id"])), None)
-        return named or next(
-            (one for one in found[-1:] if is_open_for(one.record, generation)), None
-        )
+        """Return the record of a generation; ``None`` if there is none.
+
+        If no record names the request, the last one counts if its answer was not recorded.
+
+        :param generation: an accepted request.
+        :raises FluxLedgerError: if a record cannot be read.
+        :raises FluxStorageError: if the store fails.
+        """
+        records = self.read_records()
+        for stored in records:
+            if stored.record.has_request(generation["request_id"]):
+                return stored
+        if records and records[-1].record.is_waiting_for(generation):
+            return records[-1]
+        return None
 
     def claim(
         self,
@@ -138,11 +85,14 @@ class TaskLedger:
         flux_conn_id: str,
         latest: StoredRecord | None,
     ) -> StoredRecord:
-        """Write down that a request is about to be submitted.
+        """Record the intent to submit a request, with the next number.
 
-        :param latest: the last of the :meth:`read_records`, which are read before.
-        :raises FluxLedgerError: if another process is about to submit for the same task.
-        :raises FluxStorageError: if it cannot be written.
+        :param request: the request.
+        :param plan: how its image is to land; ``None`` without ``output_path``.
+        :param flux_conn_id: id of the connection to BFL.
+        :param latest: the last record of :meth:`read_records`, which is to be called first.
+        :raises FluxLedgerError: if another process submits for the same task at this moment.
+        :raises FluxStorageError: if the intent cannot be written.
         """
         record = Record(
             follows=latest.record.claim if latest else None,
@@ -155,136 +105,71 @@ class TaskLedger:
             target=plan and plan.target,
             request=plan and plan.request,
         )
-        entry = StoredRecord(self._home, self._free, record)
+        claimed = StoredRecord(self._store, self._next_number, record)
         try:
-            self._home.create(entry.number, record)
+            self._store.create(claimed.number, record)
         except FluxLedgerError:
             raise
-        except BaseException:  # an intent that was written all the same would look like a submit
-            self._withdraw(entry)
+        except BaseException:  # The write may have succeeded anyway: an intent looks like a submit.
+            self._withdraw(claimed)
             raise
-        if latest and latest.record.phase in {"intent", "failed"}:
-            before = self._home.read(latest.number)
-            if before and before.phase != latest.record.phase:
-                self._withdraw(entry)
-                raise _taken(latest.location)
-        return entry
+        if latest and self._has_changed(latest):
+            self._withdraw(claimed)
+            raise _concurrent_submit(latest.location)
+        return claimed
 
-    def claim_again(self, entry: StoredRecord) -> None:
-        """Write down that what was refused is about to be submitted once more.
+    def claim_again(self, stored: StoredRecord) -> None:
+        """Record the intent to submit a refused request once more.
 
+        :param stored: the record of the request.
         :raises FluxLedgerError: if another process has claimed the next number meanwhile.
-        :raises FluxStorageError: if it cannot be written.
+        :raises FluxStorageError: if the intent cannot be written.
         """
-        entry.write("intent")
-        if self._home.read(entry.number + 1) is not None:
-            raise _taken(self._home.location(entry.number + 1))
+        stored.write("intent")
+        if self._store.read(stored.number + 1) is not None:
+            raise _concurrent_submit(self._store.location(stored.number + 1))
 
-    def _withdraw(self, entry: StoredRecord) -> None:
-        """Take back an intent, if it is ours, and as far as the store allows."""
+    def _has_changed(self, latest: StoredRecord) -> bool:
+        """Whether a killed try, which lives on, has changed the record on which a claim rests."""
+        if latest.record.phase not in {"intent", "failed"}:
+            return False
+        current = self._store.read(latest.number)
+        return current is not None and current.phase != latest.record.phase
+
+    def _withdraw(self, claimed: StoredRecord) -> None:
+        """Mark an intent as failed, if this try wrote it and if the store allows it."""
         with suppress(FluxError):
-            stored = self._home.read(entry.number)
-            if stored is not None and stored.claim == entry.record.claim:
-                entry.write_or_warn("failed", error=FluxError("Nothing was sent."))
-
-
-def publish_ledger_folder(context: Mapping[str, Any], folder: str | None) -> None:
-    """Say where a task keeps its records, for ``airflow flux recover``: before anything can fail."""
-    if folder and identify_task(context["ti"]).dag_id is not None:
-        context["ti"].xcom_push(key=LEDGER_FOLDER_XCOM, value=folder)
+            current = self._store.read(claimed.number)
+            if current is not None and current.claim == claimed.record.claim:
+                claimed.write_or_warn("failed", error=FluxError("Nothing was sent."))
 
 
 def open_ledger(
     context: Mapping[str, Any], folder: str | None, target: Target | None
 ) -> TaskLedger | None:
-    """Return the ledger of a running task; ``None`` if it has no home.
+    """Return the ledger of a running task; ``None`` if no store can keep records.
 
+    :param context: the context of the running task.
+    :param folder: folder of the records; ``None`` for the task state store, if Airflow has one.
+    :param target: where the image lands, for the options of the writes.
     :raises FluxConfigurationError: if the store of ``folder`` cannot be used.
     """
     owner = identify_task(context["ti"])
     if owner.dag_id is None:
-        return None  # not run by Airflow: no second try will ask
-    home: TaskRecordStore
+        return None  # Airflow does not run this task, so no second try will read a record.
+    store: TaskRecordStore
     if folder:
         open_path(folder, field="ledger_path")
-        home = FileRecordStore(stem_of(folder, owner), record_write_options(folder, target))
-    elif (store := context.get("task_state_store")) is not None:
-        home = TaskStateRecordStore(store)
+        store = FileRecordStore(stem_of(folder, owner), record_write_options(folder, target))
+    elif (task_state := context.get("task_state_store")) is not None:
+        store = TaskStateRecordStore(task_state)
     else:
         return None
-    return TaskLedger(home, owner, clear_id_of(context))
+    return TaskLedger(store, owner, clear_id_of(context))
 
 
-def open_record(uri: str, target: Target | None) -> StoredRecord | None:
-    """Return the record in a file; ``None`` if it is gone.
-
-    :raises FluxLedgerError: if it cannot be read.
-    """
-    stem, _, number = uri.removesuffix(".json").rpartition(".")
-    if not number.isdecimal():
-        raise FluxLedgerError(f"{uri} is not the name of a record.")
-    open_path(uri, field="ledger_path")
-    home = FileRecordStore(stem, record_write_options(uri, target))
-    record = home.read(int(number))
-    return None if record is None else StoredRecord(home, int(number), record)
-
-
-async def read_landed_generation(uri: str, request_id: str) -> Generation | None:
-    """Return what has landed already, by its record. To be run on the loop of the stores."""
-    record = await read_record_file(uri)
-    is_it = record is not None and _names(record, request_id) and record.has_landed
-    return record.accepted if record is not None and is_it else None
-
-
-async def mark_landed(uri: str, target: Target, generation: Generation) -> None:
-    """Write down, on a triggerer, that the image has landed. To be run on the loop of the stores."""
-    try:
-        record = await read_record_file(uri)
-        if record is not None and is_open_for(record, generation):
-            await replace_record_file(
-                uri,
-                record.changed("persisted", generation=generation),
-                record_write_options(uri, target),
-            )
-    except FluxError as error:
-        log.warning("The image has landed, but its record does not say so. %s", error)
-
-
-def record_write_options(uri: str, target: Target | None) -> WriteOptions:
-    """Return how records are stored: encrypted, say, as the images that they lie beside, but not open to the public."""
-    content_type = "application/json"
-    if not (target and target.root and uri.startswith(target.root)):
-        return WriteOptions(content_type)
-    manner = target.companion_write_options(content_type)
-    return replace(
-        manner, options={name: value for name, value in manner.options.items() if name != "ACL"}
-    )
-
-
-def is_open_for(record: Record, generation: Generation) -> bool:
-    """Whether it waits for this image; the worker may not have been able to write down what was submitted."""
-    if record.is_uncertain:
-        return record.fingerprint == generation["fingerprint"]
-    return record.is_open and _names(record, generation["request_id"])
-
-
-def _taken(location: str) -> FluxLedgerError:
+def _concurrent_submit(location: str) -> FluxLedgerError:
     return FluxLedgerError(
-        f"Another process, a killed try perhaps, is submitting for this task at this moment: {location}. Nothing was "
-        "submitted here. Clear the task to collect what it gets."
+        f"Another process, perhaps a killed try, is submitting for this task: {location}. Nothing "
+        "was submitted here. Clear the task to resume that generation."
     )
-
-
-def _names(record: Record, request_id: str) -> bool:
-    return record.generation is not None and record.generation["request_id"] == request_id
-
-
-def clear_id_of(context: Mapping[str, Any]) -> str:
-    """Return what a clear changes, and a retry does not.
-
-    Clearing a finished task sets ``max_tries`` anew; clearing a finished run, or making one of the same name
-    after it was deleted, gives it a new start.
-    """
-    started = getattr(context.get("dag_run"), "start_date", None)
-    tries = getattr(context["ti"], "max_tries", None)
-    return f"{tries}/{started.isoformat() if started else None}"

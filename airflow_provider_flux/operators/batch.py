@@ -33,7 +33,7 @@ from airflow_provider_flux.landing.output_path import (
 )
 from airflow_provider_flux.landing.plan import LandingPlan
 from airflow_provider_flux.landing.target import Reuse
-from airflow_provider_flux.ledger.record_store import LEDGER_FOLDER
+from airflow_provider_flux.ledger.ledger_folder import LEDGER_FOLDER
 from airflow_provider_flux.ledger.resume_policy import OnUncertain
 from airflow_provider_flux.media.source import hide
 from airflow_provider_flux.operators import arguments

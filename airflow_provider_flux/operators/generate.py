@@ -25,10 +25,9 @@ from airflow_provider_flux.generation import Generation, describe_cost, poller_f
 from airflow_provider_flux.hooks.flux import FluxHook
 from airflow_provider_flux.landing.plan import LandingPlan
 from airflow_provider_flux.landing.target import Reuse
-from airflow_provider_flux.ledger.record_store import LEDGER_FOLDER
+from airflow_provider_flux.ledger.ledger_folder import LEDGER_FOLDER, publish_ledger_folder
 from airflow_provider_flux.ledger.resume_policy import OnChange, OnClear, OnUncertain, ResumePolicy
 from airflow_provider_flux.ledger.submission import TrackedSubmission
-from airflow_provider_flux.ledger.task_ledger import publish_ledger_folder
 from airflow_provider_flux.media.source import hide
 from airflow_provider_flux.operators import arguments
 from airflow_provider_flux.operators.base import FluxLandingOperator

@@ -1,114 +1,152 @@
-"""Finding the records of many tasks: below a prefix, or of a DAG or a run, by what Airflow's database knows."""
+"""Find the records of many tasks: below folders, or in what Airflow's database knows."""
 
 from __future__ import annotations
 
 import asyncio
-import re
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from airflow_provider_flux.bfl.errors import FluxError, FluxStorageError
-from airflow_provider_flux.ledger.journal import SEGMENT_PATTERN
+from airflow_provider_flux.ledger.journal_segments import journal_folders
 from airflow_provider_flux.ledger.record import parse_record
-from airflow_provider_flux.ledger.record_store import FileRecordStore, read_record_file
-from airflow_provider_flux.ledger.task_ledger import StoredRecord, record_write_options
+from airflow_provider_flux.ledger.record_files import (
+    is_record_uri,
+    read_record_file,
+    stored_in_file,
+)
+from airflow_provider_flux.ledger.record_store import StoredRecord
 from airflow_provider_flux.object_store.filesystem import open_path, run_sync
 from airflow_provider_flux.object_store.objects import list_uris
 from airflow_provider_flux.recovery import metadata_db
 from airflow_provider_flux.recovery.journal_records import JournalRecordStore
 
-#: How the names of records end, as :func:`~airflow_provider_flux.ledger.record_store.stem_of` makes them.
-_RECORD = re.compile(r"-[0-9a-f]{16}\.[0-9]+\.json$")
-#: Records that are read at once.
-_AT_ONCE = 32
+_MAX_CONCURRENT_READS = 32
 
 
 @dataclass(frozen=True)
 class RecordFilter:
-    """Which records are looked for.
+    """The records to find.
 
-    :param prefixes: folders: beginnings of ``output_path``, or ``ledger_path``. Without any, Airflow's database says
-        where the tasks of ``dag_id`` and ``run_id`` keep them.
+    :param prefixes: folders: the beginnings of ``output_path`` or ``ledger_path``. If it is empty,
+        Airflow's database names the folders of the tasks of ``dag_id``.
+    :param dag_id: id of the DAG; ``None`` for all DAGs.
+    :param run_id: id of the DAG run; ``None`` for all runs.
     """
 
     prefixes: Sequence[str] = ()
     dag_id: str | None = None
     run_id: str | None = None
 
-    def fits(self, entry: StoredRecord) -> bool:
-        """Whether a record is one of those."""
-        owner = entry.record.owner
+    def matches(self, stored: StoredRecord) -> bool:
+        """Whether a record is one of those.
+
+        :param stored: any record.
+        """
+        owner = stored.record.owner
         return self.dag_id in {None, owner.dag_id} and self.run_id in {None, owner.run_id}
 
 
 @dataclass(frozen=True)
 class Unreadable:
-    """A record that cannot be read, or a folder that cannot be listed."""
+    """A record that cannot be read, or a folder that cannot be listed.
+
+    :param location: its location, for a message.
+    :param error: the reason.
+    """
 
     location: str
     error: FluxError
 
 
-def find_entries(wanted: RecordFilter) -> tuple[list[StoredRecord], list[Unreadable]]:
-    """Return the records there are, and what could not be read."""
-    entries: list[StoredRecord] = []
-    unreadable: list[Unreadable] = []
-    folders: Iterable[str] = wanted.prefixes
-    if not wanted.prefixes:
-        folders = metadata_db.folders_of(wanted.dag_id)
-        for home, number, stored in metadata_db.stored_records(wanted.dag_id, wanted.run_id):
-            try:
-                entries.append(
-                    StoredRecord(home, number, parse_record(stored, home.location(number)))
-                )
-            except FluxError as error:
-                unreadable.append(Unreadable(home.location(number), error))
+@dataclass
+class FoundRecords:
+    """The records that were found.
+
+    :param records: the records.
+    :param unreadable: the records and folders that cannot be read.
+    """
+
+    records: list[StoredRecord] = field(default_factory=list)
+    unreadable: list[Unreadable] = field(default_factory=list)
+
+    def add(self, item: StoredRecord | Unreadable) -> None:
+        """Add a record.
+
+        :param item: the record, or the reason why it cannot be read.
+        """
+        if isinstance(item, StoredRecord):
+            self.records.append(item)
+        else:
+            self.unreadable.append(item)
+
+
+def find_records(record_filter: RecordFilter) -> FoundRecords:
+    """Return the records that match a filter, and all that cannot be read.
+
+    :param record_filter: the records to find.
+    """
+    found = FoundRecords()
+    folders = list(record_filter.prefixes)
+    if not folders:
+        for item in _read_database(record_filter.dag_id, record_filter.run_id):
+            found.add(item)
+        folders = sorted(metadata_db.ledger_folders_of(record_filter.dag_id))
     for folder in folders:
+        for item in _read_folder(folder, must_exist=bool(record_filter.prefixes)):
+            found.add(item)
+    matching = [stored for stored in found.records if record_filter.matches(stored)]
+    return FoundRecords(matching, found.unreadable)
+
+
+def _read_database(dag_id: str | None, run_id: str | None) -> Iterator[StoredRecord | Unreadable]:
+    """Yield the records in the task state store."""
+    for store, number, value in metadata_db.read_values(dag_id, run_id):
+        location = store.location(number)
         try:
-            path = open_path(f"{folder.rstrip('/')}/", field="prefix")
-            if (
-                wanted.prefixes
-                and path.protocol in {"", "file", "local"}
-                and not Path(path.path).is_dir()
-            ):
-                raise FluxStorageError(f"{folder} is no folder of this machine.")
-            uris = sorted(run_sync(list_uris(f"{folder.rstrip('/')}/")))
+            yield StoredRecord(store, number, parse_record(value, location))
         except FluxError as error:
-            unreadable.append(Unreadable(folder, error))
-            continue
-        found = [*run_sync(_read_all(uris)), *_read_journals(uris)]
-        entries += [one for one in found if isinstance(one, StoredRecord)]
-        unreadable += [one for one in found if isinstance(one, Unreadable)]
-    return [one for one in entries if wanted.fits(one)], unreadable
+            yield Unreadable(location, error)
 
 
-def _read_journals(uris: Sequence[str]) -> Iterator[StoredRecord | Unreadable]:
-    """Yield the records of batches."""
-    for folder in dict.fromkeys(
-        uri[: uri.rindex("/") + 1] for uri in uris if SEGMENT_PATTERN.search(uri)
-    ):
+def _read_folder(folder: str, *, must_exist: bool) -> Iterator[StoredRecord | Unreadable]:
+    """Yield the records of single images and of batches below a folder."""
+    try:
+        uris = _list_folder(folder, must_exist=must_exist)
+    except FluxError as error:
+        yield Unreadable(folder, error)
+        return
+    yield from run_sync(_read_files([uri for uri in uris if is_record_uri(uri)]))
+    for journal in journal_folders(uris):
         try:
-            yield from JournalRecordStore(folder).entries()
+            yield from JournalRecordStore(journal).read_records()
         except FluxError as error:
-            yield Unreadable(folder, error)
+            yield Unreadable(journal, error)
 
 
-async def _read_all(uris: Sequence[str]) -> list[StoredRecord | Unreadable]:
+def _list_folder(folder: str, *, must_exist: bool) -> list[str]:
+    uri = f"{folder.rstrip('/')}/"
+    path = open_path(uri, field="prefix")
+    is_local = path.protocol in {"", "file", "local"}
+    if must_exist and is_local and not Path(path.path).is_dir():
+        raise FluxStorageError(f"{folder} is no folder of this machine.")
+    return sorted(run_sync(list_uris(uri)))
+
+
+async def _read_files(uris: Sequence[str]) -> list[StoredRecord | Unreadable]:
     """Read the records of single images."""
-    room = asyncio.Semaphore(_AT_ONCE)
+    semaphore = asyncio.Semaphore(_MAX_CONCURRENT_READS)
 
-    async def read_one(uri: str) -> StoredRecord | Unreadable:
-        async with room:
+    async def read_file(uri: str) -> StoredRecord | Unreadable:
+        async with semaphore:
             try:
                 record = await read_record_file(uri)
             except FluxError as error:
                 return Unreadable(uri, error)
         if record is None:
-            return Unreadable(uri, FluxStorageError(f"{uri} is gone, or may not be read."))
-        stem, _, number = uri.removesuffix(".json").rpartition(".")
-        return StoredRecord(
-            FileRecordStore(stem, record_write_options(uri, record.target)), int(number), record
-        )
+            return Unreadable(
+                uri, FluxStorageError(f"{uri} is gone, or the credentials may not read it.")
+            )
+        return stored_in_file(uri, record)
 
-    return await asyncio.gather(*[read_one(uri) for uri in uris if _RECORD.search(uri)])
+    return await asyncio.gather(*map(read_file, uris))

@@ -1,4 +1,4 @@
-"""The submits of a task that generates many images, as records to be read and changed from outside of it."""
+"""The submits of a batch as records, which ``airflow flux recover`` reads and changes."""
 
 from __future__ import annotations
 
@@ -7,27 +7,25 @@ import time
 import uuid
 
 from airflow_provider_flux.bfl.errors import error_from_dict
-from airflow_provider_flux.ledger.journal import Segments, read_journal
-from airflow_provider_flux.ledger.journal_entries import (
-    JournaledSubmit,
-    SegmentHeader,
-    encode_line,
-    fold_entries,
-    phase_entry,
-)
+from airflow_provider_flux.ledger.journal_entries import SegmentHeader, encode_line, phase_entry
+from airflow_provider_flux.ledger.journal_segments import SegmentBuffer, read_journal
+from airflow_provider_flux.ledger.journaled_submit import JournaledSubmit, fold_entries
 from airflow_provider_flux.ledger.record import Record
-from airflow_provider_flux.ledger.task_ledger import StoredRecord, record_write_options
+from airflow_provider_flux.ledger.record_files import record_write_options
+from airflow_provider_flux.ledger.record_store import StoredRecord
 from airflow_provider_flux.object_store.filesystem import run_sync
 from airflow_provider_flux.object_store.objects import put
 
-#: Seconds for which what was read of a journal is taken for what it says: it is one for thousands of records.
-_FRESH = 5.0
+#: Seconds until the journal is read again. One read serves thousands of records.
+_MAX_AGE_SECONDS = 5.0
 
 
 class JournalRecordStore:
-    """The journal in a folder.
+    """The submits of one journal.
 
-    What is changed goes into a segment of its own, since nobody writes into that of another.
+    A change goes into a segment of its own, since each writer writes its own segments only.
+
+    :param folder: URI of the journal, with a slash at its end.
     """
 
     def __init__(self, folder: str) -> None:
@@ -35,16 +33,16 @@ class JournalRecordStore:
         self._lock = threading.Lock()
         self._submits: dict[str, JournaledSubmit] = {}
         self._claims: list[str] = []
-        self._read_at = -_FRESH
-        self._own: Segments | None = None
+        self._read_at = -_MAX_AGE_SECONDS
+        self._own_segment: SegmentBuffer | None = None
 
-    def entries(self) -> list[StoredRecord]:
+    def read_records(self) -> list[StoredRecord]:
         """Return all records.
 
-        :raises FluxLedgerError: if one cannot be read.
-        :raises FluxStorageError: if it cannot be told which there are.
+        :raises FluxLedgerError: if a segment cannot be read, or is missing.
+        :raises FluxStorageError: if the store fails.
         """
-        self._read()
+        self._read_if_old()
         self._claims = list(self._submits)
         return [
             StoredRecord(self, number, self._submits[claim].as_record())
@@ -52,45 +50,62 @@ class JournalRecordStore:
         ]
 
     def location(self, number: int) -> str:
-        """Return the journal and the key of the row."""
+        """Return the journal and the key of the row.
+
+        :param number: number of the record.
+        """
         return f"{self._folder} (row {self._submits[self._claims[number]].key})"
 
+    def uri(self, number: int) -> None:
+        """Return ``None``: a batch has no triggers.
+
+        :param number: number of the record.
+        """
+
     def read(self, number: int) -> Record | None:
-        """Return a record as it is now."""
+        """Return a record, at most a few seconds old; ``None`` if it is gone.
+
+        :param number: number of the record.
+        :raises FluxLedgerError: if a segment cannot be read, or is missing.
+        :raises FluxStorageError: if the store fails.
+        """
         with self._lock:
-            self._read()
+            self._read_if_old()
             submit = self._submits.get(self._claims[number])
             return None if submit is None else submit.as_record()
 
     def update(self, number: int, record: Record) -> None:
-        """Note what has become of a record."""
+        """Append an entry with the new phase of a record.
+
+        :param number: number of the record.
+        :param record: its new content.
+        :raises FluxStorageError: if it cannot be written.
+        """
         claim = self._claims[number]
         with self._lock:
             submit = self._submits[claim]
-            error = error_from_dict(record.error) if record.error else None
-            note = phase_entry(
+            entry = phase_entry(
                 claim,
                 submit.key,
                 record.phase,
                 generation=record.accepted if record.generation else None,
-                error=error,
+                error=error_from_dict(record.error) if record.error else None,
             )
-            self._write(submit.header, encode_line(note))
-            self._read_at = -_FRESH
+            self._write(submit.header, encode_line(entry))
+            self._read_at = -_MAX_AGE_SECONDS
 
-    def _read(self) -> None:
-        if time.monotonic() - self._read_at >= _FRESH:
-            self._submits = {
-                submit.claim: submit for submit in fold_entries(read_journal(self._folder))
-            }
-            self._read_at = time.monotonic()
+    def _read_if_old(self) -> None:
+        if time.monotonic() - self._read_at < _MAX_AGE_SECONDS:
+            return
+        submits = fold_entries(read_journal(self._folder))
+        self._submits = {submit.claim: submit for submit in submits}
+        self._read_at = time.monotonic()
 
     def _write(self, header: SegmentHeader, line: bytes) -> None:
-        if self._own is None:
-            own = {"session": uuid.uuid4().hex, "is_closed": True}
-            self._own = Segments(header.model_copy(update=own))
-        name, content = self._own.with_lines([line])
-        run_sync(
-            put(f"{self._folder}{name}", content, record_write_options(self._folder, header.target))
-        )
-        self._own.keep([line])
+        if self._own_segment is None:
+            changes = {"session": uuid.uuid4().hex, "is_closed": True}
+            self._own_segment = SegmentBuffer(header.model_copy(update=changes))
+        name, content = self._own_segment.render([line])
+        options = record_write_options(self._folder, header.target)
+        run_sync(put(f"{self._folder}{name}", content, options))
+        self._own_segment.mark_written([line])

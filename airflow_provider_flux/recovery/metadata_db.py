@@ -1,6 +1,7 @@
-"""What Airflow's metadata database knows of the records. For commands on a machine that may read it.
+"""The records, folders and task states in Airflow's metadata database.
 
-Airflow has no public interface for this; the models have had these columns since 3.0, the task state store since 3.3.
+Only commands on a machine that may read the database use it. Airflow has no public interface for
+this. The models have had these columns since Airflow 3.0, the task state store since 3.3.
 """
 
 from __future__ import annotations
@@ -14,108 +15,139 @@ from sqlalchemy import select
 
 from airflow_provider_flux.bfl.errors import FluxStorageError
 from airflow_provider_flux.landing.provenance import TaskIdentity
+from airflow_provider_flux.ledger.ledger_folder import LEDGER_FOLDER_XCOM
 from airflow_provider_flux.ledger.record import Record, parse_record
-from airflow_provider_flux.ledger.record_store import RECORD_KEY_PREFIX
-from airflow_provider_flux.ledger.task_ledger import LEDGER_FOLDER_XCOM
+from airflow_provider_flux.ledger.record_task_state import RECORD_KEY_PREFIX
 
-#: States in which a task collects by itself. One that waits for a slot, or for its next try, may come too late.
-_AT_WORK = frozenset({"running", "restarting", "deferred"})
+#: States in which a task lands its image by itself. A task that waits for a slot or for its next
+#: try may come too late.
+_ACTIVE_STATES = frozenset({"running", "restarting", "deferred"})
 
 
 class MetadataDbRecordStore:
-    """The records of one task instance in the task state store, from outside of its task."""
+    """The records of one task instance in its task state store, read from outside of the task.
+
+    :param dag_id: id of the DAG.
+    :param run_id: id of the DAG run.
+    :param task_id: id of the task.
+    :param map_index: map index of the task; -1 if the task is not mapped.
+    """
 
     def __init__(self, dag_id: str, run_id: str, task_id: str, map_index: int) -> None:
         self._ids = {"dag_id": dag_id, "run_id": run_id, "task_id": task_id, "map_index": map_index}
 
     def location(self, number: int) -> str:
-        """Return where a record is, for a message."""
-        index = "" if self._ids["map_index"] == -1 else f"[{self._ids['map_index']}]"
-        return f"{RECORD_KEY_PREFIX}{number} of {self._ids['dag_id']}/{self._ids['run_id']}/{self._ids['task_id']}{index}"
+        """Return the key of a record and its task, for a message.
+
+        :param number: number of the record.
+        """
+        task = "/".join(str(self._ids[name]) for name in ("dag_id", "run_id", "task_id"))
+        map_index = self._ids["map_index"]
+        index = "" if map_index == -1 else f"[{map_index}]"
+        return f"{RECORD_KEY_PREFIX}{number} of {task}{index}"
+
+    def uri(self, number: int) -> None:
+        """Return ``None``: a triggerer cannot reach the store.
+
+        :param number: number of the record.
+        """
 
     def read(self, number: int) -> Record | None:
-        """Return a record, ``None`` if it is gone."""
-        from airflow.models.task_state_store import TaskStateStoreModel
+        """Return a record; ``None`` if it is gone.
 
+        :param number: number of the record.
+        :raises FluxLedgerError: if it cannot be read.
+        """
         with create_session() as session:
-            row = session.scalar(
-                select(TaskStateStoreModel).filter_by(
-                    **self._ids, key=f"{RECORD_KEY_PREFIX}{number}"
-                )
-            )
-            return None if row is None else parse_record(_decoded(row.value), self.location(number))
+            row = session.scalar(self._select(number))
+            if row is None:
+                return None
+            return parse_record(_decode(row.value), self.location(number))
 
     def update(self, number: int, record: Record) -> None:
-        """Replace a record."""
-        from airflow.models.task_state_store import TaskStateStoreModel
+        """Replace a record.
 
+        :param number: number of the record.
+        :param record: its new content.
+        :raises FluxStorageError: if it is gone.
+        """
         with create_session() as session:
-            row = session.scalar(
-                select(TaskStateStoreModel).filter_by(
-                    **self._ids, key=f"{RECORD_KEY_PREFIX}{number}"
-                )
-            )
+            row = session.scalar(self._select(number))
             if row is None:
                 raise FluxStorageError(f"The record {self.location(number)} is gone.")
             row.value = json.dumps(record.as_json())
 
+    def _select(self, number: int) -> Any:
+        from airflow.models.task_state_store import TaskStateStoreModel
 
-def stored_records(
+        key = f"{RECORD_KEY_PREFIX}{number}"
+        return select(TaskStateStoreModel).filter_by(**self._ids, key=key)
+
+
+def read_values(
     dag_id: str | None, run_id: str | None
 ) -> Iterator[tuple[MetadataDbRecordStore, int, Any]]:
-    """Yield the records in the task state store, as they are stored."""
+    """Yield the records in the task state stores: the store, the number and the stored value.
+
+    :param dag_id: id of the DAG; ``None`` for all DAGs.
+    :param run_id: id of the DAG run; ``None`` for all runs.
+    """
     try:
-        from airflow.models.task_state_store import TaskStateStoreModel
+        from airflow.models.task_state_store import TaskStateStoreModel as Model
     except ImportError:  # before Airflow 3.3
         return
-    model = TaskStateStoreModel
-    query = _of(select(model).where(model.key.like(f"{RECORD_KEY_PREFIX}%")), model, dag_id, run_id)
+    query = select(Model).where(Model.key.like(f"{RECORD_KEY_PREFIX}%")).order_by(Model.id)
     with create_session() as session:
-        for row in session.scalars(query.order_by(model.id)):
+        for row in session.scalars(_restrict(query, Model, dag_id, run_id)):
             number = row.key.removeprefix(RECORD_KEY_PREFIX)
             if number.isdecimal():
-                home = MetadataDbRecordStore(row.dag_id, row.run_id, row.task_id, row.map_index)
-                yield home, int(number), _decoded(row.value)
+                store = MetadataDbRecordStore(row.dag_id, row.run_id, row.task_id, row.map_index)
+                yield store, int(number), _decode(row.value)
 
 
-def folders_of(dag_id: str | None) -> set[str]:
-    """Return the folders in which tasks said that they keep records.
+def ledger_folders_of(dag_id: str | None) -> set[str]:
+    """Return the folders in which the tasks of a DAG keep records, by their XComs.
 
-    A try that fails early leaves no word of its own: other runs of the DAG say it, too.
+    The XComs of all runs count, because a try that fails early pushes none.
+
+    :param dag_id: id of the DAG; ``None`` for all DAGs.
     """
     from airflow.models.xcom import XComModel
 
-    query = _of(
-        select(XComModel.value).where(XComModel.key == LEDGER_FOLDER_XCOM), XComModel, dag_id, None
-    )
+    query = select(XComModel.value).where(XComModel.key == LEDGER_FOLDER_XCOM)
     with create_session() as session:
-        found = [_decoded(value) for value in session.scalars(query)]
-    return {folder for folder in found if isinstance(folder, str)}
+        values = [_decode(value) for value in session.scalars(_restrict(query, XComModel, dag_id))]
+    return {folder for folder in values if isinstance(folder, str)}
 
 
-def has_running_task(owner: TaskIdentity) -> bool:
-    """Whether the task of a record runs, or waits on the triggerer: it collects by itself then."""
+def has_active_task(owner: TaskIdentity) -> bool:
+    """Whether the task of a record runs, or waits on the triggerer: it lands its image by itself.
+
+    :param owner: the task instance.
+    """
     from airflow.models.taskinstance import TaskInstance
 
-    wanted = {
+    ids = {
         "dag_id": owner.dag_id,
         "run_id": owner.run_id,
         "task_id": owner.task_id,
         "map_index": owner.map_index,
     }
     with create_session() as session:
-        states = list(session.scalars(select(TaskInstance.state).filter_by(**wanted)))
-    return any(state in _AT_WORK for state in states)
+        states = list(session.scalars(select(TaskInstance.state).filter_by(**ids)))
+    return any(state in _ACTIVE_STATES for state in states)
 
 
-def _of(query: Any, model: Any, dag_id: str | None, run_id: str | None) -> Any:
+def _restrict(query: Any, model: Any, dag_id: str | None, run_id: str | None = None) -> Any:
     if dag_id is not None:
         query = query.where(model.dag_id == dag_id)
-    return query if run_id is None else query.where(model.run_id == run_id)
+    if run_id is not None:
+        query = query.where(model.run_id == run_id)
+    return query
 
 
-def _decoded(value: Any) -> Any:
-    """Return what a column holds, which is JSON as text or decoded already, by version and database."""
+def _decode(value: Any) -> Any:
+    """Decode a column of JSON, which some databases and versions return as text."""
     try:
         return json.loads(value) if isinstance(value, str) else value
     except ValueError:

@@ -1,14 +1,15 @@
-"""Collecting what was paid for and what no task has collected. It pays for nothing and can be repeated."""
+"""Recover the generations that no task returned. Nothing is submitted, and it can be repeated."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Literal
 
 from airflow_provider_flux.bfl.errors import (
+    FluxError,
     FluxExistsError,
     FluxGenerationError,
     FluxModeratedError,
@@ -24,41 +25,57 @@ from airflow_provider_flux.landing.output_path import check_output_path
 from airflow_provider_flux.landing.plan import LandingPlan
 from airflow_provider_flux.landing.target import Target
 from airflow_provider_flux.ledger.record import Record
-from airflow_provider_flux.ledger.task_ledger import StoredRecord
+from airflow_provider_flux.ledger.record_store import StoredRecord
 from airflow_provider_flux.object_store.filesystem import open_path
 from airflow_provider_flux.recovery import metadata_db
 
-#: What became of a record. ``landed``, ``collected``: the image is there. ``collectable``: a run without ``--dry-run``
-#: would try. ``task at work``: its task collects it. ``uncertain``: possibly billed, with no id to ask for.
-Outcome = Literal[
+#: The outcome of one record.
+#:
+#: - ``recovered``: the image landed now.
+#: - ``landed``: the image had landed before, and its task has not returned it.
+#: - ``recoverable``: a run without ``--dry-run`` tries to land the image.
+#: - ``task active``: the task runs or is deferred, and lands the image by itself.
+#: - ``not ready``: BFL still generates the image.
+#: - ``uncertain``: the submit was possibly billed, and BFL's id of the request is not known.
+#: - ``not charged``: BFL ended the request without an image.
+#: - ``lost``: BFL has forgotten the request or the image, which was billed.
+#: - ``error``: the image could not be landed.
+RecoveryOutcome = Literal[
+    "recovered",
     "landed",
-    "collected",
-    "collectable",
-    "task at work",
+    "recoverable",
+    "task active",
     "not ready",
     "uncertain",
     "not charged",
     "lost",
     "error",
 ]
-#: Images that are collected at once.
-_PARALLEL = 8
+
+_NOT_CHARGED = (FluxModeratedError, FluxGenerationError)
+_LOST = (FluxTaskNotFoundError, FluxResultExpiredError)
+_MAX_CONCURRENT_IMAGES = 8
 
 
 @dataclass(frozen=True)
-class Finding:
-    """One record, and what became of it."""
+class RecoveryResult:
+    """One record and its outcome.
 
-    entry: StoredRecord
-    outcome: Outcome
+    :param stored: the record.
+    :param outcome: its outcome.
+    :param reason: the reason for the outcome; empty if the outcome says it all.
+    """
+
+    stored: StoredRecord
+    outcome: RecoveryOutcome
     reason: str = ""
 
     def as_row(self) -> dict[str, str]:
-        """Return it as a row of a table."""
-        record = self.entry.record
-        owner, paid = record.owner, record.generation or {}
-        landed = paid.get("image") or paid.get("video") or {}
-        cost = paid.get("cost", record.estimated_cost)
+        """Return the result as a row of a table."""
+        record = self.stored.record
+        owner, generation = record.owner, record.generation or {}
+        landed = generation.get("image") or generation.get("video") or {}
+        cost = generation.get("cost", record.estimated_cost)
         return {
             "outcome": self.outcome,
             "dag_id": owner.dag_id or "",
@@ -67,118 +84,142 @@ class Finding:
             "map_index": str(owner.map_index),
             "key": record.target.key if record.target else "",
             "model": record.model,
-            "request_id": paid.get("request_id", ""),
+            "request_id": generation.get("request_id", ""),
             "credits": "" if cost is None else f"{cost:g}",
-            "submitted_at": paid.get("submitted_at", record.opened_at),
+            "submitted_at": generation.get("submitted_at", record.opened_at),
             "uri": landed.get("uri", ""),
             "reason": self.reason,
         }
 
 
-def recover(
-    entries: list[StoredRecord], *, dry_run: bool, output_path: str | None = None
-) -> Iterator[Finding]:
-    """Collect, in parallel, and yield what became of each record that is of interest.
+def recover_all(
+    records: Sequence[StoredRecord], *, dry_run: bool, output_path: str | None = None
+) -> Iterator[RecoveryResult]:
+    """Recover many records in parallel, and yield the results in their order.
 
-    :param dry_run: collect nothing and change nothing.
-    :param output_path: where to land what does not say where it belongs, and what should land elsewhere.
+    Records of phase ``returned`` or ``failed`` have no result.
+
+    :param records: the records.
+    :param dry_run: whether to land nothing and change nothing.
+    :param output_path: where to land instead of the ``output_path`` of each task; needed for
+        records without one.
+    :raises FluxRequestError: if ``output_path`` is not valid.
     """
-
     if output_path:
         check_output_path(output_path)
 
-    def one(entry: StoredRecord) -> Finding | None:
+    def recover_or_inspect(stored: StoredRecord) -> RecoveryResult | None:
         try:
-            return look_at(entry) if dry_run else collect(entry, output_path)
-        except Exception as error:  # one record must not hide the others
-            return Finding(entry, "error", f"{type(error).__name__}: {error}")
+            return inspect(stored) if dry_run else recover(stored, output_path)
+        except Exception as error:  # One record must not hide the others.
+            return RecoveryResult(stored, "error", f"{type(error).__name__}: {error}")
 
-    with ThreadPoolExecutor(max_workers=_PARALLEL) as pool:
-        found = pool.map(one, [entry for entry in entries if _is_of_interest(entry)])
-        yield from (finding for finding in found if finding is not None)
+    unfinished = [stored for stored in records if _is_unfinished(stored)]
+    with ThreadPoolExecutor(max_workers=_MAX_CONCURRENT_IMAGES) as pool:
+        for result in pool.map(recover_or_inspect, unfinished):
+            if result is not None:
+                yield result
 
 
-def look_at(entry: StoredRecord) -> Finding | None:
-    """Say what would be done about a record; ``None`` if its task has returned meanwhile."""
-    if metadata_db.has_running_task(entry.record.owner):
-        return Finding(entry, "task at work")
-    entry.refresh()  # its task may have ended since it was read
-    if not _is_of_interest(entry):
+def inspect(stored: StoredRecord) -> RecoveryResult | None:
+    """Return the outcome of a record before anything is landed.
+
+    :param stored: the record. It is read again, because its task may have ended meanwhile.
+    :return: ``None`` if the task has returned its image, or failed for good.
+    :raises FluxError: if the record cannot be read again.
+    """
+    if metadata_db.has_active_task(stored.record.owner):
+        return RecoveryResult(stored, "task active")
+    stored.refresh()
+    if not _is_unfinished(stored):
         return None
-    if entry.record.is_uncertain:
-        return Finding(entry, "uncertain", "the answer to its submit was never written down")
-    return Finding(entry, "collectable" if entry.record.is_open else "landed")
+    if stored.record.is_uncertain:
+        return RecoveryResult(stored, "uncertain", "the answer to its submit is not recorded")
+    return RecoveryResult(stored, "recoverable" if stored.record.is_in_flight else "landed")
 
 
-def collect(entry: StoredRecord, output_path: str | None = None) -> Finding | None:
-    """Land what a record names, if no task will, and write that down."""
-    seen = look_at(entry)
-    if seen is None or seen.outcome != "collectable":
-        return seen
-    record = entry.record
+def recover(stored: StoredRecord, output_path: str | None = None) -> RecoveryResult | None:
+    """Land the image of a record that no task lands, and record that.
+
+    :param stored: the record.
+    :param output_path: where to land instead of the ``output_path`` of the task.
+    :return: the result; ``None`` if the task has returned its image, or failed for good.
+    :raises FluxError: if the image cannot be landed.
+    """
+    result = inspect(stored)
+    if result is None or result.outcome != "recoverable":
+        return result
+    record = stored.record
+    plan = _plan_for(record, output_path)
     try:
-        landed = _land(
-            FluxHook(record.flux_conn_id), record.accepted, _plan_of(record, output_path)
-        )
+        landed = _land(FluxHook(record.flux_conn_id), record.accepted, plan)
     except FluxTimeoutError:
-        return Finding(entry, "not ready")
-    except (
-        FluxModeratedError,
-        FluxGenerationError,
-        FluxTaskNotFoundError,
-        FluxResultExpiredError,
-    ) as error:
-        entry.refresh()
-        if entry.record.is_open:
-            entry.write_or_warn("failed", error=error)
-        is_lost = isinstance(error, (FluxTaskNotFoundError, FluxResultExpiredError))
-        return Finding(entry, "lost" if is_lost else "not charged", str(error))
-    entry.refresh()
-    if not entry.record.is_open:
-        return Finding(entry, "landed", "its task was quicker")
-    if not entry.write_or_warn("persisted", generation=landed):
-        return Finding(entry, "error", "It has landed, but its record could not be changed.")
-    return Finding(entry, "collected")
+        return RecoveryResult(stored, "not ready")
+    except (*_NOT_CHARGED, *_LOST) as error:
+        return _mark_failed(stored, error)
+    return _mark_landed(stored, landed)
 
 
-def _is_of_interest(entry: StoredRecord) -> bool:
-    return entry.record.phase not in {"returned", "failed"}
+def _is_unfinished(stored: StoredRecord) -> bool:
+    return stored.record.phase not in {"returned", "failed"}
 
 
-def _plan_of(record: Record, output_path: str | None) -> LandingPlan:
-    """Return where an image belongs; what is there already is not replaced.
+def _mark_failed(stored: StoredRecord, error: FluxError) -> RecoveryResult:
+    stored.refresh()
+    if stored.record.is_in_flight:
+        stored.write_or_warn("failed", error=error)
+    outcome: RecoveryOutcome = "lost" if isinstance(error, _LOST) else "not charged"
+    return RecoveryResult(stored, outcome, str(error))
 
-    :raises FluxStorageError: if that cannot be told, or is a folder of another machine.
+
+def _mark_landed(stored: StoredRecord, landed: Generation) -> RecoveryResult:
+    stored.refresh()
+    if not stored.record.is_in_flight:
+        return RecoveryResult(stored, "landed", "its task landed it first")
+    if not stored.write_or_warn("persisted", generation=landed):
+        reason = "The image has landed, but its record could not be changed."
+        return RecoveryResult(stored, "error", reason)
+    return RecoveryResult(stored, "recovered")
+
+
+def _plan_for(record: Record, output_path: str | None) -> LandingPlan:
+    """Return the plan to land the image of a record, which replaces no object.
+
+    :raises FluxStorageError: if no ``output_path`` is known, or it is a folder of another machine.
     """
     plan = record.landing_plan
     if output_path:
-        key = record.owner.task_id if record.owner.map_index < 0 else str(record.owner.map_index)
         path = check_output_path(output_path)
-        if plan:
-            plan = plan.with_target(path=path, root="")
-        else:
-            index = max(record.owner.map_index, 0)
-            target = Target(path=path, key=key or "0", index=index)
-            plan = LandingPlan(target=target, task=record.owner)
+        plan = plan.with_target(path=path, root="") if plan else _new_plan(record, path)
     elif plan is None:
-        raise FluxStorageError("It was generated without output_path: name one with --output-path.")
+        raise FluxStorageError("Its task has no output_path. Set --output-path.")
     elif not plan.target.is_on_this_host():
         raise FluxStorageError(
-            f"Its output_path is a folder of {plan.target.host}: recover it there, or use --output-path."
+            f"Its output_path is a folder of the machine {plan.target.host}. Recover it there, or "
+            "set --output-path."
         )
     return plan.with_if_exists("error")
 
 
+def _new_plan(record: Record, path: str) -> LandingPlan:
+    """Return a plan for a task without ``output_path``."""
+    map_index = record.owner.map_index
+    key = record.owner.task_id if map_index < 0 else str(map_index)
+    target = Target(path=path, key=key or "0", index=max(map_index, 0))
+    return LandingPlan(target=target, task=record.owner)
+
+
 def _land(hook: FluxHook, generation: Generation, plan: LandingPlan) -> Generation:
-    """Land an image; where another one is at its name, beside it."""
+    """Land an image. If its name is taken, land it as ``<name>-<request_id>.<ext>``."""
     open_path(plan.target.path)
     try:
         return land(hook, generation, plan, deadline=time.time())
     except FluxExistsError:
         stem, dot, suffix = plan.target.path.rpartition(".")
+        has_suffix = bool(dot) and "/" not in suffix
         path = (
             f"{stem}-{{request_id}}.{suffix}"
-            if dot and "/" not in suffix
+            if has_suffix
             else f"{plan.target.path}-{{request_id}}"
         )
         return land(hook, generation, plan.with_target(path=path), deadline=time.time())

@@ -59,7 +59,7 @@ class RecordedLanding:
             )
         await self._open(plan.target.path)
         from airflow_provider_flux.landing.land import land_async
-        from airflow_provider_flux.ledger.task_ledger import mark_landed
+        from airflow_provider_flux.ledger.trigger_records import mark_landed
         from airflow_provider_flux.object_store.filesystem import run_async
 
         if landed := await self._read_record():
@@ -94,7 +94,7 @@ class RecordedLanding:
 
         A record that cannot be read counts as none: to land an image twice does no harm.
         """
-        from airflow_provider_flux.ledger.task_ledger import read_landed_generation
+        from airflow_provider_flux.ledger.trigger_records import read_landed_generation
         from airflow_provider_flux.object_store.filesystem import run_async
 
         if self._record_uri is None:

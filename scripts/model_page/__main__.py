@@ -1,4 +1,4 @@
-"""``python -m scripts.model_page``: write the page, or check it."""
+"""Command line: ``python -m scripts.model_page [--check]``."""
 
 import sys
 

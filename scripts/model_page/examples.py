@@ -1,4 +1,4 @@
-"""The smallest call of the operator that makes sense for a model."""
+"""Example calls of the operator: the smallest useful one for each model."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from airflow_provider_flux.bfl.catalog import MediaKind, Model
-from scripts.model_page.tables import ARGUMENTS, literal, ordered
+from scripts.model_page.tables import ARGUMENTS, order_parameters, python_literal
 
 _PROMPTS = {
     "flux-tools/vto-v1": "A person wearing the garment, studio photo",
@@ -37,17 +37,21 @@ _FILE_OF = {
 }
 
 
-def example(model: Model, mode: str | None = None) -> str:
-    """Return a call of the operator with the least that makes sense for the model."""
+def render_example(model: Model, mode: str | None = None) -> str:
+    """Return the smallest useful call of the operator for a model.
+
+    :param model: a model of the catalog.
+    :param mode: one of its modes. ``None`` if it has none.
+    """
     schema = model.modes[mode] if mode else model.schema
     named: dict[str, Any] = {"task_id": "generate", "model": model.name}
     parameters: dict[str, Any] = {"mode": mode} if mode else {}
-    for name in ordered(model, schema):
+    for name in order_parameters(model, schema):
         value = _example_value(model, schema, name)
         if value is None or name in parameters:
             continue
         (named if name in ARGUMENTS else parameters)[name] = value
-    lines = [f"    {name}={literal(value)}," for name, value in named.items()]
+    lines = [f"    {name}={python_literal(value)}," for name, value in named.items()]
     if parameters:
         lines += _dict_lines(parameters)
     return "\n".join(["FluxGenerateOperator(", *lines, ")"]) + "\n"
@@ -63,8 +67,13 @@ def _example_value(model: Model, schema: type[BaseModel], name: str) -> Any:
 
 
 def _dict_lines(parameters: Mapping[str, Any]) -> list[str]:
-    items = ", ".join(f"{literal(name)}: {literal(value)}" for name, value in parameters.items())
+    items = ", ".join(
+        f"{python_literal(name)}: {python_literal(value)}" for name, value in parameters.items()
+    )
     if len(items) < 90:
         return [f"    parameters={{{items}}},"]
-    inside = [f"        {literal(name)}: {literal(value)}," for name, value in parameters.items()]
+    inside = [
+        f"        {python_literal(name)}: {python_literal(value)},"
+        for name, value in parameters.items()
+    ]
     return ["    parameters={", *inside, "    },"]

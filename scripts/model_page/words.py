@@ -1,4 +1,4 @@
-"""What docs/models.md says in prose: how to read it, and the rules that no table holds."""
+"""The prose of docs/models.md: its introduction, and the rules that no table contains."""
 
 from __future__ import annotations
 
@@ -10,57 +10,77 @@ from airflow_provider_flux.bfl.catalog import Model
 INTRO = """\
 # Models
 
-This page is written by `scripts/model_page` from the catalog of this version. It lists every model that
-[`FluxGenerateOperator`](operators/generate.md) and `FluxHook.submit` know, and every parameter.
-A model that is not here can be used as well: see [new-models.md](new-models.md).
+`scripts/model_page` writes this page from the catalog of this version. It lists every model that
+[`FluxGenerateOperator`](operators/generate.md) and `FluxHook.submit` know, and every parameter. To
+use a model that is not listed, see [new-models.md](new-models.md).
 
-- **Credits** are the price list of this version. One credit is 0.01 USD. A megapixel is 1024 x 1024 pixels, rounded up.
-  What BFL charges is what counts. Where BFL reports the cost of a request, the XCom has that one.
-- **Active tasks** is the limit of an account, by BFL's documentation, shared with the other models of the same limit.
-- **Usual seconds** is an assumption of this version, no promise. The default `timeout`, and whether a task defers at
-  once, rest on it.
-- **URL lives** is how long BFL serves the result. With `output_path` it is landed long before.
+- **Credits** are the price list of this version. One credit is 0.01 USD. A megapixel is 1024 x 1024
+  pixels, rounded up. These are estimates, and BFL's bill counts. If BFL reports the cost of a
+  request, the XCom has the reported cost.
+- **Active requests** is the limit of an account by BFL's documentation. Models with the same limit
+  share it.
+- **Usual seconds** is an assumption of this version and not guaranteed. The default `timeout`, and
+  whether a task defers at once, depend on it.
+- **URL lives** is how long BFL serves the result. With `output_path` the result is landed long
+  before.
 
-| model | makes | credits | BFL reports the cost | active tasks | webhooks | usual seconds | URL lives |
-|---|---|---|---|---|---|---|---|
 """
+
+#: Columns of the table of all models.
+COLUMNS = (
+    "model",
+    "output",
+    "credits",
+    "BFL reports the cost",
+    "active requests",
+    "webhooks",
+    "usual seconds",
+    "URL lives",
+)
 
 HOW_TO_READ = """\
 
-## What holds for all of them
+## Rules for all models
 
-The examples go into a `with DAG(...)` block, after
-`from airflow_provider_flux.operators.generate import FluxGenerateOperator`. Add `output_path` to land the result.
-Their inputs are read from a bucket with the Airflow connection `my_s3`. All other places are in [inputs.md](inputs.md).
+Copy an example into a `with DAG(...)` block, after
+`from airflow_provider_flux.operators.generate import FluxGenerateOperator`. Add `output_path` to
+land the result. The examples read their inputs from a bucket with the Airflow connection `my_s3`.
+[inputs.md](inputs.md) lists all other sources.
 
-In the tables, a parameter in bold is an argument of the operator: `width=1024`. All others go into `parameters`.
-*Default* is what BFL takes when nothing is sent. *URL, or sent as base64* means that an http(s) URL is passed on, for
-BFL to fetch, and every other input is read by the worker. *Sent as base64* means that the worker reads them all.
-Limits of an input are checked before the submit, where the worker has its bytes.
+In the tables, a parameter in bold is an argument of the operator: `width=1024`. All others go into
+`parameters`. *Default* is the value that applies if the parameter is not sent. *URL, or sent as
+base64* means that BFL fetches an http(s) URL itself, and the worker reads every other input. *Sent
+as base64* means that the worker reads all of them. The worker checks the limits of the inputs that
+it reads before it submits.
 
-Refused by this provider before anything is paid, beside what the tables and the sections say:
+This provider also refuses the following before the submit:
 
-- a parameter that the model does not have. Most routes of BFL would ignore it and bill the image. Those that refuse it
-  themselves are marked *strict*;
+- a parameter that the model does not have. Most routes of BFL ignore it and bill the image. The
+  routes that refuse it themselves are marked *strict*;
 - `webhook_secret` without `webhook_url`;
-- an empty `prompt`, where nothing else is said.
+- an empty `prompt`, unless the section of the model says otherwise.
 
-*Warned*: the request is sent, and the task log has a warning, because BFL's own statements are silent or contradict.
+*Warned* means that the request is sent and the task log has a warning, because BFL's documentation
+does not say, or contradicts itself.
 """
 
 
 @dataclass(frozen=True)
 class Rule:
-    """What is refused or warned of beyond the tables, for the models it applies to."""
+    """A rule that the tables do not contain.
+
+    :param applies: whether a model has the rule.
+    :param text: one or more sentences of the page.
+    """
 
     applies: Callable[[Model], bool]
     text: str
 
 
 def _fills(model: Model) -> bool:
-    """Whether the model has an input without which it does nothing, so that the prompt may be missing."""
+    """Whether the model has a required input, so that the prompt may be missing."""
     return not model.prompt_required and any(
-        model.schema.model_fields[one.name].is_required() for one in model.media
+        model.schema.model_fields[field.name].is_required() for field in model.media
     )
 
 
@@ -74,12 +94,13 @@ REFUSED = (
         "An empty `prompt`, unless there is an `image_prompt`.",
     ),
     Rule(
-        lambda m: any(one.same_size_as for one in m.media),
-        "A `mask` whose size is not that of `image`, if the worker has the bytes of both.",
+        lambda m: any(field.same_size_as for field in m.media),
+        "A `mask` whose size differs from `image`, if the worker reads both.",
     ),
     Rule(
         lambda m: "auto_crop" in m.fields,
-        "An `input_image` outside the canvas, unless `auto_crop` is `True`, if the worker has its bytes.",
+        "An `input_image` outside the canvas, if the worker reads it and `auto_crop` is not "
+        "`True`.",
     ),
     Rule(lambda m: bool(m.modes), "A parameter of another mode."),
     Rule(
@@ -94,11 +115,12 @@ REFUSED = (
 WARNED = (
     Rule(
         lambda m: m.name.startswith("flux-2-"),
-        "A `width` or `height` that is no multiple of 16: BFL may round or refuse it.",
+        "A `width` or `height` that is not a multiple of 16: BFL may round or refuse it.",
     ),
     Rule(
         lambda m: m.name.startswith("flux-2-"),
-        "More than 4 megapixels of output, and more than 9 of inputs and output: BFL may reduce or refuse it.",
+        "More than 4 megapixels of output, or more than 9 of inputs and output: BFL may reduce "
+        "or refuse them.",
     ),
     Rule(
         lambda m: m.name.startswith("flux-kontext-"),
@@ -106,7 +128,7 @@ WARNED = (
     ),
     Rule(
         lambda m: m.name.startswith("flux-kontext-"),
-        "A `safety_tolerance` above 2 with an `input_image`: BFL may allow 2 at most.",
+        "A `safety_tolerance` above 2 with an `input_image`: BFL may allow at most 2.",
     ),
     Rule(
         _is_numbered,
@@ -114,25 +136,27 @@ WARNED = (
     ),
     Rule(
         lambda m: m.name == "flux-tools/video-upscale-v1",
-        "A video of more than 20 s: only the first 20 s are upscaled.",
+        "A video of more than 20 s: BFL upscales only the first 20 s.",
     ),
 )
 NOTES = (
     Rule(_fills, "`prompt` may be missing."),
     Rule(
         lambda m: bool(m.mode_aliases),
-        "The long names of BFL's documentation are understood for `mode`: {aliases}.",
+        "`mode` also accepts the long names of BFL's documentation: {aliases}.",
     ),
     Rule(
         lambda m: bool(m.sent_defaults),
-        "These defaults are always sent, whatever those of the API are.",
+        "The operator always sends these defaults, because those of the API may differ.",
     ),
     Rule(
         lambda m: m.is_402_ambiguous,
-        'HTTP 402 although the balance is enough means "too fast": it is waited out like a 429.',
+        'HTTP 402 although the balance is enough means "too fast". The submit is retried, as after '
+        "a 429.",
     ),
     Rule(
         lambda m: "draft_enhance" in m.modes,
-        "A draft has a `draft_cache` beside its video, which `draft_enhance` takes. It is landed beside the video.",
+        "The result of a draft has a `draft_cache`, which `draft_enhance` needs. It is landed "
+        "next to the video.",
     ),
 )

@@ -23,7 +23,7 @@ from airflow_provider_flux.bfl.errors import (
     FluxResultExpiredError,
     FluxTaskNotFoundError,
 )
-from airflow_provider_flux.ledger.journal_entries import JournaledSubmit
+from airflow_provider_flux.ledger.journaled_submit import JournaledSubmit
 from tests.ledger.test_journal_entries import LANDED, PAID, header, note, only, opened
 
 NOW, BEFORE = "now", "before"

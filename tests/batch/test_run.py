@@ -245,9 +245,9 @@ class TestJournal:
     def test_a_missing_segment_fails_the_retry_before_it_submits(
         self, emulator: EmulatorServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, which: int
     ) -> None:
-        from airflow_provider_flux.ledger import journal
+        from airflow_provider_flux.ledger import journal_segments
 
-        monkeypatch.setattr(journal, "SEGMENT_BYTES", 2000)
+        monkeypatch.setattr(journal_segments, "SEGMENT_BYTES", 2000)
         task = batch(tmp_path, prompts(16), max_active=4)
         task.retry()
         segments = task.segments()
@@ -261,9 +261,9 @@ class TestJournal:
     ) -> None:
         """Airflow took it for dead. Both tries land rows, and no row is submitted twice."""
         from airflow_provider_flux.batch import run_setup
-        from airflow_provider_flux.ledger import journal
+        from airflow_provider_flux.ledger import journal_owner
 
-        for module in (journal, run_setup):
+        for module in (journal_owner, run_setup):
             monkeypatch.setattr(module, "OWNER_CHECK_SECONDS", 0.5)
         rows = prompts(24, "slow=0.4")
         old, new = batch(tmp_path, rows, max_active=4), batch(tmp_path, rows, max_active=4)
@@ -276,7 +276,7 @@ class TestJournal:
 
         with meanwhile(interrupt):
             old.fail(
-                AirflowFailException, "^FluxLedgerError: A later try of this task has taken over"
+                AirflowFailException, "^FluxLedgerError: A later try of this task owns the journal"
             )
         assert summaries[0]["landed"] + summaries[0]["uncertain"] == 24
         assert emulator.stats()["submits"] <= 24 + summaries[0]["uncertain_submits"]
@@ -286,9 +286,9 @@ class TestJournal:
     def test_an_old_try_does_not_replace_the_manifest_of_a_new_try(
         self, emulator: EmulatorServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        from airflow_provider_flux.ledger import journal
+        from airflow_provider_flux.ledger import journal_owner
 
-        monkeypatch.setattr(journal, "OWNER_CHECK_SECONDS", 0.0)
+        monkeypatch.setattr(journal_owner, "OWNER_CHECK_SECONDS", 0.0)
         task = batch(tmp_path, prompts(24, "slow=0.4"), max_active=4)
         manifest = task.folder / "manifest-hero.jsonl"
 
@@ -300,7 +300,7 @@ class TestJournal:
 
         with meanwhile(interrupt):
             task.fail(
-                AirflowFailException, "^FluxLedgerError: A later try of this task has taken over"
+                AirflowFailException, "^FluxLedgerError: A later try of this task owns the journal"
             )
         assert emulator.stats()["submits"] < 24
         assert manifest.read_text() == "of a later try"

@@ -21,7 +21,8 @@ from airflow_provider_flux.batch.row_store import RowStore
 from airflow_provider_flux.batch.run_setup import resume_earlier_tries
 from airflow_provider_flux.bfl.errors import FluxBatchError, FluxRequestError
 from airflow_provider_flux.emulator import EmulatorServer
-from airflow_provider_flux.ledger.journal import Journal, claim_journal
+from airflow_provider_flux.ledger.journal import Journal
+from airflow_provider_flux.ledger.journal_owner import claim_journal
 from airflow_provider_flux.object_store.filesystem import open_path
 from tests.ledger.test_journal import MANNER
 from tests.ledger.test_journal_entries import header, opened

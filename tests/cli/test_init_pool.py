@@ -82,12 +82,12 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Installation:
 def test_the_command_creates_updates_and_leaves_alone(installation: Installation) -> None:
     tried = installation.init_pool("--dry-run").stdout
     assert (
-        "Pool flux would be created with 24 slots (BFL's usual limit, as there is no connection"
+        "Pool flux would be created with 24 slots (BFL's usual limit, since the connection flux_default does not exist"
         in tried
     )
     assert "flux" not in installation.pools()
 
-    assert "Pool flux is created with 24 slots" in installation.init_pool().stdout
+    assert "Pool flux was created with 24 slots" in installation.init_pool().stdout
     assert installation.pools()["flux"] == (24, True, "Active tasks of the BFL account")
 
     connection = {"conn_type": "flux", "password": KEY, "extra": {"max_active": 12}}
@@ -96,15 +96,15 @@ def test_the_command_creates_updates_and_leaves_alone(installation: Installation
     )
     shrunk = installation.init_pool()
     assert (
-        "Pool flux is updated from 24 to 12 slots (max_active of the connection flux_default)"
+        "Pool flux was updated from 24 to 12 slots (max_active of the connection flux_default)"
         in shrunk.stdout
     )
-    assert "fewer than before" in shrunk.stderr
+    assert "fewer slots than before" in shrunk.stderr
     assert installation.pools()["flux"][:2] == (12, True)
     assert KEY not in shrunk.stdout + shrunk.stderr
 
     again = installation.init_pool()
-    assert "Pool flux is already so, with 12 slots" in again.stdout
+    assert "Pool flux already has these settings, with 12 slots" in again.stdout
     assert "fewer" not in again.stderr
     assert sorted(installation.pools()) == ["default_pool", "flux"]
 
@@ -137,7 +137,7 @@ def said_of(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 
 def test_a_pool_of_another_name_and_size(pools: Any, capsys: pytest.CaptureFixture[str]) -> None:
     said = said_of(capsys, "--pool", "flux_videos", "--slots", "5")
-    assert said == "Pool flux_videos is created with 5 slots (--slots)."
+    assert said == "Pool flux_videos was created with 5 slots (--slots)."
     assert (pools()["flux_videos"].slots, pools()["flux_videos"].include_deferred) == (5, True)
     assert "flux" not in pools()
 
@@ -154,7 +154,7 @@ def test_a_pool_that_is_there_keeps_its_description(
         == "Pool flux would be updated to count deferred tasks, with 24 slots as before (--slots)."
     )
     assert pools()["flux"].include_deferred is False
-    assert said_of(capsys, "--slots", "24") == tried.replace("would be", "is")
+    assert said_of(capsys, "--slots", "24") == tried.replace("would be", "was")
     assert (pools()["flux"].include_deferred, pools()["flux"].description) == (True, "Ours")
 
 
@@ -164,9 +164,9 @@ def test_an_unlimited_pool_gets_a_limit(pools: Any, capsys: pytest.CaptureFixtur
     Pool.create_or_update_pool("flux", -1, "", include_deferred=False)
     main(["init-pool", "--slots", "1"])
     said = capsys.readouterr()
-    assert "updated from unlimited to 1 slot, and counts deferred tasks (--slots)." in said.out
-    assert "fewer than before" in said.err
-    assert said_of(capsys, "--slots", "2") == "Pool flux is updated from 1 to 2 slots (--slots)."
+    assert "updated from unlimited to 1 slot, and to count deferred tasks (--slots)." in said.out
+    assert "fewer slots than before" in said.err
+    assert said_of(capsys, "--slots", "2") == "Pool flux was updated from 1 to 2 slots (--slots)."
 
 
 @pytest.mark.parametrize(
@@ -175,7 +175,7 @@ def test_an_unlimited_pool_gets_a_limit(pools: Any, capsys: pytest.CaptureFixtur
         (["--slots", "0"], "0 slots: a pool needs 1 or more"),
         (["--slots", "-1"], "-1 slots"),
         (["--slots", "1", "--pool", ""], "the name of a pool"),
-        (["--slots", "1", "--pool", "x" * 257], "and this one 257"),
+        (["--slots", "1", "--pool", "x" * 257], "but this one has 257"),
         (["--flux-conn-id", "no_such"], "'no_such' does not exist"),
         (["--flux-conn-id", "odd"], "max_active='many' in connection 'odd'"),
     ],
@@ -217,9 +217,9 @@ def test_two_at_once_make_one_pool(pools: Any, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_every_option_is_explained_with_its_default() -> None:
-    from airflow_provider_flux.cli.commands import _COMMANDS
+    from airflow_provider_flux.cli.commands import COMMANDS
 
-    (command,) = (one for one in _COMMANDS if one.name == "init-pool")
+    (command,) = (command for command in COMMANDS if command.name == "init-pool")
     rows = re.findall(r"^\| (.*`--[^|]+) \| ([^|]+) \|", PAGE.read_text(), flags=re.MULTILINE)
     shown = {cell.split("`")[-2]: default.strip("`") for cell, default in rows}
     given = {arg.flags[-1]: arg.kwargs.get("default") for arg in command.args}

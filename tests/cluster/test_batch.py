@@ -155,8 +155,8 @@ def test_flux_recover_lands_the_rows_that_a_killed_batch_left_in_flight(site: Si
     psutil.Process(pid).kill()
     assert site.cluster.wait(run, 120) == "failed"
     records = recover(site, "--run-id", run.run_id)
-    assert {record["outcome"] for record in records} <= {"collected", "uncertain"}
-    collected = [record for record in records if record["outcome"] == "collected"]
+    assert {record["outcome"] for record in records} <= {"recovered", "uncertain"}
+    collected = [record for record in records if record["outcome"] == "recovered"]
     assert collected
     assert recover(site, "--run-id", run.run_id, "--dry-run") != records
     submitted = submits(site, run)

@@ -206,7 +206,7 @@ def mark_success_then_recover_then_clear(site: Site) -> None:
 
     def is_collected() -> bool:
         records[:] = recover(site, "--dag-id", "slow", "--run-id", image.run.run_id)
-        return records[0]["outcome"] == "collected"
+        return records[0]["outcome"] == "recovered"
 
     assert wait_until(is_collected, 90), records
     site.cluster.clear(image.run, "image")
@@ -254,12 +254,12 @@ def clear_with_another_prompt(site: Site) -> None:
     succeed(site, image)
     log = logs_of(site, image)
     assert (
-        f"The request has changed: the earlier request {old['generation']['request_id']} (4 credits"
+        f"The request has changed. An earlier try submitted request {old['generation']['request_id']} (4 credits"
         in log
     )
     assert site.submits_of(image.prompt) == site.submits_of(image.prompt.replace(" 1 ", " 2 ")) == 1
     (row,) = recover(site, "--run-id", image.run.run_id, "--prefix", "s3://my_s3@media/out/")
-    assert (row["outcome"], row["request_id"]) == ("collected", old["generation"]["request_id"])
+    assert (row["outcome"], row["request_id"]) == ("recovered", old["generation"]["request_id"])
 
 
 def clear_without_output_path(site: Site) -> None:
@@ -278,7 +278,7 @@ def clear_without_output_path(site: Site) -> None:
     def is_collected() -> bool:
         path = "s3://my_s3@media/out/recovered/{request_id}.{ext}"
         records[:] = recover(site, "--dag-id", "nowhere", "--output-path", path)
-        return records[0]["outcome"] == "collected"
+        return records[0]["outcome"] == "recovered"
 
     assert wait_until(is_collected, 90), records
     assert site.bucket.read(site.bucket.key_of(records[0]["uri"]))

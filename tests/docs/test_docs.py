@@ -49,7 +49,7 @@ from tests.support.run_operator import run
 from tests.support.submit_by_client import submit_by_hook
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "CHANGELOG.md", *sync_snippets.pages(ROOT)]
+PAGES = [ROOT / "CHANGELOG.md", *sync_snippets.list_pages(ROOT)]
 NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
 each_page = pytest.mark.parametrize("page", PAGES, ids=NAMES)
 
@@ -169,7 +169,7 @@ def test_python_in_the_pages_is_a_snippet() -> None:
         "docs/models.md"
     }:  # its examples are written, and tested, from the catalog
         text = text_of(name)
-        assert len(blocks(text, "python")) == len(list(sync_snippets.snippets(text, ROOT))), name
+        assert len(blocks(text, "python")) == len(list(sync_snippets.find_snippets(text, ROOT))), name
 
 
 # Links

@@ -37,7 +37,7 @@ def test_a_stale_model_page_is_reported_and_renewed(
 ) -> None:
     (tmp_path / "docs").mkdir()
     assert model_page.main(["--check"], tmp_path) == 1
-    assert "docs/models.md is stale: run 'make docs'" in capsys.readouterr().err
+    assert "docs/models.md is stale. Run 'make docs'" in capsys.readouterr().err
     assert not (tmp_path / "docs" / "models.md").exists()
     assert model_page.main([], tmp_path) == 0
     assert (tmp_path / "docs" / "models.md").read_text() == PAGE
@@ -48,7 +48,7 @@ def test_a_stale_model_page_is_reported_and_renewed(
 def test_every_model_is_in_the_table_of_the_model_page(model: Model) -> None:
     (row,) = [line for line in PAGE.splitlines() if line.startswith(f"| [`{model.name}`](#")]
     assert model.price.describe() in row
-    assert f"(#{model_page.anchor(model.name)})" in row
+    assert f"(#{model_page.heading_anchor(model.name)})" in row
 
 
 @each_model

@@ -197,7 +197,7 @@ def test_what_is_paid_for_and_has_not_landed_is_not_paid_for_again(
 
     initdb()
     main(["recover", "--prefix", catalogue.output, "--output", "json"])
-    assert '"collected"' in capsys.readouterr().out
+    assert '"recovered"' in capsys.readouterr().out
     catalogue.sql("UPDATE products SET outcome = NULL WHERE sku = 'P-0002'")
     summary = catalogue.night(products=1)
     assert (summary["reused"], summary["credits"]) == (1, 0)

@@ -15,8 +15,9 @@ from airflow.providers.common.compat.sdk import AirflowFailException, AirflowTas
 from airflow_provider_flux.bfl.errors import FluxError, FluxStorageError
 from airflow_provider_flux.emulator import EmulatorConfig, EmulatorServer
 from airflow_provider_flux.generation import parse_generation
-from airflow_provider_flux.ledger.record_store import FileRecordStore
-from airflow_provider_flux.ledger.task_ledger import StoredRecord, TaskLedger
+from airflow_provider_flux.ledger.record_files import FileRecordStore
+from airflow_provider_flux.ledger.record_store import StoredRecord
+from airflow_provider_flux.ledger.task_ledger import TaskLedger
 from airflow_provider_flux.object_store import objects
 from tests.support.ledger_fixtures import Home
 from tests.support.object_stores import S3Store
@@ -73,7 +74,7 @@ def test_a_late_answer_of_a_killed_try_is_not_paid_for_again(
     def claim(self: TaskLedger, *arguments: Any, **more: Any) -> StoredRecord:
         latest = more["latest"]
         answered = {"request_id": "late", "cost": 4, "cost_source": "estimated", "fingerprint": "f"}
-        StoredRecord(latest._home, latest.number, latest.record).write(
+        StoredRecord(latest._store, latest.number, latest.record).write(
             "submitted", generation=parse_generation(answered)
         )
         return claiming(self, *arguments, **more)

@@ -13,8 +13,12 @@ import pytest
 
 from airflow_provider_flux.bfl.errors import FluxLedgerError, FluxStorageError
 from airflow_provider_flux.ledger import journal as journals
-from airflow_provider_flux.ledger.journal import Journal, claim_journal, read_journal
-from airflow_provider_flux.ledger.journal_entries import SegmentHeader, fold_entries, phase_entry
+from airflow_provider_flux.ledger import journal_owner, journal_segments
+from airflow_provider_flux.ledger.journal import Journal
+from airflow_provider_flux.ledger.journal_entries import SegmentHeader, phase_entry
+from airflow_provider_flux.ledger.journal_owner import claim_journal
+from airflow_provider_flux.ledger.journal_segments import read_journal
+from airflow_provider_flux.ledger.journaled_submit import fold_entries
 from airflow_provider_flux.object_store import objects
 from airflow_provider_flux.object_store.backends import WriteOptions
 from airflow_provider_flux.object_store.filesystem import open_path
@@ -102,7 +106,7 @@ async def test_a_full_segment_is_left_and_what_is_put_stays_small(folder: str) -
     assert [one.name.split(".")[1] for one in segments] == [
         f"{number:06d}" for number in range(len(segments))
     ]
-    assert max(one.stat().st_size for one in segments) < 2 * journals.SEGMENT_BYTES
+    assert max(one.stat().st_size for one in segments) < 2 * journal_segments.SEGMENT_BYTES
     assert await asyncio.to_thread(lines, folder) == [f"{number} intent" for number in range(400)]
 
 
@@ -126,7 +130,7 @@ async def test_a_line_that_comes_while_the_owner_is_read_is_waited_for(
     folder: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is written along with those before it, and nothing comes after it that would wake up who waits for it."""
-    read, is_reading = journals.read_owner, asyncio.Event()
+    read, is_reading = journal_owner.read_owner, asyncio.Event()
     loop = asyncio.get_running_loop()
 
     async def slow(folder: str) -> str | None:
@@ -134,7 +138,7 @@ async def test_a_line_that_comes_while_the_owner_is_read_is_waited_for(
         await asyncio.sleep(0.2)
         return await read(folder)
 
-    monkeypatch.setattr(journals, "read_owner", slow)
+    monkeypatch.setattr(journal_owner, "read_owner", slow)
     journal = on(folder)
     first = asyncio.create_task(journal.append(opened("0")))
     await is_reading.wait()
@@ -154,7 +158,7 @@ async def test_a_line_that_comes_while_the_owner_turns_out_to_be_another_is_refu
         await asyncio.sleep(0.2)
         return "b" * 32
 
-    monkeypatch.setattr(journals, "read_owner", slow)
+    monkeypatch.setattr(journal_owner, "read_owner", slow)
     journal = on(folder)
     first = asyncio.create_task(journal.append(opened("0")))
     await is_reading.wait()
@@ -176,7 +180,7 @@ async def test_what_was_paid_for_and_cannot_be_recorded_is_told_in_the_log(
     with pytest.raises(FluxStorageError):
         await journal.close()
     (said,) = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
-    assert said.startswith("Row 0 was paid for, which could not be recorded")
+    assert said.startswith("Row 0 was submitted, but its request could not be recorded")
     assert PAID["request_id"] in said
     assert PAID["polling_url"] in said
 
@@ -198,7 +202,7 @@ class TestTwoTries:
 
     @pytest.fixture
     def fence(self, monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
-        return lambda seconds: monkeypatch.setattr(journals, "OWNER_CHECK_SECONDS", seconds)
+        return lambda seconds: monkeypatch.setattr(journal_owner, "OWNER_CHECK_SECONDS", seconds)
 
     async def _takes_over(self, folder: str) -> SegmentHeader:
         new = header(session="b" * 32)
@@ -214,7 +218,7 @@ class TestTwoTries:
         await old.append(opened("0"))
         await self._takes_over(folder)
         for key in "12":
-            with pytest.raises(FluxLedgerError, match="A later try of this task has taken over"):
+            with pytest.raises(FluxLedgerError, match="A later try of this task owns the journal"):
                 await old.append(opened(key))
 
     async def test_it_looks_once_in_a_while_only(
@@ -263,7 +267,7 @@ class TestTwoTries:
         noted = asyncio.create_task(on(folder).append(opened("0")))
         await asyncio.sleep(0.1)
         await self._takes_over(folder)
-        with pytest.raises(FluxLedgerError, match="taken over"):
+        with pytest.raises(FluxLedgerError, match="owns the journal"):
             await noted
 
 
@@ -298,5 +302,5 @@ def test_a_segment_that_may_not_be_read_is_not_taken_for_none(
 
     asyncio.run(fill())
     proxy.refuse("GET", 403, "AccessDenied", part=".jsonl", times=9)
-    with pytest.raises(FluxLedgerError, match=r"may not be read. Nothing is submitted"):
+    with pytest.raises(FluxLedgerError, match=r"may not read it. Nothing is submitted"):
         list(read_journal(proxy.root))

@@ -21,15 +21,14 @@ from airflow_provider_flux.generation import Generation, new_generation
 from airflow_provider_flux.landing.provenance import TaskIdentity, summarize_request
 from airflow_provider_flux.landing.target import Target
 from airflow_provider_flux.ledger.journal_entries import (
-    JournaledSubmit,
     JournalEntry,
     SegmentHeader,
     encode_line,
-    fold_entries,
     intent_entry,
     parse_segment,
     phase_entry,
 )
+from airflow_provider_flux.ledger.journaled_submit import JournaledSubmit, fold_entries
 
 REQUEST = build_request("flux-2-pro", {"prompt": "a fox", "width": 256, "height": 256})
 PAID = new_generation(REQUEST, Submission("r1", "https://api.bfl.ai/v1/get_result?id=r1", 1.0, 3.0))
@@ -59,7 +58,7 @@ def note(line: dict[str, Any]) -> JournalEntry:
 
 def opened(key: str = "0", index: int = 0) -> dict[str, Any]:
     return intent_entry(
-        REQUEST, index=index, key=key, row_fingerprint="w", facts=summarize_request(REQUEST)
+        REQUEST, index=index, key=key, row_fingerprint="w", summary=summarize_request(REQUEST)
     )
 
 
@@ -106,19 +105,19 @@ def test_a_segment_is_read_as_it_was_written() -> None:
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
-        (b"", "after 0 notes, it: Invalid JSON"),
-        (b"\n", "after 0 notes, it: Invalid JSON"),
-        (segment(opened())[:-20], "after 0 notes, it: Invalid JSON"),
-        (segment(opened(), opened()) + b"{}\n", "after 2 notes, claim: Field required"),
+        (b"", "after 0 entries, JSON: Invalid JSON"),
+        (b"\n", "after 0 entries, JSON: Invalid JSON"),
+        (segment(opened())[:-20], "after 0 entries, JSON: Invalid JSON"),
+        (segment(opened(), opened()) + b"{}\n", "after 2 entries, claim: Field required"),
         (
             segment(opened()).replace(b'"phase":"intent"', b'"phase":"half"'),
-            "after 0 notes, phase: ",
+            "after 0 entries, phase: ",
         ),
         (
             segment().replace(b'"schema_version":1', b'"schema_version":2'),
-            "not of version 1; a later version",
+            "it has not version 1: a later version",
         ),
-        (segment(opened()).replace(b"\n", b"\n\x00", 1), "after 0 notes, it: Invalid JSON"),
+        (segment(opened()).replace(b"\n", b"\n\x00", 1), "after 0 entries, JSON: Invalid JSON"),
     ],
     ids=["empty", "blank", "cut", "foreign", "phase", "version", "damaged"],
 )
@@ -221,12 +220,12 @@ def test_an_intent_says_what_is_asked_for_and_no_secret() -> None:
     )
     plain = encode_line(
         intent_entry(
-            request, index=0, key="0", row_fingerprint="w", facts=summarize_request(request)
+            request, index=0, key="0", row_fingerprint="w", summary=summarize_request(request)
         )
     ).decode()
     facts = summarize_request(request, hide_prompt=True)
     hidden = encode_line(
-        intent_entry(request, index=0, key="0", row_fingerprint="w", facts=facts)
+        intent_entry(request, index=0, key="0", row_fingerprint="w", summary=facts)
     ).decode()
     assert "a fox" in plain
     assert "a fox" not in hidden

@@ -155,7 +155,7 @@ def test_an_answer_that_cannot_be_written_down_does_not_lose_the_image(
     task = Task({"prompt": "a fox", "output_path": f"{proxy.root}/x.{{ext}}", **WAYS["deferred"]})
     proxy.refuse("PUT", 403, "AccessDenied", part="_flux/ledger", after=1)  # the intent is written
     _, deferred, _ = task.defer()
-    assert "could not be brought to submitted" in caplog.text
+    assert "could not be changed to phase submitted" in caplog.text
     event = asyncio.run(fire(deferred.trigger))
     assert event["status"] == "landed"
     assert task.clear() == event["generation"]

@@ -14,7 +14,7 @@ from airflow_provider_flux.generation import parse_generation
 from airflow_provider_flux.landing.provenance import RequestSummary, TaskIdentity
 from airflow_provider_flux.landing.target import Target
 from airflow_provider_flux.ledger.record import Phase, Record, parse_record
-from airflow_provider_flux.ledger.record_store import stem_of
+from airflow_provider_flux.ledger.record_files import stem_of
 from airflow_provider_flux.ledger.resume_policy import (
     OnChange,
     OnClear,

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from airflow_provider_flux.ledger import journal as journals
-from airflow_provider_flux.ledger.journal import Journal, read_journal
-from airflow_provider_flux.ledger.journal_entries import fold_entries, phase_entry
+from airflow_provider_flux.ledger import journal_segments
+from airflow_provider_flux.ledger.journal import Journal
+from airflow_provider_flux.ledger.journal_entries import phase_entry
+from airflow_provider_flux.ledger.journal_segments import read_journal
+from airflow_provider_flux.ledger.journaled_submit import fold_entries
 from airflow_provider_flux.object_store.backends import WriteOptions
 from airflow_provider_flux.object_store.filesystem import open_path
 from airflow_provider_flux.recovery.journal_records import JournalRecordStore
@@ -39,10 +41,12 @@ def folder(tmp_path: Path) -> str:
 
 
 def test_what_is_changed_is_what_a_try_finds(folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(journals, "SEGMENT_BYTES", 3000)  # so that one segment does not hold it
+    monkeypatch.setattr(
+        journal_segments, "SEGMENT_BYTES", 3000
+    )  # so that one segment does not hold it
     before = {path.name: path.read_bytes() for path in Path(folder).glob("*.jsonl")}
     home = JournalRecordStore(folder)
-    for number, entry in enumerate(home.entries()):
+    for number, entry in enumerate(home.read_records()):
         home.update(
             number, entry.record.model_copy(update={"phase": "persisted", "generation": LANDED})
         )
@@ -63,10 +67,10 @@ def test_what_is_changed_is_what_a_try_finds(folder: str, monkeypatch: pytest.Mo
 def test_its_segments_are_closed_numbered_and_of_one_session(
     folder: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(journals, "SEGMENT_BYTES", 3000)
+    monkeypatch.setattr(journal_segments, "SEGMENT_BYTES", 3000)
     before = set(Path(folder).glob("*.jsonl"))
     home = JournalRecordStore(folder)
-    for number, entry in enumerate(home.entries()):
+    for number, entry in enumerate(home.read_records()):
         home.update(
             number, entry.record.model_copy(update={"phase": "persisted", "generation": LANDED})
         )

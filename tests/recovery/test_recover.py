@@ -62,10 +62,10 @@ def test_it_lists_then_lands_once_in_each_store(
     task = left(f"{store.root}/{{seed}}.{{ext}}")
     before = {name: store.read(f"{store.root}/{name}") for name in store.all_names()}
     (row,) = recover(capsys, "--prefix", store.root, "--dry-run")
-    assert (row["outcome"], row["credits"], row["task_id"]) == ("collectable", "4", "hero")
+    assert (row["outcome"], row["credits"], row["task_id"]) == ("recoverable", "4", "hero")
     assert {name: store.read(f"{store.root}/{name}") for name in store.all_names()} == before
     (row,) = recover(capsys, "--prefix", f"{store.root}/", "--dag-id", "ads")
-    assert row["outcome"] == "collected"
+    assert row["outcome"] == "recovered"
     assert store.read(row["uri"]) is not None
     (again,) = recover(capsys, "--prefix", store.root)
     assert (again["outcome"], again["uri"]) == ("landed", row["uri"])
@@ -98,7 +98,7 @@ def test_what_was_left_for_another_request_lands_beside_its_successor(
     kept = Path(task.retry(prompt="a bear")["image"]["uri"])
     content = kept.read_bytes()
     (row,) = recover(capsys, "--prefix", str(tmp_path))
-    assert row["outcome"] == "collected"
+    assert row["outcome"] == "recovered"
     assert row["uri"] == f"{tmp_path}/x-{row['request_id']}.jpeg"
     assert kept.read_bytes() == content
 
@@ -117,7 +117,7 @@ def test_what_has_no_output_path_needs_one(
     (row,) = recover(
         capsys, "--prefix", f"{tmp_path}/books", "--output-path", f"{tmp_path}/{{key}}.{{ext}}"
     )
-    assert (row["outcome"], row["uri"]) == ("collected", f"{tmp_path}/hero.jpeg")
+    assert (row["outcome"], row["uri"]) == ("recovered", f"{tmp_path}/hero.jpeg")
 
 
 @pytest.mark.parametrize(
@@ -172,7 +172,7 @@ def test_what_cannot_be_read_is_said_and_the_rest_is_collected(
     said = capsys.readouterr()
     assert ended.value.code == 1
     assert str(torn) in said.err
-    assert [row["outcome"] for row in json.loads(said.out)] == ["collected"]
+    assert [row["outcome"] for row in json.loads(said.out)] == ["recovered"]
     with pytest.raises(SystemExit):
         recover(capsys, "--prefix", "s3://no_such_conn@b/x")
 
@@ -194,13 +194,13 @@ def test_an_image_bfl_has_forgotten_is_lost_and_the_task_may_pay_again(
 def test_a_task_that_returns_meanwhile_keeps_its_record(
     emulator: EmulatorServer, tmp_path: Path, left: Callable[..., Task]
 ) -> None:
-    from airflow_provider_flux.recovery.find import RecordFilter, find_entries
-    from airflow_provider_flux.recovery.recover import recover as collect_all
+    from airflow_provider_flux.recovery.find import RecordFilter, find_records
+    from airflow_provider_flux.recovery.recover import recover_all
 
     task = left(f"{tmp_path}/x.{{ext}}")
-    entries, _ = find_entries(RecordFilter([str(tmp_path)]))
+    found = find_records(RecordFilter([str(tmp_path)]))
     first = task.retry()
-    assert list(collect_all(entries, dry_run=False)) == []
+    assert list(recover_all(found.records, dry_run=False)) == []
     assert phases(task.records(tmp_path)) == ["returned"]
     assert task.clear()["request_id"] != first["request_id"]
 
@@ -214,7 +214,7 @@ def test_a_prefix_holds_all_that_is_below_it(
     left(f"{tmp_path}/x.{{ext}}")
     left(f"{tmp_path}/below/x.{{ext}}")
     found = recover(capsys, "--prefix", str(tmp_path))
-    assert [row["outcome"] for row in found] == ["collected", "collected"]
+    assert [row["outcome"] for row in found] == ["recovered", "recovered"]
 
 
 def test_a_path_that_is_none_is_refused_once(
@@ -260,7 +260,7 @@ def test_connections_in_the_database_are_used(
     finally:
         subprocess.run([*airflow, "delete", "flux_default"], check=True, capture_output=True)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert [row["outcome"] for row in json.loads(done.stdout)] == ["collected"]
+    assert [row["outcome"] for row in json.loads(done.stdout)] == ["recovered"]
 
 
 def test_it_is_a_command_of_airflow_and_of_the_package() -> None:

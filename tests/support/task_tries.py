@@ -12,7 +12,7 @@ from typing import Any
 
 from airflow.providers.common.compat.sdk import TaskDeferred
 
-from airflow_provider_flux.ledger.record_store import RECORD_KEY_PREFIX
+from airflow_provider_flux.ledger.record_task_state import RECORD_KEY_PREFIX
 from airflow_provider_flux.operators.generate import FluxGenerateOperator
 from tests.support.run_operator import WAYS, FakeTaskInstance, fire
 

@@ -91,7 +91,7 @@ class Submitter:
             index=row.index,
             key=row.key,
             row_fingerprint=row.fingerprint,
-            facts=row.plan.request,
+            summary=row.plan.request,
         )
         claim = str(entry["claim"])
         try:

@@ -129,7 +129,7 @@ def _build(name: str, described: _CustomModel) -> Model:
     if described.price is not None:
         changes["price"] = Flat(described.price)
     if described.parameters or described.without:
-        changes["schema"] = _schema(name, base, described)
+        changes["schema_source"] = _schema(name, base, described)
     if unknown := [field for field in described.without if field not in base.fields]:
         near = did_you_mean(unknown[0], base.fields)
         raise FluxRequestError(

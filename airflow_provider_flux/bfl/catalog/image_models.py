@@ -7,26 +7,6 @@ from types import MappingProxyType
 
 from airflow_provider_flux.bfl.catalog.model import MediaField, MediaKind, Model
 from airflow_provider_flux.bfl.pricing import ByValue, Flat, PerMegapixel
-from airflow_provider_flux.bfl.schemas.flux1 import (
-    FinetuneFluxProFillInputs,
-    FinetuneFluxUltraInput,
-    FluxDevInputs,
-    FluxKontextProInputs,
-    FluxPro11Inputs,
-    FluxProExpandInputs,
-    FluxProFillInputs,
-    FluxUltraInput,
-)
-from airflow_provider_flux.bfl.schemas.flux2 import (
-    Flux2DeblurInputs,
-    Flux2EraseInputs,
-    Flux2FlexInputs,
-    Flux2Inputs,
-    Flux2KleinInputs,
-    Flux2KleinTryonInputs,
-    FluxOutpaintingInputs,
-)
-from airflow_provider_flux.bfl.schemas.flux3 import Flux3ImageInputs
 
 # FLUX.1 routes describe their images as base64 only; the newer ones fetch URLs.
 _REDUX = MediaField("image_prompt", takes_url=False, min_side=256)
@@ -39,7 +19,7 @@ _REFERENCES = tuple(
 _FLUX_1 = (
     Model(
         name="flux-pro-1.1",
-        schema=FluxPro11Inputs,
+        schema_source="flux1.FluxPro11Inputs",
         price=Flat(4),
         media=(_REDUX,),
         prompt_required=False,
@@ -57,7 +37,7 @@ _FLUX_1 = (
     ),
     Model(
         name="flux-pro-1.1-ultra",
-        schema=FluxUltraInput,
+        schema_source="flux1.FluxUltraInput",
         price=Flat(6),
         media=(_REDUX,),
         prompt_required=False,
@@ -65,7 +45,7 @@ _FLUX_1 = (
     ),
     Model(
         name="flux-pro-1.1-ultra-finetuned",
-        schema=FinetuneFluxUltraInput,
+        schema_source="flux1.FinetuneFluxUltraInput",
         price=Flat(7),
         media=(_REDUX,),
         prompt_required=False,
@@ -73,7 +53,7 @@ _FLUX_1 = (
     ),
     Model(
         name="flux-dev",
-        schema=FluxDevInputs,
+        schema_source="flux1.FluxDevInputs",
         price=Flat(2.5),
         media=(_REDUX,),
         prompt_required=False,
@@ -81,14 +61,14 @@ _FLUX_1 = (
     ),
     Model(
         name="flux-kontext-pro",
-        schema=FluxKontextProInputs,
+        schema_source="flux1.FluxKontextProInputs",
         price=Flat(4),
         media=_REFERENCES[:4],
         typical_seconds=8.0,
     ),
     Model(
         name="flux-kontext-max",
-        schema=FluxKontextProInputs,
+        schema_source="flux1.FluxKontextProInputs",
         price=Flat(8),
         media=_REFERENCES[:4],
         max_active=6,
@@ -96,7 +76,7 @@ _FLUX_1 = (
     ),
     Model(
         name="flux-pro-1.0-fill",
-        schema=FluxProFillInputs,
+        schema_source="flux1.FluxProFillInputs",
         price=Flat(5),
         media=(_OLD_IMAGE, _OLD_MASK),
         prompt_required=False,
@@ -104,7 +84,7 @@ _FLUX_1 = (
     ),
     Model(
         name="flux-pro-1.0-fill-finetuned",
-        schema=FinetuneFluxProFillInputs,
+        schema_source="flux1.FinetuneFluxProFillInputs",
         price=Flat(6),
         media=(_OLD_IMAGE, _OLD_MASK),
         prompt_required=False,
@@ -112,7 +92,7 @@ _FLUX_1 = (
     ),
     Model(
         name="flux-pro-1.0-expand",
-        schema=FluxProExpandInputs,
+        schema_source="flux1.FluxProExpandInputs",
         price=Flat(5),
         media=(_OLD_IMAGE,),
         prompt_required=False,
@@ -122,7 +102,7 @@ _FLUX_1 = (
 
 _FLUX_2_PRO = Model(
     name="flux-2-pro",
-    schema=Flux2Inputs,
+    schema_source="flux2.Flux2Inputs",
     price=PerMegapixel(first=3, further=1.5),
     media=_REFERENCES,
     cost_reported="at submit",
@@ -130,7 +110,7 @@ _FLUX_2_PRO = Model(
 )
 _KLEIN = Model(
     name="flux-2-klein-4b",
-    schema=Flux2KleinInputs,
+    schema_source="flux2.Flux2KleinInputs",
     price=PerMegapixel(first=1.4, further=0.1),
     media=_REFERENCES[:4],
     cost_reported="at submit",
@@ -146,7 +126,7 @@ _FLUX_2 = (
     replace(
         _FLUX_2_PRO,
         name="flux-2-flex",
-        schema=Flux2FlexInputs,
+        schema_source="flux2.Flux2FlexInputs",
         price=PerMegapixel(first=5, further=5),
         typical_seconds=15.0,
     ),
@@ -157,7 +137,7 @@ _FLUX_2 = (
 
 _TRY_ON = Model(
     name="flux-tools/vto-v1",
-    schema=Flux2KleinTryonInputs,
+    schema_source="flux2.Flux2KleinTryonInputs",
     price=Flat(4.75),
     media=(MediaField("person"), MediaField("garment")),
     cost_reported="at submit",
@@ -167,7 +147,7 @@ _TRY_ON = Model(
 _TOOLS = (
     Model(
         name="flux-tools/erase-v1",
-        schema=Flux2EraseInputs,
+        schema_source="flux2.Flux2EraseInputs",
         price=Flat(3),
         media=(MediaField("image"), MediaField("mask", MediaKind.MASK, same_size_as="image")),
         cost_reported="at submit",
@@ -175,7 +155,7 @@ _TOOLS = (
     ),
     Model(
         name="flux-tools/deblur-v1",
-        schema=Flux2DeblurInputs,
+        schema_source="flux2.Flux2DeblurInputs",
         price=Flat(3),
         media=(MediaField("image"),),
         cost_reported="at submit",
@@ -183,7 +163,7 @@ _TOOLS = (
     ),
     Model(
         name="flux-tools/outpainting-v1",
-        schema=FluxOutpaintingInputs,
+        schema_source="flux2.FluxOutpaintingInputs",
         price=ByValue(
             "mode",
             {"fast": 4.5, "high": 20},
@@ -202,7 +182,7 @@ _TOOLS = (
 _FLUX_3 = (
     Model(
         name="flux-3-image",
-        schema=Flux3ImageInputs,
+        schema_source="flux3.Flux3ImageInputs",
         price=ByValue(
             "resolution",
             {"768sq": 4.1, "1k": 4.8, "2k": 10, "4k": 60.7},

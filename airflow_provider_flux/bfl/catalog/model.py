@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cache
+from importlib import import_module
 from types import MappingProxyType
-from typing import Any, Literal
-
-from pydantic import BaseModel
+from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_provider_flux.bfl.pricing import Price
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
 
 MIB = 1024 * 1024
 #: Seconds that a signed URL lives, unless the documentation of the model says otherwise.
@@ -71,10 +74,12 @@ class Model:
     Sources: BFL's documentation of the model, its pricing page and its concurrency limits.
 
     :param name: the route below ``/v1/``.
-    :param schema: schema of the route's parameters. If the route has modes, it has the parameters
-        of all.
+    :param schema_source: schema of the route's parameters: a class, or its module and name below
+        ``bfl.schemas``, for example ``flux1.FluxDevInputs``. If the route has modes, the schema has
+        the parameters of all.
     :param price: rule for the expected credits of a request.
-    :param modes: schema for each value of ``mode``. Empty if the route has no modes.
+    :param mode_sources: module and name of the schema for each value of ``mode``. Empty if the
+        route has no modes.
     :param mode_aliases: other names of modes in BFL's documentation, each with its mode.
     :param media: fields that contain images or videos. They are never logged.
     :param sent_defaults: defaults that this provider always sends, because the documentation of the
@@ -93,9 +98,9 @@ class Model:
     """
 
     name: str
-    schema: type[BaseModel]
+    schema_source: type[BaseModel] | str
     price: Price
-    modes: Mapping[str, type[BaseModel]] = field(default_factory=dict)
+    mode_sources: Mapping[str, str] = field(default_factory=dict)
     mode_aliases: Mapping[str, str] = field(default_factory=dict)
     media: tuple[MediaField, ...] = ()
     sent_defaults: Mapping[str, Any] = field(default_factory=dict)
@@ -112,6 +117,18 @@ class Model:
     def path(self) -> str:
         """The route below the API host."""
         return self.route or f"/v1/{self.name}"
+
+    @property
+    def schema(self) -> type[BaseModel]:
+        """The schema of the route's parameters, which is imported now if it was not before."""
+        source = self.schema_source
+        return _import_schema(source) if isinstance(source, str) else source
+
+    @property
+    def modes(self) -> Mapping[str, type[BaseModel]]:
+        """The schema for each value of ``mode``. Empty if the route has no modes."""
+        sources = self.mode_sources.items()
+        return MappingProxyType({mode: _import_schema(source) for mode, source in sources})
 
     @property
     def media_fields(self) -> Mapping[str, MediaField]:
@@ -137,3 +154,16 @@ class Model:
         """
         mode = parameters.get("mode")
         return self.modes.get(mode, self.schema) if isinstance(mode, str) else self.schema
+
+
+@cache
+def _import_schema(source: str) -> type[BaseModel]:
+    """Import a schema. A DAG file then costs the schemas of its own models alone.
+
+    :param source: module and name of the class below ``bfl.schemas``.
+    """
+    module, _, name = source.partition(".")
+    schema: type[BaseModel] = getattr(
+        import_module(f"airflow_provider_flux.bfl.schemas.{module}"), name
+    )
+    return schema

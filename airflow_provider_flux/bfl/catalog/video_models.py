@@ -6,15 +6,6 @@ from types import MappingProxyType
 
 from airflow_provider_flux.bfl.catalog.model import MIB, MediaField, MediaKind, Model
 from airflow_provider_flux.bfl.pricing import PerInputSecond, PerSecond, PerUpscaledSecond
-from airflow_provider_flux.bfl.schemas.flux3 import (
-    DraftEnhanceInputs,
-    Flux3VideoInputs,
-    Flux3VideoUpscaleInputs,
-    Flux3VideoVE2VNamedInputs,
-    ImageToVideoInputs,
-    TextToVideoInputs,
-    VideoToVideoInputs,
-)
 
 #: Videos that may be active at once, for a whole organization.
 _MAX_ACTIVE = 5
@@ -28,13 +19,13 @@ _FROM_VIDEO = {"hd": 41.0, "fhd": 53.0, "qhd": 65.0, "uhd": 95.0}
 VIDEO_MODELS = (
     Model(
         name="flux-3-video",
-        schema=Flux3VideoInputs,
-        modes=MappingProxyType(
+        schema_source="flux3.Flux3VideoInputs",
+        mode_sources=MappingProxyType(
             {
-                "t2v": TextToVideoInputs,
-                "i2v": ImageToVideoInputs,
-                "v2v": VideoToVideoInputs,
-                "draft_enhance": DraftEnhanceInputs,
+                "t2v": "flux3.TextToVideoInputs",
+                "i2v": "flux3.ImageToVideoInputs",
+                "v2v": "flux3.VideoToVideoInputs",
+                "draft_enhance": "flux3.DraftEnhanceInputs",
             }
         ),
         mode_aliases=MappingProxyType(
@@ -66,7 +57,7 @@ VIDEO_MODELS = (
     ),
     Model(
         name="flux-tools/video-upscale-v1",
-        schema=Flux3VideoUpscaleInputs,
+        schema_source="flux3.Flux3VideoUpscaleInputs",
         price=PerUpscaledSecond(precise=7.5, creative=10.5, longest=20),
         media=(
             MediaField(
@@ -83,7 +74,7 @@ VIDEO_MODELS = (
     ),
     Model(
         name="flux-tools/video-edit-v1",
-        schema=Flux3VideoVE2VNamedInputs,
+        schema_source="flux3.Flux3VideoVE2VNamedInputs",
         price=PerInputSecond("video", 3.0, longest=15),
         media=(
             MediaField(

@@ -6,9 +6,9 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
+from airflow_provider_flux.bfl.aspect_ratio import read_ratio
 from airflow_provider_flux.bfl.catalog import Model
 from airflow_provider_flux.bfl.inputs import MediaFile
-from airflow_provider_flux.bfl.schemas.common import read_ratio
 
 #: Width and height in pixels.
 Size = tuple[int, int]

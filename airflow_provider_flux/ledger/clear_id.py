@@ -1,0 +1,20 @@
+"""The clear id: it tells a clear by a user from a retry by Airflow."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+
+def clear_id_of(context: Mapping[str, Any]) -> str:
+    """Return an id that a clear changes and a retry does not.
+
+    It consists of ``max_tries`` of the task instance and the start of the DAG run. Clearing a
+    finished task changes ``max_tries``. Clearing a finished run changes its start. So does a new
+    run of the same name after the old one was deleted.
+
+    :param context: the context of the running task.
+    """
+    started = getattr(context.get("dag_run"), "start_date", None)
+    max_tries = getattr(context["ti"], "max_tries", None)
+    return f"{max_tries}/{started.isoformat() if started else None}"

@@ -1,0 +1,91 @@
+"""The owner of a journal: the one try that may submit."""
+
+from __future__ import annotations
+
+import json
+import time
+
+from airflow_provider_flux.bfl.errors import FluxLedgerError
+from airflow_provider_flux.ledger.journal_entries import SegmentHeader
+from airflow_provider_flux.object_store.backends import WriteOptions
+from airflow_provider_flux.object_store.filesystem import run_async, run_sync
+from airflow_provider_flux.object_store.objects import put, read
+
+#: Seconds after which a try checks whether a later try owns the journal. The later try waits for as
+#: long before it reads the journal.
+OWNER_CHECK_SECONDS = 3.0
+
+_OWNER_FILE = "owner.json"
+
+
+def claim_journal(folder: str, header: SegmentHeader, options: WriteOptions) -> None:
+    """Make a try the owner of a journal.
+
+    :param folder: URI of the journal, with a slash at its end.
+    :param header: header of the segments of the try.
+    :param options: options of the write.
+    :raises FluxStorageError: if the owner cannot be written.
+    """
+    owner = {
+        "session": header.session,
+        "try_number": header.owner.try_number,
+        "at": header.opened_at,
+    }
+    run_sync(put(f"{folder}{_OWNER_FILE}", json.dumps(owner).encode() + b"\n", options))
+
+
+async def read_owner(folder: str) -> str | None:
+    """Return the session of the owner; ``None`` if there is none. Run it on the loop of the stores.
+
+    :param folder: URI of the journal, with a slash at its end.
+    :raises FluxStorageError: if the store fails.
+    """
+    data = await read(f"{folder}{_OWNER_FILE}", retry=True)
+    try:
+        return str(json.loads(data)["session"]) if data else None
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+class OwnerCheck:
+    """Checks, at most once in :data:`OWNER_CHECK_SECONDS`, that no later try owns the journal.
+
+    :param folder: URI of the journal, with a slash at its end.
+    :param session: session of this try.
+    """
+
+    def __init__(self, folder: str, session: str) -> None:
+        self._folder = folder
+        self._session = session
+        self._checked_at = -OWNER_CHECK_SECONDS
+        self._is_lost = False
+
+    def is_owner(self) -> bool:
+        """Whether no later try owns the journal. Do not call it on an event loop.
+
+        :raises FluxStorageError: if the store fails.
+        """
+        return run_sync(read_owner(self._folder)) in {None, self._session}
+
+    async def check(self) -> None:
+        """Read the owner, if the last check is too long ago.
+
+        :raises FluxLedgerError: if a later try owns the journal. It took this try for dead.
+        :raises FluxStorageError: if the store fails.
+        """
+        if self._is_lost:
+            raise self._lost()
+        now = time.monotonic()
+        if now - self._checked_at < OWNER_CHECK_SECONDS:
+            return
+        owner = await run_async(read_owner(self._folder))
+        if owner not in {None, self._session}:
+            self._is_lost = True
+            raise self._lost()
+        self._checked_at = now
+
+    def _lost(self) -> FluxLedgerError:
+        return FluxLedgerError(
+            f"A later try of this task owns the journal {self._folder}. This try submits "
+            "nothing more."
+        )

@@ -1,0 +1,116 @@
+"""The submits of a journal, each folded from its entries."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from airflow_provider_flux.bfl.errors import FluxLedgerError
+from airflow_provider_flux.landing.plan import LandingPlan
+from airflow_provider_flux.landing.target import Target
+from airflow_provider_flux.ledger.journal_entries import IntentFacts, JournalEntry, SegmentHeader
+from airflow_provider_flux.ledger.record import Phase, Record
+
+#: A later phase of a submit replaces an earlier one, in whatever order the entries were written.
+_ORDER: dict[Phase, int] = {"intent": 0, "submitted": 1, "failed": 2, "persisted": 3, "returned": 4}
+
+
+@dataclass
+class JournaledSubmit:
+    """One submit of a row, folded from all its entries.
+
+    :param header: header of the segment that holds its first entry.
+    :param facts: the request.
+    :param claim: a random id of the submit.
+    :param key: key of the row.
+    :param opened_at: time of the intent, in ISO 8601.
+    :param phase: the latest phase.
+    :param updated_at: time of the latest phase, in ISO 8601; empty if it is the intent.
+    :param generation: the accepted request; ``None`` until BFL has answered.
+    :param error: the reason for phase ``failed``, as :meth:`FluxError.as_dict` returns it.
+    """
+
+    header: SegmentHeader
+    facts: IntentFacts
+    claim: str
+    key: str
+    opened_at: str
+    phase: Phase = "intent"
+    updated_at: str = ""
+    generation: dict[str, Any] | None = None
+    error: dict[str, Any] | None = None
+
+    def add(self, entry: JournalEntry) -> None:
+        """Add a further entry.
+
+        :param entry: an entry of this submit, of any phase.
+        """
+        is_later = _ORDER[entry.phase] >= _ORDER[self.phase]
+        if entry.generation is not None and (is_later or self.generation is None):
+            self.generation = entry.generation
+        if is_later:
+            self.phase, self.updated_at, self.error = entry.phase, entry.at, entry.error
+
+    @property
+    def target(self) -> Target:
+        """The target of its image."""
+        return self.header.target.model_copy(update={"index": self.facts.index, "key": self.key})
+
+    @property
+    def landing_plan(self) -> LandingPlan:
+        """The plan by which its image is to land."""
+        return LandingPlan(target=self.target, request=self.facts.request, task=self.header.owner)
+
+    def as_record(self) -> Record:
+        """Return the submit as a record, as a task that generates one image keeps it."""
+        return Record(
+            claim=self.claim,
+            phase=self.phase,
+            owner=self.header.owner,
+            clear_id=self.header.clear_id,
+            flux_conn_id=self.header.flux_conn_id,
+            model=self.facts.model,
+            fingerprint=self.facts.fingerprint,
+            estimated_cost=self.facts.estimated_cost,
+            opened_at=self.opened_at,
+            updated_at=self.updated_at or self.opened_at,
+            generation=self.generation,
+            target=self.target,
+            request=self.facts.request,
+            error=self.error,
+        )
+
+
+def fold_entries(
+    segments: Iterable[tuple[SegmentHeader, list[JournalEntry]]],
+) -> Iterator[JournaledSubmit]:
+    """Yield the submits of all segments, in the order of their intents within a segment.
+
+    An entry may stand in another segment than its intent, and before it: for example one of
+    ``airflow flux recover``.
+
+    :param segments: header and entries of each segment, in any order.
+    :raises FluxLedgerError: if an entry has no intent, because a segment is missing.
+    """
+    submits: dict[str, JournaledSubmit] = {}
+    early: list[JournalEntry] = []
+    for header, entries in sorted(segments, key=lambda segment: segment[0].opened_at):
+        for entry in entries:
+            if entry.facts is not None:
+                submits[entry.claim] = JournaledSubmit(
+                    header, entry.facts, entry.claim, entry.key, entry.at
+                )
+            elif entry.claim in submits:
+                submits[entry.claim].add(entry)
+            else:
+                early.append(entry)
+    for entry in early:
+        if entry.claim not in submits:
+            raise FluxLedgerError(
+                f"The journal names the submit {entry.claim} ({entry.phase} at {entry.at}), but "
+                "the segment with its intent is missing. That segment may name images that BFL "
+                "bills, so nothing is submitted. Restore it."
+            )
+        submits[entry.claim].add(entry)
+    yield from submits.values()

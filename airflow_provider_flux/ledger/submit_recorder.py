@@ -1,0 +1,72 @@
+"""The observer of a submit: it records each POST in the ledger of the task."""
+
+from __future__ import annotations
+
+from airflow_provider_flux.bfl.errors import FluxError
+from airflow_provider_flux.bfl.request import GenerationRequest
+from airflow_provider_flux.landing.plan import LandingPlan
+from airflow_provider_flux.ledger.record_store import StoredRecord
+from airflow_provider_flux.ledger.task_ledger import TaskLedger
+
+
+class SubmitRecorder:
+    """Records the intent before each POST, and each refusal after it.
+
+    :param ledger: the ledger of the task; ``None`` if no store can keep records.
+    :param latest: the last record of earlier tries; ``None`` if there is none.
+    :param request: the request.
+    :param plan: how the image is to land; ``None`` without ``output_path``.
+    :param flux_conn_id: id of the connection to BFL.
+    :ivar stored: the record of the submit; ``None`` before the first POST.
+    :ivar is_posting: whether a POST was sent whose answer has not arrived.
+    """
+
+    def __init__(
+        self,
+        ledger: TaskLedger | None,
+        latest: StoredRecord | None,
+        request: GenerationRequest,
+        plan: LandingPlan | None,
+        flux_conn_id: str,
+    ) -> None:
+        self._ledger = ledger
+        self._latest = latest
+        self._request = request
+        self._plan = plan
+        self._flux_conn_id = flux_conn_id
+        self._is_stopped = False
+        self.stored: StoredRecord | None = None
+        self.is_posting = False
+
+    def stop(self) -> None:
+        """Allow no further POST, because the task is killed."""
+        self._is_stopped = True
+
+    def before_post(self) -> None:
+        """Record the intent.
+
+        :raises FluxLedgerError: if another process submits for the same task at this moment.
+        :raises FluxStorageError: if the intent cannot be written.
+        :raises FluxError: if the task was killed while it waited for a free slot.
+        """
+        if self._is_stopped:
+            raise FluxError("The task was killed. Nothing was sent.")
+        if self._ledger and self.stored:
+            self._ledger.claim_again(self.stored)
+        elif self._ledger:
+            self.stored = self._ledger.claim(
+                self._request, self._plan, flux_conn_id=self._flux_conn_id, latest=self._latest
+            )
+        self.is_posting = True
+
+    def after_refusal(self, error: BaseException) -> None:
+        """Record that BFL bills nothing.
+
+        :param error: the reason.
+        """
+        self.is_posting = False
+        if self.stored is None:
+            return
+        if not isinstance(error, FluxError):
+            error = FluxError(f"{type(error).__name__}: nothing was sent.")
+        self.stored.write_or_warn("failed", error=error)
