@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from airflow_provider_flux.bfl.errors import FluxRequestError
 from airflow_provider_flux.generation import describe_cost
-from airflow_provider_flux.ledger.record import Record
+
+if TYPE_CHECKING:
+    from airflow_provider_flux.ledger.record import Record
 
 OnUncertain = Literal["fail", "resubmit"]
 OnChange = Literal["new", "resume", "fail"]

@@ -15,13 +15,13 @@ from airflow_provider_flux.landing.output_path import (
     has_distinct_names,
     is_template,
 )
-from airflow_provider_flux.landing.plan import LandingPlan
-from airflow_provider_flux.landing.provenance import identify_task
 from airflow_provider_flux.landing.target import IfExists, LandingOptions, Reuse, Target
 from airflow_provider_flux.operators.arguments import check_output_path_argument, is_resolved_later
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context, ObjectStoragePath
+
+    from airflow_provider_flux.landing.plan import LandingPlan
 
 log = logging.getLogger(__name__)
 
@@ -134,6 +134,8 @@ class FluxLandingOperator(BaseOperator):
         """
         if self.output_path is None:
             return None
+        from airflow_provider_flux.landing.plan import LandingPlan
+        from airflow_provider_flux.landing.provenance import identify_task
         from airflow_provider_flux.object_store.filesystem import check_writable, open_path
 
         path = check_output_path(self.output_path)

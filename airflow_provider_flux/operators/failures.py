@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowTaskTimeout
 
@@ -17,7 +18,9 @@ from airflow_provider_flux.bfl.errors import (
 )
 from airflow_provider_flux.bfl.redaction import redact
 from airflow_provider_flux.generation import Generation, describe_loss
-from airflow_provider_flux.ledger.submission import TrackedSubmission
+
+if TYPE_CHECKING:
+    from airflow_provider_flux.ledger.submission import TrackedSubmission
 
 #: Errors after which BFL has no result that a later try could land.
 _NO_RESULT_LEFT = (

@@ -23,22 +23,22 @@ from airflow_provider_flux.compat import mask_secret
 from airflow_provider_flux.configured_models import known_models
 from airflow_provider_flux.generation import Generation, describe_cost, poller_for, with_result
 from airflow_provider_flux.hooks.flux import FluxHook
-from airflow_provider_flux.landing.plan import LandingPlan
-from airflow_provider_flux.landing.target import Reuse
 from airflow_provider_flux.ledger.ledger_folder import LEDGER_FOLDER, publish_ledger_folder
 from airflow_provider_flux.ledger.resume_policy import OnChange, OnClear, OnUncertain, ResumePolicy
-from airflow_provider_flux.ledger.submission import TrackedSubmission
 from airflow_provider_flux.media.source import hide
 from airflow_provider_flux.operators import arguments
 from airflow_provider_flux.operators.base import FluxLandingOperator
-from airflow_provider_flux.operators.deferral import DeferredState, deferral_arguments
 from airflow_provider_flux.operators.failures import describe_recovery, fail_without_retry
 from airflow_provider_flux.operators.stored_images import find_existing_image, find_landed_image
 from airflow_provider_flux.operators.wait_policy import WaitPolicy
-from airflow_provider_flux.triggers.result import read_event
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
+
+    from airflow_provider_flux.landing.plan import LandingPlan
+    from airflow_provider_flux.landing.target import Reuse
+    from airflow_provider_flux.ledger.submission import TrackedSubmission
+    from airflow_provider_flux.operators.deferral import DeferredState
 
 #: Parameters of a request that are arguments of the operator.
 _NAMED = (
@@ -238,7 +238,7 @@ class FluxGenerateOperator(FluxLandingOperator):
         :raises AirflowFailException: for errors that a retry must not follow.
         :raises FluxError: for errors that a retry may help.
         """
-        self._submission = submission = TrackedSubmission(self._policy, self.log)
+        submission = self._start_tracking()
         with fail_without_retry(submission), ExitStack() as inputs:
             folder = self._ledger_folder()
             publish_ledger_folder(context, folder)
@@ -308,6 +308,8 @@ class FluxGenerateOperator(FluxLandingOperator):
         return self._defer(plan, context)
 
     def _defer(self, plan: LandingPlan | None, context: Context) -> NoReturn:
+        from airflow_provider_flux.operators.deferral import DeferredState, deferral_arguments
+
         submission, generation = self._tracked, self._tracked.accepted
         submission.ensure_recorded()
         state = DeferredState(generation, plan, submission.record_uri)
@@ -356,7 +358,9 @@ class FluxGenerateOperator(FluxLandingOperator):
         :raises AirflowFailException: for errors that a retry must not follow.
         :raises FluxError: for errors that a retry may help.
         """
-        self._submission = submission = TrackedSubmission(self._policy, self.log)
+        from airflow_provider_flux.triggers.result import read_event
+
+        submission = self._start_tracking()
         with fail_without_retry(submission):
             submission.generation = generation = read_event(event)
             state = self._read_state(context)
@@ -383,6 +387,8 @@ class FluxGenerateOperator(FluxLandingOperator):
 
         The ledger and the arguments of the task then stand in for it.
         """
+        from airflow_provider_flux.operators.deferral import DeferredState
+
         try:
             return DeferredState.load(context["ti"], self.task_id)
         except Exception as error:
@@ -414,6 +420,8 @@ class FluxGenerateOperator(FluxLandingOperator):
         :param next_kwargs: arguments of the method, or the ``error`` that ended the deferral.
         :param context: context of the task.
         """
+        from airflow_provider_flux.operators.deferral import DeferredState
+
         generation = None
         if next_method == "__fail__":
             generation = DeferredState.load(context["ti"], self.task_id).generation
@@ -433,6 +441,12 @@ class FluxGenerateOperator(FluxLandingOperator):
         if submission and (message := submission.stop()):
             remedy = describe_recovery(submission) if submission.generation else ""
             self.log.warning("%s %s", message, remedy)
+
+    def _start_tracking(self) -> TrackedSubmission:
+        from airflow_provider_flux.ledger.submission import TrackedSubmission
+
+        self._submission = TrackedSubmission(self._policy, self.log)
+        return self._submission
 
     @property
     def _tracked(self) -> TrackedSubmission:

@@ -5,9 +5,13 @@ The imports are inside the functions, because they bring Pillow, which a DAG fil
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from airflow_provider_flux.bfl.request import GenerationRequest, estimate_cost
 from airflow_provider_flux.generation import Generation
-from airflow_provider_flux.landing.plan import LandingPlan
+
+if TYPE_CHECKING:
+    from airflow_provider_flux.landing.plan import LandingPlan
 
 
 def find_existing_image(request: GenerationRequest, plan: LandingPlan | None) -> Generation | None:
