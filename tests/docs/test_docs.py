@@ -1,4 +1,4 @@
-"""The documentation says what the code does: snippets, links, and no parameter, error or fault left out."""
+"""The documentation matches the code: snippets, links, parameters, errors, options and faults."""
 
 from __future__ import annotations
 
