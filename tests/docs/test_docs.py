@@ -80,7 +80,7 @@ def anchors(text: str) -> set[str]:
 
 
 def dead_links(page: Path, root: Path = ROOT) -> list[str]:
-    """Return the relative links of a page that lead nowhere."""
+    """Return the relative links of a page that have no target."""
     dead = []
     for target in _LINK.findall(prose(page.read_text(encoding="utf-8"))):
         path, _, fragment = target.partition("#")
@@ -99,7 +99,7 @@ def dead_links(page: Path, root: Path = ROOT) -> list[str]:
 
 
 def missing(names: Any, text: str, shape: str = "`{}`") -> list[str]:
-    """Return the names that a text does not hold in the given shape."""
+    """Return the names that a text does not have in a shape, which is backticks by default."""
     return [name for name in names if shape.format(name) not in text]
 
 
@@ -119,7 +119,7 @@ def connections(text: str) -> list[str]:
 # Snippets
 
 
-def test_the_snippets_are_in_sync() -> None:
+def test_the_snippets_of_all_pages_are_in_sync() -> None:
     assert sync_snippets.main(["--check"]) == 0
 
 
@@ -149,25 +149,24 @@ def test_a_stale_snippet_is_named_and_renewed(
 
 
 @pytest.mark.parametrize(
-    ("marker", "said"),
+    ("marker", "message"),
     [
         ("<!-- snippet: a.py#two -->\n```python\n```", "no region"),
         ("<!-- snippet: b.py#one -->\n```python\n```", "cannot be read"),
         ("<!-- snippet: a.py#one -->\nText\n```python\n```", "no fenced block"),
     ],
 )
-def test_a_wrong_marker_fails(
-    tree: Path, capsys: pytest.CaptureFixture[str], marker: str, said: str
+def test_a_wrong_snippet_marker_is_an_error(
+    tree: Path, capsys: pytest.CaptureFixture[str], marker: str, message: str
 ) -> None:
     (tree / "docs" / "page.md").write_text(f"{marker}\n")
     assert sync_snippets.main(["--check"], tree) == 1
-    assert said in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
-def test_python_in_the_pages_is_a_snippet() -> None:
-    for name in set(NAMES) - {
-        "docs/models.md"
-    }:  # its examples are written, and tested, from the catalog
+def test_all_python_code_in_the_pages_is_a_snippet() -> None:
+    # The examples of models.md are generated, and tested, from the catalog.
+    for name in set(NAMES) - {"docs/models.md"}:
         text = text_of(name)
         assert len(blocks(text, "python")) == len(list(sync_snippets.find_snippets(text, ROOT))), name
 
@@ -176,15 +175,16 @@ def test_python_in_the_pages_is_a_snippet() -> None:
 
 
 @each_page
-def test_links_lead_somewhere(page: Path) -> None:
+def test_all_links_of_a_page_have_a_target(page: Path) -> None:
     assert dead_links(page) == []
 
 
-def test_a_dead_link_is_found(tmp_path: Path) -> None:
+def test_the_check_of_links_finds_a_dead_link(tmp_path: Path) -> None:
     (tmp_path / "there.md").write_text("# A `heading`, here\n")
     page = tmp_path / "page.md"
     page.write_text(
-        "[a](there.md) [b](gone.md) ![c](gone.png) [d](there.md#a-heading-here) [e](there.md#nowhere) [f](#x)"
+        "[a](there.md) [b](gone.md) ![c](gone.png) "
+        "[d](there.md#a-heading-here) [e](there.md#nowhere) [f](#x)"
     )
     assert dead_links(page, tmp_path) == ["gone.md", "gone.png", "there.md#nowhere", "#x"]
 
@@ -212,49 +212,54 @@ def error_names() -> list[str]:
     ]
 
 
-def test_every_error_is_explained() -> None:
+def test_every_error_is_documented() -> None:
     assert missing(error_names(), text_of("docs/errors.md"), "\n| `{}` |") == []
     met_by_users = set(error_names()) - {"FluxError", "FluxTransientError"}
     assert missing(met_by_users, text_of("README.md"), "\n| `{}` |") == []
 
 
 @each_page
-def test_every_error_named_exists(page: Path) -> None:
+def test_every_error_that_a_page_names_exists(page: Path) -> None:
     assert set(re.findall(r"\bFlux\w+Error\b", page.read_text())) - set(error_names()) == set()
 
 
 @pytest.mark.parametrize(
-    ("operator", "name"),
+    ("operator", "page"),
     [
         (FluxGenerateOperator, "docs/operators/generate.md"),
         (FluxGenerateBatchOperator, "docs/operators/batch.md"),
         (FluxToObjectStorageOperator, "docs/operators/to_object_storage.md"),
     ],
 )
-def test_every_parameter_is_explained_with_its_default(operator: type, name: str) -> None:
-    rows = {row[0]: row[1:] for row in table(text_of(name), "parameter")}
+def test_every_parameter_of_an_operator_is_documented_with_its_default(
+    operator: type, page: str
+) -> None:
+    rows = {row[0]: row[1:] for row in table(text_of(page), "parameter")}
     common = inspect.signature(FluxLandingOperator.__init__).parameters
     taken = {**common, **inspect.signature(operator.__init__).parameters}
-    names = [one for one in taken if one not in {"self", "kwargs"}]
+    names = [name for name in taken if name not in {"self", "kwargs"}]
     assert sorted(rows) == sorted(names)
-    for one in names:
-        is_templated = one in operator.template_fields
-        assert rows[one][2] == ("yes" if is_templated else "no"), one
-        default = taken[one].default
+    for name in names:
+        is_templated = name in operator.template_fields
+        assert rows[name][2] == ("yes" if is_templated else "no"), name
+        default = taken[name].default
         if isinstance(default, (float, str)):
-            wanted = f"{default:g}" if isinstance(default, float) else default
-            assert rows[one][0].strip("`") == wanted, one
+            expected = f"{default:g}" if isinstance(default, float) else default
+            assert rows[name][0].strip("`") == expected, name
     assert set(operator.template_fields) <= set(rows)
 
 
 def table(text: str, head: str) -> list[list[str]]:
-    """Return the rows of the table whose first column has that head; backticks of the first cell are removed."""
+    """Return the rows of the table with ``head`` over its first column.
+
+    Backticks are removed from the first cell of a row.
+    """
     rows = text.partition(f"\n| {head} |")[2].partition("\n\n")[0].splitlines()[2:]
     cells = [[cell.strip() for cell in row.strip("|").split(" | ")] for row in rows]
     return [[first.strip("` "), *(cell.strip(" |") for cell in rest)] for first, *rest in cells]
 
 
-def test_the_documented_defaults_are_sent() -> None:
+def test_the_documented_defaults_of_a_model_are_sent() -> None:
     rows = {
         row[0]: row[1].strip("`")
         for row in table(text_of("docs/operators/generate.md"), "parameter")
@@ -268,7 +273,7 @@ def input_file(width: int = 1000, height: int = 1000) -> MediaFile:
 
 
 SQUARE = {"prompt": "x", "width": 1024, "height": 1024}
-#: The requests of the README's table of costs: model, what it says of the request, parameters.
+#: The requests in the cost table of the README: model, description, parameters.
 COSTS: list[tuple[str, str, dict[str, Any]]] = [
     ("flux-pro-1.1", "an image", {"prompt": "x"}),
     ("flux-pro-1.1-ultra", "an image", {"prompt": "x"}),
@@ -302,12 +307,12 @@ COSTS: list[tuple[str, str, dict[str, Any]]] = [
 
 def test_the_costs_of_the_readme_are_the_estimates() -> None:
     rows = [tuple(row) for row in table(text_of("README.md"), "model")]
-    wanted = []
+    expected = []
     for name, request, parameters in COSTS:
         estimate = estimate_cost(build_request(name, parameters))
         reported = MODELS[name].cost_reported.replace("never", "no")
-        wanted.append((name, request, f"{estimate.credits:g}", f"{estimate.usd:.2g}", reported))
-    assert rows == wanted
+        expected.append((name, request, f"{estimate.credits:g}", f"{estimate.usd:.2g}", reported))
+    assert rows == expected
 
 
 def test_the_readme_counts_the_models() -> None:
@@ -315,24 +320,20 @@ def test_the_readme_counts_the_models() -> None:
     assert f"All {len(MODELS)} generation routes" in text_of("CHANGELOG.md")
 
 
-def test_every_model_named_exists() -> None:
-    known = {
-        *MODELS,
-        "flux-2-next",
-        "flux-fill",
-        "flux-9",
-    }  # a model to come, and mistakes that are shown
+def test_every_model_that_a_page_names_exists() -> None:
+    # Beside the catalog: a model of the future, and mistakes in examples.
+    known = {*MODELS, "flux-2-next", "flux-fill", "flux-9"}
     for name in NAMES:
         named = set(re.findall(r"(?:model=|\| )[\"`](flux-[a-z0-9./-]+)[\"`]", text_of(name)))
         assert named - known == set(), name
 
 
-def test_every_placeholder_is_explained() -> None:
+def test_every_placeholder_of_output_path_is_documented() -> None:
     rows = table(text_of("docs/operators/generate.md"), "placeholder")
     assert [row[0] for row in rows] == [f"{{{name}}}" for name in PLACEHOLDERS]
 
 
-def test_the_xcom_is_explained() -> None:
+def test_every_key_of_the_xcom_is_documented() -> None:
     rows = {row[0]: row[1] for row in table(text_of("docs/operators/generate.md"), "key")}
     assert list(rows) == list(Generation.__annotations__)
     assert missing(LandedImage.__annotations__, rows["image"]) == []
@@ -351,27 +352,27 @@ BATCH = "docs/operators/batch.md"
 
 
 def named_in(rows: list[list[str]]) -> list[str]:
-    """Return the names in the first column of a table, which may have several in a row."""
+    """Return the names in the first column of a table; a cell may have several."""
     return [name.strip("` ") for row in rows for name in row[0].split(",")]
 
 
-def test_every_outcome_of_a_row_is_explained() -> None:
+def test_every_outcome_of_a_row_is_documented() -> None:
     assert named_in(table(text_of(BATCH), "outcome")) == list(get_args(Outcome))
 
 
-def test_every_column_of_a_batch_is_explained() -> None:
+def test_every_column_of_a_batch_is_documented() -> None:
     assert named_in(table(text_of(BATCH), "column")) == list(SPECIAL_NAMES)
     assert named_in(table(text_of(BATCH), "column of the manifest")) == list(
         ManifestRow.__annotations__
     )
 
 
-def test_the_summary_of_a_batch_is_explained() -> None:
+def test_every_key_of_the_summary_of_a_batch_is_documented() -> None:
     summary = Counters(rows=1, max_active=1).summarize({}, estimated=0, seconds=0)
     assert named_in(table(text_of(BATCH), "key")) == [*summary, "manifest"]
 
 
-def test_the_trigger_is_explained() -> None:
+def test_every_argument_of_the_trigger_is_documented() -> None:
     generation = {"request_id": "r", "polling_url": None}
     trigger = FluxResultTrigger(flux_conn_id="flux_default", generation=generation, deadline=0)  # type: ignore[typeddict-item]
     rows = table(text_of("docs/how-waiting-works.md"), "argument of the trigger")
@@ -389,19 +390,19 @@ def fields_of(model: type[BaseModel], prefix: str = "") -> list[str]:
     return names
 
 
-def test_every_field_of_the_sidecar_is_explained() -> None:
+def test_every_field_of_the_sidecar_is_documented() -> None:
     rows = table(text_of("docs/object-storage.md"), "field of the sidecar")
     assert [row[0] for row in rows] == fields_of(Sidecar)
 
 
-def test_the_sidecar_that_is_shown_is_one() -> None:
+def test_the_sidecar_in_the_documentation_is_valid() -> None:
     (shown,) = blocks(text_of("docs/object-storage.md"), "json")
     sidecar = parse_sidecar(shown.encode())
     assert sidecar is not None
     assert encode_sidecar(sidecar).decode() == shown
 
 
-def test_every_option_of_the_stores_is_listed() -> None:
+def test_every_store_option_is_documented() -> None:
     table_of_options = table(text_of("docs/object-storage.md"), "scheme")
     rows = {
         row[0]: [set(re.findall(r"`(\w+)`", cell)) for cell in row[1:]] for row in table_of_options
@@ -415,7 +416,7 @@ def test_every_option_of_the_stores_is_listed() -> None:
 @pytest.mark.parametrize(
     ("task_id", "kind"), [("s3", S3Store), ("azure", AzureStore), ("gcs", GcsStore)]
 )
-def test_the_store_options_that_are_shown_are_taken(
+def test_the_store_options_in_the_documentation_are_applied(
     task_id: str,
     kind: type[BucketStore],
     emulator: EmulatorServer,
@@ -431,14 +432,16 @@ def test_the_store_options_that_are_shown_are_taken(
     image = run(task)["image"]
     assert store.stat(image["uri"]).metadata["sha256"] == image["sha256"]
     if isinstance(store, S3Store):
-        said = store.client.head_object(
+        head = store.client.head_object(
             Bucket=store.bucket, Key=image["uri"].partition(f"@{store.bucket}/")[2]
         )
-        assert {name: said[name] for name in task.store_options} == task.store_options
-        assert said["CacheControl"] == task.cache_control
+        assert {name: head[name] for name in task.store_options} == task.store_options
+        assert head["CacheControl"] == task.cache_control
 
 
-def test_an_image_is_paid_for_once(emulator: EmulatorServer, shown_tasks, landed_below) -> None:
+def test_the_reuse_dag_of_the_documentation_submits_each_image_once(
+    emulator: EmulatorServer, shown_tasks, landed_below
+) -> None:
     landed = [
         landed_below(
             shown_tasks["flux_reuse.hero"], {"params": {"product": product}, "run_id": run_id}
@@ -449,7 +452,7 @@ def test_an_image_is_paid_for_once(emulator: EmulatorServer, shown_tasks, landed
             ("a blue door", "two"),
         ]
     ]
-    assert [one["reused"] for one in landed] == [False, True, False]
+    assert [generation["reused"] for generation in landed] == [False, True, False]
     assert (landed[1]["cost"], landed[1]["estimated_cost"]) == (0, landed[0]["cost"])
     assert landed[1]["image"]["uri"].endswith("/catalog/two/hero.jpeg")
     assert emulator.stats()["submits"] == 2
@@ -458,7 +461,7 @@ def test_an_image_is_paid_for_once(emulator: EmulatorServer, shown_tasks, landed
 # Connection
 
 
-def test_every_connection_field_is_explained() -> None:
+def test_every_connection_field_is_documented() -> None:
     rows = {row[0]: row[1] for row in table(text_of("docs/connection.md"), "field")}
     ((connection,), form) = get_provider_info()["connection-types"], CONNECTION_FORM
     assert missing(connection["conn-fields"], "".join(rows), "{}` (extra)") == []
@@ -469,7 +472,9 @@ def test_every_connection_field_is_explained() -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_connection_shown_can_be_used(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_connection_in_the_documentation_can_be_used(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for value in connections(text_of(name)):
         monkeypatch.setenv("AIRFLOW_CONN_FLUX_DEFAULT", value)
         settings = FluxHook().settings
@@ -485,7 +490,7 @@ def test_every_connection_shown_can_be_used(name: str, monkeypatch: pytest.Monke
             assert settings.read_timeout == 90
 
 
-def test_connections_are_shown_in_both_forms() -> None:
+def test_connections_are_documented_as_json_and_as_uri() -> None:
     for name in ("README.md", "docs/connection.md"):
         shown = connections(text_of(name))
         assert {value.startswith("{") for value in shown} == {True, False}, name
@@ -494,15 +499,17 @@ def test_connections_are_shown_in_both_forms() -> None:
 # Emulator
 
 
-def test_every_fault_is_listed_as_it_is() -> None:
+def test_every_fault_of_the_emulator_is_documented() -> None:
     rows = [tuple(row) for row in table(text_of("docs/emulator.md"), "fault")]
     assert rows == [(kind.usage, kind.phase, kind.meaning) for kind in FAULTS.values()]
 
 
-def test_every_option_of_the_emulator_is_listed_with_its_default() -> None:
+def test_every_option_of_the_emulator_is_documented_with_its_default() -> None:
     rows = {row[0]: row[1] for row in table(text_of("docs/emulator.md"), "option")}
     options = {
-        one.option_strings[-1]: one.default for one in _parser()._actions if one.dest != "help"
+        action.option_strings[-1]: action.default
+        for action in _parser()._actions
+        if action.dest != "help"
     }
     assert sorted(rows) == sorted(options)
     for name, default in options.items():
@@ -521,7 +528,7 @@ def flux(monkeypatch: pytest.MonkeyPatch) -> Iterator[EmulatorServer]:
         yield server
 
 
-def test_trouble_while_waiting_is_not_paid_for_twice(flux: EmulatorServer, tmp_path: Path) -> None:
+def test_an_error_while_waiting_does_not_submit_twice(flux: EmulatorServer, tmp_path: Path) -> None:
     task = FluxGenerateOperator(
         task_id="hero",
         prompt="A lighthouse [[fault:poll-500=2]]",
@@ -549,7 +556,7 @@ def shown_tasks() -> dict[str, Any]:
 
 @pytest.fixture
 def landed_below(tmp_path: Path) -> Callable[[Any, dict[str, Any]], Any]:
-    """Render a task, move what it lands from /tmp/flux below the folder of the test, and run it."""
+    """Render a task, move its output from /tmp/flux to the folder of the test, and run it."""
 
     def render_and_run(task: Any, values: dict[str, Any]) -> Any:
         task = task.prepare_for_execution()
@@ -561,7 +568,9 @@ def landed_below(tmp_path: Path) -> Callable[[Any, dict[str, Any]], Any]:
     return render_and_run
 
 
-def test_the_ten_lines(emulator: EmulatorServer, shown_tasks, landed_below, tmp_path: Path) -> None:
+def test_the_dag_of_the_readme_lands_one_image(
+    emulator: EmulatorServer, shown_tasks, landed_below, tmp_path: Path
+) -> None:
     import pendulum
 
     day = SimpleNamespace(run_after=pendulum.datetime(2026, 11, 22))
@@ -570,7 +579,7 @@ def test_the_ten_lines(emulator: EmulatorServer, shown_tasks, landed_below, tmp_
     assert emulator.stats()["submits"] == 1
 
 
-def test_collecting_pays_nothing(
+def test_landing_an_earlier_request_submits_nothing(
     emulator: EmulatorServer, shown_tasks, landed_below, tmp_path: Path
 ) -> None:
     submission = submit_by_hook("flux-pro-1.1", {"prompt": "a fox"})
@@ -585,7 +594,9 @@ def test_collecting_pays_nothing(
         )
 
 
-def test_landing_many(emulator: EmulatorServer, shown_tasks, landed_below, tmp_path: Path) -> None:
+def test_a_list_of_generations_is_landed_by_one_task(
+    emulator: EmulatorServer, shown_tasks, landed_below, tmp_path: Path
+) -> None:
     land = shown_tasks["flux_land_many.land"].prepare_for_execution()
     land.generation = [
         run(FluxGenerateOperator(task_id=f"g{n}", prompt=f"door {n}")) for n in range(3)
@@ -598,7 +609,7 @@ def test_landing_many(emulator: EmulatorServer, shown_tasks, landed_below, tmp_p
     }
 
 
-def test_a_batch_between_two_tasks(
+def test_the_batch_between_two_tasks_reports_the_moderated_row(
     emulator: EmulatorServer, shown_tasks, landed_below, tmp_path: Path
 ) -> None:
     images = shown_tasks["flux_batch_rows.images"].prepare_for_execution()
@@ -617,7 +628,7 @@ def test_a_batch_between_two_tasks(
     }
 
 
-def test_a_batch_from_a_file(
+def test_the_batch_from_a_file_lands_each_row(
     emulator: EmulatorServer, shown_tasks, landed_below, tmp_path: Path
 ) -> None:
     products = tmp_path / "products.csv"
@@ -636,7 +647,7 @@ def test_a_batch_from_a_file(
     }
 
 
-def test_the_mistakes_in_rows_are_told_as_it_is_quoted(
+def test_the_quoted_message_for_invalid_rows_is_that_of_the_operator(
     emulator: EmulatorServer, tmp_path: Path
 ) -> None:
     (shown,) = [code for code in blocks(text_of(BATCH), "text") if "not valid" in code]
@@ -653,7 +664,7 @@ def test_the_mistakes_in_rows_are_told_as_it_is_quoted(
     assert emulator.stats()["submits"] == 0
 
 
-def test_other_models(shown_tasks) -> None:
+def test_models_outside_of_the_catalog_get_a_request(shown_tasks) -> None:
     known = shown_tasks["flux_other_models.in_the_catalog"]._build_request()
     assert known.parameters == {
         "prompt": "A paper boat on a puddle",
@@ -667,7 +678,9 @@ def test_other_models(shown_tasks) -> None:
 
 
 @pytest.mark.parametrize(("balance", "is_enough"), [(9, True), (8, False)])
-def test_the_budget_is_checked(connect, shown_tasks, balance: float, is_enough: bool) -> None:
+def test_the_budget_dag_compares_estimate_and_balance(
+    connect, shown_tasks, balance: float, is_enough: bool
+) -> None:
     task = shown_tasks["flux_budget.check_budget"]
     with EmulatorServer(EmulatorConfig(credits=balance)) as server:
         connect(server.url)
@@ -684,14 +697,16 @@ def test_the_budget_is_checked(connect, shown_tasks, balance: float, is_enough: 
 # Models of the user
 
 
-def test_the_models_of_the_configuration_can_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_model_in_the_documented_configuration_can_be_used(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     text = text_of("docs/new-models.md")
     (ini,) = blocks(text, "ini")
     parser = configparser.ConfigParser()
     parser.read_string(ini)
     (model,) = read_models(parser["flux"]["models"]).values()
-    given = {"prompt": "x", "detail": 0.3, "style": "photo"}
-    request = build_request("flux-2-next", given, models={model.name: model})
+    parameters = {"prompt": "x", "detail": 0.3, "style": "photo"}
+    request = build_request("flux-2-next", parameters, models={model.name: model})
     assert (request.path, estimate_cost(request).credits) == ("/v1/flux-2-next", 4)
     rows = {row[0] for row in table(text, "key of a model")}
     assert rows == set(json.loads(parser["flux"]["models"])["flux-2-next"])
@@ -711,7 +726,7 @@ def test_the_models_of_the_configuration_can_be_used(monkeypatch: pytest.MonkeyP
         "{like: 1}",
     ],
 )
-def test_a_mistake_in_the_configuration_is_told_as_it_is_quoted(models: str) -> None:
+def test_the_quoted_messages_for_a_wrong_configuration_are_those_of_the_code(models: str) -> None:
     shown = re.findall(
         r"^\| [^|]+ \| `(\[flux\] models.+)` \|$", text_of("docs/new-models.md"), re.MULTILINE
     )
@@ -721,7 +736,7 @@ def test_a_mistake_in_the_configuration_is_told_as_it_is_quoted(models: str) -> 
     assert [text for text in shown if text in str(caught.value)] != []
 
 
-def test_every_method_of_the_account_is_explained() -> None:
+def test_every_method_of_the_account_is_documented() -> None:
     rows = [row[0].partition("(")[0] for row in table(text_of("docs/account.md"), "method")]
     of_account = re.compile(r"(get_(credits|my_finetunes|finetune_details)|delete_\w+|report_\w+)")
     assert sorted(rows) == sorted(name for name in vars(FluxClient) if of_account.fullmatch(name))
@@ -731,7 +746,7 @@ def test_every_method_of_the_account_is_explained() -> None:
 
 
 @each_page
-def test_every_make_target_named_exists(page: Path) -> None:
+def test_every_make_target_that_a_page_names_exists(page: Path) -> None:
     targets = set(re.findall(r"^([a-z-]+):", text_of("Makefile"), re.MULTILINE))
     text = page.read_text()
     named = set(re.findall(r"`make ([a-z-]+)`", text))
@@ -743,18 +758,12 @@ def test_every_make_target_named_exists(page: Path) -> None:
     assert named - targets == set()
 
 
-def test_the_tree_in_the_pages_exists() -> None:
+def test_the_folders_in_the_documentation_are_those_of_the_package() -> None:
     rows = table(text_of("docs/development.md"), "folder")
     named = set()
-    for row in rows:  # the first is a whole path, and others beside it are named without its folder
-        first, *others = named_in([row])
-        named |= {first, *(str(Path(first).with_name(name)) for name in others)}
+    for row in rows:
+        named |= set(named_in([row]))
     assert [name for name in sorted(named) if not (ROOT / name).exists()] == []
-    batch = {
-        str(path.relative_to(ROOT))
-        for path in (ROOT / "airflow_provider_flux" / "batch").glob("[!_]*.py")
-    }
-    assert batch - named == set()
     package = {
         f"airflow_provider_flux/{path.name}{'/' if path.is_dir() else ''}"
         for path in (ROOT / "airflow_provider_flux").iterdir()
@@ -764,6 +773,20 @@ def test_the_tree_in_the_pages_exists() -> None:
 
 
 @each_page
-def test_no_path_of_a_machine_is_named(page: Path) -> None:
+def test_every_test_that_a_page_names_exists(page: Path) -> None:
+    for path, _, name in re.findall(
+        r"`(tests/[\w/]+\.py)::(Test\w+::)?(test_\w+)`", page.read_text()
+    ):
+        assert f"def {name}(" in text_of(path), f"{path}::{name}"
+
+
+@each_page
+def test_every_file_of_the_tests_that_a_page_names_exists(page: Path) -> None:
+    paths = re.findall(r"\btests/[\w/]+\.py\b", page.read_text())
+    assert [path for path in paths if not (ROOT / path).exists()] == []
+
+
+@each_page
+def test_no_page_names_a_path_of_this_machine(page: Path) -> None:
     home = os.path.expanduser("~")
-    assert [place for place in (str(ROOT), f"{home}/") if place in page.read_text()] == []
+    assert [path for path in (str(ROOT), f"{home}/") if path in page.read_text()] == []

@@ -1,1 +1,0 @@
-"""From a result to a whole image at ``output_path``."""
