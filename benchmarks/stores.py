@@ -1,13 +1,14 @@
-"""Many images landed at once from one event loop: our landing beside ``write_bytes`` in the default thread pool.
+"""Many images landed at once from one event loop, compared with ``write_bytes`` in a thread pool.
 
-``python -m benchmarks.stores [N] [STORE...]`` writes N images of 1.5 MiB (200), 32 at once, to each store, and
-prints for each way wall-clock time, CPU per image, peak memory over that of a process which has written one,
-and the longest time for which the loop could not run. Stores are ``file``, ``s3``, ``gs``, ``abfs``, and
-``s3-slow``, which answers 250 ms late, as real ones do. The servers are real ones on loopback, in processes
-of their own; each way runs in a fresh process.
+``python -m benchmarks.stores [N] [STORE...]`` writes N images of 1.5 MiB (200 by default) to each
+store, 32 at a time. For each way of writing it prints wall-clock time, CPU time per image, peak
+memory above that of a process which has written one image, and the longest time for which the event
+loop could not run. Stores are ``file``, ``s3``, ``gs``, ``abfs``, and ``s3-slow``, which answers
+after 250 ms, like a real one. The servers are real ones on loopback, in processes of their own.
+Each way runs in a fresh process.
 
-What the process has imported by then is frozen: Airflow imports the packages of all stores there are, and one
-full garbage collection over them takes 0.2 s, whoever happens to run then.
+The benchmark freezes all imported objects: Airflow imports the packages of all stores, and one full
+garbage collection over them takes 0.2 s at a random moment.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ Lander = Callable[[int], Awaitable[None]]
 
 
 def image() -> bytes:
-    """Return a whole PNG of just that size: noise that cannot be compressed, and a chunk that fills it up."""
+    """Return a PNG of exactly that size: noise, and a chunk that fills it up."""
     import io
     import struct
     import zlib
@@ -57,7 +58,7 @@ def image() -> bytes:
 
 
 def usual(root: str, data: bytes) -> Lander:
-    """What is usually written: write_bytes in asyncio's own pool of threads."""
+    """Write by write_bytes in asyncio's default thread pool, as most code does."""
     from airflow.sdk import ObjectStoragePath
 
     async def write(index: int) -> None:
@@ -67,21 +68,21 @@ def usual(root: str, data: bytes) -> Lander:
 
 
 def put(root: str, data: bytes) -> Lander:
-    """The put of the provider, and nothing else: content type, metadata, one write."""
+    """Write by the put of the provider: content type, metadata, one request."""
     from airflow_provider_flux.object_store import objects
     from airflow_provider_flux.object_store.backends import WriteOptions
     from airflow_provider_flux.object_store.filesystem import run_async
 
-    manner = WriteOptions("image/png", metadata={"model": "flux-pro-1.1"})
+    write_options = WriteOptions("image/png", metadata={"model": "flux-pro-1.1"})
 
     async def write(index: int) -> None:
-        await run_async(objects.put(f"{root}/put-{index}.png", data, manner))
+        await run_async(objects.put(f"{root}/put-{index}.png", data, write_options))
 
     return write
 
 
 def land(root: str, data: bytes) -> Lander:
-    """All of it: the bytes are checked and hashed, the image is put, and its sidecar."""
+    """Land the image: check and hash the bytes, put the image, put its sidecar."""
     from airflow_provider_flux.generation import parse_generation
     from airflow_provider_flux.landing.download import VerifiedResult, inspect_result
     from airflow_provider_flux.landing.plan import LandingPlan
@@ -108,7 +109,7 @@ WAYS: dict[str, Callable[[str, bytes], Lander]] = {
 
 
 async def measure(lander: Lander, count: int) -> float:
-    """Land so many, and return the longest time for which the loop did not run."""
+    """Land the images, and return the longest time for which the loop did not run."""
     longest, done = 0.0, False
     room = asyncio.Semaphore(AT_ONCE)
 
@@ -131,7 +132,7 @@ async def measure(lander: Lander, count: int) -> float:
 
 
 def child(way: str, root: str, count: int) -> None:
-    """Run one way in this process, and print what it took."""
+    """Run one way in this process, and print its measurements."""
     import logging
 
     from airflow_provider_flux.object_store.filesystem import open_path
@@ -179,9 +180,8 @@ def main(count: int, names: list[str]) -> None:
     """Print the table."""
     os.environ["GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT"] = "false"
     print(f"{count} images of {SIZE / 2**20:g} MiB, {AT_ONCE} at once, from one event loop\n")
-    print(
-        f"{'store':8} {'way':26} {'wall s':>7} {'CPU ms each':>12} {'memory MiB':>11} {'loop lag ms':>12}"
-    )
+    columns = f"{'wall s':>7} {'CPU ms each':>12} {'memory MiB':>11} {'loop lag ms':>12}"
+    print(f"{'store':8} {'way':26} {columns}")
     with stores(names) as roots, tempfile.TemporaryDirectory() as home:
         os.environ["AIRFLOW_HOME"] = home
         for name, root in roots.items():
@@ -195,12 +195,10 @@ def main(count: int, names: list[str]) -> None:
                     root,
                     str(count),
                 ]
-                said = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
-                wall, cpu, memory, lag = json.loads(said.splitlines()[-1])
-                print(
-                    f"{name:8} {way:26} {wall:7.2f} {cpu * 1e3:12.1f} {memory:+11.0f} {lag * 1e3:12.0f}",
-                    flush=True,
-                )
+                output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+                wall, cpu, memory, lag = json.loads(output.stdout.splitlines()[-1])
+                values = f"{wall:7.2f} {cpu * 1e3:12.1f} {memory:+11.0f} {lag * 1e3:12.0f}"
+                print(f"{name:8} {way:26} {values}", flush=True)
 
 
 if __name__ == "__main__":

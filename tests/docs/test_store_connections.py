@@ -1,4 +1,4 @@
-"""The connections of docs/object-storage.md open their store, and those said to be tried write to a real server."""
+"""The connections of docs/object-storage.md open a store or write to a real server."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _OF_STORE = {"my_s3": "s3", "my_minio": "s3", "my_gcs": "gs", "my_azure": "abfs"
 
 
 def shown() -> dict[str, dict[str, Any]]:
-    """Return the connections of the page by their ids."""
+    """Return the connections of the page by id."""
     words = [
         word
         for code in blocks(TEXT, "bash")
@@ -43,7 +43,7 @@ def scheme_of(name: str) -> str:
 
 @pytest.fixture(scope="session")
 def key_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A key file of Google's form, whose key opens nothing."""
+    """Write a key file in Google's format with a worthless key."""
     from cryptography.hazmat.primitives import serialization as form
     from cryptography.hazmat.primitives.asymmetric import rsa
 
@@ -66,7 +66,7 @@ def key_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def uri_with(connection: dict[str, Any], scheme: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Define a connection under an id of its own, since Airflow keeps what it has opened; return a URI in it."""
+    """Define a connection with a fresh id, since Airflow caches stores; return a URI in it."""
     conn_id = f"shown_{uuid4().hex[:12]}"
     monkeypatch.setenv(f"AIRFLOW_CONN_{conn_id.upper()}", json.dumps(connection))
     return f"{scheme}://{conn_id}@media/{conn_id}/a.bin"
@@ -78,7 +78,7 @@ def write_and_read(uri: str) -> None:
     assert run_sync(read(uri)) == b"image bytes"
 
 
-def test_every_connection_shown_is_in_the_table() -> None:
+def test_every_connection_of_the_page_is_in_its_table() -> None:
     named = {name for cell in TRIED for name in re.findall(r"my_\w+", cell)}
     assert named == set(SHOWN)
 
@@ -158,7 +158,7 @@ def _sas(account: str, key: str) -> str:
     return generate_account_sas(account, key, kinds, may, datetime.now(UTC) + timedelta(hours=1))
 
 
-def test_what_is_said_to_be_written_with_is() -> None:
+def test_each_connection_marked_as_written_in_the_table_has_a_test_that_writes() -> None:
     rows = {cell: tried for cell, tried in TRIED.items() if tried.startswith("written")}
     named = {name for cell in rows for name in re.findall(r"my_\w+|aws_default", cell)}
     assert named == {

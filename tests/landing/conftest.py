@@ -1,4 +1,4 @@
-"""What lands is looked at here, and not how long it is waited for."""
+"""Fixtures of the landing tests."""
 
 from __future__ import annotations
 
@@ -11,6 +11,6 @@ from airflow_provider_flux.emulator import EmulatorConfig, EmulatorServer
 
 @pytest.fixture(scope="package")
 def emulator_process() -> Iterator[EmulatorServer]:
-    """One emulator for the folder, whose images take no time."""
+    """Run one emulator for the folder, whose images are ready at once."""
     with EmulatorServer(EmulatorConfig(latency=0.0)) as server:
         yield server

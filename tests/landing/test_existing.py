@@ -1,4 +1,4 @@
-"""What has landed is not lost, and not paid for again, by what goes wrong after it or around it."""
+"""Images that have landed are found again after a failure, and not submitted again."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.usefixtures("hurry")
 
 @pytest.fixture
 def forgetful(connect: Any) -> Any:
-    """An emulator that forgets a task a second after it is ready."""
+    """Run an emulator that forgets a result one second after it is ready."""
     with EmulatorServer(EmulatorConfig(latency=0.0, retention=1.0, url_lifetime=0.5)) as server:
         connect(server.url)
         yield server
@@ -37,7 +37,7 @@ def deferred(task: Any, context: Any) -> TaskDeferred:
 
 
 @pytest.mark.parametrize("name", ["hero.{ext}", "{request_id}.{ext}"])
-def test_a_trigger_that_runs_again_finds_what_it_has_landed(
+def test_a_trigger_that_runs_again_finds_the_image_that_it_landed(
     forgetful: EmulatorServer, tmp_path: Path, name: str
 ) -> None:
     task = hero(f"{tmp_path}/{name}", way="deferred")
@@ -50,7 +50,7 @@ def test_a_trigger_that_runs_again_finds_what_it_has_landed(
     assert again["generation"]["seed"] == first["generation"]["seed"]
 
 
-def test_so_does_a_task_whose_deferral_airflow_ends(
+def test_a_task_whose_deferral_airflow_ends_finds_the_image_that_its_trigger_landed(
     forgetful: EmulatorServer, tmp_path: Path
 ) -> None:
     task = hero(f"{tmp_path}/hero.{{ext}}", way="deferred")
@@ -61,7 +61,9 @@ def test_so_does_a_task_whose_deferral_airflow_ends(
     assert landed["image"] == first["generation"]["image"]
 
 
-def test_so_does_a_task_that_lands(forgetful: EmulatorServer, tmp_path: Path) -> None:
+def test_a_landing_task_that_runs_again_finds_the_image_that_it_landed(
+    forgetful: EmulatorServer, tmp_path: Path
+) -> None:
     made = run(hero(f"{tmp_path}/a/{{request_id}}.{{ext}}"))
     bare = {name: made[name] for name in ("request_id", "polling_url")}
     time.sleep(1.2)
@@ -70,7 +72,7 @@ def test_so_does_a_task_that_lands(forgetful: EmulatorServer, tmp_path: Path) ->
         run(copy_of(bare, f"{tmp_path}/b/{{request_id}}.{{ext}}"))
 
 
-def test_a_sidecar_that_cannot_be_written_is_no_reason_to_fail(
+def test_a_sidecar_that_cannot_be_written_does_not_fail_the_task(
     emulator: EmulatorServer, tmp_path: Path
 ) -> None:
     (tmp_path / "hero.jpeg.json").mkdir()
@@ -79,10 +81,10 @@ def test_a_sidecar_that_cannot_be_written_is_no_reason_to_fail(
     assert (tmp_path / "hero.jpeg").stat().st_size == image["bytes"]
 
 
-def test_a_deferral_that_airflow_ends_lands_what_was_asked_for(
+def test_a_task_whose_deferral_airflow_ends_lands_by_the_original_plan(
     emulator: EmulatorServer, tmp_path: Path
 ) -> None:
-    """The input is gone by then; the fingerprint is still that of its bytes, so the next task does not pay."""
+    """The input is gone, but its fingerprint is kept, so that the next task reuses the image."""
     source = tmp_path / "in.png"
     source.write_bytes(picture())
     path = f"{tmp_path}/out/{{fingerprint}}.{{ext}}"
@@ -106,13 +108,15 @@ def test_a_deferral_that_airflow_ends_lands_what_was_asked_for(
 
 
 @pytest.mark.parametrize("store", ["s3", "gs", "abfs"], indirect=True)
-def test_a_bucket_that_is_not_there_costs_nothing(emulator: EmulatorServer, store: Any) -> None:
+def test_a_missing_bucket_is_reported_before_the_submit(
+    emulator: EmulatorServer, store: Any
+) -> None:
     with pytest.raises(AirflowFailException, match="there is no bucket 'nowhere'"):
         run(hero(f"{store.scheme}://{store.conn_id}@nowhere/hero.{{ext}}"))
     assert emulator.stats()["submits"] == 0
 
 
-def test_a_hit_that_shows_a_mismatch_is_none_where_that_is_a_failure(
+def test_an_image_with_mismatches_is_not_reused_if_on_mismatch_is_fail(
     emulator: EmulatorServer, store: Store
 ) -> None:
     wrong = hero(f"{store.root}/hero.{{ext}}", "a fox [[fault:wrong-size]]", reuse="always")
@@ -129,7 +133,7 @@ def test_a_hit_that_shows_a_mismatch_is_none_where_that_is_a_failure(
     assert emulator.stats()["submits"] == 2
 
 
-async def test_what_the_store_breaks_off_is_an_error_and_no_cancellation() -> None:
+async def test_an_operation_that_the_store_cancels_does_not_cancel_the_caller() -> None:
     async def broken_off() -> None:
         raise asyncio.CancelledError
 

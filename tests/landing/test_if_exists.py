@@ -1,4 +1,4 @@
-"""``if_exists``: what is there is kept, and where the name is known, nothing is paid to find that out."""
+"""``if_exists``: existing objects are kept, without a submit if the name is known."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ pytestmark = [
 
 
 @across
-def test_skip_pays_nothing_where_the_name_is_known(
+def test_skip_submits_nothing_if_the_name_is_known_before_the_submit(
     emulator: EmulatorServer, store: Store, way: str
 ) -> None:
     path = f"{store.root}/hero.{{ext}}"
@@ -33,7 +33,7 @@ def test_skip_pays_nothing_where_the_name_is_known(
 
 
 @across
-def test_error_is_raised_before_anything_is_paid(
+def test_if_exists_error_is_raised_before_the_submit(
     emulator: EmulatorServer, store: Store, way: str
 ) -> None:
     path = f"{store.root}/hero.{{ext}}"
@@ -47,7 +47,7 @@ def test_error_is_raised_before_anything_is_paid(
 
 @across
 @pytest.mark.parametrize("if_exists", ["skip", "error"])
-def test_a_name_known_afterwards_is_kept_all_the_same(
+def test_an_object_is_kept_although_its_name_is_known_only_after_the_submit(
     emulator: EmulatorServer, store: Store, way: str, if_exists: Any
 ) -> None:
     path = f"{store.root}/{{seed}}.{{ext}}"
@@ -66,7 +66,7 @@ def test_a_name_known_afterwards_is_kept_all_the_same(
 
 
 @across
-def test_the_image_of_an_earlier_try_is_found(
+def test_if_exists_error_accepts_the_image_of_an_earlier_try_of_the_task(
     emulator: EmulatorServer, store: Store, way: str
 ) -> None:
     path = f"{store.root}/{{key}}.{{ext}}"
@@ -81,7 +81,7 @@ def test_the_image_of_an_earlier_try_is_found(
     [{"run_id": "tuesday"}, {"prompt": "a hare"}, {"task_id": "other"}, {"seed": 1}],
     ids=str,
 )
-def test_that_of_another_task_is_not(
+def test_if_exists_error_refuses_the_image_of_another_task(
     emulator: EmulatorServer, tmp_path: Path, other: dict[str, Any]
 ) -> None:
     path = f"{tmp_path}/hero-{{index}}.{{ext}}"
@@ -97,7 +97,7 @@ def test_that_of_another_task_is_not(
     "content", [b"", b"<html>", b"\xff\xd8\xff\xe0", picture("jpeg")[:-1]], ids=range(4)
 )
 @pytest.mark.parametrize("if_exists", ["skip", "error"])
-def test_what_is_no_image_is_neither_taken_nor_replaced(
+def test_an_object_that_is_no_image_is_neither_reused_nor_replaced(
     emulator: EmulatorServer, tmp_path: Path, if_exists: Any, content: bytes
 ) -> None:
     (tmp_path / "hero.jpeg").write_bytes(content)
@@ -109,7 +109,7 @@ def test_what_is_no_image_is_neither_taken_nor_replaced(
     assert emulator.stats()["submits"] == 1
 
 
-def test_an_image_of_another_format_is_not_the_one_that_was_asked_for(
+def test_an_image_of_another_format_does_not_count_as_the_requested_one(
     emulator: EmulatorServer, tmp_path: Path
 ) -> None:
     run(hero(f"{tmp_path}/hero.{{ext}}"))
@@ -122,23 +122,25 @@ def test_an_image_of_another_format_is_not_the_one_that_was_asked_for(
 
 
 @pytest.mark.parametrize("value", ["Skip", "replace", "", 1])
-def test_a_word_that_is_not_one_of_the_three_is_refused(value: Any) -> None:
+def test_an_unknown_value_of_if_exists_is_refused(value: Any) -> None:
     with pytest.raises(FluxRequestError, match="if_exists="):
         hero("/tmp/x.{ext}", if_exists=value)
 
 
 @pytest.mark.parametrize("store", ["abfs"], indirect=True)
-def test_an_option_that_cannot_be_used_costs_nothing(
+def test_an_invalid_store_option_is_reported_before_the_submit(
     emulator: EmulatorServer, store: Store
 ) -> None:
-    """A word that the client of the store does not take must not be found out with an image in hand."""
+    """An option that the store rejects must not be found after the submit."""
     with pytest.raises((AirflowFailException, FluxRequestError)):
         run(hero(f"{store.root}/hero.{{ext}}", store_options={"tags": "team"}))
     assert emulator.stats()["submits"] == 0
 
 
-def test_store_options_may_be_templates(emulator: EmulatorServer, tmp_path: Path) -> None:
-    """What they render to is checked before anything is paid."""
+def test_templates_in_store_options_are_checked_after_rendering_and_before_the_submit(
+    emulator: EmulatorServer, tmp_path: Path
+) -> None:
+    """The rendered options are checked before the submit."""
     whole = hero(
         "s3://aws_lab@media/x.{ext}",
         store_options="{{ var.json.options }}",

@@ -1,4 +1,4 @@
-"""What BFL delivers over real HTTP, good and bad: what lands is whole, is what is said of it, and is paid for once."""
+"""Landings of good and damaged results over real HTTP."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ WRONG = [
 
 @across
 @pytest.mark.parametrize(("fault", "said"), WRONG)
-def test_what_was_not_asked_for_lands_and_says_so(
+def test_a_result_that_differs_from_the_request_lands_with_its_mismatches(
     emulator: EmulatorServer, store: Store, way: str, fault: str, said: str
 ) -> None:
     generation = run(hero(f"{store.root}/x.{{ext}}", f"x [[fault:{fault}]]", way))
@@ -52,7 +52,7 @@ def test_what_was_not_asked_for_lands_and_says_so(
 
 @ways
 @pytest.mark.parametrize(("fault", "said"), WRONG)
-def test_or_fails_and_nothing_is_stored(
+def test_a_result_that_differs_from_the_request_is_not_stored_if_on_mismatch_is_fail(
     emulator: EmulatorServer, tmp_path: Path, way: str, fault: str, said: str
 ) -> None:
     task = hero(
@@ -72,7 +72,7 @@ def test_or_fails_and_nothing_is_stored(
         ("between", "cut=1"),
     ],
 )
-def test_what_arrives_broken_is_fetched_again(
+def test_a_damaged_download_is_repeated(
     emulator: EmulatorServer, tmp_path: Path, way: str, fault: str
 ) -> None:
     generation = run(hero(f"{tmp_path}/x.{{ext}}", f"x [[fault:{fault}]]", way))
@@ -91,7 +91,7 @@ def test_what_arrives_broken_is_fetched_again(
         *(("between", fault, "png") for fault in ("html=always", "empty=always")),
     ],
 )
-def test_what_stays_broken_leaves_what_was_there(
+def test_a_download_that_stays_damaged_leaves_the_old_image(
     emulator: EmulatorServer, tmp_path: Path, way: str, fault: str, output_format: str
 ) -> None:
     target = tmp_path / f"x.{output_format}"
@@ -113,7 +113,7 @@ def test_what_stays_broken_leaves_what_was_there(
     ],
     indirect=["store"],
 )
-def test_a_mark_in_the_bytes_counts_everywhere(
+def test_names_hashes_and_sizes_are_those_of_the_marked_bytes(
     emulator: EmulatorServer, store: Store, way: str, output_format: str
 ) -> None:
     task = hero(
@@ -147,10 +147,10 @@ def test_a_mark_in_the_bytes_counts_everywhere(
 
 
 @pytest.mark.parametrize("if_exists", ["overwrite", "error"])
-def test_an_image_that_only_decoding_would_show_to_be_damaged_lands(
+def test_an_image_whose_damage_only_decoding_would_show_lands(
     emulator: EmulatorServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, if_exists: str
 ) -> None:
-    """A PNG whose checksums are right, and whose pixels are not there."""
+    """The PNG has valid checksums and no pixels."""
     from airflow_provider_flux.client import FluxClient
 
     download = FluxClient.download
@@ -170,10 +170,11 @@ def test_an_image_that_only_decoding_would_show_to_be_damaged_lands(
 
 
 @ways
-def test_names_that_are_known_afterwards(
+def test_placeholders_that_are_known_after_the_submit_are_filled_in(
     emulator: EmulatorServer, tmp_path: Path, way: str
 ) -> None:
-    path = f"{tmp_path}/{{model}}/{{key}}-{{index:03d}}-{{seed}}-{{request_id}}-{{sha256}}-{{fingerprint}}.{{ext}}"
+    name = "{key}-{index:03d}-{seed}-{request_id}-{sha256}-{fingerprint}.{ext}"
+    path = f"{tmp_path}/{{model}}/{name}"
     one = run(hero(path, way=way, seed=7), map_index=5)
     sha = hashlib.sha256(Path(one["image"]["uri"]).read_bytes()).hexdigest()
     name = f"5-005-7-{one['request_id']}-{sha}-{one['fingerprint']}.jpeg"
@@ -182,7 +183,9 @@ def test_names_that_are_known_afterwards(
 
 
 @across
-def test_a_draft_lands_with_its_cache(emulator: EmulatorServer, store: Store, way: str) -> None:
+def test_a_draft_video_lands_with_its_draft_cache(
+    emulator: EmulatorServer, store: Store, way: str
+) -> None:
     draft = {"mode": "t2v", "duration": 5, "draft": True}
     generation = run(
         hero(f"{store.root}/film.{{ext}}", way=way, model="flux-3-video", parameters=draft)
@@ -197,7 +200,7 @@ def test_a_draft_lands_with_its_cache(emulator: EmulatorServer, store: Store, wa
     )
 
 
-def test_one_name_for_all_mapped_tasks_is_refused_before_paying(
+def test_one_name_for_all_mapped_tasks_is_refused_before_the_submit(
     emulator: EmulatorServer, tmp_path: Path
 ) -> None:
     path = f"{tmp_path}/hero.{{ext}}"
@@ -218,7 +221,7 @@ def test_one_name_for_all_mapped_tasks_is_refused_before_paying(
     )
 
 
-def test_one_name_for_all_tasks_of_a_mapped_group_is_refused_too(
+def test_one_name_for_all_tasks_of_a_mapped_group_is_refused_before_the_submit(
     emulator: EmulatorServer, tmp_path: Path
 ) -> None:
     path = f"{tmp_path}/hero.{{ext}}"
@@ -237,7 +240,7 @@ def test_one_name_for_all_tasks_of_a_mapped_group_is_refused_too(
 def test_lists_of_mapped_tasks_do_not_replace_each_other(
     emulator: EmulatorServer, tmp_path: Path
 ) -> None:
-    """Each map index of a transfer is given a list; {index} starts anew in each."""
+    """Each map index of a transfer gets a list; {index} starts at 0 in each."""
     made = [run(hero(f"{tmp_path}/a/{{request_id}}.{{ext}}", f"fox {n}")) for n in range(2)]
     landed = []
     for map_index, one in enumerate(made):
@@ -248,10 +251,10 @@ def test_lists_of_mapped_tasks_do_not_replace_each_other(
     assert len({one["image"]["uri"] for one in landed}) == 2
 
 
-def test_the_worker_lands_what_a_first_attempt_left_half_done(
+def test_a_retry_accepts_its_own_image_whose_sidecar_is_missing(
     emulator: EmulatorServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The image is there, the sidecar could not be written: the next try must not take it for a stranger's."""
+    """The image exists without a sidecar; the next try must accept it as its own."""
     path = f"{tmp_path}/{{request_id}}.{{ext}}"
     first = run(hero(f"{tmp_path}/first/x.{{ext}}"))
     target = tmp_path / f"{first['request_id']}.jpeg"
@@ -267,7 +270,7 @@ def test_the_worker_lands_what_a_first_attempt_left_half_done(
     )
 
 
-def test_nothing_of_a_run_is_needed_to_land(emulator: EmulatorServer, tmp_path: Path) -> None:
+def test_an_image_lands_outside_of_a_dag_run(emulator: EmulatorServer, tmp_path: Path) -> None:
     task = hero(f"{tmp_path}/x.{{ext}}")
     bare = given(task)
     for name in ("dag_id", "run_id", "task_id", "try_number"):

@@ -1,6 +1,7 @@
-"""Whatever strikes while an image lands: at its target is the whole image, or what was there before.
+"""Landings with a fault: the object is the whole new image, or the old one.
 
-``make test`` tries each fault once in each store, ``make soak`` 500 times in all: FLUX_TRIALS says how often.
+``make test`` tries each fault once in each store, ``make soak`` 500 times in all. The variable
+``FLUX_TRIALS`` sets the number.
 FLUX_TRIALS_SEED gives the same trials again, as far as the clocks allow.
 """
 
@@ -51,14 +52,14 @@ IMAGES = [
 
 @pytest.fixture(scope="module")
 def delivery() -> Iterator[Delivery]:
-    """An emulator, and what stands before it."""
+    """Run an emulator with a proxy before it."""
     with EmulatorServer(EmulatorConfig(latency=0)) as emulator, Delivery(emulator.url) as delivery:
         yield delivery
 
 
 @pytest.fixture(scope="module")
 def images(delivery: Delivery) -> list[Image]:
-    """Images that are ready, from 0.3 to 6 MB."""
+    """Generate images of 0.3 to 6 MB."""
     made = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AIRFLOW_CONN_STRUCK", delivery.connection)
@@ -74,7 +75,7 @@ def images(delivery: Delivery) -> list[Image]:
 
 @pytest.fixture(scope="module")
 def table(request: pytest.FixtureRequest) -> Iterator[Counter[tuple[str, str, str]]]:
-    """Counts what became of trials, by store, fault and verdict; printed when all are over."""
+    """Count the trials by store, fault and verdict, and print the counts at the end."""
     counts: Counter[tuple[str, str, str]] = Counter()
     yield counts
     verdicts = ("absent", "old", "complete", "partial")
@@ -98,7 +99,7 @@ def table(request: pytest.FixtureRequest) -> Iterator[Counter[tuple[str, str, st
 
 
 @pytest.mark.parametrize(("store", "fault"), CELLS, indirect=["store"])
-def test_what_is_there_is_whole(
+def test_whatever_fails_the_object_is_the_whole_new_image_or_the_old_one(
     store: Store,
     fault: Fault,
     delivery: Delivery,
@@ -112,17 +113,16 @@ def test_what_is_there_is_whole(
         verdict, complaints = trial.run(fault)
         table[store.scheme, fault.name, verdict] += 1
         if complaints:
-            wrong.append(
-                f"FLUX_TRIALS_SEED={SEED}, trial {number} of {len(trial.image.data)} bytes: {complaints}"
-            )
+            size = len(trial.image.data)
+            wrong.append(f"FLUX_TRIALS_SEED={SEED}, trial {number} of {size} bytes: {complaints}")
     assert not wrong, "\n".join(wrong)
 
 
 @pytest.mark.parametrize("store", ["s3", "gs", "abfs"], indirect=True)
-def test_a_put_that_is_reset_at_any_tenth_comes_again(
+def test_a_put_that_is_reset_at_any_tenth_of_its_body_is_retried(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also after the answer was lost: what is there then is our own, and not somebody else's."""
+    """If the answer was lost, the retry must accept its own object."""
     assert isinstance(store, BucketStore)
     data = random.Random(SEED).randbytes(500_000)
     cases = list(

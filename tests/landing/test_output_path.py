@@ -1,4 +1,4 @@
-"""Names are checked before anything is paid, and filled in when the image is known."""
+"""Checks of ``output_path`` before the submit, and its placeholders."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from airflow_provider_flux.landing.output_path import (
         "memory://x/y.png",
     ],
 )
-def test_paths_that_can_be_written(path: str) -> None:
+def test_an_output_path_that_names_a_file_is_accepted(path: str) -> None:
     assert check_output_path(path) == path
 
 
@@ -68,7 +68,7 @@ def test_paths_that_can_be_written(path: str) -> None:
         ("https://example.com/x.png", "Use an object store"),
     ],
 )
-def test_paths_that_cannot(path: str | None, said: str) -> None:
+def test_an_output_path_that_cannot_be_written_is_refused(path: str | None, said: str) -> None:
     with pytest.raises(FluxRequestError, match=said):
         check_output_path(path)
 
@@ -83,7 +83,7 @@ VALUES = {
 }
 
 
-def test_placeholders_are_filled_in() -> None:
+def test_placeholders_of_an_output_path_are_filled_in() -> None:
     name = fill_placeholders("s3://b/{index:04d}-{seed}-{request_id}.{ext}", VALUES)
     assert name == "s3://b/0003-7-a-1.png"
     assert fill_placeholders("/x/{seed}.{ext}", {**VALUES, "seed": None}) == "/x/unknown.png"
@@ -93,7 +93,7 @@ def test_placeholders_are_filled_in() -> None:
 @pytest.mark.parametrize(
     "path", ["/x/{ext.__class__}", "/x/{ext[0]}", "/x/{ext!z}", "/x/{index:999d}"]
 )
-def test_placeholders_are_names_and_nothing_more(path: str) -> None:
+def test_a_placeholder_with_attributes_or_indexes_is_refused(path: str) -> None:
     with pytest.raises(FluxRequestError):
         fill_placeholders(path, VALUES)
 
@@ -119,14 +119,20 @@ def test_no_value_can_change_the_folder_or_hide_the_file(value: str, name: str) 
         ("file:///{{ ds }}/hero.{ext}", ""),
     ],
 )
-def test_the_root_is_the_folder_before_templates_and_placeholders(path: str, root: str) -> None:
+def test_the_fixed_folder_ends_before_the_first_template_or_placeholder(
+    path: str, root: str
+) -> None:
     assert fixed_folder(path) == root
 
 
-def test_which_names_tell_images_apart() -> None:
+def test_some_placeholders_give_each_image_its_own_name_and_some_may() -> None:
     assert has_distinct_names("/x/{model}.{ext}") is False
     assert all(
-        has_distinct_names(f"/x/{{{name}}}.png") for name in ("key", "index", "request_id", "sha256")
+        has_distinct_names(f"/x/{{{name}}}.png")
+        for name in ("key", "index", "request_id", "sha256")
     )
     # one seed, or one request made twice, may be that of all
-    assert [has_distinct_names(f"/x/{{{name}}}.png") for name in ("seed", "fingerprint")] == [None, None]
+    assert [has_distinct_names(f"/x/{{{name}}}.png") for name in ("seed", "fingerprint")] == [
+        None,
+        None,
+    ]

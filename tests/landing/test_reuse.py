@@ -1,4 +1,4 @@
-"""An image that exists is not paid for again, whatever its name; one that is not it, is never taken for it."""
+"""Reuse of an existing image with the same fingerprint, under any name."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def named(root: str, name: str, day: int, **arguments: Any) -> Any:
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("reuse", ["never", "run", "always"])
-def test_what_is_paid_again(
+def test_each_value_of_reuse_decides_which_requests_are_submitted_again(
     emulator: EmulatorServer, tmp_path: Path, name: str, reuse: Any
 ) -> None:
     root = f"file://{tmp_path}"
@@ -60,7 +60,7 @@ def test_what_is_paid_again(
     assert "sig=" not in json.dumps(again)
 
 
-def test_an_image_under_another_name_is_copied_with_all_that_is_said_of_it(
+def test_a_reused_image_under_another_name_is_copied_with_its_sidecar(
     emulator: EmulatorServer, store: Store
 ) -> None:
     first = run(named(store.root, "dated", 0, reuse="always", cache_control="no-store"))
@@ -83,7 +83,7 @@ def test_an_image_under_another_name_is_copied_with_all_that_is_said_of_it(
     [("file", "seed"), ("s3", "request_id"), ("gs", "sha256"), ("abfs", "seed")],
     indirect=["store"],
 )
-def test_a_hit_under_its_own_name_leaves_the_image_as_it_is(
+def test_a_reused_image_under_its_own_name_is_left_unchanged(
     emulator: EmulatorServer, store: Store, placeholder: str
 ) -> None:
     path = f"{store.root}/{{{placeholder}}}.{{ext}}"
@@ -107,7 +107,7 @@ def test_a_hit_under_its_own_name_leaves_the_image_as_it_is(
     ],
     ids=str,
 )
-def test_another_image_is_paid_for(
+def test_a_request_that_differs_is_submitted(
     emulator: EmulatorServer, tmp_path: Path, changed: dict[str, Any]
 ) -> None:
     name = "same" if "seed" in changed else "dated"
@@ -119,7 +119,7 @@ def test_another_image_is_paid_for(
     assert other["request_id"] != first["request_id"]
 
 
-def test_what_does_not_change_the_image_is_no_reason_to_pay(
+def test_arguments_that_do_not_change_the_image_do_not_cause_a_submit(
     emulator: EmulatorServer, tmp_path: Path
 ) -> None:
     hook = {"webhook_url": "https://hook.example/1"}
@@ -135,7 +135,7 @@ def test_what_does_not_change_the_image_is_no_reason_to_pay(
     assert submits(emulator) == 1
 
 
-def test_the_bytes_of_an_input_count_and_not_its_name(
+def test_reuse_compares_the_bytes_of_an_input_and_not_its_name(
     emulator: EmulatorServer, tmp_path: Path
 ) -> None:
     def edit(source: str) -> Any:
@@ -159,7 +159,7 @@ def test_the_bytes_of_an_input_count_and_not_its_name(
     assert submits(emulator) == 2
 
 
-def test_a_prompt_that_is_to_be_hidden_is_hidden_in_a_hit_too(
+def test_a_hidden_prompt_is_hidden_in_the_sidecar_of_a_reused_image(
     emulator: EmulatorServer, tmp_path: Path
 ) -> None:
     run(named(str(tmp_path), "dated", 0, prompt="a canary fox", reuse="always"))
@@ -170,7 +170,7 @@ def test_a_prompt_that_is_to_be_hidden_is_hidden_in_a_hit_too(
     assert "canary" not in Path(again["image"]["sidecar"]).read_text()
 
 
-def test_embedded_metadata_that_is_wanted_is_in_a_hit(
+def test_a_reused_image_is_marked_if_embed_metadata_is_set(
     emulator: EmulatorServer, tmp_path: Path
 ) -> None:
     run(named(str(tmp_path), "dated", 0, reuse="always"))
@@ -189,7 +189,7 @@ def film(tmp_path: Path, name: str) -> Any:
 
 
 @pytest.mark.parametrize("name", ["a", "b"])
-def test_a_draft_is_reused_with_what_enhances_it(
+def test_a_draft_video_is_reused_with_its_draft_cache(
     emulator: EmulatorServer, tmp_path: Path, name: str
 ) -> None:
     first, again = film(tmp_path, "a"), film(tmp_path, name)
@@ -202,7 +202,7 @@ def test_a_draft_is_reused_with_what_enhances_it(
     )
 
 
-def test_a_draft_cache_that_is_gone_is_not_promised(
+def test_a_draft_cache_that_is_gone_is_not_in_the_xcom(
     emulator: EmulatorServer, tmp_path: Path
 ) -> None:
     Path(film(tmp_path, "a")["video"]["draft_cache"]).unlink()
@@ -218,7 +218,9 @@ def test_a_draft_cache_that_is_gone_is_not_promised(
         {"reuse": "run", "output_path": None},
     ],
 )
-def test_what_cannot_be_reused_is_said_when_the_dag_is_parsed(arguments: dict[str, Any]) -> None:
+def test_arguments_that_make_reuse_impossible_are_refused_when_the_dag_is_parsed(
+    arguments: dict[str, Any],
+) -> None:
     from airflow_provider_flux.bfl.errors import FluxRequestError
 
     with pytest.raises(FluxRequestError, match="reuse="):

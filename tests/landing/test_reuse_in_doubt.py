@@ -1,4 +1,4 @@
-"""Reuse where something is missing, damaged or in the way: never a wrong image, and no failure it could avoid."""
+"""Reuse of images whose sidecar, index entry or bytes are missing, damaged or replaced."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def dated(folder: Path, day: int, **arguments: Any) -> Any:
 
 
 def files(folder: Path) -> tuple[Path, Path, Path]:
-    """Return image, sidecar and pointer of what was landed on day 1."""
+    """Return the image, the sidecar and the index entry that landed on day 1."""
     (pointer,) = (folder / "_flux" / "images").iterdir()
     return folder / "1" / "hero.jpeg", folder / "1" / "hero.jpeg.json", pointer
 
@@ -91,7 +91,7 @@ DAMAGES: dict[str, tuple[int, Callable[[Path], Any]]] = {
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_trace_that_does_not_hold_is_not_followed(
+def test_an_image_that_differs_from_its_index_entry_or_sidecar_is_not_reused(
     emulator: EmulatorServer, tmp_path: Path, damage: str
 ) -> None:
     first = run(dated(tmp_path, 1))
@@ -105,7 +105,7 @@ def test_a_trace_that_does_not_hold_is_not_followed(
 
 
 @pytest.mark.parametrize("way_out", ["{outside}", "{root}/../outside/1/hero.jpeg"])
-def test_a_pointer_does_not_lead_out_of_its_folder(
+def test_an_index_entry_that_names_an_image_outside_of_its_folder_is_ignored(
     emulator: EmulatorServer, tmp_path: Path, way_out: str
 ) -> None:
     inside, outside = tmp_path / "inside", tmp_path / "outside"
@@ -121,7 +121,7 @@ def test_a_pointer_does_not_lead_out_of_its_folder(
 
 @pytest.fixture
 def proxy(s3: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[AnsweringProxy]:
-    """A proxy before the S3 server, and a connection ``s3_<id>`` to it; ``proxy.root`` is a folder there."""
+    """Run a proxy before the S3 server, with an Airflow connection; ``proxy.root`` is a folder."""
     store = S3Store(s3)
     store.make_bucket()
     with AnsweringProxy(s3) as made:
@@ -134,10 +134,10 @@ def proxy(s3: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[AnsweringProxy]:
 
 
 @pytest.mark.parametrize("part", ["/hero.jpeg", "/hero.jpeg.json", "/_flux/images/"])
-def test_a_store_in_trouble_is_no_reason_to_pay_again(
+def test_a_store_that_fails_does_not_cause_a_submit(
     emulator: EmulatorServer, proxy: AnsweringProxy, part: str
 ) -> None:
-    """What cannot be told apart from "there is none" costs an image each time the store hiccups."""
+    """A failure that counted as "no image" would cost a submit each time the store fails."""
     wanted = {"reuse": "always"}
     run(hero(f"{proxy.root}/hero.{{ext}}", **wanted))
     proxy.refuse("GET", 503, "SlowDown", part=part, times=1000)
@@ -146,10 +146,10 @@ def test_a_store_in_trouble_is_no_reason_to_pay_again(
     assert emulator.stats()["submits"] == 1
 
 
-def test_a_store_that_says_forbidden_of_what_is_missing(
+def test_an_image_that_the_store_forbids_to_read_counts_as_missing(
     emulator: EmulatorServer, proxy: AnsweringProxy
 ) -> None:
-    """S3 does so where the role may not list the bucket: there is no image then, and one is made."""
+    """S3 answers 403 for a missing object if the role may not list the bucket."""
     proxy.refuse("GET", 403, "AccessDenied", times=1000)
     proxy.refuse("HEAD", 403, "403", times=1000)
     generation = run(hero(f"{proxy.root}/hero.{{ext}}", reuse="always"))
@@ -157,7 +157,7 @@ def test_a_store_that_says_forbidden_of_what_is_missing(
 
 
 @pytest.mark.parametrize("if_exists", ["skip", "error"])
-def test_a_hit_meets_another_image_at_its_name(
+def test_if_exists_applies_to_the_target_of_a_reused_image(
     emulator: EmulatorServer, tmp_path: Path, if_exists: Any
 ) -> None:
     run(dated(tmp_path, 1))
@@ -174,10 +174,10 @@ def test_a_hit_meets_another_image_at_its_name(
 
 @pytest.mark.parametrize("where", ["same store", "elsewhere"])
 @pytest.mark.parametrize("kind", ["landed", "reused", "skipped", "skipped without sidecar"])
-def test_a_task_downstream_needs_no_bfl_any_more(
+def test_a_landing_task_downstream_copies_the_image_without_bfl(
     tmp_path: Path, connect: Any, kind: str, where: str
 ) -> None:
-    """BFL forgets a task within hours; what was landed is there."""
+    """BFL keeps a result for hours; the landed image stays."""
     path = f"{tmp_path}/a/hero.{{ext}}"
     arguments = (
         {"reuse": "always"} if kind == "reused" else {"if_exists": "skip"} if "skip" in kind else {}
@@ -199,7 +199,7 @@ def test_a_task_downstream_needs_no_bfl_any_more(
         assert Path(one["image"]["uri"]).read_bytes() == data
 
 
-def test_an_image_found_is_found_before_anything_is_asked_of_bfl(
+def test_an_image_is_reused_without_a_request_to_bfl(
     emulator: EmulatorServer, tmp_path: Path
 ) -> None:
     run(dated(tmp_path, 1))

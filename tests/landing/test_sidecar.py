@@ -1,4 +1,4 @@
-"""The sidecar as it lies in each store: everything of the image, nothing secret, and a way back."""
+"""The sidecar in each store: its fields, no secrets, and copies."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ SECRET = "s3cret-canary-value"
 
 
 @across
-def test_everything_of_an_image_is_in_its_sidecar(
+def test_a_sidecar_records_media_request_cost_and_run(
     emulator: EmulatorServer, store: Store, way: str
 ) -> None:
     before = pendulum.now("UTC")
@@ -100,7 +100,9 @@ def test_everything_of_an_image_is_in_its_sidecar(
 
 
 @ways
-def test_a_hidden_prompt_is_nowhere(emulator: EmulatorServer, tmp_path: Path, way: str) -> None:
+def test_a_hidden_prompt_is_in_no_stored_file(
+    emulator: EmulatorServer, tmp_path: Path, way: str
+) -> None:
     prompt = "a canary that nobody may read"
     generation = run(hero(f"{tmp_path}/x.{{ext}}", prompt, way, hide_prompt=True))
     found = json.loads(Path(generation["image"]["sidecar"]).read_text())
@@ -110,7 +112,7 @@ def test_a_hidden_prompt_is_nowhere(emulator: EmulatorServer, tmp_path: Path, wa
 
 
 @across
-def test_the_switch_leaves_the_image_alone(
+def test_an_image_lands_without_a_sidecar_if_sidecar_is_false(
     emulator: EmulatorServer, store: Store, way: str
 ) -> None:
     generation = run(hero(f"{store.root}/x.{{ext}}", way=way, sidecar=False))
@@ -120,17 +122,18 @@ def test_the_switch_leaves_the_image_alone(
 
 @ways
 @pytest.mark.parametrize("validate", [True, False])
-def test_no_secret_is_in_it(
+def test_a_sidecar_holds_no_secret(
     emulator: EmulatorServer, tmp_path: Path, connect: Any, way: str, validate: bool
 ) -> None:
     with Host() as host:
         host.answers["/hook"] = lambda exchange: exchange.send()
         connect(emulator.url, private_input_hosts=["127.0.0.1"])
         (tmp_path / "in.png").write_bytes(picture(shade=3))
+        url = host.put("/in.png", picture(shade=5))
         parameters = {
             "input_image": f"file://{tmp_path}/in.png",
             "input_image_2": text_of(picture(shade=4)),
-            "input_image_3": f"{host.put('/in.png', picture(shade=5))}?sig=canary&X-Amz-Signature=canary",
+            "input_image_3": f"{url}?sig=canary&X-Amz-Signature=canary",
             "webhook_url": f"{host.url}/hook?token=canary",
             "webhook_secret": SECRET,
         }
@@ -156,7 +159,7 @@ def test_no_secret_is_in_it(
     assert not {"webhook_url", "webhook_secret", "prompt"} & set(kept)
 
 
-def test_a_signed_url_in_a_parameter_this_version_does_not_know(
+def test_a_sidecar_holds_no_signed_url_of_an_unknown_parameter(
     emulator: EmulatorServer, tmp_path: Path
 ) -> None:
     parameters = {"style_image": "https://h.example/style.png?sig=canary"}
@@ -166,10 +169,10 @@ def test_a_signed_url_in_a_parameter_this_version_does_not_know(
     assert "canary" not in Path(generation["image"]["sidecar"]).read_text()
 
 
-def test_encryption_that_was_asked_for_holds_for_all_that_is_landed(
+def test_requested_encryption_applies_to_every_file_that_lands(
     emulator: EmulatorServer, aws_lab: str
 ) -> None:
-    """Many buckets refuse a put without it; and the prompt is as confidential as the image."""
+    """Many buckets refuse a put without encryption, and the prompt is confidential too."""
     from airflow.sdk import ObjectStoragePath
 
     ObjectStoragePath(f"s3://{aws_lab}@sealed/").mkdir(exist_ok=True)
@@ -191,7 +194,9 @@ def test_encryption_that_was_asked_for_holds_for_all_that_is_landed(
 
 @pytest.mark.parametrize("store", ["file", "s3"], indirect=True)
 @pytest.mark.parametrize("hide", [False, True])
-def test_a_copy_keeps_what_was_known(emulator: EmulatorServer, store: Store, hide: bool) -> None:
+def test_the_sidecar_of_a_copy_keeps_the_values_of_the_original(
+    emulator: EmulatorServer, store: Store, hide: bool
+) -> None:
     first = run(hero(f"{store.root}/a/x.{{ext}}", "a canary fox", seed=7))
     second = run(copy_of(first, f"{store.root}/b/x.{{ext}}", hide_prompt=hide))
     before, after = sidecar_of(store, first), sidecar_of(store, second)
@@ -214,7 +219,7 @@ def test_a_copy_keeps_what_was_known(emulator: EmulatorServer, store: Store, hid
         assert after["request"] == before["request"]
 
 
-def test_a_copy_of_a_reused_image_still_says_what_it_cost_and_where_it_was_made(
+def test_the_copy_of_a_reused_image_records_the_original_cost_and_region(
     emulator: EmulatorServer, tmp_path: Path
 ) -> None:
     path = f"{tmp_path}/a/{{fingerprint}}.{{ext}}"
@@ -234,7 +239,7 @@ def test_a_copy_of_a_reused_image_still_says_what_it_cost_and_where_it_was_made(
     "generation",
     [{"cost_source": "free"}, {"cost": "four"}, {"seed": "seven"}, {"seed": 2**70}],
 )
-def test_a_record_somebody_has_made_up_is_landed_or_refused_by_name(
+def test_a_generation_that_a_user_wrote_lands_or_is_refused_by_its_field(
     emulator: EmulatorServer, tmp_path: Path, generation: dict[str, Any]
 ) -> None:
     from airflow.providers.common.compat.sdk import AirflowFailException
@@ -273,7 +278,7 @@ MEDIA = {
 
 @settings(max_examples=100)
 @given(RUNS, REQUESTS, NUMBER, st.lists(st.text(st.characters(exclude_categories=["Cs"]))))
-def test_what_is_stored_is_read_again(
+def test_a_stored_sidecar_is_read_again_unchanged(
     run: Any, request: Any, cost: Any, mismatches: list[str]
 ) -> None:
     made = Sidecar.model_validate(
@@ -292,11 +297,11 @@ def test_what_is_stored_is_read_again(
 WHOLE = json.dumps({**PLAIN, "media": MEDIA, "run": {}, "request": {}}).encode()
 
 
-def test_a_field_of_a_later_minor_is_no_harm() -> None:
+def test_an_unknown_field_of_a_sidecar_is_ignored() -> None:
     assert parse_sidecar(WHOLE) is not None
-    assert parse_sidecar(json.dumps({**json.loads(WHOLE), "mood": "good"}).encode()) == parse_sidecar(
-        WHOLE
-    )
+    assert parse_sidecar(
+        json.dumps({**json.loads(WHOLE), "mood": "good"}).encode()
+    ) == parse_sidecar(WHOLE)
 
 
 @pytest.mark.parametrize(
@@ -317,5 +322,5 @@ def test_a_field_of_a_later_minor_is_no_harm() -> None:
     ],
     ids=range(10),
 )
-def test_anything_else_is_no_sidecar(data: bytes) -> None:
+def test_any_other_content_is_not_read_as_a_sidecar(data: bytes) -> None:
     assert parse_sidecar(data) is None

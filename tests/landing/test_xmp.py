@@ -1,4 +1,4 @@
-"""The mark is where each format has its place for it, says what it should, and no pixel is touched for it."""
+"""The XMP mark: its position in each format, its content, and unchanged pixels."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def animation(name: str) -> bytes:
 
 
 def exif_with_thumbnail() -> bytes:
-    """Exif whose second directory is a thumbnail: a JPEG with an end of its own, inside of the first segment."""
+    """Return Exif with a thumbnail: a JPEG with an end marker of its own in a segment."""
     small = encoded(quarters((32, 24)), "JPEG")
     first = struct.pack(">H HHIHH I", 1, 0x0112, 3, 1, 1, 0, 8 + 18)
     second = struct.pack(
@@ -67,7 +67,7 @@ def after_start(data: bytes, *segments: bytes) -> bytes:
 
 @cache
 def images() -> dict[str, bytes]:
-    """Return an image of every kind, by a name that begins with its format."""
+    """Return one image of each kind, by names that begin with their format."""
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     exif, plain, alpha = exif_with_thumbnail(), noise(), noise("RGBA")
     jpeg = encoded(plain, "JPEG", quality=80)
@@ -197,7 +197,7 @@ EXPECTED = {"source": DIGITAL_SOURCE_TYPE, "tool": f"FLUX {MODEL}", "identifier"
 
 
 @every_image
-def test_an_image_says_what_made_it_and_keeps_its_pixels(name: str) -> None:
+def test_a_marked_image_names_its_model_and_keeps_its_pixels(name: str) -> None:
     data, format_name = file_of(name)
     after = marked(data, format_name)
     assert values(packet_of(after)) == EXPECTED
@@ -207,7 +207,7 @@ def test_an_image_says_what_made_it_and_keeps_its_pixels(name: str) -> None:
 
 
 @every_image
-def test_what_else_an_image_has_stays(name: str) -> None:
+def test_a_marked_image_keeps_its_other_metadata(name: str) -> None:
     data, format_name = file_of(name)
     kept = (
         "exif",
@@ -232,7 +232,7 @@ def test_what_else_an_image_has_stays(name: str) -> None:
 
 
 @every_video
-def test_a_video_says_what_made_it_and_keeps_its_frames(name: str) -> None:
+def test_a_marked_video_names_its_model_and_keeps_its_frames(name: str) -> None:
     data, _ = file_of(name)
     after = marked(data, "mp4")
     assert values(video_packet_of(after)) == EXPECTED
@@ -249,7 +249,7 @@ def test_a_video_says_what_made_it_and_keeps_its_frames(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", IMAGES + VIDEOS)
-def test_a_second_mark_replaces_the_first(name: str) -> None:
+def test_a_second_xmp_mark_replaces_the_first(name: str) -> None:
     data, format_name = file_of(name)
     once = marked(data, format_name, "flux-dev", "the first one")
     twice = marked(once, format_name)
@@ -260,7 +260,9 @@ def test_a_second_mark_replaces_the_first(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", IMAGES + VIDEOS)
-def test_a_mark_is_written_without_a_warning(name: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_xmp_mark_is_written_without_a_warning(
+    name: str, caplog: pytest.LogCaptureFixture
+) -> None:
     data, format_name = file_of(name)
     assert marked(data, format_name) != data
     assert not caplog.records
@@ -272,7 +274,7 @@ def jpeg_order(data: bytes) -> list[bytes]:
         return [name.encode() + b" " + content[:4] for name, content in image.applist]
 
 
-def test_a_jpeg_keeps_its_first_segments_first() -> None:
+def test_a_marked_jpeg_keeps_its_jfif_and_exif_segments_first() -> None:
     order = jpeg_order(marked(images()["jpeg Exif, profile"], "jpeg"))
     assert order == [b"APP0 JFIF", b"APP1 Exif", b"APP1 http", b"APP2 ICC_"]
     assert jpeg_order(marked(images()["jpeg XMP first, in two"], "jpeg"))[:2] == [
@@ -281,7 +283,7 @@ def test_a_jpeg_keeps_its_first_segments_first() -> None:
     ]
 
 
-def test_a_png_has_its_mark_right_behind_the_header() -> None:
+def test_a_marked_png_has_its_mark_right_after_the_header() -> None:
     after = marked(images()["png"], "png")
     assert after[33 + 4 : 33 + 8 + 22] == b"iTXtXML:com.adobe.xmp\0\0\0\0\0"
     assert after[:33] == images()["png"][:33]
@@ -298,7 +300,7 @@ def test_a_png_has_its_mark_right_behind_the_header() -> None:
         ("webp animated", 0x16),
     ],
 )
-def test_a_webp_announces_its_mark(name: str, flags: int) -> None:
+def test_a_marked_webp_has_the_xmp_flag_in_its_header(name: str, flags: int) -> None:
     after = marked(images()[name], "webp")
     assert struct.unpack_from("<4sI4s4sI", after) == (b"RIFF", len(after) - 8, b"WEBP", b"VP8X", 10)
     assert after[20] == flags
@@ -323,7 +325,7 @@ def test_both_kinds_of_simple_webp_are_among_the_samples() -> None:
     assert images()["webp lossless, alpha"][12:16] == b"VP8L"
 
 
-def test_nothing_of_a_video_moves() -> None:
+def test_a_marked_video_keeps_all_its_offsets() -> None:
     for name in ("index at the end", "index first", "another uuid"):
         assert marked(videos()[name], "mp4").startswith(videos()[name])
 
@@ -339,7 +341,7 @@ SAMPLES = ["jpeg", "png", "webp lossy", "webp lossless, alpha", "index at the en
     model="</xmp:CreatorTool> & <!-- ]]> {source}",
     request_id="\"'\r\n\t\0\x1f\ufffe\ud800 é \U0001f600",
 )
-def test_any_text_makes_well_formed_xml(name: str, model: str, request_id: str) -> None:
+def test_a_mark_with_any_text_is_well_formed_xml(name: str, model: str, request_id: str) -> None:
     data, format_name = file_of(name)
     after = marked(data, format_name, model, request_id)
     found = values(video_packet_of(after) if format_name == "mp4" else packet_of(after))
@@ -350,7 +352,7 @@ def test_any_text_makes_well_formed_xml(name: str, model: str, request_id: str) 
         assert all(one in (other, "\ufffd") for one, other in zip(text, sent, strict=True))
 
 
-def test_text_that_xml_can_hold_is_kept() -> None:
+def test_a_mark_keeps_every_character_that_xml_can_represent() -> None:
     text = "<a href='x'>&amp;\r\n\t{tool} é \U0001f600</a> "
     assert values(packet_of(marked(images()["png"], "png", text, text))) == {
         "source": DIGITAL_SOURCE_TYPE,
@@ -371,14 +373,14 @@ def refuse(
 
 
 @pytest.mark.parametrize("format_name", ["gif", "mpo", "JPEG", "", "avif"])
-def test_an_unknown_format_stays_as_it_is(
+def test_a_file_of_an_unknown_format_is_not_marked(
     format_name: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     refuse(images()["jpeg"], format_name, "this format is not supported", caplog)
 
 
 @pytest.mark.parametrize("format_name", ["jpeg", "png", "webp", "mp4"])
-def test_bytes_that_are_something_else_stay_as_they_are(
+def test_bytes_of_another_format_are_not_marked(
     format_name: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     others = [file_of(name)[0] for name in SAMPLES if file_of(name)[1] != format_name]
@@ -404,13 +406,13 @@ def test_bytes_that_are_something_else_stay_as_they_are(
         ("mp4", box(b"ftyp", b"isom") + b"\0\0\0"),
     ],
 )
-def test_what_is_not_built_rightly_stays_as_it_is(
+def test_a_file_with_a_wrong_structure_is_not_marked(
     format_name: str, data: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
     refuse(data, format_name, "is not marked", caplog)
 
 
-def test_a_video_whose_last_box_has_no_end_stays_as_it_is(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_video_whose_last_box_has_no_end_is_not_marked(caplog: pytest.LogCaptureFixture) -> None:
     data = clip(0.5, index_first=True)
     at = data.index(b"mdat") - 4
     data = data[:at] + bytes(4) + data[at + 4 :]
@@ -418,13 +420,15 @@ def test_a_video_whose_last_box_has_no_end_stays_as_it_is(caplog: pytest.LogCapt
     refuse(data, "mp4", "its last box has no end", caplog)
 
 
-def test_a_mark_too_long_for_a_jpeg_is_not_written(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_mark_that_is_too_long_for_a_jpeg_is_not_written(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     refuse(images()["jpeg"], "jpeg", "too long", caplog, model="x" * 65_000)
     assert b"x" * 64_000 in marked(images()["jpeg"], "jpeg", model="x" * 64_000)
 
 
 def bit_flips(data: bytes) -> st.SearchStrategy[bytes]:
-    """Bytes with some of them changed, mostly near the beginning, where the structure is, and sometimes cut."""
+    """Draw bytes with changes, mostly in the structure near the start, sometimes truncated."""
     places = st.integers(0, min(len(data), 256) - 1) | st.integers(0, len(data) - 1)
     changes = st.dictionaries(
         places, st.integers(0, 255) | st.sampled_from([0, 1, 0xFF]), max_size=6
@@ -440,7 +444,7 @@ def bit_flips(data: bytes) -> st.SearchStrategy[bytes]:
 
 
 def still_shows(before: bytes, after: bytes, format_name: str) -> bool:
-    """Whether what could be read before can be read now, and shows the same."""
+    """Whether a file that was readable before is readable now, with the same pixels."""
     try:
         was = inspected(before, format_name)
     except FluxImageError:
@@ -456,7 +460,9 @@ def still_shows(before: bytes, after: bytes, format_name: str) -> bool:
 @pytest.mark.filterwarnings("ignore::UserWarning")  # what Pillow says of damaged Exif
 @settings(max_examples=60, deadline=None)
 @given(st.data())
-def test_damage_never_raises_and_is_not_made_worse(name: str, draw: st.DataObject) -> None:
+def test_a_damaged_file_is_marked_or_returned_unchanged_without_an_exception(
+    name: str, draw: st.DataObject
+) -> None:
     data, format_name = file_of(name)
     damaged = draw.draw(bit_flips(data))
     after = marked(damaged, format_name)
@@ -467,7 +473,7 @@ def test_damage_never_raises_and_is_not_made_worse(name: str, draw: st.DataObjec
 @pytest.mark.parametrize("format_name", ["jpeg", "png", "webp", "mp4"])
 @settings(deadline=None)
 @given(rest=st.binary(max_size=200))
-def test_any_bytes_are_taken(format_name: str, rest: bytes) -> None:
+def test_marking_arbitrary_bytes_raises_no_exception(format_name: str, rest: bytes) -> None:
     starts = {
         "jpeg": b"\xff\xd8\xff",
         "png": b"\x89PNG\r\n\x1a\n",
@@ -483,7 +489,9 @@ def c2pa_box() -> bytes:
     return box(b"jumb", box(b"jumd", b"c2pa\0\x11\0\x10\x80\0\0\xaa\0\x38\x9b\x71\x03c2pa\0"))
 
 
-def test_content_credentials_are_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+def test_marking_a_file_with_content_credentials_logs_a_warning(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     cases = {
         "jpeg": after_start(images()["jpeg"], segment(0xEB, b"JP\0\x01\0\0\0\x01" + c2pa_box())),
         "png": with_png_chunk(images()["png"], b"caBX", c2pa_box()),
@@ -501,7 +509,7 @@ def test_content_credentials_are_warned_of(caplog: pytest.LogCaptureFixture) -> 
         assert "C2PA" in record.getMessage()
 
 
-def test_content_credentials_stay_valid_where_nothing_is_written(
+def test_a_file_that_is_not_marked_keeps_valid_content_credentials(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     refuse(c2pa_box(), "jpeg", "is not marked", caplog)

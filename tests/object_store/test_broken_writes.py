@@ -1,4 +1,4 @@
-"""Writes that are refused, lost or broken off on their way: tried again where that helps, and never half there."""
+"""Writes that are refused, lost or interrupted: retries, and no partial objects."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ IMAGE = b"image" * 4000
 
 
 def uri_through(url: str, store: S3Store, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Return a name in the store by way of another address, with a connection that nobody has used."""
+    """Return a URI in the store through another address, with a fresh connection."""
     conn_id = f"s3_{uuid4().hex}"
     connection = json.loads(store.connection(url))
     connection["extra"]["config_kwargs"] = {"retries": {"max_attempts": 0}}
@@ -60,14 +60,16 @@ def uri(answering: AnsweringProxy, store: S3Store, monkeypatch: pytest.MonkeyPat
     return uri_through(answering.url, store, monkeypatch)
 
 
-def test_a_busy_store_is_asked_again(store: S3Store, answering: AnsweringProxy, uri: str) -> None:
+def test_a_put_to_a_busy_store_is_retried(
+    store: S3Store, answering: AnsweringProxy, uri: str
+) -> None:
     answering.refuse("PUT", 503, "SlowDown", times=7)  # more than s3fs itself tries
     run_sync(put(uri, IMAGE, PNG, exclusive=True))
     assert store.read(uri) == IMAGE
     assert store.stat(uri).content_type == "image/png"
 
 
-def test_a_store_that_stays_busy_is_given_up(
+def test_a_put_to_a_store_that_stays_busy_fails_in_the_end(
     store: S3Store, answering: AnsweringProxy, uri: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(objects, "_RETRY_SECONDS", 1.5)
@@ -77,14 +79,16 @@ def test_a_store_that_stays_busy_is_given_up(
     assert store.names() == []
 
 
-def test_a_refusal_is_not_asked_again(store: S3Store, answering: AnsweringProxy, uri: str) -> None:
+def test_a_put_that_the_store_forbids_is_not_retried(
+    store: S3Store, answering: AnsweringProxy, uri: str
+) -> None:
     answering.refuse("PUT", 403, "AccessDenied", times=1000)
     with pytest.raises(FluxStorageError, match="PermissionError"):
         run_sync(put(uri, IMAGE, PNG))
     assert answering.count("PUT") == 1
 
 
-def test_a_412_in_other_words_means_that_the_name_is_taken(
+def test_a_412_without_a_condition_means_that_the_object_exists(
     store: S3Store, answering: AnsweringProxy, uri: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def too_early(_: str) -> bool:
@@ -100,7 +104,7 @@ def test_a_412_in_other_words_means_that_the_name_is_taken(
 
 
 @pytest.mark.parametrize("code", ["ConditionalRequestConflict", "OperationAborted"])
-def test_a_conflict_over_a_name_that_is_free_is_tried_again(
+def test_a_409_about_a_name_that_is_free_is_retried(
     store: S3Store, answering: AnsweringProxy, uri: str, code: str
 ) -> None:
     answering.refuse("PUT", 409, code)
@@ -108,7 +112,7 @@ def test_a_conflict_over_a_name_that_is_free_is_tried_again(
     assert store.read(uri) == IMAGE
 
 
-def test_an_answer_that_is_lost_does_not_make_our_own_object_a_stranger(
+def test_an_exclusive_put_whose_answer_was_lost_accepts_its_own_object(
     store: S3Store, cutting: CuttingProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     uri = uri_through(cutting.url, store, monkeypatch)
@@ -117,7 +121,7 @@ def test_an_answer_that_is_lost_does_not_make_our_own_object_a_stranger(
     assert (store.read(uri), cutting.cuts) == (IMAGE, 1)
 
 
-def test_a_store_that_does_not_know_an_exclusive_create_gets_a_plain_one(
+def test_a_store_without_exclusive_writes_gets_a_plain_write(
     store: S3Store, answering: AnsweringProxy, uri: str
 ) -> None:
     answering.refuse("PUT", 501, "NotImplemented")
@@ -128,7 +132,7 @@ def test_a_store_that_does_not_know_an_exclusive_create_gets_a_plain_one(
 
 
 @pytest.mark.parametrize("tenth", [0, 5, 9])
-def test_a_connection_that_breaks_within_the_body_is_made_again(
+def test_a_put_whose_connection_breaks_within_the_body_is_retried(
     store: S3Store, cutting: CuttingProxy, monkeypatch: pytest.MonkeyPatch, tenth: int
 ) -> None:
     uri = uri_through(cutting.url, store, monkeypatch)
@@ -137,10 +141,10 @@ def test_a_connection_that_breaks_within_the_body_is_made_again(
     assert (store.read(uri), cutting.cuts) == (IMAGE, 2)
 
 
-def test_a_cancelled_wait_ends_the_write(
+def test_cancelling_the_wait_for_a_put_ends_the_put(
     store: S3Store, cutting: CuttingProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A task that was cancelled must not go on in the background, and replace what its successor has written."""
+    """A cancelled task must not go on in the background and replace its successor's object."""
     uri = uri_through(cutting.url, store, monkeypatch)
     cutting.delay = 1.0
 
@@ -156,7 +160,7 @@ def test_a_cancelled_wait_ends_the_write(
     assert (store.names(), cutting.large) == ([], 1)
 
 
-def test_a_wait_that_is_broken_off_ends_the_write(
+def test_an_exception_in_the_wait_for_a_put_ends_the_put(
     store: S3Store, cutting: CuttingProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     uri = uri_through(cutting.url, store, monkeypatch)
@@ -198,7 +202,7 @@ def test_a_full_disk_leaves_the_old_file_and_no_other(
     assert number == errno.EIO or len(tried) == 1
 
 
-def test_a_wrong_type_of_an_option_is_said_at_once(
+def test_a_store_option_of_a_wrong_type_fails_without_retries(
     store: S3Store, answering: AnsweringProxy, uri: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(objects, "_RETRY_SECONDS", 4.0)
@@ -208,7 +212,9 @@ def test_a_wrong_type_of_an_option_is_said_at_once(
     assert time.monotonic() - started < 2
 
 
-def test_an_error_shows_no_secret(store: S3Store, answering: AnsweringProxy, uri: str) -> None:
+def test_a_storage_error_shows_no_secret(
+    store: S3Store, answering: AnsweringProxy, uri: str
+) -> None:
     secret = "https://h.example/x?X-Amz-Signature=canary bfl_canary_0123456789"
     answering.refuse("PUT", 403, secret)
     with pytest.raises(FluxStorageError) as caught:

@@ -1,4 +1,4 @@
-"""What the errors of the clients mean: their real exception classes, as real stores and others make them."""
+"""Classification of the real exception classes of the clients."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def gcs_error(status: int) -> BaseException:
 
 
 def wrapped(error: BaseException) -> BaseException:
-    """As an error that another one hides."""
+    """Return an error that hides another one as its cause."""
     try:
         raise RuntimeError("outer") from error
     except RuntimeError as outer:
@@ -56,7 +56,7 @@ CONFLICTS = {
 
 
 @pytest.mark.parametrize("name", CONFLICTS)
-def test_a_name_that_is_taken_is_recognised_and_not_tried_again(name: str) -> None:
+def test_an_error_about_an_existing_object_is_a_conflict_and_not_transient(name: str) -> None:
     assert is_conflict(CONFLICTS[name])
     assert not is_transient(CONFLICTS[name])
 
@@ -84,7 +84,7 @@ NO_CONFLICTS: list[Any] = [
 
 
 @pytest.mark.parametrize("error", NO_CONFLICTS, ids=repr)
-def test_nothing_else_is_taken_for_it(error: BaseException) -> None:
+def test_no_other_error_is_taken_for_a_conflict(error: BaseException) -> None:
     assert not is_conflict(error)
 
 
@@ -109,7 +109,7 @@ PASSING: list[Any] = [
 
 
 @pytest.mark.parametrize("error", PASSING, ids=repr)
-def test_what_may_pass_is_tried_again(error: BaseException) -> None:
+def test_an_error_that_may_pass_is_transient(error: BaseException) -> None:
     assert is_transient(error)
 
 
@@ -132,12 +132,12 @@ LASTING: list[Any] = [
 
 
 @pytest.mark.parametrize("error", LASTING, ids=repr)
-def test_what_lasts_is_not_tried_again(error: BaseException) -> None:
+def test_an_error_that_will_come_again_is_not_transient(error: BaseException) -> None:
     assert not is_transient(error)
 
 
 @pytest.mark.parametrize(
     "error", [asyncio.CancelledError(), KeyboardInterrupt(), SystemExit()], ids=repr
 )
-def test_who_wants_to_stop_is_not_kept(error: BaseException) -> None:
+def test_a_cancellation_or_exit_is_not_transient(error: BaseException) -> None:
     assert not is_transient(error)

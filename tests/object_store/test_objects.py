@@ -1,4 +1,4 @@
-"""One put on each store: the whole object with all that is said of it, or what was there before."""
+"""Objects in each store: one atomic put with content type and metadata."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def noise(size: int, seed: int = 1) -> bytes:
 
 
 @places
-def test_an_object_is_written_and_replaced_with_what_is_said_of_it(
+def test_a_put_writes_and_replaces_an_object_with_its_content_type_and_metadata(
     store: Store, place: Callable[..., Any]
 ) -> None:
     uri = opened(store)
@@ -78,7 +78,7 @@ def test_an_object_is_written_and_replaced_with_what_is_said_of_it(
 
 
 @places
-def test_an_exclusive_create_replaces_nothing(store: Store, place: Callable[..., Any]) -> None:
+def test_an_exclusive_put_replaces_no_object(store: Store, place: Callable[..., Any]) -> None:
     uri = opened(store)
     place(put(uri, b"first", PNG, exclusive=True))
     place(put(uri, b"first", PNG, exclusive=True))  # our own, of which the store's answer was lost
@@ -89,7 +89,7 @@ def test_an_exclusive_create_replaces_nothing(store: Store, place: Callable[...,
 
 
 @CONDITIONAL
-def test_the_store_itself_refuses_what_came_between(
+def test_the_store_refuses_an_exclusive_put_if_an_object_appeared_after_the_check(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def too_early(_: str) -> bool:
@@ -106,7 +106,7 @@ def test_the_store_itself_refuses_what_came_between(
 
 
 @CONDITIONAL
-def test_of_two_that_create_at_once_one_wins(store: Store) -> None:
+def test_one_of_two_simultaneous_exclusive_puts_wins(store: Store) -> None:
     bodies = [noise(2 * MIB, seed) for seed in range(2)]
 
     async def race(uri: str) -> list[Any]:
@@ -122,7 +122,7 @@ def test_of_two_that_create_at_once_one_wins(store: Store) -> None:
     assert store.names() == ["0.png", "1.png", "2.png"]
 
 
-def test_what_is_not_there_is_told_from_what_is(store: Store) -> None:
+def test_a_missing_object_is_not_read_and_does_not_exist(store: Store) -> None:
     uri = opened(store)
     assert run_sync(read(uri)) is None
     assert run_sync(exists(uri)) is False
@@ -158,7 +158,7 @@ NAMES = [
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_name_is_kept_as_it_is(store: Store, name: str) -> None:
+def test_an_object_gets_exactly_the_name_of_its_uri(store: Store, name: str) -> None:
     uri = opened(store, name)
     run_sync(put(uri, b"first", PNG, exclusive=True))
     assert store.names() == [name]
@@ -223,7 +223,7 @@ def test_a_video_is_written_whole_with_its_type_and_metadata(store: Store, is_la
     ],
     indirect=["store"],
 )
-def test_options_of_the_store_reach_it(
+def test_store_options_reach_the_store(
     store: Any, options: dict[str, Any], seen: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(objects, "_RETRY_SECONDS", 2.0)
@@ -244,16 +244,18 @@ def test_options_of_the_store_reach_it(
 
 
 @pytest.mark.parametrize("scheme", ["s3", "gs", "abfs", "file"])
-def test_an_option_the_store_does_not_take_is_refused_by_name(scheme: str) -> None:
+def test_a_store_option_that_the_store_does_not_support_is_refused_by_name(scheme: str) -> None:
     for name in ("Storage_class", "SSECustomerKey", "metadata", "overwrite"):
         with pytest.raises(
             FluxRequestError, match=f"store_options has '{name}', which {scheme}://"
         ):
-            LandingOptions.parse(store_options={name: "x"}).check_store_options(f"{scheme}://conn@bucket/x.png")
+            LandingOptions.parse(store_options={name: "x"}).check_store_options(
+                f"{scheme}://conn@bucket/x.png"
+            )
 
 
 @CLOUDS
-def test_a_bucket_that_is_not_there_is_said_at_once(store: Any) -> None:
+def test_a_put_to_a_missing_bucket_fails_without_retries(store: Any) -> None:
     uri = store.root.replace(f"@{store.bucket}/", "@no-such-bucket-here/") + "/x.png"
     open_path(uri)
     started = time.monotonic()
@@ -265,7 +267,7 @@ def test_a_bucket_that_is_not_there_is_said_at_once(store: Any) -> None:
 
 
 @pytest.mark.parametrize("store", ["abfs"], indirect=True)
-def test_wrong_credentials_are_said_at_once_and_not_shown(
+def test_a_put_with_wrong_credentials_fails_without_retries_and_does_not_show_them(
     store: AzureStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     connection, wrong = json.loads(store.connection(store.url)), "d3Jvbmcga2V5IGNhbmFyeQ=="
@@ -292,13 +294,13 @@ def test_wrong_credentials_are_said_at_once_and_not_shown(
         ("s3://conn:canary_password@bucket/x.png", r"\*\*\*@bucket"),
     ],
 )
-def test_a_store_that_cannot_be_used_says_why(uri: str, said: str) -> None:
+def test_a_store_that_cannot_be_used_is_reported_with_the_reason(uri: str, said: str) -> None:
     with pytest.raises(FluxConfigurationError, match=said) as caught:
         open_path(uri)
     assert "canary" not in str(caught.value)
 
 
-def test_a_folder_in_the_way_is_a_storage_error(tmp_path: Path) -> None:
+def test_a_put_to_the_name_of_a_folder_is_a_storage_error(tmp_path: Path) -> None:
     open_path(f"file://{tmp_path}")
     with pytest.raises(FluxStorageError):
         run_sync(put(f"file://{tmp_path}", b"new", PNG))
@@ -306,7 +308,7 @@ def test_a_folder_in_the_way_is_a_storage_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("prefix", ["", "file://", "local://"])
-def test_a_local_file_is_written_with_its_folders_and_nothing_else(
+def test_a_put_to_a_local_path_writes_the_file_with_its_folders_and_nothing_else(
     tmp_path: Path, prefix: str
 ) -> None:
     target = tmp_path / "a" / "b" / "hero.png"
@@ -319,8 +321,8 @@ def test_a_local_file_is_written_with_its_folders_and_nothing_else(
     assert os.listdir(target.parent) == ["hero.png"]
 
 
-def test_a_store_that_was_not_opened_is_not_built_on_the_loop(store: Store) -> None:
-    """Airflow would build its S3 filesystem there without the connection."""
+def test_a_put_to_a_store_that_was_not_opened_is_refused(store: Store) -> None:
+    """Airflow would build its S3 filesystem on the event loop without the connection."""
     uri = f"{store.root}/x.png".replace("_lab@", f"_{uuid4().hex}@").replace("file://", "s3://c@b")
     with pytest.raises((FluxConfigurationError, FluxStorageError), match="not opened"):
         run_sync(put(uri, b"x", PNG))

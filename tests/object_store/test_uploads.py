@@ -1,4 +1,4 @@
-"""Large files: whole, of their type, and without what they hold in memory."""
+"""Uploads of large files in parts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MANNER = WriteOptions("application/x-ndjson")
 
 
 @pytest.mark.parametrize("mebibytes", [1, 30])
-def test_a_file_is_written_whole_and_replaces_what_was_there(
+def test_an_uploaded_file_is_whole_and_replaces_the_old_object(
     store: Store, tmp_path: Path, mebibytes: int
 ) -> None:
     uri = f"{store.root}/manifest.jsonl"
@@ -30,7 +30,7 @@ def test_a_file_is_written_whole_and_replaces_what_was_there(
     assert store.names() == ["manifest.jsonl"]
 
 
-def test_a_folder_that_may_not_be_written_to_is_an_error(tmp_path: Path) -> None:
+def test_an_upload_to_a_folder_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     (tmp_path / "local").write_bytes(bytes(9 * 1024 * 1024))
     uri = f"file://{tmp_path}/file/manifest.jsonl"

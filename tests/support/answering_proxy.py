@@ -1,4 +1,4 @@
-"""An HTTP proxy on loopback that answers some requests itself, as a store in trouble would."""
+"""An HTTP proxy on loopback that answers some requests with the errors of a store."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from types import TracebackType
 from typing import Self
 from urllib.parse import urlsplit
 
-_ERROR = '<?xml version="1.0" encoding="UTF-8"?><Error><Code>{code}</Code><Message>{code}</Message></Error>'
+_ERROR = (
+    '<?xml version="1.0" encoding="UTF-8"?>'
+    "<Error><Code>{code}</Code><Message>{code}</Message></Error>"
+)
 
 
 @dataclass
@@ -24,13 +27,17 @@ class _Plan:
 
 
 class AnsweringProxy:
-    """Stands before the S3 server at ``server``; ``asked`` lists method and path of every request."""
+    """A proxy before an S3 server.
+
+    :param server: URL of the server.
+    :ivar asked: method and path of every request.
+    :ivar root: folder where a test writes through the proxy.
+    """
 
     def __init__(self, server: str) -> None:
         address = urlsplit(server)
         self.server = (address.hostname or "127.0.0.1", address.port or 80)
         self.asked: list[str] = []
-        #: Where a test writes through it.
         self.root = ""
         self._plans: list[_Plan] = []
         self._lock = threading.Lock()
@@ -38,15 +45,19 @@ class AnsweringProxy:
     def refuse(
         self, method: str, status: int, code: str, *, part: str = "", times: int = 1, after: int = 0
     ) -> None:
-        """Answer so many requests of a method, to paths that hold ``part``, with an error of S3; pass some before."""
+        """Answer requests of a method, to paths that hold ``part``, with an error of S3.
+
+        :param times: how many requests to refuse.
+        :param after: how many to pass first.
+        """
         self._plans.append(_Plan(method, part, status, code, times, after))
 
     def count(self, method: str) -> int:
-        """Return how many requests of a method there were."""
-        return sum(one.startswith(f"{method} ") for one in self.asked)
+        """Return the number of requests of a method."""
+        return sum(request.startswith(f"{method} ") for request in self.asked)
 
     def take(self, method: str, path: str) -> _Plan | None:
-        """Note a request, and take the plan for it once."""
+        """Record a request, and use the plan for it once."""
         with self._lock:
             self.asked.append(f"{method} {path}")
             for plan in self._plans:
@@ -93,10 +104,12 @@ class _Handler(BaseHTTPRequestHandler):
             )
             return
         link = http.client.HTTPConnection(*self.proxy.server, timeout=30)
-        kept = {name: text for name, text in self.headers.items() if name.lower() not in _OURS}
-        link.request(self.command, self.path, body, {**kept, "Content-Length": str(len(body))})
-        said = link.getresponse()
-        self._answer(said.status, said.getheaders(), said.read())
+        headers = {
+            name: text for name, text in self.headers.items() if name.lower() not in _HOP_HEADERS
+        }
+        link.request(self.command, self.path, body, {**headers, "Content-Length": str(len(body))})
+        response = link.getresponse()
+        self._answer(response.status, response.getheaders(), response.read())
         link.close()
 
     do_PUT = do_POST = do_HEAD = do_DELETE = do_GET  # noqa: N815
@@ -115,7 +128,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
         self.send_response(status)
         for name, text in headers:
-            if name.lower() not in _OURS or (
+            if name.lower() not in _HOP_HEADERS or (
                 self.command == "HEAD" and name.lower() == "content-length"
             ):
                 self.send_header(name, text)
@@ -126,7 +139,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(body)
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
-_OURS = {"transfer-encoding", "content-length", "connection", "date", "server", "expect"}
+_HOP_HEADERS = {"transfer-encoding", "content-length", "connection", "date", "server", "expect"}

@@ -1,4 +1,7 @@
-"""Run one trigger in an interpreter that has opened no store yet. Reads its arguments from stdin, prints its event."""
+"""Run one trigger in an interpreter that has opened no store yet.
+
+Reads the arguments of the trigger from stdin, and prints its event.
+"""
 
 from __future__ import annotations
 

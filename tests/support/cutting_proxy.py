@@ -1,4 +1,4 @@
-"""A TCP proxy on loopback that breaks connections to an HTTP server where a test wants them broken."""
+"""A TCP proxy on loopback that breaks connections to an HTTP server as a test plans it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _CHUNKED = re.compile(rb"\r\ntransfer-encoding: *chunked", re.IGNORECASE)
 
 
 class Cut(Exception):  # noqa: N818
-    """Raised by what is done at some point of a request: both connections are reset, as the network would."""
+    """Raised by a planned action: the proxy resets both connections."""
 
 
 @dataclass
@@ -35,19 +35,22 @@ class _Plan:
 
 
 class CuttingProxy:
-    """Stands before the server at the URL ``server``. It meddles only with requests of more than ``larger_than`` bytes.
+    """A proxy before an HTTP server, which disturbs only large requests.
 
-    How large a body is comes from the headers (one that is sent in chunks counts as large), so that the small
-    requests, by which a client looks around, pass whatever is planned.
+    The headers tell the size of a body; a chunked one counts as large. So the small requests of a
+    client pass, whatever is planned.
+
+    :param server: URL of the server.
+    :param larger_than: bytes of a body above which a request is large.
     """
 
     def __init__(self, server: str, larger_than: int = 4096) -> None:
         address = urlsplit(server)
         self.server = (address.hostname or "127.0.0.1", address.port or 80)
         self.larger_than = larger_than
-        #: Seconds that a large request waits before it is passed.
+        #: Seconds that a large request waits before the proxy passes it.
         self.delay = 0.0
-        #: How many there were so far: connections, large requests, bytes of their bodies that were passed, cuts.
+        #: Counts of connections, large requests, passed bytes of their bodies, and cuts.
         self.connections = self.large = self.passed = self.cuts = 0
         self._port = free_port()
         self.url = f"http://127.0.0.1:{self._port}"
@@ -58,19 +61,22 @@ class CuttingProxy:
         self._timer: threading.Timer | None = None
 
     def at(self, passed: int | None, act: Callable[[], object], times: int = 1) -> None:
-        """Plan what is done in the next large request when just so many bytes of its body have been passed.
+        """Plan an action in the next large request.
 
-        None stands for the moment when the server has answered and the client does not know yet. Plans are carried
-        out in the order in which they were made, one in a request; a request that ends too early uses up nothing.
+        The proxy performs plans in their order, one in a request. A request that ends too early
+        uses up no plan. To kill a client, let ``act`` kill it and then raise ``Cut``: the kernel
+        still delivers what a dead process has handed to it, which is often everything.
 
-        To kill a client in the middle, let ``act`` kill it and then raise ``Cut``: of what a dead process has
-        handed to its kernel, the rest would still be delivered, and that is often all of it.
+        :param passed: bytes of the body that have passed at that point; ``None`` for the moment
+            when the server has answered and the client has not received the answer.
+        :param act: the action.
+        :param times: in how many requests.
         """
         with self._lock:
             self._plans.append(_Plan(passed, act, times))
 
     def cut(self, passed: int | None, times: int = 1) -> None:
-        """Plan to reset the connection at that point, in so many large requests; later ones pass."""
+        """Plan to reset the connection at that point of the next large requests."""
 
         def act() -> None:
             raise Cut
@@ -78,12 +84,11 @@ class CuttingProxy:
         self.at(passed, act, times)
 
     def start(self) -> None:
-        """Listen, at the same address as ever."""
+        """Listen, always at the same address."""
         if not self._up.is_set():
             listener = socket.create_server(("127.0.0.1", self._port))
-            self._up = (
-                threading.Event()
-            )  # a new one: connections from before a stop must see that they are over
+            # A new event: connections from before a stop must see that they have ended.
+            self._up = threading.Event()
             self._up.set()
             self._acceptor = threading.Thread(
                 target=self._accept, args=(listener, self._up), daemon=True
@@ -99,7 +104,7 @@ class CuttingProxy:
             self._acceptor.join()
 
     def down_for(self, seconds: float) -> None:
-        """Stop now, and start by itself after some seconds."""
+        """Stop now, and start again after some seconds."""
         self.stop()
         self._timer = threading.Timer(seconds, self.start)
         self._timer.daemon = True
@@ -118,7 +123,7 @@ class CuttingProxy:
         self.stop()
 
     def take(self, due: Callable[[int | None], bool]) -> _Plan | None:
-        """Take the next plan once, if it is due."""
+        """Use the next plan once, if it is due."""
         with self._lock:
             if not self._plans or not due(self._plans[0].passed):
                 return None
@@ -158,7 +163,7 @@ class CuttingProxy:
 
 
 class _Link:
-    """A connection that was accepted, and the one to the server. One thread serves both directions."""
+    """The connections to client and server. One thread serves both directions."""
 
     def __init__(self, proxy: CuttingProxy, client: socket.socket, server: socket.socket) -> None:
         self._proxy, self._client, self._server = proxy, client, server
@@ -167,10 +172,10 @@ class _Link:
         self._head = b""  # of a request, as long as it is not complete
         self._left = 0.0  # of a body; infinite while chunks come
         self._passed = 0
-        self._large = self._meddle = False
+        self._large = self._is_armed = False
 
     def run(self, up: threading.Event) -> None:
-        """Pass what comes until one end closes."""
+        """Pass data in both directions until one end closes."""
         while up.is_set():
             ready = select.select([self._client, self._server], [], [], _POLL_SECONDS)[0]
             if self._server in ready:
@@ -182,7 +187,7 @@ class _Link:
             elif self._client in ready:
                 data = self._client.recv(_PIECE)
                 if not data and (self._left or self._head):
-                    # Servers of tests take a plain end for the end of the body, and store half an object.
+                    # The test servers would take this for the end of the body, and store a part.
                     raise ConnectionResetError
                 if not data:
                     return
@@ -194,8 +199,8 @@ class _Link:
             return
         if self._left == math.inf:
             self._left = 0
-        if self._meddle and not self._left:
-            self._meddle = False
+        if self._is_armed and not self._left:
+            self._is_armed = False
             if plan := self._proxy.take(lambda passed: passed is None):
                 plan.act()
 
@@ -208,12 +213,12 @@ class _Link:
             self._head = b""
             self._begin(head)
             self._server.sendall(head + blank)
-        if self._meddle:
+        if self._is_armed:
             start, end = self._passed, self._passed + len(data)
             if plan := self._proxy.take(
                 lambda passed: passed is not None and start <= passed <= end
             ):
-                self._meddle = False
+                self._is_armed = False
                 upto = (plan.passed or 0) - start
                 self._send(data[:upto])
                 data = data[upto:]
@@ -223,7 +228,7 @@ class _Link:
     def _begin(self, head: bytes) -> None:
         length = _LENGTH.search(head)
         self._left = math.inf if _CHUNKED.search(head) else int(length[1]) if length else 0
-        self._large = self._meddle = self._left > self._proxy.larger_than
+        self._large = self._is_armed = self._left > self._proxy.larger_than
         self._passed = 0
         if self._large:
             self._proxy.count("large")

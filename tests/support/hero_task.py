@@ -1,4 +1,4 @@
-"""What the tests of this folder share: a task in a DAG run, and what a store then holds."""
+"""A task that generates one image in a DAG run, and the files that it lands."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from airflow_provider_flux.transfers.flux_to_object_storage import FluxToObjectS
 from tests.support.object_stores import Store
 from tests.support.run_operator import WAYS, context, fire
 
-#: Each kind of store once and each way once, where all of both would say no more.
+#: Each kind of store once and each way of waiting at least once, instead of all combinations.
 across = pytest.mark.parametrize(
     ("store", "way"),
     [("file", "sync"), ("s3", "deferred"), ("gs", "between"), ("abfs", "deferred")],
@@ -34,12 +34,12 @@ def hero(
 
 
 def copy_of(generation: Any, output_path: str, **arguments: Any) -> FluxToObjectStorageOperator:
-    """Return a task that lands what another one has generated."""
+    """Return a task that lands a generation of another task."""
     arguments = {"task_id": "copy", **arguments}
     return FluxToObjectStorageOperator(generation=generation, output_path=output_path, **arguments)
 
 
-#: Counts clears: each makes the ledger's record of what was returned a matter of the past.
+#: Numbers of clears: after each, the ledger's earlier records no longer count.
 _CLEARS = itertools.count()
 
 
@@ -51,7 +51,7 @@ def given(
     try_number: int = 1,
     **more: Any,
 ) -> Any:
-    """Return the context of a task in a run of the DAG ``ads``, cleared since it ran before."""
+    """Return the context of a task in a run of the DAG ``ads``, cleared since its last run."""
     made = context(map_index)
     ids = {"dag_id": "ads", "run_id": run_id, "task_id": task.task_id, "try_number": try_number}
     ids |= {"max_tries": next(_CLEARS)}
@@ -61,7 +61,7 @@ def given(
 
 
 def run(task: BaseOperator, run_id: str = "monday", **more: Any) -> Any:
-    """Run a task through all its phases, and return what it pushes to XCom."""
+    """Run a task with its deferral, and return its XCom."""
     around = given(task, run_id, **more)
     try:
         done = task.execute(around)
@@ -73,7 +73,7 @@ def run(task: BaseOperator, run_id: str = "monday", **more: Any) -> Any:
 
 
 def image_of(store: Store, generation: Any) -> bytes:
-    """Return the bytes a generation has landed."""
+    """Return the bytes of the landed image of a generation."""
     landed = generation["image"] or generation["video"]
     data = store.read(landed["uri"])
     assert data is not None
@@ -81,9 +81,9 @@ def image_of(store: Store, generation: Any) -> bytes:
 
 
 def sidecar_of(store: Store, generation: Any) -> dict[str, Any]:
-    """Return the sidecar of what a generation has landed."""
+    """Return the sidecar of the landed image of a generation."""
     landed = generation["image"] or generation["video"]
     data = store.read(landed["sidecar"])
     assert data is not None
-    found: dict[str, Any] = json.loads(data)
-    return found
+    sidecar: dict[str, Any] = json.loads(data)
+    return sidecar

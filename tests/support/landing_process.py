@@ -1,6 +1,6 @@
-"""A process that lands one image with the real code, as a worker or a triggerer does: to be killed on its way.
+"""A process that lands one image with the real code of a worker or a triggerer, to be killed.
 
-Each is forked by a server that has imported everything, which ends with the tests' own process.
+A server that has imported everything forks each process. It ends with the process of the tests.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from airflow_provider_flux.landing.plan import LandingPlan
 
 #: Who lands: a worker on its main thread, or a triggerer on its event loop.
 Way = Literal["worker", "triggerer"]
-#: What a lander says when the image is there; otherwise the name of the exception and its text, or DIED.
+#: Outcomes of a lander. Another outcome is the name of an exception with its text.
 LANDED, DIED = "landed", "died"
 
 _FORKS = multiprocessing.get_context("forkserver")
@@ -49,12 +49,12 @@ _FORKS.set_forkserver_preload(
 
 @dataclass(frozen=True)
 class Order:
-    """What is to be landed, and how.
+    """The landing that a process performs.
 
-    :param environment: connections, for one.
-    :param linger: seconds that the process goes on living after an error, as a worker does.
-    :param largest_file: bytes that a local file may have, as a quota would have it.
-    :param dies_there: whether the process is killed at the first byte over that, in place of an error.
+    :param environment: environment variables, for example connections.
+    :param linger: seconds that the process lives on after an error, as a worker does.
+    :param largest_file: maximum bytes of a local file, like a quota.
+    :param dies_there: kill the process at the first byte over that, instead of an error.
     """
 
     environment: Mapping[str, str]
@@ -67,7 +67,7 @@ class Order:
 
 
 class Lander:
-    """One process, from the beginning of a ``with`` block to its end at the latest."""
+    """A process that lives at most as long as its ``with`` block."""
 
     def __init__(self, order: Order) -> None:
         self._said, said = _FORKS.Pipe(duplex=False)
@@ -90,14 +90,17 @@ class Lander:
         self._said.close()
 
     def signal(self, number: signal.Signals) -> None:
-        """Send a signal; SIGALRM is an ``execution_timeout`` on a worker, and a cancelled trigger on a triggerer."""
+        """Send a signal.
+
+        SIGALRM is an ``execution_timeout`` on a worker, and cancels the trigger on a triggerer.
+        """
         pid = self._process.pid
         if pid and self._process.exitcode is None:
             with suppress(ProcessLookupError):
                 os.kill(pid, number)
 
     def outcome(self, seconds: float) -> str:
-        """Wait until it has ended, and return what became of it."""
+        """Wait for the end of the process, and return its outcome."""
         if not self._said.poll(seconds):
             raise TimeoutError(f"The lander {self._process.pid} has not ended after {seconds} s.")
         try:
@@ -110,7 +113,7 @@ class Lander:
 
 def _obey(order: Order, said: Connection) -> None:
     os.environ.update(order.environment)
-    for output in (1, 2):  # what pytest captures is a file too, and may be larger than it must be
+    for output in (1, 2):  # the limit must not apply to the capture files of pytest
         os.dup2(os.open(os.devnull, os.O_WRONLY), output)
     if order.largest_file is not None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (order.largest_file, resource.RLIM_INFINITY))
@@ -160,5 +163,5 @@ async def _trigger(order: Order) -> None:
 
             await land_async(client, generation, order.plan, await ask(), ask)
     except asyncio.CancelledError:
-        await asyncio.sleep(order.linger)  # the loop of a triggerer goes on with its other triggers
+        await asyncio.sleep(order.linger)  # a triggerer goes on with its other triggers
         raise

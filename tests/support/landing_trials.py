@@ -1,4 +1,4 @@
-"""Trials: one image on its way to a store, something that strikes, and a look at what is there afterwards."""
+"""Trials: land one image, inject one fault, and judge the object that is there afterwards."""
 
 from __future__ import annotations
 
@@ -29,33 +29,34 @@ from tests.support.strikes import Delivery, Folder, Place, small_disk
 Verdict = Literal["absent", "old", "complete", "partial"]
 
 _OLD, _OLD_SIDECAR = b"old image " * 1000, b'{"request_id": "old"}\n'
-#: Larger than what a client sends to look around, smaller than any sidecar.
+#: Bytes of a body: larger than those of other requests, smaller than any sidecar.
 _SMALL = 256
 _BUCKETS = ("s3", "gs", "abfs")
 _STORES = ("file", *_BUCKETS)
-_LONGEST, _QUICKLY = 150.0, 10.0
+#: Longest time of a landing, and of one that its fault prevents.
+_LANDING_SECONDS, _FAILING_SECONDS = 150.0, 10.0
 
 
 @dataclass(frozen=True)
 class Image:
-    """A generation that is ready, and the bytes that are delivered for it."""
+    """A Ready generation, and the bytes that BFL delivers for it."""
 
     generation: Generation
     data: bytes
 
     @property
     def sha256(self) -> str:
-        """Of the bytes."""
+        """Hash of the bytes."""
         return hashlib.sha256(self.data).hexdigest()
 
 
 class Trial:
-    """One image on its way to a store; what is left to chance is drawn from ``rng``.
+    """The landing of one image with one fault; ``rng`` draws what is random.
 
-    :ivar old: whether there is an image of another time at the target.
-    :ivar put: where the put can be struck: at ``proxy``, before the server, or in the folder of a local file.
-    :ivar struck: whether something was done to it.
-    :ivar puts: how many there were when it was struck, where it does not survive that.
+    :ivar old: whether there is an old image at the target.
+    :ivar put: the place to strike a put: a proxy before the server, or the local folder.
+    :ivar struck: whether the fault happened.
+    :ivar puts: number of puts when a fatal fault happened.
     """
 
     def __init__(
@@ -89,16 +90,16 @@ class Trial:
 
     @property
     def uri(self) -> str:
-        """The target, by the connection that nothing strikes."""
+        """URI of the image by the connection without a proxy."""
         return f"{self.store.root}/{self.name}"
 
     @property
     def folder(self) -> Path:
-        """The folder of the target, if that is a local file."""
+        """The folder of the image in a local store."""
         return Path(self.uri.removeprefix("file://")).parent
 
     def run(self, fault: Fault) -> tuple[Verdict, str]:
-        """Let the image land; return what is there then, and what is wrong with that, if anything."""
+        """Land the image; return the verdict on the object, and the complaints about the trial."""
         with self.cleanup:
             fault.arm(self)
             if self.old:
@@ -108,19 +109,17 @@ class Trial:
                 ObjectStoragePath(sidecar.sidecar_uri(self.uri)).write_bytes(_OLD_SIDECAR)
             begin = time.monotonic()
             self.lander = self.cleanup.enter_context(Lander(self.order))
-            outcome = self.lander.outcome(_LONGEST)
+            outcome = self.lander.outcome(_LANDING_SECONDS)
             seconds = time.monotonic() - begin
             early = self._judge()
             if self.proxy:
                 self.proxy.stop()
-                time.sleep(
-                    0.1
-                )  # the server has got all it will ever get, and has done with it what it does
+                time.sleep(0.1)  # the server finishes what it has received
             verdict = self._judge() if early != "partial" else early
             return verdict, "; ".join(self._complaints(fault, verdict, outcome, seconds))
 
     def strike(self, number: signal.Signals) -> Callable[[], None]:
-        """Return what sends the lander a signal."""
+        """Return an action that sends the lander a signal."""
         pause, cut = self.rng.uniform(0.1, 0.2), self.rng.random() < 0.5
 
         def act() -> None:
@@ -129,10 +128,8 @@ class Trial:
             self.puts = self.proxy.large if self.proxy else 0
             self.lander.signal(number)
             if number == signal.SIGALRM:
-                time.sleep(pause)  # the image is still on its way when the lander gives up
-            if (
-                cut
-            ):  # otherwise what the lander has handed to its kernel is delivered, though it be dead
+                time.sleep(pause)  # the lander gives up during the put
+            if cut:  # otherwise the kernel delivers what the dead lander has handed to it
                 raise Cut
 
         return act
@@ -149,9 +146,9 @@ class Trial:
             return "old" if self.old else "absent"
         if found is None or hashlib.sha256(found).hexdigest() != self.image.sha256:
             return "partial"
-        return "complete" if described == before[1] or self._is_told(described) else "partial"
+        return "complete" if described == before[1] or self._is_described(described) else "partial"
 
-    def _is_told(self, described: bytes | None) -> bool:
+    def _is_described(self, described: bytes | None) -> bool:
         facts = sidecar.parse_sidecar(described or b"")
         return facts is not None and facts.media.sha256 == self.image.sha256
 
@@ -159,19 +156,20 @@ class Trial:
         self, fault: Fault, verdict: Verdict, outcome: str, seconds: float
     ) -> Iterator[str]:
         if verdict == "partial":
-            yield "half an image, or half a sidecar"
-        late = (
-            not self.struck and self.proxy is None and outcome == LANDED
-        )  # a local file was written too quickly
+            yield "a partial image or sidecar"
+        # A local file can be written before the fault happens.
+        late = not self.struck and self.proxy is None and outcome == LANDED
         if not late and not (self.struck and re.fullmatch(fault.outcome, outcome, re.DOTALL)):
             yield f"struck: {self.struck}, and said {outcome!r}"
         if outcome == LANDED and verdict != "complete":
             yield f"landed, and what is there is {verdict}"
-        if outcome == LANDED and not self._is_told(self.store.read(sidecar.sidecar_uri(self.uri))):
+        if outcome == LANDED and not self._is_described(
+            self.store.read(sidecar.sidecar_uri(self.uri))
+        ):
             yield "landed without its sidecar"
         if fault.prevents and verdict == "complete":
-            yield "landed all the same"
-        if fault.prevents and outcome != DIED and seconds > _QUICKLY:
+            yield "landed in spite of the fault"
+        if fault.prevents and outcome != DIED and seconds > _FAILING_SECONDS:
             yield f"took {seconds:.0f} s"
         if self.proxy and self.puts is not None and self.proxy.large > self.puts:
             yield f"went on after its end, and put {self.proxy.large - self.puts} more"
@@ -195,12 +193,12 @@ class Trial:
 
 @dataclass(frozen=True)
 class Fault:
-    """What strikes.
+    """A fault of a trial.
 
-    :param arm: plans it.
-    :param outcome: what the lander says then; a regular expression.
-    :param prevents: whether the image cannot have landed afterwards.
-    :param ways: who may be landing.
+    :param arm: plans the fault.
+    :param outcome: the outcome of the lander, as a regular expression.
+    :param prevents: whether the image cannot land.
+    :param ways: who may land the image.
     """
 
     name: str
@@ -222,7 +220,7 @@ def _signal_in_put(number: signal.Signals) -> Callable[[Trial], None]:
     def arm(trial: Trial) -> None:
         size = len(trial.image.data)
         passed = trial.rng.randrange(size + 1)
-        if trial.rng.random() < 0.25:  # in the put of the sidecar, when that of the image is over
+        if trial.rng.random() < 0.25:  # in the put of the sidecar
             passed = trial.rng.randrange(_SMALL)
             if trial.proxy:
                 trial.proxy.at(None, lambda: None)
@@ -256,16 +254,15 @@ def _stop_store(trial: Trial) -> None:
     assert proxy is not None
 
     def act() -> None:
-        threading.Thread(
-            target=proxy.down_for, args=(seconds,)
-        ).start()  # it waits for the thread that calls this
+        # In a thread: down_for waits for the thread that calls this.
+        threading.Thread(target=proxy.down_for, args=(seconds,)).start()
         trial.reset()
 
     proxy.at(trial.rng.randrange(len(trial.image.data) + 1), act)
 
 
 def _fill_disk(trial: Trial) -> None:
-    """Let there be a disk that the old image fits on and the new one does not; a quota, where none may be made."""
+    """Mount a disk that holds the old image and not the new one, or set a quota."""
     size = trial.rng.randrange(8 * 4096, len(trial.image.data) - 4096)
     trial.folder.mkdir()
     if trial.rng.random() < 0.25 or not trial.cleanup.enter_context(small_disk(trial.folder, size)):
@@ -274,7 +271,7 @@ def _fill_disk(trial: Trial) -> None:
 
 
 def _kill_in_write(trial: Trial) -> None:
-    """By the kernel, at a byte of the file: signals come too late to hit a quick write there for sure."""
+    """Let the kernel kill the lander at a byte of the file, since a signal may come too late."""
     trial.order = replace(
         trial.order, largest_file=trial.rng.randrange(len(trial.image.data)), dies_there=True
     )

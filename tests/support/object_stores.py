@@ -1,4 +1,4 @@
-"""Real object-store servers on loopback, and stores in them that a test can look into from outside."""
+"""Real object-store servers on loopback, and stores in them that a test can inspect."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def gcs_server() -> Iterator[str]:
 
 
 def azurite() -> Path | None:
-    """Return azurite's script for the blob service; None when it cannot be run here."""
+    """Return azurite's script for the blob service; ``None`` if it cannot run here."""
     scripts = [
         Path(folder, "node_modules/azurite/dist/src/blob/main.js")
         for folder in _NPM_FOLDERS
@@ -96,7 +96,7 @@ def gcs_connection(url: str) -> str:
 
 
 class Stat(NamedTuple):
-    """What a server says of an object. A local file has none of it."""
+    """The properties of an object on its server. A local file has none of them."""
 
     content_type: str | None = None
     metadata: dict[str, str] = {}
@@ -104,7 +104,7 @@ class Stat(NamedTuple):
 
 
 class Store(ABC):
-    """A folder of its own in a store. It is looked into without fsspec and without the package."""
+    """A folder in a store, inspected without fsspec and without the package."""
 
     scheme: ClassVar[str]
     #: What every URI of the store begins with; no slash at its end.
@@ -112,18 +112,18 @@ class Store(ABC):
 
     @abstractmethod
     def stat(self, uri: str) -> Stat:
-        """Return what the server says of an object; fail when there is none."""
+        """Return the properties of an object; fail if there is none."""
 
     @abstractmethod
     def read(self, uri: str) -> bytes | None:
-        """Return the object; None when there is none."""
+        """Return the bytes of an object; ``None`` if there is none."""
 
     @abstractmethod
     def all_names(self) -> list[str]:
         """Return the names of all objects below the root, relative to it, in order."""
 
     def names(self) -> list[str]:
-        """Return the names without those of the ledger, which lies beside all that is submitted."""
+        """Return the names without those of the ledger."""
         return [name for name in self.all_names() if "_flux/ledger/" not in name]
 
 
@@ -157,7 +157,7 @@ class FileStore(Store):
 
 
 class BucketStore(Store):
-    """A folder in a bucket of the server at ``url``, which is looked into there."""
+    """A folder in a bucket of the server at ``url``."""
 
     conn_id: ClassVar[str]
 
@@ -169,7 +169,7 @@ class BucketStore(Store):
     @staticmethod
     @abstractmethod
     def connection(url: str) -> str:
-        """Return the Airflow connection to such a server: the one at ``self.url``, or a proxy before it."""
+        """Return the Airflow connection to the server or to a proxy before it."""
 
     def root_by(self, conn_id: str) -> str:
         """Return the root with another connection in it."""
@@ -177,7 +177,7 @@ class BucketStore(Store):
 
     @abstractmethod
     def make_bucket(self) -> None:
-        """Make the bucket when it is not there yet."""
+        """Create the bucket if it does not exist."""
 
     @abstractmethod
     def _keys(self) -> list[str]: ...
@@ -234,7 +234,7 @@ class S3Store(BucketStore):
 
 
 class GcsStore(BucketStore):
-    """A folder in a bucket of a GCS server. It is looked into by the JSON API over plain HTTP."""
+    """A folder in a bucket of a GCS server. It is inspected by the JSON API over plain HTTP."""
 
     scheme = "gs"
     conn_id = "gcs_lab"
@@ -313,7 +313,7 @@ def _azure_connection_string(url: str) -> str:
 
 @contextmanager
 def _running(command: Sequence[str], port: int) -> Iterator[str]:
-    """Run a server while the block lasts; yield its URL once it answers, whatever it says."""
+    """Run a server while the block lasts; yield its URL once it answers."""
     url = f"http://127.0.0.1:{port}"
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)

@@ -1,6 +1,7 @@
-"""Where a landing can be struck: in the download, in the put to a server, in the write of a local file.
+"""The places to strike a landing: the download, the put to a server, the write of a local file.
 
-Each place is told ``at(passed, act)``: what is done when so many bytes have passed there, as by ``CuttingProxy.at``.
+Each place has ``at(passed, act)``, which plans an action after some bytes, like
+``CuttingProxy.at``.
 """
 
 from __future__ import annotations
@@ -25,14 +26,14 @@ _POLL_SECONDS = 0.0002
 
 
 class Place(Protocol):
-    """Somewhere bytes pass."""
+    """A place where the bytes of an image pass."""
 
     def at(self, passed: int, act: Callable[[], object]) -> None:
-        """Plan what is done when so many bytes of an image have passed, once; it may raise ``Cut``."""
+        """Plan one action after that many bytes; it may raise ``Cut``."""
 
 
 class Delivery:
-    """Stands before an emulator, and passes everything on; a download may be struck in the middle."""
+    """A proxy before an emulator that can strike a download."""
 
     def __init__(self, emulator: str) -> None:
         self._emulator = emulator
@@ -53,18 +54,18 @@ class Delivery:
 
     @property
     def url(self) -> str:
-        """Where it listens; the emulator's signed URLs lead there too."""
+        """The URL of the proxy, to which the emulator's signed URLs lead too."""
         return self._host.url
 
     @property
     def connection(self) -> str:
-        """The Airflow connection to the emulator, by this way."""
+        """The Airflow connection to the emulator through the proxy."""
         return json.dumps(
             {"conn_type": "flux", "password": "bfl_struck_0123456789", "host": self.url}
         )
 
     def at(self, passed: int, act: Callable[[], object]) -> None:
-        """Plan what is done in the next download."""
+        """Plan an action in the next download."""
         self._plan = passed, act
 
     def _answer(self, exchange: Exchange) -> None:
@@ -92,9 +93,10 @@ class Delivery:
 
 
 class Folder:
-    """Watches what is written into a local folder, under whatever names.
+    """A local folder whose growth can trigger an action.
 
-    :param before: bytes that are there before.
+    :param folder: the folder.
+    :param before: bytes that it holds before the landing.
     """
 
     def __init__(self, folder: Path, before: int) -> None:
@@ -116,7 +118,7 @@ class Folder:
             watcher.join()
 
     def at(self, passed: int, act: Callable[[], object]) -> None:
-        """Plan what is done once so many bytes were written. A quick write may be over before it is seen."""
+        """Plan an action once that many bytes are written; a quick write may end before it."""
         watcher = threading.Thread(target=self._watch, args=(passed, act))
         self._watchers.append(watcher)
         watcher.start()
@@ -139,7 +141,7 @@ class Folder:
 
 @contextmanager
 def small_disk(folder: Path, size: int) -> Iterator[bool]:
-    """Let a folder be a disk of so many bytes, while the block lasts; yield whether that may be done here."""
+    """Mount a disk of that size on a folder; yield whether the system allows it."""
     command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "none", str(folder)]
     mounted = subprocess.run(command, capture_output=True, check=False).returncode == 0
     try:

@@ -1,4 +1,4 @@
-"""The proxy breaks what it is told to break, where it is told to, and nothing else."""
+"""The cutting proxy breaks the planned requests and no others."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ SMALL, LARGE = b"s" * 1000, b"l" * 500_000
 
 @pytest.fixture
 def host() -> Iterator[Host]:
-    """A host that reads what it is sent and says yes."""
+    """Run a host that reads every request and answers 200."""
     with Host(answers={"*": lambda exchange: exchange.send(b"yes")}) as host:
         yield host
 
 
 @pytest.fixture
 def proxy(host: Host) -> Iterator[CuttingProxy]:
-    """A proxy before the host."""
+    """Run a proxy before the host."""
     with CuttingProxy(host.url) as proxy:
         yield proxy
 
@@ -42,7 +42,7 @@ def post(proxy: CuttingProxy, body: bytes) -> bytes:
     return requests.post(proxy.url, data=body, timeout=10).content
 
 
-def test_requests_pass_unharmed(host: Host, proxy: CuttingProxy) -> None:
+def test_requests_pass_the_cutting_proxy_unchanged(host: Host, proxy: CuttingProxy) -> None:
     with requests.Session() as session:
         for body in (b"", SMALL, LARGE, SMALL):
             assert session.post(proxy.url, data=body, timeout=10).content == b"yes"
@@ -51,7 +51,7 @@ def test_requests_pass_unharmed(host: Host, proxy: CuttingProxy) -> None:
 
 
 @pytest.mark.parametrize("passed", [0, 1, 123_456, len(LARGE)])
-def test_large_requests_are_cut_at_that_byte_so_many_times(
+def test_the_cutting_proxy_cuts_large_requests_at_a_byte_as_often_as_planned(
     host: Host, proxy: CuttingProxy, passed: int
 ) -> None:
     proxy.cut(passed, times=2)
@@ -64,7 +64,7 @@ def test_large_requests_are_cut_at_that_byte_so_many_times(
     assert proxy.cuts == 2
 
 
-def test_an_answer_is_lost(host: Host, proxy: CuttingProxy) -> None:
+def test_the_cutting_proxy_loses_an_answer(host: Host, proxy: CuttingProxy) -> None:
     proxy.cut(None)
     with pytest.raises(requests.ConnectionError, match=CUT):
         post(proxy, LARGE)
@@ -72,7 +72,7 @@ def test_an_answer_is_lost(host: Host, proxy: CuttingProxy) -> None:
     assert post(proxy, LARGE) == b"yes"
 
 
-def test_a_client_is_killed_at_that_byte(host: Host, proxy: CuttingProxy) -> None:
+def test_the_cutting_proxy_kills_a_client_at_a_byte(host: Host, proxy: CuttingProxy) -> None:
     code = f"import requests; requests.post({proxy.url!r}, data=b'l' * {len(LARGE)})"
     client = subprocess.Popen([sys.executable, "-c", code])
 
@@ -87,7 +87,9 @@ def test_a_client_is_killed_at_that_byte(host: Host, proxy: CuttingProxy) -> Non
     assert len(asked.body) <= 100_000
 
 
-def test_something_is_done_and_the_request_passes(host: Host, proxy: CuttingProxy) -> None:
+def test_the_cutting_proxy_calls_a_function_and_the_request_passes(
+    host: Host, proxy: CuttingProxy
+) -> None:
     done = threading.Event()
     proxy.at(100_000, done.set)
     assert post(proxy, LARGE) == b"yes"
@@ -95,14 +97,14 @@ def test_something_is_done_and_the_request_passes(host: Host, proxy: CuttingProx
     assert bytes(host.asked[0].body) == LARGE
 
 
-def test_a_request_that_ends_too_early_uses_up_nothing(proxy: CuttingProxy) -> None:
+def test_a_request_that_ends_too_early_uses_up_no_plan(proxy: CuttingProxy) -> None:
     proxy.cut(len(LARGE) + 1)
     assert post(proxy, LARGE) == b"yes"
     with pytest.raises(requests.ConnectionError):
         post(proxy, LARGE + LARGE)
 
 
-def test_large_requests_are_delayed(proxy: CuttingProxy) -> None:
+def test_the_cutting_proxy_delays_large_requests(proxy: CuttingProxy) -> None:
     proxy.delay = 0.3
     begin = time.monotonic()
     post(proxy, SMALL)
@@ -111,7 +113,7 @@ def test_large_requests_are_delayed(proxy: CuttingProxy) -> None:
     assert middle - begin < 0.3 <= time.monotonic() - middle
 
 
-def test_it_is_down_for_a_while(proxy: CuttingProxy) -> None:
+def test_the_cutting_proxy_is_down_for_a_while(proxy: CuttingProxy) -> None:
     with requests.Session() as session:
         session.get(proxy.url, timeout=10)
         proxy.down_for(0.5)
@@ -139,11 +141,12 @@ def test_an_upload_to_a_store_is_cut_and_comes_again(
     assert store.names() == ["a.png"]
 
 
-def test_a_body_in_chunks_is_cut(gcs: str) -> None:
+def test_the_cutting_proxy_cuts_a_body_in_chunks(gcs: str) -> None:
     store = GcsStore(gcs)
     store.make_bucket()
     with CuttingProxy(store.url) as proxy:
-        url = f"{proxy.url}/upload/storage/v1/b/{store.bucket}/o?uploadType=media&name={store.prefix}a.png"
+        query = f"uploadType=media&name={store.prefix}a.png"
+        url = f"{proxy.url}/upload/storage/v1/b/{store.bucket}/o?{query}"
         proxy.cut(10_000)
         with pytest.raises(requests.ConnectionError):
             requests.post(url, data=iter([SMALL] * 50), timeout=10)

@@ -1,4 +1,4 @@
-"""The servers of the tests keep what is written, and say of it what they were told."""
+"""The servers of the tests keep objects with their properties."""
 
 from __future__ import annotations
 
@@ -29,7 +29,9 @@ _WORDS = {
 
 @pytest.mark.parametrize("name", ["a.png", "2026/10/hero ü.png", "a%20b+c#1?x=1.png"])
 @pytest.mark.parametrize("size", [0, 1000, 2_000_000])
-def test_what_is_written_is_there(store: Store, name: str, size: int) -> None:
+def test_an_object_that_was_written_is_read_listed_and_described(
+    store: Store, name: str, size: int
+) -> None:
     data = random.Random(size).randbytes(size)
     uri = f"{store.root}/{name}"
     path = ObjectStoragePath(uri)
@@ -40,7 +42,7 @@ def test_what_is_written_is_there(store: Store, name: str, size: int) -> None:
     assert store.names() == [name]
 
 
-def test_a_server_says_what_it_was_told(store: Store) -> None:
+def test_a_server_reports_the_content_type_and_metadata_of_a_write(store: Store) -> None:
     uri = f"{store.root}/a.png"
     with ObjectStoragePath(uri).open("wb", **_WORDS[store.scheme]) as file:
         file.write(b"image bytes")
