@@ -1,4 +1,4 @@
-"""What all tests share: an Airflow home of their own, and an emulator on a real socket."""
+"""Fixtures of all tests: an Airflow home of their own, an emulator, and object stores."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-# Before the first import of Airflow, which reads its home then. No test touches the user's own.
+# Set before the first import of Airflow, which reads its home then. No test uses that of the user.
 _HOME = tempfile.TemporaryDirectory(prefix="flux-tests-")
 os.environ["AIRFLOW_HOME"] = _HOME.name
 os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
 os.environ["AIRFLOW__CORE__UNIT_TEST_MODE"] = "False"
-# gcsfs reads it when it is imported. It asks Google's gRPC API how a bucket is laid out: of an emulator, for a minute.
+# gcsfs reads this variable when it is imported. Without it, gcsfs asks Google's gRPC API for the
+# layout of a bucket, which takes a minute with an emulator.
 os.environ["GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT"] = "false"
 for _name in (
     "BFL_API_KEY",
@@ -43,11 +44,13 @@ from tests.support.object_stores import (
 )
 
 KEY = "bfl_canary_key_0123456789"
+#: The fixture of the server and the class of the store, by URL scheme.
+_BUCKET_STORES = {"s3": ("s3", S3Store), "gs": ("gcs", GcsStore), "abfs": ("azure", AzureStore)}
 
 
 @pytest.fixture(scope="session")
 def emulator_process() -> Iterator[EmulatorServer]:
-    """One emulator for the session, whose images take 0.2 s."""
+    """One emulator for the session, with a latency of 0.2 seconds."""
     with EmulatorServer(EmulatorConfig(latency=0.2)) as server:
         yield server
 
@@ -65,7 +68,8 @@ def azure() -> Iterator[str]:
     """A real Azure blob service on loopback; returns its URL."""
     if azurite() is None:
         pytest.skip(
-            "azurite is not installed: make clean test, with npm at hand, or FLUX_TESTS_NPM=<its folder>"
+            "azurite is not installed. Install npm and run `make clean test`, or set FLUX_TESTS_NPM "
+            "to a folder that has it"
         )
     with azure_server() as url:
         yield url
@@ -102,7 +106,7 @@ def emulator(emulator_process: EmulatorServer, connect: Callable[..., None]) -> 
 
 @pytest.fixture
 def aws_lab(s3: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Define the connection ``aws_lab`` to the S3 server; its id."""
+    """Define the connection ``aws_lab`` to the S3 server, and return its id."""
     monkeypatch.setenv("AIRFLOW_CONN_AWS_LAB", s3_connection(s3))
     return "aws_lab"
 
@@ -111,23 +115,21 @@ def aws_lab(s3: str, monkeypatch: pytest.MonkeyPatch) -> str:
 def store(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
     """An empty folder in each kind of store, and a connection to it.
 
-    Airflow keeps what it has opened for a connection id: a test that wants another endpoint needs a fresh id.
+    Airflow caches filesystems by connection id, so a test with another endpoint needs a new id.
     """
     if request.param == "file":
         (tmp_path / "store").mkdir()
         return FileStore(tmp_path / "store")
-    server, kind = {"s3": ("s3", S3Store), "gs": ("gcs", GcsStore), "abfs": ("azure", AzureStore)}[
-        request.param
-    ]
-    made = kind(request.getfixturevalue(server))
-    made.make_bucket()
-    monkeypatch.setenv(f"AIRFLOW_CONN_{made.conn_id.upper()}", made.connection(made.url))
-    return made
+    server, kind = _BUCKET_STORES[request.param]
+    store = kind(request.getfixturevalue(server))
+    store.make_bucket()
+    monkeypatch.setenv(f"AIRFLOW_CONN_{store.conn_id.upper()}", store.connection(store.url))
+    return store
 
 
 @pytest.fixture
 def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Shorten backoffs and graces that real trouble needs and a test does not."""
+    """Shorten the backoffs and grace periods that a real outage needs and a test does not."""
     from tenacity import wait_fixed
 
     from airflow_provider_flux.bfl import polling, retries
@@ -141,9 +143,9 @@ def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
-    """Fail what would be skipped where nothing may be: a green CI must have run everything."""
+    """Let skipped tests fail with FLUX_TESTS_MUST_NOT_SKIP, so that a green CI has run all tests."""
     report = yield
     if report.skipped and os.environ.get("FLUX_TESTS_MUST_NOT_SKIP"):
         report.outcome = "failed"
-        report.longrepr = f"{item.nodeid} was skipped, and nothing may be here: {report.longrepr}"
+        report.longrepr = f"{item.nodeid} was skipped, but no test may be: {report.longrepr}"
     return report
