@@ -68,8 +68,8 @@ def azure() -> Iterator[str]:
     """A real Azure blob service on loopback; returns its URL."""
     if azurite() is None:
         pytest.skip(
-            "azurite is not installed. Install npm and run `make clean test`, or set FLUX_TESTS_NPM "
-            "to a folder that has it"
+            "azurite is not installed. Install npm and run `make clean test`, or set "
+            "FLUX_TESTS_NPM to a folder that has it"
         )
     with azure_server() as url:
         yield url
@@ -143,7 +143,7 @@ def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
-    """Let skipped tests fail with FLUX_TESTS_MUST_NOT_SKIP, so that a green CI has run all tests."""
+    """Fail skipped tests if FLUX_TESTS_MUST_NOT_SKIP is set: a green CI has run all tests."""
     report = yield
     if report.skipped and os.environ.get("FLUX_TESTS_MUST_NOT_SKIP"):
         report.outcome = "failed"

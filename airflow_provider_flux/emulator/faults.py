@@ -1,4 +1,4 @@
-"""The faults that the emulator can be told to make: their names, arguments and meaning.
+"""The catalog of faults: their names, arguments and meaning.
 
 :mod:`~airflow_provider_flux.emulator.fault_scripts` reads them from prompts, headers and options.
 The routes in ``http/`` and :mod:`~airflow_provider_flux.emulator.tasks` act on them.

@@ -156,9 +156,9 @@ def test_a_task_does_not_end_before_its_latency_when_inputs_are_fetched_early() 
 
 
 def test_the_latency_is_that_of_the_model_unless_configured_or_scripted() -> None:
-    usual = Bench(latency=None)
-    assert usual.submit().latency == MODELS["flux-pro-1.1"].typical_seconds
-    assert usual.submit("slow=2.5").latency == 2.5
+    default = Bench(latency=None)
+    assert default.submit().latency == MODELS["flux-pro-1.1"].typical_seconds
+    assert default.submit("slow=2.5").latency == 2.5
     assert Bench(latency=0.0).submit().latency == 0.0
 
 

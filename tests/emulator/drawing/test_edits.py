@@ -157,7 +157,7 @@ def test_erase_grows_the_mask_by_dilate_pixels(client: Client, pixels: int) -> N
     row = [image.getpixel((x, 220)) == noise.getpixel((x, 220)) for x in range(640)]
     assert all(row[: 300 - pixels])
     assert all(row[341 + pixels :])
-    assert sum(row[300 - pixels : 341 + pixels]) < 10  # the noise can be what is put there
+    assert sum(row[300 - pixels : 341 + pixels]) < 10  # some noise equals its replacement
 
 
 def test_deblur_sharpens_its_input(client: Client) -> None:
