@@ -12,10 +12,10 @@ from typing import Any
 from urllib.parse import urlencode
 
 from airflow_provider_flux.bfl.errors import FluxRequestError, FluxServiceError
-from airflow_provider_flux.bfl.protocol import (
+from airflow_provider_flux.bfl.http_errors import error_from_answer
+from airflow_provider_flux.bfl.http_messages import (
     HttpAnswer,
     HttpRequest,
-    error_from_answer,
     get_request,
     post_request,
     read_json,

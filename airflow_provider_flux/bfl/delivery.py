@@ -15,7 +15,7 @@ from airflow_provider_flux.bfl.errors import (
     FluxServiceError,
     FluxUntrustedURLError,
 )
-from airflow_provider_flux.bfl.protocol import parse_retry_after
+from airflow_provider_flux.bfl.http_messages import parse_retry_after
 from airflow_provider_flux.bfl.redaction import describe_url
 
 #: A delivery URL may be redirected this often, each time to a trusted host.

@@ -141,31 +141,37 @@ def build_request(
         and the allowed range.
     """
     if not validate:
-        given = {name: _as_json(value) for name, value in parameters.items() if value is not None}
+        unchecked = {
+            name: _as_json(value) for name, value in parameters.items() if value is not None
+        }
         return GenerationRequest(
-            model, route_of(model, models), given, models.get(model), is_checked=False
+            model, route_of(model, models), unchecked, models.get(model), is_checked=False
         )
-    entry = get_model(model, models)
-    known = resolve_mode_alias(entry, parameters)
+    catalog_model = get_model(model, models)
+    resolved = resolve_mode_alias(catalog_model, parameters)
     typed = {
-        name: parse_rendered(entry, name, value, known) if name in rendered else value
-        for name, value in known.items()
+        name: parse_rendered(catalog_model, name, value, resolved) if name in rendered else value
+        for name, value in resolved.items()
     }
-    empty = [name for name in entry.media_fields if name in typed and typed[name] in (None, "")]
-    given = {
+    empty = [
+        name for name in catalog_model.media_fields if name in typed and typed[name] in (None, "")
+    ]
+    supplied = {
         name: _as_json(value)
         for name, value in typed.items()
         if value is not None and name not in empty
     }
-    complete = {**entry.sent_defaults, **given}
+    complete = {**catalog_model.sent_defaults, **supplied}
     emptied = [name for name in empty if name in rendered or parameters[name] is not None]
-    problems = find_problems(entry, complete) + _lost_inputs(entry, complete, emptied)
+    problems = find_problems(catalog_model, complete) + _lost_inputs(
+        catalog_model, complete, emptied
+    )
     if problems:
         raise FluxRequestError(f"{model}: {'; '.join(problems)}")
     warnings = [
         f"{name} is empty: the request is sent without it" for name in emptied
-    ] + find_warnings(entry, complete)
-    return GenerationRequest(model, entry.path, complete, entry, tuple(warnings))
+    ] + find_warnings(catalog_model, complete)
+    return GenerationRequest(model, catalog_model.path, complete, catalog_model, tuple(warnings))
 
 
 def estimate_cost(request: GenerationRequest) -> Estimate:

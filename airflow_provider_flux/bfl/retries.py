@@ -75,7 +75,7 @@ def resolve_402(
     """Return the error that a 402 stands for: out of credits, or too fast, which is retried.
 
     If the estimate is only an upper bound, the balance is compared with the least possible cost, so
-    that a smaller balance is given a try.
+    that a smaller balance is tried.
 
     :param error: the error of the 402.
     :param request: the request that was refused.

@@ -22,11 +22,11 @@ import certifi
 from requests.utils import get_environ_proxies, select_proxy
 from tenacity import AsyncRetrying
 
-from airflow_provider_flux.bfl import delivery, protocol, retries
+from airflow_provider_flux.bfl import delivery, http_errors, retries
 from airflow_provider_flux.bfl.body import JsonBody
 from airflow_provider_flux.bfl.errors import FluxError, FluxInsufficientCreditsError
+from airflow_provider_flux.bfl.http_messages import HttpAnswer, HttpRequest
 from airflow_provider_flux.bfl.polling import Poller
-from airflow_provider_flux.bfl.protocol import HttpAnswer, HttpRequest
 from airflow_provider_flux.bfl.request import GenerationRequest
 from airflow_provider_flux.bfl.responses import GenerationResult, Submission
 from airflow_provider_flux.bfl.settings import FluxSettings
@@ -270,7 +270,7 @@ class FluxAsyncClient(BaseFluxClient):
         except FluxError:
             raise  # of the body, while it was read
         except Exception as error:
-            raise protocol.network_error(
+            raise http_errors.network_error(
                 request, type(error).__name__, nothing_sent=isinstance(error, _NOTHING_SENT)
             ) from None
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 from urllib.parse import urljoin
 
-from airflow_provider_flux.bfl import account, delivery, protocol, retries
+from airflow_provider_flux.bfl import account, delivery, http_errors, protocol, retries
 from airflow_provider_flux.bfl.errors import FluxError, FluxRequestError
-from airflow_provider_flux.bfl.protocol import HttpAnswer, HttpRequest
+from airflow_provider_flux.bfl.http_messages import HttpAnswer, HttpRequest
 from airflow_provider_flux.bfl.request import GenerationRequest
 from airflow_provider_flux.bfl.responses import GenerationResult, Submission
 from airflow_provider_flux.bfl.settings import FluxSettings
@@ -142,7 +142,7 @@ def lost_submit(
     """
     if is_interruption and not described.is_fully_sent:
         return error
-    return protocol.network_error(described, type(error).__name__, nothing_sent=False)
+    return http_errors.network_error(described, type(error).__name__, nothing_sent=False)
 
 
 class Download:

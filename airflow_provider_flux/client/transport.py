@@ -10,9 +10,9 @@ from collections.abc import Mapping
 
 import requests
 
-from airflow_provider_flux.bfl import delivery, protocol
+from airflow_provider_flux.bfl import delivery, http_errors
 from airflow_provider_flux.bfl.errors import FluxError
-from airflow_provider_flux.bfl.protocol import HttpAnswer, HttpRequest
+from airflow_provider_flux.bfl.http_messages import HttpAnswer, HttpRequest
 from airflow_provider_flux.bfl.settings import FluxSettings
 from airflow_provider_flux.client.urllib3_adapter import TimeoutAdapter, is_nothing_sent
 
@@ -65,7 +65,7 @@ class RequestsTransport:
         except FluxError:
             raise  # of the body, while it was read
         except Exception as error:  # also a bare ValueError, for example of a malformed Location
-            raise protocol.network_error(
+            raise http_errors.network_error(
                 request, type(error).__name__, nothing_sent=is_nothing_sent(error)
             ) from None
         return HttpAnswer(response.status_code, response.headers, response.content, self._secrets)

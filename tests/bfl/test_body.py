@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from airflow_provider_flux.bfl.body import _PIECE_BYTES, JsonBody, encode_body
 from airflow_provider_flux.bfl.errors import FluxRequestError
+from airflow_provider_flux.bfl.http_messages import HttpRequest
 from airflow_provider_flux.bfl.inputs import InlineMedia, MediaFile
-from airflow_provider_flux.bfl.protocol import HttpRequest
 
 MIB = 1024 * 1024
 

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_flux.bfl import account, errors, protocol
+from airflow_provider_flux.bfl import account, errors, http_messages, protocol
 from airflow_provider_flux.bfl.delivery import download_error
 from airflow_provider_flux.bfl.errors import FluxError, error_from_dict
-from airflow_provider_flux.bfl.protocol import HttpAnswer
+from airflow_provider_flux.bfl.http_messages import HttpAnswer
 from airflow_provider_flux.bfl.request import build_request
 from airflow_provider_flux.bfl.responses import GenerationResult, Status
 from airflow_provider_flux.bfl.settings import FluxSettings
@@ -241,18 +241,20 @@ def test_any_json_value_is_read_without_an_untyped_error(value: object) -> None:
 
 
 def test_retry_after_is_read_as_seconds_and_as_a_date() -> None:
-    assert protocol.parse_retry_after({"Retry-After": "7"}) == 7
-    assert protocol.parse_retry_after({"Retry-After": "-3"}) == 0
-    assert protocol.parse_retry_after({"Retry-After": "1e9"}) == 300
-    assert protocol.parse_retry_after({"Retry-After": "nan"}) is None
-    assert protocol.parse_retry_after({"Retry-After": "soon"}) is None
-    assert protocol.parse_retry_after({}) is None
+    assert http_messages.parse_retry_after({"Retry-After": "7"}) == 7
+    assert http_messages.parse_retry_after({"Retry-After": "-3"}) == 0
+    assert http_messages.parse_retry_after({"Retry-After": "1e9"}) == 300
+    assert http_messages.parse_retry_after({"Retry-After": "nan"}) is None
+    assert http_messages.parse_retry_after({"Retry-After": "soon"}) is None
+    assert http_messages.parse_retry_after({}) is None
     assert (
-        protocol.parse_retry_after({"Retry-After": "Mon, 01 Jan 2024 00:00:00 +99999999999999"})
+        http_messages.parse_retry_after(
+            {"Retry-After": "Mon, 01 Jan 2024 00:00:00 +99999999999999"}
+        )
         is None
     )
     in_a_minute = format_datetime(datetime.now(tz=UTC) + timedelta(seconds=60), usegmt=True)
-    assert 50 <= (protocol.parse_retry_after({"Retry-After": in_a_minute}) or 0) <= 60
+    assert 50 <= (http_messages.parse_retry_after({"Retry-After": in_a_minute}) or 0) <= 60
     with pytest.raises(errors.FluxServiceError) as caught:
         protocol.read_result(answer(503, b"", Retry_After="9"))
     assert caught.value.retry_after == 9

@@ -12,7 +12,7 @@ from airflow_provider_flux.bfl.catalog.model import MediaField, MediaKind, Model
 from airflow_provider_flux.bfl.catalog.video_models import VIDEO_MODELS
 from airflow_provider_flux.bfl.errors import FluxRequestError
 
-__all__ = ["MODELS", "MediaField", "MediaKind", "Model", "get_model", "did_you_mean", "route_of"]
+__all__ = ["MODELS", "MediaField", "MediaKind", "Model", "did_you_mean", "get_model", "route_of"]
 
 MODELS: Mapping[str, Model] = MappingProxyType(
     {model.name: model for model in (*IMAGE_MODELS, *VIDEO_MODELS)}

@@ -1,0 +1,128 @@
+"""Typed errors for unexpected answers of the service, and for requests that got no answer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from airflow_provider_flux.bfl.errors import (
+    FluxAuthenticationError,
+    FluxConnectionError,
+    FluxError,
+    FluxInsufficientCreditsError,
+    FluxRateLimitedError,
+    FluxRequestError,
+    FluxServiceError,
+    FluxSubmitUncertainError,
+)
+from airflow_provider_flux.bfl.http_messages import (
+    HttpAnswer,
+    HttpRequest,
+    parse_retry_after,
+    read_json,
+)
+from airflow_provider_flux.bfl.redaction import describe_url, redact
+
+_MAX_DETAIL_CHARACTERS = 300
+_MAX_DETAILS = 5
+
+
+def error_from_answer(answer: HttpAnswer, refusal: str, *secrets: str) -> FluxError:
+    """Return the typed error of an unexpected answer.
+
+    :param answer: the answer of the service.
+    :param refusal: beginning of the message, for example ``BFL refused the poll``.
+    :param secrets: texts that the message must not quote, besides the secrets of the connection.
+    """
+    body = read_json(answer)
+    detail = describe_detail(body, (*answer.secrets, *secrets))
+    is_key_format = (
+        answer.status == 422
+        and isinstance(body, Mapping)
+        and "api key" in str(body.get("detail")).lower()
+    )
+    if answer.status in {401, 403} or (is_key_format and isinstance(body["detail"], str)):
+        return FluxAuthenticationError(
+            f"BFL refused the API key (HTTP {answer.status}{detail}). Correct the password of the "
+            "flux connection."
+        )
+    if answer.status == 402:
+        return FluxInsufficientCreditsError(
+            f"{refusal}: the balance of the account is too low (HTTP 402{detail})."
+        )
+    if answer.status == 429:
+        return FluxRateLimitedError(
+            f"{refusal}: the account has too many active requests (HTTP 429{detail}).",
+            retry_after=parse_retry_after(answer.headers),
+        )
+    if 400 <= answer.status < 500 and answer.status not in {408, 425}:
+        return FluxRequestError(f"{refusal} (HTTP {answer.status}{detail}).")
+    return FluxServiceError(
+        f"BFL answered with HTTP {answer.status}{detail}.",
+        retry_after=parse_retry_after(answer.headers),
+    )
+
+
+def network_error(request: HttpRequest, reason: str, *, nothing_sent: bool) -> FluxError:
+    """Return the error for a request that got no answer.
+
+    :param request: the request that was sent.
+    :param reason: name of the network failure, without addresses and secrets.
+    :param nothing_sent: whether no byte of the request can have been sent, so that it may be
+        repeated.
+    """
+    url = describe_url(request.url)
+    if nothing_sent:
+        return FluxConnectionError(f"Could not connect to {url} ({reason}). Nothing was sent.")
+    if not request.is_fully_sent:
+        return FluxConnectionError(
+            f"The connection to {url} broke before the whole request was sent ({reason})."
+        )
+    if request.is_billed:
+        return uncertain_submit_error(f"the connection broke before BFL answered ({reason})")
+    return FluxServiceError(f"{url} did not answer ({reason}).")
+
+
+def uncertain_submit_error(reason: str) -> FluxSubmitUncertainError:
+    """Return the error for a submit that was sent and has no usable answer.
+
+    :param reason: a clause that follows "The submit was sent, but".
+    """
+    return FluxSubmitUncertainError(
+        f"The submit was sent, but {reason}. BFL may have generated and billed the image, and has "
+        "no route to check that. The submit is not repeated automatically. To accept a possible "
+        "second charge, clear the task."
+    )
+
+
+def describe_detail(body: Any, secrets: tuple[str, ...]) -> str:
+    """Return the reason that the service gave, without ``input``, which quotes the request.
+
+    :param body: the JSON value of the answer.
+    :param secrets: texts that the reason must not contain.
+    :return: the reason after a colon, or an empty text.
+    """
+    detail = body.get("detail", body.get("message")) if isinstance(body, Mapping) else None
+    if isinstance(detail, list):
+        text = "; ".join(_sentence(item) for item in detail[:_MAX_DETAILS])
+    elif isinstance(detail, Mapping):
+        text = _sentence(detail)
+    else:
+        text = str(detail or "")
+    return f": {redact(text, *secrets)[:_MAX_DETAIL_CHARACTERS]}" if text else ""
+
+
+def _sentence(item: Any) -> str:
+    if not isinstance(item, Mapping):
+        return str(item)
+    location = item.get("loc")
+    field_name = (
+        ".".join(str(part) for part in location if part != "body")
+        if isinstance(location, list)
+        else ""
+    )
+    message = next(
+        (item[key] for key in ("msg", "message", "error") if isinstance(item.get(key), str)),
+        "refused",
+    )
+    return f"{field_name}: {message}" if field_name else str(message)
