@@ -47,17 +47,24 @@ def delivery_routes(service: Service) -> APIRouter:
         )
         if reason:
             return _forbidden(reason)
+
         fault = service.fault_counter.next_due(task.faults, {*_FAULT_RESPONSES, *_DAMAGES}, task_id)
         if fault and fault.name in _FAULT_RESPONSES:
             return _FAULT_RESPONSES[fault.name](fault, request)
+        content, media_type = await _load_file(task, request.url.path, service.config.image_bytes)
         respond = _DAMAGES[fault.name] if fault else Response
-        if request.url.path == task.cache_path and task.picture.clip is not None:
-            cache = await run_in_thread(encode_draft_cache, task.picture, task.picture.clip)
-            return respond(cache, media_type=CACHE_TYPE)
-        content = await run_in_thread(render, _picture_to_deliver(task), service.config.image_bytes)
-        return respond(content, media_type=task.picture.content_type)
+        return respond(content, media_type=media_type)
 
     return router
+
+
+async def _load_file(task: Task, path: str, image_bytes: int | None) -> tuple[bytes, str]:
+    """Return the bytes and the media type of the file at one of the paths of a task."""
+    if path == task.cache_path and task.picture.clip is not None:
+        cache = await run_in_thread(encode_draft_cache, task.picture, task.picture.clip)
+        return cache, CACHE_TYPE
+    content = await run_in_thread(render, _picture_to_deliver(task), image_bytes)
+    return content, task.picture.content_type
 
 
 def _picture_to_deliver(task: Task) -> Picture:
@@ -103,7 +110,8 @@ _FAULT_RESPONSES: Mapping[str, Callable[[Fault, Request], Response]] = {
     "html": lambda *_: html_page(),
     "deliver-503": lambda fault, _: error_response(503, "Server busy", fault.seconds),
     "redirect-download": lambda fault, request: foreign_redirect(request),
-}  #: The response of each fault that damages the file.
+}
+#: The response of each fault that damages the file.
 _DAMAGES: Mapping[str, Callable[..., Response]] = {
     "truncate": BrokenResponse,
     "reset": partial(BrokenResponse, reset=True),

@@ -78,11 +78,12 @@ class SubmitHandler:
         faults = _read_faults(self._service, request, parameters)
         if model.output == "video" and not video.is_available():
             raise RefusalError(400, _PYAV_MISSING)
-        refusal = self._service.fault_counter.next_due(
+        fault = self._service.fault_counter.next_due(
             faults, _REFUSALS, (model.name, parameters.get("prompt"))
         )
-        if refusal is not None:
-            raise _REFUSALS[refusal.name](refusal, key, parameters)
+        if fault is not None:
+            raise _REFUSALS[fault.name](fault, key, parameters)
+
         inputs = await read_inputs(model, parameters)
         await _check_media(model, parameters, inputs, request)
         base_url = _choose_base_url(request, self._service.config.region_hosts)
@@ -93,6 +94,7 @@ class SubmitHandler:
             self._background_jobs.start(self._fetch(task, parameters, inputs))
         else:
             self._webhooks.watch(task)
+
         if hang := task.faults.get("submit-hang"):
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._closing.wait(), hang.seconds)
