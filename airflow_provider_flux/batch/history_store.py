@@ -1,4 +1,4 @@
-"""Stores what the journal of earlier tries says about each row, in the database of a row store."""
+"""A store of the journal entries of earlier tries, by row, in the database of a row store."""
 
 from __future__ import annotations
 

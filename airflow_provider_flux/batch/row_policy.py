@@ -36,9 +36,9 @@ class RowPolicies:
     """The choices of the user about rows. Each field is an argument of the operator.
 
     :param on_uncertain: whether a row is submitted again if the answer to its submit is not known.
-    :param on_change: whether a row whose request changed is submitted anew, or its earlier submit
-        is resumed.
-    :param on_clear: whether a cleared task resumes its rows, or submits all of them anew.
+    :param on_change: whether a row whose request changed is submitted again, or its earlier
+        submit is resumed.
+    :param on_clear: whether a cleared task resumes its rows, or submits all of them again.
     :param on_invalid_row: whether invalid rows fail the task before its first submit.
     """
 

@@ -1,4 +1,4 @@
-"""Reads the rows of a batch while another thread works on them."""
+"""A reader of the rows of a batch, beside the thread that works on them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _OUTCOME = "coalesce(outcome, CASE WHEN claim IS NULL THEN 'pending' ELSE 'submi
 
 
 class RowReader:
-    """Reads the rows of a :class:`~airflow_provider_flux.batch.row_store.RowStore`.
+    """Reader of a :class:`~airflow_provider_flux.batch.row_store.RowStore`.
 
     Each method reads one consistent state of the table. A reader belongs to one thread, beside the
     one that writes.

@@ -23,7 +23,7 @@ class _OpenRow:
     :param key: name of the row, unique in the batch.
     :param group: limit group of its request, see
         :func:`~airflow_provider_flux.batch.limit_groups.group_of`.
-    :param plan: where its image lands, and what the sidecar says of the request.
+    :param plan: where its image lands, with the summary of its request for the sidecar.
     :param estimate: expected cost in credits; ``None`` if it is not known.
     :param fallback: request to submit if BFL ends this one without an image; ``None`` if the row
         has none, or if this one is the fallback.
@@ -156,7 +156,7 @@ class EndedRow:
 
 @dataclass(frozen=True)
 class RowBuilder:
-    """Builds the open rows of one batch.
+    """Builder of the open rows of one batch.
 
     :param plan: landing plan of the batch. Each row gets its own index, key and request.
     :param restore: rebuilds the checked request of a row from its model and parameters.
@@ -207,7 +207,8 @@ class RowBuilder:
 
         :param index: position in the input, from 0.
         :param key: name of the row.
-        :param summary: what that try requested, which may differ from what the row requests now.
+        :param summary: summary of the request of that try, which may differ from the request that
+            the row has now.
         :param fields: the other fields of :class:`SubmittedRow`.
         """
         plan = self.plan.with_target(index=index, key=key).with_request(summary)

@@ -1,4 +1,4 @@
-"""Stores the rows of a batch in a temporary sqlite file.
+"""A store of the rows of a batch, in a temporary sqlite file.
 
 Memory holds only the rows in flight, so that a batch may have any number of rows.
 """
@@ -39,7 +39,7 @@ class RowStore:
 
     :param path: file to create. The caller removes its folder.
     :param builder: builds the open rows that the store returns.
-    :ivar history: what the journal of earlier tries says about the rows.
+    :ivar history: journal entries of earlier tries, by row.
     """
 
     def __init__(self, path: Path, builder: RowBuilder) -> None:

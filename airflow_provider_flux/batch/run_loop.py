@@ -1,4 +1,4 @@
-"""The main loop of a batch: reports progress while the engine works in a thread of its own."""
+"""The main loop of a batch: progress reports while the engine works in its thread."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _IMAGE_LOGGERS = ("landing", "object_store", "media")
 
 @dataclass(frozen=True)
 class ManifestTarget:
-    """The place of the manifest.
+    """Location of the manifest.
 
     :param uri: URI of the manifest.
     :param write_options: how it is written.
@@ -45,11 +45,11 @@ class ManifestTarget:
 
 
 class ProgressReporter:
-    """Logs the progress of a batch, and writes its manifest from time to time.
+    """Reporter that logs the progress of a batch and writes its interim manifests.
 
     :param engine: the engine that works on the batch.
     :param reader: reader of its rows.
-    :param manifest: place of the manifest.
+    :param manifest: location of the manifest.
     :param manifest_interval: seconds between two manifests.
     :param state_store: task state store of Airflow 3.3; ``None`` on an older Airflow.
     """
@@ -119,7 +119,7 @@ class ProgressReporter:
 
 @dataclass(frozen=True)
 class EngineThread:
-    """Runs an engine in a thread, so that its caller can report progress and be interrupted.
+    """Thread of an engine. Its caller can report progress meanwhile, and be interrupted.
 
     :param engine: the engine.
     :param tick: called about once a second, with the time of the monotonic clock.

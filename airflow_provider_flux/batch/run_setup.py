@@ -69,10 +69,10 @@ def resume_earlier_tries(
     write_options: WriteOptions,
     policies: RowPolicies,
 ) -> None:
-    """Claim the journal for this try, and plan each row by what earlier tries submitted.
+    """Claim the journal for this try, and plan each row by its submits in earlier tries.
 
     :param store: store with the rows of the input.
-    :param counters: counters of this try. They start with what earlier tries spent.
+    :param counters: counters of this try. The credits of earlier tries are added.
     :param folder: URI of the folder of the journal.
     :param header: header of the segments of this try.
     :param write_options: how objects are written to the journal.
@@ -81,8 +81,8 @@ def resume_earlier_tries(
     :raises FluxStorageError: if the store of the journal does not answer.
     """
     _claim_journal(folder, header, write_options)
-    for found, entries in read_journal(folder):
-        store.history.add_segment(found, entries)
+    for segment_header, entries in read_journal(folder):
+        store.history.add_segment(segment_header, entries)
     if not store.history.create_index():
         return
     abandoned = store.history.find_orphans()
@@ -104,7 +104,7 @@ def check_budget(hook: FluxHook, counters: Counters, expected: float, unknown: i
     Reading the balance is free.
 
     :param hook: hook of the connection.
-    :param counters: counters of this try, with what earlier tries spent.
+    :param counters: counters of this try, with the credits of earlier tries.
     :param expected: expected cost of the rows to submit, in credits.
     :param unknown: the number of rows to submit whose cost is not known.
     :raises FluxBudgetError: if ``max_cost`` is too low.
@@ -138,25 +138,26 @@ def check_budget(hook: FluxHook, counters: Counters, expected: float, unknown: i
 
 
 class _UniqueNames:
-    """Finds equal rows whose images would replace each other, since their fingerprint names them.
+    """Search for equal rows whose images would have the same name, and replace each other.
 
     :param path: ``output_path``.
     """
 
     def __init__(self, path: str) -> None:
         self._is_needed = not has_distinct_names(path)
-        self._first: dict[bytes, int] = {}
+        self._first: dict[bytes, str] = {}
 
     def check(self, row: Row) -> Row:
         """Return the row, with a problem if its image would replace that of an earlier row."""
         if row.request is None or not self._is_needed:
             return row
         fingerprint = bytes.fromhex(row.request.fingerprint)
-        first = self._first.setdefault(fingerprint, row.index)
-        if first == row.index:
+        location = f"index {row.index}" if row.line is None else f"line {row.line}"
+        first = self._first.setdefault(fingerprint, location)
+        if first == location:
             return row
         return row.with_problem(
-            f"is the same request as index {first}, and would get the same name. Add {{key}} to "
+            f"is the same request as {first}, and would get the same name. Add {{key}} to "
             "output_path"
         )
 
@@ -181,7 +182,7 @@ def _claim_journal(folder: str, header: SegmentHeader, write_options: WriteOptio
     earlier_owner = run_sync(read_owner(folder))
     claim_journal(folder, header, write_options)
     # The last segment of a session decides whether it is closed.
-    closed = {found.session: found.is_closed for found, _ in read_journal(folder)}
+    closed = {segment.session: segment.is_closed for segment, _ in read_journal(folder)}
     has_unknown_owner = bool(earlier_owner) and earlier_owner not in closed
     if has_unknown_owner or not all(closed.values()):
         time.sleep(OWNER_CHECK_SECONDS)
@@ -218,7 +219,7 @@ def _log_abandoned(submits: Sequence[JournaledSubmit]) -> None:
         names.append(f"... and {len(submits) - _MAX_LOGGED_SUBMITS} more")
     log.warning(
         "%d images (%g credits) that earlier tries paid for have not landed and are not resumed: "
-        "their rows changed, are gone, or are submitted anew. `airflow flux recover` lands them "
+        "their rows changed, are gone, or are submitted again. `airflow flux recover` lands them "
         "(%s)",
         len(submits),
         sum(map(cost_of, submits)),

@@ -63,6 +63,15 @@ class TestNames:
         assert (summary["invalid"], emulator.stats()["submits"]) == (1, 3)
         assert len({row["uri"] for row in task.manifest() if row["uri"]}) == 3
 
+    def test_equal_rows_of_a_file_are_named_by_their_lines(
+        self, emulator: EmulatorServer, task: Batch, tmp_path: Path
+    ) -> None:
+        (tmp_path / "rows.csv").write_text("prompt\na fox\na hare\na fox\n")
+        message = task.fail(AirflowFailException, requests=f"{tmp_path}/rows.csv")
+        assert "line 4" in message
+        assert "is the same request as line 2" in message
+        assert emulator.stats()["submits"] == 0
+
     def test_equal_rows_land_if_their_names_differ(
         self, emulator: EmulatorServer, tmp_path: Path
     ) -> None:

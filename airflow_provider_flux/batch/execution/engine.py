@@ -54,13 +54,13 @@ class EngineOptions:
 
 @dataclass(frozen=True)
 class Engine:
-    """Works through the rows of a batch, once.
+    """Engine that works through the rows of a batch, once.
 
     It runs on an event loop in a thread of its own. Any other thread may read its counters and
     call :meth:`stop`.
 
     :param hook: hook of the connection.
-    :param store: the rows, planned by what earlier tries submitted.
+    :param store: the rows of the batch, planned by their submits in earlier tries.
     :param journal: journal of the submits. The engine closes it.
     :param counters: counts and cost of the batch.
     :param limiter: decides how many generations may be active.

@@ -1,4 +1,4 @@
-"""Lands submitted rows: waits until BFL has the result, and stores it."""
+"""The landing of a submitted row: wait for its result, and store it."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ _MAX_NOT_LANDED = 3
 
 
 class Lander:
-    """Waits for results and lands them, any number at a time.
+    """Lander of submitted rows, any number at a time.
 
     :param context: shared context of the batch.
     :param poll_interval: seconds between two polls of BFL's documented loop. As many polls are

@@ -1,4 +1,4 @@
-"""Prepares pending rows: reads their inputs, and looks for images that exist already."""
+"""The preparation of a pending row: read its inputs, and look for an existing image."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 
 class Preparer:
-    """Prepares rows, any number at a time.
+    """Preparer of pending rows, any number at a time.
 
     :param context: shared context of the batch.
     :param hook: hook of the connection, which reads the inputs.

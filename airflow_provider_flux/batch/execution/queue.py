@@ -17,7 +17,7 @@ _Heap = list[tuple[int, PendingRow]]
 
 
 class RowPreparer(Protocol):
-    """Prepares rows, as :class:`~airflow_provider_flux.batch.execution.prepare.Preparer` does."""
+    """The part of :class:`~airflow_provider_flux.batch.execution.prepare.Preparer` in use."""
 
     def must_prepare(self, row: PendingRow) -> bool:
         """Return whether a row has anything to prepare.
@@ -33,7 +33,7 @@ class RowPreparer(Protocol):
 
 
 class RowQueue:
-    """Hands out rows in the order of the input, as far as the limits of their groups allow.
+    """Queue in the order of the input, as far as the limits of the groups allow.
 
     :param store: the rows of the batch.
     :param groups: limit groups of the rows.

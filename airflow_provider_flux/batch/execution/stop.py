@@ -11,7 +11,7 @@ from airflow_provider_flux.bfl.errors import FluxError
 
 
 class StopRequest:
-    """Tells the event loop of a batch to submit nothing more.
+    """Request to the event loop of a batch to submit nothing more.
 
     It may be made before the loop runs, and from a signal handler. The earliest deadline and the
     first error count.

@@ -1,4 +1,4 @@
-"""Submits rows: the intent is recorded first, then one POST is sent and its answer handled."""
+"""The submit of a row: record its intent, send one POST, handle the answer."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _MEAN_OVER_IMAGES = 24
 
 
 class Submitter:
-    """Submits rows, any number at a time.
+    """Submitter of pending rows, any number at a time.
 
     :param context: shared context of the batch.
     :param on_uncertain: whether a row is submitted again if the answer to its submit is lost.
@@ -75,7 +75,7 @@ class Submitter:
             return self._handle_lost_answer(row, error)
         except FluxError as error:
             return self._handle_refusal(row, claim, error)
-        except BaseException:  # nobody waits for the answer any more: it stays an intent
+        except BaseException:  # cancelled without an answer: the entry stays an intent
             self._context.limiter.record_dropped(row.group)
             raise
         generation = new_generation(row.request, submission, row.uncertain_submits)
