@@ -1,9 +1,9 @@
-"""What the ledger costs an image: the same tasks with and without one, one after the other.
+"""Benchmark of the ledger: the same tasks with and without one, one after the other.
 
-``python -m benchmarks.ledger [N]`` runs N tasks (100) in each way, through the operator, against an emulator whose
-images are ready at once, and prints wall-clock and CPU milliseconds for each image. Without a ledger the context has
-no identity of a task, so none is kept. The stores are a local folder, moto on loopback, and moto that answers each
-request 50 ms late, as a real S3 does.
+``python -m benchmarks.ledger [N]`` runs N tasks (100 by default) with and without a ledger, through
+the operator, and prints wall-clock and CPU milliseconds for each image. The images of the emulator
+are ready at once. The context of a task without a ledger has no identity of a task. The stores are
+a local folder, moto on loopback, and moto that answers each request 50 ms late, like a real S3.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from tests.support.cutting_proxy import CuttingProxy
 from tests.support.object_stores import S3Store, s3_server
 from tests.support.run_operator import FakeTaskInstance
 
-LATE = 0.05
+DELAY_SECONDS = 0.05
 
 
 def context(number: int, *, has_ledger: bool) -> Any:
-    """Return the context of a task, which is nobody if it is to have no ledger."""
+    """Return the context of a task. Without an identity the task has no ledger."""
     ti = FakeTaskInstance(-1)
     if has_ledger:
         ids = {
@@ -58,7 +58,8 @@ def measure(root: str, count: int, *, has_ledger: bool) -> tuple[float, float]:
         )
         for n in range(count + 1)
     ]
-    tasks[0].execute(context(count, has_ledger=has_ledger))  # imports, opens the store
+    # The first task imports the modules and opens the store.
+    tasks[0].execute(context(count, has_ledger=has_ledger))
     wall, cpu = time.perf_counter(), time.process_time()
     for number, task in enumerate(tasks[1:]):
         task.execute(context(number, has_ledger=has_ledger))
@@ -77,7 +78,7 @@ def main() -> None:
         store = S3Store(stack.enter_context(s3_server()))
         store.make_bucket()
         proxy = stack.enter_context(CuttingProxy(store.url, larger_than=-1))
-        proxy.delay = LATE
+        proxy.delay = DELAY_SECONDS
         os.environ["AIRFLOW_CONN_NEAR"], os.environ["AIRFLOW_CONN_LATE"] = map(
             store.connection, (store.url, proxy.url)
         )
@@ -87,13 +88,12 @@ def main() -> None:
             "s3": store.root_by("near"),
             "s3, 50 ms late": store.root_by("late"),
         }
-        print(
-            f"{'store':<16}{'without: wall / CPU ms':>26}{'with: wall / CPU ms':>26}{'ledger: wall / CPU ms':>26}"
-        )
+        columns = ("without", "with", "ledger")
+        print(f"{'store':<16}" + "".join(f"{f'{name}: wall / CPU ms':>26}" for name in columns))
         for name, root in roots.items():
             without, with_ = (measure(root, count, has_ledger=has) for has in (False, True))
-            more = tuple(b - a for a, b in zip(without, with_, strict=True))
-            cells = [f"{wall:.1f} / {cpu:.1f}" for wall, cpu in (without, with_, more)]
+            difference = tuple(b - a for a, b in zip(without, with_, strict=True))
+            cells = [f"{wall:.1f} / {cpu:.1f}" for wall, cpu in (without, with_, difference)]
             print(f"{name:<16}" + "".join(f"{cell:>26}" for cell in cells), flush=True)
 
 

@@ -24,7 +24,14 @@ from airflow_provider_flux.bfl.errors import (
     FluxTaskNotFoundError,
 )
 from airflow_provider_flux.ledger.journaled_submit import JournaledSubmit
-from tests.ledger.test_journal_entries import LANDED, PAID, header, note, only, opened
+from tests.support.journal_samples import (
+    ACCEPTED,
+    LANDED,
+    new_intent,
+    only_submit,
+    parse_entry,
+    segment_header,
+)
 
 NOW, BEFORE = "now", "before"
 MODERATED, FAILED = FluxModeratedError("refused for Violence"), FluxGenerationError("Error")
@@ -36,13 +43,13 @@ GONE, EXPIRED, REFUSED = (
 #: Phase, generation and error of a submit, by what became of it.
 FATES: dict[str, tuple[str, dict[str, Any]]] = {
     "unknown": ("intent", {}),
-    "open": ("submitted", {"generation": PAID}),
+    "open": ("submitted", {"generation": ACCEPTED}),
     "landed": ("returned", {"generation": LANDED}),
     "refused": ("failed", {"error": REFUSED}),
-    "moderated": ("failed", {"generation": PAID, "error": MODERATED}),
-    "failed": ("failed", {"generation": PAID, "error": FAILED}),
-    "gone": ("failed", {"generation": PAID, "error": GONE}),
-    "expired": ("failed", {"generation": PAID, "error": EXPIRED}),
+    "moderated": ("failed", {"generation": ACCEPTED, "error": MODERATED}),
+    "failed": ("failed", {"generation": ACCEPTED, "error": FAILED}),
+    "gone": ("failed", {"generation": ACCEPTED, "error": GONE}),
+    "expired": ("failed", {"generation": ACCEPTED, "error": EXPIRED}),
 }
 LOST = {"FluxTaskNotFoundError", "FluxResultExpiredError"}
 COSTS = {
@@ -60,9 +67,9 @@ COSTS = {
 def build_submit(fate: str, row: str = "w", clear_id: str = NOW) -> JournaledSubmit:
     """Return one submit of a row with the fingerprint ``row``."""
     phase, facts = FATES[fate]
-    first = opened()
+    first = new_intent()
     first["facts"]["row_fingerprint"] = row
-    submit = only([(header(clear_id=clear_id), [note(first)])])
+    submit = only_submit([(segment_header(clear_id=clear_id), [parse_entry(first)])])
     submit.phase, submit.generation = phase, facts.get("generation")  # type: ignore[assignment]
     error: FluxError | None = facts.get("error")
     submit.error = error and error.as_dict()

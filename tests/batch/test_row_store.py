@@ -13,8 +13,8 @@ from airflow_provider_flux.batch.row_policy import RowPlan
 from airflow_provider_flux.batch.row_reader import RowReader
 from airflow_provider_flux.batch.row_store import RowStore
 from tests.batch.test_row_policy import build_submit
-from tests.ledger.test_journal_entries import LANDED, PAID, header, note, opened
 from tests.support.batch_rows import CHEAP_MODEL, MODEL, build_request, build_row, row_builder
+from tests.support.journal_samples import ACCEPTED, LANDED, new_intent, parse_entry, segment_header
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def test_a_row_that_has_ended_is_not_pending_any_more(store: RowStore) -> None:
     fill(store, 3)
     landed, accepted, _ = store.pending_rows(MODEL)
     store.end(landed, "landed", generation=LANDED, latency=1.5)
-    store.save(accepted.accept("c", PAID))
+    store.save(accepted.accept("c", ACCEPTED))
     assert [row.index for row in store.pending_rows(MODEL)] == [2]
     with RowReader(store.path) as reader:
         assert reader.count_outcomes() == {"landed": 1, "submitted": 1, "pending": 1}
@@ -57,16 +57,16 @@ def test_a_row_that_has_ended_is_not_pending_any_more(store: RowStore) -> None:
     assert [(row.index, row.outcome, row.latency) for row in rows] == [
         (0, "landed", 1.5), (1, "submitted", None), (2, "pending", None),
     ]  # fmt: skip
-    assert [row.generation for row in rows] == [LANDED, PAID, None]
+    assert [row.generation for row in rows] == [LANDED, ACCEPTED, None]
 
 
 def test_a_generation_that_failed_is_not_charged_and_a_submitted_one_is(store: RowStore) -> None:
     fill(store, 4)
-    moderated, left, failed, lost = (row.accept("c", PAID) for row in store.pending_rows(MODEL))
-    store.end(moderated, "moderated", generation=PAID)
-    store.end(left, "submitted", generation=PAID)
-    store.end(failed, "failed", generation=PAID)
-    store.end(lost, "lost", generation=PAID)
+    moderated, left, failed, lost = (row.accept("c", ACCEPTED) for row in store.pending_rows(MODEL))
+    store.end(moderated, "moderated", generation=ACCEPTED)
+    store.end(left, "submitted", generation=ACCEPTED)
+    store.end(failed, "failed", generation=ACCEPTED)
+    store.end(lost, "lost", generation=ACCEPTED)
     with RowReader(store.path) as reader:
         assert [row.is_charged for row in reader.all_rows()] == [False, True, False, True]
 
@@ -74,7 +74,9 @@ def test_a_generation_that_failed_is_not_charged_and_a_submitted_one_is(store: R
 def test_an_invalid_row_is_stored_and_never_pending(store: RowStore) -> None:
     store.add(Row(0, "row-0", MODEL, None, None, "width is missing"))
     fill(store, 1, start=1)
-    store.history.add_segment(header(), [note(opened("row-0")), note(opened("k1"))])
+    store.history.add_segment(
+        segment_header(), [parse_entry(new_intent("row-0")), parse_entry(new_intent("k1"))]
+    )
     assert [row.index for row in store.pending_rows(MODEL)] == [1]
     with RowReader(store.path) as reader:
         (invalid,) = reader.invalid_rows()
@@ -84,7 +86,9 @@ def test_an_invalid_row_is_stored_and_never_pending(store: RowStore) -> None:
 
 def test_only_rows_that_earlier_tries_submitted_are_planned(store: RowStore) -> None:
     fill(store, 3)
-    store.history.add_segment(header(), [note(opened("k2")), note(opened("k0"))])
+    store.history.add_segment(
+        segment_header(), [parse_entry(new_intent("k2")), parse_entry(new_intent("k0"))]
+    )
     with RowReader(store.path) as reader:
         assert list(reader.tried_rows(build_request)) == [build_row(0), build_row(2)]
 
@@ -98,7 +102,7 @@ def test_a_plan_decides_whether_a_row_is_pending_resumed_or_ended(store: RowStor
     store.apply_plan(rows[3], RowPlan("done", "lost", build_submit("gone"), reason="gone"))
     store.commit()
     (resumed,) = store.submitted_rows()
-    assert (resumed.index, resumed.is_fallback, resumed.generation) == (1, True, PAID)
+    assert (resumed.index, resumed.is_fallback, resumed.generation) == (1, True, ACCEPTED)
     assert resumed.is_resumed
     assert resumed.plan.request.prompt == "a fox"  # as the earlier try requested it
     assert [(row.index, row.uncertain_submits) for row in store.pending_rows(MODEL)] == [(2, 2)]

@@ -24,11 +24,10 @@ from airflow_provider_flux.emulator import EmulatorServer
 from airflow_provider_flux.ledger.journal import Journal
 from airflow_provider_flux.ledger.journal_owner import claim_journal
 from airflow_provider_flux.object_store.filesystem import open_path
-from tests.ledger.test_journal import MANNER
-from tests.ledger.test_journal_entries import header, opened
 from tests.support.batch_interruptions import meanwhile, stop_after
 from tests.support.batch_rows import row_builder
 from tests.support.batch_tries import Batch, batch, prompts, quick
+from tests.support.journal_samples import WRITE_OPTIONS, new_intent, segment_header
 
 __all__ = ["quick"]
 
@@ -108,8 +107,8 @@ class TestClaim:
             store,
             Counters(0, 24),
             folder=folder,
-            header=header(session="b" * 32),
-            write_options=MANNER,
+            header=segment_header(session="b" * 32),
+            write_options=WRITE_OPTIONS,
             policies=RowPolicies(),
         )
         store.close()
@@ -124,23 +123,23 @@ class TestClaim:
     def test_a_try_waits_for_an_earlier_owner_that_recorded_nothing(
         self, tmp_path: Path, folder: str
     ) -> None:
-        claim_journal(folder, header(session="a" * 32), MANNER)
+        claim_journal(folder, segment_header(session="a" * 32), WRITE_OPTIONS)
         assert self._seconds_to_claim(tmp_path, folder) >= self.SECONDS
 
     async def test_a_try_waits_for_an_earlier_owner_whose_journal_is_open(
         self, tmp_path: Path, folder: str
     ) -> None:
-        await Journal(folder, header(session="a" * 32), MANNER).append(opened())
+        await Journal(folder, segment_header(session="a" * 32), WRITE_OPTIONS).append(new_intent())
         assert await asyncio.to_thread(self._seconds_to_claim, tmp_path, folder) >= self.SECONDS
 
     async def test_a_try_does_not_wait_for_an_earlier_owner_that_ended(
         self, tmp_path: Path, folder: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(run_setup, "OWNER_CHECK_SECONDS", 20.0)
-        old = header(session="a" * 32)
-        await asyncio.to_thread(claim_journal, folder, old, MANNER)
-        journal = Journal(folder, old, MANNER)
-        await journal.append(opened())
+        old = segment_header(session="a" * 32)
+        await asyncio.to_thread(claim_journal, folder, old, WRITE_OPTIONS)
+        journal = Journal(folder, old, WRITE_OPTIONS)
+        await journal.append(new_intent())
         await journal.close()
         assert await asyncio.to_thread(self._seconds_to_claim, tmp_path, folder) < 10
 

@@ -1,6 +1,7 @@
-"""``airflow flux init-pool``: the pool is there afterwards, with the slots of the account, and nothing else is touched.
+"""Tests of ``airflow flux init-pool``: it changes the slots of one pool, and no other setting.
 
-The command runs on a migrated database of its own, as an administrator types it; what it cannot do, within the process.
+The command runs on a migrated database of its own, as an administrator calls it. Refusals are
+tested within the process.
 """
 
 from __future__ import annotations
@@ -74,17 +75,15 @@ class Installation:
 
 @pytest.fixture(scope="module")
 def installation(tmp_path_factory: pytest.TempPathFactory) -> Installation:
-    made = Installation(tmp_path_factory.mktemp("airflow-home"))
-    made.airflow("db", "migrate")
-    return made
+    created = Installation(tmp_path_factory.mktemp("airflow-home"))
+    created.airflow("db", "migrate")
+    return created
 
 
-def test_the_command_creates_updates_and_leaves_alone(installation: Installation) -> None:
-    tried = installation.init_pool("--dry-run").stdout
-    assert (
-        "Pool flux would be created with 24 slots (BFL's usual limit, since the connection flux_default does not exist"
-        in tried
-    )
+def test_init_pool_creates_updates_and_repeats_without_a_change(installation: Installation) -> None:
+    preview = installation.init_pool("--dry-run").stdout
+    assert "Pool flux would be created with 24 slots (BFL's usual limit" in preview
+    assert "the connection flux_default does not exist" in preview
     assert "flux" not in installation.pools()
 
     assert "Pool flux was created with 24 slots" in installation.init_pool().stdout
@@ -129,32 +128,34 @@ def pools(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], dict[str, An
             Pool.delete_pool(pool.pool)
 
 
-def said_of(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+def output_of(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     capsys.readouterr()
     main(["init-pool", *arguments])
     return capsys.readouterr().out.strip()
 
 
-def test_a_pool_of_another_name_and_size(pools: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    said = said_of(capsys, "--pool", "flux_videos", "--slots", "5")
-    assert said == "Pool flux_videos was created with 5 slots (--slots)."
+def test_init_pool_creates_a_pool_of_the_requested_name_and_size(
+    pools: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = output_of(capsys, "--pool", "flux_videos", "--slots", "5")
+    assert output == "Pool flux_videos was created with 5 slots (--slots)."
     assert (pools()["flux_videos"].slots, pools()["flux_videos"].include_deferred) == (5, True)
     assert "flux" not in pools()
 
 
-def test_a_pool_that_is_there_keeps_its_description(
+def test_an_existing_pool_keeps_its_description(
     pools: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from airflow.models.pool import Pool
 
     Pool.create_or_update_pool("flux", 24, "Ours", include_deferred=False)
-    tried = said_of(capsys, "--slots", "24", "--dry-run")
+    preview = output_of(capsys, "--slots", "24", "--dry-run")
     assert (
-        tried
+        preview
         == "Pool flux would be updated to count deferred tasks, with 24 slots as before (--slots)."
     )
     assert pools()["flux"].include_deferred is False
-    assert said_of(capsys, "--slots", "24") == tried.replace("would be", "was")
+    assert output_of(capsys, "--slots", "24") == preview.replace("would be", "was")
     assert (pools()["flux"].include_deferred, pools()["flux"].description) == (True, "Ours")
 
 
@@ -163,10 +164,10 @@ def test_an_unlimited_pool_gets_a_limit(pools: Any, capsys: pytest.CaptureFixtur
 
     Pool.create_or_update_pool("flux", -1, "", include_deferred=False)
     main(["init-pool", "--slots", "1"])
-    said = capsys.readouterr()
-    assert "updated from unlimited to 1 slot, and to count deferred tasks (--slots)." in said.out
-    assert "fewer slots than before" in said.err
-    assert said_of(capsys, "--slots", "2") == "Pool flux was updated from 1 to 2 slots (--slots)."
+    output = capsys.readouterr()
+    assert "updated from unlimited to 1 slot, and to count deferred tasks (--slots)." in output.out
+    assert "fewer slots than before" in output.err
+    assert output_of(capsys, "--slots", "2") == "Pool flux was updated from 1 to 2 slots (--slots)."
 
 
 @pytest.mark.parametrize(
@@ -180,7 +181,7 @@ def test_an_unlimited_pool_gets_a_limit(pools: Any, capsys: pytest.CaptureFixtur
         (["--flux-conn-id", "odd"], "max_active='many' in connection 'odd'"),
     ],
 )
-def test_what_cannot_be_is_refused(
+def test_invalid_options_are_refused_and_change_no_pool(
     pools: Any, connect: Any, arguments: list[str], reason: str
 ) -> None:
     connect("http://127.0.0.1:1", conn_id="odd", max_active="many")
@@ -190,25 +191,27 @@ def test_what_cannot_be_is_refused(
     assert {name: pool.slots for name, pool in pools().items()} == before
 
 
-def test_the_slots_are_those_of_the_connection(connect: Any) -> None:
+def test_the_default_slots_are_max_active_of_the_connection(connect: Any) -> None:
     connect("http://127.0.0.1:1", conn_id="small", max_active=6)
     connect("http://127.0.0.1:1", conn_id="usual")
     assert slots_of_connection("small") == (6, "max_active of the connection small")
     assert slots_of_connection("usual")[0] == 24
 
 
-def test_two_at_once_make_one_pool(pools: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The other one commits between the look and the insert."""
+def test_two_commands_at_the_same_time_create_one_pool(
+    pools: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other command commits between the read and the insert."""
     from airflow.models.pool import Pool
 
-    look = Pool.get_pool
+    get_pool = Pool.get_pool
 
-    def look_too_early(name: str, **given: Any) -> None:
-        monkeypatch.setattr(Pool, "get_pool", look)
+    def read_too_early(name: str, **arguments: Any) -> None:
+        monkeypatch.setattr(Pool, "get_pool", get_pool)
         assert init_pool(name, 12).before is None
-        given["session"].add(Pool(pool=name, slots=24, description="", include_deferred=True))
+        arguments["session"].add(Pool(pool=name, slots=24, description="", include_deferred=True))
 
-    monkeypatch.setattr(Pool, "get_pool", look_too_early)
+    monkeypatch.setattr(Pool, "get_pool", read_too_early)
     assert init_pool("flux", 24) == PoolChange("flux", 24, before=12, counted_deferred=True)
     assert pools()["flux"].slots == 24
 
@@ -216,15 +219,15 @@ def test_two_at_once_make_one_pool(pools: Any, monkeypatch: pytest.MonkeyPatch) 
 # The page
 
 
-def test_every_option_is_explained_with_its_default() -> None:
+def test_the_page_explains_each_option_with_its_default() -> None:
     from airflow_provider_flux.cli.commands import COMMANDS
 
     (command,) = (command for command in COMMANDS if command.name == "init-pool")
     rows = re.findall(r"^\| (.*`--[^|]+) \| ([^|]+) \|", PAGE.read_text(), flags=re.MULTILINE)
     shown = {cell.split("`")[-2]: default.strip("`") for cell, default in rows}
-    given = {arg.flags[-1]: arg.kwargs.get("default") for arg in command.args}
-    assert sorted(shown) == sorted(given)
-    for flag, default in given.items():
+    defaults = {arg.flags[-1]: arg.kwargs.get("default") for arg in command.args}
+    assert sorted(shown) == sorted(defaults)
+    for flag, default in defaults.items():
         assert shown[flag] == (default or shown[flag]), flag
 
 
@@ -234,16 +237,16 @@ def shown_dag(name: str) -> Any:
     return DagBag(str(PAGE.parents[1] / "snippets" / f"{name}.py")).dags[f"flux_{name}"]
 
 
-def test_the_tasks_of_the_page_are_in_pools_that_the_page_makes(
+def test_the_tasks_of_the_page_use_the_pools_that_the_page_creates(
     capsys: pytest.CaptureFixture[str], pools: Any
 ) -> None:
     text = PAGE.read_text()
-    (made,) = (
+    (commands,) = (
         code
         for code in re.findall(r"```bash\n(.*?)```", text, flags=re.DOTALL)
         if "--slots" in code
     )
-    for line in made.splitlines():
+    for line in commands.splitlines():
         main(shlex.split(line.removeprefix("airflow flux ")))
     dag = shown_dag("share_the_quota")
     limits = {pool.pool: pool.slots for pool in pools().values()}
@@ -252,7 +255,9 @@ def test_the_tasks_of_the_page_are_in_pools_that_the_page_makes(
     assert limits["flux"] + limits["flux_videos"] == FluxSettings.max_active
 
 
-def test_the_batch_of_the_page_uses_what_the_pool_counts(connect: Any, tmp_path: Path) -> None:
+def test_the_batch_of_the_page_uses_as_many_slots_as_the_pool_counts(
+    connect: Any, tmp_path: Path
+) -> None:
     task = shown_dag("batch_in_the_pool").get_task("doors").prepare_for_execution()
     task.output_path, task._root = f"{tmp_path}/{{key}}.{{ext}}", f"{tmp_path}/"
     task.requests = task.requests[:18]

@@ -1,4 +1,4 @@
-"""Two that work on one task, and what crosses a try: kills, lost answers, stores that fail in between."""
+"""Tests of two tries of one task, and of stores that fail between them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from airflow_provider_flux.ledger.record_files import FileRecordStore
 from airflow_provider_flux.ledger.record_store import StoredRecord
 from airflow_provider_flux.ledger.task_ledger import TaskLedger
 from airflow_provider_flux.object_store import objects
-from tests.support.ledger_fixtures import Home
+from tests.support.ledger_fixtures import LedgerKind
 from tests.support.object_stores import S3Store
 from tests.support.run_operator import WAYS, fire
 from tests.support.task_tries import Died, StateStore, Task, phases
@@ -32,9 +32,9 @@ pytestmark = [
 
 @pytest.fixture
 def while_waiting(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], object]], None]:
-    """Do something while a task waits for a free slot, once."""
+    """Call a function once while a task waits for a free slot."""
 
-    def plan(act: Callable[[], object]) -> None:
+    def set_action(act: Callable[[], object]) -> None:
         left = [act]
 
         def sleep(seconds: float) -> None:
@@ -43,13 +43,13 @@ def while_waiting(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], obj
 
         monkeypatch.setattr("tenacity.nap.time.sleep", sleep)
 
-    return plan
+    return set_action
 
 
-def test_a_killed_try_that_lives_on_does_not_submit_beside_its_successor(
-    emulator: EmulatorServer, home: Home, while_waiting: Any
+def test_a_killed_try_that_lives_on_does_not_submit_in_parallel_to_its_successor(
+    emulator: EmulatorServer, ledger: LedgerKind, while_waiting: Any
 ) -> None:
-    old, new = (home.task("x [[fault:rate-limit=1]]") for _ in range(2))
+    old, new = (ledger.task("x [[fault:rate-limit=1]]") for _ in range(2))
     new.started, new.state_store, new.try_number = old.started, old.state_store, 1
     while_waiting(new.retry)
     with pytest.raises(AirflowFailException, match="FluxLedgerError: Another process"):
@@ -58,36 +58,36 @@ def test_a_killed_try_that_lives_on_does_not_submit_beside_its_successor(
     assert new.retry()["uncertain_submits"] == 0
 
 
-def test_a_late_answer_of_a_killed_try_is_not_paid_for_again(
+def test_a_late_answer_of_a_killed_try_stops_the_next_submit(
     emulator: EmulatorServer,
-    home: Home,
-    dies: Callable[[str], None],
+    ledger: LedgerKind,
+    die_at: Callable[[str], None],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """It is written down at the very moment when the next try submits anew, since nobody knew of it."""
-    task = home.task(on_uncertain="resubmit")
-    dies("after post")
+    """The answer is recorded at the moment when the next try submits again."""
+    task = ledger.task(on_uncertain="resubmit")
+    die_at("after post")
     with pytest.raises(Died):
         task.retry()
-    claiming = TaskLedger.claim
+    original_claim = TaskLedger.claim
 
     def claim(self: TaskLedger, *arguments: Any, **more: Any) -> StoredRecord:
         latest = more["latest"]
-        answered = {"request_id": "late", "cost": 4, "cost_source": "estimated", "fingerprint": "f"}
+        answer = {"request_id": "late", "cost": 4, "cost_source": "estimated", "fingerprint": "f"}
         StoredRecord(latest._store, latest.number, latest.record).write(
-            "submitted", generation=parse_generation(answered)
+            "submitted", generation=parse_generation(answer)
         )
-        return claiming(self, *arguments, **more)
+        return original_claim(self, *arguments, **more)
 
     with monkeypatch.context() as patched:
         patched.setattr(TaskLedger, "claim", claim)
         with pytest.raises(AirflowFailException, match="FluxLedgerError: Another process"):
             task.retry()
-    assert phases(home.records(task)) == ["submitted", "failed"]
+    assert phases(ledger.records(task)) == ["submitted", "failed"]
     assert emulator.stats()["submits"] == 1
 
 
-def test_what_lands_while_a_cleared_task_submits_is_in_nobodys_way(
+def test_an_image_that_lands_while_a_cleared_task_submits_stops_nothing(
     emulator: EmulatorServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     task = Task(
@@ -95,12 +95,12 @@ def test_what_lands_while_a_cleared_task_submits_is_in_nobodys_way(
     )
     task.arguments |= WAYS["deferred"]
     _, deferred, _ = task.defer()
-    claiming = TaskLedger.claim
+    original_claim = TaskLedger.claim
 
     def claim(self: TaskLedger, *arguments: Any, **more: Any) -> StoredRecord:
         with ThreadPoolExecutor() as pool:
             assert pool.submit(asyncio.run, fire(deferred.trigger)).result()["status"] == "landed"
-        return claiming(self, *arguments, **more)
+        return original_claim(self, *arguments, **more)
 
     with monkeypatch.context() as patched:
         patched.setattr(TaskLedger, "claim", claim)
@@ -108,38 +108,38 @@ def test_what_lands_while_a_cleared_task_submits_is_in_nobodys_way(
     assert phases(task.records(tmp_path)) == ["persisted", "returned"]
 
 
-def test_a_task_that_was_killed_while_it_waits_for_a_slot_submits_no_more(
-    emulator: EmulatorServer, home: Home, while_waiting: Any
+def test_a_task_killed_while_it_waits_for_a_slot_submits_nothing(
+    emulator: EmulatorServer, ledger: LedgerKind, while_waiting: Any
 ) -> None:
-    task = home.task("x [[fault:rate-limit=1]]")
+    task = ledger.task("x [[fault:rate-limit=1]]")
     while_waiting(lambda: task.operator and task.operator.on_kill())
     with pytest.raises(FluxError, match="killed"):
         task.retry()
-    assert phases(home.records(task)) == ["failed"]
+    assert phases(ledger.records(task)) == ["failed"]
     assert emulator.stats()["submits"] == 0
 
 
-def test_what_was_paid_for_counts_although_another_request_was_refused_since(
-    emulator: EmulatorServer, home: Home, dies: Callable[[str], None]
+def test_a_generation_is_resumed_although_a_later_request_was_refused(
+    emulator: EmulatorServer, ledger: LedgerKind, die_at: Callable[[str], None]
 ) -> None:
-    task = home.task()
-    dies("before poll")
+    task = ledger.task()
+    die_at("before poll")
     with pytest.raises(Died):
         task.retry()
     with pytest.raises(AirflowFailException, match="FluxInsufficientCreditsError"):
         task.retry(prompt="x [[fault:no-credits]]")
     task.warnings.clear()
     task.clear(prompt="a fox")
-    assert phases(home.records(task)) == ["returned", "failed"]
+    assert phases(ledger.records(task)) == ["returned", "failed"]
     assert (emulator.stats()["submits"], task.warnings) == (1, [])
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_an_image_of_the_old_request_is_described_as_what_it_is(
-    emulator: EmulatorServer, tmp_path: Path, dies: Callable[[str], None], way: str
+def test_the_sidecar_of_a_resumed_image_describes_the_submitted_request(
+    emulator: EmulatorServer, tmp_path: Path, die_at: Callable[[str], None], way: str
 ) -> None:
     task = Task({"prompt": "a fox", "output_path": f"{tmp_path}/x.{{ext}}", "on_change": "resume"})
-    dies("before poll")
+    die_at("before poll")
     with pytest.raises(Died):
         task.retry()
     described = json.loads(
@@ -154,15 +154,15 @@ def test_an_image_of_the_old_request_is_described_as_what_it_is(
 @pytest.mark.parametrize(
     "arguments", [{"deferrable": False}, {"deferrable": True, "inline_wait": 30}]
 )
-def test_what_a_lost_worker_has_landed_is_not_called_lost(
+def test_an_image_that_a_lost_worker_landed_is_returned_although_bfl_forgot_it(
     tmp_path: Path, connect: Any, monkeypatch: pytest.MonkeyPatch, arguments: dict[str, Any]
 ) -> None:
     def die(self: StoredRecord, phase: str, **_: Any) -> bool:
         if phase == "returned":
             raise Died
-        return noting(self, phase, **_)
+        return write(self, phase, **_)
 
-    noting = StoredRecord.write_or_warn
+    write = StoredRecord.write_or_warn
     with EmulatorServer(EmulatorConfig(latency=0.0)) as server:
         connect(server.url)
         task = Task({"prompt": "a fox", "output_path": f"{tmp_path}/x.{{ext}}", **arguments})
@@ -176,7 +176,7 @@ def test_what_a_lost_worker_has_landed_is_not_called_lost(
         assert phases(task.records(tmp_path)) == ["returned"]
 
 
-def test_what_was_landed_deleted_and_forgotten_is_paid_for_anew_after_a_clear(
+def test_a_clear_submits_again_for_a_removed_image_that_bfl_forgot(
     tmp_path: Path, connect: Any
 ) -> None:
     with EmulatorServer(EmulatorConfig(latency=0.0)) as server:
@@ -191,7 +191,7 @@ def test_what_was_landed_deleted_and_forgotten_is_paid_for_anew_after_a_clear(
         assert phases(task.records(tmp_path)) == ["failed", "returned"]
 
 
-def test_a_store_in_trouble_does_not_pass_for_a_lost_image(tmp_path: Path, connect: Any) -> None:
+def test_a_failing_store_does_not_count_as_a_lost_image(tmp_path: Path, connect: Any) -> None:
     with EmulatorServer(EmulatorConfig(latency=0.0)) as server:
         connect(server.url)
         task = Task(
@@ -204,7 +204,7 @@ def test_a_store_in_trouble_does_not_pass_for_a_lost_image(tmp_path: Path, conne
         image = Path(task.retry()["image"]["uri"])
         server.reset()
         image.rename(tmp_path / "kept")
-        image.mkdir()  # it cannot be read, and is not missing
+        image.mkdir()  # It cannot be read, but it is not missing.
         with pytest.raises(FluxStorageError):
             task.retry()
         image.rmdir()
@@ -212,7 +212,7 @@ def test_a_store_in_trouble_does_not_pass_for_a_lost_image(tmp_path: Path, conne
         assert task.retry()["image"]["uri"] == str(image)
 
 
-def test_a_store_that_is_down_when_a_task_goes_on_is_left_to_retries(
+def test_a_store_that_is_down_after_a_deferral_is_left_to_retries(
     emulator: EmulatorServer, s3: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from tests.support.cutting_proxy import CuttingProxy
@@ -224,7 +224,7 @@ def test_a_store_that_is_down_when_a_task_goes_on_is_left_to_retries(
         connection = json.loads(store.connection(proxy.url))
         connection["extra"]["config_kwargs"] = {
             "retries": {"max_attempts": 1}
-        }  # botocore's own, which take seconds
+        }  # botocore's own retries take seconds
         monkeypatch.setenv("AIRFLOW_CONN_DOWN_LATER", json.dumps(connection))
         task = Task(
             {
@@ -246,7 +246,7 @@ def test_a_store_that_is_down_when_a_task_goes_on_is_left_to_retries(
     assert emulator.stats()["submits"] == 1
 
 
-def test_an_answer_the_state_store_did_not_take_is_written_when_the_task_goes_on(
+def test_an_answer_that_the_task_state_store_refused_is_recorded_after_the_deferral(
     emulator: EmulatorServer,
 ) -> None:
     class Flaky(StateStore):
@@ -265,14 +265,14 @@ def test_an_answer_the_state_store_did_not_take_is_written_when_the_task_goes_on
     assert task.clear()["uncertain_submits"] == 0
 
 
-def test_a_claim_that_was_broken_off_leaves_no_doubt(
+def test_an_interrupted_claim_leaves_no_uncertain_submit(
     emulator: EmulatorServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def create(self: FileRecordStore, *arguments: Any) -> None:
-        creating(self, *arguments)
+        original_create(self, *arguments)
         raise AirflowTaskTimeout("Timeout")
 
-    creating = FileRecordStore.create
+    original_create = FileRecordStore.create
     task = Task({"prompt": "a fox", "output_path": f"{tmp_path}/x.{{ext}}"})
     with monkeypatch.context() as patched:
         patched.setattr(FileRecordStore, "create", create)

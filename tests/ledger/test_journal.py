@@ -1,4 +1,4 @@
-"""The journal in a store: many lines in one put, durable before they count, and one writer that may submit."""
+"""Tests of the journal of a batch: entries share puts and are durable, and one try may submit."""
 
 from __future__ import annotations
 
@@ -22,11 +22,10 @@ from airflow_provider_flux.ledger.journaled_submit import fold_entries
 from airflow_provider_flux.object_store import objects
 from airflow_provider_flux.object_store.backends import WriteOptions
 from airflow_provider_flux.object_store.filesystem import open_path
-from tests.ledger.test_journal_entries import PAID, header, opened
 from tests.support.answering_proxy import AnsweringProxy
+from tests.support.journal_samples import ACCEPTED, WRITE_OPTIONS, new_intent, segment_header
 from tests.support.object_stores import S3Store, Store, s3_connection
 
-MANNER = WriteOptions("application/json")
 NOTHING_SENT = FluxLedgerError("Nothing was sent.")
 
 
@@ -51,17 +50,19 @@ def proxy(s3: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[AnsweringProxy]:
 
 
 @pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+def short_retries(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(objects, "_RETRY_SECONDS", 0.1)
 
 
-def on(folder: str, session: str = "a" * 32, **more: Any) -> Journal:
-    return Journal(folder, header(session=session, **more), MANNER)
+def journal_in(folder: str, session: str = "a" * 32, **more: Any) -> Journal:
+    return Journal(folder, segment_header(session=session, **more), WRITE_OPTIONS)
 
 
-def lines(folder: str) -> list[str]:
+def durable_entries(folder: str) -> list[str]:
     """Return the keys and phases that are durable."""
-    return [f"{note.key} {note.phase}" for _, notes in read_journal(folder) for note in notes]
+    return [
+        f"{entry.key} {entry.phase}" for _, entries in read_journal(folder) for entry in entries
+    ]
 
 
 def segments_in(folder: str) -> list[Path]:
@@ -69,53 +70,58 @@ def segments_in(folder: str) -> list[Path]:
 
 
 def puts(proxy: AnsweringProxy) -> int:
-    return sum(one.startswith("PUT ") and ".jsonl" in one for one in proxy.asked)
+    return sum(request.startswith("PUT ") and ".jsonl" in request for request in proxy.asked)
 
 
-async def test_a_line_is_durable_when_it_was_noted(folder: str) -> None:
-    journal = on(folder)
-    first = opened()
+async def test_an_entry_is_durable_when_append_returns(folder: str) -> None:
+    journal = journal_in(folder)
+    first = new_intent()
     await journal.append(first)
     (segment,) = segments_in(folder)
     assert first["claim"] in segment.read_text()
-    journal.append_soon(phase_entry(first["claim"], "0", "submitted", generation=PAID))
+    journal.append_soon(phase_entry(first["claim"], "0", "submitted", generation=ACCEPTED))
     await journal.close()
     assert segment.read_text().count("\n") == 3
     assert json.loads(segment.read_text().splitlines()[0])["is_closed"] is True
 
 
-async def test_lines_that_come_together_are_written_together(proxy: AnsweringProxy) -> None:
-    journal = on(proxy.root)
-    await asyncio.gather(*(journal.append(opened(str(number), number)) for number in range(40)))
+async def test_entries_that_arrive_together_share_a_put(proxy: AnsweringProxy) -> None:
+    journal = journal_in(proxy.root)
+    await asyncio.gather(*(journal.append(new_intent(str(number), number)) for number in range(40)))
     assert puts(proxy) <= 3
     await journal.close()
-    assert await asyncio.to_thread(lines, proxy.root) == [
+    assert await asyncio.to_thread(durable_entries, proxy.root) == [
         f"{number} intent" for number in range(40)
     ]
 
 
-async def test_a_full_segment_is_left_and_what_is_put_stays_small(folder: str) -> None:
-    journal = on(folder)
+async def test_a_full_segment_is_closed_so_that_puts_stay_small(folder: str) -> None:
+    journal = journal_in(folder)
     for start in range(0, 400, 20):
         await asyncio.gather(
-            *(journal.append(opened(str(number), number)) for number in range(start, start + 20))
+            *(
+                journal.append(new_intent(str(number), number))
+                for number in range(start, start + 20)
+            )
         )
     await journal.close()
     segments = segments_in(folder)
     assert len(segments) > 2
-    assert [one.name.split(".")[1] for one in segments] == [
+    assert [path.name.split(".")[1] for path in segments] == [
         f"{number:06d}" for number in range(len(segments))
     ]
-    assert max(one.stat().st_size for one in segments) < 2 * journal_segments.SEGMENT_BYTES
-    assert await asyncio.to_thread(lines, folder) == [f"{number} intent" for number in range(400)]
+    assert max(path.stat().st_size for path in segments) < 2 * journal_segments.SEGMENT_BYTES
+    assert await asyncio.to_thread(durable_entries, folder) == [
+        f"{number} intent" for number in range(400)
+    ]
 
 
-async def test_a_store_that_fails_says_so_and_gets_the_lines_later(
-    proxy: AnsweringProxy, impatient: None
+async def test_an_entry_whose_put_failed_is_written_with_the_next_one(
+    proxy: AnsweringProxy, short_retries: None
 ) -> None:
-    journal = on(proxy.root)
+    journal = journal_in(proxy.root)
     proxy.refuse("PUT", 403, "AccessDenied", part=".jsonl", times=2)
-    first, second = opened("0"), opened("1")
+    first, second = new_intent("0"), new_intent("1")
     with pytest.raises(
         FluxStorageError, match=r"could not be written .*Forbidden|AccessDenied|denied"
     ):
@@ -123,13 +129,17 @@ async def test_a_store_that_fails_says_so_and_gets_the_lines_later(
     journal.append_soon(phase_entry(first["claim"], "0", "failed", error=NOTHING_SENT))
     await journal.append(second)
     await journal.close()
-    assert await asyncio.to_thread(lines, proxy.root) == ["0 intent", "0 failed", "1 intent"]
+    assert await asyncio.to_thread(durable_entries, proxy.root) == [
+        "0 intent",
+        "0 failed",
+        "1 intent",
+    ]
 
 
-async def test_a_line_that_comes_while_the_owner_is_read_is_waited_for(
+async def test_an_entry_that_arrives_during_the_owner_check_is_written(
     folder: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is written along with those before it, and nothing comes after it that would wake up who waits for it."""
+    """No later entry arrives that would wake up its caller."""
     read, is_reading = journal_owner.read_owner, asyncio.Event()
     loop = asyncio.get_running_loop()
 
@@ -139,15 +149,15 @@ async def test_a_line_that_comes_while_the_owner_is_read_is_waited_for(
         return await read(folder)
 
     monkeypatch.setattr(journal_owner, "read_owner", slow)
-    journal = on(folder)
-    first = asyncio.create_task(journal.append(opened("0")))
+    journal = journal_in(folder)
+    first = asyncio.create_task(journal.append(new_intent("0")))
     await is_reading.wait()
-    await asyncio.wait_for(asyncio.gather(first, journal.append(opened("1"))), 5)
+    await asyncio.wait_for(asyncio.gather(first, journal.append(new_intent("1"))), 5)
     await journal.close()
-    assert await asyncio.to_thread(lines, folder) == ["0 intent", "1 intent"]
+    assert await asyncio.to_thread(durable_entries, folder) == ["0 intent", "1 intent"]
 
 
-async def test_a_line_that_comes_while_the_owner_turns_out_to_be_another_is_refused_too(
+async def test_an_entry_that_arrives_during_a_failing_owner_check_is_refused(
     folder: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     is_reading = asyncio.Event()
@@ -159,116 +169,123 @@ async def test_a_line_that_comes_while_the_owner_turns_out_to_be_another_is_refu
         return "b" * 32
 
     monkeypatch.setattr(journal_owner, "read_owner", slow)
-    journal = on(folder)
-    first = asyncio.create_task(journal.append(opened("0")))
+    journal = journal_in(folder)
+    first = asyncio.create_task(journal.append(new_intent("0")))
     await is_reading.wait()
     both = await asyncio.wait_for(
-        asyncio.gather(first, journal.append(opened("1")), return_exceptions=True), 5
+        asyncio.gather(first, journal.append(new_intent("1")), return_exceptions=True), 5
     )
-    assert [type(one) for one in both] == [FluxLedgerError, FluxLedgerError]
+    assert [type(result) for result in both] == [FluxLedgerError, FluxLedgerError]
 
 
-async def test_what_was_paid_for_and_cannot_be_recorded_is_told_in_the_log(
-    proxy: AnsweringProxy, impatient: None, caplog: pytest.LogCaptureFixture
+async def test_the_log_names_a_generation_that_could_not_be_recorded(
+    proxy: AnsweringProxy, short_retries: None, caplog: pytest.LogCaptureFixture
 ) -> None:
-    journal = on(proxy.root)
-    first, second = opened("0"), opened("1", 1)
+    journal = journal_in(proxy.root)
+    first, second = new_intent("0"), new_intent("1", 1)
     await asyncio.gather(journal.append(first), journal.append(second))
     proxy.refuse("PUT", 403, "AccessDenied", part=".jsonl", times=9)
-    journal.append_soon(phase_entry(first["claim"], "0", "submitted", generation=PAID))
+    journal.append_soon(phase_entry(first["claim"], "0", "submitted", generation=ACCEPTED))
     journal.append_soon(phase_entry(second["claim"], "1", "failed", error=NOTHING_SENT))
     with pytest.raises(FluxStorageError):
         await journal.close()
-    (said,) = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
-    assert said.startswith("Row 0 was submitted, but its request could not be recorded")
-    assert PAID["request_id"] in said
-    assert PAID["polling_url"] in said
+    (message,) = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    assert message.startswith("Row 0 was submitted, but its request could not be recorded")
+    assert ACCEPTED["request_id"] in message
+    assert ACCEPTED["polling_url"] in message
 
 
-async def test_a_store_that_is_down_at_the_end(proxy: AnsweringProxy, impatient: None) -> None:
-    journal = on(proxy.root)
-    first = opened()
+async def test_close_raises_and_counts_entries_that_could_not_be_written(
+    proxy: AnsweringProxy, short_retries: None
+) -> None:
+    journal = journal_in(proxy.root)
+    first = new_intent()
     await journal.append(first)
     proxy.refuse("PUT", 403, "AccessDenied", part=".jsonl", times=9)
-    journal.append_soon(phase_entry(first["claim"], "0", "submitted", generation=PAID))
+    journal.append_soon(phase_entry(first["claim"], "0", "submitted", generation=ACCEPTED))
     with pytest.raises(FluxStorageError):
         await journal.close()
     assert journal.unwritten == 1
-    assert await asyncio.to_thread(lines, proxy.root) == ["0 intent"]
+    assert await asyncio.to_thread(durable_entries, proxy.root) == ["0 intent"]
 
 
 class TestTwoTries:
-    """An old try was taken for dead, and is not."""
+    """An old try lives on, although a new one took it for dead."""
 
     @pytest.fixture
-    def fence(self, monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    def set_check_seconds(self, monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
         return lambda seconds: monkeypatch.setattr(journal_owner, "OWNER_CHECK_SECONDS", seconds)
 
-    async def _takes_over(self, folder: str) -> SegmentHeader:
-        new = header(session="b" * 32)
-        await asyncio.to_thread(claim_journal, folder, new, MANNER)
+    async def _claim_by_new_try(self, folder: str) -> SegmentHeader:
+        new = segment_header(session="b" * 32)
+        await asyncio.to_thread(claim_journal, folder, new, WRITE_OPTIONS)
         return new
 
-    async def test_the_old_one_stops_before_its_next_submit(
-        self, folder: str, fence: Callable[[float], None]
+    async def test_the_old_try_stops_before_its_next_submit(
+        self, folder: str, set_check_seconds: Callable[[float], None]
     ) -> None:
-        fence(0.0)
-        old = on(folder)
-        await asyncio.to_thread(claim_journal, folder, header(session="a" * 32), MANNER)
-        await old.append(opened("0"))
-        await self._takes_over(folder)
+        set_check_seconds(0.0)
+        old = journal_in(folder)
+        await asyncio.to_thread(
+            claim_journal, folder, segment_header(session="a" * 32), WRITE_OPTIONS
+        )
+        await old.append(new_intent("0"))
+        await self._claim_by_new_try(folder)
         for key in "12":
             with pytest.raises(FluxLedgerError, match="A later try of this task owns the journal"):
-                await old.append(opened(key))
+                await old.append(new_intent(key))
 
-    async def test_it_looks_once_in_a_while_only(
-        self, folder: str, fence: Callable[[float], None]
+    async def test_the_old_try_checks_the_owner_only_now_and_then(
+        self, folder: str, set_check_seconds: Callable[[float], None]
     ) -> None:
-        fence(60.0)
-        old = on(folder)
-        await old.append(opened("0"))
-        await self._takes_over(folder)
-        await old.append(opened("1"))
+        set_check_seconds(60.0)
+        old = journal_in(folder)
+        await old.append(new_intent("0"))
+        await self._claim_by_new_try(folder)
+        await old.append(new_intent("1"))
 
-    async def test_what_the_old_one_writes_later_can_be_read(
-        self, folder: str, fence: Callable[[float], None]
+    async def test_later_entries_of_the_old_try_can_be_read(
+        self, folder: str, set_check_seconds: Callable[[float], None]
     ) -> None:
-        """It says of each refused intent that nothing was sent: the intent must be there, too."""
-        fence(0.0)
-        old = on(folder)
-        paid = opened("0")
-        await old.append(paid)
-        await self._takes_over(folder)
+        """An entry of a refused submit needs its intent in the journal."""
+        set_check_seconds(0.0)
+        old = journal_in(folder)
+        accepted = new_intent("0")
+        await old.append(accepted)
+        await self._claim_by_new_try(folder)
         for key in "123":
-            line = opened(key)
+            entry = new_intent(key)
             with pytest.raises(FluxLedgerError):
-                await old.append(line)
-            old.append_soon(phase_entry(line["claim"], key, "failed", error=NOTHING_SENT))
-        old.append_soon(phase_entry(paid["claim"], "0", "submitted", generation=PAID))
+                await old.append(entry)
+            old.append_soon(phase_entry(entry["claim"], key, "failed", error=NOTHING_SENT))
+        old.append_soon(phase_entry(accepted["claim"], "0", "submitted", generation=ACCEPTED))
         await old.close()
         submits = await asyncio.to_thread(lambda: list(fold_entries(read_journal(folder))))
-        assert [(one.key, one.phase) for one in submits] == [
+        assert [(submit.key, submit.phase) for submit in submits] == [
             ("0", "submitted"), ("1", "failed"), ("2", "failed"), ("3", "failed"),
         ]  # fmt: skip
 
-    async def test_a_write_that_takes_long_is_no_leave_to_submit(
-        self, folder: str, fence: Callable[[float], None], monkeypatch: pytest.MonkeyPatch
+    async def test_a_slow_put_of_the_old_try_is_followed_by_an_owner_check(
+        self,
+        folder: str,
+        set_check_seconds: Callable[[float], None],
+        monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        """The new one has read the journal when the intent arrives in it."""
-        fence(0.2)
+        """The new try has read the journal before the intent of the old one arrives in it."""
+        set_check_seconds(0.2)
         put = journals.put
 
-        async def slow(uri: str, data: bytes, manner: WriteOptions) -> None:
+        async def slow(uri: str, data: bytes, options: WriteOptions) -> None:
             if ".jsonl" in uri:
                 await asyncio.sleep(0.5)
-            await put(uri, data, manner)
+            await put(uri, data, options)
 
         monkeypatch.setattr(journals, "put", slow)
-        noted = asyncio.create_task(on(folder).append(opened("0")))
+        appended = asyncio.create_task(journal_in(folder).append(new_intent("0")))
         await asyncio.sleep(0.1)
-        await self._takes_over(folder)
+        await self._claim_by_new_try(folder)
         with pytest.raises(FluxLedgerError, match="owns the journal"):
-            await noted
+            await appended
 
 
 def write(folder: str, name: str, data: bytes) -> None:
@@ -276,28 +293,28 @@ def write(folder: str, name: str, data: bytes) -> None:
     (Path(folder) / name).write_bytes(data)
 
 
-async def test_other_files_are_no_segments(folder: str) -> None:
-    journal = on(folder)
-    await journal.append(opened())
+async def test_other_files_in_the_folder_are_no_segments(folder: str) -> None:
+    journal = journal_in(folder)
+    await journal.append(new_intent())
     write(folder, "owner.json", b"{")
     write(folder, f".{uuid.uuid4().hex}.tmp", b"half")
     write(folder, "notes.txt", b"mine")
-    await journal.append(opened("1"))
-    assert await asyncio.to_thread(lines, folder) == ["0 intent", "1 intent"]
+    await journal.append(new_intent("1"))
+    assert await asyncio.to_thread(durable_entries, folder) == ["0 intent", "1 intent"]
 
 
-def test_there_is_nothing_to_read_before_the_first_try(folder: str, store: Store) -> None:
+def test_a_journal_is_empty_before_the_first_try(folder: str, store: Store) -> None:
     assert list(read_journal(folder)) == []
     open_path(store.root)
     assert list(read_journal(f"{store.root}/hero.rows/")) == []
 
 
-def test_a_segment_that_may_not_be_read_is_not_taken_for_none(
-    proxy: AnsweringProxy, impatient: None
+def test_a_segment_that_may_not_be_read_never_counts_as_no_segment(
+    proxy: AnsweringProxy, short_retries: None
 ) -> None:
     async def fill() -> None:
-        journal = on(proxy.root)
-        await journal.append(opened())
+        journal = journal_in(proxy.root)
+        await journal.append(new_intent())
         await journal.close()
 
     asyncio.run(fill())

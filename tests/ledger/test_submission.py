@@ -1,4 +1,4 @@
-"""Retries, clears and crashes: what was paid for is collected, and nothing is paid twice that is not reported."""
+"""Tests of retries, clears and crashes: a try resumes generations, and no submit is repeated."""
 
 from __future__ import annotations
 
@@ -15,17 +15,19 @@ from airflow_provider_flux.bfl import errors
 from airflow_provider_flux.bfl.errors import FluxRequestError
 from airflow_provider_flux.emulator import EmulatorServer
 from airflow_provider_flux.operators.generate import FluxGenerateOperator
-from tests.support.ledger_fixtures import Home
+from tests.support.ledger_fixtures import LedgerKind
 from tests.support.sample_media import picture
 from tests.support.task_tries import Died, Task, phases
 
 pytestmark = pytest.mark.usefixtures("hurry")
 
 
-def test_a_try_leaves_one_record(emulator: EmulatorServer, home: Home) -> None:
-    task = home.task()
+def test_a_try_leaves_one_record_of_its_submit(
+    emulator: EmulatorServer, ledger: LedgerKind
+) -> None:
+    task = ledger.task()
     generation = task.retry()
-    (record,) = home.records(task)
+    (record,) = ledger.records(task)
     assert record["phase"] == "returned"
     assert record["generation"] == generation
     assert record["owner"] == {
@@ -38,43 +40,45 @@ def test_a_try_leaves_one_record(emulator: EmulatorServer, home: Home) -> None:
     assert generation["uncertain_submits"] == 0
 
 
-@pytest.mark.parametrize("place", ["before poll", "after poll"])
-def test_a_retry_collects_what_a_lost_worker_has_submitted(
-    emulator: EmulatorServer, home: Home, dies: Callable[[str], None], place: str
+@pytest.mark.parametrize("moment", ["before poll", "after poll"])
+def test_a_retry_resumes_the_generation_of_a_lost_worker(
+    emulator: EmulatorServer, ledger: LedgerKind, die_at: Callable[[str], None], moment: str
 ) -> None:
-    task = home.task()
-    dies(place)
+    task = ledger.task()
+    die_at(moment)
     with pytest.raises(Died):
         task.retry()
-    (before,) = home.records(task)
+    (before,) = ledger.records(task)
     generation = task.retry()
     assert before["phase"] == "submitted"
     assert generation["request_id"] == before["generation"]["request_id"]
-    assert phases(home.records(task)) == ["returned"]
+    assert phases(ledger.records(task)) == ["returned"]
     assert emulator.stats()["submits"] == 1
 
 
-def test_a_retry_of_what_was_returned_returns_it(emulator: EmulatorServer, home: Home) -> None:
-    task = home.task()
+def test_a_retry_of_a_task_that_returned_returns_the_same_image(
+    emulator: EmulatorServer, ledger: LedgerKind
+) -> None:
+    task = ledger.task()
     first = task.retry()
     polls = emulator.stats()["polls"]
     assert task.retry() == first
     assert (emulator.stats()["submits"], emulator.stats()["polls"]) == (1, polls)
 
 
-def test_a_cleared_task_that_had_ended_well_gets_a_new_image(
-    emulator: EmulatorServer, home: Home
+def test_a_cleared_task_that_succeeded_gets_a_new_image(
+    emulator: EmulatorServer, ledger: LedgerKind
 ) -> None:
-    task = home.task()
+    task = ledger.task()
     first, second = task.retry(), task.clear()
     assert first["request_id"] != second["request_id"]
-    assert phases(home.records(task)) == ["returned", "returned"]
+    assert phases(ledger.records(task)) == ["returned", "returned"]
     assert task.warnings == []
     assert task.clear(on_clear="keep")["request_id"] == second["request_id"]
     assert emulator.stats()["submits"] == 2
 
 
-def test_so_does_a_run_that_was_deleted_and_made_again(
+def test_a_task_of_a_recreated_run_gets_a_new_image(
     emulator: EmulatorServer, tmp_path: Path
 ) -> None:
     first, second = (
@@ -85,38 +89,38 @@ def test_so_does_a_run_that_was_deleted_and_made_again(
     assert emulator.stats()["submits"] == 2
 
 
-def test_a_cleared_task_collects_what_is_in_flight(
-    emulator: EmulatorServer, home: Home, dies: Callable[[str], None]
+def test_a_cleared_task_resumes_the_generation_in_flight(
+    emulator: EmulatorServer, ledger: LedgerKind, die_at: Callable[[str], None]
 ) -> None:
-    task = home.task()
-    dies("before poll")
+    task = ledger.task()
+    die_at("before poll")
     with pytest.raises(Died):
         task.retry()
     task.clear()
     assert emulator.stats()["submits"] == 1
 
 
-def test_on_clear_new_leaves_what_is_in_flight_and_names_it(
-    emulator: EmulatorServer, home: Home, dies: Callable[[str], None]
+def test_on_clear_new_leaves_the_generation_in_flight_and_names_it(
+    emulator: EmulatorServer, ledger: LedgerKind, die_at: Callable[[str], None]
 ) -> None:
-    task = home.task(on_clear="new")
-    dies("before poll")
+    task = ledger.task(on_clear="new")
+    die_at("before poll")
     with pytest.raises(Died):
         task.retry()
-    (before,) = home.records(task)
+    (before,) = ledger.records(task)
     task.clear()
     assert emulator.stats()["submits"] == 2
-    assert phases(home.records(task)) == ["submitted", "returned"]
+    assert phases(ledger.records(task)) == ["submitted", "returned"]
     assert before["generation"]["request_id"] in task.warnings[0]
     assert "4 credits" in task.warnings[0]
 
 
-@pytest.mark.parametrize("place", ["before post", "after post"])
-def test_an_unknown_submit_is_not_repeated_until_somebody_clears_the_task(
-    emulator: EmulatorServer, home: Home, dies: Callable[[str], None], place: str
+@pytest.mark.parametrize("moment", ["before post", "after post"])
+def test_an_uncertain_submit_is_not_repeated_until_a_user_clears_the_task(
+    emulator: EmulatorServer, ledger: LedgerKind, die_at: Callable[[str], None], moment: str
 ) -> None:
-    task = home.task()
-    dies(place)
+    task = ledger.task()
+    die_at(moment)
     with pytest.raises(Died):
         task.retry()
     for _ in range(2):
@@ -124,19 +128,19 @@ def test_an_unknown_submit_is_not_repeated_until_somebody_clears_the_task(
             AirflowFailException, match=r"FluxSubmitUncertainError.*possibly billed for 4 credits"
         ):
             task.retry()
-    billed = int(place == "after post")
+    billed = int(moment == "after post")
     assert emulator.stats()["submits"] == billed
     assert task.clear()["uncertain_submits"] == 1
     assert "possibly billed" in task.warnings[-1]
     assert emulator.stats()["submits"] == billed + 1
-    assert phases(home.records(task)) == ["intent", "returned"]
+    assert phases(ledger.records(task)) == ["intent", "returned"]
 
 
-def test_on_uncertain_resubmit_pays_again_and_reports_it(
-    emulator: EmulatorServer, home: Home, dies: Callable[[str], None]
+def test_on_uncertain_resubmit_submits_again_and_reports_it(
+    emulator: EmulatorServer, ledger: LedgerKind, die_at: Callable[[str], None]
 ) -> None:
-    task = home.task(on_uncertain="resubmit")
-    dies("after post")
+    task = ledger.task(on_uncertain="resubmit")
+    die_at("after post")
     with pytest.raises(Died):
         task.retry()
     assert task.retry()["uncertain_submits"] == 1
@@ -148,10 +152,10 @@ def test_on_uncertain_resubmit_pays_again_and_reports_it(
     ("policy", "error"),
     [("fail", AirflowFailException), ("resubmit", errors.FluxSubmitUncertainError)],
 )
-def test_a_lost_answer_is_left_to_retries_where_it_may_be_repeated(
-    emulator: EmulatorServer, home: Home, policy: Any, error: type[Exception]
+def test_a_lost_answer_is_left_to_retries_only_with_on_uncertain_resubmit(
+    emulator: EmulatorServer, ledger: LedgerKind, policy: Any, error: type[Exception]
 ) -> None:
-    task = home.task("x [[fault:submit-lost]]", on_uncertain=policy)
+    task = ledger.task("x [[fault:submit-lost]]", on_uncertain=policy)
     with pytest.raises(error):
         task.retry()
     assert emulator.stats()["submits"] == 1
@@ -161,37 +165,37 @@ def test_a_lost_answer_is_left_to_retries_where_it_may_be_repeated(
     ("fault", "error"),
     [("rate-limit=99", errors.FluxRateLimitedError), ("no-credits", AirflowFailException)],
 )
-def test_a_refused_submit_leaves_no_doubt(
-    emulator: EmulatorServer, home: Home, fault: str, error: Any
+def test_a_refused_submit_is_not_uncertain(
+    emulator: EmulatorServer, ledger: LedgerKind, fault: str, error: Any
 ) -> None:
-    task = home.task(f"x [[fault:{fault}]]", timeout=1)
+    task = ledger.task(f"x [[fault:{fault}]]", timeout=1)
     with pytest.raises(error):
         task.retry()
-    assert phases(home.records(task)) == ["failed"]
+    assert phases(ledger.records(task)) == ["failed"]
     generation = task.retry(prompt="x")
     assert (generation["uncertain_submits"], task.warnings) == (0, [])
 
 
-def test_a_worker_lost_while_it_waits_for_a_free_slot_leaves_no_doubt(
-    emulator: EmulatorServer, home: Home, monkeypatch: pytest.MonkeyPatch
+def test_a_worker_lost_while_it_waits_for_a_slot_leaves_no_uncertain_submit(
+    emulator: EmulatorServer, ledger: LedgerKind, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def die(seconds: float) -> None:
         raise Died
 
-    task = home.task("x [[fault:rate-limit=1]]")
+    task = ledger.task("x [[fault:rate-limit=1]]")
     with monkeypatch.context() as patched:
         patched.setattr("tenacity.nap.time.sleep", die)
         with pytest.raises(Died):
             task.retry()
-    assert phases(home.records(task)) == ["failed"]
+    assert phases(ledger.records(task)) == ["failed"]
     assert task.retry()["uncertain_submits"] == 0
 
 
 @pytest.mark.parametrize("fault", ["stuck", "truncate=always", "html=always"])
-def test_what_goes_wrong_after_the_submit_is_left_to_retries_which_are_free(
+def test_errors_after_the_submit_are_left_to_retries_which_submit_nothing(
     emulator: EmulatorServer, tmp_path: Path, fault: str
 ) -> None:
-    ends = {
+    errors_by_fault = {
         "stuck": errors.FluxTimeoutError,
         "truncate=always": errors.FluxServiceError,
         "html=always": errors.FluxImageError,
@@ -200,46 +204,44 @@ def test_what_goes_wrong_after_the_submit_is_left_to_retries_which_are_free(
         {"prompt": f"x [[fault:{fault}]]", "output_path": f"{tmp_path}/x.{{ext}}", "timeout": 1}
     )
     for _ in range(2):
-        with pytest.raises(ends[fault]):
+        with pytest.raises(errors_by_fault[fault]):
             task.retry()
     assert emulator.stats()["submits"] == 1
     assert phases(task.records(tmp_path)) == ["submitted"]
 
 
-def test_what_fails_the_same_way_says_how_it_is_collected(
-    emulator: EmulatorServer, home: Home
+def test_an_error_that_repeats_itself_says_how_to_resume_the_generation(
+    emulator: EmulatorServer, ledger: LedgerKind
 ) -> None:
-    task = home.task("x [[fault:poll-403]]")
-    with pytest.raises(
-        AirflowFailException, match="Clear the task, or run `airflow flux recover`"
-    ):
+    task = ledger.task("x [[fault:poll-403]]")
+    with pytest.raises(AirflowFailException, match="Clear the task, or run `airflow flux recover`"):
         task.retry()
-    assert phases(home.records(task)) == ["submitted"]
+    assert phases(ledger.records(task)) == ["submitted"]
 
 
 @pytest.mark.parametrize(
     ("fault", "error"),
     [("moderated=Violence", AirflowFailException), ("error", errors.FluxGenerationError)],
 )
-def test_what_bfl_ended_is_paid_for_anew(
-    emulator: EmulatorServer, home: Home, fault: str, error: Any
+def test_a_retry_submits_again_after_bfl_ended_the_request(
+    emulator: EmulatorServer, ledger: LedgerKind, fault: str, error: Any
 ) -> None:
-    task = home.task(f"x [[fault:{fault}]]")
+    task = ledger.task(f"x [[fault:{fault}]]")
     with pytest.raises(error):
         task.retry()
     task.retry(prompt="x")
-    assert phases(home.records(task)) == ["failed", "returned"]
+    assert phases(ledger.records(task)) == ["failed", "returned"]
     assert task.warnings == []
 
 
-def test_a_changed_request_is_paid_for_with_a_warning(
-    emulator: EmulatorServer, home: Home, dies: Callable[[str], None]
+def test_a_changed_request_is_handled_as_on_change_says(
+    emulator: EmulatorServer, ledger: LedgerKind, die_at: Callable[[str], None]
 ) -> None:
-    task = home.task()
-    dies("before poll")
+    task = ledger.task()
+    die_at("before poll")
     with pytest.raises(Died):
         task.retry()
-    (before,) = home.records(task)
+    (before,) = ledger.records(task)
     old = before["generation"]["request_id"]
     with pytest.raises(
         AirflowFailException, match=f"FluxLedgerError: The request has changed.*{old}"
@@ -247,8 +249,8 @@ def test_a_changed_request_is_paid_for_with_a_warning(
         task.retry(prompt="a bear", on_change="fail")
     assert task.retry(prompt="a cow", on_change="resume")["request_id"] == old
     assert emulator.stats()["submits"] == 1
-    task = home.task()
-    dies("before poll")
+    task = ledger.task()
+    die_at("before poll")
     with pytest.raises(Died):
         task.clear()
     generation = task.retry(prompt="a dog")
@@ -257,26 +259,26 @@ def test_a_changed_request_is_paid_for_with_a_warning(
     assert "4 credits, estimated" in task.warnings[0]
 
 
-def test_what_bfl_has_forgotten_is_paid_and_lost_and_says_so(
-    home: Home, connect: Any, dies: Any
+def test_a_request_that_bfl_forgot_fails_as_billed_and_lost(
+    ledger: LedgerKind, connect: Any, die_at: Any
 ) -> None:
     from airflow_provider_flux.emulator import EmulatorConfig
 
     with EmulatorServer(EmulatorConfig(latency=0.0, retention=0.0)) as forgetful:
         connect(forgetful.url)
-        task = home.task(model="flux-2-pro")
+        task = ledger.task(model="flux-2-pro")
         with pytest.raises(
-            AirflowFailException, match=r"FluxTaskNotFoundError: .*paid for \(3 credits"
+            AirflowFailException, match=r"FluxTaskNotFoundError: .*billed it \(3 credits"
         ) as caught:
             task.retry()
-        (record,) = home.records(task)
+        (record,) = ledger.records(task)
         assert record["phase"] == "failed"
         assert record["error"]["request_id"] in str(caught.value)
         assert forgetful.stats()["submits"] == 1
 
 
 def test_an_input_that_is_gone_does_not_lose_the_image(
-    emulator: EmulatorServer, tmp_path: Path, dies: Callable[[str], None]
+    emulator: EmulatorServer, tmp_path: Path, die_at: Callable[[str], None]
 ) -> None:
     source = tmp_path / "in.png"
     source.write_bytes(picture())
@@ -287,23 +289,23 @@ def test_an_input_that_is_gone_does_not_lose_the_image(
         "height": None,
     }
     task = Task({"prompt": "a fox", "output_path": f"{tmp_path}/x.{{ext}}", **edit})
-    dies("before poll")
+    die_at("before poll")
     with pytest.raises(Died):
         task.retry()
     source.unlink()
     landed = task.retry()
     assert Path(landed["image"]["uri"]).exists()
     assert task.retry() == landed
-    with pytest.raises(errors.FluxInputError):  # a new image needs it
+    with pytest.raises(errors.FluxInputError):  # A new image needs it.
         task.clear()
     assert emulator.stats()["submits"] == 1
 
 
 def test_the_deadline_is_counted_from_the_first_submit(
-    emulator: EmulatorServer, home: Home, dies: Callable[[str], None]
+    emulator: EmulatorServer, ledger: LedgerKind, die_at: Callable[[str], None]
 ) -> None:
-    task = home.task("x [[fault:stuck]]", timeout=2)
-    dies("before poll")
+    task = ledger.task("x [[fault:stuck]]", timeout=2)
+    die_at("before poll")
     with pytest.raises(Died):
         task.retry()
     time.sleep(2)
@@ -313,7 +315,7 @@ def test_the_deadline_is_counted_from_the_first_submit(
     assert time.monotonic() - started < 1.5
 
 
-def test_an_image_that_is_gone_is_collected_again(emulator: EmulatorServer, tmp_path: Path) -> None:
+def test_a_retry_downloads_a_removed_image_again(emulator: EmulatorServer, tmp_path: Path) -> None:
     task = Task({"prompt": "a fox", "output_path": f"{tmp_path}/x.{{ext}}"})
     image = Path(task.retry()["image"]["uri"])
     image.unlink()
@@ -321,7 +323,7 @@ def test_an_image_that_is_gone_is_collected_again(emulator: EmulatorServer, tmp_
     assert emulator.stats()["submits"] == 1
 
 
-def test_what_landed_elsewhere_is_brought_to_the_new_path(
+def test_a_landed_image_is_copied_to_a_changed_output_path(
     emulator: EmulatorServer, tmp_path: Path
 ) -> None:
     task = Task({"prompt": "a fox", "output_path": f"{tmp_path}/x.{{ext}}"})
@@ -332,25 +334,25 @@ def test_what_landed_elsewhere_is_brought_to_the_new_path(
     assert emulator.stats()["submits"] == 1
 
 
-def test_records_that_were_deleted_by_their_age_confuse_nobody(
-    emulator: EmulatorServer, home: Home, dies: Callable[[str], None]
+def test_records_deleted_by_their_age_do_not_hide_the_latest_one(
+    emulator: EmulatorServer, ledger: LedgerKind, die_at: Callable[[str], None]
 ) -> None:
-    task = home.task()
+    task = ledger.task()
     task.retry()
     task.clear()
     if task.state_store:
         del task.state_store.rows["flux.submit.1"]
     else:
-        next(home.folder.glob("_flux/ledger/**/*.1.json")).unlink()
-    dies("before poll")
+        next(ledger.folder.glob("_flux/ledger/**/*.1.json")).unlink()
+    die_at("before poll")
     with pytest.raises(Died):
         task.clear()
-    newest = home.records(task)[0]["generation"]["request_id"]
+    newest = ledger.records(task)[0]["generation"]["request_id"]
     assert task.retry()["request_id"] == newest
     assert emulator.stats()["submits"] == 3
     task.clear()
     assert (emulator.stats()["submits"], task.warnings) == (4, [])
-    assert len(home.records(task)) == 3
+    assert len(ledger.records(task)) == 3
 
 
 def test_many_workers_of_one_task_submit_once(emulator: EmulatorServer, tmp_path: Path) -> None:
@@ -380,23 +382,25 @@ def test_many_workers_of_one_task_submit_once(emulator: EmulatorServer, tmp_path
     }
 
 
-def test_on_kill_says_how_it_is_collected(
-    emulator: EmulatorServer, home: Home, dies: Callable[[str], None]
+def test_on_kill_says_how_to_resume_the_generation(
+    emulator: EmulatorServer, ledger: LedgerKind, die_at: Callable[[str], None]
 ) -> None:
-    task = home.task()
-    for place, said in (
+    task = ledger.task()
+    for moment, message in (
         ("after post", "Killed during the submit"),
         ("before poll", "is paid for and on record. Clear the task"),
     ):
-        dies(place)
+        die_at(moment)
         with pytest.raises(Died):
             task.clear()
         assert task.operator is not None
         task.operator.on_kill()
-        assert said in task.warnings[-1]
+        assert message in task.warnings[-1]
 
 
-def test_without_a_home_it_is_as_before(emulator: EmulatorServer) -> None:
+def test_without_a_ledger_an_error_after_the_submit_is_not_retried(
+    emulator: EmulatorServer,
+) -> None:
     task = Task({"prompt": "x [[fault:poll-403]]"})
     with pytest.raises(
         AirflowFailException,
@@ -405,15 +409,15 @@ def test_without_a_home_it_is_as_before(emulator: EmulatorServer) -> None:
         task.retry()
 
 
-def test_ledger_path_is_a_home_of_its_own(
-    emulator: EmulatorServer, tmp_path: Path, dies: Callable[[str], None]
+def test_ledger_path_alone_keeps_records(
+    emulator: EmulatorServer, tmp_path: Path, die_at: Callable[[str], None]
 ) -> None:
-    task = Task({"prompt": "a fox", "ledger_path": f"{tmp_path}/books"})
-    dies("before poll")
+    task = Task({"prompt": "a fox", "ledger_path": f"{tmp_path}/ledger"})
+    die_at("before poll")
     with pytest.raises(Died):
         task.retry()
     task.retry()
-    assert [path.name[-7:] for path in tmp_path.glob("books/ads/**/*.json")] == [".1.json"]
+    assert [path.name[-7:] for path in tmp_path.glob("ledger/ads/**/*.json")] == [".1.json"]
     assert emulator.stats()["submits"] == 1
 
 
@@ -423,10 +427,10 @@ def test_ledger_path_is_a_home_of_its_own(
         ("on_uncertain", "x"),
         ("on_change", "reuse"),
         ("on_clear", None),
-        ("ledger_path", "books"),
+        ("ledger_path", "ledger"),
         ("ledger_path", "/a/{x}"),
     ],
 )
-def test_a_policy_that_is_none_is_refused_at_parse_time(argument: str, value: Any) -> None:
+def test_an_invalid_policy_is_refused_when_the_dag_is_parsed(argument: str, value: Any) -> None:
     with pytest.raises(FluxRequestError, match=f"{argument}="):
         FluxGenerateOperator(task_id="t", prompt="x", **{argument: value})

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.support.ledger_fixtures import dies, emulator_process, home
+from tests.support.ledger_fixtures import die_at, emulator_process, ledger
 
-__all__ = ["dies", "emulator_process", "home"]
+__all__ = ["die_at", "emulator_process", "ledger"]

@@ -1,4 +1,4 @@
-"""``airflow flux recover``: what no task has collected is listed and landed, once, and replaces nothing."""
+"""Tests of ``airflow flux recover``: it lists and lands each image once, and replaces nothing."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ def database() -> None:
 
 
 @pytest.fixture
-def left(dies: Callable[[str], None]) -> Callable[..., Task]:
-    """Leave what a task has submitted to nobody."""
+def abandon(die_at: Callable[[str], None]) -> Callable[..., Task]:
+    """Return a function that runs a task until its worker die_at."""
 
-    def leave(
-        path: str | None, prompt: str = "a fox", place: str = "before poll", **arguments: Any
+    def run_and_die(
+        path: str | None, prompt: str = "a fox", moment: str = "before poll", **arguments: Any
     ) -> Task:
         task = Task({"prompt": prompt, "output_path": path, **arguments})
-        dies(place)
+        die_at(moment)
         with pytest.raises(Died):
             task.retry()
         return task
 
-    return leave
+    return run_and_die
 
 
 def recover(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[dict[str, Any]]:
@@ -53,13 +53,13 @@ def recover(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[dict[st
     return json.loads(out) if out.strip() else []
 
 
-def test_it_lists_then_lands_once_in_each_store(
+def test_recover_lists_then_lands_an_image_once_in_each_store(
     emulator: EmulatorServer,
     store: Store,
-    left: Callable[..., Task],
+    abandon: Callable[..., Task],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    task = left(f"{store.root}/{{seed}}.{{ext}}")
+    task = abandon(f"{store.root}/{{seed}}.{{ext}}")
     before = {name: store.read(f"{store.root}/{name}") for name in store.all_names()}
     (row,) = recover(capsys, "--prefix", store.root, "--dry-run")
     assert (row["outcome"], row["credits"], row["task_id"]) == ("recoverable", "4", "hero")
@@ -70,52 +70,52 @@ def test_it_lists_then_lands_once_in_each_store(
     (again,) = recover(capsys, "--prefix", store.root)
     assert (again["outcome"], again["uri"]) == ("landed", row["uri"])
     assert emulator.stats()["downloads"] == 1
-    assert task.clear()["image"]["uri"] == row["uri"]  # and the task takes it, without paying
+    assert task.clear()["image"]["uri"] == row["uri"]  # The task returns it without paying.
     assert recover(capsys, "--prefix", store.root) == []
     assert emulator.stats()["submits"] == 1
 
 
-def test_it_takes_only_what_it_is_asked_for(
+def test_recover_lands_only_records_of_the_requested_dag_and_run(
     emulator: EmulatorServer,
     tmp_path: Path,
-    left: Callable[..., Task],
+    abandon: Callable[..., Task],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    left(f"{tmp_path}/x.{{ext}}")
+    abandon(f"{tmp_path}/x.{{ext}}")
     assert recover(capsys, "--prefix", str(tmp_path), "--dag-id", "others") == []
     assert recover(capsys, "--prefix", str(tmp_path), "--run-id", "another") == []
     run_id = "manual__2026-11-26T00:00:00+00:00"
     assert len(recover(capsys, "--prefix", str(tmp_path), "--run-id", run_id, "--dry-run")) == 1
 
 
-def test_what_was_left_for_another_request_lands_beside_its_successor(
+def test_an_abandoned_image_lands_beside_its_successor(
     emulator: EmulatorServer,
     tmp_path: Path,
-    left: Callable[..., Task],
+    abandon: Callable[..., Task],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    task = left(f"{tmp_path}/x.{{ext}}")
-    kept = Path(task.retry(prompt="a bear")["image"]["uri"])
-    content = kept.read_bytes()
+    task = abandon(f"{tmp_path}/x.{{ext}}")
+    existing = Path(task.retry(prompt="a bear")["image"]["uri"])
+    content = existing.read_bytes()
     (row,) = recover(capsys, "--prefix", str(tmp_path))
     assert row["outcome"] == "recovered"
     assert row["uri"] == f"{tmp_path}/x-{row['request_id']}.jpeg"
-    assert kept.read_bytes() == content
+    assert existing.read_bytes() == content
 
 
-def test_what_has_no_output_path_needs_one(
+def test_a_record_without_output_path_needs_the_option(
     emulator: EmulatorServer,
     tmp_path: Path,
-    left: Callable[..., Task],
+    abandon: Callable[..., Task],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    left(None, ledger_path=f"{tmp_path}/books")
-    with pytest.raises(SystemExit) as ended:
-        recover(capsys, "--prefix", f"{tmp_path}/books")
-    assert ended.value.code == 1
+    abandon(None, ledger_path=f"{tmp_path}/ledger")
+    with pytest.raises(SystemExit) as exit_info:
+        recover(capsys, "--prefix", f"{tmp_path}/ledger")
+    assert exit_info.value.code == 1
     assert "--output-path" in capsys.readouterr().out
     (row,) = recover(
-        capsys, "--prefix", f"{tmp_path}/books", "--output-path", f"{tmp_path}/{{key}}.{{ext}}"
+        capsys, "--prefix", f"{tmp_path}/ledger", "--output-path", f"{tmp_path}/{{key}}.{{ext}}"
     )
     assert (row["outcome"], row["uri"]) == ("recovered", f"{tmp_path}/hero.jpeg")
 
@@ -129,60 +129,60 @@ def test_what_has_no_output_path_needs_one(
         ("lost", "lost", "failed"),
     ],
 )
-def test_what_cannot_be_had_says_why(
+def test_an_image_that_cannot_be_recovered_has_an_outcome_and_a_reason(
     emulator: EmulatorServer,
     tmp_path: Path,
-    left: Callable[..., Task],
+    abandon: Callable[..., Task],
     capsys: pytest.CaptureFixture[str],
     fault: str,
     outcome: str,
     phase: str,
 ) -> None:
-    task = left(f"{tmp_path}/x.{{ext}}", f"x [[fault:{fault}]]")
+    task = abandon(f"{tmp_path}/x.{{ext}}", f"x [[fault:{fault}]]")
     (row,) = recover(capsys, "--prefix", str(tmp_path))
     assert row["outcome"] == outcome
     assert bool(row["reason"]) == (outcome != "not ready")
     assert phases(task.records(tmp_path)) == [phase]
 
 
-def test_an_unknown_submit_is_listed_as_possibly_billed(
+def test_an_uncertain_submit_is_listed_with_its_estimated_cost(
     emulator: EmulatorServer,
     tmp_path: Path,
-    left: Callable[..., Task],
+    abandon: Callable[..., Task],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    left(f"{tmp_path}/x.{{ext}}", place="after post")
+    abandon(f"{tmp_path}/x.{{ext}}", moment="after post")
     (row,) = recover(capsys, "--prefix", str(tmp_path))
     assert (row["outcome"], row["request_id"], row["credits"]) == ("uncertain", "", "4")
 
 
-def test_what_cannot_be_read_is_said_and_the_rest_is_collected(
+def test_unreadable_records_are_reported_and_the_others_are_recovered(
     emulator: EmulatorServer,
     tmp_path: Path,
-    left: Callable[..., Task],
+    abandon: Callable[..., Task],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    left(f"{tmp_path}/a/x.{{ext}}")
-    left(f"{tmp_path}/b/x.{{ext}}")
-    (torn,) = (tmp_path / "a").glob("_flux/ledger/**/*.json")
-    torn.write_text("{")
+    abandon(f"{tmp_path}/a/x.{{ext}}")
+    abandon(f"{tmp_path}/b/x.{{ext}}")
+    (unreadable,) = (tmp_path / "a").glob("_flux/ledger/**/*.json")
+    unreadable.write_text("{")
     prefixes = [f"--prefix={tmp_path / name}" for name in ("a", "b", "c")]
-    with pytest.raises(SystemExit) as ended:
+    with pytest.raises(SystemExit) as exit_info:
         recover(capsys, *prefixes)
-    said = capsys.readouterr()
-    assert ended.value.code == 1
-    assert str(torn) in said.err
-    assert [row["outcome"] for row in json.loads(said.out)] == ["recovered"]
+    output = capsys.readouterr()
+    assert exit_info.value.code == 1
+    assert str(unreadable) in output.err
+    assert [row["outcome"] for row in json.loads(output.out)] == ["recovered"]
     with pytest.raises(SystemExit):
         recover(capsys, "--prefix", "s3://no_such_conn@b/x")
 
 
-def test_an_image_bfl_has_forgotten_is_lost_and_the_task_may_pay_again(
-    tmp_path: Path, connect: Any, left: Callable[..., Task], capsys: pytest.CaptureFixture[str]
+def test_a_failed_record_is_not_listed_and_a_clear_submits_again(
+    tmp_path: Path, connect: Any, abandon: Callable[..., Task], capsys: pytest.CaptureFixture[str]
 ) -> None:
     with EmulatorServer(EmulatorConfig(latency=0.0)) as server:
         connect(server.url)
-        task = left(f"{tmp_path}/x.{{ext}}")
+        task = abandon(f"{tmp_path}/x.{{ext}}")
         server.reset()
         with pytest.raises(AirflowFailException, match="is lost"):
             task.retry()
@@ -191,13 +191,13 @@ def test_an_image_bfl_has_forgotten_is_lost_and_the_task_may_pay_again(
         assert phases(task.records(tmp_path)) == ["failed", "returned"]
 
 
-def test_a_task_that_returns_meanwhile_keeps_its_record(
-    emulator: EmulatorServer, tmp_path: Path, left: Callable[..., Task]
+def test_recover_does_not_change_a_record_that_its_task_returned_meanwhile(
+    emulator: EmulatorServer, tmp_path: Path, abandon: Callable[..., Task]
 ) -> None:
     from airflow_provider_flux.recovery.find import RecordFilter, find_records
     from airflow_provider_flux.recovery.recover import recover_all
 
-    task = left(f"{tmp_path}/x.{{ext}}")
+    task = abandon(f"{tmp_path}/x.{{ext}}")
     found = find_records(RecordFilter([str(tmp_path)]))
     first = task.retry()
     assert list(recover_all(found.records, dry_run=False)) == []
@@ -205,36 +205,36 @@ def test_a_task_that_returns_meanwhile_keeps_its_record(
     assert task.clear()["request_id"] != first["request_id"]
 
 
-def test_a_prefix_holds_all_that_is_below_it(
+def test_a_prefix_includes_all_folders_below_it(
     emulator: EmulatorServer,
     tmp_path: Path,
-    left: Callable[..., Task],
+    abandon: Callable[..., Task],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    left(f"{tmp_path}/x.{{ext}}")
-    left(f"{tmp_path}/below/x.{{ext}}")
+    abandon(f"{tmp_path}/x.{{ext}}")
+    abandon(f"{tmp_path}/below/x.{{ext}}")
     found = recover(capsys, "--prefix", str(tmp_path))
     assert [row["outcome"] for row in found] == ["recovered", "recovered"]
 
 
-def test_a_path_that_is_none_is_refused_once(
+def test_an_invalid_output_path_option_is_refused_once(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit, match="--output-path: output_path='x' is relative"):
         recover(capsys, "--prefix", str(tmp_path), "--output-path", "x", "--dry-run")
 
 
-def test_connections_in_the_database_are_used(
+def test_recover_uses_connections_in_the_database(
     emulator: EmulatorServer,
     tmp_path: Path,
-    left: Callable[..., Task],
+    abandon: Callable[..., Task],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """In a process of its own, as an administrator does: Airflow decides once where it looks for connections."""
+    """The command runs in its own process: Airflow decides once where to look for connections."""
     import subprocess
     import sys
 
-    left(f"{tmp_path}/x.{{ext}}")
+    abandon(f"{tmp_path}/x.{{ext}}")
     monkeypatch.delenv("AIRFLOW_CONN_FLUX_DEFAULT")
     connection = json.dumps(
         {"conn_type": "flux", "password": "bfl_canary_key_0123456789", "host": emulator.url}
@@ -263,7 +263,7 @@ def test_connections_in_the_database_are_used(
     assert [row["outcome"] for row in json.loads(done.stdout)] == ["recovered"]
 
 
-def test_it_is_a_command_of_airflow_and_of_the_package() -> None:
+def test_recover_is_a_command_of_airflow_or_of_the_package() -> None:
     import subprocess
     import sys
 
@@ -271,11 +271,11 @@ def test_it_is_a_command_of_airflow_and_of_the_package() -> None:
 
     takes_commands = hasattr(ProvidersManager, "cli_command_functions")  # from Airflow 3.2 on
     module = ["airflow", "flux"] if takes_commands else ["airflow_provider_flux"]
-    said = subprocess.run(
+    help_text = subprocess.run(
         [sys.executable, "-m", *module, "recover", "--help"],
         capture_output=True,
         text=True,
         check=True,
     ).stdout
-    assert "--dry-run" in said
-    assert "replaces no" in " ".join(said.split())
+    assert "--dry-run" in help_text
+    assert "replaces no" in " ".join(help_text.split())

@@ -1,4 +1,4 @@
-"""A task with a ledger in each of its homes, and places where its process can die."""
+"""Fixtures: a task with each kind of ledger, and moments at which its process dies."""
 
 from __future__ import annotations
 
@@ -22,50 +22,52 @@ def emulator_process() -> Iterator[EmulatorServer]:
 
 
 @dataclass
-class Home:
-    """A kind of ledger, and a task that has one."""
+class LedgerKind:
+    """A kind of ledger: files, or the task state store."""
 
     kind: str
     folder: Path
 
     def task(self, prompt: str = "a fox", **arguments: Any) -> Task:
-        """Return a task: with files it has an output_path, with the state store it has none."""
+        """Return a task with this kind of ledger. Only files need an output_path."""
         if self.kind == "file":
-            return Task(
-                {"prompt": prompt, "output_path": f"{self.folder}/{{key}}.{{ext}}", **arguments}
-            )
+            arguments = {"output_path": f"{self.folder}/{{key}}.{{ext}}", **arguments}
+            return Task({"prompt": prompt, **arguments})
         return Task({"prompt": prompt, **arguments}, state_store=StateStore())
 
     def records(self, task: Task) -> list[dict[str, Any]]:
-        """Return what the ledger of the task holds."""
+        """Return the records of the task."""
         return task.records(self.folder if self.kind == "file" else None)
 
 
 @pytest.fixture(params=["file", "state store"])
-def home(request: pytest.FixtureRequest, tmp_path: Path) -> Home:
-    """Each kind of home."""
-    return Home(request.param, tmp_path)
+def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> LedgerKind:
+    """Each kind of ledger."""
+    return LedgerKind(request.param, tmp_path)
 
 
 @pytest.fixture
-def dies(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """Let the process die at a place, once: before or after the POST was sent, or at the first poll."""
+def die_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Return a function that lets the process die once.
 
-    def plan(place: str) -> None:
-        sending = RequestsTransport.send
-        left = [place]
+    It takes the moment: ``before post``, ``after post``, ``before poll`` or ``after poll``.
+    """
+
+    def set_moment(moment: str) -> None:
+        original_send = RequestsTransport.send
+        moments = [moment]
 
         def send(self: RequestsTransport, request: Any) -> Any:
-            here = "poll" if request.method == "GET" else "post"
-            if f"before {here}" in left:
-                left.clear()
+            kind = "poll" if request.method == "GET" else "post"
+            if f"before {kind}" in moments:
+                moments.clear()
                 raise Died
-            answer = sending(self, request)
-            if f"after {here}" in left:
-                left.clear()
+            response = original_send(self, request)
+            if f"after {kind}" in moments:
+                moments.clear()
                 raise Died
-            return answer
+            return response
 
         monkeypatch.setattr(RequestsTransport, "send", send)
 
-    return plan
+    return set_moment

@@ -1,4 +1,4 @@
-"""Tries of one task, as Airflow makes them: with its ids, its try number, and what outlives a try."""
+"""Tries of one task, as Airflow runs them: with its ids, its try number and its state store."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from tests.support.run_operator import WAYS, FakeTaskInstance, fire
 
 
 class Died(BaseException):
-    """Raised where a process is to die: nothing of the package catches it."""
+    """The end of a process. Nothing in the package catches it."""
 
 
 class StateStore:
-    """As much of Airflow's task state store as a ledger uses: JSON that outlives a try."""
+    """A task state store with the methods that a ledger uses. Its JSON outlives a try."""
 
     def __init__(self) -> None:
         self.rows: dict[str, str] = {}
@@ -32,16 +32,17 @@ class StateStore:
         return json.loads(self.rows[key]) if key in self.rows else None
 
     def set(self, key: str, value: Any, *, retention: Any) -> None:
-        """Keep a value."""
+        """Store a value."""
         assert retention.days == 30
         self.rows[key] = json.dumps(value)
 
 
 @dataclass
 class Task:
-    """One task instance. ``arguments`` are those of the operator in its next try.
+    """One task instance.
 
-    :ivar started: when its DAG run was started.
+    :ivar arguments: arguments of the operator in its next try.
+    :ivar started: start of its DAG run.
     """
 
     arguments: dict[str, Any]
@@ -54,39 +55,39 @@ class Task:
     operator: FluxGenerateOperator | None = None
 
     def retry(self, **changes: Any) -> Any:
-        """Let Airflow make the next try, the first one included; return what it pushes to XCom."""
+        """Run the next try, or the first one, and return its XCom."""
         self.arguments |= changes
         self.try_number += 1
         context = self.context()
         operator = self.new_operator()
         try:
-            done = operator.execute(context)
+            result = operator.execute(context)
         except TaskDeferred as deferred:
             event = asyncio.run(fire(deferred.trigger))
             kwargs = json.loads(json.dumps(deferred.kwargs or {}))
-            done = operator.resume_execution(
+            result = operator.resume_execution(
                 deferred.method_name, {**kwargs, "event": event}, context
             )
-        return json.loads(json.dumps(done))
+        return json.loads(json.dumps(result))
 
     def clear(self, **changes: Any) -> Any:
-        """Let a user clear the finished task, and Airflow try it again."""
+        """Clear the finished task, and run its next try."""
         self.max_tries = self.try_number + self.retries
         return self.retry(**changes)
 
     def defer(self) -> tuple[FluxGenerateOperator, TaskDeferred, Any]:
-        """Make a try up to its deferral; return operator, deferral and context."""
+        """Run a try up to its deferral; return operator, deferral and context."""
         self.try_number += 1
         context, operator = self.context(), self.new_operator()
         try:
             operator.execute(context)
         except TaskDeferred as deferred:
             return operator, deferred, context
-        raise AssertionError("it did not defer")
+        raise AssertionError("the task did not defer")
 
     def new_operator(self) -> FluxGenerateOperator:
-        """Return the operator of a try, whose warnings are kept."""
-        given = {
+        """Return the operator of a try. Its warnings are collected."""
+        arguments = {
             "task_id": "hero",
             "poll_interval": 0.1,
             "width": 256,
@@ -94,15 +95,15 @@ class Task:
             **WAYS["sync"],
             **self.arguments,
         }
-        self.operator = FluxGenerateOperator(**given)
+        self.operator = FluxGenerateOperator(**arguments)
         warn = self.operator.log.warning
 
-        def keep(text: str, *values: Any) -> None:
+        def collect(text: str, *values: Any) -> None:
             if "outside of the Task Runner" not in text:
                 self.warnings.append(text % values)
             warn(text, *values)
 
-        self.operator.log.warning = keep  # type: ignore[method-assign]
+        self.operator.log.warning = collect  # type: ignore[method-assign]
         return self.operator
 
     def context(self) -> Any:
@@ -119,7 +120,7 @@ class Task:
         return context | ({"task_state_store": self.state_store} if self.state_store else {})
 
     def records(self, folder: Path | None = None) -> list[dict[str, Any]]:
-        """Return what the ledger holds, in order: of a local folder, or of the state store."""
+        """Return the records in order: those in a local folder, or in the state store."""
         if folder is not None:
             return [
                 json.loads(path.read_text())

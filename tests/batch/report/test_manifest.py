@@ -29,8 +29,8 @@ from airflow_provider_flux.bfl.errors import (
 from airflow_provider_flux.generation import Generation
 from airflow_provider_flux.object_store.backends import WriteOptions
 from airflow_provider_flux.object_store.filesystem import open_path
-from tests.ledger.test_journal_entries import LANDED, PAID
 from tests.support.batch_rows import build_request, row_builder
+from tests.support.journal_samples import ACCEPTED, LANDED
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def rows(tmp_path: Path) -> Any:
     store.end(
         replace(moderated, is_fallback=True),
         "moderated",
-        generation=PAID,
+        generation=ACCEPTED,
         reason="refused for\nViolence",
     )
     yield store

@@ -1,4 +1,4 @@
-"""The ledger as files: in each store, in trouble, and as a trigger sees it."""
+"""Tests of a ledger in files: in each store, with a failing store, and read by a trigger."""
 
 from __future__ import annotations
 
@@ -11,14 +11,18 @@ from uuid import uuid4
 
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
+from hypothesis import given
 
 from airflow_provider_flux.bfl.errors import FluxStorageError, FluxTimeoutError
 from airflow_provider_flux.emulator import EmulatorConfig, EmulatorServer
+from airflow_provider_flux.landing.provenance import TaskIdentity
+from airflow_provider_flux.ledger.record_files import stem_of
 from airflow_provider_flux.object_store import objects
 from tests.conftest import KEY
 from tests.support.answering_proxy import AnsweringProxy
-from tests.support.ledger_fixtures import Home
+from tests.support.ledger_fixtures import LedgerKind
 from tests.support.object_stores import S3Store, Store
+from tests.support.record_samples import IDS
 from tests.support.run_operator import WAYS, fire
 from tests.support.task_tries import Died, Task, phases
 
@@ -29,36 +33,36 @@ pytestmark = [
 
 
 def records_in(store: Store) -> list[dict[str, Any]]:
-    found = [
+    contents = [
         store.read(f"{store.root}/{name}") for name in store.all_names() if "_flux/ledger/" in name
     ]
-    return [json.loads(data or b"") for data in found]
+    return [json.loads(data or b"") for data in contents]
 
 
 @pytest.fixture
 def proxy(s3: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[AnsweringProxy]:
-    """An S3 store that can be in trouble, whose clients do not try again by themselves for long."""
+    """An S3 store that can fail, whose clients retry for a short time only."""
     monkeypatch.setattr(objects, "_RETRY_SECONDS", 1.0)
     store = S3Store(s3)
     store.make_bucket()
-    with AnsweringProxy(s3) as made:
+    with AnsweringProxy(s3) as proxy:
         conn_id = f"s3_{uuid4().hex}"
-        connection = json.loads(store.connection(made.url))
+        connection = json.loads(store.connection(proxy.url))
         connection["extra"]["config_kwargs"] = {"retries": {"max_attempts": 0}}
         monkeypatch.setenv(f"AIRFLOW_CONN_{conn_id.upper()}", json.dumps(connection))
-        made.root = store.root_by(conn_id)
-        yield made
+        proxy.root = store.root_by(conn_id)
+        yield proxy
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_a_retry_collects_from_each_store(
-    emulator: EmulatorServer, store: Store, dies: Callable[[str], None], way: str
+def test_a_retry_resumes_by_the_records_in_each_store(
+    emulator: EmulatorServer, store: Store, die_at: Callable[[str], None], way: str
 ) -> None:
     task = Task({"prompt": "a fox", "output_path": f"{store.root}/{{seed}}.{{ext}}", **WAYS[way]})
     if way == "deferred":
-        task.defer()  # and neither trigger nor worker is ever seen again
+        task.defer()  # Neither its trigger nor its worker runs any more.
     else:
-        dies("before poll")
+        die_at("before poll")
         with pytest.raises(Died):
             task.retry()
     assert phases(records_in(store)) == ["submitted"]
@@ -70,10 +74,10 @@ def test_a_retry_collects_from_each_store(
     assert emulator.stats()["submits"] == 2
 
 
-def test_what_a_trigger_has_landed_is_on_record_before_its_task_goes_on(
+def test_a_trigger_records_a_landed_image_before_its_task_goes_on(
     emulator: EmulatorServer, store: Store
 ) -> None:
-    """The scheduler may fail the task now; with retries=0 a person finds it here, and a clear returns it."""
+    """If the scheduler fails the task now, a clear returns the image."""
     task = Task(
         {"prompt": "a fox", "output_path": f"{store.root}/{{seed}}.{{ext}}", **WAYS["deferred"]}
     )
@@ -99,8 +103,10 @@ def test_a_trigger_that_runs_twice_lands_once(emulator: EmulatorServer, tmp_path
     assert emulator.stats()["downloads"] == 1
 
 
-def test_a_trigger_finds_by_the_record_what_bfl_has_forgotten(tmp_path: Path, connect: Any) -> None:
-    """A name with {seed} cannot be told without the image; the record has it."""
+def test_a_trigger_finds_by_the_record_an_image_that_bfl_forgot(
+    tmp_path: Path, connect: Any
+) -> None:
+    """A name with {seed} is not known without the image; the record has it."""
     with EmulatorServer(EmulatorConfig(latency=0.0)) as server:
         connect(server.url)
         task = Task(
@@ -113,10 +119,10 @@ def test_a_trigger_finds_by_the_record_what_bfl_has_forgotten(tmp_path: Path, co
 
 
 @pytest.mark.parametrize("record", [True, False])
-def test_what_has_landed_is_not_called_lost_when_no_event_tells_of_it(
+def test_a_landed_image_is_returned_although_no_event_arrived(
     tmp_path: Path, connect: Any, record: bool
 ) -> None:
-    """Airflow ends the deferral, BFL has forgotten the request, and the name cannot be told."""
+    """Airflow ended the deferral, BFL forgot the request, and the name is not known."""
     with EmulatorServer(EmulatorConfig(latency=0.0)) as server:
         connect(server.url)
         task = Task(
@@ -131,16 +137,16 @@ def test_what_has_landed_is_not_called_lost_when_no_event_tells_of_it(
                 == event["generation"]
             )
         else:  # dag.test() drops what a task defers with
-            told = {
+            event_of_trigger = {
                 "status": "error",
                 "error": {"type": "FluxTaskNotFoundError"},
                 "generation": event["generation"],
             }
-            assert operator.execute_complete(context, told) == event["generation"]
+            assert operator.execute_complete(context, event_of_trigger) == event["generation"]
         assert phases(task.records(tmp_path)) == ["returned"]
 
 
-def test_what_cannot_be_written_down_is_not_submitted(
+def test_nothing_is_submitted_if_the_intent_cannot_be_recorded(
     emulator: EmulatorServer, proxy: AnsweringProxy
 ) -> None:
     proxy.refuse("PUT", 403, "AccessDenied", part="_flux/ledger", times=99)
@@ -149,11 +155,11 @@ def test_what_cannot_be_written_down_is_not_submitted(
     assert emulator.stats()["submits"] == 0
 
 
-def test_an_answer_that_cannot_be_written_down_does_not_lose_the_image(
+def test_an_image_lands_although_the_answer_could_not_be_recorded(
     emulator: EmulatorServer, proxy: AnsweringProxy, caplog: pytest.LogCaptureFixture
 ) -> None:
     task = Task({"prompt": "a fox", "output_path": f"{proxy.root}/x.{{ext}}", **WAYS["deferred"]})
-    proxy.refuse("PUT", 403, "AccessDenied", part="_flux/ledger", after=1)  # the intent is written
+    proxy.refuse("PUT", 403, "AccessDenied", part="_flux/ledger", after=1)  # after the intent
     _, deferred, _ = task.defer()
     assert "could not be changed to phase submitted" in caplog.text
     event = asyncio.run(fire(deferred.trigger))
@@ -162,7 +168,7 @@ def test_an_answer_that_cannot_be_written_down_does_not_lose_the_image(
     assert emulator.stats()["submits"] == 1
 
 
-def test_and_neither_does_the_worker_that_goes_on(
+def test_an_answer_that_could_not_be_recorded_is_recorded_after_the_deferral(
     emulator: EmulatorServer, proxy: AnsweringProxy
 ) -> None:
     task = Task(
@@ -176,17 +182,17 @@ def test_and_neither_does_the_worker_that_goes_on(
     operator, deferred, context = task.defer()
     event = {"status": "hand_over", "reason": "a test", "generation": deferred.trigger.generation}
     operator.timeout = 1
-    with pytest.raises(FluxTimeoutError):  # left to retries, for it is written down now
+    with pytest.raises(FluxTimeoutError):  # It is left to retries, because it is recorded now.
         operator.execute_complete(context, event)
     with pytest.raises(FluxTimeoutError):
         task.retry(timeout=1)
     assert emulator.stats()["submits"] == 1
 
 
-def test_a_ledger_that_may_not_be_read_never_pays_twice(
+def test_a_task_that_may_not_read_its_ledger_never_pays_twice(
     emulator: EmulatorServer, proxy: AnsweringProxy
 ) -> None:
-    """The store says "forbidden" of what is there as of what is not; the exclusive create tells."""
+    """S3 answers "forbidden" for any object; only the exclusive create finds the record."""
     task = Task({"prompt": "a fox", "output_path": f"{proxy.root}/x.{{ext}}"})
     proxy.refuse("GET", 403, "AccessDenied", part="_flux/ledger", times=99)
     proxy.refuse("HEAD", 403, "403", part="_flux/ledger", times=99)
@@ -220,11 +226,11 @@ DAMAGES: dict[str, tuple[Callable[[str], str], str]] = {
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_record_that_cannot_be_read_is_an_error_and_never_no_record(
-    emulator: EmulatorServer, home: Home, damage: str
+def test_an_unreadable_record_is_an_error_and_never_counts_as_no_record(
+    emulator: EmulatorServer, ledger: LedgerKind, damage: str
 ) -> None:
-    change, said = DAMAGES[damage]
-    task = home.task()
+    change, reason = DAMAGES[damage]
+    task = ledger.task()
     task.retry()
     if task.state_store:
         ((key, text),) = task.state_store.rows.items()
@@ -232,19 +238,29 @@ def test_a_record_that_cannot_be_read_is_an_error_and_never_no_record(
             change(text) if change(text).startswith("{") and damage != "cut" else '"torn"'
         )
     else:
-        (file,) = home.folder.glob("_flux/ledger/**/*.json")
+        (file,) = ledger.folder.glob("_flux/ledger/**/*.json")
         file.write_text(change(file.read_text()))
     for again in (task.retry, task.clear):
         with pytest.raises(
-            AirflowFailException, match=f"FluxLedgerError: .*{said if damage != 'cut' else ''}"
+            AirflowFailException, match=f"FluxLedgerError: .*{reason if damage != 'cut' else ''}"
         ):
             again()
     assert emulator.stats()["submits"] == 1
 
 
-def test_no_secret_is_in_a_record(emulator: EmulatorServer, home: Home) -> None:
+def test_a_record_contains_no_secret(emulator: EmulatorServer, ledger: LedgerKind) -> None:
     hooked = {"webhook_url": "http://127.0.0.1:9/?canary", "webhook_secret": "s3cret-canary"}
-    task = home.task("the canary prompt", hide_prompt=True, **hooked)
+    task = ledger.task("the canary prompt", hide_prompt=True, **hooked)
     task.retry()
-    text = json.dumps(home.records(task))
-    assert not [one for one in ("canary", KEY, "sig=") if one in text]
+    text = json.dumps(ledger.records(task))
+    assert not [secret for secret in ("canary", KEY, "sig=") if secret in text]
+
+
+@given(IDS, IDS)
+def test_each_task_has_its_own_record_names(one: TaskIdentity, other: TaskIdentity) -> None:
+    stems = [stem_of("s3://c@b/x/", owner) for owner in (one, other)]
+    assert (stems[0] == stems[1]) == (one == other)
+    for stem in stems:
+        parts = stem.removeprefix("s3://c@b/x/").split("/")
+        assert len(parts) == 3
+        assert all(part and not part.startswith(".") and len(part) < 120 for part in parts)
