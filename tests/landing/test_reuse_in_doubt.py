@@ -33,8 +33,8 @@ def dated(folder: Path, day: int, **arguments: Any) -> Any:
 
 def files(folder: Path) -> tuple[Path, Path, Path]:
     """Return the image, the sidecar and the index entry that landed on day 1."""
-    (pointer,) = (folder / "_flux" / "images").iterdir()
-    return folder / "1" / "hero.jpeg", folder / "1" / "hero.jpeg.json", pointer
+    (entry,) = (folder / "_flux" / "images").iterdir()
+    return folder / "1" / "hero.jpeg", folder / "1" / "hero.jpeg.json", entry
 
 
 def rewrite(change: Callable[[dict[str, Any]], None]) -> Callable[[Path], None]:
@@ -74,19 +74,19 @@ DAMAGES: dict[str, tuple[int, Callable[[Path], Any]]] = {
         rewrite(lambda one: one["request"].update(fingerprint=None)),
     ),
     "sidecar of other bytes": (1, rewrite(lambda one: one["media"].update(sha256="0" * 64))),
-    "pointer missing": (2, Path.unlink),
-    "pointer corrupt": (2, cut),
-    "pointer empty": (2, write(b"")),
-    "pointer binary": (2, write(b"\xff\xfe\x00")),
-    "pointer deep": (2, write(b"[" * 100_000)),
-    "pointer list": (2, write(b'["uri"]')),
-    "pointer number": (2, write(b'{"uri": 5}')),
-    "pointer strange": (
+    "index entry missing": (2, Path.unlink),
+    "index entry corrupt": (2, cut),
+    "index entry empty": (2, write(b"")),
+    "index entry binary": (2, write(b"\xff\xfe\x00")),
+    "index entry deep": (2, write(b"[" * 100_000)),
+    "index entry list": (2, write(b'["uri"]')),
+    "index entry number": (2, write(b'{"uri": 5}')),
+    "index entry strange": (
         2,
         lambda path: path.write_text(json.dumps({"uri": f"{path.parents[2]}/\0\n{{x"})),
     ),
-    "pointer to another store": (2, write(b'{"uri": "s3://no_such_conn@bucket/x.png"}')),
-    "pointer to itself": (2, lambda path: path.write_text(json.dumps({"uri": str(path)}))),
+    "index entry to another store": (2, write(b'{"uri": "s3://no_such_conn@bucket/x.png"}')),
+    "index entry to itself": (2, lambda path: path.write_text(json.dumps({"uri": str(path)}))),
 }
 
 
@@ -111,10 +111,10 @@ def test_an_index_entry_that_names_an_image_outside_of_its_folder_is_ignored(
     inside, outside = tmp_path / "inside", tmp_path / "outside"
     run(dated(outside, 1))
     run(dated(inside, 1))
-    image, _, pointer = files(inside)
+    image, _, entry = files(inside)
     image.unlink()
     there = way_out.format(outside=outside / "1" / "hero.jpeg", root=inside)
-    pointer.write_text(json.dumps({"uri": there}))
+    entry.write_text(json.dumps({"uri": there}))
     assert not run(dated(inside, 2))["reused"]
     assert emulator.stats()["submits"] == 3
 
