@@ -168,7 +168,9 @@ def test_all_python_code_in_the_pages_is_a_snippet() -> None:
     # The examples of models.md are generated, and tested, from the catalog.
     for name in set(NAMES) - {"docs/models.md"}:
         text = text_of(name)
-        assert len(blocks(text, "python")) == len(list(sync_snippets.find_snippets(text, ROOT))), name
+        assert len(blocks(text, "python")) == len(list(sync_snippets.find_snippets(text, ROOT))), (
+            name
+        )
 
 
 # Links
@@ -784,6 +786,12 @@ def test_every_test_that_a_page_names_exists(page: Path) -> None:
 def test_every_file_of_the_tests_that_a_page_names_exists(page: Path) -> None:
     paths = re.findall(r"\btests/[\w/]+\.py\b", page.read_text())
     assert [path for path in paths if not (ROOT / path).exists()] == []
+
+
+def test_the_modules_that_the_development_page_names_exist() -> None:
+    folders = [ROOT, ROOT / "airflow_provider_flux"]
+    paths = re.findall(r"`([a-z_]+(?:/\w+)+(?:\.py|/))`", text_of("docs/development.md"))
+    assert [path for path in paths if not any((folder / path).exists() for folder in folders)] == []
 
 
 @each_page

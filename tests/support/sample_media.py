@@ -1,4 +1,4 @@
-"""Images and videos to send."""
+"""Images and videos that tests send as inputs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def picture(kind: str = "png", size: tuple[int, int] = (300, 300), shade: int = 
 
 
 def large_picture(size: int, kind: str = "jpeg") -> bytes:
-    """Return an image file of so many bytes: a picture, and what a camera adds after it."""
+    """Return an image file of ``size`` bytes: a picture with padding after it."""
     return picture(kind).ljust(size, b"\xa5")
 
 
@@ -31,7 +31,7 @@ def large_picture(size: int, kind: str = "jpeg") -> bytes:
 def clip(
     seconds: float = 1.0, size: tuple[int, int] = (320, 192), *, index_first: bool = False
 ) -> bytes:
-    """Return an mp4 video, with its index at its end, as most tools write it, or at its beginning."""
+    """Return an mp4 video with its index at the end, as most tools write it, or at the front."""
     options = {"movflags": "+faststart"} if index_first else {}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "clip.mp4")

@@ -1,4 +1,4 @@
-"""A real HTTP host on loopback that does what a test tells it, and remembers what it was asked."""
+"""A real HTTP host on loopback that answers as a test scripts it, and keeps the requests."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Self
 
-#: Bytes that may be on their way: what a client has sent is at most that far from what was read here.
+#: Size of the receive buffer: a client can have sent at most this many bytes that were not read.
 _WINDOW = 32 * 1024
 
 
 @dataclass
 class Asked:
-    """A request as it came in. ``body`` is what was read of it."""
+    """A received request; ``body`` has the bytes that were read so far."""
 
     method: str
     path: str
@@ -33,14 +33,14 @@ class Asked:
 
 
 class Exchange(BaseHTTPRequestHandler):
-    """One request: what an answer of :class:`Host` is given to work with."""
+    """One request and its connection, which an answer of :class:`Host` takes."""
 
     protocol_version = "HTTP/1.1"
     host: Host
     asked: Asked
 
     def do_GET(self) -> None:
-        """Answer as the test wants it."""
+        """Answer as the test has scripted it."""
         self.asked = Asked(
             self.command, self.path, {name.lower(): text for name, text in self.headers.items()}
         )
@@ -50,7 +50,7 @@ class Exchange(BaseHTTPRequestHandler):
     do_POST = do_GET  # noqa: N815
 
     def read(self, size: int | None = None) -> bytearray:
-        """Read what is left of the body, or some of it."""
+        """Read the rest of the body, or at most ``size`` bytes of it."""
         left = (
             int(self.headers.get("Content-Length", 0)) - len(self.asked.body)
             if size is None
@@ -62,7 +62,7 @@ class Exchange(BaseHTTPRequestHandler):
         return self.asked.body
 
     def send(self, body: bytes = b"", status: int = 200, **headers: Any) -> None:
-        """Answer, having read the request."""
+        """Read the request, then answer."""
         self.read()
         self.send_response(status)
         for name, value in {"Content-Length": len(body), **headers}.items():
@@ -80,29 +80,30 @@ class Exchange(BaseHTTPRequestHandler):
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
     def wait(self, seconds: float) -> None:
-        """Do nothing for a while, or until the host is closed."""
+        """Wait some seconds, or until the host is closed."""
         self.host.closing.wait(seconds)
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Say nothing of clients that went away."""
+        """Ignore clients that have disconnected."""
 
 
-#: What is done with a request.
+#: Answers a request.
 Answer = Callable[[Exchange], None]
 
 
 @dataclass
 class Host:
-    """An HTTP host. ``answers`` says what is done by path; ``"*"`` stands for any other path.
+    """An HTTP host.
 
-    Of a list of answers each is given once, the last one for ever.
+    ``answers`` has the answer for each path; ``"*"`` is the answer for all other paths. In a list of
+    answers, each is used once, and the last one repeatedly.
     """
 
     address: str = "127.0.0.1"
@@ -139,16 +140,16 @@ class Host:
 
     @property
     def port(self) -> int:
-        """The port it listens on."""
+        """The port that it listens on."""
         return int(self._server.server_port)
 
     def put(self, path: str, content: bytes) -> str:
-        """Offer a file; return its URL."""
+        """Serve a file, and return its URL."""
         self.answers[path] = lambda exchange: exchange.send(content)
         return f"{self.url}{path}"
 
     def answer(self, exchange: Exchange) -> None:
-        """Do what the test wants done with a request."""
+        """Answer a request as the test has scripted it."""
         path = exchange.path.partition("?")[0]
         with self._lock:
             answer = self.answers.get(path, self.answers.get("*", _not_found))
@@ -157,7 +158,7 @@ class Host:
         answer(exchange)
 
     def wait_for(self, count: int, seconds: float = 5.0) -> list[Asked]:
-        """Wait until so many requests have come in, and return them."""
+        """Wait until ``count`` requests have been received, and return all of them."""
         deadline = time.monotonic() + seconds
         while len(self.asked) < count and time.monotonic() < deadline:
             time.sleep(0.01)
@@ -166,12 +167,12 @@ class Host:
 
 
 def redirect(location: str, status: int = 302) -> Answer:
-    """Return the answer that leads elsewhere."""
+    """Return an answer that redirects to a location."""
     return lambda exchange: exchange.send(status=status, Location=location)
 
 
 def status(code: int) -> Answer:
-    """Return the answer that is a status alone."""
+    """Return an answer with a status and no body."""
     return lambda exchange: exchange.send(status=code)
 
 
