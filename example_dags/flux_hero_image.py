@@ -1,4 +1,4 @@
-"""A hero image every day: generate it, then land it with a task of its own."""
+"""A hero image every day: one task generates it, another lands it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ with DAG(
 ):
     hero = FluxGenerateOperator(
         task_id="generate",
-        prompt="A lighthouse on a cliff, {{ dag_run.run_after.strftime('%B') }} morning light, editorial photo",
+        prompt="A lighthouse on a cliff, {{ dag_run.run_after.strftime('%B') }} light, photo",
         seed=7,
         deferrable=True,
     )

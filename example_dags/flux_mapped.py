@@ -1,6 +1,6 @@
-"""One task for each prompt, and a pool that keeps them all under the account's task limit.
+"""One task for each prompt, and a pool that keeps them under the limit of the account.
 
-Create the pool first; it has to count deferred tasks, because their images are being generated::
+Create the pool first. It has to count deferred tasks, because BFL is generating their images::
 
     airflow pools set flux 24 "Active tasks of the BFL account" --include-deferred
 """

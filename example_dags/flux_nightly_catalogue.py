@@ -1,8 +1,9 @@
-"""A nightly catalogue: the products of a table that have no image, one batch for all of them, and what became of each.
+"""A nightly catalogue: one batch for all products without an image, and a table with the outcomes.
 
-The table is a sqlite file with 500 made-up products, so that the DAG runs on any Airflow. For a database of yours, give
-``prepare``, ``choose`` and ``load`` its hook, ``PostgresHook("my_db").get_conn()`` say, in place of ``open_table``, and
-write its placeholders in place of sqlite's. Then nothing is left on one machine.
+The table is a sqlite file with 500 made-up products, so that the DAG runs on any Airflow. For your
+own database, use its hook in ``prepare``, ``choose`` and ``load`` in place of ``open_table``, for
+example ``PostgresHook("my_db").get_conn()``, and its placeholders in place of those of sqlite. Then
+no state is left on one machine.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ COLOURS = ("natural", "forest green", "terracotta red", "midnight blue", "off-wh
 
 
 def open_table(database: str) -> closing[sqlite3.Connection]:
-    """Open the file; what was not committed is dropped when it is closed."""
+    """Open the file. Closing it drops uncommitted changes."""
     db = sqlite3.connect(database)
     db.row_factory = sqlite3.Row
     return closing(db)
@@ -69,7 +70,7 @@ def open_table(database: str) -> closing[sqlite3.Connection]:
 
 @task
 def prepare(database: str) -> None:
-    """Make the table, with its products, if it is not there."""
+    """Create the table with its products, if it does not exist."""
     kinds = [
         (article, material) for article, materials in ARTICLES.items() for material in materials
     ]
@@ -84,7 +85,8 @@ def prepare(database: str) -> None:
     Path(database).parent.mkdir(parents=True, exist_ok=True)
     with open_table(database) as db, db:
         db.execute(
-            "CREATE TABLE IF NOT EXISTS products (sku TEXT PRIMARY KEY, name TEXT NOT NULL, description TEXT NOT NULL, "
+            "CREATE TABLE IF NOT EXISTS products "
+            "(sku TEXT PRIMARY KEY, name TEXT NOT NULL, description TEXT NOT NULL, "
             "outcome TEXT, reason TEXT, image TEXT, sha256 TEXT, credits REAL, night TEXT)"
         )
         db.executemany(
@@ -93,39 +95,42 @@ def prepare(database: str) -> None:
 
 
 @task
-def choose(database: str, most: str, rows: str) -> int:
-    """Write the products that have no image yet to a file; skip the night if there are none.
+def choose(database: str, limit: str, rows: str) -> int:
+    """Write the products without an image to a file; skip the run if there are none.
 
-    Not asked for again are those that were moderated or are not valid, since the same words end the same way, and those
-    that were paid for and are not there: ``reason`` says why. After mending one, set its ``outcome`` to NULL.
+    The task leaves out moderated and invalid products, because the same prompt ends the same way,
+    and products whose image is paid for and missing. The column ``reason`` explains each. After you
+    fix a product, set its ``outcome`` to NULL.
     """
-    # What is 'submitted' is paid for: a new run would pay again. Retries of its night have collected what they could;
-    # `airflow flux recover` lands the rest. Set outcome to NULL then: the next night finds the image by `reuse`.
+    # A 'submitted' product is paid for, and a new run would pay again. The retries of its run
+    # landed the images they could. `airflow flux recover` lands the others. Then set outcome to
+    # NULL: the next run finds the image by `reuse`.
     with open_table(database) as db:
-        found = db.execute(
-            "SELECT sku, description FROM products WHERE outcome IS NULL OR outcome IN ('failed', 'pending') "
-            "ORDER BY sku LIMIT ?",
-            (int(most),),
+        products = db.execute(
+            "SELECT sku, description FROM products "
+            "WHERE outcome IS NULL OR outcome IN ('failed', 'pending') ORDER BY sku LIMIT ?",
+            (int(limit),),
         ).fetchall()
-    if not found:
+    if not products:
         raise AirflowSkipException("All products have their images.")
     file = ObjectStoragePath(rows)
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text("".join(f"{json.dumps(dict(row))}\n" for row in found))
-    return len(found)
+    file.write_text("".join(f"{json.dumps(dict(row))}\n" for row in products))
+    return len(products)
 
 
 @task(trigger_rule="none_skipped", retries=3)
 def load(database: str, manifest: str, night: str) -> int:
-    """Write back what became of each product, also when the batch has failed: what has landed is paid for."""
+    """Store the outcome of each product, also if the batch failed."""
     file = ObjectStoragePath(manifest)
     if not file.exists():
         raise AirflowSkipException("The batch has tried nothing.")
     rows = [{**json.loads(line), "night": night} for line in file.read_bytes().splitlines()]
     with open_table(database) as db, db:
         db.executemany(
-            "UPDATE products SET outcome = :outcome, reason = :reason, image = :uri, sha256 = :sha256, "
-            "credits = CASE WHEN :uri IS NOT NULL THEN :cost END, night = :night WHERE sku = :key",
+            "UPDATE products SET outcome = :outcome, reason = :reason, image = :uri, "
+            "sha256 = :sha256, credits = CASE WHEN :uri IS NOT NULL THEN :cost END, "
+            "night = :night WHERE sku = :key",
             rows,
         )
     return len(rows)
@@ -133,9 +138,10 @@ def load(database: str, manifest: str, night: str) -> int:
 
 @task
 def report(summary: dict[str, Any]) -> None:
-    """Say what the night has cost; it comes last, so that a batch that has failed fails the run."""
+    """Log the cost of the run. This task is the last one, so a failed batch fails the run."""
     logging.getLogger("airflow.task").info(
-        "%(landed)d of %(rows)d images for %(credits)g credits ($%(usd).2f), %(moderated)d moderated",
+        "%(landed)d of %(rows)d images for %(credits)g credits ($%(usd).2f), "
+        "%(moderated)d moderated",
         summary,
     )
 
@@ -167,7 +173,7 @@ with DAG(
         defaults={"width": 768, "height": 768, "seed": 7},
         output_path=f"{OUTPUT}/images/{{key}}.{{ext}}",
         manifest_path=MANIFEST,
-        reuse="always",  # nothing is paid for an image that is there, even if the table does not know of it
+        reuse="always",  # use images that exist, even if the table lacks them
         max_cost="{{ params.max_cost }}",
         max_moderated="2%",
         on_invalid_row="skip",

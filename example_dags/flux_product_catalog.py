@@ -1,6 +1,6 @@
-"""A catalogue: products without an image become prompts, images land, and the table learns where they are.
+"""A catalogue: it generates an image for each product without one, and stores the URIs in a table.
 
-A product that has its image is not asked for again, so a second run pays for new products only.
+A second run pays for new products only, because it skips products that have an image.
 """
 
 from __future__ import annotations
@@ -24,14 +24,15 @@ PRODUCTS = Path(__file__).with_name("products.csv")
 
 @task
 def extract(database: str) -> list[dict[str, Any]]:
-    """Return the products that have no image yet, in a table that is made from the CSV at first."""
+    """Create the table from the CSV, if necessary, and return the products without an image."""
     Path(database).parent.mkdir(parents=True, exist_ok=True)
     with closing(sqlite3.connect(database)) as db, db:
         db.execute(
             "CREATE TABLE IF NOT EXISTS products (sku TEXT PRIMARY KEY, name TEXT, material TEXT)"
         )
         db.execute(
-            "CREATE TABLE IF NOT EXISTS images (sku TEXT PRIMARY KEY, uri TEXT, seed INTEGER, credits REAL)"
+            "CREATE TABLE IF NOT EXISTS images "
+            "(sku TEXT PRIMARY KEY, uri TEXT, seed INTEGER, credits REAL)"
         )
         with PRODUCTS.open(newline="") as file:
             db.executemany(
@@ -56,7 +57,7 @@ def to_request(product: dict[str, Any]) -> dict[str, Any]:
 
 @task
 def load(database: str, products: list[dict[str, Any]], generations: list[dict[str, Any]]) -> int:
-    """Write back where each image is, and what it cost."""
+    """Store the URI, the seed and the cost of each image."""
     rows = [
         (product["sku"], generation["image"]["uri"], generation["seed"], generation["cost"])
         for product, generation in zip(products, generations, strict=True)

@@ -1,4 +1,4 @@
-"""Generate and land in one task: what we recommend for production."""
+"""One task that generates and lands an image, as recommended for production."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""A batch that a pool counts as much as it uses; docs/how-to/share-the-quota.md shows it, the tests run it."""
+"""A batch that takes as many slots of a pool as it has active generations.
+
+docs/how-to/share-the-quota.md shows it, and the tests run it.
+"""
 
 # [START batch_in_the_pool]
 from airflow.sdk import DAG

@@ -1,4 +1,7 @@
-"""A batch between two tasks: one gives the rows, one reads the manifest; docs/operators/batch.md shows it."""
+"""A batch between two tasks: the first returns its rows, the second reads its manifest.
+
+docs/operators/batch.md shows it, and the tests run it.
+"""
 
 # [START batch_rows]
 import json
@@ -11,7 +14,7 @@ from airflow_provider_flux.operators.batch import FluxGenerateBatchOperator
 
 @task
 def rows() -> list[dict[str, Any]]:
-    """Return a row for each image, with what differs from the others."""
+    """Return a row for each image, with the parameters that differ."""
     return [
         {"key": "door", "prompt": "A red door, studio photo", "seed": 7},
         {"key": "hero", "prompt": "A street of red doors", "model": "flux-2-pro", "width": 1536},
@@ -21,7 +24,7 @@ def rows() -> list[dict[str, Any]]:
 
 @task
 def without_image(summary: dict[str, Any]) -> dict[str, str]:
-    """Return why rows have no image, by key."""
+    """Return the reason for each row without an image, by key."""
     manifest = ObjectStoragePath(summary["manifest"]).read_bytes()
     ended = [json.loads(line) for line in manifest.splitlines()]
     return {row["key"]: f"{row['outcome']}: {row['reason']}" for row in ended if row["uri"] is None}

@@ -1,4 +1,7 @@
-"""Ask for the balance before a series is paid for; docs/account.md shows it, the tests run it."""
+"""Check the balance before a series of generations.
+
+docs/account.md shows it, and the tests run it.
+"""
 
 # [START budget]
 from airflow.sdk import DAG, task

@@ -1,4 +1,4 @@
-"""Collect an image that was paid for and did not land; docs/errors.md shows it, the tests run it."""
+"""Land an image by its request id. docs/errors.md shows it, and the tests run it."""
 
 # [START collect]
 from airflow.sdk import DAG

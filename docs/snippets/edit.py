@@ -1,4 +1,4 @@
-"""Edit an image by instruction; docs/how-to/edit.md shows it, the tests run it."""
+"""Edit an image by instruction. docs/how-to/edit.md shows it, and the tests run it."""
 
 # [START edit]
 from airflow.sdk import DAG

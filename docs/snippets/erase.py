@@ -1,4 +1,4 @@
-"""Remove what a mask covers; docs/how-to/erase.md shows it, the tests run it."""
+"""Remove what a mask covers. docs/how-to/erase.md shows it, and the tests run it."""
 
 # [START erase]
 from airflow.sdk import DAG

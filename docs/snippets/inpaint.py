@@ -1,4 +1,4 @@
-"""Paint a masked area of an image anew; docs/how-to/inpaint.md shows it, the tests run it."""
+"""Repaint a masked area of an image. docs/how-to/inpaint.md shows it, and the tests run it."""
 
 # [START inpaint]
 from airflow.sdk import DAG

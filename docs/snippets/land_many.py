@@ -1,4 +1,7 @@
-"""Land all images of a mapped task with one task; docs/operators/to_object_storage.md shows it, the tests run it."""
+"""Land all images of a mapped task with one task.
+
+docs/operators/to_object_storage.md shows it, and the tests run it.
+"""
 
 # [START land_many]
 from airflow.sdk import DAG

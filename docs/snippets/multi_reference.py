@@ -1,4 +1,4 @@
-"""One image from three; docs/how-to/multi-reference.md shows it, the tests run it."""
+"""One image from three. docs/how-to/multi-reference.md shows it, and the tests run it."""
 
 # [START multi_reference]
 from airflow.sdk import DAG
@@ -9,7 +9,7 @@ with DAG("flux_multi_reference", schedule=None):
     FluxGenerateOperator(
         task_id="combine",
         model="flux-2-pro",
-        prompt="The product of image 1, with the logo of image 2 printed on it, on the table of the room in image 3",
+        prompt="The product of image 1 with the logo of image 2, on the table in image 3",
         width=1536,
         height=1024,
         parameters={

@@ -1,4 +1,7 @@
-"""Models beside the default one; docs/operators/generate.md and docs/new-models.md show it, the tests run it."""
+"""Models other than the default.
+
+docs/operators/generate.md and docs/new-models.md show it, and the tests run it.
+"""
 
 from airflow.sdk import DAG
 

@@ -1,4 +1,4 @@
-"""Make an image larger, in two ways; docs/how-to/outpaint.md shows it, the tests run it."""
+"""Make an image larger, in two ways. docs/how-to/outpaint.md shows it, and the tests run it."""
 
 # [START outpaint]
 from airflow.sdk import DAG

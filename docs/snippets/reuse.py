@@ -1,4 +1,4 @@
-"""Pay once for each image; docs/object-storage.md shows it, the tests run it."""
+"""Reuse of existing images. docs/object-storage.md shows it, and the tests run it."""
 
 # [START reuse]
 from airflow.sdk import DAG

@@ -1,4 +1,7 @@
-"""Keep mapped images and videos under the limit of the account; docs/how-to/share-the-quota.md shows it."""
+"""Keep mapped images and videos under the limit of the account.
+
+docs/how-to/share-the-quota.md shows it, and the tests run it.
+"""
 
 # [START share_the_quota]
 from airflow.sdk import DAG

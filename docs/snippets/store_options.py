@@ -1,4 +1,4 @@
-"""Encryption and tiers of the stores; docs/object-storage.md shows it, the tests run it."""
+"""Encryption and tiers of the stores. docs/object-storage.md shows it, and the tests run it."""
 
 # [START store_options]
 from airflow.sdk import DAG

@@ -1,4 +1,4 @@
-"""The DAG of the README; the tests run it."""
+"""The DAG of README.md and docs/quickstart.md, which the tests run."""
 
 # [START ten_lines]
 import pendulum
@@ -12,7 +12,8 @@ with DAG(
     FluxGenerateOperator(
         task_id="hero",
         prompt="A lighthouse on a cliff, editorial photo",
-        output_path="file:///tmp/flux/{{ dag_run.run_after | ds }}/hero.{ext}",  # or s3://my_conn@bucket/..., gs://, abfs://
+        # or s3://my_conn@bucket/..., gs://, abfs://
+        output_path="file:///tmp/flux/{{ dag_run.run_after | ds }}/hero.{ext}",
         deferrable=True,
     )
 # [END ten_lines]

@@ -1,4 +1,4 @@
-"""A person wearing a garment; docs/how-to/try-on.md shows it, the tests run it."""
+"""A person wearing a garment. docs/how-to/try-on.md shows it, and the tests run it."""
 
 # [START try_on]
 from airflow.sdk import DAG

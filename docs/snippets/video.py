@@ -1,4 +1,7 @@
-"""Videos from text, from a draft and from an image; docs/how-to/video.md shows it, the tests run it."""
+"""Videos from text, from a draft and from an image.
+
+docs/how-to/video.md shows it, and the tests run it.
+"""
 
 # [START video]
 from airflow.sdk import DAG

@@ -1,4 +1,7 @@
-"""Videos from a video: continued, enlarged, edited; docs/how-to/video.md shows it, the tests run it."""
+"""Videos from a video: continued, enlarged, edited.
+
+docs/how-to/video.md shows it, and the tests run it.
+"""
 
 # [START video_from_video]
 from airflow.sdk import DAG

@@ -1,4 +1,4 @@
-"""The example DAG of the nightly catalogue: 500 products, those that get no image, the limit, the next night."""
+"""The example DAG of the nightly catalogue: outcomes, budget, recovery and the next night."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def tasks() -> dict[str, Any]:
 
 
 class Catalogue:
-    """The table, and nights in which its DAG runs, task by task as Airflow renders them."""
+    """The table, and runs of its DAG, task by task as Airflow renders them."""
 
     def __init__(self, tasks: dict[str, Any], database: Path, output: str) -> None:
         self._tasks = tasks
@@ -54,7 +54,10 @@ class Catalogue:
             return db.execute(query).fetchall()
 
     def night(self, *, products: int = 500, max_cost: float = 700) -> dict[str, Any]:
-        """Let a night pass; return the summary of its batch. As in Airflow, what it did is loaded if it fails, too."""
+        """Run the DAG and return the summary of its batch.
+
+        As in Airflow, the task ``load`` also runs if the batch fails.
+        """
         self._nights += 1
         context = {
             "run_id": f"{Path(self._database).stem}+{self._nights}",
@@ -95,7 +98,7 @@ def catalogue(tasks: dict[str, Any], tmp_path: Path) -> Catalogue:
     return Catalogue(tasks, tmp_path / "home" / "catalogue.db", f"file://{tmp_path}/out")
 
 
-def test_500_products_and_those_that_get_no_image(
+def test_a_night_lands_500_products_and_stores_why_others_have_no_image(
     service: EmulatorServer, catalogue: Catalogue
 ) -> None:
     catalogue.sql(
@@ -136,7 +139,7 @@ def test_500_products_and_those_that_get_no_image(
     assert service.stats()["submits"] == 499
 
     catalogue.sql(
-        "UPDATE products SET description = 'A vase, mended', outcome = NULL WHERE sku = 'P-0007'"
+        "UPDATE products SET description = 'A vase, fixed', outcome = NULL WHERE sku = 'P-0007'"
     )
     assert catalogue.night()["landed"] == 1
     assert catalogue.sql("SELECT outcome, reason, night FROM products WHERE sku = 'P-0007'") == [
@@ -145,7 +148,7 @@ def test_500_products_and_those_that_get_no_image(
     assert service.stats()["submits"] == 500
 
 
-def test_a_night_that_would_cost_too_much_pays_for_nothing(
+def test_a_night_above_its_budget_submits_nothing(
     service: EmulatorServer, catalogue: Catalogue
 ) -> None:
     with pytest.raises(AirflowSkipException, match="tried nothing") as skipped:
@@ -155,7 +158,7 @@ def test_a_night_that_would_cost_too_much_pays_for_nothing(
     assert catalogue.night(products=3, max_cost=5)["landed"] == 3
 
 
-def test_what_has_landed_is_loaded_when_the_batch_fails(
+def test_landed_images_are_loaded_if_the_batch_fails(
     service: EmulatorServer, catalogue: Catalogue
 ) -> None:
     catalogue.sql("UPDATE products SET description = 'x [[fault:moderated]]' WHERE sku = 'P-0002'")
@@ -170,14 +173,14 @@ def test_what_has_landed_is_loaded_when_the_batch_fails(
     assert service.stats()["submits"] == 16
 
 
-def test_what_is_paid_for_and_has_not_landed_is_not_paid_for_again(
+def test_a_paid_image_that_did_not_land_is_not_submitted_again(
     service: EmulatorServer,
     catalogue: Catalogue,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
     hurry: None,
 ) -> None:
-    """What delivers the images is out for one of them. ``recover`` lands it, and the next night finds it."""
+    """One image cannot be downloaded. ``recover`` lands it, and the next night finds it."""
     from airflow_provider_flux.batch.execution import land
 
     monkeypatch.setattr(land, "_RETRY_SECONDS", (0.05, 0.1, 0.2))
@@ -207,7 +210,7 @@ def test_what_is_paid_for_and_has_not_landed_is_not_paid_for_again(
     assert service.stats()["submits"] == 8
 
 
-def test_in_a_bucket_and_with_a_table_that_was_lost(
+def test_a_new_table_reuses_the_images_in_the_bucket(
     service: EmulatorServer,
     tasks: dict[str, Any],
     s3: str,
@@ -219,11 +222,13 @@ def test_in_a_bucket_and_with_a_table_that_was_lost(
     monkeypatch.setenv("AIRFLOW_CONN_NIGHTLY_S3", store.connection(store.url))
     output = store.root_by("nightly_s3")
     assert Catalogue(tasks, tmp_path / "one.db", output).night(products=3)["landed"] == 3
-    anew = Catalogue(tasks, tmp_path / "two.db", output)
-    assert anew.night(products=4)["reused"] == 3
+    new_table = Catalogue(tasks, tmp_path / "two.db", output)
+    assert new_table.night(products=4)["reused"] == 3
     uris = [
         uri
-        for (uri,) in anew.sql("SELECT image FROM products WHERE image IS NOT NULL ORDER BY sku")
+        for (uri,) in new_table.sql(
+            "SELECT image FROM products WHERE image IS NOT NULL ORDER BY sku"
+        )
     ]
     assert uris == [f"{output}/nightly/images/P-000{n}.jpeg" for n in range(1, 5)]
     assert service.stats()["submits"] == 4

@@ -1,4 +1,4 @@
-"""A batch over real HTTP: how each row ends, what a retry and a clear do about it, and what that costs."""
+"""FluxGenerateBatchOperator over HTTP: how each row ends, and the cost of retries and clears."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def submits(emulator: EmulatorServer) -> int:
     return int(emulator.stats()["submits"])
 
 
-def test_rows_land_and_the_manifest_says_what_lies_where(
+def test_the_rows_of_a_batch_land_and_its_manifest_describes_each_image(
     emulator: EmulatorServer, tmp_path: Path
 ) -> None:
     task = batch(
@@ -48,7 +48,9 @@ def test_rows_land_and_the_manifest_says_what_lies_where(
         assert json.loads(Path(row["sidecar"]).read_text())["request"]["prompt"] == f"fox {number}"
 
 
-def test_the_summary_is_small_and_names_no_row(emulator: EmulatorServer, tmp_path: Path) -> None:
+def test_the_summary_of_a_batch_is_small_and_names_no_row(
+    emulator: EmulatorServer, tmp_path: Path
+) -> None:
     task = batch(tmp_path, [{"prompt": f"fox {n}", "key": f"secret-sku-{n}"} for n in range(20)])
     text = json.dumps(task.retry())
     assert len(text) < 1000
@@ -57,7 +59,7 @@ def test_the_summary_is_small_and_names_no_row(emulator: EmulatorServer, tmp_pat
     assert set(task.ti.xcoms) == {"flux_batch", "flux_ledger"}
 
 
-def test_a_batch_in_a_bucket(
+def test_a_batch_lands_in_a_bucket_with_few_writes_of_its_journal(
     emulator: EmulatorServer, aws_lab: str, s3: str, tmp_path: Path
 ) -> None:
     store = S3Store(s3)
@@ -75,7 +77,9 @@ def test_a_batch_in_a_bucket(
     assert submits(emulator) == 60
 
 
-def test_landed_rows_are_not_paid_for_again(emulator: EmulatorServer, tmp_path: Path) -> None:
+def test_a_retry_and_a_clear_submit_no_landed_row_again(
+    emulator: EmulatorServer, tmp_path: Path
+) -> None:
     task = batch(tmp_path, prompts(10))
     first = task.retry()
     again, cleared = task.retry(), task.cleared().retry()
@@ -85,7 +89,9 @@ def test_landed_rows_are_not_paid_for_again(emulator: EmulatorServer, tmp_path: 
     assert task.outcomes() == ["landed"] * 10
 
 
-def test_a_clear_may_pay_for_all_rows_anew(emulator: EmulatorServer, tmp_path: Path) -> None:
+def test_a_clear_with_on_clear_new_submits_all_rows_again(
+    emulator: EmulatorServer, tmp_path: Path
+) -> None:
     task = batch(tmp_path, prompts(4), on_clear="new")
     task.retry()
     task.retry()
@@ -96,7 +102,7 @@ def test_a_clear_may_pay_for_all_rows_anew(emulator: EmulatorServer, tmp_path: P
     assert submits(emulator) == 8
 
 
-def test_rows_that_are_added_are_all_that_is_paid_for(
+def test_a_retry_submits_only_the_rows_that_were_added(
     emulator: EmulatorServer, tmp_path: Path
 ) -> None:
     rows = [{"prompt": f"fox {n}", "key": f"k{n}"} for n in range(6)]
@@ -108,23 +114,25 @@ def test_rows_that_are_added_are_all_that_is_paid_for(
     assert [row["index"] for row in task.manifest()] == list(range(6))
 
 
-@pytest.mark.parametrize(("on_change", "paid"), [("new", 3), ("resume", 2)])
-def test_a_row_that_has_changed(
-    emulator: EmulatorServer, tmp_path: Path, on_change: str, paid: int
+@pytest.mark.parametrize(("on_change", "submitted"), [("new", 3), ("resume", 2)])
+def test_on_change_decides_whether_a_changed_row_is_submitted_or_resumed(
+    emulator: EmulatorServer, tmp_path: Path, on_change: str, submitted: int
 ) -> None:
     task = batch(tmp_path, ["a fox", "a hare"], on_change=on_change)
     task.retry()
     summary = task.retry(requests=["a red fox", "a hare"])
-    assert (summary["landed"], submits(emulator)) == (2, paid)
-    assert summary["credits"] == 4 * paid
-    assert summary["credits_wasted"] == 4 * (paid - 2)
+    assert (summary["landed"], submits(emulator)) == (2, submitted)
+    assert summary["credits"] == 4 * submitted
+    assert summary["credits_wasted"] == 4 * (submitted - 2)
     sidecar = json.loads(Path(task.manifest()[0]["sidecar"]).read_text())
     assert sidecar["request"]["prompt"] == ("a red fox" if on_change == "new" else "a fox")
     task.retry()
-    assert submits(emulator) == paid
+    assert submits(emulator) == submitted
 
 
-def test_images_that_are_there_are_reused(emulator: EmulatorServer, tmp_path: Path) -> None:
+def test_a_batch_reuses_existing_images_of_the_same_request(
+    emulator: EmulatorServer, tmp_path: Path
+) -> None:
     batch(tmp_path, ["a fox", "a hare"]).retry()
     task = batch(
         tmp_path, ["a fox", "a hare", "an owl"], reuse="always", ledger_path=f"{tmp_path}/other"
@@ -137,7 +145,9 @@ def test_images_that_are_there_are_reused(emulator: EmulatorServer, tmp_path: Pa
     assert hashlib.sha256(Path(row["uri"]).read_bytes()).hexdigest() == row["sha256"]
 
 
-def test_objects_that_are_there_are_skipped(emulator: EmulatorServer, tmp_path: Path) -> None:
+def test_a_batch_skips_existing_objects_with_if_exists_skip(
+    emulator: EmulatorServer, tmp_path: Path
+) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "1.jpeg").write_bytes(there := picture("jpeg"))
     task = batch(tmp_path, ["a fox", "a hare"], if_exists="skip")
@@ -147,7 +157,7 @@ def test_objects_that_are_there_are_skipped(emulator: EmulatorServer, tmp_path: 
     assert (tmp_path / "out" / "1.jpeg").read_bytes() == there
 
 
-def test_a_batch_whose_rows_are_all_there_ends_at_once(
+def test_a_batch_whose_images_all_exist_ends_at_once(
     emulator: EmulatorServer, tmp_path: Path
 ) -> None:
     batch(tmp_path, ["a fox"]).retry()
@@ -156,7 +166,7 @@ def test_a_batch_whose_rows_are_all_there_ends_at_once(
     assert summary["seconds"] < 4
 
 
-def test_an_object_that_is_in_the_way_fails_its_row_only(
+def test_an_existing_object_fails_its_row_only_with_if_exists_error(
     emulator: EmulatorServer, tmp_path: Path
 ) -> None:
     (tmp_path / "out").mkdir()
@@ -184,7 +194,7 @@ def test_a_moderated_row_is_never_sent_again_unchanged(
     assert submits(emulator) == 3
 
 
-def test_a_failed_generation_is_made_again_by_a_retry(
+def test_a_retry_submits_a_failed_generation_again(
     emulator: EmulatorServer, tmp_path: Path
 ) -> None:
     bad = "bad [[fault:error]]"
@@ -198,7 +208,7 @@ def test_a_failed_generation_is_made_again_by_a_retry(
     assert task.retry(requests=["a fox", "good"])["landed"] == 2
 
 
-def test_rows_that_are_not_valid_are_named_and_nothing_is_paid(
+def test_invalid_rows_are_named_and_nothing_is_submitted(
     emulator: EmulatorServer, tmp_path: Path
 ) -> None:
     rows: list[Any] = [
@@ -209,7 +219,7 @@ def test_rows_that_are_not_valid_are_named_and_nothing_is_paid(
         {"prompt": "z"},
     ]
     task = batch(tmp_path, rows)
-    said = task.fail(
+    message = task.fail(
         AirflowFailException, "^FluxRequestError: Nothing was submitted. 3 rows are not valid:"
     )
     for expected in (
@@ -217,7 +227,7 @@ def test_rows_that_are_not_valid_are_named_and_nothing_is_paid(
         "key '2', index 2: 'colour'",
         "key 'row-3', index 3: is an int",
     ):
-        assert expected in said
+        assert expected in message
     assert submits(emulator) == 0
     assert task.summary is None
     summary = task.retry(on_invalid_row="skip")
@@ -226,11 +236,13 @@ def test_rows_that_are_not_valid_are_named_and_nothing_is_paid(
     assert "width=7" in task.manifest()[1]["reason"]
 
 
-def test_a_row_that_the_service_refuses(emulator: EmulatorServer, tmp_path: Path) -> None:
+def test_a_row_that_the_service_refuses_ends_as_invalid(
+    emulator: EmulatorServer, tmp_path: Path
+) -> None:
     refused = "bad [[fault:detail-object]]"
     task = batch(tmp_path, ["a fox", refused])
-    said = task.fail(AirflowFailException, r"1 of 2 rows have no image \(1 invalid\)")
-    assert "Retrying will not help" in said
+    message = task.fail(AirflowFailException, r"1 of 2 rows have no image \(1 invalid\)")
+    assert "Retrying will not help" in message
     assert task.outcomes() == ["landed", "invalid"]
     assert "The request was refused" in task.manifest()[1]["reason"]
     assert task.cleared().retry(on_invalid_row="skip")["invalid"] == 1
@@ -238,14 +250,14 @@ def test_a_row_that_the_service_refuses(emulator: EmulatorServer, tmp_path: Path
 
 
 @pytest.mark.parametrize("fault", ["submit-lost", "submit-503-made"])
-def test_a_row_whose_answer_was_lost_is_left_alone(
+def test_an_uncertain_row_is_not_submitted_again_until_a_user_clears_the_task(
     emulator: EmulatorServer, tmp_path: Path, fault: str
 ) -> None:
     (lost,) = prompts(1, fault)
     task = batch(tmp_path, ["a hare", lost])
     for _ in range(2):
-        said = task.fail(AirflowFailException, r"1 of 2 rows have no image \(1 uncertain\)")
-        assert "Retrying will not help" in said
+        message = task.fail(AirflowFailException, r"1 of 2 rows have no image \(1 uncertain\)")
+        assert "Retrying will not help" in message
         assert task.summary
         assert (
             task.summary["uncertain_submits"],
@@ -263,7 +275,7 @@ def test_a_row_whose_answer_was_lost_is_left_alone(
     assert task.cleared().retry(requests=["a hare", "good"])["landed"] == 2
 
 
-def test_a_row_whose_answer_was_lost_may_be_submitted_again(
+def test_an_uncertain_row_is_submitted_again_with_on_uncertain_resubmit(
     emulator: EmulatorServer, tmp_path: Path
 ) -> None:
     (lost,) = prompts(1, "submit-lost")
@@ -275,7 +287,7 @@ def test_a_row_whose_answer_was_lost_may_be_submitted_again(
     assert task.manifest()[1]["uncertain_submits"] == 3
 
 
-def test_a_generation_that_is_lost_is_paid_for_anew_only_by_a_clear(
+def test_a_lost_generation_is_submitted_again_only_by_a_clear(
     emulator: EmulatorServer, tmp_path: Path
 ) -> None:
     (lost,) = prompts(1, "lost")
@@ -292,7 +304,9 @@ def test_a_generation_that_is_lost_is_paid_for_anew_only_by_a_clear(
 
 
 @pytest.mark.parametrize("fault", ["moderated", "error"])
-def test_the_fallback_of_a_row(emulator: EmulatorServer, tmp_path: Path, fault: str) -> None:
+def test_the_fallback_of_a_row_is_submitted_once(
+    emulator: EmulatorServer, tmp_path: Path, fault: str
+) -> None:
     rows = [
         {"prompt": f"bad [[fault:{fault}]]", "fallback_prompt": "good"},
         {"prompt": "fine", "fallback_prompt": "never sent"},
@@ -315,7 +329,7 @@ def test_the_fallback_of_a_row(emulator: EmulatorServer, tmp_path: Path, fault: 
         assert submits(emulator) == 5
 
 
-def test_the_fallback_may_be_another_model(emulator: EmulatorServer, tmp_path: Path) -> None:
+def test_a_fallback_may_use_another_model(emulator: EmulatorServer, tmp_path: Path) -> None:
     rows = [
         {
             "prompt": "bad [[fault:moderated]]",
@@ -330,7 +344,7 @@ def test_the_fallback_may_be_another_model(emulator: EmulatorServer, tmp_path: P
     assert task.manifest()[0]["model"] == "flux-2-pro"
 
 
-def test_a_fallback_has_the_inputs_of_its_row(emulator: EmulatorServer, tmp_path: Path) -> None:
+def test_a_fallback_uses_the_inputs_of_its_row(emulator: EmulatorServer, tmp_path: Path) -> None:
     (tmp_path / "in.png").write_bytes(picture())
     row = {
         "prompt": "bad [[fault:moderated]]",
@@ -362,7 +376,7 @@ def test_a_fallback_has_the_inputs_of_its_row(emulator: EmulatorServer, tmp_path
         ),
     ],
 )
-def test_how_many_rows_may_have_no_image(
+def test_thresholds_limit_the_rows_without_an_image(
     emulator: EmulatorServer, tmp_path: Path, limits: dict[str, Any], error: str | None
 ) -> None:
     task = batch(
@@ -375,7 +389,7 @@ def test_how_many_rows_may_have_no_image(
     assert task.counts() == {"landed": 7, "failed": 2, "moderated": 1}
 
 
-def test_too_many_moderated_rows_are_no_reason_to_retry(
+def test_too_many_moderated_rows_fail_the_task_without_a_retry(
     emulator: EmulatorServer, tmp_path: Path
 ) -> None:
     task = batch(tmp_path, [*prompts(2), *prompts(1, "moderated", 2)], max_moderated=0)
@@ -430,7 +444,9 @@ BAD: list[tuple[dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(("arguments", "error"), BAD, ids=[error[:40] for _, error in BAD])
-def test_a_mistake_shows_when_the_dag_is_parsed(arguments: dict[str, Any], error: str) -> None:
+def test_a_wrong_literal_argument_fails_when_the_dag_is_parsed(
+    arguments: dict[str, Any], error: str
+) -> None:
     with pytest.raises(FluxRequestError) as caught:
         FluxGenerateBatchOperator(
             **{
@@ -444,13 +460,17 @@ def test_a_mistake_shows_when_the_dag_is_parsed(arguments: dict[str, Any], error
     assert "\n" not in str(caught.value)
 
 
-def test_a_night_without_rows_is_quiet(emulator: EmulatorServer, tmp_path: Path) -> None:
+def test_a_batch_without_rows_succeeds_with_an_empty_manifest(
+    emulator: EmulatorServer, tmp_path: Path
+) -> None:
     summary = batch(tmp_path, []).retry()
     assert (summary["rows"], summary["credits"], submits(emulator)) == (0, 0, 0)
     assert Path(summary["manifest"].removeprefix("file://")).read_bytes() == b""
 
 
-def test_a_kill_before_the_start_submits_nothing(emulator: EmulatorServer, tmp_path: Path) -> None:
+def test_a_batch_that_is_killed_before_its_start_submits_nothing(
+    emulator: EmulatorServer, tmp_path: Path
+) -> None:
     task = batch(tmp_path, ["a fox"])
     operator = task.new_operator()
     operator.on_kill()
@@ -472,7 +492,7 @@ def test_a_kill_before_the_start_submits_nothing(emulator: EmulatorServer, tmp_p
         ({"manifest_path": "/x/m.csv"}, "FluxRequestError: manifest_path='/x/m.csv' must end in"),
     ],
 )
-def test_what_templates_give_is_checked_before_anything_is_paid(
+def test_a_wrong_rendered_argument_fails_before_the_first_submit(
     emulator: EmulatorServer, tmp_path: Path, arguments: dict[str, Any], error: str
 ) -> None:
     given = {
@@ -500,7 +520,9 @@ def test_what_templates_give_is_checked_before_anything_is_paid(
     assert submits(emulator) == 0
 
 
-def test_all_that_a_user_may_want_to_template_is(emulator: EmulatorServer, tmp_path: Path) -> None:
+def test_the_arguments_of_a_batch_may_be_templates(
+    emulator: EmulatorServer, tmp_path: Path
+) -> None:
     from airflow.sdk.definitions.context import Context
 
     with DAG("ads", schedule=None):
@@ -524,7 +546,7 @@ def test_all_that_a_user_may_want_to_template_is(emulator: EmulatorServer, tmp_p
     assert list((tmp_path / "fox-ledger").glob("**/*.jsonl"))
 
 
-def test_mapped_batches_with_the_same_names_are_warned_of(
+def test_a_mapped_batch_warns_if_another_may_give_the_same_names(
     emulator: EmulatorServer, tmp_path: Path
 ) -> None:
     for name, is_warned in {
@@ -536,15 +558,15 @@ def test_mapped_batches_with_the_same_names_are_warned_of(
         task = batch(tmp_path, prompts(1), output_path=f"{tmp_path}/out/{name}.{{ext}}")
         context, operator, warnings = task.context(), task.new_operator(), list[str]()
         context["ti"].map_index = 4711
-        operator.log.warning = lambda text, *values, said=warnings: said.append(text % values)
+        operator.log.warning = lambda text, *values, lines=warnings: lines.append(text % values)
         operator.execute(context)
         assert (
-            any("may be the same for rows of other mapped tasks" in one for one in warnings)
+            any("may be the same for rows of other mapped tasks" in line for line in warnings)
             == is_warned
         )
 
 
-def test_two_mapped_batches_have_manifests_and_journals_of_their_own(
+def test_two_mapped_batches_have_separate_manifests_and_journals(
     emulator: EmulatorServer, tmp_path: Path
 ) -> None:
     for index in range(2):
@@ -561,7 +583,7 @@ def test_two_mapped_batches_have_manifests_and_journals_of_their_own(
     assert names == {"manifest-hero-0.jsonl", "manifest-hero-1.jsonl"}
 
 
-def test_nothing_secret_is_written_anywhere(
+def test_a_batch_writes_no_secret_to_any_file_log_or_xcom(
     emulator: EmulatorServer,
     connect: Callable[..., None],
     tmp_path: Path,

@@ -1,4 +1,4 @@
-"""FluxGenerateOperator, sync and deferred: every fault has its documented end, and one paid submit."""
+"""FluxGenerateOperator on the worker and on the triggerer: each fault has its documented end."""
 
 from __future__ import annotations
 
@@ -44,7 +44,9 @@ def operator(
 
 
 @ways
-def test_an_image_without_output_path(emulator: EmulatorServer, way: str) -> None:
+def test_a_task_without_output_path_returns_a_generation_without_an_image(
+    emulator: EmulatorServer, way: str
+) -> None:
     generation = run(operator(seed=7, way=way))
     assert sorted(generation) == sorted(
         [
@@ -95,7 +97,7 @@ def test_an_image_is_landed_at_output_path(
         ("flux-kontext-pro", {"aspect_ratio": "1:1"}, (1024, 1024), (4, "estimated")),
     ],
 )
-def test_other_models_take_their_parameters(
+def test_a_model_gets_its_own_parameters_and_reports_its_cost(
     emulator: EmulatorServer, tmp_path: Path, model: str, parameters: dict, size: Any, cost: Any
 ) -> None:
     generation = run(
@@ -133,7 +135,7 @@ RECOVERS = [
 
 @ways
 @pytest.mark.parametrize("fault", RECOVERS)
-def test_what_passes_is_recovered_from(
+def test_a_task_lands_its_image_in_spite_of_a_transient_fault(
     emulator: EmulatorServer, tmp_path: Path, fault: str, way: str
 ) -> None:
     generation = run(operator(f"x [[fault:{fault}]]", way=way, output_path=f"{tmp_path}/x.{{ext}}"))
@@ -141,7 +143,7 @@ def test_what_passes_is_recovered_from(
     assert emulator.stats()["submits"] == 1
 
 
-#: Fault, error, paid submits, and whether Airflow's retries are left to it.
+#: Fault, error, number of billed submits, and whether Airflow may retry.
 ENDS: list[tuple[str, type[FluxError], int, bool]] = [
     ("no-credits", errors.FluxInsufficientCreditsError, 0, False),
     (
@@ -149,7 +151,7 @@ ENDS: list[tuple[str, type[FluxError], int, bool]] = [
         errors.FluxInsufficientCreditsError,
         0,
         False,
-    ),  # only of videos it may mean something else
+    ),  # for videos it may mean "too fast"
     ("submit-500", errors.FluxSubmitUncertainError, 0, False),
     ("submit-503=1", errors.FluxSubmitUncertainError, 0, False),
     ("submit-503-made", errors.FluxSubmitUncertainError, 1, False),
@@ -177,7 +179,7 @@ ENDS: list[tuple[str, type[FluxError], int, bool]] = [
 ]
 
 
-def test_every_fault_script_is_tried() -> None:
+def test_the_tests_of_the_operator_cover_every_fault_script() -> None:
     tried = [
         *RECOVERS,
         *(fault for fault, *_ in ENDS),
@@ -187,13 +189,13 @@ def test_every_fault_script_is_tried() -> None:
 
 
 @ways
-@pytest.mark.parametrize(("fault", "error", "paid", "is_retried"), ENDS)
-def test_what_does_not_pass_ends_typed_and_is_not_paid_again(
+@pytest.mark.parametrize(("fault", "error", "submits", "is_retried"), ENDS)
+def test_a_lasting_fault_ends_with_its_typed_error_and_one_submit(
     emulator: EmulatorServer,
     tmp_path: Path,
     fault: str,
     error: type[FluxError],
-    paid: int,
+    submits: int,
     is_retried: bool,
     way: str,
 ) -> None:
@@ -205,7 +207,7 @@ def test_what_does_not_pass_ends_typed_and_is_not_paid_again(
     if not is_retried:
         assert str(caught.value).startswith(f"{error.__name__}: ")
         assert isinstance(caught.value.__cause__, error)
-    assert emulator.stats()["submits"] == paid
+    assert emulator.stats()["submits"] == submits
     assert list(tmp_path.iterdir()) == []
     assert "sig=" not in str(caught.value)
 
@@ -221,7 +223,7 @@ def test_a_submit_whose_answer_is_late_is_not_repeated(
 
 
 @pytest.mark.parametrize("error", ["Trigger timeout", "Trigger failure"])
-def test_a_deferral_that_airflow_ended_is_waited_for_on_the_worker(
+def test_the_worker_waits_for_the_image_after_airflow_ended_the_deferral(
     emulator: EmulatorServer, tmp_path: Path, error: str
 ) -> None:
     task, given = operator(way="deferred", output_path=f"{tmp_path}/x.{{ext}}"), context()
@@ -232,7 +234,9 @@ def test_a_deferral_that_airflow_ended_is_waited_for_on_the_worker(
     assert emulator.stats()["submits"] == 1
 
 
-def test_a_deferral_that_airflow_ended_too_late_is_not_retried(emulator: EmulatorServer) -> None:
+def test_a_deferral_without_a_ledger_that_airflow_ended_late_is_not_retried(
+    emulator: EmulatorServer,
+) -> None:
     task, given = operator("x [[fault:stuck]]", way="deferred", timeout=1), context()
     with pytest.raises(TaskDeferred):
         task.execute(given)
@@ -241,7 +245,9 @@ def test_a_deferral_that_airflow_ended_too_late_is_not_retried(emulator: Emulato
         task.resume_execution("__fail__", {"error": "Trigger timeout"}, given)
 
 
-def test_pure_deferral_does_not_wait_on_the_worker(emulator: EmulatorServer) -> None:
+def test_a_task_without_inline_wait_defers_without_a_wait_on_the_worker(
+    emulator: EmulatorServer,
+) -> None:
     started = time.monotonic()
     with pytest.raises(TaskDeferred):
         operator(way="deferred", poll_interval=30).execute(context())
@@ -251,13 +257,15 @@ def test_pure_deferral_does_not_wait_on_the_worker(emulator: EmulatorServer) -> 
     assert emulator.stats()["polls"] == 1
 
 
-def test_a_full_account_is_left_to_airflows_retries(emulator: EmulatorServer) -> None:
+def test_a_task_at_the_limit_of_the_account_is_left_to_airflows_retries(
+    emulator: EmulatorServer,
+) -> None:
     with pytest.raises(errors.FluxRateLimitedError):
         run(operator("x [[fault:rate-limit=99]]", timeout=1))
     assert emulator.stats()["submits"] == 0
 
 
-def test_what_was_paid_for_and_not_landed_can_be_collected(
+def test_the_error_of_a_paid_image_names_the_operator_call_that_lands_it(
     emulator: EmulatorServer, tmp_path: Path
 ) -> None:
     from airflow_provider_flux.transfers.flux_to_object_storage import FluxToObjectStorageOperator
@@ -265,16 +273,16 @@ def test_what_was_paid_for_and_not_landed_can_be_collected(
     task = operator("x [[fault:slow=1.5]]", timeout=1)
     with pytest.raises(AirflowFailException, match="FluxToObjectStorageOperator") as caught:
         run(task)
-    wanted = str(caught.value).partition("generation=")[2].partition(", output_path")[0]
-    generation = json.loads(wanted.replace("'", '"'))
-    collect = FluxToObjectStorageOperator(
-        task_id="c", generation=generation, output_path=f"{tmp_path}/x.{{ext}}"
+    argument = str(caught.value).partition("generation=")[2].partition(", output_path")[0]
+    generation = json.loads(argument.replace("'", '"'))
+    transfer = FluxToObjectStorageOperator(
+        task_id="transfer", generation=generation, output_path=f"{tmp_path}/x.{{ext}}"
     )
-    assert Path(run(collect)["image"]["uri"]).exists()
+    assert Path(run(transfer)["image"]["uri"]).exists()
     assert emulator.stats()["submits"] == 1
 
 
-def test_the_deferral_holds_nothing_secret_and_is_bounded(emulator: EmulatorServer) -> None:
+def test_a_deferral_holds_no_secret_and_has_a_timeout(emulator: EmulatorServer) -> None:
     with pytest.raises(TaskDeferred) as deferred:
         operator(way="deferred", timeout=100).execute(context())
     trigger = deferred.value.trigger
@@ -292,7 +300,7 @@ def test_the_deferral_holds_nothing_secret_and_is_bounded(emulator: EmulatorServ
     assert "bfl_" not in repr(trigger)
 
 
-def test_execution_timeout_shortens_the_wait(emulator: EmulatorServer) -> None:
+def test_execution_timeout_shortens_the_wait_on_the_triggerer(emulator: EmulatorServer) -> None:
     from datetime import timedelta
 
     with pytest.raises(AirflowFailException, match="FluxTimeoutError"):
@@ -300,10 +308,10 @@ def test_execution_timeout_shortens_the_wait(emulator: EmulatorServer) -> None:
 
 
 @pytest.mark.parametrize("phase", ["submit", "wait", "land"])
-def test_what_airflow_itself_raises_after_the_submit_is_not_retried(
+def test_a_task_without_a_ledger_is_not_retried_after_a_timeout_of_airflow(
     emulator: EmulatorServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, phase: str
 ) -> None:
-    """A timer that fires in the middle, as ``execution_timeout`` does on the worker."""
+    """A timer fires in the middle, as ``execution_timeout`` does on the worker."""
     import signal
 
     def alarm(*_: object, **__: object) -> None:
@@ -329,7 +337,7 @@ def test_what_airflow_itself_raises_after_the_submit_is_not_retried(
     assert emulator.stats()["submits"] == 1
 
 
-def test_a_triggerer_without_the_connection_hands_over_to_the_worker(
+def test_a_triggerer_without_the_connection_to_bfl_hands_over_to_the_worker(
     emulator: EmulatorServer, tmp_path: Path, connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import asyncio
@@ -351,12 +359,12 @@ def test_a_triggerer_without_the_connection_hands_over_to_the_worker(
 @pytest.mark.parametrize(
     "event", [None, {}, {"status": "ready"}, {"status": "sold", "generation": {}}, "ready"]
 )
-def test_an_event_of_somebody_else_is_refused(event: Any) -> None:
+def test_an_event_of_another_provider_is_refused(event: Any) -> None:
     with pytest.raises(AirflowFailException, match="FluxTriggerEventError"):
         operator().execute_complete(context(), event)
 
 
-def test_the_page_defaults_are_shown_and_sent() -> None:
+def test_the_documented_defaults_are_arguments_of_the_task() -> None:
     task = operator()
     assert (task.width, task.height, task.prompt_upsampling) == (1024, 1024, False)
     assert (task.safety_tolerance, task.output_format, task.seed) == (2, "jpeg", None)
@@ -365,7 +373,9 @@ def test_the_page_defaults_are_shown_and_sent() -> None:
     assert set(generate._NAMED) <= set(task.template_fields)
 
 
-def test_templates_are_rendered_to_their_types(emulator: EmulatorServer) -> None:
+def test_rendered_templates_are_converted_to_the_types_of_their_parameters(
+    emulator: EmulatorServer,
+) -> None:
     with DAG("d", schedule=None):
         task = operator(
             "{{ p }}",
@@ -382,7 +392,7 @@ def test_templates_are_rendered_to_their_types(emulator: EmulatorServer) -> None
     assert task.output_path == "/a fox.png"
 
 
-#: What is wrong, arguments, what the error says. All of it is literal, so the DAG does not parse.
+#: Wrong literal arguments, and a part of the error.
 BAD_LITERALS: list[tuple[dict[str, Any], str]] = [
     ({"prompt": None}, "prompt is missing"),
     ({"prompt": ""}, "prompt is missing"),
@@ -413,17 +423,17 @@ BAD_LITERALS: list[tuple[dict[str, Any], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("arguments", "said"), BAD_LITERALS)
-def test_a_literal_mistake_fails_when_the_dag_is_parsed(
-    arguments: dict[str, Any], said: str
+@pytest.mark.parametrize(("arguments", "message"), BAD_LITERALS)
+def test_a_wrong_literal_argument_fails_when_the_dag_is_parsed(
+    arguments: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(FluxRequestError) as caught:
         operator(**{"prompt": "a fox", **arguments})
-    assert said in str(caught.value)
+    assert message in str(caught.value)
     assert "s3cret-value" not in str(caught.value)
 
 
-#: The same at run time: after templates are rendered, or in the connection.
+#: Wrong arguments after templates are rendered, and a part of the error.
 BAD_AT_RUN_TIME: list[tuple[dict[str, Any], str]] = [
     ({"prompt": ""}, "prompt is missing"),
     ({"prompt": "None"}, "prompt is missing"),
@@ -437,21 +447,21 @@ BAD_AT_RUN_TIME: list[tuple[dict[str, Any], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("rendered", "said"), BAD_AT_RUN_TIME)
-def test_a_templated_mistake_fails_before_anything_is_paid(
-    emulator: EmulatorServer, rendered: dict[str, str], said: str
+@pytest.mark.parametrize(("rendered", "message"), BAD_AT_RUN_TIME)
+def test_a_wrong_rendered_argument_fails_before_the_submit(
+    emulator: EmulatorServer, rendered: dict[str, str], message: str
 ) -> None:
     task = operator(**{"prompt": "a fox", **dict.fromkeys(rendered, "{{ x }}")})
     for name, value in rendered.items():
         setattr(task, name, value)
     with pytest.raises(AirflowFailException) as caught:
         run(task)
-    assert said in str(caught.value)
+    assert message in str(caught.value)
     assert emulator.stats()["submits"] + emulator.stats()["refused"] == 0
 
 
 @pytest.mark.parametrize(
-    ("connection", "said"),
+    ("connection", "message"),
     [
         ({"host": "127.0.0.1:8080"}, "scheme"),
         ({"password": "bfl_abc\n"}, "line break"),
@@ -459,17 +469,17 @@ def test_a_templated_mistake_fails_before_anything_is_paid(
         ({"region": "mars"}, "region='mars'"),
     ],
 )
-def test_a_bad_connection_fails_before_anything_is_paid(
-    emulator: EmulatorServer, connect, connection: dict[str, Any], said: str
+def test_a_malformed_connection_fails_before_the_submit(
+    emulator: EmulatorServer, connect, connection: dict[str, Any], message: str
 ) -> None:
     connect(**{"host": None if "region" in connection else emulator.url, **connection})
     with pytest.raises(AirflowFailException) as caught:
         run(operator())
-    assert said in str(caught.value)
+    assert message in str(caught.value)
     assert emulator.stats()["submits"] + emulator.stats()["refused"] == 0
 
 
-def test_a_literal_secret_is_not_in_what_airflow_stores_of_the_dag() -> None:
+def test_the_serialized_dag_holds_no_literal_webhook_secret() -> None:
     from airflow.serialization.serialized_objects import DagSerialization
 
     with DAG("d", schedule=None) as dag:
@@ -482,7 +492,7 @@ def test_a_literal_secret_is_not_in_what_airflow_stores_of_the_dag() -> None:
     assert "s3cret-value" not in json.dumps(DagSerialization.to_dict(dag))
 
 
-def test_what_other_tasks_give_is_checked_when_it_is_known(emulator: EmulatorServer) -> None:
+def test_the_output_of_another_task_is_checked_at_run_time(emulator: EmulatorServer) -> None:
     with DAG("d", schedule=None):
         upstream = operator(task_id="upstream")
         whole = operator(task_id="whole", prompt=None, parameters=upstream.output["parameters"])
@@ -491,7 +501,7 @@ def test_what_other_tasks_give_is_checked_when_it_is_known(emulator: EmulatorSer
         listed = operator(
             task_id="listed", model="{{ m }}", prompt="{{ p }}", output_path=upstream.output["path"]
         )
-    assert whole.width is None  # the parameters may turn out to give it
+    assert whole.width is None  # the parameters may set it
     assert part.width == 1024
     assert (
         listed.upstream_task_ids
@@ -507,7 +517,7 @@ def test_what_other_tasks_give_is_checked_when_it_is_known(emulator: EmulatorSer
     assert emulator.stats()["submits"] == 0
 
 
-def test_a_mapped_task_is_checked_when_it_is_mapped() -> None:
+def test_the_arguments_of_a_mapped_task_are_checked_when_it_is_mapped() -> None:
     with DAG("d", schedule=None):
         mapped = FluxGenerateOperator.partial(task_id="m", width="{{ w }}").expand(
             prompt=["a", "b"]
@@ -519,7 +529,7 @@ def test_a_mapped_task_is_checked_when_it_is_mapped() -> None:
             )
 
 
-def test_validate_false_sends_what_this_version_does_not_know() -> None:
+def test_validate_false_sends_unknown_models_and_parameters() -> None:
     request = operator(
         model="flux-9-max", parameters={"sparkle": 3}, validate=False
     )._build_request()
@@ -529,7 +539,7 @@ def test_validate_false_sends_what_this_version_does_not_know() -> None:
     )
 
 
-def test_on_kill_says_what_goes_on(emulator: EmulatorServer) -> None:
+def test_on_kill_logs_the_request_that_goes_on_and_is_billed(emulator: EmulatorServer) -> None:
     task = operator()
     task.on_kill()
     generation = run(task)

@@ -1,4 +1,4 @@
-"""Input images and videos of the operator: checked when the DAG is parsed, read when it runs, shown nowhere."""
+"""Input images and videos of the operator: checked at parse time, read at run time, never shown."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ pytestmark = [
 ]
 
 JPEG, SMALL = text_of(picture("jpeg")), text_of(picture("jpeg", (64, 64)))
-#: What would be seen of them, were they shown. Both are shorter than what Airflow cuts off.
+#: Parts of the inputs that show if the inputs do. Airflow does not cut texts this short.
 MARKS = (JPEG[40:80], SMALL[40:80], picture("jpeg")[40:60].hex())
 FORMS = {
     "plain": "{}",
@@ -63,7 +63,7 @@ def operator(
 
 
 def shown(task: FluxGenerateOperator) -> str:
-    """Return all that Airflow shows and stores of a task's template fields."""
+    """Return the template fields of a task as Airflow shows and stores them."""
     values = {name: getattr(task, name) for name in task.template_fields}
     stored = {name: serialize_template_field(value, name) for name, value in values.items()}
     return json.dumps(stored) + str(values)
@@ -75,7 +75,7 @@ def check_hidden(text: str) -> None:
 
 
 class Later:
-    """A value of another task, which is known when the task runs."""
+    """An output of another task, which is known at run time."""
 
     def __init__(self, value: Any) -> None:
         self.value = value
@@ -88,7 +88,7 @@ class Later:
 
 
 @forms
-def test_base64_in_a_dag_is_not_in_what_airflow_stores_of_it(form: str) -> None:
+def test_the_serialized_dag_holds_no_base64_of_an_input(form: str) -> None:
     given = written(JPEG, form)
     with DAG("d", schedule=None) as dag:
         tasks = [
@@ -116,7 +116,7 @@ def test_base64_in_a_dag_is_not_in_what_airflow_stores_of_it(form: str) -> None:
 
 
 @forms
-def test_base64_out_of_a_template_is_not_in_what_airflow_stores_of_the_task(form: str) -> None:
+def test_the_stored_fields_of_a_task_hold_no_base64_of_a_rendered_template(form: str) -> None:
     with DAG("d", schedule=None):
         task = operator("flux-3-image", parameters={"images": ["{{ image }}", "{{ other }}"]})
     task.render_template_fields({"image": written(JPEG, form), "other": "s3://bucket/a.png"})
@@ -127,7 +127,7 @@ def test_base64_out_of_a_template_is_not_in_what_airflow_stores_of_the_task(form
 
 
 @pytest.mark.parametrize("native", [False, True])
-def test_base64_of_another_task_is_not_in_what_airflow_stores_of_the_task(native: bool) -> None:
+def test_the_stored_fields_of_a_task_hold_no_base64_of_another_task(native: bool) -> None:
     with DAG("d", schedule=None, render_template_as_native_obj=native):
         whole = operator(
             task_id="whole", prompt=None, parameters=Later({"prompt": "a fox", "input_image": JPEG})
@@ -142,7 +142,7 @@ def test_base64_of_another_task_is_not_in_what_airflow_stores_of_the_task(native
         assert isinstance(task.parameters["input_image"], InlineMedia)
 
 
-def test_a_template_within_a_data_url_is_rendered(emulator: EmulatorServer) -> None:
+def test_a_template_within_a_data_url_is_rendered_and_hidden(emulator: EmulatorServer) -> None:
     with DAG("d", schedule=None):
         task = operator(parameters={"input_image": "data:image/jpeg;base64,{{ image }}"})
     assert task.parameters["input_image"] == "data:image/jpeg;base64,{{ image }}"
@@ -153,7 +153,7 @@ def test_a_template_within_a_data_url_is_rendered(emulator: EmulatorServer) -> N
 
 @forms
 @pytest.mark.parametrize("way", WAYS)
-def test_base64_is_sent_and_is_in_no_log(
+def test_a_base64_input_is_sent_and_not_logged(
     emulator: EmulatorServer,
     tmp_path: Path,
     capfd: pytest.CaptureFixture[str],
@@ -174,7 +174,7 @@ def test_base64_is_sent_and_is_in_no_log(
     check_hidden("".join(capfd.readouterr()) + caplog.text)
 
 
-#: What goes wrong with an image that is given in base64.
+#: Arguments with a base64 input that fails, by the reason.
 WRONG: dict[str, dict[str, Any]] = {
     "too small": {"model": "flux-pro-1.1", "parameters": {"image_prompt": SMALL}},
     "refused by the service": {
@@ -189,7 +189,7 @@ WRONG: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("wrong", WRONG)
-def test_base64_is_in_no_error(
+def test_no_error_holds_the_base64_of_an_input(
     emulator: EmulatorServer, capfd: pytest.CaptureFixture[str], wrong: str
 ) -> None:
     with pytest.raises(AirflowFailException) as caught:
@@ -198,7 +198,7 @@ def test_base64_is_in_no_error(
     check_hidden("".join(capfd.readouterr()))
 
 
-#: Model, parameters, and what is said. All of it is literal, so the DAG does not parse.
+#: Model, wrong literal parameters, and a part of the error.
 MISTAKES: list[tuple[str, dict[str, Any], str]] = [
     ("flux-2-pro", {"input_image": "a.png"}, "input_image is neither a URI"),
     ("flux-2-pro", {"input_image": "file://a.png"}, "input_image='file://a.png' is relative"),
@@ -221,17 +221,17 @@ MISTAKES: list[tuple[str, dict[str, Any], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("model", "parameters", "said"), MISTAKES)
-def test_a_mistake_in_an_input_fails_when_the_dag_is_parsed(
-    model: str, parameters: dict[str, Any], said: str
+@pytest.mark.parametrize(("model", "parameters", "message"), MISTAKES)
+def test_a_wrong_input_fails_when_the_dag_is_parsed(
+    model: str, parameters: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(FluxRequestError) as caught:
         operator(model, parameters=parameters)
-    assert said in str(caught.value)
+    assert message in str(caught.value)
     assert len(str(caught.value)) < 700
 
 
-def test_nothing_is_opened_when_the_dag_is_parsed() -> None:
+def test_parsing_a_dag_opens_no_input() -> None:
     operator(
         parameters={
             "input_image": "s3://no_such_conn@bucket/a.png",
@@ -240,7 +240,9 @@ def test_nothing_is_opened_when_the_dag_is_parsed() -> None:
     )
 
 
-def test_a_templated_uri_is_read_when_the_task_runs(emulator: EmulatorServer, aws_lab: str) -> None:
+def test_a_templated_uri_of_an_input_is_read_when_the_task_runs(
+    emulator: EmulatorServer, aws_lab: str
+) -> None:
     ObjectStoragePath(f"s3://{aws_lab}@days/").mkdir(exist_ok=True)
     ObjectStoragePath(f"s3://{aws_lab}@days/2026-10-01/a.png").write_bytes(
         picture(size=(1024, 1500))
@@ -259,7 +261,7 @@ def test_a_templated_uri_is_read_when_the_task_runs(emulator: EmulatorServer, aw
 
 
 @pytest.mark.parametrize("value", [None, ""])
-def test_an_edit_whose_input_renders_to_nothing_is_not_paid_for(
+def test_an_edit_whose_input_renders_to_nothing_is_not_submitted(
     emulator: EmulatorServer, value: Any
 ) -> None:
     with DAG("d", schedule=None):
@@ -270,7 +272,7 @@ def test_an_edit_whose_input_renders_to_nothing_is_not_paid_for(
     assert emulator.stats()["submits"] == 0
 
 
-def test_path_objects_are_inputs(emulator: EmulatorServer, tmp_path: Path) -> None:
+def test_a_path_object_is_an_input(emulator: EmulatorServer, tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(picture())
     task = operator(
         parameters={
@@ -282,7 +284,7 @@ def test_path_objects_are_inputs(emulator: EmulatorServer, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("source", ["missing", "no connection", "host"])
-def test_an_input_that_cannot_be_read_is_told_before_anything_is_paid(
+def test_an_unreadable_input_fails_the_task_before_the_submit(
     emulator: EmulatorServer, connect: Any, source: str
 ) -> None:
     with Host(answers={"*": status(503)}) as host:
@@ -300,9 +302,7 @@ def test_an_input_that_cannot_be_read_is_told_before_anything_is_paid(
     assert emulator.stats()["submits"] + emulator.stats()["refused"] == 0
 
 
-def test_an_input_of_a_model_that_is_not_known_is_sent_along(
-    emulator: EmulatorServer, aws_lab: str
-) -> None:
+def test_an_input_of_an_unknown_model_is_sent(emulator: EmulatorServer, aws_lab: str) -> None:
     ObjectStoragePath(f"s3://{aws_lab}@unknown/").mkdir(exist_ok=True)
     ObjectStoragePath(f"s3://{aws_lab}@unknown/a.png").write_bytes(picture())
     parameters = {"input_image": "s3://aws_lab@unknown/a.png", "surprise": 1}
@@ -317,7 +317,7 @@ def test_an_input_of_a_model_that_is_not_known_is_sent_along(
         task.execute(context())
 
 
-def test_a_folder_that_cannot_be_removed_does_not_pay_twice(
+def test_a_temporary_folder_that_cannot_be_removed_causes_no_second_submit(
     emulator: EmulatorServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     image = tmp_path / "a.png"
@@ -326,7 +326,7 @@ def test_a_folder_that_cannot_be_removed_does_not_pay_twice(
     def refuse(*_: object, **__: object) -> None:
         raise TimeoutError(
             "the clean-up hangs"
-        )  # not an OSError that would be ignored, as a task timeout is not
+        )  # unlike an OSError, it is not ignored; neither is a task timeout
 
     monkeypatch.setattr(tempfile.TemporaryDirectory, "cleanup", refuse)
     task = FluxGenerateOperator(

@@ -126,7 +126,7 @@ def test_what_is_no_whole_video_is_not_stored(
 
 
 @ways
-def test_a_draft_is_landed_with_what_enhances_it(
+def test_a_draft_lands_with_the_cache_that_enhances_it(
     emulator: EmulatorServer, tmp_path: Path, way: str
 ) -> None:
     draft = run(operator(way=way, parameters=DRAFT, output_path=f"{tmp_path}/draft.{{ext}}"))
@@ -144,7 +144,7 @@ def test_a_draft_is_landed_with_what_enhances_it(
     assert emulator.stats()["submits"] == 2
 
 
-def test_the_cache_of_a_draft_lies_beside_a_video_of_any_name(
+def test_the_cache_of_a_draft_is_beside_a_video_of_any_name(
     emulator: EmulatorServer, tmp_path: Path
 ) -> None:
     video = run(operator(parameters=DRAFT, output_path=f"file://{tmp_path}/film"))["video"]
@@ -152,7 +152,9 @@ def test_the_cache_of_a_draft_lies_beside_a_video_of_any_name(
     assert (tmp_path / "film.draft.bin").stat().st_size
 
 
-def test_a_draft_is_landed_by_the_transfer_too(emulator: EmulatorServer, tmp_path: Path) -> None:
+def test_the_transfer_lands_a_draft_with_its_cache(
+    emulator: EmulatorServer, tmp_path: Path
+) -> None:
     generation = run(operator(parameters=DRAFT))
     assert (generation["video"], generation["image"]) == (None, None)
     transfer = FluxToObjectStorageOperator(
@@ -164,7 +166,7 @@ def test_a_draft_is_landed_by_the_transfer_too(emulator: EmulatorServer, tmp_pat
     assert emulator.stats()["submits"] == 1
 
 
-def test_what_is_no_draft_is_an_error_of_the_generation(
+def test_an_enhancement_of_a_file_that_is_no_draft_fails(
     emulator: EmulatorServer, tmp_path: Path
 ) -> None:
     (tmp_path / "x.bin").write_bytes(b"not a draft")
@@ -174,18 +176,18 @@ def test_what_is_no_draft_is_an_error_of_the_generation(
         )
 
 
-def test_a_long_word_for_a_mode_is_taken(emulator: EmulatorServer) -> None:
+def test_the_long_name_of_a_mode_is_accepted(emulator: EmulatorServer) -> None:
     assert run(operator(parameters={**T2V, "mode": "text-to-video"}))["status"] == "Ready"
 
 
 def polls_when_deferred(task: FluxGenerateOperator, emulator: EmulatorServer) -> int:
-    """Execute a task that defers, and return how often it asked for the result before."""
+    """Execute a task up to its deferral, and return the number of its polls."""
     with pytest.raises(TaskDeferred):
         task.execute(context())
     return int(emulator.stats()["polls"])
 
 
-#: A model that takes its time, with what it needs.
+#: Slow models, with the parameters that they need.
 SLOW: dict[str, dict[str, Any]] = {"flux-3-image": {}, "flux-3-video": T2V}
 
 
@@ -197,7 +199,7 @@ def test_a_slow_model_does_not_wait_on_the_worker(emulator: EmulatorServer, mode
     assert time.monotonic() - started < 5
 
 
-def test_a_slow_model_waits_on_the_worker_when_that_is_long_enough(
+def test_a_slow_model_waits_on_the_worker_if_inline_wait_is_long_enough(
     emulator: EmulatorServer,
 ) -> None:
     assert (
@@ -215,7 +217,9 @@ def test_a_fast_model_waits_on_the_worker(emulator: EmulatorServer) -> None:
     )
 
 
-def test_a_slow_model_waits_where_nothing_can_be_deferred(emulator: EmulatorServer) -> None:
+def test_a_slow_model_waits_on_the_worker_if_the_task_cannot_defer(
+    emulator: EmulatorServer,
+) -> None:
     assert operator(model="flux-3-image", deferrable=False).execute(context())["status"] == "Ready"
 
 
@@ -231,7 +235,7 @@ def test_a_slow_model_waits_where_nothing_can_be_deferred(emulator: EmulatorServ
         ("flux-pro-1.1", {"execution_timeout": timedelta(hours=2)}, 600),
     ],
 )
-def test_the_timeout_follows_the_model(
+def test_the_default_timeout_depends_on_the_model(
     emulator: EmulatorServer, model: str, arguments: dict[str, Any], seconds: float
 ) -> None:
     with pytest.raises(TaskDeferred) as deferred:
@@ -241,7 +245,7 @@ def test_the_timeout_follows_the_model(
     assert seconds + 50 < deferred.value.timeout.total_seconds() <= seconds + 61
 
 
-def test_a_result_of_another_kind_than_expected_is_kept_since_it_is_paid_for(
+def test_an_image_in_place_of_a_video_lands_because_it_is_paid_for(
     emulator: EmulatorServer, tmp_path: Path
 ) -> None:
     task = operator(
@@ -252,7 +256,7 @@ def test_a_result_of_another_kind_than_expected_is_kept_since_it_is_paid_for(
     assert generation["image"]["uri"] == f"{tmp_path}/x.jpeg"
 
 
-def test_a_video_that_has_landed_is_not_lost_with_its_draft_cache(
+def test_a_video_lands_even_if_its_draft_cache_cannot_be_downloaded(
     emulator: EmulatorServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     original = FluxClient.download

@@ -1,4 +1,4 @@
-"""Run an operator through all its phases, with its real trigger, as Airflow would."""
+"""Run an operator through all its phases, with its real trigger, as Airflow does."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from airflow.providers.common.compat.module_loading import import_string
 from airflow.providers.common.compat.sdk import TaskDeferred
 from airflow.sdk import BaseOperator
 
-#: Where a task waits: on the worker, on the triggerer, or a moment on the one and then on the other.
+#: Arguments that make a task wait on the worker, on the triggerer, or on one after the other.
 WAYS: dict[str, dict[str, Any]] = {
     "sync": {"deferrable": False},
     "deferred": {"deferrable": True, "inline_wait": 0},
@@ -19,7 +19,7 @@ WAYS: dict[str, dict[str, Any]] = {
 
 
 class FakeTaskInstance:
-    """As much of a task instance as the operators use: its map index, and XComs that outlive a deferral."""
+    """The parts of a task instance that operators use: map index and XComs."""
 
     def __init__(self, map_index: int) -> None:
         self.map_index = map_index
@@ -34,12 +34,12 @@ class FakeTaskInstance:
 
 
 def context(map_index: int = -1) -> Any:
-    """Return as much of a task's context as the operators use."""
+    """Return the parts of a task's context that operators use."""
     return {"ti": FakeTaskInstance(map_index)}
 
 
 def run(operator: BaseOperator, **kwargs: Any) -> Any:
-    """Execute; follow a deferral through the serialized trigger and its one event."""
+    """Execute an operator, and resume it with the event of its trigger if it defers."""
     given = context(**kwargs)
     try:
         return operator.execute(given)
@@ -50,7 +50,7 @@ def run(operator: BaseOperator, **kwargs: Any) -> Any:
 
 
 async def fire(trigger: Any) -> dict[str, Any]:
-    """Rebuild the trigger from what Airflow stores of it, run it, and return the stored form of its event."""
+    """Run a trigger as Airflow rebuilds it, and return its event as Airflow stores it."""
     path, kwargs = trigger.serialize()
     rebuilt = import_string(path)(**json.loads(json.dumps(kwargs)))
     events = [event.payload async for event in rebuilt.run()]

@@ -1,4 +1,4 @@
-"""FluxToObjectStorageOperator: one generation or many, fresh results, and what a retry may do."""
+"""FluxToObjectStorageOperator: one generation or a list, fresh results, and retries."""
 
 from __future__ import annotations
 
@@ -32,7 +32,9 @@ def land(generation: Any, output_path: Any, **arguments: Any) -> Any:
     return run(task)
 
 
-def test_one_generation(emulator: EmulatorServer, tmp_path: Path) -> None:
+def test_a_generation_is_landed_with_a_fresh_result(
+    emulator: EmulatorServer, tmp_path: Path
+) -> None:
     generation = generated(seed=5)
     landed = land(generation, f"file://{tmp_path}/{{seed}}.{{ext}}")
     assert landed == {**generation, "image": landed["image"]}
@@ -42,15 +44,23 @@ def test_one_generation(emulator: EmulatorServer, tmp_path: Path) -> None:
     assert emulator.stats()["submits"] == 1
 
 
-def test_a_list_of_generations(emulator: EmulatorServer, tmp_path: Path) -> None:
+def test_the_generations_of_a_list_land_in_its_order(
+    emulator: EmulatorServer, tmp_path: Path
+) -> None:
     generations = [generated(f"fox {n}") for n in range(3)]
     landed = land(generations, f"{tmp_path}/{{index:03d}}.{{ext}}")
-    assert [one["image"]["uri"] for one in landed] == [f"{tmp_path}/00{n}.jpeg" for n in range(3)]
-    assert [one["request_id"] for one in landed] == [one["request_id"] for one in generations]
+    assert [generation["image"]["uri"] for generation in landed] == [
+        f"{tmp_path}/00{n}.jpeg" for n in range(3)
+    ]
+    assert [landed_one["request_id"] for landed_one in landed] == [
+        generation["request_id"] for generation in generations
+    ]
     assert land([], f"{tmp_path}/{{index}}.{{ext}}") == []
 
 
-def test_json_text_of_a_template_is_read(emulator: EmulatorServer, tmp_path: Path) -> None:
+def test_a_generation_may_be_json_text_of_a_template(
+    emulator: EmulatorServer, tmp_path: Path
+) -> None:
     generation = generated()
     assert land(json.dumps(generation), f"{tmp_path}/a.{{ext}}")["image"]
     assert len(land(json.dumps([generation]), f"{tmp_path}/a.{{ext}}")) == 1
@@ -60,8 +70,8 @@ def test_a_generation_that_is_still_running_is_waited_for(
     emulator: EmulatorServer, tmp_path: Path
 ) -> None:
     submission = submit_by_hook("flux-pro-1.1", {"prompt": "x [[fault:slow=1]]"})
-    wanted = {"request_id": submission.request_id, "polling_url": submission.polling_url}
-    assert Path(land(wanted, f"{tmp_path}/a.{{ext}}")["image"]["uri"]).exists()
+    generation = {"request_id": submission.request_id, "polling_url": submission.polling_url}
+    assert Path(land(generation, f"{tmp_path}/a.{{ext}}")["image"]["uri"]).exists()
 
 
 def test_an_expired_url_is_exchanged_for_a_fresh_one(tmp_path: Path, connect) -> None:
@@ -71,7 +81,7 @@ def test_an_expired_url_is_exchanged_for_a_fresh_one(tmp_path: Path, connect) ->
         assert Path(land(generation, f"{tmp_path}/a.{{ext}}")["image"]["uri"]).exists()
 
 
-def test_damaged_downloads_do_not_use_up_the_fresh_url(
+def test_damaged_downloads_do_not_prevent_the_exchange_of_an_expired_url(
     emulator: EmulatorServer, tmp_path: Path
 ) -> None:
     generation = generated("x [[fault:cut=2]] [[fault:expired=1]]")
@@ -79,7 +89,7 @@ def test_damaged_downloads_do_not_use_up_the_fresh_url(
     assert emulator.stats()["downloads"] == 4
 
 
-def test_an_image_that_is_lost_says_what_happened_to_the_money(
+def test_the_error_of_an_expired_image_names_its_cost(
     emulator: EmulatorServer, tmp_path: Path
 ) -> None:
     generation = generated("x [[fault:expired=always]]")
@@ -89,14 +99,16 @@ def test_an_image_that_is_lost_says_what_happened_to_the_money(
     assert generation["request_id"] in str(caught.value)
 
 
-def test_a_generation_bfl_has_forgotten(emulator: EmulatorServer, tmp_path: Path) -> None:
-    wanted = {"request_id": "gone", "polling_url": f"{emulator.url}/v1/get_result?id=gone"}
+def test_a_generation_that_bfl_no_longer_knows_fails_for_good(
+    emulator: EmulatorServer, tmp_path: Path
+) -> None:
+    generation = {"request_id": "gone", "polling_url": f"{emulator.url}/v1/get_result?id=gone"}
     with pytest.raises(AirflowFailException, match="FluxTaskNotFoundError"):
-        land({**wanted, "submitted_at": "2026-01-01T00:00:00+00:00"}, f"{tmp_path}/a.{{ext}}")
+        land({**generation, "submitted_at": "2026-01-01T00:00:00+00:00"}, f"{tmp_path}/a.{{ext}}")
 
 
 @pytest.mark.parametrize("fault", ["cut=always", "html=always", "empty=always"])
-def test_bytes_that_are_no_image_are_not_stored_and_a_retry_is_free(
+def test_a_damaged_image_is_not_stored_and_a_retry_is_free(
     emulator: EmulatorServer, tmp_path: Path, fault: str
 ) -> None:
     generation = generated(f"x [[fault:{fault}]]")
@@ -106,7 +118,7 @@ def test_bytes_that_are_no_image_are_not_stored_and_a_retry_is_free(
     assert emulator.stats()["submits"] == 1
 
 
-def test_a_store_that_fails_is_left_to_airflows_retries(
+def test_a_failing_store_is_left_to_airflows_retries(
     emulator: EmulatorServer, tmp_path: Path
 ) -> None:
     generation = generated()
@@ -116,7 +128,7 @@ def test_a_store_that_fails_is_left_to_airflows_retries(
     assert land(generation, f"{tmp_path}/a.{{ext}}")["image"]
 
 
-def test_a_place_where_nothing_can_be_written_is_refused_at_once(
+def test_a_folder_that_cannot_be_written_is_refused_before_the_download(
     emulator: EmulatorServer, tmp_path: Path
 ) -> None:
     (tmp_path / "file").write_text("in the way")
@@ -124,7 +136,7 @@ def test_a_place_where_nothing_can_be_written_is_refused_at_once(
         land(generated(), f"{tmp_path}/file/a.{{ext}}")
 
 
-def test_the_others_of_a_list_are_landed_before_it_fails(
+def test_a_list_lands_its_other_images_before_it_fails(
     emulator: EmulatorServer, tmp_path: Path
 ) -> None:
     generations = [generated("one"), generated("two [[fault:cut=always]]"), generated("three")]
@@ -138,7 +150,7 @@ def test_the_others_of_a_list_are_landed_before_it_fails(
     ]
 
 
-def test_a_retry_that_may_help_one_of_a_list_is_left_to_airflow(
+def test_a_list_is_left_to_airflows_retries_if_a_retry_may_help_one_image(
     emulator: EmulatorServer, tmp_path: Path
 ) -> None:
     generations = [generated("one [[fault:expired=always]]"), generated("two [[fault:cut=always]]")]
@@ -147,7 +159,7 @@ def test_a_retry_that_may_help_one_of_a_list_is_left_to_airflow(
 
 
 @pytest.mark.parametrize(
-    ("generation", "said"),
+    ("generation", "message"),
     [
         (None, "pushed no result"),
         (7, "pushed no result"),
@@ -162,22 +174,22 @@ def test_a_retry_that_may_help_one_of_a_list_is_left_to_airflow(
         ([{"request_id": "r"}, {"request_id": "s"}], "the same name"),
     ],
 )
-def test_a_bad_generation_is_named(
-    emulator: EmulatorServer, tmp_path: Path, generation: Any, said: str
+def test_the_error_of_a_malformed_generation_names_the_fault(
+    emulator: EmulatorServer, tmp_path: Path, generation: Any, message: str
 ) -> None:
     with pytest.raises(AirflowFailException) as caught:
         land(generation, f"{tmp_path}/x.{{ext}}")
-    assert said in str(caught.value)
+    assert message in str(caught.value)
     assert emulator.stats()["submits"] == 0
 
 
 @pytest.mark.parametrize("path", ["", "s3:///x", "x.png", "s3://b/{name}"])
-def test_a_bad_path_fails_when_the_dag_is_parsed(path: str) -> None:
+def test_a_wrong_output_path_fails_when_the_dag_is_parsed(path: str) -> None:
     with pytest.raises(FluxRequestError, match="output_path"):
         FluxToObjectStorageOperator(task_id="l", generation={}, output_path=path)
 
 
-def test_the_output_of_another_task_is_taken_as_it_is() -> None:
+def test_the_output_of_another_task_is_resolved_at_run_time() -> None:
     with DAG("d", schedule=None):
         hero = FluxGenerateOperator(task_id="hero", prompt="x")
         task = FluxToObjectStorageOperator(

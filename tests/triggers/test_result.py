@@ -1,4 +1,4 @@
-"""FluxResultTrigger: one event whatever happens, and a loop that stays free."""
+"""FluxResultTrigger: exactly one event, and an event loop that stays responsive."""
 
 from __future__ import annotations
 
@@ -39,7 +39,9 @@ def trigger(prompt: str = "a fox", *, timeout: float = 20.0, **arguments: Any) -
     )
 
 
-async def test_ready(emulator: EmulatorServer) -> None:
+async def test_a_trigger_fires_ready_for_an_image_that_it_does_not_land(
+    emulator: EmulatorServer,
+) -> None:
     event = await fire(trigger())
     assert event["status"] == "ready"
     assert event["generation"]["status"] == "Ready"
@@ -57,7 +59,9 @@ async def test_ready(emulator: EmulatorServer) -> None:
         ("stuck", "FluxTimeoutError"),
     ],
 )
-async def test_an_end_without_an_image(emulator: EmulatorServer, fault: str, error: str) -> None:
+async def test_a_trigger_fires_the_typed_error_of_its_generation(
+    emulator: EmulatorServer, fault: str, error: str
+) -> None:
     waiting = trigger(f"x [[fault:{fault}]]", timeout=1)
     event = await fire(waiting)
     assert (event["status"], event["error"]["type"]) == ("error", error)
@@ -65,7 +69,7 @@ async def test_an_end_without_an_image(emulator: EmulatorServer, fault: str, err
     assert event["generation"] == waiting.generation
 
 
-async def test_it_may_be_run_again_and_twice_at_once(emulator: EmulatorServer) -> None:
+async def test_a_trigger_may_run_again_and_twice_at_once(emulator: EmulatorServer) -> None:
     waiting = trigger()
     first, second = await asyncio.gather(fire(waiting), fire(waiting))
     again = await fire(waiting)
@@ -73,7 +77,7 @@ async def test_it_may_be_run_again_and_twice_at_once(emulator: EmulatorServer) -
     assert emulator.stats()["submits"] == 1
 
 
-async def test_the_deadline_does_not_move_when_it_is_restarted(emulator: EmulatorServer) -> None:
+async def test_a_restart_of_a_trigger_does_not_move_its_deadline(emulator: EmulatorServer) -> None:
     waiting = trigger("x [[fault:stuck]]", timeout=1)
     await asyncio.sleep(1.1)
     started = time.monotonic()
@@ -82,13 +86,13 @@ async def test_the_deadline_does_not_move_when_it_is_restarted(emulator: Emulato
     assert time.monotonic() - started < 0.8
 
 
-async def test_no_event_is_fired_too_soon(emulator: EmulatorServer) -> None:
+async def test_a_trigger_fires_no_event_before_not_before(emulator: EmulatorServer) -> None:
     not_before = time.time() + 1.5
     await fire(trigger(not_before=not_before))
     assert time.time() >= not_before
 
 
-async def test_an_emulator_that_goes_away_for_a_while_is_waited_for(connect) -> None:
+async def test_a_trigger_waits_while_the_service_is_down(connect) -> None:
     server = EmulatorServer(EmulatorConfig(latency=0.3))
     server.start()
     connect(server.url)
@@ -99,7 +103,7 @@ async def test_an_emulator_that_goes_away_for_a_while_is_waited_for(connect) -> 
     server.stop()
     again = EmulatorServer(
         EmulatorConfig(port=port)
-    )  # has forgotten the task: the trigger says so in the end
+    )  # it does not know the request, and the trigger reports that in the end
     again.start()
     try:
         assert (await task)["error"]["type"] in {"FluxTaskNotFoundError", "FluxTimeoutError"}
@@ -107,7 +111,7 @@ async def test_an_emulator_that_goes_away_for_a_while_is_waited_for(connect) -> 
         again.stop()
 
 
-async def test_an_unexpected_error_hands_over(
+async def test_a_trigger_hands_over_after_an_unexpected_error(
     emulator: EmulatorServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def explode(*_: object) -> None:
@@ -132,7 +136,7 @@ def _is_socket(fd: str) -> bool:
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="counts sockets through /proc")
 def test_two_hundred_triggers_share_a_session_and_leave_the_loop_free(connect) -> None:
-    """The emulator is another process here, so that only the triggers are on this one's cores."""
+    """The emulator runs in another process, so that it does not slow down this loop."""
     import re
     import subprocess
     import sys
@@ -150,10 +154,10 @@ def test_two_hundred_triggers_share_a_session_and_leave_the_loop_free(connect) -
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
-        found = re.search(r"http://\S+", process.stdout.readline())
-        assert found is not None
-        connect(found[0])
-        # A busy machine can take a callback's core away; a callback that blocks does it each time.
+        url = re.search(r"http://\S+", process.stdout.readline())
+        assert url is not None
+        connect(url[0])
+        # A busy machine may delay a callback in one trial. A callback that blocks does so in all.
         assert any(_longest_callback(trial) < 0.1 for trial in range(3))
     finally:
         process.terminate()
@@ -165,7 +169,7 @@ def _longest_callback(trial: int) -> float:
     waiting = [trigger(f"fox {trial}-{n}", timeout=60) for n in range(200)]
     blocked: list[float] = []
     gc.collect()
-    gc.freeze()  # what other tests left on the heap is not to be walked while the callbacks are timed
+    gc.freeze()  # no collection of objects of other tests during the measurement
     before = open_sockets()
     events = asyncio.run(_fire_all(waiting, blocked))
     gc.unfreeze()
@@ -179,7 +183,7 @@ async def _fire_all(waiting: list[FluxResultTrigger], blocked: list[float]) -> l
     loop = asyncio.get_running_loop()
     _time_callbacks(blocked)
     try:
-        everyone = asyncio.gather(*(fire(one) for one in waiting))
+        everyone = asyncio.gather(*(fire(trigger) for trigger in waiting))
         most_users = 0
         while not everyone.done():
             await asyncio.sleep(0.05)
@@ -204,7 +208,7 @@ _original_run = asyncio.events.Handle._run
 
 
 def _time_callbacks(blocked: list[float]) -> None:
-    """Record how long each callback keeps the loop."""
+    """Record the duration of each callback of the loop."""
 
     def timed(handle: asyncio.events.Handle) -> None:
         started = time.perf_counter()
@@ -218,7 +222,7 @@ def _stop_timing() -> None:
     asyncio.events.Handle._run = _original_run  # type: ignore[method-assign]
 
 
-def test_the_canary_key_is_nowhere_in_what_airflow_stores(emulator: EmulatorServer) -> None:
+def test_the_stored_trigger_and_its_event_hold_no_api_key(emulator: EmulatorServer) -> None:
     waiting = trigger()
     event = asyncio.run(fire(waiting))
     assert KEY not in repr(waiting) + str(waiting.serialize()) + str(event)
