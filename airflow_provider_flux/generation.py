@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal, TypedDict, cast
-
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from typing import Any, Literal, TypedDict, cast
 
 from airflow_provider_flux.bfl.errors import FluxRequestError
 from airflow_provider_flux.bfl.polling import Poller
@@ -179,7 +177,7 @@ def submitted_epoch(generation: Generation) -> float:
 
     :param generation: the generation.
     """
-    return _read_time(generation["submitted_at"]).timestamp()
+    return parse_time(generation["submitted_at"]).timestamp()
 
 
 def poller_for(
@@ -210,31 +208,6 @@ def poller_for(
     )
 
 
-class _GenerationInput(BaseModel):
-    """The shape of a generation that another task or a user supplies."""
-
-    model_config = ConfigDict(strict=True, extra="ignore", defer_build=True)
-
-    request_id: str
-    polling_url: str | None = None
-    model: Annotated[str, BeforeValidator(lambda value: str(value or "unknown"))] = "unknown"
-    status: Annotated[str, BeforeValidator(lambda value: str(value or Status.UNKNOWN.value))] = (
-        Status.UNKNOWN.value
-    )
-    seed: int | None = None
-    fingerprint: str | None = None
-    cost: int | float | None = None
-    cost_source: CostSource | None = None
-    estimated_cost: int | float | None = None
-    submitted_at: Annotated[str, BeforeValidator(lambda value: _normalize_time(value))] = Field(
-        default_factory=lambda: _normalize_time(None)
-    )
-    reused: Annotated[bool, BeforeValidator(bool)] = False
-    uncertain_submits: Annotated[int, BeforeValidator(lambda value: value or 0)] = 0
-    image: Any = None
-    video: Any = None
-
-
 def parse_generation(value: Any, *, field: str = "generation") -> Generation:
     """Check a generation that another task, or a user, supplies.
 
@@ -246,6 +219,10 @@ def parse_generation(value: Any, *, field: str = "generation") -> Generation:
     :raises FluxRequestError: if the value is not a generation. The message names the member at
         fault.
     """
+    from pydantic import ValidationError
+
+    from airflow_provider_flux.generation_input import GenerationInput  # not at DAG parse time
+
     if not isinstance(value, Mapping):
         raise FluxRequestError(
             f"{field} is {type(value).__name__}, not a generation. Pass the output of "
@@ -258,7 +235,7 @@ def parse_generation(value: Any, *, field: str = "generation") -> Generation:
             f"{field} has no request_id: it is not the output of FluxGenerateOperator."
         )
     try:
-        parsed = _GenerationInput.model_validate(dict(value))
+        parsed = GenerationInput.model_validate(dict(value))
     except ValidationError as error:
         name = str(error.errors(include_url=False)[0]["loc"][0])
         problem = _describe_problem(name, value[name])
@@ -308,12 +285,11 @@ def _parse_json(text: str) -> Any:
         ) from None
 
 
-def _normalize_time(value: Any) -> str:
-    """Return a time in ISO 8601 with its offset; the current time for an empty value."""
-    return (_read_time(str(value)) if value else datetime.now(UTC)).isoformat()
+def parse_time(text: str) -> datetime:
+    """Parse a time in ISO 8601, which is in UTC if it has no offset.
 
-
-def _read_time(text: str) -> datetime:
-    """Parse a time in ISO 8601, which is in UTC if it has no offset."""
+    :param text: the time.
+    :raises ValueError: if the text is not a time.
+    """
     moment = datetime.fromisoformat(text)
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -30,7 +30,7 @@ class LandingPlan(BaseModel):
     :param task: the task instance that lands the image, for the sidecar and for ``reuse="run"``.
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
     target: Target
     request: RequestSummary = RequestSummary()

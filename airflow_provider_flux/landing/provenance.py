@@ -26,7 +26,7 @@ class TaskIdentity(BaseModel):
     :param try_number: the try, from 1.
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
     dag_id: str | None = None
     run_id: str | None = None
@@ -45,7 +45,7 @@ class RequestSummary(BaseModel):
     :param parameters: all other parameters; inputs by URI and hash.
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
     model: str | None = None
     fingerprint: str | None = None

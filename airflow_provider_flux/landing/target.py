@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import socket
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, ValidationError
 
@@ -12,7 +12,9 @@ from airflow_provider_flux.bfl.errors import FluxRequestError
 from airflow_provider_flux.generation import Generation
 from airflow_provider_flux.landing.output_path import fill_placeholders, placeholders_in
 from airflow_provider_flux.media.info import ALL_FORMATS, MediaInfo
-from airflow_provider_flux.object_store.backends import WriteOptions, backend_of, scheme_of
+
+if TYPE_CHECKING:
+    from airflow_provider_flux.object_store.backends import WriteOptions
 
 IfExists = Literal["overwrite", "skip", "error"]
 Reuse = Literal["never", "run", "always"]
@@ -43,7 +45,7 @@ class LandingOptions(BaseModel):
     :param store_options: further options of the write, by the store's own names.
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
     if_exists: IfExists = "overwrite"
     sidecar: _Bool = True
@@ -80,6 +82,8 @@ class LandingOptions(BaseModel):
         :param path: URI or local path.
         :raises FluxRequestError: if the store has no such option, or the value is invalid.
         """
+        from airflow_provider_flux.object_store.backends import backend_of, scheme_of
+
         scheme = scheme_of(path)
         backend = backend_of(scheme)
         unknown = sorted(set(self.store_options) - backend.options)
@@ -106,7 +110,7 @@ class Target(BaseModel):
     :param options: the options of the landing.
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
     path: str
     index: int = 0
@@ -175,6 +179,8 @@ class Target(BaseModel):
             "request_id": generation["request_id"],
             "sha256": info.sha256,
         }
+        from airflow_provider_flux.object_store.backends import WriteOptions
+
         return WriteOptions(
             content_type=info.content_type,
             cache_control=self.options.cache_control,
@@ -191,6 +197,12 @@ class Target(BaseModel):
 
         :param content_type: MIME type of the file.
         """
+        from airflow_provider_flux.object_store.backends import (
+            WriteOptions,
+            backend_of,
+            scheme_of,
+        )
+
         shared = backend_of(scheme_of(self.path)).shared
         options = {
             name: value for name, value in self.options.store_options.items() if name in shared

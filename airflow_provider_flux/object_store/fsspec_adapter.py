@@ -15,11 +15,11 @@ import inspect
 from pathlib import Path
 from typing import Any
 
-from fsspec.asyn import get_loop  # type: ignore[import-untyped]
-
 
 def store_loop() -> asyncio.AbstractEventLoop:
     """Return the event loop of all asynchronous filesystems, which runs in a thread of its own."""
+    from fsspec.asyn import get_loop  # type: ignore[import-untyped]  # not at DAG parse time
+
     loop: asyncio.AbstractEventLoop = get_loop()
     return loop
 

@@ -1,0 +1,41 @@
+"""The shape of a generation that another task or a user supplies, as a pydantic model."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from airflow_provider_flux.bfl.responses import Status
+from airflow_provider_flux.generation import CostSource, parse_time
+
+
+def _normalize_time(value: object) -> str:
+    """Return a time in ISO 8601 with its offset; the current time for an empty value."""
+    return (parse_time(str(value)) if value else datetime.now(UTC)).isoformat()
+
+
+class GenerationInput(BaseModel):
+    """The shape of a generation that another task or a user supplies."""
+
+    model_config = ConfigDict(strict=True, extra="ignore", defer_build=True)
+
+    request_id: str
+    polling_url: str | None = None
+    model: Annotated[str, BeforeValidator(lambda value: str(value or "unknown"))] = "unknown"
+    status: Annotated[str, BeforeValidator(lambda value: str(value or Status.UNKNOWN.value))] = (
+        Status.UNKNOWN.value
+    )
+    seed: int | None = None
+    fingerprint: str | None = None
+    cost: int | float | None = None
+    cost_source: CostSource | None = None
+    estimated_cost: int | float | None = None
+    submitted_at: Annotated[str, BeforeValidator(lambda value: _normalize_time(value))] = Field(
+        default_factory=lambda: _normalize_time(None)
+    )
+    reused: Annotated[bool, BeforeValidator(bool)] = False
+    uncertain_submits: Annotated[int, BeforeValidator(lambda value: value or 0)] = 0
+    image: Any = None
+    video: Any = None
