@@ -18,11 +18,9 @@ from airflow_provider_flux.bfl.errors import (
     error_from_dict,
 )
 from airflow_provider_flux.bfl.request import GenerationRequest, build_request
-from airflow_provider_flux.bfl.responses import GenerationResult, Status
 from airflow_provider_flux.compat import mask_secret
 from airflow_provider_flux.configured_models import known_models
 from airflow_provider_flux.generation import Generation, describe_cost, poller_for, with_result
-from airflow_provider_flux.hooks.flux import FluxHook
 from airflow_provider_flux.ledger.ledger_folder import LEDGER_FOLDER, publish_ledger_folder
 from airflow_provider_flux.ledger.resume_policy import OnChange, OnClear, OnUncertain, ResumePolicy
 from airflow_provider_flux.media.source import hide
@@ -35,6 +33,8 @@ from airflow_provider_flux.operators.wait_policy import WaitPolicy
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
+    from airflow_provider_flux.bfl.responses import GenerationResult
+    from airflow_provider_flux.hooks.flux import FluxHook
     from airflow_provider_flux.landing.plan import LandingPlan
     from airflow_provider_flux.landing.target import Reuse
     from airflow_provider_flux.ledger.submission import TrackedSubmission
@@ -221,6 +221,8 @@ class FluxGenerateOperator(FluxLandingOperator):
     @cached_property
     def hook(self) -> FluxHook:
         """The hook of the connection."""
+        from airflow_provider_flux.hooks.flux import FluxHook
+
         return FluxHook(self.flux_conn_id)
 
     def render_template(self, content: Any, *args: Any, **kwargs: Any) -> Any:
