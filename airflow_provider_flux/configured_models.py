@@ -10,7 +10,9 @@ from typing import Any
 from airflow.providers.common.compat.sdk import conf
 
 from airflow_provider_flux.bfl.catalog import MODELS, Model
-from airflow_provider_flux.bfl.polling import DEFAULT_TIMEOUT
+
+#: Seconds after which to stop waiting for a generation of a model without a typical duration.
+DEFAULT_TIMEOUT = 600.0
 
 
 def known_models() -> Mapping[str, Model]:

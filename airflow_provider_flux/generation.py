@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Any, Literal, TypedDict, cast
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, cast
 
 from airflow_provider_flux.bfl.errors import FluxRequestError
-from airflow_provider_flux.bfl.polling import Poller
 from airflow_provider_flux.bfl.request import GenerationRequest, estimate_cost
-from airflow_provider_flux.bfl.responses import GenerationResult, Status, Submission
+from airflow_provider_flux.bfl.status import Status
+
+if TYPE_CHECKING:
+    from airflow_provider_flux.bfl.polling import Poller
+    from airflow_provider_flux.bfl.responses import GenerationResult, Submission
 
 CostSource = Literal["reported", "estimated", "reused"]
 
@@ -197,6 +200,8 @@ def poller_for(
     :param pace: returns the seconds until the next poll for the seconds since the submit; by
         default the interval grows with the time waited.
     """
+    from airflow_provider_flux.bfl.polling import Poller  # not at DAG parse time
+
     return Poller(
         request_id=generation["request_id"],
         submitted_at=submitted_epoch(generation),

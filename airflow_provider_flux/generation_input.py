@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from airflow_provider_flux.bfl.responses import Status
+from airflow_provider_flux.bfl.status import Status
 from airflow_provider_flux.generation import CostSource, parse_time
 
 

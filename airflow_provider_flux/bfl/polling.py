@@ -10,10 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from airflow_provider_flux.bfl.errors import FluxError, FluxTimeoutError, FluxTransientError
-from airflow_provider_flux.bfl.responses import GenerationResult, Status
+from airflow_provider_flux.bfl.responses import GenerationResult
+from airflow_provider_flux.bfl.status import Status
 
-#: Seconds after which to stop waiting for a generation of a model without a typical duration.
-DEFAULT_TIMEOUT = 600.0
 #: The next interval, as a share of the time since the submit. It bounds the delay of the last poll.
 _GROWTH = 0.1
 _MAX_INTERVAL_SECONDS = 30.0

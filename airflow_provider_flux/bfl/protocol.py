@@ -27,8 +27,9 @@ from airflow_provider_flux.bfl.http_messages import (
     request_headers,
 )
 from airflow_provider_flux.bfl.request import GenerationRequest
-from airflow_provider_flux.bfl.responses import GenerationResult, Status, Submission
+from airflow_provider_flux.bfl.responses import GenerationResult, Submission
 from airflow_provider_flux.bfl.settings import FluxSettings
+from airflow_provider_flux.bfl.status import Status
 from airflow_provider_flux.bfl.url_trust import check_polling_url
 
 

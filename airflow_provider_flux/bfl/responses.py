@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Any
 
 from airflow_provider_flux.bfl.errors import (
@@ -18,51 +17,11 @@ from airflow_provider_flux.bfl.errors import (
     FluxTaskNotFoundError,
 )
 from airflow_provider_flux.bfl.redaction import redact
+from airflow_provider_flux.bfl.status import Status
 
 _MAX_STATUS_CHARACTERS = 80
 _MAX_ERROR_CHARACTERS = 300
 _MAX_REASON_CHARACTERS = 100
-
-
-class Status(StrEnum):
-    """The status of a generation. ``UNKNOWN`` is any text that this version does not know."""
-
-    PENDING = "Pending"
-    REASONING = "Reasoning"
-    GENERATING = "Generating"
-    READY = "Ready"
-    ERROR = "Error"
-    FAILED = "Failed"
-    REQUEST_MODERATED = "Request Moderated"
-    CONTENT_MODERATED = "Content Moderated"
-    TASK_NOT_FOUND = "Task not found"
-    UNKNOWN = "Unknown"
-
-    @classmethod
-    def of(cls, text: object) -> Status:
-        """Return the status with a given text.
-
-        :param text: the status as the service wrote it.
-        """
-        try:
-            return cls(str(text))
-        except ValueError:
-            return cls.UNKNOWN
-
-    @property
-    def is_success(self) -> bool:
-        """Whether the result can be downloaded."""
-        return self is Status.READY
-
-    @property
-    def is_moderated(self) -> bool:
-        """Whether moderation ended the generation."""
-        return self in {Status.REQUEST_MODERATED, Status.CONTENT_MODERATED}
-
-    @property
-    def is_failure(self) -> bool:
-        """Whether the generation ended without a result. *Task not found* may be temporary."""
-        return self.is_moderated or self in {Status.ERROR, Status.FAILED}
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from airflow_provider_flux.bfl.catalog import Model
-from airflow_provider_flux.bfl.responses import Status
+from airflow_provider_flux.bfl.status import Status
 from airflow_provider_flux.emulator.charges import Charge
 from airflow_provider_flux.emulator.drawing.picture import Picture
 from airflow_provider_flux.emulator.fault_scripts import Fault

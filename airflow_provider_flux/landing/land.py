@@ -18,9 +18,10 @@ from airflow_provider_flux.bfl.errors import (
     FluxStorageError,
     FluxTaskNotFoundError,
 )
-from airflow_provider_flux.bfl.polling import DEFAULT_TIMEOUT
-from airflow_provider_flux.bfl.responses import GenerationResult, Status
+from airflow_provider_flux.bfl.responses import GenerationResult
+from airflow_provider_flux.bfl.status import Status
 from airflow_provider_flux.client.aio import FluxAsyncClient
+from airflow_provider_flux.configured_models import DEFAULT_TIMEOUT
 from airflow_provider_flux.generation import Generation, poller_for, with_landed, with_result
 from airflow_provider_flux.hooks.flux import FluxHook
 from airflow_provider_flux.landing.download import download_result, download_result_async

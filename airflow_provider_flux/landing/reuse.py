@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterable, Sequence
 
 from airflow_provider_flux.bfl.errors import FluxExistsError
-from airflow_provider_flux.bfl.responses import Status
+from airflow_provider_flux.bfl.status import Status
 from airflow_provider_flux.generation import Generation, with_landed
 from airflow_provider_flux.landing.existing import ExistingImage, load_image, load_sidecar
 from airflow_provider_flux.landing.expectations import expected_formats

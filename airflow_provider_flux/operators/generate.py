@@ -18,6 +18,7 @@ from airflow_provider_flux.bfl.errors import (
     error_from_dict,
 )
 from airflow_provider_flux.bfl.request import GenerationRequest, build_request
+from airflow_provider_flux.bfl.status import Status
 from airflow_provider_flux.compat import mask_secret
 from airflow_provider_flux.configured_models import known_models
 from airflow_provider_flux.generation import Generation, describe_cost, poller_for, with_result

@@ -16,8 +16,9 @@ from airflow_provider_flux.bfl.delivery import download_error
 from airflow_provider_flux.bfl.errors import FluxError, error_from_dict
 from airflow_provider_flux.bfl.http_messages import HttpAnswer
 from airflow_provider_flux.bfl.request import build_request
-from airflow_provider_flux.bfl.responses import GenerationResult, Status
+from airflow_provider_flux.bfl.responses import GenerationResult
 from airflow_provider_flux.bfl.settings import FluxSettings
+from airflow_provider_flux.bfl.status import Status
 
 KEY = "bfl_canary_0123456789"
 SECRET = "canary-webhook-secret"

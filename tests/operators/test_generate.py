@@ -322,7 +322,7 @@ def test_a_task_without_a_ledger_is_not_retried_after_a_timeout_of_airflow(
     ]
     task = operator(prompt, output_path=f"{tmp_path}/x.{{ext}}")
     if phase == "land":
-        monkeypatch.setattr("airflow_provider_flux.landing.download.inspect_result_image", alarm)
+        monkeypatch.setattr("airflow_provider_flux.landing.download.inspect_result", alarm)
     open_path(f"{tmp_path}/x")  # imports the stores of all providers, which takes a second
     before = signal.signal(signal.SIGALRM, alarm)
     signal.setitimer(signal.ITIMER_REAL, 0 if phase == "land" else 0.6)

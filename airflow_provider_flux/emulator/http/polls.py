@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
-from airflow_provider_flux.bfl.responses import Status
+from airflow_provider_flux.bfl.status import Status
 from airflow_provider_flux.emulator.fault_scripts import Fault
 from airflow_provider_flux.emulator.http.auth import OptionalKey
 from airflow_provider_flux.emulator.http.responses import (

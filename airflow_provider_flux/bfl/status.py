@@ -1,0 +1,46 @@
+"""The status of a generation, as BFL reports it."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Status(StrEnum):
+    """The status of a generation. ``UNKNOWN`` is any text that this version does not know."""
+
+    PENDING = "Pending"
+    REASONING = "Reasoning"
+    GENERATING = "Generating"
+    READY = "Ready"
+    ERROR = "Error"
+    FAILED = "Failed"
+    REQUEST_MODERATED = "Request Moderated"
+    CONTENT_MODERATED = "Content Moderated"
+    TASK_NOT_FOUND = "Task not found"
+    UNKNOWN = "Unknown"
+
+    @classmethod
+    def of(cls, text: object) -> Status:
+        """Return the status with a given text.
+
+        :param text: the status as the service wrote it.
+        """
+        try:
+            return cls(str(text))
+        except ValueError:
+            return cls.UNKNOWN
+
+    @property
+    def is_success(self) -> bool:
+        """Whether the result can be downloaded."""
+        return self is Status.READY
+
+    @property
+    def is_moderated(self) -> bool:
+        """Whether moderation ended the generation."""
+        return self in {Status.REQUEST_MODERATED, Status.CONTENT_MODERATED}
+
+    @property
+    def is_failure(self) -> bool:
+        """Whether the generation ended without a result. *Task not found* may be temporary."""
+        return self.is_moderated or self in {Status.ERROR, Status.FAILED}
