@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import json
-from datetime import UTC, datetime, timedelta
-from email.utils import format_datetime
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_flux.bfl import account, errors, http_messages, protocol
-from airflow_provider_flux.bfl.delivery import download_error
-from airflow_provider_flux.bfl.errors import FluxError, error_from_dict
+from airflow_provider_flux.bfl import account, errors, protocol
+from airflow_provider_flux.bfl.errors import FluxError
 from airflow_provider_flux.bfl.http_messages import HttpAnswer
 from airflow_provider_flux.bfl.request import build_request
 from airflow_provider_flux.bfl.responses import GenerationResult
@@ -185,13 +182,6 @@ def test_a_404_of_a_gateway_reads_as_task_not_found() -> None:
     )
 
 
-def test_an_error_does_not_quote_the_key_of_a_gateway() -> None:
-    refusal = HttpAnswer(403, {}, b'{"detail": "key sk-gateway-123 unknown"}', ("sk-gateway-123",))
-    with pytest.raises(errors.FluxAuthenticationError) as caught:
-        account.read_credits(refusal)
-    assert "sk-gateway" not in str(caught.value)
-
-
 def test_a_submit_whose_parameters_json_cannot_represent_is_refused() -> None:
     request = build_request("flux-9", {"prompt": object()}, validate=False)
     with pytest.raises(errors.FluxRequestError, match="JSON"):
@@ -241,77 +231,6 @@ def test_any_json_value_is_read_without_an_untyped_error(value: object) -> None:
             protocol.read_submission(reply, REQUEST, now=0.0)
 
 
-def test_retry_after_is_read_as_seconds_and_as_a_date() -> None:
-    assert http_messages.parse_retry_after({"Retry-After": "7"}) == 7
-    assert http_messages.parse_retry_after({"Retry-After": "-3"}) == 0
-    assert http_messages.parse_retry_after({"Retry-After": "1e9"}) == 300
-    assert http_messages.parse_retry_after({"Retry-After": "nan"}) is None
-    assert http_messages.parse_retry_after({"Retry-After": "soon"}) is None
-    assert http_messages.parse_retry_after({}) is None
-    assert (
-        http_messages.parse_retry_after(
-            {"Retry-After": "Mon, 01 Jan 2024 00:00:00 +99999999999999"}
-        )
-        is None
-    )
-    in_a_minute = format_datetime(datetime.now(tz=UTC) + timedelta(seconds=60), usegmt=True)
-    assert 50 <= (http_messages.parse_retry_after({"Retry-After": in_a_minute}) or 0) <= 60
-    with pytest.raises(errors.FluxServiceError) as caught:
-        protocol.read_result(answer(503, b"", Retry_After="9"))
-    assert caught.value.retry_after == 9
-
-
 def test_a_deeply_nested_body_reads_as_no_json() -> None:
     with pytest.raises(errors.FluxServiceError):
         protocol.read_result(answer(200, b"[" * 200_000))
-
-
-def test_the_balance_is_read_in_credits() -> None:
-    assert account.read_credits(answer(200, {"credits": 12.5})) == 12.5
-    with pytest.raises(errors.FluxServiceError):
-        account.read_credits(answer(200, {}))
-
-
-@pytest.mark.parametrize(
-    ("status", "error"),
-    [
-        (403, errors.FluxResultExpiredError),
-        (404, errors.FluxResultExpiredError),
-        (429, errors.FluxServiceError),
-        (503, errors.FluxServiceError),
-        (418, errors.FluxUntrustedURLError),
-    ],
-)
-def test_a_refused_download_is_a_typed_error(status: int, error: type[FluxError]) -> None:
-    assert isinstance(download_error(status, {}, request_id="r"), error)
-    assert download_error(200, {}, request_id="r") is None
-
-
-def test_an_error_is_rebuilt_from_its_json() -> None:
-    sent = errors.FluxModeratedError("refused", reasons=("Violence",), request_id="r", cost=4)
-    back = error_from_dict(json.loads(json.dumps(sent.as_dict())))
-    assert isinstance(back, errors.FluxModeratedError)
-    assert (back.message, back.reasons, back.request_id, back.cost) == (
-        "refused",
-        ("Violence",),
-        "r",
-        4,
-    )
-    assert type(error_from_dict({"type": "os.system"})) is FluxError
-
-
-def all_errors(base: type[FluxError] = FluxError) -> list[type[FluxError]]:
-    return [base, *(sub for cls in base.__subclasses__() for sub in all_errors(cls))]
-
-
-@pytest.mark.parametrize("error", all_errors())
-def test_every_error_type_is_rebuilt_from_json_and_documents_its_retry(
-    error: type[FluxError],
-) -> None:
-    assert type(error_from_dict(error("m").as_dict())) is error
-    assert (
-        "retry" in (error.__doc__ or "").lower()
-        or error.is_permanent
-        or error
-        in {FluxError, errors.FluxImageError, errors.FluxStorageError, errors.FluxTransientError}
-    )
