@@ -13,7 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Self
 
-#: Size of the receive buffer: a client can have sent at most this many bytes that were not read.
+#: Size of the receive buffer: a client can have sent at most this many bytes ahead of a read.
 _WINDOW = 32 * 1024
 
 
