@@ -156,11 +156,11 @@ def test_flux_recover_lands_the_rows_that_a_killed_batch_left_in_flight(site: Si
     assert site.cluster.wait(run, 120) == "failed"
     records = recover(site, "--run-id", run.run_id)
     assert {record["outcome"] for record in records} <= {"recovered", "uncertain"}
-    collected = [record for record in records if record["outcome"] == "recovered"]
-    assert collected
+    recovered = [record for record in records if record["outcome"] == "recovered"]
+    assert recovered
     assert recover(site, "--run-id", run.run_id, "--dry-run") != records
     submitted = submits(site, run)
-    uncertain = len(records) - len(collected)
+    uncertain = len(records) - len(recovered)
     images = [key for key in site.bucket.keys(f"out/{run.run_id}/") if key.endswith(".jpeg")]
     assert submitted - uncertain <= len(images) <= submitted
     site.cluster.clear(run, "images")  # a user accepts that uncertain rows are submitted again

@@ -185,13 +185,16 @@ def _is_cancel_logged(site: Site, image: ImageTask) -> bool:
     return "BFL has no cancel: the request goes on" in logs_of(site, image)
 
 
+def _is_recovery_logged(site: Site, image: ImageTask) -> bool:
+    return "is paid for and on record. Clear the task" in logs_of(site, image)
+
+
 def mark_failed_while_running_then_clear(site: Site) -> None:
     image = start_image(site, "inline")
     wait_in_flight(site, image, "running")
     end(site, image, "failed")
-    assert wait_until(lambda: "is on record: clearing the task" in logs_of(site, image), 30), (
-        logs_of(site, image)
-    )
+    is_logged = partial(_is_recovery_logged, site, image)
+    assert wait_until(is_logged, 30), logs_of(site, image)
     site.cluster.clear(image.run, "image")
     succeed(site, image)
     assert_paid_once_and_landed(site, image, submits=1, uncertain=0)
@@ -204,11 +207,11 @@ def mark_success_then_recover_then_clear(site: Site) -> None:
     assert [record["phase"] for record in records_of(site, image)] == ["submitted"]
     records: list[dict[str, Any]] = []
 
-    def is_collected() -> bool:
+    def is_recovered() -> bool:
         records[:] = recover(site, "--dag-id", "slow", "--run-id", image.run.run_id)
         return records[0]["outcome"] == "recovered"
 
-    assert wait_until(is_collected, 90), records
+    assert wait_until(is_recovered, 90), records
     site.cluster.clear(image.run, "image")
     succeed(site, image)
     assert assert_paid_once_and_landed(site, image, submits=1)["image"]["uri"] == records[0]["uri"]
@@ -252,14 +255,12 @@ def clear_with_another_prompt(site: Site) -> None:
     end(site, image, "failed")
     site.cluster.clear(image.run, "image")
     succeed(site, image)
-    log = logs_of(site, image)
-    assert (
-        f"The request has changed. An earlier try submitted request {old['generation']['request_id']} (4 credits"
-        in log
-    )
+    request_id = old["generation"]["request_id"]
+    message = f"The request has changed. An earlier try submitted request {request_id} (4 credits"
+    assert message in logs_of(site, image)
     assert site.submits_of(image.prompt) == site.submits_of(image.prompt.replace(" 1 ", " 2 ")) == 1
     (row,) = recover(site, "--run-id", image.run.run_id, "--prefix", "s3://my_s3@media/out/")
-    assert (row["outcome"], row["request_id"]) == ("recovered", old["generation"]["request_id"])
+    assert (row["outcome"], row["request_id"]) == ("recovered", request_id)
 
 
 def clear_without_output_path(site: Site) -> None:
@@ -275,12 +276,12 @@ def clear_without_output_path(site: Site) -> None:
     assert_paid_once_and_landed(site, image, submits=1, uncertain=0)
     records: list[dict[str, Any]] = []
 
-    def is_collected() -> bool:
+    def is_recovered() -> bool:
         path = "s3://my_s3@media/out/recovered/{request_id}.{ext}"
         records[:] = recover(site, "--dag-id", "nowhere", "--output-path", path)
         return records[0]["outcome"] == "recovered"
 
-    assert wait_until(is_collected, 90), records
+    assert wait_until(is_recovered, 90), records
     assert site.bucket.read(site.bucket.key_of(records[0]["uri"]))
     assert [record["phase"] for record in records_of(site, other)] == ["persisted"]
     delete(site, other.run)
