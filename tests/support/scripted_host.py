@@ -102,7 +102,7 @@ Answer = Callable[[Exchange], None]
 class Host:
     """An HTTP host.
 
-    ``answers`` has the answer for each path; ``"*"`` is the answer for all other paths. In a list of
+    ``answers`` has the answer for each path; ``"*"`` is that for all other paths. In a list of
     answers, each is used once, and the last one repeatedly.
     """
 
