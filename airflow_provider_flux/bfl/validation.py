@@ -30,8 +30,8 @@ def find_problems(
     :return: one sentence for each field.
     """
     schema = model.schema_for(parameters)
-    mode_is_open = bool(model.modes) and schema is model.schema
-    known = model.fields if mode_is_open else fields_of(schema)
+    is_mode_open = bool(model.modes) and schema is model.schema
+    known = model.fields if is_mode_open else fields_of(schema)
     problems = [
         _unknown(model, name, known, parameters) for name in parameters if name not in known
     ]
@@ -42,7 +42,7 @@ def find_problems(
         schema.model_validate(checked, strict=True)
     except ValidationError as error:
         problems += _describe_all(model, schema, error.errors(include_url=False), unresolved)
-    if not mode_is_open and "prompt" in known:
+    if not is_mode_open and "prompt" in known:
         problems += _missing_prompt(model, schema, parameters, unresolved)
     if (
         parameters.get("webhook_secret")
