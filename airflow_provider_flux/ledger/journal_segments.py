@@ -107,7 +107,7 @@ def _check_complete(uris: Iterable[str]) -> None:
         if match and int(match[1]) != expected[session]:
             raise FluxLedgerError(
                 f"The segment {session}.{expected[session]:06d}.jsonl of a journal is missing. It "
-                "may name images that BFL bills, so nothing is submitted. Restore it. Remove the other "
-                "segments of that name only if you accept a possible second charge."
+                "may name images that BFL bills, so nothing is submitted. Restore it. Remove the "
+                "other segments of that name only if you accept a possible second charge."
             )
         expected[session] += 1

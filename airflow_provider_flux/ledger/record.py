@@ -143,6 +143,17 @@ class Record(BaseModel):
             return self.fingerprint == generation["fingerprint"]
         return self.is_in_flight and self.has_request(generation["request_id"])
 
+    def describe_in(self, plan: LandingPlan) -> LandingPlan:
+        """Return a plan with the request of this record, as far as the record knows it.
+
+        :param plan: the plan of a try, whose request may differ.
+        """
+        if self.request is not None:
+            return plan.with_request(self.request)
+        if plan.request.fingerprint == self.fingerprint:
+            return plan
+        return plan.with_request(RequestSummary())
+
     def in_phase(
         self,
         phase: Phase,
@@ -186,8 +197,8 @@ def parse_record(stored: bytes | Mapping[str, Any], location: str) -> Record:
     except ValidationError as error:
         raise FluxLedgerError(
             f"The record {location} cannot be read ({describe_invalid(error)}). It may name an "
-            "image that BFL bills, so nothing is submitted. Inspect it. Remove it only if you accept a "
-            "possible second charge."
+            "image that BFL bills, so nothing is submitted. Inspect it. Remove it only if you "
+            "accept a possible second charge."
         ) from None
 
 

@@ -72,8 +72,8 @@ class FileRecordStore:
         except FluxExistsError:
             raise FluxLedgerError(
                 f"The record {uri} exists already. Either another process submits for this task, "
-                "or the credentials may not read the ledger. Nothing was submitted. Use credentials "
-                "that may read as well as write."
+                "or the credentials may not read the ledger. Nothing was submitted. Use "
+                "credentials that may read as well as write."
             ) from None
 
     def update(self, number: int, record: Record) -> None:

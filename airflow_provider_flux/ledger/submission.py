@@ -9,13 +9,11 @@ from airflow_provider_flux.bfl.request import GenerationRequest, estimate_cost
 from airflow_provider_flux.generation import Generation, describe_cost, new_generation
 from airflow_provider_flux.hooks.flux import FluxHook
 from airflow_provider_flux.landing.plan import LandingPlan
-from airflow_provider_flux.landing.provenance import RequestSummary
 from airflow_provider_flux.landing.target import Target
-from airflow_provider_flux.ledger.record_files import open_record
 from airflow_provider_flux.ledger.record_store import StoredRecord
-from airflow_provider_flux.ledger.resume_policy import ResumePolicy, decide, describe_uncertain
+from airflow_provider_flux.ledger.resume_policy import ResumePolicy, decide
 from airflow_provider_flux.ledger.submit_recorder import SubmitRecorder
-from airflow_provider_flux.ledger.task_ledger import TaskLedger, open_ledger
+from airflow_provider_flux.ledger.task_ledger import TaskLedger, find_record, open_ledger
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -184,10 +182,7 @@ class TrackedSubmission:
         :param target: where the image lands, for the options of the writes.
         """
         try:
-            if uri:
-                self._stored = open_record(uri, target)
-            elif ledger := open_ledger(context, folder, target):
-                self._stored = ledger.find_record(self.accepted)
+            self._stored = find_record(context, self.accepted, uri, folder, target)
         except FluxError as error:
             self._log.warning(
                 "The record of request %s cannot be read. %s", self.accepted["request_id"], error
@@ -212,12 +207,7 @@ class TrackedSubmission:
         """
         if plan is None or self._stored is None:
             return plan
-        record = self._stored.record
-        if record.request is not None:
-            return plan.with_request(record.request)
-        if plan.request.fingerprint == record.fingerprint:
-            return plan
-        return plan.with_request(RequestSummary())
+        return self._stored.record.describe_in(plan)
 
     def mark_returned(self, generation: Generation) -> Generation:
         """Record that the task returns a generation, and return it.
@@ -245,14 +235,7 @@ class TrackedSubmission:
         if self.generation is not None:
             request_id = self.generation["request_id"]
             return f"Killed. BFL has no cancel: request {request_id} goes on and is billed."
-        if self._recorder is None:
-            return None
-        self._recorder.stop()
-        if not self._recorder.is_posting:
-            return None
-        stored = self._recorder.stored
-        billed = describe_uncertain(stored.record) if stored else "It was possibly billed."
-        return f"Killed during the submit. {billed}"
+        return self._recorder.stop() if self._recorder else None
 
     @property
     def _latest(self) -> StoredRecord | None:

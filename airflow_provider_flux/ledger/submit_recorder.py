@@ -6,6 +6,7 @@ from airflow_provider_flux.bfl.errors import FluxError
 from airflow_provider_flux.bfl.request import GenerationRequest
 from airflow_provider_flux.landing.plan import LandingPlan
 from airflow_provider_flux.ledger.record_store import StoredRecord
+from airflow_provider_flux.ledger.resume_policy import describe_uncertain
 from airflow_provider_flux.ledger.task_ledger import TaskLedger
 
 
@@ -38,9 +39,18 @@ class SubmitRecorder:
         self.stored: StoredRecord | None = None
         self.is_posting = False
 
-    def stop(self) -> None:
-        """Allow no further POST, because the task is killed."""
+    def stop(self) -> str | None:
+        """Allow no further POST, because the task is killed.
+
+        :return: a message about the POST whose answer has not arrived; ``None`` if there is none.
+        """
         self._is_stopped = True
+        if not self.is_posting:
+            return None
+        billed = "The request was possibly billed."
+        if self.stored:
+            billed = describe_uncertain(self.stored.record)
+        return f"Killed during the submit. {billed}"
 
     def before_post(self) -> None:
         """Record the intent.

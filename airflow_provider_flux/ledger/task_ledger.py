@@ -16,6 +16,7 @@ from airflow_provider_flux.ledger.clear_id import clear_id_of
 from airflow_provider_flux.ledger.record import Record
 from airflow_provider_flux.ledger.record_files import (
     FileRecordStore,
+    open_record,
     record_write_options,
     stem_of,
 )
@@ -166,6 +167,30 @@ def open_ledger(
     else:
         return None
     return TaskLedger(store, owner, clear_id_of(context))
+
+
+def find_record(
+    context: Mapping[str, Any],
+    generation: Generation,
+    uri: str | None,
+    folder: str | None,
+    target: Target | None,
+) -> StoredRecord | None:
+    """Return the record of a generation, after a deferral; ``None`` if there is none.
+
+    :param context: the context of the running task.
+    :param generation: the generation for which the task deferred.
+    :param uri: URI of the record, if it is known.
+    :param folder: folder of the records; ``None`` for the task state store, if Airflow has one.
+    :param target: where the image lands, for the options of the writes.
+    :raises FluxLedgerError: if a record cannot be read.
+    :raises FluxStorageError: if the store fails.
+    :raises FluxConfigurationError: if the store cannot be used.
+    """
+    if uri:
+        return open_record(uri, target)
+    ledger = open_ledger(context, folder, target)
+    return ledger.find_record(generation) if ledger else None
 
 
 def _concurrent_submit(location: str) -> FluxLedgerError:
