@@ -99,7 +99,7 @@ class LandingOptions(BaseModel):
 
 
 class Target(BaseModel):
-    """The place of one image, and the options of its landing.
+    """The location of one image, and the options of its landing.
 
     :param path: ``output_path``, rendered and checked, with its placeholders.
     :param index: value of ``{index}``.

@@ -52,7 +52,7 @@ def test_an_object_is_kept_although_its_name_is_known_only_after_the_submit(
 ) -> None:
     path = f"{store.root}/{{seed}}.{{ext}}"
     first = run(hero(path, "one", seed=7))
-    data, told = image_of(store, first), sidecar_of(store, first)
+    data, sidecar = image_of(store, first), sidecar_of(store, first)
     task = hero(path, "two", way, seed=7, if_exists=if_exists)
     if if_exists == "skip":
         second = run(task)
@@ -62,7 +62,7 @@ def test_an_object_is_kept_although_its_name_is_known_only_after_the_submit(
         with pytest.raises(AirflowFailException, match=r"FluxExistsError.*untouched.*on record"):
             run(task)
     assert emulator.stats()["submits"] == 2
-    assert (image_of(store, first), sidecar_of(store, first)) == (data, told)
+    assert (image_of(store, first), sidecar_of(store, first)) == (data, sidecar)
 
 
 @across

@@ -35,9 +35,9 @@ WRONG = [
 
 
 @across
-@pytest.mark.parametrize(("fault", "said"), WRONG)
+@pytest.mark.parametrize(("fault", "mismatch"), WRONG)
 def test_a_result_that_differs_from_the_request_lands_with_its_mismatches(
-    emulator: EmulatorServer, store: Store, way: str, fault: str, said: str
+    emulator: EmulatorServer, store: Store, way: str, fault: str, mismatch: str
 ) -> None:
     generation = run(hero(f"{store.root}/x.{{ext}}", f"x [[fault:{fault}]]", way))
     data, image = image_of(store, generation), generation["image"]
@@ -45,20 +45,20 @@ def test_a_result_that_differs_from_the_request_lands_with_its_mismatches(
         assert (image["width"], image["height"]) == real.size
         assert image["content_type"] == Image.MIME[real.format or ""]
     assert image["uri"].endswith(image["content_type"].partition("/")[2])
-    assert sidecar_of(store, generation)["mismatches"] == [said]
+    assert sidecar_of(store, generation)["mismatches"] == [mismatch]
     if store.scheme != "file":
         assert store.stat(image["uri"]).content_type == image["content_type"]
 
 
 @ways
-@pytest.mark.parametrize(("fault", "said"), WRONG)
+@pytest.mark.parametrize(("fault", "mismatch"), WRONG)
 def test_a_result_that_differs_from_the_request_is_not_stored_if_on_mismatch_is_fail(
-    emulator: EmulatorServer, tmp_path: Path, way: str, fault: str, said: str
+    emulator: EmulatorServer, tmp_path: Path, way: str, fault: str, mismatch: str
 ) -> None:
     task = hero(
         f"{tmp_path}/x.{{ext}}", f"x [[fault:{fault}]]", way, on_mismatch="fail", reuse="always"
     )
-    with pytest.raises(FluxImageError, match=f"{said}.*It was not stored"):
+    with pytest.raises(FluxImageError, match=f"{mismatch}.*It was not stored"):
         run(task)
     assert FileStore(tmp_path).names() == []
     assert emulator.stats()["submits"] == 1

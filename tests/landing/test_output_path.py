@@ -33,7 +33,7 @@ def test_an_output_path_that_names_a_file_is_accepted(path: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "said"),
+    ("path", "message"),
     [
         ("", "is empty"),
         (None, "is empty"),
@@ -68,8 +68,8 @@ def test_an_output_path_that_names_a_file_is_accepted(path: str) -> None:
         ("https://example.com/x.png", "Use an object store"),
     ],
 )
-def test_an_output_path_that_cannot_be_written_is_refused(path: str | None, said: str) -> None:
-    with pytest.raises(FluxRequestError, match=said):
+def test_an_output_path_that_cannot_be_written_is_refused(path: str | None, message: str) -> None:
+    with pytest.raises(FluxRequestError, match=message):
         check_output_path(path)
 
 

@@ -88,10 +88,10 @@ def test_a_reused_image_under_its_own_name_is_left_unchanged(
 ) -> None:
     path = f"{store.root}/{{{placeholder}}}.{{ext}}"
     first = run(hero(path, reuse="always"))
-    before, said = sidecar_of(store, first), store.stat(first["image"]["uri"])
+    before, properties = sidecar_of(store, first), store.stat(first["image"]["uri"])
     again = run(hero(path, reuse="always"), "tuesday")
     assert again["image"] == first["image"]
-    assert store.stat(again["image"]["uri"]) == said
+    assert store.stat(again["image"]["uri"]) == properties
     assert sidecar_of(store, again) == before
 
 

@@ -90,13 +90,13 @@ def test_a_sidecar_records_media_request_cost_and_run(
     assert store.names() == ["7.png", "7.png.json"]
     if store.scheme != "file":
         assert store.stat(image["sidecar"]).content_type == "application/json"
-        said = {
+        expected = {
             "model": "flux-pro-1.1",
             "seed": "7",
             "request_id": found["request_id"],
             "sha256": image["sha256"],
         }
-        assert store.stat(image["uri"]).metadata == said
+        assert store.stat(image["uri"]).metadata == expected
 
 
 @ways
@@ -187,7 +187,7 @@ def test_requested_encryption_applies_to_every_file_that_lands(
         for name in written
     }
     assert {
-        name: said.get("ServerSideEncryption") for name, said in sealed.items()
+        name: head.get("ServerSideEncryption") for name, head in sealed.items()
     } == dict.fromkeys(written, "aws:kms")
     assert generation["image"]["uri"] == f"{root}/x.jpeg"
 
@@ -246,12 +246,12 @@ def test_a_generation_that_a_user_wrote_lands_or_is_refused_by_its_field(
 
     made = run(hero(f"{tmp_path}/a.{{ext}}"))
     wanted = {"request_id": made["request_id"], "polling_url": made["polling_url"], **generation}
-    said = ""
+    message = ""
     try:
         run(copy_of(wanted, f"{tmp_path}/b.{{ext}}"))
     except AirflowFailException as error:
-        said = str(error)
-    assert next(iter(generation)) in said or (tmp_path / "b.jpeg.json").exists()
+        message = str(error)
+    assert next(iter(generation)) in message or (tmp_path / "b.jpeg.json").exists()
 
 
 TEXT = st.one_of(st.none(), st.text(st.characters(exclude_categories=["Cs"])))

@@ -429,15 +429,15 @@ def test_a_mark_that_is_too_long_for_a_jpeg_is_not_written(
 
 def bit_flips(data: bytes) -> st.SearchStrategy[bytes]:
     """Draw bytes with changes, mostly in the structure near the start, sometimes truncated."""
-    places = st.integers(0, min(len(data), 256) - 1) | st.integers(0, len(data) - 1)
+    offsets = st.integers(0, min(len(data), 256) - 1) | st.integers(0, len(data) - 1)
     changes = st.dictionaries(
-        places, st.integers(0, 255) | st.sampled_from([0, 1, 0xFF]), max_size=6
+        offsets, st.integers(0, 255) | st.sampled_from([0, 1, 0xFF]), max_size=6
     )
 
     def change(at: dict[int, int], length: int) -> bytes:
         changed = bytearray(data)
-        for place, value in at.items():
-            changed[place] = value
+        for offset, value in at.items():
+            changed[offset] = value
         return bytes(changed[:length])
 
     return st.builds(change, changes, st.just(len(data)) | st.integers(0, len(data)))

@@ -17,11 +17,11 @@ from airflow_provider_flux.object_store.errors import is_conflict, is_transient
 
 
 def s3_error(status: int, code: str, **more: str) -> BaseException:
-    said = {
+    response = {
         "Error": {"Code": code, "Message": code, **more},
         "ResponseMetadata": {"HTTPStatusCode": status},
     }
-    made: BaseException = translate_boto_error(ClientError(said, "PutObject"))  # type: ignore[arg-type]
+    made: BaseException = translate_boto_error(ClientError(response, "PutObject"))  # type: ignore[arg-type]
     return made
 
 
@@ -32,7 +32,7 @@ def azure_error(kind: type[HttpResponseError], status: int, code: str) -> BaseEx
 
 
 def gcs_error(status: int) -> BaseException:
-    return HttpError({"code": status, "message": "said"})
+    return HttpError({"code": status, "message": "message"})
 
 
 def wrapped(error: BaseException) -> BaseException:

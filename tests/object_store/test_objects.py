@@ -47,7 +47,7 @@ def on_loop(work: Any) -> Any:
     return asyncio.run(wait())
 
 
-places = pytest.mark.parametrize("place", [on_worker, on_loop])
+callers = pytest.mark.parametrize("run_on", [on_worker, on_loop])
 
 
 def opened(store: Store, name: str = "2026/hero.png") -> str:
@@ -60,30 +60,30 @@ def noise(size: int, seed: int = 1) -> bytes:
     return random.Random(seed).randbytes(size)
 
 
-@places
+@callers
 def test_a_put_writes_and_replaces_an_object_with_its_content_type_and_metadata(
-    store: Store, place: Callable[..., Any]
+    store: Store, run_on: Callable[..., Any]
 ) -> None:
     uri = opened(store)
-    place(put(uri, b"one", WriteOptions("image/jpeg", None, {"old": "1"})))
-    place(put(uri, b"the second", PNG))
-    assert store.read(uri) == place(read(uri)) == b"the second"
-    said = (
+    run_on(put(uri, b"one", WriteOptions("image/jpeg", None, {"old": "1"})))
+    run_on(put(uri, b"the second", PNG))
+    assert store.read(uri) == run_on(read(uri)) == b"the second"
+    expected = (
         Stat()
         if store.scheme == "file"
         else Stat("image/png", {"model": "flux-pro-1.1", "seed": "7"}, "max-age=60")
     )
-    assert store.stat(uri) == said
+    assert store.stat(uri) == expected
     assert store.names() == ["2026/hero.png"]
 
 
-@places
-def test_an_exclusive_put_replaces_no_object(store: Store, place: Callable[..., Any]) -> None:
+@callers
+def test_an_exclusive_put_replaces_no_object(store: Store, run_on: Callable[..., Any]) -> None:
     uri = opened(store)
-    place(put(uri, b"first", PNG, exclusive=True))
-    place(put(uri, b"first", PNG, exclusive=True))  # our own, of which the store's answer was lost
+    run_on(put(uri, b"first", PNG, exclusive=True))
+    run_on(put(uri, b"first", PNG, exclusive=True))  # our own, of which the store's answer was lost
     with pytest.raises(FluxExistsError, match="untouched"):
-        place(put(uri, b"second", PNG, exclusive=True))
+        run_on(put(uri, b"second", PNG, exclusive=True))
     assert store.read(uri) == b"first"
     assert store.names() == ["2026/hero.png"]
 
@@ -233,14 +233,14 @@ def test_store_options_reach_the_store(
     assert store.stat(uri) == Stat("image/png", {"seed": "7"}, "no-store")
     key = uri.partition(f"@{store.bucket}/")[2]
     if store.scheme == "s3":
-        said = store.client.head_object(Bucket=store.bucket, Key=key)
+        stored = store.client.head_object(Bucket=store.bucket, Key=key)
     elif store.scheme == "gs":
-        said = store._get(key.replace("/", "%2F")).json()
+        stored = store._get(key.replace("/", "%2F")).json()
     else:
         properties = store.client.get_blob_client(key).get_blob_properties()
-        said = {"blob_tier": properties.blob_tier, "tag_count": properties.tag_count}
+        stored = {"blob_tier": properties.blob_tier, "tag_count": properties.tag_count}
         assert properties.content_settings.content_disposition == "inline"
-    assert {name: said.get(name) for name in seen} == seen
+    assert {name: stored.get(name) for name in seen} == seen
 
 
 @pytest.mark.parametrize("scheme", ["s3", "gs", "abfs", "file"])
@@ -271,9 +271,9 @@ def test_a_put_with_wrong_credentials_fails_without_retries_and_does_not_show_th
     store: AzureStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     connection, wrong = json.loads(store.connection(store.url)), "d3Jvbmcga2V5IGNhbmFyeQ=="
-    said = connection["extra"]["connection_string"]
-    key = said.partition("AccountKey=")[2].partition(";")[0]
-    connection["extra"]["connection_string"] = said.replace(key, wrong)
+    text = connection["extra"]["connection_string"]
+    key = text.partition("AccountKey=")[2].partition(";")[0]
+    connection["extra"]["connection_string"] = text.replace(key, wrong)
     conn_id = f"az_{uuid4().hex}"
     monkeypatch.setenv(f"AIRFLOW_CONN_{conn_id.upper()}", json.dumps(connection))
     uri = f"{store.root_by(conn_id)}/x.png"
@@ -287,15 +287,15 @@ def test_a_put_with_wrong_credentials_fails_without_retries_and_does_not_show_th
 
 
 @pytest.mark.parametrize(
-    ("uri", "said"),
+    ("uri", "message"),
     [
         ("s3://no_such_conn@bucket/x.png", "no_such_conn"),
         ("nosuch://bucket/x.png", "not a scheme"),
         ("s3://conn:canary_password@bucket/x.png", r"\*\*\*@bucket"),
     ],
 )
-def test_a_store_that_cannot_be_used_is_reported_with_the_reason(uri: str, said: str) -> None:
-    with pytest.raises(FluxConfigurationError, match=said) as caught:
+def test_a_store_that_cannot_be_used_is_reported_with_the_reason(uri: str, message: str) -> None:
+    with pytest.raises(FluxConfigurationError, match=message) as caught:
         open_path(uri)
     assert "canary" not in str(caught.value)
 

@@ -13,7 +13,7 @@ from airflow_provider_flux.object_store.filesystem import open_path, run_sync
 from airflow_provider_flux.object_store.uploads import put_file
 from tests.support.object_stores import Store
 
-MANNER = WriteOptions("application/x-ndjson")
+WRITE_OPTIONS = WriteOptions("application/x-ndjson")
 
 
 @pytest.mark.parametrize("mebibytes", [1, 30])
@@ -25,7 +25,7 @@ def test_an_uploaded_file_is_whole_and_replaces_the_old_object(
     for seed in range(2):
         content = random.Random(seed).randbytes(mebibytes * 1024 * 1024)
         (tmp_path / "local").write_bytes(content)
-        run_sync(put_file(uri, tmp_path / "local", MANNER))
+        run_sync(put_file(uri, tmp_path / "local", WRITE_OPTIONS))
         assert store.read(uri) == content
     assert store.names() == ["manifest.jsonl"]
 
@@ -36,4 +36,4 @@ def test_an_upload_to_a_folder_that_cannot_be_written_is_an_error(tmp_path: Path
     uri = f"file://{tmp_path}/file/manifest.jsonl"
     open_path(uri)
     with pytest.raises(FluxStorageError, match="could not be written"):
-        run_sync(put_file(uri, tmp_path / "local", MANNER))
+        run_sync(put_file(uri, tmp_path / "local", WRITE_OPTIONS))

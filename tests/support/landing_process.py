@@ -70,10 +70,10 @@ class Lander:
     """A process that lives at most as long as its ``with`` block."""
 
     def __init__(self, order: Order) -> None:
-        self._said, said = _FORKS.Pipe(duplex=False)
-        self._process = _FORKS.Process(target=_obey, args=(order, said), daemon=True)
+        self._outcomes, outcomes = _FORKS.Pipe(duplex=False)
+        self._process = _FORKS.Process(target=_obey, args=(order, outcomes), daemon=True)
         self._process.start()
-        said.close()
+        outcomes.close()
 
     def __enter__(self) -> Self:
         return self
@@ -87,7 +87,7 @@ class Lander:
         self.signal(signal.SIGKILL)
         self._process.join()
         self._process.close()
-        self._said.close()
+        self._outcomes.close()
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal.
@@ -101,17 +101,17 @@ class Lander:
 
     def outcome(self, seconds: float) -> str:
         """Wait for the end of the process, and return its outcome."""
-        if not self._said.poll(seconds):
+        if not self._outcomes.poll(seconds):
             raise TimeoutError(f"The lander {self._process.pid} has not ended after {seconds} s.")
         try:
-            said = str(self._said.recv())
+            outcome = str(self._outcomes.recv())
         except EOFError:
-            said = DIED
+            outcome = DIED
         self._process.join()
-        return said
+        return outcome
 
 
-def _obey(order: Order, said: Connection) -> None:
+def _obey(order: Order, outcomes: Connection) -> None:
     os.environ.update(order.environment)
     for output in (1, 2):  # the limit must not apply to the capture files of pytest
         os.dup2(os.open(os.devnull, os.O_WRONLY), output)
@@ -127,9 +127,9 @@ def _obey(order: Order, said: Connection) -> None:
             asyncio.run(_trigger(order))
     except BaseException as error:
         time.sleep(order.linger)
-        said.send(f"{type(error).__name__}: {error}")
+        outcomes.send(f"{type(error).__name__}: {error}")
     else:
-        said.send(LANDED)
+        outcomes.send(LANDED)
 
 
 def _work(order: Order) -> None:

@@ -160,7 +160,7 @@ class Trial:
         # A local file can be written before the fault happens.
         late = not self.struck and self.proxy is None and outcome == LANDED
         if not late and not (self.struck and re.fullmatch(fault.outcome, outcome, re.DOTALL)):
-            yield f"struck: {self.struck}, and said {outcome!r}"
+            yield f"struck: {self.struck}, and the outcome is {outcome!r}"
         if outcome == LANDED and verdict != "complete":
             yield f"landed, and what is there is {verdict}"
         if outcome == LANDED and not self._is_described(

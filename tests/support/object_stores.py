@@ -186,8 +186,8 @@ class BucketStore(Store):
         return sorted(key.removeprefix(self.prefix) for key in self._keys())
 
     def _key(self, uri: str) -> str:
-        place, _, key = uri.partition(f"@{self.bucket}/")
-        assert place.startswith(f"{self.scheme}://"), f"{uri} is not in {self.root}"
+        location, _, key = uri.partition(f"@{self.bucket}/")
+        assert location.startswith(f"{self.scheme}://"), f"{uri} is not in {self.root}"
         return key
 
 
@@ -214,8 +214,8 @@ class S3Store(BucketStore):
         self.client.create_bucket(Bucket=self.bucket)
 
     def stat(self, uri: str) -> Stat:
-        said = self.client.head_object(Bucket=self.bucket, Key=self._key(uri))
-        return Stat(said["ContentType"], said["Metadata"], said.get("CacheControl"))
+        response = self.client.head_object(Bucket=self.bucket, Key=self._key(uri))
+        return Stat(response["ContentType"], response["Metadata"], response.get("CacheControl"))
 
     def read(self, uri: str) -> bytes | None:
         try:
@@ -241,26 +241,26 @@ class GcsStore(BucketStore):
     connection = staticmethod(gcs_connection)
 
     def make_bucket(self) -> None:
-        said = requests.post(f"{self.url}/storage/v1/b", json={"name": self.bucket}, timeout=10)
-        assert said.ok or said.status_code == 409, said.text
+        response = requests.post(f"{self.url}/storage/v1/b", json={"name": self.bucket}, timeout=10)
+        assert response.ok or response.status_code == 409, response.text
 
     def stat(self, uri: str) -> Stat:
-        said = self._get(quote(self._key(uri), safe=""))
-        said.raise_for_status()
-        item = said.json()
+        response = self._get(quote(self._key(uri), safe=""))
+        response.raise_for_status()
+        item = response.json()
         return Stat(item.get("contentType"), item.get("metadata", {}), item.get("cacheControl"))
 
     def read(self, uri: str) -> bytes | None:
-        said = self._get(quote(self._key(uri), safe=""), alt="media")
-        if said.status_code == 404:
+        response = self._get(quote(self._key(uri), safe=""), alt="media")
+        if response.status_code == 404:
             return None
-        said.raise_for_status()
-        return said.content
+        response.raise_for_status()
+        return response.content
 
     def _keys(self) -> list[str]:
-        said = self._get("", prefix=self.prefix)
-        said.raise_for_status()
-        return [item["name"] for item in said.json().get("items", [])]
+        response = self._get("", prefix=self.prefix)
+        response.raise_for_status()
+        return [item["name"] for item in response.json().get("items", [])]
 
     def _get(self, name: str, **query: str) -> requests.Response:
         url = f"{self.url}/storage/v1/b/{self.bucket}/o/{name}".rstrip("/")
@@ -288,9 +288,11 @@ class AzureStore(BucketStore):
             self.client.create_container()
 
     def stat(self, uri: str) -> Stat:
-        said = self.client.get_blob_client(self._key(uri)).get_blob_properties()
+        response = self.client.get_blob_client(self._key(uri)).get_blob_properties()
         return Stat(
-            said.content_settings.content_type, said.metadata, said.content_settings.cache_control
+            response.content_settings.content_type,
+            response.metadata,
+            response.content_settings.cache_control,
         )
 
     def read(self, uri: str) -> bytes | None:

@@ -71,16 +71,18 @@ class Delivery:
     def _answer(self, exchange: Exchange) -> None:
         headers = {name: exchange.headers[name] for name in _PASSED_ON if name in exchange.headers}
         body, url = bytes(exchange.read()), f"{self._emulator}{exchange.path}"
-        said = requests.request(exchange.command, url, data=body, headers=headers, timeout=30)
-        content = said.content
+        response = requests.request(exchange.command, url, data=body, headers=headers, timeout=30)
+        content = response.content
         plan = None
         if exchange.path.startswith("/results/"):
             plan, self._plan = self._plan, None
         if plan is None:
-            exchange.send(content, said.status_code, Content_Type=said.headers["content-type"])
+            exchange.send(
+                content, response.status_code, Content_Type=response.headers["content-type"]
+            )
             return
         passed, act = plan
-        exchange.send_response(said.status_code)
+        exchange.send_response(response.status_code)
         exchange.send_header("Content-Length", str(len(content)))
         exchange.end_headers()
         exchange.wfile.write(content[:passed])
