@@ -768,8 +768,8 @@ def test_the_folders_in_the_documentation_are_those_of_the_package() -> None:
     assert [name for name in sorted(named) if not (ROOT / name).exists()] == []
     package = {
         f"airflow_provider_flux/{path.name}{'/' if path.is_dir() else ''}"
-        for path in (ROOT / "airflow_provider_flux").iterdir()
-        if not path.name.startswith("__") and path.name != "py.typed"
+        for path in (ROOT / "airflow_provider_flux").glob("[!_]*")
+        if path.suffix == ".py" or (path / "__init__.py").exists()
     }
     assert package <= named
 
