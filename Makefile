@@ -30,6 +30,7 @@ docs: $(VENV)/dev ## Bring the model page, and the snippets in README and docs, 
 	$(BIN)/python scripts/sync_snippets.py
 
 bench: $(VENV)/dev ## Print the figures of benchmarks/
+	$(BIN)/python -m benchmarks.imports
 	$(BIN)/python -m benchmarks.triggers
 	$(BIN)/python -m benchmarks.inputs
 	$(BIN)/python -m benchmarks.stores

@@ -87,7 +87,8 @@ def test_airflow_providers_shows_it(command: str, shown: str) -> None:
 def test_the_metadata_and_the_package_root_import_nothing() -> None:
     loaded = run_python(
         "import sys; before = set(sys.modules)\n"
-        "import airflow_provider_flux, airflow_provider_flux.provider_info as p; p.get_provider_info()\n"
+        "import airflow_provider_flux\n"
+        "import airflow_provider_flux.provider_info as p; p.get_provider_info()\n"
         "print(*sorted(set(sys.modules) - before))"
     ).split()
     strangers = {name.partition(".")[0] for name in loaded} - {
@@ -96,6 +97,31 @@ def test_the_metadata_and_the_package_root_import_nothing() -> None:
         "typing",
     }
     assert {name for name in strangers if name not in sys.stdlib_module_names} == set()
+
+
+def test_the_operators_import_no_http_client_no_imaging_and_no_unused_schema() -> None:
+    """The schemas of a model family are imported with the first task of the family."""
+    code = (
+        "import sys; from airflow.sdk import DAG\n"
+        "before = set(sys.modules)\n"
+        "import airflow_provider_flux.operators.generate as generate\n"
+        "print(*set(sys.modules) - before)\n"
+        "with DAG('d', schedule=None):\n"
+        "    generate.FluxGenerateOperator(\n"
+        "        task_id='hero', prompt='x', output_path='/tmp/{key}.{ext}'\n"
+        "    )\n"
+        "print(*set(sys.modules) - before)\n"
+    )
+    imported, parsed = (set(line.split()) for line in run_python(code).splitlines()[-2:])
+    unused = {"requests", "urllib3", "aiohttp", "PIL", "fsspec", "chardet", "tenacity", "pendulum"}
+    schemas = "airflow_provider_flux.bfl.schemas"
+    assert imported & unused == set()
+    assert not any(name.startswith(schemas) for name in imported)
+    assert parsed & unused == set()
+    assert {name for name in parsed if name.startswith(f"{schemas}.")} == {
+        f"{schemas}.common",
+        f"{schemas}.flux1",
+    }
 
 
 def test_parsing_a_dag_does_not_import_what_only_running_needs() -> None:
