@@ -226,7 +226,7 @@ def parse_generation(value: Any, *, field: str = "generation") -> Generation:
     """
     from pydantic import ValidationError
 
-    from airflow_provider_flux.generation_input import GenerationInput  # not at DAG parse time
+    from airflow_provider_flux.generation_input import validate_members  # not at DAG parse time
 
     if not isinstance(value, Mapping):
         raise FluxRequestError(
@@ -240,12 +240,12 @@ def parse_generation(value: Any, *, field: str = "generation") -> Generation:
             f"{field} has no request_id: it is not the output of FluxGenerateOperator."
         )
     try:
-        parsed = GenerationInput.model_validate(dict(value))
+        members = validate_members(value)
     except ValidationError as error:
         name = str(error.errors(include_url=False)[0]["loc"][0])
         problem = _describe_problem(name, value[name])
         raise FluxRequestError(f"{field} has {name}={value[name]!r:.80}. {problem}") from None
-    return cast("Generation", parsed.model_dump())
+    return cast("Generation", members)
 
 
 def parse_generations(value: Any) -> tuple[list[Generation], bool]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -16,8 +17,8 @@ def _normalize_time(value: object) -> str:
     return (parse_time(str(value)) if value else datetime.now(UTC)).isoformat()
 
 
-class GenerationInput(BaseModel):
-    """The shape of a generation that another task or a user supplies."""
+class _GenerationInput(BaseModel):
+    """The members of a generation. Only ``request_id`` is needed."""
 
     model_config = ConfigDict(strict=True, extra="ignore", defer_build=True)
 
@@ -39,3 +40,12 @@ class GenerationInput(BaseModel):
     uncertain_submits: Annotated[int, BeforeValidator(lambda value: value or 0)] = 0
     image: Any = None
     video: Any = None
+
+
+def validate_members(value: Mapping[str, Any]) -> dict[str, Any]:
+    """Check the members of a generation, and fill in those that are missing.
+
+    :param value: the mapping that another task or a user supplies.
+    :raises pydantic.ValidationError: if a member has a wrong type or value.
+    """
+    return _GenerationInput.model_validate(dict(value)).model_dump()

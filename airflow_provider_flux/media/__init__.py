@@ -1,1 +1,1 @@
-"""Images and videos: what one is, and how an input of a request is read from wherever it lies."""
+"""Images and videos: inspect a result, and read the inputs of a request."""

@@ -1,4 +1,4 @@
-"""Bring an input into a file of the worker: never more bytes than the field may have, never from where it must not."""
+"""Copy an input into a file of the worker, within its size limit and from permitted hosts only."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from airflow_provider_flux.bfl.urls import host_of, matches_any
 from airflow_provider_flux.media.source import Source, SourceKind
 from airflow_provider_flux.object_store.filesystem import open_path
 
-_CHUNK = 256 * 1024
-_MOST_REDIRECTS = 5
+_CHUNK_BYTES = 256 * 1024
+_MAX_REDIRECTS = 5
 
 
 def fetch(
@@ -32,8 +32,12 @@ def fetch(
 ) -> str:
     """Copy an input to ``target`` and return the SHA-256 of its bytes.
 
+    :param source: source of the input.
+    :param target: the file to write.
+    :param max_bytes: largest size that the field takes.
     :param what: field and source, for error messages.
-    :raises FluxInputError: if it is not there, or could not be read; trying again may help.
+    :param settings: proxy, timeouts and ``private_input_hosts`` of the account.
+    :raises FluxInputError: if it is missing, or cannot be read. A retry may help.
     :raises FluxRequestError: if it is larger than ``max_bytes``, or on a private address.
     :raises FluxConfigurationError: if its store cannot be used.
     """
@@ -60,13 +64,13 @@ def fetch(
 
 
 def _local(text: str) -> Path:
-    """Return a path as ``output_path`` takes it, literally; or as a URI that is quoted, if there is no such file."""
+    """Return the literal path, or the unquoted one if the literal file does not exist."""
     path = Path(text)
     return path if "%" not in text or path.is_file() else Path(unquote(text))
 
 
 def _from_store(uri: str, target: Path, max_bytes: int, what: str) -> None:
-    """Copy an object in one streamed read; ``open()`` would cache blocks of up to 50 MB in memory."""
+    """Copy an object in one streamed read. ``open()`` would cache up to 50 MB in memory."""
     path = open_path(uri, field=what.partition(" ")[0])
     _check_size(path.stat().st_size, max_bytes, what)
     path.fs.get_file(path.path, str(target))
@@ -84,11 +88,11 @@ def _write(chunks: Iterable[bytes], target: Path, max_bytes: int, what: str) -> 
 
 
 def _decode(source: Source, what: str) -> Iterator[bytes]:
-    """Decode base64 piece by piece, so that the whole is never in memory twice. It may be broken into lines."""
+    """Decode base64, also in lines, piece by piece. The whole is never in memory twice."""
     rest = ""
     try:
-        for at in range(source.start, len(source.text), _CHUNK):
-            text = rest + "".join(source.text[at : at + _CHUNK].split())
+        for at in range(source.start, len(source.text), _CHUNK_BYTES):
+            text = rest + "".join(source.text[at : at + _CHUNK_BYTES].split())
             whole = (len(text) - 1) // 4 * 4  # the end, which alone may be padded, is kept for last
             text, rest = text[:whole], text[whole:]
             if "=" in text:
@@ -103,7 +107,7 @@ def _download(url: str, what: str, settings: FluxSettings) -> Iterator[bytes]:
     """Read a URL; every host on the way must be public, or named in ``private_input_hosts``."""
     with requests.Session() as session:
         session.auth = lambda request: request  # no credentials of a .netrc file
-        for _ in range(_MOST_REDIRECTS + 1):
+        for _ in range(_MAX_REDIRECTS + 1):
             try:
                 with closing(_get(session, url, what, settings)) as response:
                     location = response.headers.get("Location")
@@ -111,7 +115,7 @@ def _download(url: str, what: str, settings: FluxSettings) -> Iterator[bytes]:
                         url = urljoin(url, location)
                         continue
                     _check_answer(response, what)
-                    yield from response.iter_content(_CHUNK)
+                    yield from response.iter_content(_CHUNK_BYTES)
                     return
             except FluxError:
                 raise

@@ -1,4 +1,4 @@
-"""Is this the whole image, and what is it? Told from headers and end markers, without decoding.
+"""Inspect an image by its headers and end markers: its format, size and completeness.
 
 Pillow alone does not notice a truncated JPEG (its ``verify()`` passes a stub of 1 KB), so the end
 of each format is checked here; only a JPEG with bytes after its end is decoded, to be fair to it.
@@ -25,8 +25,9 @@ _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
 def inspect_image(data: bytes, *, full_decode: bool = False) -> MediaInfo:
-    """Return what the image is.
+    """Return format, size and hash of an image.
 
+    :param data: bytes of the file.
     :param full_decode: decode it as well, which takes 10 to 100 ms; it finds damage in the middle
         of a PNG's or WebP's data, and some of a JPEG's.
     :raises FluxImageError: if it is empty, not an image, cut short, damaged or absurdly large.
@@ -71,7 +72,10 @@ def _jpeg_is_whole(data: bytes) -> bool:
 
 
 def _start_of_picture(data: bytes) -> int:
-    """Walk the segments to the picture: a thumbnail before it has an end of its own. 0 if there is none."""
+    """Return the offset of the picture after all other segments; 0 if there is none.
+
+    A thumbnail among the segments has an end marker of its own.
+    """
     at = 2
     while at + 4 <= len(data) and data[at] == 0xFF:
         if data[at + 1] == 0xFF:  # fill byte

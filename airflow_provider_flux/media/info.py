@@ -1,4 +1,4 @@
-"""What a result is."""
+"""Facts about a result."""
 
 from __future__ import annotations
 
@@ -10,8 +10,13 @@ ALL_FORMATS = ("jpeg", "png", "webp", "mp4")
 
 @dataclass(frozen=True)
 class MediaInfo:
-    """What an image or a video is. ``format`` is BFL's name for it, and the ``{ext}`` of ``output_path``.
+    """Format, size and hash of an image or a video.
 
+    :param format: BFL's name of the format, which is the ``{ext}`` of ``output_path``.
+    :param width: pixels.
+    :param height: pixels.
+    :param size: bytes.
+    :param sha256: SHA-256 of the bytes, in hexadecimal.
     :param seconds: length of a video; ``None`` for an image.
     """
 

@@ -1,4 +1,4 @@
-"""Make a request ready to be sent: its inputs read, checked, and at hand as files."""
+"""Read the inputs of a request into files of the worker, and check them."""
 
 from __future__ import annotations
 
@@ -30,24 +30,26 @@ def prepare_inputs(
     """Yield the request with its inputs read into files, which are removed afterwards.
 
     URLs are passed through where the service fetches them itself, unless their host is one of
-    ``private_input_hosts``, which it cannot reach. A request that is ready is yielded as it is.
+    ``private_input_hosts``, which it cannot reach.
 
+    :param request: the request. If its inputs are read already, it is yielded as it is.
+    :param settings: proxy, timeouts and ``private_input_hosts`` of the account.
     :raises FluxRequestError: if an input is of the wrong kind, or breaks a limit.
-    :raises FluxInputError: if an input is not there, or could not be read; trying again may help.
+    :raises FluxInputError: if an input is missing, or cannot be read. A retry may help.
     """
-    given = {
+    inputs = {
         name: value for name in request.media_fields if (value := request.parameters.get(name))
     }
-    if not given or request.is_prepared:
+    if not inputs or request.is_prepared:
         yield request
         return
     with tempfile.TemporaryDirectory(prefix="flux-inputs-", ignore_cleanup_errors=True) as folder:
         names = (Path(folder) / str(number) for number in count())
         readers = {
-            name: partial(_read, request.media_fields[name], names, settings) for name in given
+            name: partial(_read, request.media_fields[name], names, settings) for name in inputs
         }
         yield request.with_inputs(
-            {name: map_inputs(value, readers[name]) for name, value in given.items()}
+            {name: map_inputs(value, readers[name]) for name, value in inputs.items()}
         )
 
 
@@ -76,9 +78,9 @@ def _read(spec: MediaField, names: Iterator[Path], settings: FluxSettings, value
 
 
 def _kind_of(source: Source, kind: MediaKind) -> MediaKind:
-    """Where the field is not known, a ``.bin`` file is taken for a draft cache, and base64 for what was meant."""
-    is_taken = source.kind is SourceKind.BASE64 or source.text.lower().endswith(".bin")
-    return MediaKind.DRAFT if kind is MediaKind.FILE and is_taken else kind
+    """Return the kind of an input. In an unknown field, ``.bin`` and base64 are draft caches."""
+    is_draft = source.kind is SourceKind.BASE64 or source.text.lower().endswith(".bin")
+    return MediaKind.DRAFT if kind is MediaKind.FILE and is_draft else kind
 
 
 def _open(path: Path) -> BinaryIO:

@@ -1,4 +1,4 @@
-"""Is an input the image or video its field takes? Told from its header; the rest is never decoded."""
+"""Check by its header that an input is the image or video that its field takes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,13 @@ from airflow_provider_flux.media.video import DamagedVideoError, is_mp4, read_vi
 
 @dataclass(frozen=True)
 class Facts:
-    """What the header of a file says."""
+    """The facts in the header of a file.
+
+    :param media_type: MIME type.
+    :param width: pixels; ``None`` if they are not known.
+    :param height: pixels; ``None`` if they are not known.
+    :param seconds: length of a video; ``None`` if it is not known.
+    """
 
     media_type: str
     width: int | None = None
@@ -24,8 +30,10 @@ class Facts:
 
 
 def probe(path: Path, kind: MediaKind, what: str) -> Facts:
-    """Return what a file is.
+    """Return the facts in the header of a file.
 
+    :param path: the file.
+    :param kind: kind of input that the field takes.
     :param what: field and source, for the error message.
     :raises FluxRequestError: if it is not of the kind the field takes. The message holds none of
         its bytes.
@@ -65,5 +73,5 @@ def _probe_video(path: Path, what: str) -> Facts:
             video = read_video(file)
     except DamagedVideoError as error:
         raise FluxRequestError(f"{what} cannot be used: {error}.") from None
-    seconds = video.seconds or None  # a fragmented file does not say it
+    seconds = video.seconds or None  # a fragmented file does not contain it
     return Facts("video/mp4", video.width, video.height, seconds)

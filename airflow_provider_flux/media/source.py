@@ -1,4 +1,4 @@
-"""Where an input image or video lies: a store, a URL, a file of the worker, or in the request itself."""
+"""The source of an input image or video: a store, a URL, a file of the worker, or base64."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ from airflow_provider_flux.media.video import is_mp4
 _SCHEME = re.compile(r"([a-z][a-z0-9+.\-]*)://", re.IGNORECASE)
 _DATA_URL = re.compile(r"\s*data:[^,]{0,200};base64,", re.IGNORECASE)
 _BASE64_HEAD = re.compile(r"[A-Za-z0-9+/\s]+=*\s*")
-_HEAD = 64
-#: Longest path of a file; longer text is base64 of something that is no image we know.
-_LONGEST_PATH = 4096
-_SHOWN = 200
+_HEAD_CHARACTERS = 64
+#: Longest path of a file. Longer text is base64 of an unknown format.
+_MAX_PATH_CHARACTERS = 4096
+_MAX_SHOWN_CHARACTERS = 200
 #: A draft cache has no known signature: base64 text is at least so long, a path rarely is.
 _LONG_BASE64 = re.compile(r"\s*[A-Za-z0-9+/\r\n]{512}")
 _MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n", b"GIF8", b"II*\x00", b"MM\x00*")
 
 
 class SourceKind(StrEnum):
-    """How an input is read."""
+    """The kind of a source, which decides how the input is read."""
 
     URL = "url"
     STORE = "store"
@@ -46,26 +46,38 @@ _FILES = (SourceKind.FILE, SourceKind.STORE)
 
 @dataclass(frozen=True)
 class Source:
-    """An input as the user named it. ``text`` is a URI, a path, or base64 from ``start`` on (kept out of the repr)."""
+    """The source of an input.
+
+    :param kind: kind of the source.
+    :param text: URI, path or base64, which the repr does not contain.
+    :param start: index in ``text`` at which base64 begins.
+    """
 
     kind: SourceKind
     text: str = field(repr=False)
     start: int = 0
 
     def __str__(self) -> str:
-        """Return what may be written to a log: no query, no base64."""
+        """Return the source for a log, without query and base64."""
         if self.kind is SourceKind.BASE64:
             return "base64"
         if self.kind is SourceKind.URL:
             return describe_url(self.text)
         text = hide_userinfo(self.text)
-        return text if len(text) <= _SHOWN else f"{redact(text[:_SHOWN])}..."
+        return (
+            text
+            if len(text) <= _MAX_SHOWN_CHARACTERS
+            else f"{redact(text[:_MAX_SHOWN_CHARACTERS])}..."
+        )
 
 
 def read_source(value: Any, *, name: str, kind: MediaKind = MediaKind.IMAGE) -> Source:
-    """Tell where an input lies.
+    """Return the source of an input.
 
-    :raises FluxRequestError: if the value names nothing that can be read.
+    :param value: value of the field.
+    :param name: name of the field, for the error.
+    :param kind: kind of input that the field takes, an image by default.
+    :raises FluxRequestError: if the value is not a source.
     """
     source = _read(value, name, kind)
     # A draft cache has no known signature: its name keeps a templated path from sending any other
@@ -91,7 +103,7 @@ def _read(value: Any, name: str, kind: MediaKind) -> Source:
         return _of_scheme(match[1].lower(), text, name)
     if _is_base64(text, kind):
         return Source(SourceKind.BASE64, text)
-    if text.startswith("/") and len(text) <= _LONGEST_PATH:
+    if text.startswith("/") and len(text) <= _MAX_PATH_CHARACTERS:
         return Source(SourceKind.FILE, text)
     raise FluxRequestError(
         f"{name} is neither a URI (s3://my_conn@bucket/key, gs://, abfs://, file:///), nor an "
@@ -101,9 +113,10 @@ def _read(value: Any, name: str, kind: MediaKind) -> Source:
 
 
 def hide(value: Any, kind: MediaKind = MediaKind.DRAFT) -> Any:
-    """Return a value with base64 in it wrapped, so that nobody who shows or stores it has the bytes.
+    """Wrap base64 in a value, so that it is neither shown nor stored.
 
-    :param kind: what the value is for; where that is not known, any long base64 counts.
+    :param value: a value of any shape.
+    :param kind: kind of input that the value is for. By default any long base64 is wrapped.
     """
     if isinstance(value, bytes):
         return InlineMedia(value.decode("latin-1"))
@@ -119,7 +132,11 @@ def hide(value: Any, kind: MediaKind = MediaKind.DRAFT) -> Any:
 
 
 def find_source_problems(media: Iterable[MediaField], parameters: Mapping[str, Any]) -> list[str]:
-    """Return which inputs name nothing that could be read; nothing is opened."""
+    """Return the problems of inputs that have no source. Nothing is opened.
+
+    :param media: the media fields of the model.
+    :param parameters: parameters of the request.
+    """
     problems: list[str] = []
 
     def check(spec: MediaField, value: Any) -> None:
@@ -140,13 +157,13 @@ def _of_scheme(scheme: str, text: str, name: str) -> Source:
     if scheme in {"file", "local"}:
         path = text.partition("://")[2].removeprefix("localhost")
         if not path.startswith("/"):
-            raise FluxRequestError(f"{name}={text!r} is relative: write file:///absolute/path.")
+            raise FluxRequestError(f"{name}={text!r} is relative. Write file:///absolute/path.")
         return Source(SourceKind.FILE, path)
     return Source(SourceKind.STORE, text)
 
 
 def _as_text(value: Any) -> str:
-    """Return the text of a path object as well; ObjectStoragePath has a connection, which ``str`` keeps."""
+    """Return a text or a path as text. ``str`` keeps the connection of an ObjectStoragePath."""
     return (
         os.fspath(value)
         if isinstance(value, os.PathLike) and "://" not in str(value)
@@ -155,8 +172,8 @@ def _as_text(value: Any) -> str:
 
 
 def _is_base64(text: str, kind: MediaKind) -> bool:
-    """Whether a text is base64. The base64 of a JPEG starts like a path, ``/9j/``, so its bytes decide."""
-    head = text[:_HEAD]
+    """Whether text is base64. Base64 of a JPEG starts like a path, ``/9j/``: its bytes decide."""
+    head = text[:_HEAD_CHARACTERS]
     if not _BASE64_HEAD.fullmatch(head):
         return False
     plain = "".join(head.split()).rstrip("=")
@@ -170,6 +187,6 @@ def _is_base64(text: str, kind: MediaKind) -> bool:
 
 
 def _hint(text: str) -> str:
-    if len(text) > _SHOWN:
+    if len(text) > _MAX_SHOWN_CHARACTERS:
         return f"It is a text of {len(text)} characters."
     return f"It is {redact(text)!r}."

@@ -1,4 +1,4 @@
-"""What an mp4 video is, and whether it is whole, told from its boxes without decoding.
+"""Inspect an mp4 video by its boxes, without decoding it: its size, length and completeness.
 
 An mp4 file is a row of boxes, each with its size and a type of four letters (ISO/IEC 14496-12).
 """
@@ -16,18 +16,23 @@ from airflow_provider_flux.bfl.errors import FluxImageError
 from airflow_provider_flux.media.info import MediaInfo
 
 _CONTAINERS = {b"moov", b"trak"}
-#: Boxes of a real file are few; a damaged one must not keep us busy.
-_MOST_BOXES = 10_000
+#: A real file has few boxes. The limit bounds the work for a damaged file.
+_MAX_BOXES = 10_000
 _FIXED_POINT = 65536
 
 
 class DamagedVideoError(ValueError):
-    """The file is not an mp4 video, or not a whole one."""
+    """The file is not an mp4 video, or it is not complete."""
 
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """What a video is; ``seconds`` is its length."""
+    """Size and length of a video.
+
+    :param width: pixels.
+    :param height: pixels.
+    :param seconds: length; 0 if a fragmented file does not contain it.
+    """
 
     width: int
     height: int
@@ -42,14 +47,18 @@ class _Box:
 
 
 def is_mp4(head: bytes) -> bool:
-    """Whether a file begins like an mp4 video."""
+    """Whether a file begins like an mp4 video.
+
+    :param head: the first bytes of the file, at least 8.
+    """
     return head[4:8] == b"ftyp"
 
 
 def inspect_video(data: bytes) -> MediaInfo:
-    """Return what a video is.
+    """Return format, size, length and hash of a video.
 
-    :raises FluxImageError: if it is not an mp4 video, cut short or damaged.
+    :param data: bytes of the file.
+    :raises FluxImageError: if the file is not an mp4 video, or is cut short or damaged.
     """
     try:
         video = read_video(io.BytesIO(data))
@@ -68,9 +77,10 @@ def inspect_video(data: bytes) -> MediaInfo:
 
 
 def read_video(file: BinaryIO) -> VideoInfo:
-    """Return what an mp4 video is.
+    """Return size and length of an mp4 video.
 
-    :raises DamagedVideoError: if it is none, cut short, or has no pictures.
+    :param file: the open file, which can be sought.
+    :raises DamagedVideoError: if it is not an mp4 video, is cut short, or has no pictures.
     """
     size = file.seek(0, 2)
     file.seek(0)
@@ -91,7 +101,7 @@ def read_video(file: BinaryIO) -> VideoInfo:
 def _boxes(file: BinaryIO, start: int, end: int) -> Iterator[_Box]:
     """Yield the boxes between two offsets, and those inside containers."""
     todo = [(start, end)]
-    for _ in range(_MOST_BOXES):
+    for _ in range(_MAX_BOXES):
         if not todo:
             return
         at, end = todo.pop()

@@ -141,7 +141,7 @@ def test_what_names_nothing_is_refused_with_the_ways_to_name_it(value: Any) -> N
     ["file://images/a.png", "file://./a.png", "local://data/a.png", "file://", "file://[x/a.png"],
 )
 def test_a_relative_file_uri_is_refused(value: str) -> None:
-    with pytest.raises(FluxRequestError, match=r"is relative: write file:///absolute/path"):
+    with pytest.raises(FluxRequestError, match=r"is relative. Write file:///absolute/path"):
         read(value)
 
 
