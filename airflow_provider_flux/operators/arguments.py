@@ -120,7 +120,7 @@ def merge_parameters(named: Mapping[str, Any], parameters: Any) -> dict[str, Any
     repeated = sorted(set(supplied) & set(parameters))
     if repeated:
         raise FluxRequestError(
-            f"{repeated[0]} is given twice: as an argument and in parameters. Keep one."
+            f"{repeated[0]} is set twice: as an argument and in parameters. Keep one."
         )
     return {**supplied, **parameters}
 

@@ -495,14 +495,14 @@ def test_a_batch_that_is_killed_before_its_start_submits_nothing(
 def test_a_wrong_rendered_argument_fails_before_the_first_submit(
     emulator: EmulatorServer, tmp_path: Path, arguments: dict[str, Any], error: str
 ) -> None:
-    given = {
+    templated = {
         "output_path": "{{ x }}",
         "requests": ["a fox"],
         "max_cost": "{{ x }}",
         "max_failed": "{{ x }}",
     }
     operator = FluxGenerateBatchOperator(
-        **given, task_id="hero", model="{{ x }}", manifest_path="{{ x }}"
+        **templated, task_id="hero", model="{{ x }}", manifest_path="{{ x }}"
     )
     rendered = {
         "output_path": f"{tmp_path}/{{key}}.{{ext}}",

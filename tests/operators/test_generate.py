@@ -226,10 +226,10 @@ def test_a_submit_whose_answer_is_late_is_not_repeated(
 def test_the_worker_waits_for_the_image_after_airflow_ended_the_deferral(
     emulator: EmulatorServer, tmp_path: Path, error: str
 ) -> None:
-    task, given = operator(way="deferred", output_path=f"{tmp_path}/x.{{ext}}"), context()
+    task, ctx = operator(way="deferred", output_path=f"{tmp_path}/x.{{ext}}"), context()
     with pytest.raises(TaskDeferred):
-        task.execute(given)
-    generation = task.resume_execution("__fail__", {"error": error}, given)
+        task.execute(ctx)
+    generation = task.resume_execution("__fail__", {"error": error}, ctx)
     assert Path(generation["image"]["uri"]).exists()
     assert emulator.stats()["submits"] == 1
 
@@ -237,12 +237,12 @@ def test_the_worker_waits_for_the_image_after_airflow_ended_the_deferral(
 def test_a_deferral_without_a_ledger_that_airflow_ended_late_is_not_retried(
     emulator: EmulatorServer,
 ) -> None:
-    task, given = operator("x [[fault:stuck]]", way="deferred", timeout=1), context()
+    task, ctx = operator("x [[fault:stuck]]", way="deferred", timeout=1), context()
     with pytest.raises(TaskDeferred):
-        task.execute(given)
+        task.execute(ctx)
     time.sleep(1.1)
     with pytest.raises(AirflowFailException, match="FluxTimeoutError"):
-        task.resume_execution("__fail__", {"error": "Trigger timeout"}, given)
+        task.resume_execution("__fail__", {"error": "Trigger timeout"}, ctx)
 
 
 def test_a_task_without_inline_wait_defers_without_a_wait_on_the_worker(
@@ -408,7 +408,7 @@ BAD_LITERALS: list[tuple[dict[str, Any], str]] = [
     ({"model": "flux-pro-11"}, "Did you mean 'flux-pro-1.1'"),
     ({"model": "flux-kontext-pro", "width": 512}, "width is not a parameter of flux-kontext-pro"),
     ({"parameters": {"widht": 512}}, "widht is not a parameter"),
-    ({"parameters": {"prompt": "b"}}, "prompt is given twice"),
+    ({"parameters": {"prompt": "b"}}, "prompt is set twice"),
     ({"parameters": [1]}, "parameters is list"),
     ({"webhook_secret": "s3cret-value"}, "webhook_url is not"),
     ({"webhook_url": "nowhere"}, "webhook_url='nowhere'"),

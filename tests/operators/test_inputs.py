@@ -89,23 +89,25 @@ class Later:
 
 @forms
 def test_the_serialized_dag_holds_no_base64_of_an_input(form: str) -> None:
-    given = written(JPEG, form)
+    encoded = written(JPEG, form)
     with DAG("d", schedule=None) as dag:
         tasks = [
-            operator(task_id="one", parameters={"input_image": given}),
+            operator(task_id="one", parameters={"input_image": encoded}),
             operator(
-                "flux-3-image", task_id="list", parameters={"images": [given, "s3://bucket/a.png"]}
+                "flux-3-image",
+                task_id="list",
+                parameters={"images": [encoded, "s3://bucket/a.png"]},
             ),
             operator(
                 "flux-3-video",
                 task_id="pairs",
-                parameters={"mode": "i2v", "keyframes": [[0, given], (2.5, given)]},
+                parameters={"mode": "i2v", "keyframes": [[0, encoded], (2.5, encoded)]},
             ),
             operator(
                 "flux-9-max",
                 task_id="unknown",
                 validate=False,
-                parameters={"deep": {"picture": given}},
+                parameters={"deep": {"picture": encoded}},
             ),
         ]
     check_hidden(json.dumps(DagSerialization.to_dict(dag)))
@@ -135,9 +137,9 @@ def test_the_stored_fields_of_a_task_hold_no_base64_of_another_task(native: bool
         part = operator(
             task_id="part", parameters={"input_image": Later(f"data:image/jpeg;base64,{JPEG}")}
         )
-        text = operator(task_id="text", prompt=None, parameters="{{ given }}")
+        text = operator(task_id="text", prompt=None, parameters="{{ parameters }}")
     for task in (whole, part, *([text] if native else [])):
-        task.render_template_fields({"given": {"prompt": "a fox", "input_image": JPEG}})
+        task.render_template_fields({"parameters": {"prompt": "a fox", "input_image": JPEG}})
         check_hidden(shown(task))
         assert isinstance(task.parameters["input_image"], InlineMedia)
 

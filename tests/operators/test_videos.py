@@ -81,10 +81,10 @@ def test_the_video_tools_take_a_file(
     emulator: EmulatorServer, tmp_path: Path, model: str, field: str
 ) -> None:
     (tmp_path / "in.mp4").write_bytes(clip(2))
-    given = {field: f"file://{tmp_path}/in.mp4"}
-    video = run(operator(model=model, parameters=given, output_path=f"{tmp_path}/out.{{ext}}"))[
-        "video"
-    ]
+    parameters = {field: f"file://{tmp_path}/in.mp4"}
+    video = run(
+        operator(model=model, parameters=parameters, output_path=f"{tmp_path}/out.{{ext}}")
+    )["video"]
     scale = 1 if field == "video" else 2
     assert (video["width"], video["height"], video["seconds"]) == (320 * scale, 192 * scale, 2)
 

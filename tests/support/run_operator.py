@@ -40,13 +40,15 @@ def context(map_index: int = -1) -> Any:
 
 def run(operator: BaseOperator, **kwargs: Any) -> Any:
     """Execute an operator, and resume it with the event of its trigger if it defers."""
-    given = context(**kwargs)
+    task_context = context(**kwargs)
     try:
-        return operator.execute(given)
+        return operator.execute(task_context)
     except TaskDeferred as deferred:
         event = asyncio.run(fire(deferred.trigger))
         kwargs = json.loads(json.dumps(deferred.kwargs or {}))
-        return operator.resume_execution(deferred.method_name, {**kwargs, "event": event}, given)
+        return operator.resume_execution(
+            deferred.method_name, {**kwargs, "event": event}, task_context
+        )
 
 
 async def fire(trigger: Any) -> dict[str, Any]:
