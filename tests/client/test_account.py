@@ -1,4 +1,4 @@
-"""The account routes: finetunes and the usage of open weights. None is billed, none is made twice by itself."""
+"""The account routes: balance, finetunes and usage reports. BFL bills none of them."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_an_image_with_a_finetune_that_is_not_there_is_refused(finetuned: Emulat
 
 @pytest.mark.parametrize("name", ["", "  ", None, 7, ["demo-style"]])
 @pytest.mark.parametrize("call", [FluxClient.get_finetune_details, FluxClient.delete_finetune])
-def test_a_name_that_is_none_is_told_before_anything_is_sent(
+def test_an_invalid_finetune_name_fails_before_anything_is_sent(
     service: Host, call: Any, name: Any
 ) -> None:
     with pytest.raises(errors.FluxRequestError, match="must be the name of a finetune"):
@@ -124,7 +124,7 @@ def test_a_model_without_a_licence_is_refused_by_the_service(emulator: EmulatorS
         (None, 1, "is not a licensed model"),
     ],
 )
-def test_a_report_that_cannot_be_one_is_told_before_it_is_sent(
+def test_an_invalid_usage_report_fails_before_it_is_sent(
     service: Host, model: Any, count: Any, said: str
 ) -> None:
     with pytest.raises(errors.FluxRequestError) as caught:
@@ -155,7 +155,7 @@ ENDS = {"401", "402", "403", "404", "422"}
 
 @every_call
 @pytest.mark.parametrize("trouble", TROUBLE)
-def test_trouble_is_typed_and_only_reading_is_tried_again(
+def test_errors_are_typed_and_only_reads_are_retried(
     service: Host, call: str, trouble: str
 ) -> None:
     answer, of_reads, of_writes = TROUBLE[trouble]
@@ -169,7 +169,7 @@ def test_trouble_is_typed_and_only_reading_is_tried_again(
 
 
 @pytest.mark.parametrize("call", READS)
-def test_trouble_that_passes_is_waited_out(service: Host, call: str) -> None:
+def test_reads_wait_for_transient_errors_to_end(service: Host, call: str) -> None:
     content = {"credits": 5, "finetunes": [], "finetune_details": {}}
     service.answers["*"] = [
         status(503),

@@ -41,7 +41,7 @@ async def generate(
     return await client.wait(poller, submission.polling_url)
 
 
-async def test_submit_wait_download_credits(
+async def test_the_async_client_submits_waits_downloads_and_reads_the_balance(
     client: FluxAsyncClient, emulator: EmulatorServer
 ) -> None:
     result = await generate(client)
@@ -54,7 +54,7 @@ async def test_submit_wait_download_credits(
 @pytest.mark.parametrize(
     "fault", ["rate-limit=2", "poll-500=2", "poll-reset=2", "poll-html=1", "not-found=2"]
 )
-async def test_what_passes_is_recovered_from(
+async def test_the_async_client_recovers_from_transient_errors(
     client: FluxAsyncClient, emulator: EmulatorServer, fault: str
 ) -> None:
     assert (await generate(client, f"x [[fault:{fault}]]")).status.is_success
@@ -76,7 +76,7 @@ async def test_what_passes_is_recovered_from(
         ("foreign-polling-url", errors.FluxUntrustedURLError, 1),
     ],
 )
-async def test_the_end_is_typed(
+async def test_the_async_client_raises_a_typed_error_for_each_end_of_a_generation(
     client: FluxAsyncClient, emulator: EmulatorServer, fault: str, error: type[FluxError], paid: int
 ) -> None:
     with pytest.raises(error):
@@ -158,7 +158,7 @@ async def test_users_of_one_account_share_a_session_until_the_last_leaves() -> N
     assert arrived[0]._session.closed
 
 
-async def test_a_cancelled_user_leaves_too() -> None:
+async def test_a_cancelled_client_releases_the_session() -> None:
     settings = FluxSettings(api_key=KEY)
     sessions = client_module._SESSIONS.setdefault(asyncio.get_running_loop(), {})
 

@@ -46,7 +46,7 @@ def test_a_video_that_came_too_fast_is_submitted_again(
         ("flux-tools/video-edit-v1", {"video": text_of(clip())}),
     ],
 )
-def test_so_are_the_other_videos(
+def test_other_video_models_that_came_too_fast_are_submitted_again(
     emulator: EmulatorServer, model: str, parameters: dict[str, str], submit: Submit
 ) -> None:
     assert submit(model, {"prompt": "x [[fault:busy-402=1]]", **parameters}).request_id
@@ -66,7 +66,7 @@ def test_a_service_that_stays_busy_is_left_to_airflows_retries(
 
 
 @both_clients
-def test_a_balance_that_is_too_small_is_told_at_once(poor: EmulatorServer, submit: Submit) -> None:
+def test_a_balance_that_is_too_low_fails_at_once(poor: EmulatorServer, submit: Submit) -> None:
     started = time.monotonic()
     with pytest.raises(errors.FluxInsufficientCreditsError) as caught:
         submit("flux-3-video", video())
@@ -78,7 +78,7 @@ def test_a_balance_that_is_too_small_is_told_at_once(poor: EmulatorServer, submi
 
 
 @both_clients
-def test_what_the_balance_is_enough_for_is_made(poor: EmulatorServer, submit: Submit) -> None:
+def test_a_video_that_the_balance_covers_is_submitted(poor: EmulatorServer, submit: Submit) -> None:
     assert submit("flux-3-video", video(draft=True)).request_id
 
 
@@ -111,7 +111,7 @@ def service(connect: Callable[..., None]) -> Iterator[Host]:
         ({"draft": True}, 29, False),
     ],
 )
-def test_the_balance_decides(
+def test_the_balance_decides_whether_a_402_is_retried(
     service: Host, parameters: dict[str, Any], balance: float, is_tried_again: bool, submit: Submit
 ) -> None:
     service.answers["/v1/credits"] = lambda exchange: exchange.send_json({"credits": balance})
@@ -127,7 +127,7 @@ def test_the_balance_decides(
 
 
 @both_clients
-def test_an_image_is_never_too_fast(service: Host, submit: Submit) -> None:
+def test_a_402_for_an_image_is_never_retried(service: Host, submit: Submit) -> None:
     with pytest.raises(
         errors.FluxInsufficientCreditsError, match="balance of the account is too low"
     ):
@@ -136,7 +136,7 @@ def test_an_image_is_never_too_fast(service: Host, submit: Submit) -> None:
 
 
 @both_clients
-def test_without_the_balance_it_is_tried_again(service: Host, submit: Submit) -> None:
+def test_a_402_is_retried_if_the_balance_cannot_be_read(service: Host, submit: Submit) -> None:
     service.answers["/v1/credits"] = status(503)
     assert submit("flux-3-video", video()).request_id == "r-1"
     assert [asked.method for asked in service.asked] == ["POST", *["GET"] * 5, "POST"]

@@ -114,7 +114,7 @@ def test_the_service_sees_what_was_sent(
 
 
 @both_clients
-def test_an_input_host_in_trouble_is_told_before_anything_is_sent(
+def test_an_input_that_cannot_be_read_fails_before_anything_is_sent(
     service: Host, submit: Submit
 ) -> None:
     service.answers["/a.png"] = status(503)
@@ -129,7 +129,7 @@ def test_an_input_host_in_trouble_is_told_before_anything_is_sent(
 
 
 @both_clients
-def test_an_input_that_breaks_a_limit_is_told_before_anything_is_sent(
+def test_an_input_that_breaks_a_limit_fails_before_anything_is_sent(
     service: Host, tmp_path: Path, submit: Submit
 ) -> None:
     (tmp_path / "a.png").write_bytes(picture(size=(64, 64)))

@@ -1,4 +1,4 @@
-"""Large requests that break off on their way: made again where nothing can have been paid, and only there."""
+"""Large uploads that break off: sent again only if nothing can have been billed."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def test_a_full_account_is_sent_the_whole_body_again(
 
 
 @both_clients
-def test_a_refusal_before_all_was_sent_is_heard(
+def test_a_refusal_during_the_upload_is_read(
     service: Host, large: dict[str, Any], submit: Submit
 ) -> None:
     def refuse_early(exchange: Exchange) -> None:
@@ -178,7 +178,7 @@ def test_a_timeout_of_the_task_after_the_upload_leaves_it_uncertain(
     assert len(service.asked) == 1
 
 
-def test_a_file_that_changes_under_way_is_told_and_nothing_was_paid(service: Host) -> None:
+def test_a_file_that_changes_during_the_upload_fails_the_submit(service: Host) -> None:
     file = MediaFile("a.png", "image/png", LARGE, "0" * 64, lambda: io.BytesIO(bytes(LARGE // 2)))
     with pytest.raises(errors.FluxRequestError, match="changed while it was sent"):
         submit_by_hook("flux-2-pro", {"prompt": "x", "input_image": file})

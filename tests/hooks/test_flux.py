@@ -35,7 +35,7 @@ def free_port() -> int:
         return listener.getsockname()[1]
 
 
-def test_submit_wait_download(emulator: EmulatorServer) -> None:
+def test_the_hook_submits_waits_and_downloads(emulator: EmulatorServer) -> None:
     result = generate(seed=7, width=256, height=256, output_format="png")
     assert result.seed == 7
     assert result.sample is not None
@@ -44,7 +44,7 @@ def test_submit_wait_download(emulator: EmulatorServer) -> None:
     assert (stats["submits"], stats["key_seen_on_delivery"]) == (1, 0)
 
 
-def test_get_result_asks_once_and_waits_out_trouble(emulator: EmulatorServer) -> None:
+def test_get_result_polls_once_and_retries_transient_errors(emulator: EmulatorServer) -> None:
     hook = FluxHook()
     submission = submit_by_hook(
         "flux-pro-1.1", {"prompt": "x [[fault:poll-500=2]] [[fault:slow=30]]"}
@@ -129,7 +129,7 @@ def test_one_pooled_connection_serves_many_calls(emulator: EmulatorServer) -> No
     assert [pools[key].num_connections for key in pools.keys()] == [1]  # noqa: SIM118 - not a dict
 
 
-def test_credits_and_the_test_button(emulator: EmulatorServer) -> None:
+def test_the_test_button_shows_the_balance_and_never_the_key(emulator: EmulatorServer) -> None:
     assert FluxHook().get_conn().get_credits() == 1000
     ok, said = FluxHook().test_connection()
     assert ok
@@ -169,7 +169,7 @@ def test_the_environment_stands_in_for_a_missing_default_connection(
         _ = FluxHook("flux_other").settings
 
 
-def test_a_missing_connection_names_the_ways_out() -> None:
+def test_the_error_of_a_missing_connection_names_the_remedies() -> None:
     with pytest.raises(
         errors.FluxConfigurationError, match=r"'flux_default' does not exist.*BFL_API_KEY"
     ):
@@ -203,7 +203,7 @@ def test_a_full_account_is_waited_for(emulator: EmulatorServer, fault: str, paid
     assert emulator.stats()["submits"] == paid
 
 
-def test_a_full_account_is_not_waited_for_for_ever(emulator: EmulatorServer) -> None:
+def test_the_wait_for_a_full_account_has_a_limit(emulator: EmulatorServer) -> None:
     with pytest.raises(errors.FluxRateLimitedError):
         submit_by_hook("flux-pro-1.1", {"prompt": "x [[fault:rate-limit=99]]"}, max_wait=0.3)
     assert emulator.stats()["submits"] == 0
@@ -288,7 +288,7 @@ def test_a_service_that_comes_up_late_is_submitted_to_once(
         "slow=0.5",
     ],
 )
-def test_trouble_while_waiting_is_waited_out(emulator: EmulatorServer, fault: str) -> None:
+def test_the_wait_survives_transient_errors(emulator: EmulatorServer, fault: str) -> None:
     assert generate(f"x [[fault:{fault}]]").status.is_success
     assert emulator.stats()["submits"] == 1
 

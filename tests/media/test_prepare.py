@@ -1,4 +1,4 @@
-"""A request is made ready to be sent: what is read, what is passed through, and what is left behind."""
+"""Inputs of a request become files that are checked, and removed afterwards."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where an input lies is told from what the user wrote; base64 shows up nowhere."""
+"""The source of an input is recognized from its text or path."""
 
 from __future__ import annotations
 

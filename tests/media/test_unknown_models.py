@@ -1,4 +1,4 @@
-"""Inputs of models that are not known, with ``validate=False``: told by their form, and never just any file."""
+"""Inputs of models that the catalog does not know."""
 
 from __future__ import annotations
 
