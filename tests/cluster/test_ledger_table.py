@@ -209,7 +209,7 @@ def mark_success_then_recover_then_clear(site: Site) -> None:
 
     def is_recovered() -> bool:
         records[:] = recover(site, "--dag-id", "slow", "--run-id", image.run.run_id)
-        return records[0]["outcome"] == "recovered"
+        return bool(records[0]["outcome"] == "recovered")
 
     assert wait_until(is_recovered, 90), records
     site.cluster.clear(image.run, "image")
@@ -279,7 +279,7 @@ def clear_without_output_path(site: Site) -> None:
     def is_recovered() -> bool:
         path = "s3://my_s3@media/out/recovered/{request_id}.{ext}"
         records[:] = recover(site, "--dag-id", "nowhere", "--output-path", path)
-        return records[0]["outcome"] == "recovered"
+        return bool(records[0]["outcome"] == "recovered")
 
     assert wait_until(is_recovered, 90), records
     assert site.bucket.read(site.bucket.key_of(records[0]["uri"]))
