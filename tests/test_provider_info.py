@@ -1,4 +1,4 @@
-"""What Airflow sees of the provider, and what merely looking at it costs."""
+"""The metadata that Airflow reads about the provider, and the cost of importing it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def run_python(code: str) -> str:
     ).stdout
 
 
-def test_the_metadata_is_what_airflow_asks_for() -> None:
+def test_the_metadata_fits_the_schema_of_airflow() -> None:
     schema = json.loads((Path(airflow.__file__).parent / "provider_info.schema.json").read_text())
     jsonschema.validate(get_provider_info(), schema)
 
@@ -37,7 +37,7 @@ def test_the_entry_point_leads_to_the_metadata() -> None:
     assert {point.load()()["package-name"] for point in found} == {"airflow-provider-flux"}
 
 
-def test_every_module_and_class_named_exists() -> None:
+def test_every_module_and_class_of_the_metadata_exists() -> None:
     info = get_provider_info()
     for kind in ("hooks", "operators", "triggers"):
         for entry in info[kind]:
@@ -49,7 +49,7 @@ def test_every_module_and_class_named_exists() -> None:
     assert getattr(importlib.import_module(module), name) is FluxHook
 
 
-def test_the_form_is_the_same_in_metadata_and_hook() -> None:
+def test_the_connection_form_is_the_same_in_metadata_and_hook() -> None:
     (connection,) = get_provider_info()["connection-types"]
     assert connection["connection-type"] == FluxHook.conn_type
     assert connection["hook-name"] == FluxHook.hook_name
@@ -59,7 +59,7 @@ def test_the_form_is_the_same_in_metadata_and_hook() -> None:
         jsonschema.Draft7Validator.check_schema(field["schema"])
 
 
-def test_airflow_shows_the_form() -> None:
+def test_airflow_shows_the_connection_form() -> None:
     from airflow.api_fastapi.core_api.services.ui.connections import HookMetaService
 
     (shown,) = [meta for meta in HookMetaService.hook_meta_data() if meta.connection_type == "flux"]
@@ -79,7 +79,7 @@ def test_airflow_shows_the_form() -> None:
         ("triggers", "airflow_provider_flux.triggers.result"),
     ],
 )
-def test_airflow_providers_shows_it(command: str, shown: str) -> None:
+def test_airflow_providers_shows_the_provider(command: str, shown: str) -> None:
     arguments = [sys.executable, "-m", "airflow", "providers", command, "--output", "plain"]
     assert shown in subprocess.run(arguments, capture_output=True, text=True, check=True).stdout
 
