@@ -1,1 +1,1 @@
-"""Images and videos: inspect a result, and read the inputs of a request."""
+"""Images and videos: reading the inputs of a request, and checking files by their headers."""

@@ -1,4 +1,7 @@
-"""Copy an input into a file of the worker, within its size limit and from permitted hosts only."""
+"""Copy an input into a file of the worker.
+
+No more bytes are read than the field allows, and no private host unless the connection names it.
+"""
 
 from __future__ import annotations
 
@@ -32,12 +35,12 @@ def fetch(
 ) -> str:
     """Copy an input to ``target`` and return the SHA-256 of its bytes.
 
-    :param source: source of the input.
-    :param target: the file to write.
-    :param max_bytes: largest size that the field takes.
+    :param source: the input.
+    :param target: file to write.
+    :param max_bytes: largest allowed size.
     :param what: field and source, for error messages.
-    :param settings: proxy, timeouts and ``private_input_hosts`` of the account.
-    :raises FluxInputError: if it is missing, or cannot be read. A retry may help.
+    :param settings: settings of the connection: proxy, timeouts and ``private_input_hosts``.
+    :raises FluxInputError: if it is missing or cannot be read. A retry may help.
     :raises FluxRequestError: if it is larger than ``max_bytes``, or on a private address.
     :raises FluxConfigurationError: if its store cannot be used.
     """
@@ -55,7 +58,7 @@ def fetch(
         else:
             _from_store(source.text, target, max_bytes, what)
         _check_size(target.stat().st_size, max_bytes, what)
-        with target.open("rb") as file:  # not there, if the store took it for a folder
+        with target.open("rb") as file:  # missing, if the store took the path for a folder
             return hashlib.file_digest(file, "sha256").hexdigest()
     except FluxError:
         raise
@@ -64,13 +67,13 @@ def fetch(
 
 
 def _local(text: str) -> Path:
-    """Return the literal path, or the unquoted one if the literal file does not exist."""
+    """Return the path of a file: the text itself, or unquoted like a URI if there is none."""
     path = Path(text)
     return path if "%" not in text or path.is_file() else Path(unquote(text))
 
 
 def _from_store(uri: str, target: Path, max_bytes: int, what: str) -> None:
-    """Copy an object in one streamed read. ``open()`` would cache up to 50 MB in memory."""
+    """Copy an object in one stream: ``open()`` would cache blocks of up to 50 MB in memory."""
     path = open_path(uri, field=what.partition(" ")[0])
     _check_size(path.stat().st_size, max_bytes, what)
     path.fs.get_file(path.path, str(target))
@@ -88,12 +91,15 @@ def _write(chunks: Iterable[bytes], target: Path, max_bytes: int, what: str) -> 
 
 
 def _decode(source: Source, what: str) -> Iterator[bytes]:
-    """Decode base64, also in lines, piece by piece. The whole is never in memory twice."""
+    """Decode base64 in chunks, so that memory never holds the whole input twice.
+
+    Line breaks in it are ignored.
+    """
     rest = ""
     try:
         for at in range(source.start, len(source.text), _CHUNK_BYTES):
             text = rest + "".join(source.text[at : at + _CHUNK_BYTES].split())
-            whole = (len(text) - 1) // 4 * 4  # the end, which alone may be padded, is kept for last
+            whole = (len(text) - 1) // 4 * 4  # only the end may be padded: keep it for last
             text, rest = text[:whole], text[whole:]
             if "=" in text:
                 raise ValueError("padded in the middle")
@@ -104,7 +110,7 @@ def _decode(source: Source, what: str) -> Iterator[bytes]:
 
 
 def _download(url: str, what: str, settings: FluxSettings) -> Iterator[bytes]:
-    """Read a URL; every host on the way must be public, or named in ``private_input_hosts``."""
+    """Read a URL. Each host it redirects to must be public, or in ``private_input_hosts``."""
     with requests.Session() as session:
         session.auth = lambda request: request  # no credentials of a .netrc file
         for _ in range(_MAX_REDIRECTS + 1):
@@ -121,15 +127,14 @@ def _download(url: str, what: str, settings: FluxSettings) -> Iterator[bytes]:
                 raise
             except InvalidIPAddress:
                 raise FluxRequestError(
-                    f"{what} is on a private address. If that is meant, name its host in the "
-                    "connection's "
-                    "'private_input_hosts'."
+                    f"{what} is on a private address. To allow it, add its host to "
+                    "'private_input_hosts' of the connection."
                 ) from None
             except Exception as error:
                 raise FluxInputError(
                     f"{what} could not be downloaded ({type(error).__name__})."
                 ) from None
-    raise FluxRequestError(f"{what} was redirected too often.")
+    raise FluxRequestError(f"{what} redirects more than {_MAX_REDIRECTS} times.")
 
 
 def _get(
@@ -142,11 +147,11 @@ def _get(
     for scheme in ("http", "https"):
         adapter = HTTPAdapter() if is_private else IPFilterAdapter(is_https_proto=scheme == "https")
         session.mount(f"{scheme}://", adapter)
+    proxy = None if is_private else settings.proxy
+    proxies = {"http": proxy, "https": proxy} if proxy else None
     return session.get(
         url,
-        proxies=None
-        if is_private or not settings.proxy
-        else {"http": settings.proxy, "https": settings.proxy},
+        proxies=proxies,
         timeout=(settings.connect_timeout, settings.read_timeout),
         headers={"accept-encoding": "identity"},
         allow_redirects=False,
@@ -162,5 +167,5 @@ def _check_answer(response: requests.Response, what: str) -> None:
 def _check_size(size: int, max_bytes: int, what: str) -> None:
     if size > max_bytes:
         raise FluxRequestError(
-            f"{what} is larger than the {max_bytes // MIB} MB that the service takes."
+            f"{what} is larger than the {max_bytes // MIB} MB that the service accepts."
         )

@@ -1,23 +1,23 @@
-"""Facts about a result."""
+"""Properties of an image or a video that was inspected."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-#: The formats of results, by the ``ext`` of their names.
+#: Formats of results: the values of ``{ext}`` in ``output_path``.
 ALL_FORMATS = ("jpeg", "png", "webp", "mp4")
 
 
 @dataclass(frozen=True)
 class MediaInfo:
-    """Format, size and hash of an image or a video.
+    """Properties of an image or a video.
 
-    :param format: BFL's name of the format, which is the ``{ext}`` of ``output_path``.
-    :param width: pixels.
-    :param height: pixels.
-    :param size: bytes.
+    :param format: BFL's name of the format, for example ``jpeg``: the ``{ext}`` of ``output_path``.
+    :param width: width in pixels.
+    :param height: height in pixels.
+    :param size: size in bytes.
     :param sha256: SHA-256 of the bytes, in hexadecimal.
-    :param seconds: length of a video; ``None`` for an image.
+    :param seconds: length of a video in seconds; ``None`` for an image.
     """
 
     format: str

@@ -1,4 +1,4 @@
-"""Read the inputs of a request into files of the worker, and check them."""
+"""Prepare a request for its submit: read its inputs into files, and check them."""
 
 from __future__ import annotations
 
@@ -27,15 +27,16 @@ log = logging.getLogger(__name__)
 def prepare_inputs(
     request: GenerationRequest, settings: FluxSettings
 ) -> Iterator[GenerationRequest]:
-    """Yield the request with its inputs read into files, which are removed afterwards.
+    """Yield the request with its inputs in files, which are removed at the end.
 
-    URLs are passed through where the service fetches them itself, unless their host is one of
-    ``private_input_hosts``, which it cannot reach.
+    A URL is passed through if the service can fetch it: the field takes URLs, and the host is not
+    in ``private_input_hosts``. A request without inputs, or whose inputs are files already, is
+    yielded unchanged.
 
-    :param request: the request. If its inputs are read already, it is yielded as it is.
-    :param settings: proxy, timeouts and ``private_input_hosts`` of the account.
+    :param request: the request.
+    :param settings: settings of the connection: proxy, timeouts and ``private_input_hosts``.
     :raises FluxRequestError: if an input is of the wrong kind, or breaks a limit.
-    :raises FluxInputError: if an input is missing, or cannot be read. A retry may help.
+    :raises FluxInputError: if an input is missing or cannot be read. A retry may help.
     """
     inputs = {
         name: value for name in request.media_fields if (value := request.parameters.get(name))
@@ -78,9 +79,13 @@ def _read(spec: MediaField, names: Iterator[Path], settings: FluxSettings, value
 
 
 def _kind_of(source: Source, kind: MediaKind) -> MediaKind:
-    """Return the kind of an input. In an unknown field, ``.bin`` and base64 are draft caches."""
-    is_draft = source.kind is SourceKind.BASE64 or source.text.lower().endswith(".bin")
-    return MediaKind.DRAFT if kind is MediaKind.FILE and is_draft else kind
+    """Return the kind of an input.
+
+    In a field that is not known, base64 and ``.bin`` files are not checked, as a draft cache is
+    not: their kind cannot be determined.
+    """
+    is_unchecked = source.kind is SourceKind.BASE64 or source.text.lower().endswith(".bin")
+    return MediaKind.DRAFT if kind is MediaKind.FILE and is_unchecked else kind
 
 
 def _open(path: Path) -> BinaryIO:

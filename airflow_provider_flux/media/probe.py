@@ -1,4 +1,4 @@
-"""Check by its header that an input is the image or video that its field takes."""
+"""Check by its header that an input is the image or the video that its field takes."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from airflow_provider_flux.media.video import DamagedVideoError, is_mp4, read_vi
 
 @dataclass(frozen=True)
 class Facts:
-    """The facts in the header of a file.
+    """Properties of an input file, read from its header.
 
     :param media_type: MIME type.
-    :param width: pixels; ``None`` if they are not known.
-    :param height: pixels; ``None`` if they are not known.
-    :param seconds: length of a video; ``None`` if it is not known.
+    :param width: width in pixels; ``None`` for a draft cache.
+    :param height: height in pixels; ``None`` for a draft cache.
+    :param seconds: length of a video; ``None`` for another file, or if the header does not name it.
     """
 
     media_type: str
@@ -30,13 +30,12 @@ class Facts:
 
 
 def probe(path: Path, kind: MediaKind, what: str) -> Facts:
-    """Return the facts in the header of a file.
+    """Return the properties of an input file.
 
     :param path: the file.
-    :param kind: kind of input that the field takes.
+    :param kind: kind of file that the field takes.
     :param what: field and source, for the error message.
-    :raises FluxRequestError: if it is not of the kind the field takes. The message holds none of
-        its bytes.
+    :raises FluxRequestError: if it is of another kind. The message holds none of its bytes.
     """
     if not path.stat().st_size:
         raise FluxRequestError(f"{what} is empty.")
@@ -54,13 +53,11 @@ def _head(path: Path) -> bytes:
 def _probe_image(path: Path, what: str) -> Facts:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore", Image.DecompressionBombWarning
-            )  # the pixel limit is checked later
+            # The limit of pixels is checked later.
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             with Image.open(path) as image:
-                return Facts(
-                    Image.MIME.get(image.format or "", "image/unknown"), image.width, image.height
-                )
+                media_type = Image.MIME.get(image.format or "", "image/unknown")
+                return Facts(media_type, image.width, image.height)
     except Image.DecompressionBombError:
         raise FluxRequestError(f"{what} has far too many pixels.") from None
     except Exception:  # damaged headers raise many kinds
@@ -73,5 +70,5 @@ def _probe_video(path: Path, what: str) -> Facts:
             video = read_video(file)
     except DamagedVideoError as error:
         raise FluxRequestError(f"{what} cannot be used: {error}.") from None
-    seconds = video.seconds or None  # a fragmented file does not contain it
+    seconds = video.seconds or None  # a fragmented file does not name it
     return Facts("video/mp4", video.width, video.height, seconds)

@@ -1,4 +1,4 @@
-"""The source of an input image or video: a store, a URL, a file of the worker, or base64."""
+"""Source of an input: an object of a store, a URL, a file of the worker, or base64."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ _SCHEME = re.compile(r"([a-z][a-z0-9+.\-]*)://", re.IGNORECASE)
 _DATA_URL = re.compile(r"\s*data:[^,]{0,200};base64,", re.IGNORECASE)
 _BASE64_HEAD = re.compile(r"[A-Za-z0-9+/\s]+=*\s*")
 _HEAD_CHARACTERS = 64
-#: Longest path of a file. Longer text is base64 of an unknown format.
+#: Longest path of a file. Longer text is base64, but of no known format.
 _MAX_PATH_CHARACTERS = 4096
 _MAX_SHOWN_CHARACTERS = 200
-#: A draft cache has no known signature: base64 text is at least so long, a path rarely is.
+#: Base64 of a draft cache, which has no known signature: so long a run without a dot is no path.
 _LONG_BASE64 = re.compile(r"\s*[A-Za-z0-9+/\r\n]{512}")
 _MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n", b"GIF8", b"II*\x00", b"MM\x00*")
 
 
 class SourceKind(StrEnum):
-    """The kind of a source, which decides how the input is read."""
+    """The way to read an input."""
 
     URL = "url"
     STORE = "store"
@@ -46,11 +46,11 @@ _FILES = (SourceKind.FILE, SourceKind.STORE)
 
 @dataclass(frozen=True)
 class Source:
-    """The source of an input.
+    """Source of an input. Its repr does not show the text.
 
-    :param kind: kind of the source.
-    :param text: URI, path or base64, which the repr does not contain.
-    :param start: index in ``text`` at which base64 begins.
+    :param kind: the way to read it.
+    :param text: a URI, a path, or base64.
+    :param start: offset at which the base64 begins, after the head of a ``data:`` URL. Default 0.
     """
 
     kind: SourceKind
@@ -58,42 +58,37 @@ class Source:
     start: int = 0
 
     def __str__(self) -> str:
-        """Return the source for a log, without query and base64."""
+        """Return the source as text for a log, without a query and without base64."""
         if self.kind is SourceKind.BASE64:
             return "base64"
         if self.kind is SourceKind.URL:
             return describe_url(self.text)
         text = hide_userinfo(self.text)
-        return (
-            text
-            if len(text) <= _MAX_SHOWN_CHARACTERS
-            else f"{redact(text[:_MAX_SHOWN_CHARACTERS])}..."
-        )
+        if len(text) <= _MAX_SHOWN_CHARACTERS:
+            return text
+        return f"{redact(text[:_MAX_SHOWN_CHARACTERS])}..."
 
 
 def read_source(value: Any, *, name: str, kind: MediaKind = MediaKind.IMAGE) -> Source:
-    """Return the source of an input.
+    """Return the source of an input. Nothing is opened.
 
-    :param value: value of the field.
+    :param value: the input: text, a path object, or wrapped base64.
     :param name: name of the field, for the error.
-    :param kind: kind of input that the field takes, an image by default.
-    :raises FluxRequestError: if the value is not a source.
+    :param kind: kind of file that the field takes, an image by default.
+    :raises FluxRequestError: if the value names no source.
     """
-    source = _read(value, name, kind)
-    # A draft cache has no known signature: its name keeps a templated path from sending any other
-    # file.
-    if (
-        kind is MediaKind.DRAFT
-        and source.kind in _FILES
-        and not source.text.lower().endswith(".bin")
-    ):
-        raise FluxRequestError(
-            f"{name} ({source}) must be a .bin file, as a draft video was landed with."
-        )
+    source = _parse_source(value, name, kind)
+    if kind is MediaKind.DRAFT and source.kind in _FILES:
+        # A draft cache has no known signature. Without the check of its name, a templated path
+        # could send any other file.
+        if not source.text.lower().endswith(".bin"):
+            raise FluxRequestError(
+                f"{name} ({source}) must be the .bin file that landed with a draft video."
+            )
     return source
 
 
-def _read(value: Any, name: str, kind: MediaKind) -> Source:
+def _parse_source(value: Any, name: str, kind: MediaKind) -> Source:
     text = value.text if isinstance(value, InlineMedia) else _as_text(value)
     if match := _DATA_URL.match(text):
         return Source(SourceKind.BASE64, text, match.end())
@@ -107,16 +102,17 @@ def _read(value: Any, name: str, kind: MediaKind) -> Source:
         return Source(SourceKind.FILE, text)
     raise FluxRequestError(
         f"{name} is neither a URI (s3://my_conn@bucket/key, gs://, abfs://, file:///), nor an "
-        "http(s) URL, nor an "
-        f"absolute path, nor the base64 of an image or video. {_hint(text)}"
+        "http(s) URL, nor an absolute path, nor the base64 of an image or video. "
+        f"{_describe_text(text)}"
     )
 
 
 def hide(value: Any, kind: MediaKind = MediaKind.DRAFT) -> Any:
-    """Wrap base64 in a value, so that it is neither shown nor stored.
+    """Return a value with its base64 wrapped, so that whoever shows or stores it omits the bytes.
 
-    :param value: a value of any shape.
-    :param kind: kind of input that the value is for. By default any long base64 is wrapped.
+    :param value: an input, or a list or a mapping of inputs.
+    :param kind: kind of file that the field takes. By default it is not known, and any long base64
+        is wrapped.
     """
     if isinstance(value, bytes):
         return InlineMedia(value.decode("latin-1"))
@@ -124,18 +120,20 @@ def hide(value: Any, kind: MediaKind = MediaKind.DRAFT) -> Any:
         return [hide(item, kind) for item in value]
     if isinstance(value, Mapping):
         return {name: hide(item, kind) for name, item in value.items()}
-    if isinstance(value, str) and (
-        _DATA_URL.match(value) or (not _SCHEME.match(value) and _is_base64(value, kind))
-    ):
+    if isinstance(value, str) and _holds_base64(value, kind):
         return InlineMedia(value)
     return value
 
 
-def find_source_problems(media: Iterable[MediaField], parameters: Mapping[str, Any]) -> list[str]:
-    """Return the problems of inputs that have no source. Nothing is opened.
+def _holds_base64(text: str, kind: MediaKind) -> bool:
+    return bool(_DATA_URL.match(text)) or (not _SCHEME.match(text) and _is_base64(text, kind))
 
-    :param media: the media fields of the model.
-    :param parameters: parameters of the request.
+
+def find_source_problems(media: Iterable[MediaField], parameters: Mapping[str, Any]) -> list[str]:
+    """Return a problem for each input that names no source. Nothing is opened.
+
+    :param media: media fields of the model.
+    :param parameters: parameters of the request by name.
     """
     problems: list[str] = []
 
@@ -163,16 +161,17 @@ def _of_scheme(scheme: str, text: str, name: str) -> Source:
 
 
 def _as_text(value: Any) -> str:
-    """Return a text or a path as text. ``str`` keeps the connection of an ObjectStoragePath."""
-    return (
-        os.fspath(value)
-        if isinstance(value, os.PathLike) and "://" not in str(value)
-        else str(value).strip()
-    )
+    """Return a value as text. ``str`` of an ObjectStoragePath keeps its connection."""
+    if isinstance(value, os.PathLike) and "://" not in str(value):
+        return str(os.fspath(value))
+    return str(value).strip()
 
 
 def _is_base64(text: str, kind: MediaKind) -> bool:
-    """Whether text is base64. Base64 of a JPEG starts like a path, ``/9j/``: its bytes decide."""
+    """Whether a text is base64.
+
+    The decoded bytes decide, because the base64 of a JPEG starts like a path: ``/9j/``.
+    """
     head = text[:_HEAD_CHARACTERS]
     if not _BASE64_HEAD.fullmatch(head):
         return False
@@ -186,7 +185,7 @@ def _is_base64(text: str, kind: MediaKind) -> bool:
     return kind is MediaKind.DRAFT and bool(_LONG_BASE64.match(text))
 
 
-def _hint(text: str) -> str:
+def _describe_text(text: str) -> str:
     if len(text) > _MAX_SHOWN_CHARACTERS:
         return f"It is a text of {len(text)} characters."
     return f"It is {redact(text)!r}."

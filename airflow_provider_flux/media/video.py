@@ -1,6 +1,7 @@
-"""Inspect an mp4 video by its boxes, without decoding it: its size, length and completeness.
+"""Size, length and completeness of an mp4 video, read from its boxes without decoding.
 
-An mp4 file is a row of boxes, each with its size and a type of four letters (ISO/IEC 14496-12).
+An mp4 file is a sequence of boxes. Each has its size and a type of four letters (ISO/IEC
+14496-12).
 """
 
 from __future__ import annotations
@@ -16,22 +17,22 @@ from airflow_provider_flux.bfl.errors import FluxImageError
 from airflow_provider_flux.media.info import MediaInfo
 
 _CONTAINERS = {b"moov", b"trak"}
-#: A real file has few boxes. The limit bounds the work for a damaged file.
+#: A whole file has few boxes. The limit ends the search in a damaged one.
 _MAX_BOXES = 10_000
 _FIXED_POINT = 65536
 
 
 class DamagedVideoError(ValueError):
-    """The file is not an mp4 video, or it is not complete."""
+    """The file is not an mp4 video, or not a whole one."""
 
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """Size and length of a video.
+    """Properties of a video.
 
-    :param width: pixels.
-    :param height: pixels.
-    :param seconds: length; 0 if a fragmented file does not contain it.
+    :param width: width in pixels.
+    :param height: height in pixels.
+    :param seconds: length in seconds; 0 if the header does not name it.
     """
 
     width: int
@@ -49,16 +50,16 @@ class _Box:
 def is_mp4(head: bytes) -> bool:
     """Whether a file begins like an mp4 video.
 
-    :param head: the first bytes of the file, at least 8.
+    :param head: its first 12 bytes, or more.
     """
     return head[4:8] == b"ftyp"
 
 
 def inspect_video(data: bytes) -> MediaInfo:
-    """Return format, size, length and hash of a video.
+    """Return the size, the length and the hash of an mp4 video.
 
-    :param data: bytes of the file.
-    :raises FluxImageError: if the file is not an mp4 video, or is cut short or damaged.
+    :param data: the whole file.
+    :raises FluxImageError: if it is not an mp4 video, cut short or damaged.
     """
     try:
         video = read_video(io.BytesIO(data))
@@ -77,9 +78,9 @@ def inspect_video(data: bytes) -> MediaInfo:
 
 
 def read_video(file: BinaryIO) -> VideoInfo:
-    """Return size and length of an mp4 video.
+    """Return the size and the length of an mp4 video.
 
-    :param file: the open file, which can be sought.
+    :param file: the file, opened in binary mode.
     :raises DamagedVideoError: if it is not an mp4 video, is cut short, or has no pictures.
     """
     size = file.seek(0, 2)
@@ -136,18 +137,17 @@ def _content(file: BinaryIO, box: _Box) -> bytes:
 
 
 def _seconds(mvhd: bytes) -> float:
-    """Return the length of the film, from its header: version, times, scale, duration."""
+    """Return the length of the video from its header: version, times, scale, duration."""
     try:
-        scale, duration = struct.unpack_from(
-            *((">IQ", mvhd, 20) if mvhd[:1] == b"\x01" else (">II", mvhd, 12))
-        )
+        layout, offset = (">IQ", 20) if mvhd[:1] == b"\x01" else (">II", 12)
+        scale, duration = struct.unpack_from(layout, mvhd, offset)
     except struct.error:
         raise DamagedVideoError("it is damaged") from None
     return float(duration / scale) if scale else 0.0
 
 
 def _size(tkhd: bytes) -> tuple[int, int]:
-    """Return the size of a track's pictures; 0 for sound."""
+    """Return the size of the pictures of a track; 0 for sound."""
     try:
         width, height = struct.unpack_from(">II", tkhd, 88 if tkhd[:1] == b"\x01" else 76)
     except struct.error:

@@ -21,7 +21,7 @@ from airflow_provider_flux.media.image import inspect_image
 from airflow_provider_flux.media.info import MediaInfo
 from airflow_provider_flux.media.video import inspect_video
 from tests.support.emulator_media import Video, encoded, quarters
-from tests.support.sample_media import clip
+from tests.support.sample_media import clip, decode
 
 MODEL, REQUEST = "flux-2-pro", "6f9619ff-8b86-d011-b42d-00cf4fc964ff"
 SIZE = (97, 64)
@@ -162,7 +162,10 @@ def marked(data: bytes, format_name: str, model: str = MODEL, request_id: str = 
 
 
 def inspected(data: bytes, format_name: str) -> MediaInfo:
-    return inspect_video(data) if format_name == "mp4" else inspect_image(data, full_decode=True)
+    if format_name == "mp4":
+        return inspect_video(data)
+    decode(data)
+    return inspect_image(data)
 
 
 def pixels(data: bytes) -> list[tuple[str, bytes]]:
@@ -316,7 +319,7 @@ def test_a_thumbnail_in_the_exif_is_not_taken_for_the_picture() -> None:
     with Image.open(io.BytesIO(after)) as image:
         at, length = (image.getexif().get_ifd(ExifTags.IFD.IFD1)[tag] for tag in (0x0201, 0x0202))
         thumbnail = image.info["exif"][6 + at :][:length]
-    assert inspect_image(thumbnail, full_decode=True).width == 32
+    assert inspected(thumbnail, "jpeg").width == 32
     assert after.index(thumbnail) < after.index(XMP_SEGMENT)
 
 
@@ -447,7 +450,7 @@ def still_shows(before: bytes, after: bytes, format_name: str) -> bool:
     """Whether a file that was readable before is readable now, with the same pixels."""
     try:
         was = inspected(before, format_name)
-    except FluxImageError:
+    except (FluxImageError, OSError):
         return True
     now = inspected(after, format_name)
     same = (now.format, now.width, now.height) == (was.format, was.width, was.height)

@@ -1,4 +1,4 @@
-"""Inputs over HTTP: from which hosts they may come, and never more than may be."""
+"""Tests of inputs over HTTP: the hosts that are allowed, and the limit of their size."""
 
 from __future__ import annotations
 
@@ -21,7 +21,9 @@ def host() -> Iterator[Host]:
         yield host
 
 
-def test_a_private_host_is_read_from_when_it_is_named(host: Host, tmp_path: Path) -> None:
+def test_an_input_is_read_from_a_private_host_that_the_connection_names(
+    host: Host, tmp_path: Path
+) -> None:
     url = host.put("/a.png", PICTURE)
     assert read(url, tmp_path) == PICTURE
     assert read(f"{url}?sig=abc", tmp_path) == PICTURE
@@ -33,21 +35,25 @@ def test_a_private_host_is_read_from_when_it_is_named(host: Host, tmp_path: Path
 @pytest.mark.parametrize(
     "name", ["127.0.0.1", "localhost", "127.1.2.3", "[::1]", "0.0.0.0", "169.254.169.254"]
 )  # noqa: S104
-def test_a_private_host_is_refused_otherwise(host: Host, tmp_path: Path, name: str) -> None:
+def test_a_private_host_that_the_connection_does_not_name_is_refused(
+    host: Host, tmp_path: Path, name: str
+) -> None:
     host.put("/a.png", PICTURE)
-    said = failure(
+    message = failure(
         FluxRequestError,
         f"http://{name}:{host.port}/a.png?sig=abc",
         tmp_path,
         private=("intranet.test",),
     )
-    assert "is on a private address" in said
-    assert "private_input_hosts" in said
-    assert "sig=" not in said
+    assert "is on a private address" in message
+    assert "private_input_hosts" in message
+    assert "sig=" not in message
     assert host.asked == []
 
 
-def test_hosts_may_be_named_by_domain(host: Host, tmp_path: Path) -> None:
+def test_a_domain_in_private_input_hosts_allows_all_of_its_hosts(
+    host: Host, tmp_path: Path
+) -> None:
     host.put("/a.png", PICTURE)
     assert (
         read(f"http://localhost:{host.port}/a.png", tmp_path, private=("*.localhost",)) == PICTURE
@@ -81,22 +87,26 @@ def test_a_redirect_to_a_private_host_that_is_not_named_is_refused(
 @pytest.mark.parametrize(
     "target", ["file:///etc/passwd", "ftp://127.0.0.1/a.png", r"http://127.0.0.1\@a.b/"]
 )
-def test_a_redirect_to_what_is_no_url_is_refused(host: Host, tmp_path: Path, target: str) -> None:
+def test_a_redirect_to_something_other_than_a_url_is_refused(
+    host: Host, tmp_path: Path, target: str
+) -> None:
     host.answers["/start"] = redirect(target)
     assert "which is not an http(s) URL" in failure(FluxRequestError, f"{host.url}/start", tmp_path)
 
 
-def test_a_redirect_that_never_arrives_is_refused(host: Host, tmp_path: Path) -> None:
+def test_an_endless_redirect_is_refused(host: Host, tmp_path: Path) -> None:
     host.answers["/loop"] = redirect("/loop")
-    assert "redirected too often" in failure(FluxRequestError, f"{host.url}/loop", tmp_path)
+    assert "redirects more than 5 times" in failure(FluxRequestError, f"{host.url}/loop", tmp_path)
     assert len(host.asked) == 6
 
 
 @pytest.mark.parametrize("code", [204, 304, 400, 401, 403, 404, 410, 429, 500, 503])
-def test_a_host_that_has_it_not_may_have_it_later(host: Host, tmp_path: Path, code: int) -> None:
+def test_an_error_of_the_host_of_an_input_may_be_retried(
+    host: Host, tmp_path: Path, code: int
+) -> None:
     host.answers["*"] = status(code)
-    said = failure(FluxInputError, f"{host.url}/a.png?sig=abc", tmp_path)
-    assert said == f"image ({host.url}/a.png) could not be downloaded (HTTP {code})."
+    message = failure(FluxInputError, f"{host.url}/a.png?sig=abc", tmp_path)
+    assert message == f"image ({host.url}/a.png) could not be downloaded (HTTP {code})."
 
 
 def _in_chunks(exchange: Exchange) -> None:
@@ -117,14 +127,16 @@ def _without_length(exchange: Exchange) -> None:
 @pytest.mark.parametrize(
     "answer", [_in_chunks, _without_length, lambda exchange: exchange.send(bytes(4 * MIB))]
 )
-def test_more_than_may_be_is_not_read_on(host: Host, tmp_path: Path, answer: Answer) -> None:
+def test_a_download_stops_at_the_size_limit_of_its_field(
+    host: Host, tmp_path: Path, answer: Answer
+) -> None:
     host.answers["*"] = answer
-    said = failure(FluxRequestError, f"{host.url}/a.png", tmp_path)
-    assert said == f"image ({host.url}/a.png) is larger than the 1 MB that the service takes."
+    message = failure(FluxRequestError, f"{host.url}/a.png", tmp_path)
+    assert message == f"image ({host.url}/a.png) is larger than the 1 MB that the service accepts."
     assert (tmp_path / "0").stat().st_size <= MIB
 
 
-def test_exactly_as_much_as_may_be_is_read(host: Host, tmp_path: Path) -> None:
+def test_an_input_of_exactly_the_allowed_size_is_read(host: Host, tmp_path: Path) -> None:
     assert len(read(host.put("/a.png", bytes(MIB)), tmp_path)) == MIB
     assert "larger than" in failure(FluxRequestError, host.put("/b.png", bytes(MIB + 1)), tmp_path)
 
@@ -144,7 +156,7 @@ def _silence(exchange: Exchange) -> None:
 
 
 @pytest.mark.parametrize("answer", [_cut, _reset, _silence])
-def test_a_download_that_breaks_off_may_work_later(
+def test_a_download_that_breaks_off_may_be_retried(
     host: Host, tmp_path: Path, answer: Answer
 ) -> None:
     host.answers["*"] = answer
@@ -153,7 +165,7 @@ def test_a_download_that_breaks_off_may_work_later(
     )
 
 
-def test_a_host_that_is_not_there_may_come(tmp_path: Path) -> None:
+def test_a_host_that_cannot_be_reached_may_be_retried(tmp_path: Path) -> None:
     with Host() as gone:
         url = f"{gone.url}/a.png"
     assert "could not be downloaded" in failure(FluxInputError, url, tmp_path)
@@ -163,24 +175,26 @@ def test_a_host_that_is_not_there_may_come(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", ["/ü b.png", "/%C3%BC%20b.png", "/a.png?name=ü"])
-def test_a_url_may_hold_what_has_to_be_quoted(host: Host, tmp_path: Path, path: str) -> None:
+def test_a_url_with_characters_that_need_quoting_is_read(
+    host: Host, tmp_path: Path, path: str
+) -> None:
     host.put("/%C3%BC%20b.png", PICTURE)
     host.put("/a.png", PICTURE)
     assert read(f"{host.url}{path}", tmp_path) == PICTURE
 
 
-def test_a_public_host_is_asked_through_the_proxy_of_the_connection(
+def test_an_input_on_a_public_host_is_read_through_the_proxy_of_the_connection(
     host: Host, tmp_path: Path
 ) -> None:
     host.answers["*"] = lambda exchange: exchange.send(PICTURE)
     assert read("http://93.184.215.14/a.png", tmp_path, proxy=host.url) == PICTURE
     assert host.asked[0].path == "http://93.184.215.14/a.png"
-    said = failure(FluxRequestError, "http://169.254.169.254/latest/", tmp_path, proxy=host.url)
-    assert "is on a private address" in said
+    message = failure(FluxRequestError, "http://169.254.169.254/latest/", tmp_path, proxy=host.url)
+    assert "is on a private address" in message
     assert len(host.asked) == 1
 
 
-def test_a_private_host_that_is_named_is_asked_without_that_proxy(
+def test_an_input_on_a_private_host_is_read_without_the_proxy_of_the_connection(
     host: Host, tmp_path: Path
 ) -> None:
     with Host() as proxy:

@@ -1,4 +1,4 @@
-"""Inputs from files of the worker, and from base64 in the request."""
+"""Tests of inputs from files of the worker, and from base64 in the request."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_what_was_landed_can_be_read_by_the_same_name(
     assert read(uri, tmp_path) == PICTURE
 
 
-def test_a_name_is_taken_literally_first_and_then_as_a_quoted_one(tmp_path: Path) -> None:
+def test_a_path_is_read_literally_and_unquoted_only_if_no_such_file_exists(tmp_path: Path) -> None:
     (tmp_path / "a b.png").write_bytes(PICTURE)
     assert read(f"file://{tmp_path}/a%20b.png", tmp_path) == PICTURE
     (tmp_path / "a%20b.png").write_bytes(picture(shade=1))
@@ -57,11 +57,11 @@ def test_a_name_is_taken_literally_first_and_then_as_a_quoted_one(tmp_path: Path
 @pytest.mark.parametrize(
     "path", ["/dev/zero", "/dev/null", "/no/such/file.png", "/", "/etc/hosts/a.png", "/a" * 2000]
 )
-def test_what_is_no_file_may_become_one_and_is_not_opened(tmp_path: Path, path: str) -> None:
-    said = failure(FluxInputError, path, tmp_path)
-    assert said.startswith("image (")
-    assert said.endswith(").") or said.endswith("is not a file of this worker.")
-    assert len(said) < 300
+def test_a_path_that_is_no_file_is_not_opened_and_may_be_retried(tmp_path: Path, path: str) -> None:
+    message = failure(FluxInputError, path, tmp_path)
+    assert message.startswith("image (")
+    assert message.endswith(").") or message.endswith("is not a file of this worker.")
+    assert len(message) < 300
 
 
 def test_a_pipe_is_not_opened(tmp_path: Path) -> None:
@@ -73,7 +73,7 @@ def test_a_pipe_is_not_opened(tmp_path: Path) -> None:
 
 @contextmanager
 def nobody() -> Iterator[None]:
-    """Be a user who may read nothing, where the tests are run by one who may read all."""
+    """Drop the right to read every file, if the tests run as root."""
     user = os.geteuid()
     if user == 0:
         os.seteuid(65534)
@@ -83,13 +83,13 @@ def nobody() -> Iterator[None]:
         os.seteuid(user)
 
 
-def test_a_file_that_must_not_be_read_may_be_given_free(tmp_path: Path) -> None:
+def test_a_file_without_read_permission_may_be_retried(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     path.write_bytes(PICTURE)
     path.chmod(0)
     with nobody():
-        said = failure(FluxInputError, str(path), tmp_path)
-    assert said == f"image ({path}) could not be read (PermissionError)."
+        message = failure(FluxInputError, str(path), tmp_path)
+    assert message == f"image ({path}) could not be read (PermissionError)."
 
 
 def test_a_file_that_is_too_large_is_not_copied(tmp_path: Path) -> None:
@@ -144,7 +144,9 @@ PLAIN = text_of(PICTURE.ljust(len(PICTURE) // 3 * 3 + 4, b"x"))
         f"data:image/png;base64,{PLAIN[:-1]}é",
     ],
 )
-def test_what_is_not_valid_base64_is_refused_without_it(tmp_path: Path, text: str) -> None:
+def test_invalid_base64_is_refused_by_an_error_that_does_not_quote_it(
+    tmp_path: Path, text: str
+) -> None:
     assert (
         failure(FluxRequestError, InlineMedia(text), tmp_path)
         == "image (base64) is not valid base64."

@@ -1,4 +1,4 @@
-"""Inputs of a request become files that are checked, and removed afterwards."""
+"""Tests of preparing a request: its inputs, and the files that they leave."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def host() -> Iterator[Host]:
 
 @pytest.fixture(autouse=True)
 def temporary(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder for temporary files, which is to be empty after each test."""
+    """Provide the folder for temporary files, which each test must leave empty."""
     folder = tmp_path_factory.mktemp("temporary")
     monkeypatch.setattr(tempfile, "tempdir", str(folder))
     return folder
@@ -46,7 +46,7 @@ def request(model: str, parameters: dict[str, Any], **options: Any) -> Generatio
 
 
 def ready(wanted: GenerationRequest, *private: str) -> dict[str, Any]:
-    """Return what a request holds when it is sent, with the bytes in place of the files."""
+    """Return the parameters of a prepared request, with bytes in place of the files."""
     with prepare_inputs(wanted, FluxSettings("bfl_x", private_input_hosts=private)) as one:
         assert one.is_prepared
         return {name: content(value) for name, value in one.parameters.items() if name != "prompt"}
@@ -88,7 +88,7 @@ def test_a_video_is_described_with_its_length(tmp_path: Path) -> None:
         )
 
 
-def test_a_url_is_passed_through_where_the_service_fetches_it() -> None:
+def test_a_url_is_passed_through_if_the_service_fetches_it() -> None:
     assert ready(request("flux-2-pro", {"input_image": PUBLIC})) == {"input_image": PUBLIC}
     assert ready(request("flux-3-image", {"images": [PUBLIC, PUBLIC]})) == {
         "images": [PUBLIC, PUBLIC]
@@ -99,7 +99,7 @@ def test_a_url_is_passed_through_where_the_service_fetches_it() -> None:
 
 
 @pytest.mark.parametrize("model", ["flux-pro-1.1-ultra", "flux-dev", "flux-pro-1.0-fill"])
-def test_a_url_is_fetched_where_the_service_takes_base64_only(host: Host, model: str) -> None:
+def test_a_url_is_fetched_if_the_service_takes_base64_only(host: Host, model: str) -> None:
     field = "image" if "fill" in model else "image_prompt"
     url = host.put("/a.png", picture())
     assert ready(request(model, {field: url}), "127.0.0.1") == {field: picture()}
@@ -122,7 +122,7 @@ def test_a_host_in_trouble_is_an_input_error(host: Host) -> None:
         ready(request("flux-2-pro", {"input_image": f"{host.url}/a.png"}), "127.0.0.1")
 
 
-def test_lists_and_pairs_keep_their_form(tmp_path: Path) -> None:
+def test_inputs_in_lists_and_pairs_keep_their_structure(tmp_path: Path) -> None:
     paths = [put(tmp_path, f"{n}.png", picture(shade=n)) for n in range(3)]
     data = [picture(shade=n) for n in range(3)]
     images = request("flux-3-image", {"images": (paths[0], PUBLIC, paths[1])})
@@ -148,13 +148,13 @@ def test_eight_references_keep_their_order(tmp_path: Path) -> None:
     assert ready(request("flux-2-pro", dict(reversed(given.items())))) == expected
 
 
-def test_the_same_input_may_be_given_twice(tmp_path: Path) -> None:
+def test_two_fields_may_name_the_same_input(tmp_path: Path) -> None:
     path = put(tmp_path, "a.png", picture())
     both = ready(request("flux-tools/vto-v2", {"person": path, "garment": path}))
     assert both == {"person": picture(), "garment": picture()}
 
 
-def test_nothing_is_left_after_the_block(tmp_path: Path, temporary: Path) -> None:
+def test_no_file_is_left_after_the_block(tmp_path: Path, temporary: Path) -> None:
     wanted = request("flux-2-pro", {"input_image": put(tmp_path, "a.png", picture())})
     with prepare_inputs(wanted, FluxSettings("bfl_x")) as one:
         file = one.parameters["input_image"]
@@ -165,7 +165,7 @@ def test_nothing_is_left_after_the_block(tmp_path: Path, temporary: Path) -> Non
         file.open()
 
 
-def test_nothing_is_left_after_an_exception(tmp_path: Path, temporary: Path) -> None:
+def test_no_file_is_left_after_an_exception(tmp_path: Path, temporary: Path) -> None:
     wanted = request("flux-2-pro", {"input_image": put(tmp_path, "a.png", picture())})
     with pytest.raises(KeyboardInterrupt), prepare_inputs(wanted, FluxSettings("bfl_x")):
         raise KeyboardInterrupt
@@ -173,7 +173,7 @@ def test_nothing_is_left_after_an_exception(tmp_path: Path, temporary: Path) -> 
 
 
 @pytest.mark.parametrize("second", ["/no/such.png", "text", "large"])
-def test_nothing_is_left_when_an_input_is_refused(
+def test_no_file_is_left_if_an_input_is_refused(
     tmp_path: Path, temporary: Path, second: str
 ) -> None:
     contents = {"text": b"no image", "large": large_picture(20 * MIB + 1)}
@@ -187,7 +187,7 @@ def test_nothing_is_left_when_an_input_is_refused(
 
 
 @pytest.mark.parametrize(
-    ("model", "field", "data", "said"),
+    ("model", "field", "data", "message"),
     [
         ("flux-2-pro", "input_image", clip(), "is not an image"),
         ("flux-2-pro", "input_image", b"hidden text", "is not an image"),
@@ -199,19 +199,19 @@ def test_nothing_is_left_when_an_input_is_refused(
     ],
 )
 @pytest.mark.parametrize("given_as", ["file", "base64"])
-def test_what_is_of_the_wrong_kind_is_refused_without_its_bytes(
-    tmp_path: Path, model: str, field: str, data: bytes, said: str, given_as: str
+def test_an_input_of_the_wrong_kind_is_refused_by_an_error_without_its_bytes(
+    tmp_path: Path, model: str, field: str, data: bytes, message: str, given_as: str
 ) -> None:
     value = put(tmp_path, "a.bin", data) if given_as == "file" else InlineMedia(text_of(data))
     with pytest.raises(FluxRequestError) as caught:
         ready(request(model, {field: value}))
     assert str(caught.value).startswith(f"{field} ({value if given_as == 'file' else 'base64'}) ")
-    assert said in str(caught.value)
+    assert message in str(caught.value)
     assert "hidden" not in str(caught.value)
     assert len(str(caught.value)) < 300
 
 
-def test_an_image_that_claims_to_be_endless_is_not_decoded(tmp_path: Path) -> None:
+def test_an_image_whose_header_claims_huge_dimensions_is_not_decoded(tmp_path: Path) -> None:
     data = bytearray(picture())
     data[16:24] = (60_000).to_bytes(4, "big") * 2
     data[29:33] = zlib.crc32(data[12:29]).to_bytes(4, "big")
@@ -219,18 +219,18 @@ def test_an_image_that_claims_to_be_endless_is_not_decoded(tmp_path: Path) -> No
         ready(request("flux-2-pro", {"input_image": put(tmp_path, "a.png", bytes(data))}))
 
 
-def test_a_file_that_was_read_elsewhere_is_taken_as_it_is() -> None:
+def test_a_file_that_was_read_already_is_passed_through() -> None:
     file = MediaFile("a.png", "image/png", 3, "0" * 64, lambda: io.BytesIO(b"abc"), 64, 64)
     assert ready(request("flux-2-pro", {"input_image": file})) == {"input_image": b"abc"}
 
 
-def test_a_draft_cache_is_not_looked_into(tmp_path: Path) -> None:
+def test_a_draft_cache_is_not_inspected(tmp_path: Path) -> None:
     path = put(tmp_path, "a.draft.bin", b"whatever it is")
     wanted = build_request("flux-3-video", {"mode": "draft_enhance", "draft_cache": path})
     assert ready(wanted)["draft_cache"] == b"whatever it is"
 
 
-def test_limits_are_checked_with_what_was_read(tmp_path: Path) -> None:
+def test_the_limits_of_a_field_are_checked_after_its_input_was_read(tmp_path: Path) -> None:
     path = put(tmp_path, "a.png", picture(size=(64, 64)))
     with pytest.raises(
         FluxRequestError, match=r"Image_prompt dimensions.*Given: image_prompt=<image/png 64x64, "
@@ -252,7 +252,7 @@ def test_the_fingerprint_depends_on_the_bytes_and_not_on_the_name(tmp_path: Path
     assert len({fingerprint(value) for value in [path, *others]}) == 4
 
 
-def test_the_fingerprint_of_inputs_that_are_not_read_yet_tells_them_apart() -> None:
+def test_different_inputs_that_are_not_read_yet_have_different_fingerprints() -> None:
     one, other = (InlineMedia(text_of(picture(shade=shade))) for shade in (1, 2))
     assert len(one.text) == len(other.text)
     fingerprints = {
@@ -261,7 +261,7 @@ def test_the_fingerprint_of_inputs_that_are_not_read_yet_tells_them_apart() -> N
     assert len(fingerprints) == 2
 
 
-def test_a_request_without_inputs_and_one_that_is_ready_are_passed_on(
+def test_a_request_without_inputs_or_with_prepared_ones_is_yielded_unchanged(
     tmp_path: Path, temporary: Path
 ) -> None:
     plain = request("flux-2-pro", {})

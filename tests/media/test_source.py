@@ -1,4 +1,4 @@
-"""The source of an input is recognized from its text or path."""
+"""Tests of the source of an input, and of hiding its base64."""
 
 from __future__ import annotations
 
@@ -64,7 +64,9 @@ def read(value: Any, kind: MediaKind = MediaKind.IMAGE) -> Source:
         (ObjectStoragePath("file:///data/a.png"), SourceKind.FILE, "/data/a.png", None),
     ],
 )
-def test_every_kind_of_source(value: Any, kind: SourceKind, text: str, shown: str | None) -> None:
+def test_the_kind_of_an_input_is_recognized_by_its_text(
+    value: Any, kind: SourceKind, text: str, shown: str | None
+) -> None:
     source = read(value)
     assert (source.kind, source.text) == (kind, text)
     assert str(source) == (shown or text)
@@ -72,7 +74,7 @@ def test_every_kind_of_source(value: Any, kind: SourceKind, text: str, shown: st
 
 @pytest.mark.parametrize("kind", IMAGES)
 @pytest.mark.parametrize("form", ["plain", "data", "lines", "spaced", "spaced data"])
-def test_base64_of_an_image_in_every_form(kind: str, form: str) -> None:
+def test_base64_of_an_image_is_recognized_in_every_form(kind: str, form: str) -> None:
     plain = IMAGES[kind]
     lines = base64.encodebytes(base64.b64decode(plain)).decode()
     data = f"data:image/{kind};charset=x;base64,{plain}"
@@ -91,20 +93,20 @@ def test_base64_of_an_image_in_every_form(kind: str, form: str) -> None:
     assert read(hidden).kind is SourceKind.BASE64
 
 
-def test_base64_of_a_video_is_known_by_its_beginning() -> None:
+def test_base64_of_a_video_is_recognized_by_its_beginning() -> None:
     text = text_of(clip())
     assert read(text, MediaKind.VIDEO).kind is SourceKind.BASE64
     assert isinstance(hide(text), InlineMedia)
 
 
-def test_base64_of_a_jpeg_starts_like_a_path_and_is_none() -> None:
+def test_base64_of_a_jpeg_is_not_mistaken_for_a_path() -> None:
     assert JPEG.startswith("/9j/")
     assert read(JPEG).kind is SourceKind.BASE64
     assert read("/9j/a.png").kind is SourceKind.FILE
     assert read("/9j/4AAQ/photo.jpeg").kind is SourceKind.FILE
 
 
-def test_base64_of_a_draft_cache_is_known_by_its_length() -> None:
+def test_base64_of_a_draft_cache_is_recognized_by_its_length() -> None:
     text = text_of(bytes(range(256)) * 3)
     assert read(text, MediaKind.DRAFT).kind is SourceKind.BASE64
     assert isinstance(hide(text, MediaKind.DRAFT), InlineMedia)
@@ -129,7 +131,7 @@ def test_base64_of_a_draft_cache_is_known_by_its_length() -> None:
         7,
     ],
 )
-def test_what_names_nothing_is_refused_with_the_ways_to_name_it(value: Any) -> None:
+def test_text_that_is_no_source_is_refused_with_the_forms_that_are(value: Any) -> None:
     with pytest.raises(FluxRequestError, match="neither a URI") as caught:
         read(value)
     assert str(caught.value).startswith("input_image is neither")
@@ -156,7 +158,7 @@ def test_a_relative_file_uri_is_refused(value: str) -> None:
         f"data:image/png;base32,{text_of(bytes(99))}",
     ],
 )
-def test_an_error_never_holds_what_may_be_base64(text: str) -> None:
+def test_an_error_never_quotes_text_that_may_be_base64(text: str) -> None:
     try:
         shown = str(read(text))
     except FluxRequestError as error:
@@ -166,7 +168,7 @@ def test_an_error_never_holds_what_may_be_base64(text: str) -> None:
     assert len(shown) < 400
 
 
-def test_an_error_never_holds_a_signature() -> None:
+def test_an_error_never_quotes_the_signature_of_a_url() -> None:
     with pytest.raises(FluxRequestError) as caught:
         read("https//a.b/c.png see https://a.b/c.png?sig=c2VjcmV0")
     assert "c2VjcmV0" not in str(caught.value)
@@ -215,7 +217,7 @@ def test_base64_is_hidden_wherever_it_is() -> None:
         "https://a.b/" + "x" * 900,
     ],
 )
-def test_what_is_no_base64_is_not_hidden(value: Any) -> None:
+def test_text_other_than_base64_is_not_hidden(value: Any) -> None:
     assert hide(value) == value
     assert hide([value]) == [value]
 
@@ -226,10 +228,10 @@ def test_a_mistake_in_an_input_names_its_field_and_opens_nothing() -> None:
         find_source_problems(fill.media, {"image": "/no/such.png", "mask": "s3://no_conn@b/k"})
         == []
     )
-    [said] = find_source_problems(
+    [message] = find_source_problems(
         fill.media, {"image": "a.png", "mask": "/b.png", "prompt": "c.png"}
     )
-    assert said.startswith("image is neither a URI")
+    assert message.startswith("image is neither a URI")
     said_of_frames = find_source_problems(
         video.media, {"keyframes": [[0, "/a.png"], [1, "b.png"], [2, "c.png"]]}
     )

@@ -1,4 +1,4 @@
-"""Inputs from a real S3 server."""
+"""Tests of inputs from an S3 server."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
 @pytest.fixture
 def bucket(aws_lab: str) -> str:
-    """The URI of a bucket that is there, with the id of its connection."""
+    """Provide the URI of an existing bucket, with the id of its connection."""
     ObjectStoragePath(f"s3://{aws_lab}@inputs/").mkdir(exist_ok=True)
     return f"s3://{aws_lab}@inputs"
 
@@ -66,17 +66,17 @@ def test_an_object_that_is_too_large_is_refused_before_it_is_read(
     path.write_bytes(large_picture(MIB + 1))
     asked: list[Any] = []
     monkeypatch.setattr(type(path.fs), "get_file", lambda *arguments: asked.append(arguments))
-    said = failure(FluxRequestError, str(path), tmp_path)
-    assert said == f"image ({path}) is larger than the 1 MB that the service takes."
+    message = failure(FluxRequestError, str(path), tmp_path)
+    assert message == f"image ({path}) is larger than the 1 MB that the service accepts."
     assert asked == []
 
 
 @pytest.mark.parametrize("key", ["inputs/no-such.png", "no-such-bucket/a.png"])
-def test_an_object_that_is_not_there_may_come(
+def test_a_missing_object_may_be_retried(
     bucket: str, aws_lab: str, tmp_path: Path, key: str
 ) -> None:
-    said = failure(FluxInputError, f"s3://{aws_lab}@{key}", tmp_path)
-    assert said == f"image (s3://aws_lab@{key}) could not be read (FileNotFoundError)."
+    message = failure(FluxInputError, f"s3://{aws_lab}@{key}", tmp_path)
+    assert message == f"image (s3://aws_lab@{key}) could not be read (FileNotFoundError)."
 
 
 def test_a_folder_is_no_input(bucket: str, tmp_path: Path) -> None:
@@ -85,7 +85,7 @@ def test_a_folder_is_no_input(bucket: str, tmp_path: Path) -> None:
     assert not (tmp_path / "0").is_file()
 
 
-def test_a_store_that_does_not_answer_may_answer_later(
+def test_a_store_that_does_not_answer_may_be_retried(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     connection = {
@@ -99,21 +99,21 @@ def test_a_store_that_does_not_answer_may_answer_later(
         },
     }
     monkeypatch.setenv("AIRFLOW_CONN_AWS_GONE", json.dumps(connection))
-    said = failure(FluxInputError, "s3://aws_gone@inputs/a.png", tmp_path)
-    assert said.startswith("image (s3://aws_gone@inputs/a.png) could not be read (")
-    assert "s3cret" not in said
+    message = failure(FluxInputError, "s3://aws_gone@inputs/a.png", tmp_path)
+    assert message.startswith("image (s3://aws_gone@inputs/a.png) could not be read (")
+    assert "s3cret" not in message
 
 
 @pytest.mark.parametrize(
-    ("uri", "said"),
+    ("uri", "message"),
     [
         ("s3://no_such_conn@inputs/a.png", "no_such_conn"),
         ("nosuch://inputs/a.png", "not a scheme"),
     ],
 )
-def test_a_store_that_cannot_be_used_says_why_and_names_the_field(
-    tmp_path: Path, uri: str, said: str
+def test_the_error_of_an_unusable_store_names_the_reason_and_the_field(
+    tmp_path: Path, uri: str, message: str
 ) -> None:
     told = failure(FluxConfigurationError, uri, tmp_path)
     assert told.startswith(f"image={uri!r} cannot be used")
-    assert said in told
+    assert message in told

@@ -1,4 +1,4 @@
-"""Inputs of models that the catalog does not know."""
+"""Tests of the inputs of unknown models, with ``validate=False``."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ URL = "https://images.example/a.png?sig=abc"
 
 
 def ready(parameters: dict[str, Any], model: str = "flux-9-max") -> dict[str, Any]:
-    """Return what a request holds when it is sent, with the bytes in place of the files."""
+    """Return the parameters of a prepared request, with bytes in place of the files."""
     with prepare_inputs(
         build_request(model, parameters, validate=False), FluxSettings("bfl_x")
     ) as one:
@@ -39,7 +39,7 @@ def put(folder: Path, name: str, data: bytes) -> str:
     return f"file://{folder}/{name}"
 
 
-def test_files_of_a_store_and_base64_that_was_hidden_are_inputs(tmp_path: Path) -> None:
+def test_a_field_of_an_unknown_model_reads_store_files_and_hidden_base64(tmp_path: Path) -> None:
     given = {
         "picture": put(tmp_path, "a.png", picture()),
         "film": put(tmp_path, "a.mp4", clip()),
@@ -58,7 +58,7 @@ def test_files_of_a_store_and_base64_that_was_hidden_are_inputs(tmp_path: Path) 
     }
 
 
-def test_anything_else_is_sent_as_it_is() -> None:
+def test_other_values_of_an_unknown_model_are_sent_unchanged() -> None:
     given = {
         "style": "/not/an/input",
         "url": URL,
@@ -70,19 +70,19 @@ def test_anything_else_is_sent_as_it_is() -> None:
 
 
 @pytest.mark.parametrize("name", ["prompt", "user", "webhook_url", "webhook_secret"])
-def test_what_a_user_of_the_dag_may_write_is_never_the_name_of_a_file(name: str) -> None:
+def test_plain_text_of_an_unknown_model_never_names_a_file_to_read(name: str) -> None:
     assert ready({name: "file:///etc/hosts"}) == {name: "file:///etc/hosts"}
 
 
 @pytest.mark.parametrize("name", ["secrets.txt", "secrets.mp4"])
-def test_a_file_that_is_no_image_and_no_video_is_refused(tmp_path: Path, name: str) -> None:
+def test_a_file_that_is_neither_image_nor_video_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(FluxRequestError) as caught:
         ready({"picture": put(tmp_path, name, b"hidden text")})
     assert "is not an image" in str(caught.value)
     assert "hidden" not in str(caught.value)
 
 
-def test_the_limits_of_a_known_model_do_not_count(tmp_path: Path) -> None:
+def test_an_unknown_model_has_no_limits_of_a_known_one(tmp_path: Path) -> None:
     data = large_picture(21 * MIB, "png")
     assert ready({"image_prompt": put(tmp_path, "a.png", data)}, "flux-pro-1.1") == {
         "image_prompt": data

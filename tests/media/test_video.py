@@ -1,4 +1,4 @@
-"""Whole videos are recognised, cut ones are not accepted, whatever the bytes are."""
+"""Tests of the inspection of videos: whole, cut and damaged ones."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def box(kind: bytes, content: bytes = b"") -> bytes:
 
 
 def large_box(kind: bytes, content: bytes = b"") -> bytes:
-    """The form that files of more than 4 GB need."""
+    """Return a box with a 64-bit size, which files of more than 4 GB need."""
     return struct.pack(">I4sQ", 1, kind, len(content) + 16) + content
 
 
@@ -84,7 +84,7 @@ def test_a_video_cut_anywhere_is_refused(way: str, where: float) -> None:
 
 @every_way
 @pytest.mark.parametrize("missing", [1, 2, 7, 8, 9, 100])
-def test_the_last_bytes_count(way: str, missing: int) -> None:
+def test_a_video_without_its_last_bytes_is_refused(way: str, missing: int) -> None:
     with pytest.raises(DamagedVideoError):
         read(WHOLE[way][:-missing])
 
@@ -94,14 +94,14 @@ def test_the_last_bytes_count(way: str, missing: int) -> None:
 @example(b"", True)
 @example(bytes(400), True)
 @example(b"\xff" * 400, True)
-def test_random_bytes_are_refused_and_nothing_worse(data: bytes, starts_well: bool) -> None:
+def test_random_bytes_are_refused_as_a_damaged_video(data: bytes, starts_well: bool) -> None:
     with pytest.raises(DamagedVideoError):
         read(FTYP + data if starts_well else data)
 
 
 @settings(max_examples=300)
 @given(st.sampled_from(sorted(WAYS)), st.data())
-def test_a_damaged_video_is_read_or_refused_and_nothing_worse(
+def test_a_damaged_video_is_read_or_refused_as_a_damaged_video(
     way: str, data: st.DataObject
 ) -> None:
     damaged = bytearray(WHOLE[way])
@@ -129,7 +129,7 @@ boxes = st.recursive(
 
 @settings(max_examples=300)
 @given(st.lists(boxes, max_size=5).map(b"".join))
-def test_boxes_of_any_content_are_read_or_refused_and_nothing_worse(data: bytes) -> None:
+def test_boxes_of_any_content_are_read_or_refused_as_a_damaged_video(data: bytes) -> None:
     try:
         read(FTYP + data)
     except DamagedVideoError:
@@ -148,43 +148,43 @@ def test_boxes_of_any_content_are_read_or_refused_and_nothing_worse(data: bytes)
         b"\x1aE\xdf\xa3\x9fB\x86\x81\x01B\xf7\x81\x01",  # matroska
     ],
 )
-def test_what_is_no_mp4_is_refused(data: bytes) -> None:
+def test_a_file_that_is_no_mp4_is_refused(data: bytes) -> None:
     assert not is_mp4(data[:12])
     with pytest.raises(DamagedVideoError, match="it is not an mp4 video"):
         read(data)
 
 
 @pytest.mark.parametrize("version", [0, 1])
-def test_both_versions_of_the_headers_are_read(version: int) -> None:
+def test_both_versions_of_the_video_headers_are_read(version: int) -> None:
     index = box(b"moov", header(600, 1500, version) + track(640, 360, version))
     assert read(FTYP + index + MDAT) == VideoInfo(640, 360, 2.5)
 
 
-def test_sound_has_no_size_and_does_not_count() -> None:
+def test_a_sound_track_does_not_change_the_size_of_a_video() -> None:
     index = box(b"moov", header(1000, 4000) + track(0, 0) + track(64, 48) + track(0, 0))
     assert read(FTYP + MDAT + index) == VideoInfo(64, 48, 4.0)
 
 
-def test_sound_alone_is_no_video() -> None:
+def test_a_file_with_sound_alone_is_refused() -> None:
     with pytest.raises(DamagedVideoError, match="it has no pictures"):
         read(FTYP + box(b"moov", header(1000, 4000) + track(0, 0)) + MDAT)
     with pytest.raises(DamagedVideoError, match="it has no pictures"):
         read(FTYP + box(b"moov", header(1000, 4000)) + MDAT)
 
 
-def test_large_boxes_are_read() -> None:
+def test_boxes_with_a_64_bit_size_are_read() -> None:
     index = large_box(b"moov", header(1000, 4000) + large_box(b"trak", track(64, 48)[8:]))
     assert read(FTYP + index + large_box(b"mdat", bytes(50))) == VideoInfo(64, 48, 4.0)
     with pytest.raises(DamagedVideoError):
         read(FTYP + index + large_box(b"mdat", bytes(50))[:-1])
 
 
-def test_a_last_box_may_go_on_to_the_end_of_the_file() -> None:
+def test_the_last_box_may_extend_to_the_end_of_the_file() -> None:
     index = box(b"moov", header(1000, 4000) + track(64, 48))
     assert read(FTYP + index + struct.pack(">I4s", 0, b"mdat") + bytes(50)).seconds == 4.0
 
 
-def test_a_length_that_is_not_told_is_none() -> None:
+def test_a_video_whose_header_names_no_length_has_a_length_of_0() -> None:
     assert read(FTYP + box(b"moov", header(0, 4000) + track(64, 48)) + MDAT).seconds == 0
 
 
@@ -195,7 +195,7 @@ def test_a_video_without_index_or_pictures_is_refused(missing: str) -> None:
         read(FTYP + b"".join(part for name, part in parts.items() if name != missing))
 
 
-def test_a_file_of_endless_small_boxes_ends() -> None:
+def test_the_search_in_a_file_of_endless_small_boxes_ends() -> None:
     with pytest.raises(DamagedVideoError, match="it is damaged"):
         read(FTYP + box(b"free") * 20_000)
 

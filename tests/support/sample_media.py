@@ -47,6 +47,18 @@ def clip(
         return path.read_bytes()
 
 
+def decode(data: bytes) -> None:
+    """Decode all pixels of an image.
+
+    :raises OSError: if they are damaged.
+    """
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            image.load()
+    except Exception as error:  # damaged files raise many kinds
+        raise OSError(f"cannot decode the image: {error}") from error
+
+
 def text_of(data: bytes) -> str:
     """Return a file in base64."""
     return base64.b64encode(data).decode()
