@@ -18,8 +18,8 @@ _CONNECTION_FIELDS: dict[str, Any] = {
         "schema": {"type": ["string", "null"], "enum": ["global", "eu", "us"], "default": "global"},
     },
     "max_active": {
-        "label": "Max active tasks",
-        "description": "Task limit of the account, 24 by default.",
+        "label": "Max active generations",
+        "description": "Limit of active generations of the account, 24 by default.",
         "schema": {"type": ["integer", "null"], "minimum": 1},
     },
     "connect_timeout": {

@@ -2,7 +2,7 @@
 
 Create the pool first. It has to count deferred tasks, because BFL is generating their images::
 
-    airflow pools set flux 24 "Active tasks of the BFL account" --include-deferred
+    airflow pools set flux 24 "Active generations of the BFL account" --include-deferred
 """
 
 from __future__ import annotations

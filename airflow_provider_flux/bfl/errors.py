@@ -115,7 +115,7 @@ class FluxTransientError(FluxError):
 
 
 class FluxRateLimitedError(FluxTransientError):
-    """The account has too many active requests (HTTP 429), or videos were submitted too fast (402).
+    """The account has too many active generations (429), or videos were submitted too fast (402).
 
     Nothing was billed. A retry submits, and is not a second charge.
     """

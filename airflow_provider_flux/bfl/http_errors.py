@@ -52,7 +52,7 @@ def error_from_answer(answer: HttpAnswer, refusal: str, *secrets: str) -> FluxEr
         )
     if answer.status == 429:
         return FluxRateLimitedError(
-            f"{refusal}: the account has too many active requests (HTTP 429{detail}).",
+            f"{refusal}: the account has too many active generations (HTTP 429{detail}).",
             retry_after=parse_retry_after(answer.headers),
         )
     if 400 <= answer.status < 500 and answer.status not in {408, 425}:

@@ -120,9 +120,8 @@ class Poller:
         if result.status is Status.TASK_NOT_FOUND:
             self._missing_since = now if self._missing_since is None else self._missing_since
             if now - self._missing_since < _NOT_FOUND_GRACE_SECONDS:
-                return PollAgain(
-                    _NOT_FOUND_INTERVAL_SECONDS
-                )  # even after the deadline: one 404 proves nothing
+                # A single 404 proves nothing, so ask again even after the deadline.
+                return PollAgain(_NOT_FOUND_INTERVAL_SECONDS)
         else:
             self._missing_since = None
         error = result.as_error(request_id=self.request_id, cost=self.cost)

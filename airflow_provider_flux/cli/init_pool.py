@@ -21,7 +21,7 @@ from airflow_provider_flux.bfl.settings import FluxSettings
 from airflow_provider_flux.cli.connections import use_database_connections
 from airflow_provider_flux.hooks.flux import FluxHook
 
-_DESCRIPTION = "Active tasks of the BFL account"
+_DESCRIPTION = "Active generations of the BFL account"
 #: Size of the column in Airflow's database.
 _MAX_NAME_CHARS = 256
 _UNLIMITED = -1

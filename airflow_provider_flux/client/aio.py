@@ -88,8 +88,9 @@ class FluxAsyncClient(BaseFluxClient):
         See :meth:`FluxClient.submit` for the cases in which the request is sent again.
 
         :param request: the request, with its inputs read if it has any.
-        :param max_wait: seconds to wait for a free slot while the account is at its task limit
-            (429), 300 by default. A last ``Retry-After`` of up to five minutes may be added.
+        :param max_wait: seconds to wait for a free slot while the account is at its limit of active
+            generations (429), 300 by default. A last ``Retry-After`` of up to five minutes may be
+            added.
         :raises FluxRequestError: if BFL refuses the request, or its inputs are not read yet.
         :raises FluxSubmitUncertainError: if the answer was lost.
         :raises FluxError: the other typed refusals; nothing was billed then.
@@ -101,7 +102,8 @@ class FluxAsyncClient(BaseFluxClient):
         """Submit one generation with a single POST. **BFL bills this call.**
 
         :param request: the request, with its inputs read if it has any.
-        :raises FluxRateLimitedError: if the account is at its task limit; nothing was billed.
+        :raises FluxRateLimitedError: if the account has too many active generations. Nothing was
+            billed.
         :raises FluxConnectionError: if the request was not sent whole; nothing was billed.
         :raises FluxSubmitUncertainError: if the answer was lost.
         :raises FluxError: the other typed refusals; nothing was billed then.

@@ -80,8 +80,9 @@ class FluxClient(BaseFluxClient):
         idempotency key. A 402 for a video counts as a 429 if the account has enough credits.
 
         :param request: the request, with its inputs read if it has any.
-        :param max_wait: seconds to wait for a free slot while the account is at its task limit
-            (429), 300 by default. A last ``Retry-After`` of up to five minutes may be added.
+        :param max_wait: seconds to wait for a free slot while the account is at its limit of active
+            generations (429), 300 by default. A last ``Retry-After`` of up to five minutes may be
+            added.
         :param observer: object that is called around each POST.
         :raises FluxRequestError: if BFL refuses the request, or its inputs are not read yet.
         :raises FluxSubmitUncertainError: if the answer was lost.
@@ -107,7 +108,8 @@ class FluxClient(BaseFluxClient):
         """Submit one generation with a single POST. **BFL bills this call.**
 
         :param request: the request, with its inputs read if it has any.
-        :raises FluxRateLimitedError: if the account is at its task limit; nothing was billed.
+        :raises FluxRateLimitedError: if the account has too many active generations. Nothing was
+            billed.
         :raises FluxConnectionError: if the request was not sent whole; nothing was billed.
         :raises FluxSubmitUncertainError: if the answer was lost.
         :raises FluxError: the other typed refusals; nothing was billed then.
@@ -236,8 +238,8 @@ class FluxClient(BaseFluxClient):
     def report_license_usage(self, model: str, number_of_generations: int) -> None:
         """Report images made with open weights under a licence.
 
-        ``POST /v1/licenses/models/{model}/usage``. The report is sent once. If its answer was lost, it
-        may have been counted.
+        ``POST /v1/licenses/models/{model}/usage``. The report is sent once. If its answer was lost,
+        it may have been counted.
 
         :param model: ``flux-1-dev``, ``flux-1-kontext-dev``, ``flux-1-krea-dev`` or ``flux-tools``.
         :param number_of_generations: images since the last report, 1 or more.

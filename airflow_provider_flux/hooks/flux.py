@@ -143,9 +143,8 @@ class FluxHook(BaseHook):
         :raises FluxRequestError: if an input is of the wrong kind, or breaks a limit.
         :raises FluxInputError: if an input is missing, or cannot be read. A retry may help.
         """
-        from airflow_provider_flux.media.prepare import (
-            prepare_inputs,  # Pillow: not at DAG parse time
-        )
+        # It imports Pillow, which parsing a DAG does not need.
+        from airflow_provider_flux.media.prepare import prepare_inputs
 
         return prepare_inputs(request, self.settings)
 
@@ -162,8 +161,9 @@ class FluxHook(BaseHook):
         webhook secret of the connection is added to a request that has a webhook and no secret.
 
         :param request: the request, for example from :meth:`build_request`.
-        :param max_wait: seconds to wait for a free slot while the account is at its task limit
-            (429), 300 by default. A last ``Retry-After`` of up to five minutes may be added.
+        :param max_wait: seconds to wait for a free slot while the account is at its limit of active
+            generations (429), 300 by default. A last ``Retry-After`` of up to five minutes may be
+            added.
         :param observer: object that is called around each POST.
         :raises FluxRequestError: if an input or the request is refused.
         :raises FluxInputError: if an input cannot be read; nothing was sent.

@@ -31,7 +31,7 @@ _EXTRAS = {
     "abfs": "azure",
     "abfss": "azure",
 }
-#: Connections to one S3 store. botocore's default of 10 would slow down 24 active tasks.
+#: Connections to one S3 store. botocore's default of 10 would slow down 24 active generations.
 _MAX_S3_CONNECTIONS = 32
 _MAX_ERROR_CHARACTERS = 300
 #: The stores that :func:`open_path` has opened in this process, as scheme and userinfo.

@@ -204,9 +204,8 @@ class FluxGenerateBatchOperator(FluxLandingOperator):
         if not any(map(arguments.is_resolved_later, (self.columns, self.defaults, self.model))):
             check_mapping(self._input_mapping())
         if self.manifest_path is not None and not arguments.is_resolved_later(self.manifest_path):
-            from airflow_provider_flux.batch.report.manifest import (
-                check_manifest_path,  # sqlite: not at DAG parse time
-            )
+            # It imports sqlite, which parsing most DAGs does not need.
+            from airflow_provider_flux.batch.report.manifest import check_manifest_path
 
             check_manifest_path(self.manifest_path)
 
@@ -272,9 +271,8 @@ class FluxGenerateBatchOperator(FluxLandingOperator):
         :raises FluxError: for errors that a retry may help.
         :raises AirflowFailException: for errors that a retry cannot help.
         """
-        from airflow_provider_flux.batch.run import (
-            BatchRun,  # sqlite, aiohttp, Pillow: not at DAG parse time
-        )
+        # It imports sqlite, aiohttp and Pillow, which parsing a DAG does not need.
+        from airflow_provider_flux.batch.run import BatchRun
 
         temporary = tempfile.TemporaryDirectory(prefix="flux-batch-", ignore_cleanup_errors=True)
         with fail_without_retry(), temporary as folder:

@@ -17,7 +17,7 @@ use a model that is not listed, see [new-models.md](new-models.md).
 - **Credits** are the price list of this version. One credit is 0.01 USD. A megapixel is 1024 x 1024
   pixels, rounded up. These are estimates, and BFL's bill counts. If BFL reports the cost of a
   request, the XCom has the reported cost.
-- **Active requests** is the limit of an account by BFL's documentation. Models with the same limit
+- **Active generations** is the limit of an account by BFL's documentation. Models with the same limit
   share it.
 - **Usual seconds** is an assumption of this version and not guaranteed. The default `timeout`, and
   whether a task defers at once, depend on it.
@@ -32,7 +32,7 @@ COLUMNS = (
     "output",
     "credits",
     "BFL reports the cost",
-    "active requests",
+    "active generations",
     "webhooks",
     "usual seconds",
     "URL lives",

@@ -431,9 +431,8 @@ def test_the_figures_of_summary_manifest_and_service_agree(
     task.arguments["on_uncertain"] = chance.choice(["fail", "resubmit"])
     prices = {"flux-pro-1.1": 4.0, "flux-2-pro": 3.0}
     for attempt in range(2):
-        with suppress(
-            AirflowFailException, FluxBatchError
-        ):  # so many answers in a row are lost that it gives up
+        # The batch gives up if many answers in a row are lost.
+        with suppress(AirflowFailException, FluxBatchError):
             task.retry()
         summary, manifest = task.summary, task.manifest()
         assert summary

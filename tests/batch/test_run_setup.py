@@ -179,9 +179,8 @@ class TestAbandoned:
         self, emulator: EmulatorServer, task: Batch, caplog: pytest.LogCaptureFixture
     ) -> None:
         ids = [row["request_id"] for row in task.manifest()]
-        summary = task.cleared().retry(
-            on_clear="new", max_cost=16
-        )  # which counts from the clear on
+        # max_cost counts from the clear on.
+        summary = task.cleared().retry(on_clear="new", max_cost=16)
         assert (summary["landed"], summary["credits"], emulator.stats()["submits"]) == (4, 16, 8)
         (message,) = self._warned(caplog)
         assert message.startswith("4 images (16 credits) that earlier tries paid for")

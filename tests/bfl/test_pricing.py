@@ -117,9 +117,8 @@ def test_an_unknown_size_counts_as_one_megapixel_with_a_note() -> None:
 def test_an_output_without_a_size_counts_with_the_size_of_the_first_input() -> None:
     assert estimate("flux-2-pro", {"input_image": image(1)}) == Estimate(4.5)
     assert estimate("flux-2-pro", {"input_image": image(3.5)}) == Estimate(3 + 3 * 1.5 + 4 * 1.5)
-    assert estimate("flux-2-pro", {"input_image": image(19)}) == Estimate(
-        3 + 3 * 1.5 + 4 * 1.5
-    )  # reduced to 4
+    # BFL reduces the input to 4 megapixels.
+    assert estimate("flux-2-pro", {"input_image": image(19)}) == Estimate(3 + 3 * 1.5 + 4 * 1.5)
 
 
 @pytest.mark.parametrize(

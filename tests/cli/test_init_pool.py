@@ -87,7 +87,7 @@ def test_init_pool_creates_updates_and_repeats_without_a_change(installation: In
     assert "flux" not in installation.pools()
 
     assert "Pool flux was created with 24 slots" in installation.init_pool().stdout
-    assert installation.pools()["flux"] == (24, True, "Active tasks of the BFL account")
+    assert installation.pools()["flux"] == (24, True, "Active generations of the BFL account")
 
     connection = {"conn_type": "flux", "password": KEY, "extra": {"max_active": 12}}
     installation.airflow(
@@ -118,9 +118,8 @@ def pools(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], dict[str, An
     from airflow.utils.db import initdb
 
     initdb()
-    monkeypatch.setenv(
-        "_AIRFLOW_PROCESS_CONTEXT", "server"
-    )  # the command sets it; here it must not outlive the test
+    # The command sets this variable. It must not outlive the test.
+    monkeypatch.setenv("_AIRFLOW_PROCESS_CONTEXT", "server")
     before = {pool.pool for pool in Pool.get_pools()}
     yield lambda: {pool.pool: pool for pool in Pool.get_pools()}
     for pool in Pool.get_pools():

@@ -586,13 +586,13 @@ def test_landing_an_earlier_request_submits_nothing(
 ) -> None:
     submission = submit_by_hook("flux-pro-1.1", {"prompt": "a fox"})
     params = {"request_id": submission.request_id, "polling_url": submission.polling_url}
-    landed_below(shown_tasks["flux_collect.land"], {"params": params})
-    landed_below(shown_tasks["flux_collect.land"], {"params": {**params, "polling_url": ""}})
-    assert (tmp_path / "collected" / f"{submission.request_id}.jpeg").exists()
+    landed_below(shown_tasks["flux_land_by_id.land"], {"params": params})
+    landed_below(shown_tasks["flux_land_by_id.land"], {"params": {**params, "polling_url": ""}})
+    assert (tmp_path / "landed" / f"{submission.request_id}.jpeg").exists()
     assert emulator.stats()["submits"] == 1
     with pytest.raises(AirflowFailException, match="no request_id"):
         landed_below(
-            shown_tasks["flux_collect.land"], {"params": {"request_id": "", "polling_url": ""}}
+            shown_tasks["flux_land_by_id.land"], {"params": {"request_id": "", "polling_url": ""}}
         )
 
 

@@ -451,9 +451,8 @@ def test_a_proxy_of_the_connection_and_of_the_environment_is_used(
     with pytest.raises(errors.FluxConnectionError) as caught:
         FluxHook().get_conn().get_credits()
     assert "hidden" not in str(caught.value)
-    connect(
-        "http://bfl.test", proxy=emulator.url
-    )  # asked as a proxy, the emulator answers absolute URLs
+    # Asked as a proxy, the emulator answers absolute URLs.
+    connect("http://bfl.test", proxy=emulator.url)
     assert FluxHook().get_conn().get_credits() == 1000
     monkeypatch.setenv("http_proxy", dead)  # the connection's own wins
     assert FluxHook().get_conn().get_credits() == 1000

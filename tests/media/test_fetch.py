@@ -33,8 +33,9 @@ def test_an_input_is_read_from_a_private_host_that_the_connection_names(
 
 
 @pytest.mark.parametrize(
-    "name", ["127.0.0.1", "localhost", "127.1.2.3", "[::1]", "0.0.0.0", "169.254.169.254"]
-)  # noqa: S104
+    "name",
+    ["127.0.0.1", "localhost", "127.1.2.3", "[::1]", "0.0.0.0", "169.254.169.254"],  # noqa: S104
+)
 def test_a_private_host_that_the_connection_does_not_name_is_refused(
     host: Host, tmp_path: Path, name: str
 ) -> None:

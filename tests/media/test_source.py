@@ -151,9 +151,8 @@ def test_a_relative_file_uri_is_refused(value: str) -> None:
     "text",
     [
         text_of(b"no image at all" * 99),
-        text_of(
-            b"\xff\x0a" + bytes(range(256)) * 40
-        ),  # JPEG XL, whose base64 starts like a path as well
+        # JPEG XL, whose base64 starts like a path as well.
+        text_of(b"\xff\x0a" + bytes(range(256)) * 40),
         text_of(b"\xff\x0a" + bytes(range(256)) * 2),
         f"data:image/png;base32,{text_of(bytes(99))}",
     ],

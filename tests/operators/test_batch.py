@@ -267,9 +267,8 @@ def test_an_uncertain_row_is_not_submitted_again_until_a_user_clears_the_task(
     assert submits(emulator) == 2
     row = task.manifest()[1]
     assert (row["outcome"], row["uncertain_submits"], row["request_id"]) == ("uncertain", 1, None)
-    task.cleared().fail(
-        AirflowFailException
-    )  # a user accepts a second charge, and that answer is lost, too
+    # A user accepts a second charge, and that answer is lost, too.
+    task.cleared().fail(AirflowFailException)
     assert task.summary["uncertain_submits"] == 2
     assert emulator.stats()["submits_per_prompt"] == {"a hare": 1, lost: 2}
     assert task.cleared().retry(requests=["a hare", "good"])["landed"] == 2

@@ -296,9 +296,8 @@ def test_an_unreadable_input_fails_the_task_before_the_submit(
             "no connection": "s3://no_such@b/k.png",
             "host": f"{host.url}/a.png",
         }[source]
-        kind = (
-            AirflowFailException if source == "no connection" else errors.FluxInputError
-        )  # left to Airflow's retries
+        # Airflow may retry all but a missing connection.
+        kind = AirflowFailException if source == "no connection" else errors.FluxInputError
         with pytest.raises(kind, match="input_image"):
             run(operator(parameters={"input_image": value}))
     assert emulator.stats()["submits"] + emulator.stats()["refused"] == 0
@@ -326,9 +325,8 @@ def test_a_temporary_folder_that_cannot_be_removed_causes_no_second_submit(
     image.write_bytes(picture())
 
     def refuse(*_: object, **__: object) -> None:
-        raise TimeoutError(
-            "the clean-up hangs"
-        )  # unlike an OSError, it is not ignored; neither is a task timeout
+        # Unlike an OSError, this error is not ignored. Neither is a task timeout.
+        raise TimeoutError("the clean-up hangs")
 
     monkeypatch.setattr(tempfile.TemporaryDirectory, "cleanup", refuse)
     task = FluxGenerateOperator(

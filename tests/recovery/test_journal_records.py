@@ -46,9 +46,8 @@ def folder(tmp_path: Path) -> str:
 
 
 def test_a_retry_finds_the_changes_of_recover(folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        journal_segments, "SEGMENT_BYTES", 3000
-    )  # so that the changes need several segments
+    # The changes need several segments.
+    monkeypatch.setattr(journal_segments, "SEGMENT_BYTES", 3000)
     before = {path.name: path.read_bytes() for path in Path(folder).glob("*.jsonl")}
     store = JournalRecordStore(folder)
     for number, stored in enumerate(store.read_records()):
@@ -64,9 +63,8 @@ def test_a_retry_finds_the_changes_of_recover(folder: str, monkeypatch: pytest.M
     ]
     assert all(submit.generation == LANDED for submit in submits)
     for name, data in before.items():
-        assert (
-            Path(folder) / name
-        ).read_bytes() == data  # No writer changes the segments of another.
+        # No writer changes the segments of another.
+        assert (Path(folder) / name).read_bytes() == data
 
 
 def test_the_segments_of_recover_are_closed_and_numbered_in_one_session(

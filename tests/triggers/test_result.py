@@ -101,9 +101,8 @@ async def test_a_trigger_waits_while_the_service_is_down(connect) -> None:
     task = asyncio.create_task(fire(waiting))
     await asyncio.sleep(0.3)
     server.stop()
-    again = EmulatorServer(
-        EmulatorConfig(port=port)
-    )  # it does not know the request, and the trigger reports that in the end
+    # The new emulator does not know the request. The trigger reports that in the end.
+    again = EmulatorServer(EmulatorConfig(port=port))
     again.start()
     try:
         assert (await task)["error"]["type"] in {"FluxTaskNotFoundError", "FluxTimeoutError"}

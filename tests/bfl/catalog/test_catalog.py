@@ -101,7 +101,7 @@ def test_a_name_unlike_any_other_has_no_suggestion() -> None:
 
 
 @every_model
-def test_the_limit_of_active_requests_is_that_of_the_service(name: str) -> None:
+def test_the_limit_of_active_generations_is_that_of_the_service(name: str) -> None:
     expected = {"flux-kontext-max": 6, **dict.fromkeys(VIDEOS, 5)}
     assert MODELS[name].max_active == expected.get(name, 24)
 

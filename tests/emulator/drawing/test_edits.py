@@ -142,9 +142,8 @@ def test_erase_fills_the_masked_area_from_around_it(client: Client) -> None:
     image = edit(client, "flux-tools/erase-v1", None, **parameters)
     assert distance(mean(image, (290, 190, 350, 250)), GREEN) < 3
     kept = edit(client, "flux-tools/erase-v1", None, **parameters, dilate_pixels=0)
-    assert (
-        distance(mean(kept, (300, 200, 301, 240)), (255, 255, 255)) < 3
-    )  # the edge that the mask leaves out
+    # The mask leaves out this edge.
+    assert distance(mean(kept, (300, 200, 301, 240)), (255, 255, 255)) < 3
 
 
 @pytest.mark.parametrize("pixels", [0, 1, 7, 25])
