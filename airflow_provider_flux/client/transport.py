@@ -14,7 +14,10 @@ from airflow_provider_flux.bfl import delivery, http_errors
 from airflow_provider_flux.bfl.errors import FluxError
 from airflow_provider_flux.bfl.http_messages import HttpAnswer, HttpRequest
 from airflow_provider_flux.bfl.settings import FluxSettings
+from airflow_provider_flux.client.debug_log import hide_signatures
 from airflow_provider_flux.client.urllib3_adapter import TimeoutAdapter, is_nothing_sent
+
+hide_signatures()
 
 #: Hosts whose connections are pooled: the API, clusters of BFL, and delivery hosts.
 _POOLED_HOSTS = 4

@@ -1,9 +1,7 @@
-"""The connections, errors and debug log of urllib3. No other module uses its private names."""
+"""The connections and errors of urllib3. No other module uses its private names."""
 
 from __future__ import annotations
 
-import logging
-import re
 import ssl
 from typing import Any
 
@@ -15,19 +13,6 @@ from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
 _NOTHING_SENT = (NewConnectionError, ConnectTimeoutError, ssl.SSLCertVerificationError)
 #: urllib3 wraps an error at most this often.
 _MAX_WRAPPERS = 6
-
-
-class _HideSignatures(logging.Filter):
-    """Hide signed queries in the debug log of urllib3, which holds the path of each request."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        text = record.getMessage()
-        if "?" in text and "/v1/get_result?" not in text:
-            record.msg, record.args = re.sub(r"\?[^\s'\"]+", "?<query removed>", text), ()
-        return True
-
-
-logging.getLogger("urllib3.connectionpool").addFilter(_HideSignatures())
 
 
 class TimeoutAdapter(HTTPAdapter):

@@ -23,8 +23,11 @@ from airflow_provider_flux.bfl.errors import FluxError, FluxInputError, FluxRequ
 from airflow_provider_flux.bfl.redaction import describe_url
 from airflow_provider_flux.bfl.settings import FluxSettings
 from airflow_provider_flux.bfl.urls import host_of, matches_any
+from airflow_provider_flux.client.debug_log import hide_signatures
 from airflow_provider_flux.media.source import Source, SourceKind
 from airflow_provider_flux.object_store.filesystem import open_path
+
+hide_signatures()
 
 _CHUNK_BYTES = 256 * 1024
 _MAX_REDIRECTS = 5

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -30,6 +32,24 @@ def test_an_input_is_read_from_a_private_host_that_the_connection_names(
     [_, signed] = host.asked
     assert signed.path == "/a.png?sig=abc"
     assert {"x-key", "authorization", "cookie"}.isdisjoint(signed.headers)
+
+
+def test_the_debug_log_of_the_first_download_holds_no_signature(host: Host, tmp_path: Path) -> None:
+    """A task downloads its inputs before it imports the client of BFL, so this needs a process."""
+    url = host.put("/a.png", PICTURE)
+    program = (
+        "import logging, pathlib\n"
+        "from tests.support.fetch_input import read\n"
+        "log = logging.getLogger('urllib3.connectionpool')\n"
+        "log.addHandler(logging.StreamHandler())\n"
+        "log.setLevel('DEBUG')\n"
+        f"read('{url}?sig=abc', pathlib.Path({str(tmp_path)!r}))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert '"GET /a.png?<query removed> HTTP/1.1" 200' in done.stderr
+    assert "sig=" not in done.stdout + done.stderr
 
 
 @pytest.mark.parametrize(
