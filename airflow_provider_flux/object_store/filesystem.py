@@ -139,7 +139,13 @@ def _start(work: Coroutine[Any, Any, _T]) -> Future[_T]:
 
 
 async def _has_bucket(fs: Any, bucket: str) -> bool:
-    """Whether a bucket exists; also true if the credentials do not allow the question."""
+    """Whether a bucket exists; also true if that is not known.
+
+    Credentials may not allow the question. A filesystem without coroutines is no object store with
+    buckets, but may have folders that a write creates.
+    """
+    if not fs.async_impl:
+        return True
     if (fs, bucket) not in _KNOWN_BUCKETS:
         try:
             await fsspec_adapter.call(fs, "info", bucket)
