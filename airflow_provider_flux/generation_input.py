@@ -18,7 +18,7 @@ def _normalize_time(value: object) -> str:
 
 
 class _GenerationInput(BaseModel):
-    """The members of a generation. Only ``request_id`` is needed."""
+    """The members of a generation. Only ``request_id`` is required."""
 
     model_config = ConfigDict(strict=True, extra="ignore", defer_build=True)
 
@@ -46,6 +46,7 @@ def validate_members(value: Mapping[str, Any]) -> dict[str, Any]:
     """Check the members of a generation, and fill in those that are missing.
 
     :param value: the mapping that another task or a user supplies.
+    :return: the members of a generation, all of them.
     :raises pydantic.ValidationError: if a member has a wrong type or value.
     """
     return _GenerationInput.model_validate(dict(value)).model_dump()

@@ -33,67 +33,69 @@ _CHUNK_BYTES = 256 * 1024
 _MAX_REDIRECTS = 5
 
 
-def fetch(
-    source: Source, target: Path, *, max_bytes: int, what: str, settings: FluxSettings
+def fetch_input(
+    source: Source, target: Path, *, max_bytes: int, label: str, settings: FluxSettings
 ) -> str:
     """Copy an input to ``target`` and return the SHA-256 of its bytes.
 
     :param source: the input.
     :param target: file to write.
     :param max_bytes: largest allowed size.
-    :param what: field and source, for error messages.
+    :param label: field and source, with which error messages begin.
     :param settings: settings of the connection: proxy, timeouts and ``private_input_hosts``.
+    :return: the SHA-256 in hexadecimal.
     :raises FluxInputError: if it is missing or cannot be read. A retry may help.
     :raises FluxRequestError: if it is larger than ``max_bytes``, or on a private address.
     :raises FluxConfigurationError: if its store cannot be used.
     """
     if source.kind is SourceKind.URL:
-        return _write(_download(source.text, what, settings), target, max_bytes, what)
+        return _write(_download(source.text, label, settings), target, max_bytes, label)
     if source.kind is SourceKind.BASE64:
-        return _write(_decode(source, what), target, max_bytes, what)
+        return _write(_decode(source, label), target, max_bytes, label)
     try:
         if source.kind is SourceKind.FILE:
-            path = _local(source.text)
+            path = _find_file(source.text)
             if not path.is_file():  # a device or a pipe has no end
-                raise FluxInputError(f"{what} is not a file of this worker.")
-            _check_size(path.stat().st_size, max_bytes, what)
+                raise FluxInputError(f"{label} is not a file of this worker.")
+            _check_size(path.stat().st_size, max_bytes, label)
             shutil.copyfile(path, target)
         else:
-            _from_store(source.text, target, max_bytes, what)
-        _check_size(target.stat().st_size, max_bytes, what)
+            _copy_object(source.text, target, max_bytes, label)
+        _check_size(target.stat().st_size, max_bytes, label)
         with target.open("rb") as file:  # missing, if the store took the path for a folder
             return hashlib.file_digest(file, "sha256").hexdigest()
     except FluxError:
         raise
     except Exception as error:
-        raise FluxInputError(f"{what} could not be read ({type(error).__name__}).") from None
+        raise FluxInputError(f"{label} could not be read ({type(error).__name__}).") from None
 
 
-def _local(text: str) -> Path:
+def _find_file(text: str) -> Path:
     """Return the path of a file: the text itself, or unquoted like a URI if there is none."""
     path = Path(text)
     return path if "%" not in text or path.is_file() else Path(unquote(text))
 
 
-def _from_store(uri: str, target: Path, max_bytes: int, what: str) -> None:
+def _copy_object(uri: str, target: Path, max_bytes: int, label: str) -> None:
     """Copy an object in one stream: ``open()`` would cache blocks of up to 50 MB in memory."""
-    path = open_path(uri, field=what.partition(" ")[0])
-    _check_size(path.stat().st_size, max_bytes, what)
+    path = open_path(uri, field=label.partition(" ")[0])
+    _check_size(path.stat().st_size, max_bytes, label)
     path.fs.get_file(path.path, str(target))
 
 
-def _write(chunks: Iterable[bytes], target: Path, max_bytes: int, what: str) -> str:
+def _write(chunks: Iterable[bytes], target: Path, max_bytes: int, label: str) -> str:
+    """Write the chunks to a file, and return the SHA-256 of their bytes."""
     digest, size = hashlib.sha256(), 0
     with target.open("wb") as file:
         for chunk in chunks:
             size += len(chunk)
-            _check_size(size, max_bytes, what)
+            _check_size(size, max_bytes, label)
             digest.update(chunk)
             file.write(chunk)
     return digest.hexdigest()
 
 
-def _decode(source: Source, what: str) -> Iterator[bytes]:
+def _decode(source: Source, label: str) -> Iterator[bytes]:
     """Decode base64 in chunks, so that memory never holds the whole input twice.
 
     Line breaks in it are ignored.
@@ -102,50 +104,52 @@ def _decode(source: Source, what: str) -> Iterator[bytes]:
     try:
         for at in range(source.start, len(source.text), _CHUNK_BYTES):
             text = rest + "".join(source.text[at : at + _CHUNK_BYTES].split())
-            whole = (len(text) - 1) // 4 * 4  # only the end may be padded: keep it for last
-            text, rest = text[:whole], text[whole:]
+            split = (len(text) - 1) // 4 * 4  # only the end may be padded: keep it for last
+            text, rest = text[:split], text[split:]
             if "=" in text:
                 raise ValueError("padded in the middle")
             yield base64.b64decode(text, validate=True)
         yield base64.b64decode(rest, validate=True)
     except ValueError:
-        raise FluxRequestError(f"{what} is not valid base64.") from None
+        raise FluxRequestError(f"{label} is not valid base64.") from None
 
 
-def _download(url: str, what: str, settings: FluxSettings) -> Iterator[bytes]:
+def _download(url: str, label: str, settings: FluxSettings) -> Iterator[bytes]:
     """Read a URL. Each host it redirects to must be public, or in ``private_input_hosts``."""
     with requests.Session() as session:
         session.auth = lambda request: request  # no credentials of a .netrc file
         for _ in range(_MAX_REDIRECTS + 1):
             try:
-                with closing(_get(session, url, what, settings)) as response:
+                with closing(_get(session, url, label, settings)) as response:
                     location = response.headers.get("Location")
                     if response.is_redirect and location:
                         url = urljoin(url, location)
                         continue
-                    _check_answer(response, what)
+                    _check_status(response, label)
                     yield from response.iter_content(_CHUNK_BYTES)
                     return
             except FluxError:
                 raise
             except InvalidIPAddress:
                 raise FluxRequestError(
-                    f"{what} is on a private address. To allow it, add its host to "
+                    f"{label} is on a private address. To allow it, add its host to "
                     "'private_input_hosts' of the connection."
                 ) from None
             except Exception as error:
                 raise FluxInputError(
-                    f"{what} could not be downloaded ({type(error).__name__})."
+                    f"{label} could not be downloaded ({type(error).__name__})."
                 ) from None
-    raise FluxRequestError(f"{what} redirects more than {_MAX_REDIRECTS} times.")
+    raise FluxRequestError(f"{label} redirects more than {_MAX_REDIRECTS} times.")
 
 
 def _get(
-    session: requests.Session, url: str, what: str, settings: FluxSettings
+    session: requests.Session, url: str, label: str, settings: FluxSettings
 ) -> requests.Response:
     host = host_of(url)
     if host is None:
-        raise FluxRequestError(f"{what} leads to {describe_url(url)}, which is not an http(s) URL.")
+        raise FluxRequestError(
+            f"{label} redirects to {describe_url(url)}, which is not an http(s) URL."
+        )
     is_private = matches_any(host, settings.private_input_hosts)
     for scheme in ("http", "https"):
         adapter = HTTPAdapter() if is_private else IPFilterAdapter(is_https_proto=scheme == "https")
@@ -162,13 +166,13 @@ def _get(
     )
 
 
-def _check_answer(response: requests.Response, what: str) -> None:
+def _check_status(response: requests.Response, label: str) -> None:
     if response.status_code != 200:
-        raise FluxInputError(f"{what} could not be downloaded (HTTP {response.status_code}).")
+        raise FluxInputError(f"{label} could not be downloaded (HTTP {response.status_code}).")
 
 
-def _check_size(size: int, max_bytes: int, what: str) -> None:
+def _check_size(size: int, max_bytes: int, label: str) -> None:
     if size > max_bytes:
         raise FluxRequestError(
-            f"{what} is larger than the {max_bytes // MIB} MB that the service accepts."
+            f"{label} is larger than the {max_bytes // MIB} MB that the service accepts."
         )

@@ -19,7 +19,7 @@ from airflow_provider_flux.media.info import MediaInfo
 #: Pixels of the largest accepted image: four times the largest output of the service, "4k".
 MAX_PIXELS = 64 * 1024 * 1024
 #: Pillow calls a JPEG that holds several pictures MPO.
-_NAMES = {"MPO": "jpeg"}
+_FORMAT_NAMES = {"MPO": "jpeg"}
 _JPEG_END = b"\xff\xd9"
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
@@ -48,7 +48,7 @@ def inspect_image(data: bytes) -> MediaInfo:
         ) from None
     if width * height > MAX_PIXELS:
         raise FluxImageError(f"The result is {width}x{height}, more than {MAX_PIXELS} pixels.")
-    name = _NAMES.get(pillow_name, pillow_name.lower())
+    name = _FORMAT_NAMES.get(pillow_name, pillow_name.lower())
     if not _is_whole(name, data):
         raise FluxImageError(f"The {name} result of {len(data)} bytes is cut short or damaged.")
     return MediaInfo(name, width, height, len(data), hashlib.sha256(data).hexdigest())

@@ -16,9 +16,9 @@ from airflow_provider_flux.bfl.inputs import MediaFile, map_inputs
 from airflow_provider_flux.bfl.request import GenerationRequest
 from airflow_provider_flux.bfl.settings import FluxSettings
 from airflow_provider_flux.bfl.urls import host_of, matches_any
-from airflow_provider_flux.media.fetch import fetch
-from airflow_provider_flux.media.probe import probe
-from airflow_provider_flux.media.source import Source, SourceKind, read_source
+from airflow_provider_flux.media.fetch import fetch_input
+from airflow_provider_flux.media.probe import probe_input
+from airflow_provider_flux.media.source import Source, SourceKind, parse_source
 
 log = logging.getLogger(__name__)
 
@@ -57,13 +57,13 @@ def prepare_inputs(
 def _read(spec: MediaField, names: Iterator[Path], settings: FluxSettings, value: Any) -> Any:
     if isinstance(value, MediaFile):
         return value
-    source = read_source(value, name=spec.name, kind=spec.kind)
+    source = parse_source(value, name=spec.name, kind=spec.kind)
     if source.kind is SourceKind.URL and spec.takes_url and not _is_private(source, settings):
         return source.text
     path = next(names)
-    what = f"{spec.name} ({source})"
-    sha256 = fetch(source, path, max_bytes=spec.max_bytes, what=what, settings=settings)
-    facts = probe(path, _kind_of(source, spec.kind), what)
+    label = f"{spec.name} ({source})"
+    sha256 = fetch_input(source, path, max_bytes=spec.max_bytes, label=label, settings=settings)
+    facts = probe_input(path, _kind_of(source, spec.kind), label)
     file = MediaFile(
         source=str(source),
         media_type=facts.media_type,

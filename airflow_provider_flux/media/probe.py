@@ -14,7 +14,7 @@ from airflow_provider_flux.media.video import DamagedVideoError, is_mp4, read_vi
 
 
 @dataclass(frozen=True)
-class Facts:
+class InputFacts:
     """Properties of an input file, read from its header.
 
     :param media_type: MIME type.
@@ -29,20 +29,20 @@ class Facts:
     seconds: float | None = None
 
 
-def probe(path: Path, kind: MediaKind, what: str) -> Facts:
+def probe_input(path: Path, kind: MediaKind, label: str) -> InputFacts:
     """Return the properties of an input file.
 
     :param path: the file.
     :param kind: kind of file that the field takes.
-    :param what: field and source, for the error message.
+    :param label: field and source, with which the error message begins.
     :raises FluxRequestError: if it is of another kind. The message holds none of its bytes.
     """
     if not path.stat().st_size:
-        raise FluxRequestError(f"{what} is empty.")
+        raise FluxRequestError(f"{label} is empty.")
     if kind is MediaKind.DRAFT:
-        return Facts("application/octet-stream")
+        return InputFacts("application/octet-stream")
     is_video = kind is MediaKind.VIDEO or (kind is MediaKind.FILE and is_mp4(_head(path)))
-    return _probe_video(path, what) if is_video else _probe_image(path, what)
+    return _probe_video(path, label) if is_video else _probe_image(path, label)
 
 
 def _head(path: Path) -> bytes:
@@ -50,25 +50,25 @@ def _head(path: Path) -> bytes:
         return file.read(12)
 
 
-def _probe_image(path: Path, what: str) -> Facts:
+def _probe_image(path: Path, label: str) -> InputFacts:
     try:
         with warnings.catch_warnings():
             # The limit of pixels is checked later.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             with Image.open(path) as image:
                 media_type = Image.MIME.get(image.format or "", "image/unknown")
-                return Facts(media_type, image.width, image.height)
+                return InputFacts(media_type, image.width, image.height)
     except Image.DecompressionBombError:
-        raise FluxRequestError(f"{what} has far too many pixels.") from None
+        raise FluxRequestError(f"{label} has too many pixels.") from None
     except Exception:  # damaged headers raise many kinds
-        raise FluxRequestError(f"{what} is not an image.") from None
+        raise FluxRequestError(f"{label} is not an image.") from None
 
 
-def _probe_video(path: Path, what: str) -> Facts:
+def _probe_video(path: Path, label: str) -> InputFacts:
     try:
         with path.open("rb") as file:
             video = read_video(file)
     except DamagedVideoError as error:
-        raise FluxRequestError(f"{what} cannot be used: {error}.") from None
+        raise FluxRequestError(f"{label} cannot be used: {error}.") from None
     seconds = video.seconds or None  # a fragmented file does not name it
-    return Facts("video/mp4", video.width, video.height, seconds)
+    return InputFacts("video/mp4", video.width, video.height, seconds)

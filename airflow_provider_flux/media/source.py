@@ -29,7 +29,7 @@ _MAX_PATH_CHARACTERS = 4096
 _MAX_SHOWN_CHARACTERS = 200
 #: Base64 of a draft cache, which has no known signature: so long a run without a dot is no path.
 _LONG_BASE64 = re.compile(r"\s*[A-Za-z0-9+/\r\n]{512}")
-_MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n", b"GIF8", b"II*\x00", b"MM\x00*")
+_SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n", b"GIF8", b"II*\x00", b"MM\x00*")
 
 
 class SourceKind(StrEnum):
@@ -69,7 +69,7 @@ class Source:
         return f"{redact(text[:_MAX_SHOWN_CHARACTERS])}..."
 
 
-def read_source(value: Any, *, name: str, kind: MediaKind = MediaKind.IMAGE) -> Source:
+def parse_source(value: Any, *, name: str, kind: MediaKind = MediaKind.IMAGE) -> Source:
     """Return the source of an input. Nothing is opened.
 
     :param value: the input: text, a path object, or wrapped base64.
@@ -77,7 +77,7 @@ def read_source(value: Any, *, name: str, kind: MediaKind = MediaKind.IMAGE) -> 
     :param kind: kind of file that the field takes, an image by default.
     :raises FluxRequestError: if the value names no source.
     """
-    source = _parse_source(value, name, kind)
+    source = _classify(value, name, kind)
     if kind is MediaKind.DRAFT and source.kind in _FILES:
         # A draft cache has no known signature. Without the check of its name, a templated path
         # could send any other file.
@@ -88,14 +88,14 @@ def read_source(value: Any, *, name: str, kind: MediaKind = MediaKind.IMAGE) -> 
     return source
 
 
-def _parse_source(value: Any, name: str, kind: MediaKind) -> Source:
+def _classify(value: Any, name: str, kind: MediaKind) -> Source:
     text = value.text if isinstance(value, InlineMedia) else _as_text(value)
     if match := _DATA_URL.match(text):
         return Source(SourceKind.BASE64, text, match.end())
     if isinstance(value, InlineMedia):
         return Source(SourceKind.BASE64, text)
     if match := _SCHEME.match(text):
-        return _of_scheme(match[1].lower(), text, name)
+        return _parse_uri(match[1].lower(), text, name)
     if _is_base64(text, kind):
         return Source(SourceKind.BASE64, text)
     if text.startswith("/") and len(text) <= _MAX_PATH_CHARACTERS:
@@ -107,8 +107,8 @@ def _parse_source(value: Any, name: str, kind: MediaKind) -> Source:
     )
 
 
-def hide(value: Any, kind: MediaKind = MediaKind.DRAFT) -> Any:
-    """Return a value with its base64 wrapped, so that whoever shows or stores it omits the bytes.
+def wrap_base64(value: Any, kind: MediaKind = MediaKind.DRAFT) -> Any:
+    """Wrap the base64 in a value in ``InlineMedia``, which logs and records do not contain.
 
     :param value: an input, or a list or a mapping of inputs.
     :param kind: kind of file that the field takes. By default it is not known, and any long base64
@@ -117,9 +117,9 @@ def hide(value: Any, kind: MediaKind = MediaKind.DRAFT) -> Any:
     if isinstance(value, bytes):
         return InlineMedia(value.decode("latin-1"))
     if isinstance(value, Sequence) and not isinstance(value, str):
-        return [hide(item, kind) for item in value]
+        return [wrap_base64(item, kind) for item in value]
     if isinstance(value, Mapping):
-        return {name: hide(item, kind) for name, item in value.items()}
+        return {name: wrap_base64(item, kind) for name, item in value.items()}
     if isinstance(value, str) and _holds_base64(value, kind):
         return InlineMedia(value)
     return value
@@ -139,7 +139,7 @@ def find_source_problems(media: Iterable[MediaField], parameters: Mapping[str, A
 
     def check(spec: MediaField, value: Any) -> None:
         try:
-            read_source(value, name=spec.name, kind=spec.kind)
+            parse_source(value, name=spec.name, kind=spec.kind)
         except FluxRequestError as error:
             problems.append(str(error).rstrip("."))
 
@@ -149,7 +149,7 @@ def find_source_problems(media: Iterable[MediaField], parameters: Mapping[str, A
     return problems
 
 
-def _of_scheme(scheme: str, text: str, name: str) -> Source:
+def _parse_uri(scheme: str, text: str, name: str) -> Source:
     if scheme in {"http", "https"}:
         return Source(SourceKind.URL, quote(text, safe=string.punctuation))
     if scheme in {"file", "local"}:
@@ -180,7 +180,7 @@ def _is_base64(text: str, kind: MediaKind) -> bool:
         raw = base64.b64decode(plain[: len(plain) // 4 * 4])
     except binascii.Error:
         return False
-    if raw.startswith(_MAGIC) or is_mp4(raw) or (raw[:4] == b"RIFF" and raw[8:12] == b"WEBP"):
+    if raw.startswith(_SIGNATURES) or is_mp4(raw) or (raw[:4] == b"RIFF" and raw[8:12] == b"WEBP"):
         return True
     return kind is MediaKind.DRAFT and bool(_LONG_BASE64.match(text))
 

@@ -13,7 +13,7 @@ from airflow_provider_flux.bfl.validation import find_problems
 from airflow_provider_flux.configured_models import known_models
 from airflow_provider_flux.landing.output_path import check_output_path
 from airflow_provider_flux.landing.target import Reuse
-from airflow_provider_flux.media.source import find_source_problems, hide
+from airflow_provider_flux.media.source import find_source_problems, wrap_base64
 
 _JINJA_MARKS = ("{{", "{%", "{#")
 
@@ -235,4 +235,4 @@ def _hide(value: Any, kind: MediaKind) -> Any:
     """Wrap base64. A template such as ``data:image/png;base64,{{ ... }}`` has to stay text."""
     if isinstance(value, (list, tuple)):
         return [_hide(item, kind) for item in value]
-    return value if is_template(value) else hide(value, kind)
+    return value if is_template(value) else wrap_base64(value, kind)

@@ -35,7 +35,7 @@ from airflow_provider_flux.landing.plan import LandingPlan
 from airflow_provider_flux.landing.target import Reuse
 from airflow_provider_flux.ledger.ledger_folder import LEDGER_FOLDER
 from airflow_provider_flux.ledger.resume_policy import OnUncertain
-from airflow_provider_flux.media.source import hide
+from airflow_provider_flux.media.source import wrap_base64
 from airflow_provider_flux.operators import arguments
 from airflow_provider_flux.operators.base import FluxLandingOperator
 from airflow_provider_flux.operators.failures import fail_without_retry
@@ -260,8 +260,8 @@ class FluxGenerateBatchOperator(FluxLandingOperator):
         :param content: value of a template field, or a part of it.
         """
         if isinstance(content, str) and not arguments.is_template(content):
-            return hide(content)
-        return hide(super().render_template(content, *args, **kwargs))
+            return wrap_base64(content)
+        return wrap_base64(super().render_template(content, *args, **kwargs))
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Try all rows; fail if too many of them have no image.

@@ -24,7 +24,7 @@ from airflow_provider_flux.configured_models import known_models
 from airflow_provider_flux.generation import Generation, describe_cost, poller_for, with_result
 from airflow_provider_flux.ledger.ledger_folder import LEDGER_FOLDER, publish_ledger_folder
 from airflow_provider_flux.ledger.resume_policy import OnChange, OnClear, OnUncertain, ResumePolicy
-from airflow_provider_flux.media.source import hide
+from airflow_provider_flux.media.source import wrap_base64
 from airflow_provider_flux.operators import arguments
 from airflow_provider_flux.operators.base import FluxLandingOperator
 from airflow_provider_flux.operators.failures import describe_recovery, fail_without_retry
@@ -231,7 +231,7 @@ class FluxGenerateOperator(FluxLandingOperator):
 
         :param content: value of a template field.
         """
-        return hide(super().render_template(content, *args, **kwargs))
+        return wrap_base64(super().render_template(content, *args, **kwargs))
 
     def execute(self, context: Context) -> Generation:
         """Submit the request, or resume what an earlier try submitted; wait for it, and land it.

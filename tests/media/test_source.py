@@ -20,8 +20,8 @@ from airflow_provider_flux.media.source import (
     Source,
     SourceKind,
     find_source_problems,
-    hide,
-    read_source,
+    parse_source,
+    wrap_base64,
 )
 from tests.support.sample_media import clip, picture, text_of
 
@@ -30,7 +30,7 @@ IMAGES = {kind: text_of(picture(kind)) for kind in ("jpeg", "png", "webp", "gif"
 
 
 def read(value: Any, kind: MediaKind = MediaKind.IMAGE) -> Source:
-    return read_source(value, name="input_image", kind=kind)
+    return parse_source(value, name="input_image", kind=kind)
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_base64_of_an_image_is_recognized_in_every_form(kind: str, form: str) ->
     source = read(text)
     assert source.kind is SourceKind.BASE64
     assert "".join(source.text[source.start :].split()) == plain
-    hidden = hide(text)
+    hidden = wrap_base64(text)
     assert isinstance(hidden, InlineMedia)
     assert read(hidden).kind is SourceKind.BASE64
 
@@ -96,7 +96,7 @@ def test_base64_of_an_image_is_recognized_in_every_form(kind: str, form: str) ->
 def test_base64_of_a_video_is_recognized_by_its_beginning() -> None:
     text = text_of(clip())
     assert read(text, MediaKind.VIDEO).kind is SourceKind.BASE64
-    assert isinstance(hide(text), InlineMedia)
+    assert isinstance(wrap_base64(text), InlineMedia)
 
 
 def test_base64_of_a_jpeg_is_not_mistaken_for_a_path() -> None:
@@ -109,8 +109,9 @@ def test_base64_of_a_jpeg_is_not_mistaken_for_a_path() -> None:
 def test_base64_of_a_draft_cache_is_recognized_by_its_length() -> None:
     text = text_of(bytes(range(256)) * 3)
     assert read(text, MediaKind.DRAFT).kind is SourceKind.BASE64
-    assert isinstance(hide(text, MediaKind.DRAFT), InlineMedia)
-    assert isinstance(hide(text), InlineMedia)  # out of a template, nobody knows what it is for
+    assert isinstance(wrap_base64(text, MediaKind.DRAFT), InlineMedia)
+    # The field of a value from a template is not known.
+    assert isinstance(wrap_base64(text), InlineMedia)
     with pytest.raises(FluxRequestError, match="It is a text of 1024 characters"):
         read(text, MediaKind.IMAGE)
     assert read("/data/a.draft.bin", MediaKind.DRAFT).kind is SourceKind.FILE
@@ -176,7 +177,7 @@ def test_an_error_never_quotes_the_signature_of_a_url() -> None:
 def test_a_source_has_no_base64_in_its_repr() -> None:
     assert JPEG[:40] not in repr(read(JPEG))
     assert str(read(JPEG)) == "base64"
-    assert JPEG[:40] not in repr(hide({"a": [JPEG]}))
+    assert JPEG[:40] not in repr(wrap_base64({"a": [JPEG]}))
 
 
 @given(st.text(max_size=300) | st.binary(max_size=300).map(text_of))
@@ -184,7 +185,7 @@ def test_any_text_is_a_source_or_refused(text: str) -> None:
     for kind in MediaKind:
         with suppress(FluxRequestError):
             assert read(text, kind).kind in SourceKind
-    hide(text)
+    wrap_base64(text)
 
 
 def test_base64_is_hidden_wherever_it_is() -> None:
@@ -193,7 +194,7 @@ def test_base64_is_hidden_wherever_it_is() -> None:
         "frames": [[0.5, f"data:image/jpeg;base64,{JPEG}"]],
         "deep": {"x": (JPEG,)},
     }
-    hidden = hide(value)
+    hidden = wrap_base64(value)
     assert JPEG[:60] not in json.dumps(hidden, default=str)
     assert hidden["images"][1] == "s3://a/b"
     assert hidden["frames"][0][1].text.endswith(JPEG)
@@ -217,8 +218,8 @@ def test_base64_is_hidden_wherever_it_is() -> None:
     ],
 )
 def test_text_other_than_base64_is_not_hidden(value: Any) -> None:
-    assert hide(value) == value
-    assert hide([value]) == [value]
+    assert wrap_base64(value) == value
+    assert wrap_base64([value]) == [value]
 
 
 def test_a_mistake_in_an_input_names_its_field_and_opens_nothing() -> None:

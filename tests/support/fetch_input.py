@@ -9,8 +9,8 @@ import pytest
 
 from airflow_provider_flux.bfl.errors import FluxError
 from airflow_provider_flux.bfl.settings import FluxSettings
-from airflow_provider_flux.media.fetch import fetch
-from airflow_provider_flux.media.source import read_source
+from airflow_provider_flux.media.fetch import fetch_input
+from airflow_provider_flux.media.source import parse_source
 from tests.support.sample_media import MIB
 
 
@@ -24,7 +24,7 @@ def read(
     proxy: str | None = None,
 ) -> bytes:
     """Fetch an input, and check that what is said of it is so."""
-    source = read_source(value, name="image")
+    source = parse_source(value, name="image")
     account = FluxSettings(
         "bfl_x",
         private_input_hosts=private,
@@ -32,8 +32,8 @@ def read(
         read_timeout=seconds,
         proxy=proxy,
     )
-    sha256 = fetch(
-        source, target / "0", max_bytes=max_bytes, what=f"image ({source})", settings=account
+    sha256 = fetch_input(
+        source, target / "0", max_bytes=max_bytes, label=f"image ({source})", settings=account
     )
     data = (target / "0").read_bytes()
     assert hashlib.sha256(data).hexdigest() == sha256
