@@ -1,4 +1,4 @@
-"""The models a DAG may name: the catalog, and those added in the Airflow configuration."""
+"""Models that a DAG can use: those of the catalog, and of ``[flux] models``."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ DEFAULT_TIMEOUT = 600.0
 
 
 def known_models() -> Mapping[str, Model]:
-    """Return every known model by name; those of ``[flux] models`` win over the built-in ones.
+    """Return every known model by name; those of ``[flux] models`` replace those of the catalog.
 
     :raises FluxConfigurationError: if the option cannot be read.
     """
-    return _with_configured(conf.get("flux", "models", fallback="") or "")
+    return _merge_configured(conf.get("flux", "models", fallback="") or "")
 
 
 def typical_seconds(model: Any) -> float:
@@ -43,7 +43,7 @@ def default_timeout(model: Any) -> float:
 
 
 @lru_cache(maxsize=4)
-def _with_configured(text: str) -> Mapping[str, Model]:
+def _merge_configured(text: str) -> Mapping[str, Model]:
     if not text.strip():
         return MODELS
     from airflow_provider_flux.bfl.catalog.custom import read_models  # only if there are any

@@ -99,10 +99,10 @@ def choose(database: str, limit: str, rows: str) -> int:
     """Write the products without an image to a file; skip the run if there are none.
 
     The task leaves out moderated and invalid products, because the same prompt ends the same way,
-    and products whose image is paid for and missing. The column ``reason`` explains each. After you
+    and products whose image is billed and missing. The column ``reason`` explains each. After you
     fix a product, set its ``outcome`` to NULL.
     """
-    # A 'submitted' product is paid for, and a new run would pay again. The retries of its run
+    # A 'submitted' product is billed, and a new run would pay again. The retries of its run
     # landed the images they could. `airflow flux recover` lands the others. Then set outcome to
     # NULL: the next run finds the image by `reuse`.
     with open_table(database) as db:

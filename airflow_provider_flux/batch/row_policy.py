@@ -12,7 +12,7 @@ from airflow_provider_flux.ledger.resume_policy import OnUncertain, check_choice
 #: State of a row in the manifest and in the summary. ``submitted``: BFL accepted it, and its image
 #: has not landed; a retry, or ``airflow flux recover``, resumes it. ``pending``: not submitted yet.
 #: A row with any other outcome has ended in this try.
-Outcome = Literal[
+RowOutcome = Literal[
     "landed",
     "reused",
     "moderated",
@@ -81,7 +81,7 @@ class RowPlan:
     """
 
     action: Literal["submit", "resume", "done"]
-    outcome: Outcome | None = None
+    outcome: RowOutcome | None = None
     submit: JournaledSubmit | None = None
     is_fallback: bool = False
     reason: str = ""
@@ -221,7 +221,7 @@ def cost_of(submit: JournaledSubmit) -> float:
 def _decide(history: RowHistory, fingerprints: Sequence[str]) -> RowPlan:
     """Return the decision, without the money."""
 
-    def done(outcome: Outcome, submit: JournaledSubmit) -> RowPlan:
+    def done(outcome: RowOutcome, submit: JournaledSubmit) -> RowPlan:
         return RowPlan("done", outcome, submit, is_fallback(submit), _describe_end(submit))
 
     def is_fallback(submit: JournaledSubmit) -> bool:
@@ -233,7 +233,7 @@ def _decide(history: RowHistory, fingerprints: Sequence[str]) -> RowPlan:
         submit = history.accepted
         return RowPlan("resume", submit=submit, is_fallback=is_fallback(submit))
     if history.blocking:
-        outcome: Outcome = "uncertain" if history.blocking.phase == "intent" else "lost"
+        outcome: RowOutcome = "uncertain" if history.blocking.phase == "intent" else "lost"
         return done(outcome, history.blocking)
     for position, fingerprint in enumerate(fingerprints):
         if fingerprint not in history.moderated:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from airflow_provider_flux.batch.input.rows import Row
-from airflow_provider_flux.batch.row_policy import Outcome
+from airflow_provider_flux.batch.row_policy import RowOutcome
 from airflow_provider_flux.batch.row_states import EndedRow
 from airflow_provider_flux.bfl.request import GenerationRequest
 
@@ -79,7 +79,7 @@ class RowReader:
                 *rest,
             )
 
-    def count_outcomes(self) -> dict[Outcome, int]:
+    def count_outcomes(self) -> dict[RowOutcome, int]:
         """Return the number of rows of each outcome that occurs, with pending and submitted."""
         return dict(
             self._db.execute(f"SELECT {_OUTCOME} AS ended, count(*) FROM rows GROUP BY ended")  # noqa: S608

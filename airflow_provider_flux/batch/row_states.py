@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from airflow_provider_flux.batch.limit_groups import group_of
-from airflow_provider_flux.batch.row_policy import Outcome
+from airflow_provider_flux.batch.row_policy import RowOutcome
 from airflow_provider_flux.bfl.request import GenerationRequest, estimate_cost
 from airflow_provider_flux.generation import Generation
 from airflow_provider_flux.landing.plan import LandingPlan
@@ -139,7 +139,7 @@ class EndedRow:
 
     index: int
     key: str
-    outcome: Outcome
+    outcome: RowOutcome
     reason: str
     model: str
     estimate: float | None

@@ -11,7 +11,7 @@ from pathlib import Path
 from airflow_provider_flux.batch.history_store import HistoryStore
 from airflow_provider_flux.batch.input.rows import Row
 from airflow_provider_flux.batch.limit_groups import group_of
-from airflow_provider_flux.batch.row_policy import Outcome, RowPlan
+from airflow_provider_flux.batch.row_policy import RowOutcome, RowPlan
 from airflow_provider_flux.batch.row_reader import open_database
 from airflow_provider_flux.batch.row_states import PendingRow, RowBuilder, SubmittedRow
 from airflow_provider_flux.bfl.request import GenerationRequest, estimate_cost
@@ -157,7 +157,7 @@ class RowStore:
     def end(
         self,
         row: PendingRow | SubmittedRow,
-        outcome: Outcome,
+        outcome: RowOutcome,
         *,
         generation: Generation | None = None,
         reason: str = "",
@@ -176,7 +176,7 @@ class RowStore:
     def _update(
         self,
         row: PendingRow | SubmittedRow,
-        outcome: Outcome | None,
+        outcome: RowOutcome | None,
         generation: Generation | None,
         *,
         reason: str = "",

@@ -68,8 +68,8 @@ class BatchSettings:
     :param timeout: seconds from the submit of a row after which the try stops waiting for it;
         ``None`` for the default of its model.
     :param manifest_interval: seconds between two manifests while the batch works.
-    :param poll_interval: seconds between two polls of BFL's documented loop. As many polls are
-        made for a result, at better moments.
+    :param poll_interval: average seconds between two polls of a generation. A schedule places them
+        around the time at which the generation usually ends.
     :param grace: seconds that rows in flight have to land if the task is stopped. Airflow kills it
         5 seconds after SIGTERM.
     """
@@ -199,7 +199,7 @@ class BatchRun:
     def _check_budget(
         self, reader: RowReader, counters: Counters, expected: float, unknown: int
     ) -> FluxError | None:
-        """Refuse a batch that cannot be paid.
+        """Refuse a batch that costs more than ``max_cost`` or the balance.
 
         If there are rows to resume, the error is returned, to be raised after they have landed:
         BFL keeps their results for minutes only.

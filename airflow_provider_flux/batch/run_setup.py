@@ -218,7 +218,7 @@ def _log_abandoned(submits: Sequence[JournaledSubmit]) -> None:
     if len(submits) > _MAX_LOGGED_SUBMITS:
         names.append(f"... and {len(submits) - _MAX_LOGGED_SUBMITS} more")
     log.warning(
-        "%d images (%g credits) that earlier tries paid for have not landed and are not resumed: "
+        "%d images (%g credits) that earlier tries submitted have not landed and are not resumed: "
         "their rows changed, are gone, or are submitted again. `airflow flux recover` lands them "
         "(%s)",
         len(submits),

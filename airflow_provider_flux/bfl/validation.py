@@ -147,14 +147,14 @@ def _describe(model: Model, schema: type[BaseModel], name: str, faults: list[Err
             else f"{redact(text)[:_MAX_VALUE_CHARACTERS]}..."
         )
     rules = " or ".join(dict.fromkeys(_rule(detail) for detail in faults))
-    return f"{name}={shown}: {rules}{_allowed(schema, name)}"
+    return f"{name}={shown}: {rules}{_describe_allowed(schema, name)}"
 
 
 def _rule(detail: ErrorDetails) -> str:
     return detail["msg"].removeprefix("Value error, ")
 
 
-def _allowed(schema: type[BaseModel], name: str) -> str:
+def _describe_allowed(schema: type[BaseModel], name: str) -> str:
     """Return the whole range of a number, because the failed rule names only one end."""
     limits = {
         key: value

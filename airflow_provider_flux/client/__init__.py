@@ -3,7 +3,7 @@
 They submit, poll, wait and download, and call the routes of the account.
 
 :class:`FluxClient` is synchronous and :class:`FluxAsyncClient` runs on an event loop. They are
-imported when they are first used, so that neither user pays for the HTTP library of the other.
+imported when they are first used, so that no program loads the HTTP library of the other.
 """
 
 from __future__ import annotations

@@ -8,8 +8,8 @@ from typing import Any
 
 from airflow_provider_flux.bfl.catalog import Model
 from airflow_provider_flux.bfl.inputs import MediaFile
+from airflow_provider_flux.bfl.pricing import MEGAPIXEL
 from airflow_provider_flux.emulator.drawing.picture import Picture
-from airflow_provider_flux.emulator.drawing.sizes import MEGAPIXEL
 from airflow_provider_flux.emulator.inputs import Inputs
 
 

@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Literal
 
 #: The step of a request that a fault strikes.
-Phase = Literal["submit", "waiting", "delivery"]
+FaultPhase = Literal["submit", "waiting", "delivery"]
 #: An argument of a fault.
 Argument = Literal["times", "seconds", "text"]
 
@@ -31,7 +31,7 @@ class FaultKind:
     """
 
     name: str
-    phase: Phase
+    phase: FaultPhase
     meaning: str
     takes: tuple[Argument, ...] = ()
     required: bool = False

@@ -30,7 +30,7 @@ SignUrl = Callable[[str, str], str]
 
 
 @dataclass(frozen=True)
-class Outcome:
+class TaskOutcome:
     """The end of a task.
 
     :param status: the final status.
@@ -73,7 +73,7 @@ class Task:
     submitted_at: float
     latency: float
     inputs_at: float
-    outcome: Outcome = field(default_factory=Outcome)
+    outcome: TaskOutcome = field(default_factory=TaskOutcome)
     faults: Mapping[str, Fault] = field(default_factory=dict)
     key: str = field(default="", repr=False)
     webhook_url: str | None = None
@@ -120,7 +120,7 @@ class Task:
         return f"/results/{self.id}/draft_cache.bin"
 
 
-def outcome_of(faults: Mapping[str, Fault], input_error: str = "") -> Outcome:
+def outcome_of(faults: Mapping[str, Fault], input_error: str = "") -> TaskOutcome:
     """Return the outcome of a task.
 
     :param faults: the faults of the task, by name; the first that ends a task counts.
@@ -129,7 +129,7 @@ def outcome_of(faults: Mapping[str, Fault], input_error: str = "") -> Outcome:
     for name, fault in faults.items():
         if name in _OUTCOMES:
             return _OUTCOMES[name](fault)
-    return _bad_input(input_error) if input_error else Outcome()
+    return _bad_input(input_error) if input_error else TaskOutcome()
 
 
 def describe_task(task: Task, *, sign_url: SignUrl, now: float) -> dict[str, Any]:
@@ -194,25 +194,25 @@ def _stage(task: Task, elapsed: float) -> Status:
     return _STAGES[int(elapsed * len(_STAGES))]
 
 
-def _moderated(status: Status) -> Callable[[Fault], Outcome]:
-    def outcome(fault: Fault) -> Outcome:
+def _moderated(status: Status) -> Callable[[Fault], TaskOutcome]:
+    def outcome(fault: Fault) -> TaskOutcome:
         reasons = [reason.strip() for reason in (fault.text or _DEFAULT_REASON).split(",")]
-        return Outcome(status, {"Moderation Reasons": reasons})
+        return TaskOutcome(status, {"Moderation Reasons": reasons})
 
     return outcome
 
 
-def _bad_input(message: str) -> Outcome:
-    return Outcome(Status.ERROR, {"error": message}, http_status=422)
+def _bad_input(message: str) -> TaskOutcome:
+    return TaskOutcome(Status.ERROR, {"error": message}, http_status=422)
 
 
 #: The outcome of each fault that ends a task.
-_OUTCOMES: Mapping[str, Callable[[Fault], Outcome]] = {
+_OUTCOMES: Mapping[str, Callable[[Fault], TaskOutcome]] = {
     "moderated": _moderated(Status.CONTENT_MODERATED),
     "request-moderated": _moderated(Status.REQUEST_MODERATED),
-    "moderated-text": lambda fault: Outcome(Status.CONTENT_MODERATED, _DEFAULT_REASON),
-    "error": lambda fault: Outcome(Status.ERROR, {"error": BROKEN_IMAGE}),
+    "moderated-text": lambda fault: TaskOutcome(Status.CONTENT_MODERATED, _DEFAULT_REASON),
+    "error": lambda fault: TaskOutcome(Status.ERROR, {"error": BROKEN_IMAGE}),
     "error-422": lambda fault: _bad_input(BROKEN_IMAGE),
     "bad-input": lambda fault: _bad_input(BROKEN_IMAGE),
-    "failed": lambda fault: Outcome(Status.FAILED, {"error": "The generation failed"}),
+    "failed": lambda fault: TaskOutcome(Status.FAILED, {"error": "The generation failed"}),
 }

@@ -155,7 +155,7 @@ async def download_result_async(
 def inspect_result(data: bytes, model: str) -> MediaInfo:
     """Read format, size and hash of a result from its bytes.
 
-    The bytes decide, whatever the catalog says about the model: the result was paid for.
+    The bytes decide, whatever the catalog says about the model, because BFL billed the result.
 
     :param data: the whole content.
     :param model: name of the model, for a warning if it should deliver another kind of media.
@@ -211,8 +211,8 @@ def _result_of(end: StopIteration) -> VerifiedResult:
 def _fail_expired(generation: Generation, error: FluxResultExpiredError) -> NoReturn:
     raise FluxResultExpiredError(
         f"{error} BFL refused a fresh URL too. The image of request {generation['request_id']} was "
-        f"generated and paid for ({describe_cost(generation)}), and BFL no longer delivers it. To "
-        "pay for a new one, clear the task that generated it.",
+        f"generated and billed ({describe_cost(generation)}), and BFL no longer delivers it. To "
+        "submit a new request, clear the task that generated it.",
         request_id=generation["request_id"],
         cost=generation["cost"],
     ) from None

@@ -126,7 +126,7 @@ def fixed_folder(path: str) -> str:
     return "" if folder.endswith((":/", "://")) or not folder else f"{folder}/"
 
 
-def is_template(path: str) -> bool:
+def has_jinja(path: str) -> bool:
     """Whether a path holds Jinja.
 
     :param path: the path.

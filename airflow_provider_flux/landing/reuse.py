@@ -43,7 +43,7 @@ async def find_reusable(plan: LandingPlan, estimated_cost: float | None) -> Gene
         generation = await _bring_to_target(existing, plan)
     else:
         generation = _generation_of(existing)
-    log.info("Reused %s: nothing is paid (saves %s credits)", existing.uri, estimated_cost)
+    log.info("Reused %s: nothing is submitted (saves %s credits)", existing.uri, estimated_cost)
     generation["cost"], generation["cost_source"] = 0.0, "reused"
     generation["estimated_cost"], generation["reused"] = estimated_cost, True
     return generation
@@ -83,7 +83,7 @@ async def _find_by_name(uris: Sequence[str], plan: LandingPlan) -> ExistingImage
         if plan.target.options.if_exists == "skip" or is_own:
             return existing
         raise FluxExistsError(
-            f"There is an image at {uri} already; it is untouched, and nothing was paid."
+            f"There is an image at {uri} already. It is unchanged, and nothing was submitted."
         )
     return None
 

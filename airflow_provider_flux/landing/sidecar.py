@@ -72,7 +72,7 @@ class Sidecar(BaseModel):
     :param request: what was requested.
     :param run: the task instance that landed the image.
     :param reused_from: URI of the image that this one is a copy of. The ``cost`` is that of the
-        original, which was paid once.
+        original, which BFL billed once.
     """
 
     model_config = ConfigDict(extra="ignore")

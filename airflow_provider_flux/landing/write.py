@@ -79,7 +79,7 @@ def _check_mismatches(mismatches: list[str], generation: Generation, plan: Landi
             request_id=generation["request_id"],
             cost=generation["cost"],
         )
-    log.warning("%s It lands anyway, since it was paid for.", message)
+    log.warning("%s It lands anyway, because BFL billed it.", message)
 
 
 def _mark(

@@ -57,7 +57,7 @@ def embed_xmp(data: bytes, format_name: str, *, model: str, request_id: str) -> 
     :param model: name of the model.
     :param request_id: id of the request.
     :return: the marked bytes. A file that cannot be marked is returned unchanged, with a warning,
-        since it was paid for.
+        since BFL billed it.
     """
     result = f"The {format_name} result of request {request_id}"
     try:

@@ -1,4 +1,4 @@
-"""The submit of a task, which the task pays for at most once over all its tries."""
+"""The submit of a task, of which BFL bills at most one over all tries."""
 
 from __future__ import annotations
 

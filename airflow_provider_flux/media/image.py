@@ -17,7 +17,7 @@ from airflow_provider_flux.bfl.errors import FluxImageError
 from airflow_provider_flux.media.info import MediaInfo
 
 #: Pixels of the largest accepted image: four times the largest output of the service, "4k".
-MAX_PIXELS = 64 * 1024 * 1024
+MAX_RESULT_PIXELS = 64 * 1024 * 1024
 #: Pillow calls a JPEG that holds several pictures MPO.
 _FORMAT_NAMES = {"MPO": "jpeg"}
 _JPEG_END = b"\xff\xd9"
@@ -31,7 +31,7 @@ def inspect_image(data: bytes) -> MediaInfo:
 
     :param data: the whole file.
     :raises FluxImageError: if it is empty, not an image, cut short, damaged, or has more than
-        :data:`MAX_PIXELS`.
+        :data:`MAX_RESULT_PIXELS`.
     """
     if not data:
         raise FluxImageError("The result is empty.")
@@ -46,8 +46,10 @@ def inspect_image(data: bytes) -> MediaInfo:
         raise FluxImageError(
             f"The result is not an image (it starts with {data[:16]!r})."
         ) from None
-    if width * height > MAX_PIXELS:
-        raise FluxImageError(f"The result is {width}x{height}, more than {MAX_PIXELS} pixels.")
+    if width * height > MAX_RESULT_PIXELS:
+        raise FluxImageError(
+            f"The result is {width}x{height}, more than {MAX_RESULT_PIXELS} pixels."
+        )
     name = _FORMAT_NAMES.get(pillow_name, pillow_name.lower())
     if not _is_whole(name, data):
         raise FluxImageError(f"The {name} result of {len(data)} bytes is cut short or damaged.")

@@ -78,13 +78,13 @@ def parse_source(value: Any, *, name: str, kind: MediaKind = MediaKind.IMAGE) ->
     :raises FluxRequestError: if the value names no source.
     """
     source = _classify(value, name, kind)
-    if kind is MediaKind.DRAFT and source.kind in _FILES:
-        # A draft cache has no known signature. Without the check of its name, a templated path
-        # could send any other file.
-        if not source.text.lower().endswith(".bin"):
-            raise FluxRequestError(
-                f"{name} ({source}) must be the .bin file that landed with a draft video."
-            )
+    # A draft cache has no known signature. Without the check of its name, a templated path could
+    # send any other file.
+    is_bin = source.text.lower().endswith(".bin")
+    if kind is MediaKind.DRAFT and source.kind in _FILES and not is_bin:
+        raise FluxRequestError(
+            f"{name} ({source}) must be the .bin file that landed with a draft video."
+        )
     return source
 
 

@@ -29,7 +29,7 @@ from airflow_provider_flux.object_store.filesystem import reopen_path
 
 log = logging.getLogger(__name__)
 
-#: Seconds for which a request is retried. What is to be written was paid for.
+#: Seconds for which a request is retried. BFL billed the image that is written.
 _RETRY_SECONDS = 45.0
 _MAX_ERROR_CHARACTERS = 300
 

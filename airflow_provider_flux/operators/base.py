@@ -13,7 +13,7 @@ from airflow_provider_flux.landing.output_path import (
     check_output_path,
     fixed_folder,
     has_distinct_names,
-    is_template,
+    has_jinja,
 )
 from airflow_provider_flux.landing.target import IfExists, LandingOptions, Reuse, Target
 from airflow_provider_flux.operators.arguments import check_output_path_argument, is_resolved_later
@@ -185,4 +185,4 @@ class FluxLandingOperator(BaseOperator):
         # In a mapped task group the operator itself is not mapped.
         arguments = getattr(task, "partial_kwargs", {"output_path": self._unrendered_path})
         path = arguments.get("output_path")
-        return path if isinstance(path, str) and not is_template(path) else None
+        return path if isinstance(path, str) and not has_jinja(path) else None

@@ -96,7 +96,7 @@ class FluxGenerateBatchOperator(FluxLandingOperator):
         first submit and name them, or ``skip`` them.
     :param on_uncertain: action for a row whose answer to the submit was lost, so that it may have
         been billed: ``fail`` (default) leaves it until a user clears the task, ``resubmit`` submits
-        it again, which may pay twice.
+        it again, which BFL may bill twice.
     :param on_change: action for a row that differs from what an earlier try submitted for it:
         submit the ``new`` request (default), or ``resume`` the old one.
     :param on_clear: action of a cleared task: ``resume`` (default) with the unfinished rows, or
@@ -319,12 +319,12 @@ class FluxGenerateBatchOperator(FluxLandingOperator):
         folder = fixed_folder(plan.target.path)
         index = "" if plan.task.map_index < 0 else f"-{plan.task.map_index}"
         name = f"manifest-{safe_name(self.task_id)}{index}.jsonl"
-        return f"{_required(folder, 'manifest_path', plan)}{name}"
+        return f"{_require_folder(folder, 'manifest_path', plan)}{name}"
 
     def _journal_folder(self, plan: LandingPlan) -> str:
         if self.ledger_path:
             return f"{arguments.check_ledger_path(self.ledger_path)}/"
-        return f"{_required(self._fixed_folder(), 'ledger_path', plan)}{LEDGER_FOLDER}"
+        return f"{_require_folder(self._fixed_folder(), 'ledger_path', plan)}{LEDGER_FOLDER}"
 
     def on_kill(self) -> None:
         """Submit nothing more, and give active generations a moment to land.
@@ -334,12 +334,12 @@ class FluxGenerateBatchOperator(FluxLandingOperator):
         self._is_killed = True
         if self._batch_run:
             self.log.warning(
-                "The task is told to stop. The batch submits nothing more, and a retry resumes it."
+                "Airflow stops the task. The batch submits nothing more, and a retry resumes it."
             )
             self._batch_run.stop()
 
 
-def _required(folder: str, argument: str, plan: LandingPlan) -> str:
+def _require_folder(folder: str, argument: str, plan: LandingPlan) -> str:
     """Return the folder that ``output_path`` begins with.
 
     :raises FluxRequestError: if there is none, so that an argument has to name it.

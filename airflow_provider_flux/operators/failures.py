@@ -43,7 +43,7 @@ def fail_without_retry(submission: TrackedSubmission | None = None) -> Iterator[
 
     :param submission: submission of this task, if it has one.
     :raises AirflowFailException: in place of an error that a retry must not follow. The message
-        says how to get an image that is paid for.
+        says how to land an image that BFL bills.
     """
     try:
         yield
@@ -87,14 +87,14 @@ def _describe_remedy(error: BaseException, submission: TrackedSubmission) -> str
 
 
 def describe_recovery(submission: TrackedSubmission) -> str:
-    """Return instructions for getting an image that is paid for.
+    """Return instructions for landing an image that BFL bills.
 
     :param submission: a submission with an accepted generation.
     """
     if submission.is_recorded:
         request_id = submission.accepted["request_id"]
         return (
-            f"Request {request_id} is paid for and on record. Clear the task, or run `airflow flux "
+            f"Request {request_id} is billed and on record. Clear the task, or run `airflow flux "
             "recover`, to land the image without paying again."
         )
     remedy = describe_transfer(submission.accepted)

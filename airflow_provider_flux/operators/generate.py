@@ -105,7 +105,7 @@ class FluxGenerateOperator(FluxLandingOperator):
         begins with before any template. (templated)
     :param on_uncertain: action for a submit of an earlier try whose answer was lost, so that it may
         have been billed: ``fail`` (default) until a user clears the task, or ``resubmit`` in the
-        next try, which may pay twice.
+        next try, which BFL may bill twice.
     :param on_change: action if the request differs from the one an earlier try submitted: submit
         the ``new`` one and warn (default), ``resume`` the old one, or ``fail``.
     :param on_clear: action of a cleared task: ``resume`` (default) a generation that no try has
@@ -192,13 +192,13 @@ class FluxGenerateOperator(FluxLandingOperator):
         self._submission: TrackedSubmission | None = None
         arguments.check_reuse(reuse, self.output_path, self.sidecar)
         if validate:
-            arguments.check_literals(model, self._named(), parameters)
+            arguments.check_literals(model, self._named_parameters(), parameters)
         self._resolve_arguments()
 
     def _resolve_arguments(self) -> None:
-        """Set the defaults that will be sent, note the templated arguments, and hide secrets."""
+        """Set the defaults that will be sent, list the templated arguments, and hide secrets."""
         parameters = dict(self.parameters) if isinstance(self.parameters, Mapping) else {}
-        supplied = {**self._named(), **parameters}
+        supplied = {**self._named_parameters(), **parameters}
         self._resolved_later = frozenset(
             name for name, value in supplied.items() if arguments.is_resolved_later(value)
         )
@@ -216,7 +216,7 @@ class FluxGenerateOperator(FluxLandingOperator):
     def _draws_seeds(self) -> bool:
         return self.seed is None
 
-    def _named(self) -> dict[str, Any]:
+    def _named_parameters(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in _NAMED}
 
     @cached_property
@@ -467,7 +467,7 @@ class FluxGenerateOperator(FluxLandingOperator):
         )
 
     def _build_request(self) -> GenerationRequest:
-        named = {**self._named(), "webhook_secret": self._secret or self.webhook_secret}
+        named = {**self._named_parameters(), "webhook_secret": self._secret or self.webhook_secret}
         if named["webhook_secret"]:
             mask_secret(named["webhook_secret"])
         return build_request(

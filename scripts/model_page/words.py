@@ -17,8 +17,8 @@ use a model that is not listed, see [new-models.md](new-models.md).
 - **Credits** are the price list of this version. One credit is 0.01 USD. A megapixel is 1024 x 1024
   pixels, rounded up. These are estimates, and BFL's bill counts. If BFL reports the cost of a
   request, the XCom has the reported cost.
-- **Active generations** is the limit of an account by BFL's documentation. Models with the same limit
-  share it.
+- **Active generations** is the limit of an account by BFL's documentation. Models with the same
+  limit share it.
 - **Usual seconds** is an assumption of this version and not guaranteed. The default `timeout`, and
   whether a task defers at once, depend on it.
 - **URL lives** is how long BFL serves the result. With `output_path` the result is landed long

@@ -1,4 +1,4 @@
-"""The decision about a row by its earlier submits: nothing is paid for twice unless a user asks."""
+"""The decision about a row by its earlier submits: nothing is billed twice unless a user asks."""
 
 from __future__ import annotations
 

@@ -95,7 +95,7 @@ class TestStore:
         ]
         assert [row["key"] for row in left] == ["1", "4"]
         assert all(
-            "It is paid for: a retry, or `airflow flux recover`, resumes it" in row["reason"]
+            "BFL bills it. A retry, or `airflow flux recover`, resumes it" in row["reason"]
             for row in left
         )
         assert all(row["cost"] == 4 for row in left)

@@ -170,7 +170,7 @@ class TestAbandoned:
         assert (summary["landed"], emulator.stats()["submits"]) == (3, 5)
         (message,) = self._warned(caplog)
         assert message.startswith(
-            "2 images (8 credits) that earlier tries paid for have not landed"
+            "2 images (8 credits) that earlier tries submitted have not landed"
         )
         assert all(f"{key}: {ids[key]}" in message for key in ("k0", "k3"))
         assert not any(ids[key] in message for key in ("k1", "k2"))
@@ -183,7 +183,7 @@ class TestAbandoned:
         summary = task.cleared().retry(on_clear="new", max_cost=16)
         assert (summary["landed"], summary["credits"], emulator.stats()["submits"]) == (4, 16, 8)
         (message,) = self._warned(caplog)
-        assert message.startswith("4 images (16 credits) that earlier tries paid for")
+        assert message.startswith("4 images (16 credits) that earlier tries submitted")
         assert all(request_id in message for request_id in ids)
 
     def test_resumed_submits_are_not_reported_as_abandoned(

@@ -77,7 +77,7 @@ def test_lists_pairs_and_urls_keep_their_places(
     assert service.asked[-1].json["keyframes"] == sent
 
 
-#: Model, parameters beside the inputs, inputs, and the cost that the service reports: it has seen them.
+#: Model, parameters, inputs, and the cost that the service reports after it has read them.
 SEEN: list[tuple[str, dict[str, Any], dict[str, bytes], float | None]] = [
     ("flux-2-pro", {"width": 1024, "height": 1024}, {"input_image": picture(size=(2048, 1024))}, 6),
     (

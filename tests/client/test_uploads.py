@@ -130,7 +130,7 @@ def test_a_refusal_during_the_upload_is_read(
 
 @contextmanager
 def alarm(service: Host, *, size: int) -> Iterator[None]:
-    """Raise what ``execution_timeout`` raises, a moment after the service has read so much of a request."""
+    """Raise a task timeout shortly after the service has read ``size`` bytes of a request."""
 
     def ring(*_: object) -> None:
         raise AirflowTaskTimeout("Timeout")

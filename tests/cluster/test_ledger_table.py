@@ -186,7 +186,7 @@ def _is_cancel_logged(site: Site, image: ImageTask) -> bool:
 
 
 def _is_recovery_logged(site: Site, image: ImageTask) -> bool:
-    return "is paid for and on record. Clear the task" in logs_of(site, image)
+    return "is billed and on record. Clear the task" in logs_of(site, image)
 
 
 def mark_failed_while_running_then_clear(site: Site) -> None:

@@ -21,7 +21,7 @@ from pydantic import BaseModel
 from airflow_provider_flux.batch.input.mapping import SPECIAL_NAMES
 from airflow_provider_flux.batch.report.counters import Counters
 from airflow_provider_flux.batch.report.manifest import ManifestRow
-from airflow_provider_flux.batch.row_policy import Outcome
+from airflow_provider_flux.batch.row_policy import RowOutcome
 from airflow_provider_flux.bfl import errors
 from airflow_provider_flux.bfl.catalog import MODELS
 from airflow_provider_flux.bfl.catalog.custom import read_models
@@ -359,7 +359,7 @@ def named_in(rows: list[list[str]]) -> list[str]:
 
 
 def test_every_outcome_of_a_row_is_documented() -> None:
-    assert named_in(table(text_of(BATCH), "outcome")) == list(get_args(Outcome))
+    assert named_in(table(text_of(BATCH), "outcome")) == list(get_args(RowOutcome))
 
 
 def test_every_column_of_a_batch_is_documented() -> None:

@@ -392,7 +392,10 @@ def redirecting_host(emulator: EmulatorServer) -> Iterator[Callable[[str], str]]
                     return
                 with connection:
                     connection.recv(65536)
-                    head = f"HTTP/1.1 302 Found\r\nLocation: {target}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+                    head = (
+                        f"HTTP/1.1 302 Found\r\nLocation: {target}\r\n"
+                        "Content-Length: 0\r\nConnection: close\r\n\r\n"
+                    )
                     connection.sendall(head.encode())
 
         threading.Thread(target=answer, daemon=True).start()

@@ -39,7 +39,7 @@ def test_if_exists_error_is_raised_before_the_submit(
     path = f"{store.root}/hero.{{ext}}"
     first = run(hero(path, "one"))
     data = image_of(store, first)
-    with pytest.raises(AirflowFailException, match="nothing was paid"):
+    with pytest.raises(AirflowFailException, match="nothing was submitted"):
         run(hero(path, "two", way, if_exists="error"), "tuesday")
     assert emulator.stats()["submits"] == 1
     assert image_of(store, first) == data

@@ -388,7 +388,7 @@ def test_on_kill_says_how_to_resume_the_generation(
     task = ledger.task()
     for moment, message in (
         ("after post", "Killed during the submit"),
-        ("before poll", "is paid for and on record. Clear the task"),
+        ("before poll", "is billed and on record. Clear the task"),
     ):
         die_at(moment)
         with pytest.raises(Died):

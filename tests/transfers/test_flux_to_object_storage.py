@@ -93,7 +93,7 @@ def test_the_error_of_an_expired_image_names_its_cost(
     emulator: EmulatorServer, tmp_path: Path
 ) -> None:
     generation = generated("x [[fault:expired=always]]")
-    with pytest.raises(AirflowFailException, match=r"paid for \(4 credits, estimated\)") as caught:
+    with pytest.raises(AirflowFailException, match=r"billed \(4 credits, estimated\)") as caught:
         land(generation, f"{tmp_path}/a.{{ext}}")
     assert isinstance(caught.value.__cause__, errors.FluxResultExpiredError)
     assert generation["request_id"] in str(caught.value)

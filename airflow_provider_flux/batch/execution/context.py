@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from airflow_provider_flux.batch.report.counters import Counters
-from airflow_provider_flux.batch.row_policy import Outcome
+from airflow_provider_flux.batch.row_policy import RowOutcome
 from airflow_provider_flux.batch.row_states import PendingRow, SubmittedRow
 from airflow_provider_flux.batch.row_store import RowStore
 from airflow_provider_flux.batch.schedule.circuit_breaker import CircuitBreaker
@@ -76,12 +76,12 @@ class BatchContext:
     limiter: ConcurrencyLimiter
     breaker: CircuitBreaker
     wake: Callable[[], None]
-    _logged: Counter[Outcome] = field(default_factory=Counter)
+    _logged: Counter[RowOutcome] = field(default_factory=Counter)
 
     def end(
         self,
         row: PendingRow | SubmittedRow,
-        outcome: Outcome,
+        outcome: RowOutcome,
         *,
         generation: Generation | None = None,
         reason: str = "",
@@ -135,7 +135,9 @@ class BatchContext:
             is_reported=generation["cost_source"] == "reported",
         )
 
-    def _log_outcome(self, row: PendingRow | SubmittedRow, outcome: Outcome, reason: str) -> None:
+    def _log_outcome(
+        self, row: PendingRow | SubmittedRow, outcome: RowOutcome, reason: str
+    ) -> None:
         self._logged[outcome] += 1
         if self._logged[outcome] <= _MAX_LOGGED_ROWS:
             log.warning("Row %s is %s: %s", row.label, outcome, reason)

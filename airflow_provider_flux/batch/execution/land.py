@@ -12,7 +12,7 @@ from airflow_provider_flux.batch.execution.context import (
     StopSubmittingError,
     expected_latency,
 )
-from airflow_provider_flux.batch.row_policy import Outcome
+from airflow_provider_flux.batch.row_policy import RowOutcome
 from airflow_provider_flux.batch.row_states import PendingRow, SubmittedRow
 from airflow_provider_flux.batch.schedule.poll_times import PollSchedule
 from airflow_provider_flux.bfl.errors import (
@@ -50,8 +50,8 @@ class Lander:
     """Lander of submitted rows, any number at a time.
 
     :param context: shared context of the batch.
-    :param poll_interval: seconds between two polls of BFL's documented loop. As many polls are
-        made for a result, at better moments.
+    :param poll_interval: average seconds between two polls of a generation. A schedule places them
+        around the time at which the generation usually ends.
     :param timeout: seconds from the submit of a row after which the try stops waiting for it;
         ``None`` for the default of its model.
     :ivar landing: number of results that are ready and have not landed yet.
@@ -147,7 +147,7 @@ class Lander:
         context.refund(row.generation)
         context.record_failure(row, row.claim, error)
         if row.fallback is None:
-            outcome: Outcome = "moderated" if isinstance(error, FluxModeratedError) else "failed"
+            outcome: RowOutcome = "moderated" if isinstance(error, FluxModeratedError) else "failed"
             context.end(row, outcome, generation=row.generation, reason=error.message)
             return None
         log.warning("Row %s is submitted with its fallback. %s", row.label, error)
@@ -173,7 +173,7 @@ class Lander:
         :raises StopSubmittingError: if other rows would fare no better.
         """
         reason = (
-            f"{error.message} It is paid for: a retry, or `airflow flux recover`, "
+            f"{error.message} BFL bills it. A retry, or `airflow flux recover`, "
             "resumes it without paying again."
         )
         self._context.end(row, "submitted", generation=row.generation, reason=reason)

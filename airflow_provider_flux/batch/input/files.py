@@ -42,7 +42,7 @@ _BUFFER_BYTES = 256 * 1024
 _MAX_SHOWN_CHARACTERS = 120
 
 
-def read_file(text: str, columns: Collection[str] | None) -> Iterator[RawRow]:
+def read_input_file(text: str, columns: Collection[str] | None) -> Iterator[RawRow]:
     """Read the rows of a file, whose format follows from the ending of its name.
 
     :param text: absolute path or URI.

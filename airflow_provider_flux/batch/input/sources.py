@@ -7,7 +7,7 @@ import logging
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
-from airflow_provider_flux.batch.input.files import ACCEPTED_SOURCES, read_file
+from airflow_provider_flux.batch.input.files import ACCEPTED_SOURCES, read_input_file
 from airflow_provider_flux.batch.input.raw_rows import (
     MAX_LISTED_COLUMNS,
     RawRow,
@@ -39,7 +39,7 @@ def read_raw_rows(source: Any, columns: Collection[str] | None = None) -> Iterat
     if text is None or text.startswith("["):
         rows = _check_iterable(source) if text is None else _parse_json_list(text)
         return _check_columns((RawRow(None, select_values(row, columns)) for row in rows), columns)
-    return _check_columns(read_file(text, columns), columns)
+    return _check_columns(read_input_file(text, columns), columns)
 
 
 def _check_columns(rows: Iterator[RawRow], columns: Collection[str] | None) -> Iterator[RawRow]:

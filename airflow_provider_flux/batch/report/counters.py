@@ -8,14 +8,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, get_args
 
-from airflow_provider_flux.batch.row_policy import Outcome
+from airflow_provider_flux.batch.row_policy import RowOutcome
 from airflow_provider_flux.bfl.pricing import USD_PER_CREDIT
 
-ALL_OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
+ALL_OUTCOMES: tuple[RowOutcome, ...] = get_args(RowOutcome)
 #: Outcomes of rows that have an image.
-WITH_IMAGE: tuple[Outcome, ...] = ("landed", "reused")
+WITH_IMAGE: tuple[RowOutcome, ...] = ("landed", "reused")
 #: Outcomes that a retry with the same rows and arguments may still turn into an image.
-RETRYABLE: tuple[Outcome, ...] = ("failed", "submitted", "pending")
+RETRYABLE: tuple[RowOutcome, ...] = ("failed", "submitted", "pending")
 #: Credits by which the sum of ten thousand prices may be off in floating point.
 _ROUNDING_ERROR = 1e-6
 
@@ -46,7 +46,7 @@ class Counters:
     rows: int
     max_active: int
     max_cost: float | None = None
-    outcomes: Counter[Outcome] = field(default_factory=Counter)
+    outcomes: Counter[RowOutcome] = field(default_factory=Counter)
     uncertain_submits: int = 0
     fallbacks: int = 0
     submits: int = 0
@@ -146,7 +146,7 @@ class Counters:
         return round((active_after - active_before) / (self.max_active * (ended - started)), 4)
 
     def summarize(
-        self, outcomes: Mapping[Outcome, int], *, estimated: float, seconds: float
+        self, outcomes: Mapping[RowOutcome, int], *, estimated: float, seconds: float
     ) -> dict[str, Any]:
         """Return the summary that the task returns: counts, credits and times, but no rows.
 

@@ -27,7 +27,7 @@ class ManifestRow(TypedDict):
 
     :param index: position in the input, from 0.
     :param key: key of the row, or its stand-in.
-    :param outcome: one of :data:`~airflow_provider_flux.batch.row_policy.Outcome`.
+    :param outcome: one of :data:`~airflow_provider_flux.batch.row_policy.RowOutcome`.
     :param reason: reason for an outcome without an image.
     :param uri: URI of the image or video.
     :param sha256: SHA-256 of the file in hexadecimal.

@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 from airflow_provider_flux.bfl.aspect_ratio import read_ratio
 from airflow_provider_flux.bfl.catalog import Model
 from airflow_provider_flux.bfl.inputs import MediaFile
+from airflow_provider_flux.bfl.pricing import MEGAPIXEL
 
 #: Width and height in pixels.
 Size = tuple[int, int]
@@ -17,7 +18,6 @@ Files = Mapping[str, Sequence[MediaFile]]
 _Parameters = Mapping[str, Any]
 _Rule: TypeAlias = Callable[[_Parameters, Files], Size]
 
-MEGAPIXEL = 1024 * 1024
 MAX_PIXELS = 4 * MEGAPIXEL
 #: The longest side that WebP can hold.
 _MAX_SIDE = 16_000

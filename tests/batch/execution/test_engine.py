@@ -510,7 +510,7 @@ class TestTrouble:
         task = batch(tmp_path, ["a hare", "slow [[fault:slow=1.8]]"], timeout=1)
         task.fail(FluxBatchError, "1 submitted")
         assert (
-            "It is paid for: a retry, or `airflow flux recover`, resumes it"
+            "BFL bills it. A retry, or `airflow flux recover`, resumes it"
             in task.manifest()[1]["reason"]
         )
         assert task.manifest()[1]["cost"] == 4
