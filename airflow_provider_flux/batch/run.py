@@ -68,8 +68,8 @@ class BatchSettings:
     :param timeout: seconds from the submit of a row after which the try stops waiting for it;
         ``None`` for the default of its model.
     :param manifest_interval: seconds between two manifests while the batch works.
-    :param poll_interval: average seconds between two polls of a generation. A schedule places them
-        around the time at which the generation usually ends.
+    :param poll_interval: seconds between two polls of BFL's documented loop. The schedule of a
+        model makes about as many polls, at the times at which its generations usually end.
     :param grace: seconds that rows in flight have to land if the task is stopped. Airflow kills it
         5 seconds after SIGTERM.
     """

@@ -21,7 +21,7 @@ class Status(StrEnum):
 
     @classmethod
     def of(cls, text: object) -> Status:
-        """Return the status with a given text.
+        """Return the status with this text.
 
         :param text: the status as the service wrote it.
         """

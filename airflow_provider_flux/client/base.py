@@ -30,7 +30,7 @@ class SubmitObserver(Protocol):
         """Prepare for a POST. If this raises, nothing is sent."""
 
     def after_refusal(self, error: BaseException) -> None:
-        """Note that a POST was not billed.
+        """Record that a POST was not billed.
 
         :param error: the reason: a refusal of BFL, or what kept the request from being sent whole.
         """

@@ -14,7 +14,7 @@ _PROGRESS_SECONDS = 30.0
 
 
 class WaitLoop:
-    """Tell a client when to poll a generation, and keep the result.
+    """Decide when a client polls a generation, and keep the result.
 
     A client sleeps for :meth:`next_delay` seconds, polls, and reports the poll with
     :meth:`on_result` or

@@ -121,7 +121,7 @@ class Target(BaseModel):
     options: LandingOptions = LandingOptions()
 
     def fill(self, **values: Any) -> str:
-        """Return ``path`` with ``{key}``, ``{index}`` and the given placeholders filled in.
+        """Return ``path`` with ``{key}``, ``{index}`` and further placeholders filled in.
 
         :param values: values of further placeholders, by name.
         :raises KeyError: if ``path`` holds a placeholder that has no value.

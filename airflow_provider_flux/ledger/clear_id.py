@@ -1,4 +1,4 @@
-"""The clear id: it tells a clear by a user from a retry by Airflow."""
+"""The clear id, which distinguishes a clear by a user from a retry by Airflow."""
 
 from __future__ import annotations
 

@@ -143,7 +143,7 @@ class Record(BaseModel):
             return self.fingerprint == generation["fingerprint"]
         return self.is_in_flight and self.has_request(generation["request_id"])
 
-    def describe_in(self, plan: LandingPlan) -> LandingPlan:
+    def add_request_to(self, plan: LandingPlan) -> LandingPlan:
         """Return a plan with the request of this record, as far as the record knows it.
 
         :param plan: the plan of a try, whose request may differ.

@@ -207,7 +207,7 @@ class TrackedSubmission:
         """
         if plan is None or self._stored is None:
             return plan
-        return self._stored.record.describe_in(plan)
+        return self._stored.record.add_request_to(plan)
 
     def mark_returned(self, generation: Generation) -> Generation:
         """Record that the task returns a generation, and return it.

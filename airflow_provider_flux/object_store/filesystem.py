@@ -83,7 +83,7 @@ def reopen_path(uri: str) -> ObjectStoragePath:
 
 
 def check_writable(uri: str) -> None:
-    """Check before the submit that an image can be written, as far as a store tells without cost.
+    """Check before the submit that an image can be written, if the store reports that for free.
 
     :param uri: URI or local path with its placeholders. Its store must be open.
     :raises FluxConfigurationError: if the bucket does not exist, or if the worker may not write to

@@ -43,8 +43,8 @@ class EngineOptions:
     :param on_uncertain: whether a row is submitted again if the answer to its submit is lost.
     :param timeout: seconds from the submit of a row after which the try stops waiting for it;
         ``None`` for the default of its model.
-    :param poll_interval: average seconds between two polls of a generation. A schedule places them
-        around the time at which the generation usually ends.
+    :param poll_interval: seconds between two polls of BFL's documented loop. The schedule of a
+        model makes about as many polls, at the times at which its generations usually end.
     """
 
     on_uncertain: OnUncertain = "fail"

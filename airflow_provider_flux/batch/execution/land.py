@@ -50,8 +50,8 @@ class Lander:
     """Lander of submitted rows, any number at a time.
 
     :param context: shared context of the batch.
-    :param poll_interval: average seconds between two polls of a generation. A schedule places them
-        around the time at which the generation usually ends.
+    :param poll_interval: seconds between two polls of BFL's documented loop. The schedule of a
+        model makes about as many polls, at the times at which its generations usually end.
     :param timeout: seconds from the submit of a row after which the try stops waiting for it;
         ``None`` for the default of its model.
     :ivar landing: number of results that are ready and have not landed yet.

@@ -1,7 +1,7 @@
 """Input of a batch: from a list or a file to rows with a checked request.
 
-A CSV cell takes this way to a parameter: ``sources`` tells a list from a file, ``files`` opens the
+A CSV cell becomes a parameter in these steps: ``sources`` distinguishes a list from a file, ``files`` opens the
 file, ``file_formats`` reads its lines into ``raw_rows``, ``json_values`` makes each value plain
-JSON, ``mapping`` says which column is which parameter, ``requests`` builds and checks the request,
+JSON, ``mapping`` assigns columns to parameters, ``requests`` builds and checks the request,
 and ``rows`` yields the result with a key from ``row_keys``.
 """

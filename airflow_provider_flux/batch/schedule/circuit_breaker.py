@@ -41,11 +41,11 @@ class CircuitBreaker:
         return max(self._retry_at - now, 0.0) if self.is_open else 0.0
 
     def record_answer(self) -> None:
-        """Close the breaker, after an answer that settles what became of a submit."""
+        """Close the breaker after an answer that shows whether a submit was accepted."""
         self._opened_at, self._failures, self._lost_answers = None, 0, 0
 
     def record_failure(self, error: FluxError, now: float) -> bool:
-        """Count a submit without such an answer, and open the breaker if there were enough.
+        """Count a submit without such an answer, and open the breaker after several of them.
 
         :param error: :class:`FluxSubmitUncertainError` if the submit was possibly billed. Any other
             error opens the breaker at once.

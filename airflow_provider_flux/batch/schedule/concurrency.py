@@ -1,7 +1,7 @@
 """Number of active generations, learned from the submits that the service accepts and refuses.
 
 An account has a limit of active generations, and other clients may use the same key. Only a refusal
-(429) tells how many generations are active. The limiter therefore searches for the limit as TCP
+(429) shows how many generations are active. The limiter therefore searches for the limit as TCP
 does: it increases its own limit after accepted submits and decreases it after a refusal.
 
 The classes only decide. They have no clock and no socket, so tests drive them through simulated

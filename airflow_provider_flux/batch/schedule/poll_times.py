@@ -91,9 +91,9 @@ class PollSchedule:
     def observe(self, pending_at: float, ready_at: float) -> None:
         """Learn from the latency of one generation, which lies between two of its polls.
 
-        :param pending_at: age of the generation in seconds at the last poll that said pending, 0 if
-            none did.
-        :param ready_at: age of the generation in seconds at the poll that said ready.
+        :param pending_at: age of the generation in seconds at its last pending poll, 0 if there
+            was none.
+        :param ready_at: age of the generation in seconds at the poll that found it ready.
         """
         earliest = pending_at
         if pending_at > 0:
