@@ -109,7 +109,7 @@ def test_a_model_without_a_licence_is_refused_by_the_service(emulator: EmulatorS
 
 
 @pytest.mark.parametrize(
-    ("model", "count", "said"),
+    ("model", "count", "message"),
     [
         ("flux-1-dev", 0, "number_of_generations=0"),
         ("flux-1-dev", -1, "number_of_generations=-1"),
@@ -125,11 +125,11 @@ def test_a_model_without_a_licence_is_refused_by_the_service(emulator: EmulatorS
     ],
 )
 def test_an_invalid_usage_report_fails_before_it_is_sent(
-    service: Host, model: Any, count: Any, said: str
+    service: Host, model: Any, count: Any, message: str
 ) -> None:
     with pytest.raises(errors.FluxRequestError) as caught:
         FluxHook().get_conn().report_license_usage(model, count)
-    assert said in str(caught.value)
+    assert message in str(caught.value)
     assert service.asked == []
 
 

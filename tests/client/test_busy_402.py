@@ -1,4 +1,4 @@
-"""A 402 for a video: too fast, to be tried again, or out of credits, to be told at once."""
+"""HTTP 402 for a video: busy, which is retried, or out of credits, which fails at once."""
 
 from __future__ import annotations
 
