@@ -7,18 +7,12 @@ a few pooled connections instead of opening a thousand TLS sessions.
 from __future__ import annotations
 
 import asyncio
-import os
-import ssl
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, Self
 from urllib.parse import urlsplit
-from weakref import WeakKeyDictionary
 
 import aiohttp
-import certifi
 from requests.utils import get_environ_proxies, select_proxy
 from tenacity import AsyncRetrying
 
@@ -31,29 +25,14 @@ from airflow_provider_flux.bfl.request import GenerationRequest
 from airflow_provider_flux.bfl.responses import GenerationResult, Submission
 from airflow_provider_flux.bfl.settings import FluxSettings
 from airflow_provider_flux.client.base import BaseFluxClient, Call, Download, T, lost_submit
+from airflow_provider_flux.client.shared_session import acquire_session, release_session
 from airflow_provider_flux.client.wait import WaitLoop
 
-#: Pooled connections of one session. Polls are short, so a few connections serve many triggers.
-_MAX_CONNECTIONS = 32
-#: Longest duration of a whole exchange, beside the connect and read timeouts of the account.
-_EXCHANGE_SECONDS = 300.0
 #: Errors before the first byte of a request.
 _NOTHING_SENT = (
     aiohttp.ClientConnectorError,
     aiohttp.ConnectionTimeoutError,
     aiohttp.ClientHttpProxyError,
-)
-
-
-@dataclass
-class _SharedSession:
-    session: aiohttp.ClientSession
-    users: int = 0
-
-
-# Weak, so that a loop that was closed before its clients takes its entries along.
-_SESSIONS: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[FluxSettings, _SharedSession]] = (
-    WeakKeyDictionary()
 )
 
 
@@ -75,12 +54,12 @@ class FluxAsyncClient(BaseFluxClient):
 
     async def __aenter__(self) -> Self:
         """Return the client, with the session of its account."""
-        self._session = await _acquire_session(self.settings)
+        self._session = await acquire_session(self.settings)
         return self
 
     async def __aexit__(self, *_: object) -> None:
         """Release the session."""
-        await _release_session(self.settings)
+        await release_session(self.settings)
 
     async def submit(self, request: GenerationRequest, *, max_wait: float = 300.0) -> Submission:
         """Submit one generation. **BFL bills this call.**
@@ -306,28 +285,6 @@ class FluxAsyncClient(BaseFluxClient):
         return self._proxies[origin]
 
 
-async def _acquire_session(settings: FluxSettings) -> aiohttp.ClientSession:
-    """Return the session that all clients of these settings share on the running loop."""
-    sessions = _SESSIONS.setdefault(asyncio.get_running_loop(), {})
-    if settings not in sessions:
-        tls = await asyncio.to_thread(_tls_context)
-        if settings not in sessions:  # another client may have opened it meanwhile
-            sessions[settings] = _SharedSession(_open_session(settings, tls))
-    shared = sessions[settings]
-    shared.users += 1
-    return shared.session
-
-
-async def _release_session(settings: FluxSettings) -> None:
-    """Close the session if its last client leaves."""
-    sessions = _SESSIONS[asyncio.get_running_loop()]
-    shared = sessions[settings]
-    shared.users -= 1
-    if not shared.users:
-        del sessions[settings]
-        await shared.session.close()
-
-
 def _headers(request: HttpRequest) -> dict[str, str]:
     length = (
         {"content-length": str(len(request.body))} if isinstance(request.body, JsonBody) else {}
@@ -340,30 +297,3 @@ async def _stream(body: JsonBody) -> AsyncIterator[bytes]:
     pieces = iter(body)
     while piece := await asyncio.to_thread(next, pieces, b""):
         yield piece
-
-
-def _open_session(settings: FluxSettings, tls: ssl.SSLContext) -> aiohttp.ClientSession:
-    return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=_MAX_CONNECTIONS, ssl=tls),
-        timeout=aiohttp.ClientTimeout(
-            total=_EXCHANGE_SECONDS,
-            sock_connect=settings.connect_timeout,
-            sock_read=settings.read_timeout,
-        ),
-        cookie_jar=aiohttp.DummyCookieJar(),
-    )
-
-
-@lru_cache(maxsize=1)
-def _tls_context() -> ssl.SSLContext:
-    """Trust the certificates that requests trusts, so that worker and triggerer behave the same.
-
-    Reading the certificates takes tens of milliseconds: once per process, and off the loop.
-    """
-    bundle = (
-        os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or certifi.where()
-    )
-    is_folder = os.path.isdir(bundle)
-    return ssl.create_default_context(
-        capath=bundle if is_folder else None, cafile=None if is_folder else bundle
-    )

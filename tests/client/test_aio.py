@@ -14,7 +14,7 @@ from airflow_provider_flux.bfl.polling import Poller
 from airflow_provider_flux.bfl.request import build_request
 from airflow_provider_flux.bfl.responses import GenerationResult
 from airflow_provider_flux.bfl.settings import FluxSettings
-from airflow_provider_flux.client import aio as client_module
+from airflow_provider_flux.client import shared_session
 from airflow_provider_flux.client.aio import FluxAsyncClient
 from airflow_provider_flux.emulator import EmulatorConfig, EmulatorServer
 from tests.conftest import KEY
@@ -134,7 +134,7 @@ async def test_the_environments_proxy_is_used(
 
 async def test_users_of_one_account_share_a_session_until_the_last_leaves() -> None:
     one, other = FluxSettings(api_key=KEY), FluxSettings(api_key=KEY + "x")
-    sessions = client_module._SESSIONS.setdefault(asyncio.get_running_loop(), {})
+    sessions = shared_session._SESSIONS.setdefault(asyncio.get_running_loop(), {})
 
     async def user(
         settings: FluxSettings, arrived: list[FluxAsyncClient], leave: asyncio.Event
@@ -160,7 +160,7 @@ async def test_users_of_one_account_share_a_session_until_the_last_leaves() -> N
 
 async def test_a_cancelled_client_releases_the_session() -> None:
     settings = FluxSettings(api_key=KEY)
-    sessions = client_module._SESSIONS.setdefault(asyncio.get_running_loop(), {})
+    sessions = shared_session._SESSIONS.setdefault(asyncio.get_running_loop(), {})
 
     async def user() -> None:
         async with FluxAsyncClient(settings):

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_flux.client import aio as client_module
+from airflow_provider_flux.client import shared_session
+from airflow_provider_flux.client.aio import FluxAsyncClient
 from airflow_provider_flux.emulator import EmulatorConfig, EmulatorServer
 from airflow_provider_flux.generation import Generation
 from airflow_provider_flux.hooks.flux import FluxHook
@@ -116,7 +117,7 @@ async def test_a_trigger_hands_over_after_an_unexpected_error(
     async def explode(*_: object) -> None:
         raise RuntimeError("nobody expects this")
 
-    monkeypatch.setattr(client_module.FluxAsyncClient, "poll", explode)
+    monkeypatch.setattr(FluxAsyncClient, "poll", explode)
     waiting = trigger()
     event = await fire(waiting)
     assert (event["status"], event["generation"]) == ("hand_over", waiting.generation)
@@ -186,19 +187,19 @@ async def _fire_all(waiting: list[FluxResultTrigger], blocked: list[float]) -> l
         most_users = 0
         while not everyone.done():
             await asyncio.sleep(0.05)
-            if sessions := client_module._SESSIONS.get(loop):
+            if sessions := shared_session._SESSIONS.get(loop):
                 (shared,) = sessions.values()
                 most_users = max(most_users, shared.users)
                 connections = sum(len(pool) for pool in shared.session.connector._conns.values())
                 assert (
                     connections + len(shared.session.connector._acquired)
-                    <= client_module._MAX_CONNECTIONS
+                    <= shared_session._MAX_CONNECTIONS
                 )
         events = everyone.result()
     finally:
         _stop_timing()
     assert most_users > 100
-    assert client_module._SESSIONS[loop] == {}
+    assert shared_session._SESSIONS[loop] == {}
     assert asyncio.all_tasks() == {asyncio.current_task()}
     return events
 
