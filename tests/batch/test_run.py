@@ -29,7 +29,7 @@ from tests.support.batch_interruptions import meanwhile, stop_after, wait_until
 from tests.support.batch_tries import Batch, batch, prompts, quick
 from tests.support.cutting_proxy import CuttingProxy
 from tests.support.object_stores import S3Store, s3_connection
-from tests.support.sample_media import picture
+from tests.support.sample_media import make_image
 
 __all__ = ["quick"]
 
@@ -124,12 +124,12 @@ class TestStore:
         def interrupt() -> None:
             wait_until(lambda: emulator.stats()["submits"] >= 4)
             for path in taken:
-                path.write_bytes(picture())
+                path.write_bytes(make_image())
 
         with meanwhile(interrupt):
             task.fail(FluxBatchError, r"4 of 16 rows have no image \(4 submitted\)")
         assert task.counts() == {"submitted": 4, "landed": 12}
-        assert all(path.read_bytes() == picture() for path in taken)
+        assert all(path.read_bytes() == make_image() for path in taken)
 
     def test_a_row_whose_image_is_a_mismatch_lands_by_a_retry_with_on_mismatch_warn(
         self, emulator: EmulatorServer, bucket: Bucket

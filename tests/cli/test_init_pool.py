@@ -25,7 +25,7 @@ from airflow_provider_flux.bfl.settings import FluxSettings
 from airflow_provider_flux.cli.commands import main
 from airflow_provider_flux.cli.init_pool import PoolChange, init_pool, slots_of_connection
 from airflow_provider_flux.emulator import EmulatorConfig, EmulatorServer
-from tests.support.run_operator import run
+from tests.support.run_operator import run_operator
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "share-the-quota.md"
 KEY = "bfl_canary_key_0123456789"
@@ -262,7 +262,7 @@ def test_the_batch_of_the_page_uses_as_many_slots_as_the_pool_counts(
     task.requests = task.requests[:18]
     with EmulatorServer(EmulatorConfig(latency=1.0)) as server:
         connect(server.url)
-        run(task)
+        run_operator(task)
         stats = server.stats()
     assert task.pool == "flux"
     assert stats["submits"] == len(list(tmp_path.glob("door-*.jpeg"))) == 18

@@ -9,15 +9,15 @@ from typing import Any
 
 import pytest
 
-from tests.support.sample_media import large_picture
-from tests.support.scripted_host import Host
-from tests.support.submit_by_client import LARGE, accept
+from tests.support.sample_media import make_large_image
+from tests.support.scripted_host import ScriptedHost
+from tests.support.submit_by_client import LARGE_BYTES, answer_accepted
 
 
 @pytest.fixture
-def service(connect: Callable[..., None]) -> Iterator[Host]:
+def service(connect: Callable[..., None]) -> Iterator[ScriptedHost]:
     """A host that takes every request, and the connection to it."""
-    with Host(answers={"*": accept}) as host:
+    with ScriptedHost(answers={"*": answer_accepted}) as host:
         connect(host.url, private_input_hosts="127.0.0.1", read_timeout=10)
         yield host
 
@@ -34,5 +34,5 @@ def temporary(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
 def large(tmp_path: Path) -> dict[str, Any]:
     """The parameters of a request with a large image."""
     path = tmp_path / "large.jpeg"
-    path.write_bytes(large_picture(LARGE))
+    path.write_bytes(make_large_image(LARGE_BYTES))
     return {"prompt": "x", "input_image": str(path)}

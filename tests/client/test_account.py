@@ -13,7 +13,7 @@ from airflow_provider_flux.client import FluxClient
 from airflow_provider_flux.emulator import EmulatorConfig, EmulatorServer
 from airflow_provider_flux.hooks.flux import FluxHook
 from tests.conftest import KEY
-from tests.support.scripted_host import Answer, Exchange, Host, status
+from tests.support.scripted_host import Answer, Exchange, ScriptedHost, status
 from tests.support.submit_by_client import submit_by_hook
 
 pytestmark = pytest.mark.usefixtures("hurry")
@@ -32,8 +32,8 @@ every_call = pytest.mark.parametrize("call", CALLS)
 
 
 @pytest.fixture
-def service(connect: Callable[..., None]) -> Iterator[Host]:
-    with Host() as host:
+def service(connect: Callable[..., None]) -> Iterator[ScriptedHost]:
+    with ScriptedHost() as host:
         connect(host.url)
         yield host
 
@@ -78,11 +78,11 @@ def test_an_image_with_a_finetune_that_is_not_there_is_refused(finetuned: Emulat
 @pytest.mark.parametrize("name", ["", "  ", None, 7, ["demo-style"]])
 @pytest.mark.parametrize("call", [FluxClient.get_finetune_details, FluxClient.delete_finetune])
 def test_an_invalid_finetune_name_fails_before_anything_is_sent(
-    service: Host, call: Any, name: Any
+    service: ScriptedHost, call: Any, name: Any
 ) -> None:
     with pytest.raises(errors.FluxRequestError, match="must be the name of a finetune"):
         call(FluxHook().get_conn(), name)
-    assert service.asked == []
+    assert service.received == []
 
 
 def test_usage_of_open_weights_is_reported(emulator: EmulatorServer) -> None:
@@ -125,12 +125,12 @@ def test_a_model_without_a_licence_is_refused_by_the_service(emulator: EmulatorS
     ],
 )
 def test_an_invalid_usage_report_fails_before_it_is_sent(
-    service: Host, model: Any, count: Any, message: str
+    service: ScriptedHost, model: Any, count: Any, message: str
 ) -> None:
     with pytest.raises(errors.FluxRequestError) as caught:
         FluxHook().get_conn().report_license_usage(model, count)
     assert message in str(caught.value)
-    assert service.asked == []
+    assert service.received == []
 
 
 def hang_up(exchange: Exchange) -> None:
@@ -156,20 +156,20 @@ ENDS = {"401", "402", "403", "404", "422"}
 @every_call
 @pytest.mark.parametrize("trouble", TROUBLE)
 def test_errors_are_typed_and_only_reads_are_retried(
-    service: Host, call: str, trouble: str
+    service: ScriptedHost, call: str, trouble: str
 ) -> None:
     answer, of_reads, of_writes = TROUBLE[trouble]
     service.answers["*"] = answer
     with pytest.raises(FluxError) as caught:
         CALLS[call](FluxHook().get_conn())
     assert type(caught.value) is (of_reads if call in READS else of_writes)
-    assert len(service.asked) == (5 if call in READS and trouble not in ENDS else 1)
+    assert len(service.received) == (5 if call in READS and trouble not in ENDS else 1)
     assert "billed" not in str(caught.value)
     assert KEY not in str(caught.value)
 
 
 @pytest.mark.parametrize("call", READS)
-def test_reads_wait_for_transient_errors_to_end(service: Host, call: str) -> None:
+def test_reads_wait_for_transient_errors_to_end(service: ScriptedHost, call: str) -> None:
     content = {"credits": 5, "finetunes": [], "finetune_details": {}}
     service.answers["*"] = [
         status(503),
@@ -178,14 +178,14 @@ def test_reads_wait_for_transient_errors_to_end(service: Host, call: str) -> Non
         lambda exchange: exchange.send_json(content),
     ]
     assert CALLS[call](FluxHook().get_conn()) in (5, [], {})
-    assert len(service.asked) == 4
+    assert len(service.received) == 4
 
 
 @every_call
 def test_a_service_that_is_not_there_was_sent_nothing(
     connect: Callable[..., None], call: str
 ) -> None:
-    with Host() as gone:
+    with ScriptedHost() as gone:
         connect(gone.url)
     with pytest.raises(errors.FluxConnectionError, match="Nothing was sent"):
         CALLS[call](FluxHook().get_conn())
@@ -196,7 +196,7 @@ def test_a_service_that_is_not_there_was_sent_nothing(
     "content", [None, [], "text", {}, {"credits": "5", "finetunes": {}, "finetune_details": []}]
 )
 def test_an_answer_of_another_shape_is_a_service_error(
-    service: Host, call: str, content: Any
+    service: ScriptedHost, call: str, content: Any
 ) -> None:
     service.answers["*"] = lambda exchange: exchange.send_json(content)
     if call == "delete" and isinstance(content, dict):
@@ -207,7 +207,7 @@ def test_an_answer_of_another_shape_is_a_service_error(
         CALLS[call](FluxHook().get_conn())
 
 
-def test_the_routes_and_bodies_are_those_of_the_service(service: Host) -> None:
+def test_the_routes_and_bodies_are_those_of_the_service(service: ScriptedHost) -> None:
     service.answers["*"] = lambda exchange: exchange.send_json(
         {"finetunes": [], "finetune_details": {}}
     )
@@ -216,14 +216,14 @@ def test_the_routes_and_bodies_are_those_of_the_service(service: Host) -> None:
     client.get_finetune_details(STYLE)
     client.delete_finetune(STYLE)
     client.report_license_usage("flux-tools", 12)
-    assert [(asked.method, asked.path) for asked in service.asked] == [
+    assert [(asked.method, asked.path) for asked in service.received] == [
         ("GET", "/v1/my_finetunes"),
         ("GET", "/v1/finetune_details?finetune_id=org-1%2Fmy+style%26x%3D1"),
         ("POST", "/v1/delete_finetune"),
         ("POST", "/v1/licenses/models/flux-tools/usage"),
     ]
-    assert [asked.json for asked in service.asked[2:]] == [
+    assert [asked.json for asked in service.received[2:]] == [
         {"finetune_id": STYLE},
         {"number_of_generations": 12},
     ]
-    assert {asked.headers["x-key"] for asked in service.asked} == {KEY}
+    assert {asked.headers["x-key"] for asked in service.received} == {KEY}

@@ -10,9 +10,9 @@ import pytest
 
 from airflow_provider_flux.bfl import errors
 from airflow_provider_flux.emulator import EmulatorConfig, EmulatorServer
-from tests.support.sample_media import clip, text_of
-from tests.support.scripted_host import Exchange, Host, status
-from tests.support.submit_by_client import Submit, accept, both_clients
+from tests.support.sample_media import encode_base64, make_video
+from tests.support.scripted_host import Exchange, ScriptedHost, status
+from tests.support.submit_by_client import Submit, answer_accepted, both_clients
 
 pytestmark = pytest.mark.usefixtures("hurry")
 VIDEO = {"mode": "t2v", "prompt": "x", "duration": 5}
@@ -42,8 +42,8 @@ def test_a_video_that_came_too_fast_is_submitted_again(
 @pytest.mark.parametrize(
     ("model", "parameters"),
     [
-        ("flux-tools/video-upscale-v1", {"input_video": text_of(clip())}),
-        ("flux-tools/video-edit-v1", {"video": text_of(clip())}),
+        ("flux-tools/video-upscale-v1", {"input_video": encode_base64(make_video())}),
+        ("flux-tools/video-edit-v1", {"video": encode_base64(make_video())}),
     ],
 )
 def test_other_video_models_that_came_too_fast_are_submitted_again(
@@ -87,9 +87,9 @@ def refuse(exchange: Exchange) -> None:
 
 
 @pytest.fixture
-def service(connect: Callable[..., None]) -> Iterator[Host]:
+def service(connect: Callable[..., None]) -> Iterator[ScriptedHost]:
     """A host that refuses one submit with 402, and knows a balance."""
-    with Host(answers={"*": [refuse, accept]}) as host:
+    with ScriptedHost(answers={"*": [refuse, answer_accepted]}) as host:
         connect(host.url)
         yield host
 
@@ -112,7 +112,11 @@ def service(connect: Callable[..., None]) -> Iterator[Host]:
     ],
 )
 def test_the_balance_decides_whether_a_402_is_retried(
-    service: Host, parameters: dict[str, Any], balance: float, is_tried_again: bool, submit: Submit
+    service: ScriptedHost,
+    parameters: dict[str, Any],
+    balance: float,
+    is_tried_again: bool,
+    submit: Submit,
 ) -> None:
     service.answers["/v1/credits"] = lambda exchange: exchange.send_json({"credits": balance})
     if is_tried_again:
@@ -123,20 +127,22 @@ def test_the_balance_decides_whether_a_402_is_retried(
         ):
             submit("flux-3-video", video(**parameters))
     paths = ["/v1/flux-3-video", "/v1/credits"] + ["/v1/flux-3-video"] * is_tried_again
-    assert [asked.path for asked in service.asked] == paths
+    assert [asked.path for asked in service.received] == paths
 
 
 @both_clients
-def test_a_402_for_an_image_is_never_retried(service: Host, submit: Submit) -> None:
+def test_a_402_for_an_image_is_never_retried(service: ScriptedHost, submit: Submit) -> None:
     with pytest.raises(
         errors.FluxInsufficientCreditsError, match="balance of the account is too low"
     ):
         submit("flux-2-pro", {"prompt": "x"})
-    assert [asked.path for asked in service.asked] == ["/v1/flux-2-pro"]
+    assert [asked.path for asked in service.received] == ["/v1/flux-2-pro"]
 
 
 @both_clients
-def test_a_402_is_retried_if_the_balance_cannot_be_read(service: Host, submit: Submit) -> None:
+def test_a_402_is_retried_if_the_balance_cannot_be_read(
+    service: ScriptedHost, submit: Submit
+) -> None:
     service.answers["/v1/credits"] = status(503)
     assert submit("flux-3-video", video()).request_id == "r-1"
-    assert [asked.method for asked in service.asked] == ["POST", *["GET"] * 5, "POST"]
+    assert [asked.method for asked in service.received] == ["POST", *["GET"] * 5, "POST"]

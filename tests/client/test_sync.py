@@ -18,13 +18,13 @@ from airflow_provider_flux.bfl.responses import GenerationResult
 from airflow_provider_flux.emulator import EmulatorConfig, EmulatorServer
 from airflow_provider_flux.hooks.flux import FluxHook
 from tests.conftest import KEY
-from tests.support.submit_by_client import poller_of, submit_by_hook, wait_for
+from tests.support.submit_by_client import new_poller, submit_by_hook, wait_by_hook
 
 pytestmark = pytest.mark.usefixtures("hurry")
 
 
 def generate(prompt: str = "a fox", **parameters: object) -> GenerationResult:
-    return wait_for(submit_by_hook("flux-pro-1.1", {"prompt": prompt, **parameters}))
+    return wait_by_hook(submit_by_hook("flux-pro-1.1", {"prompt": prompt, **parameters}))
 
 
 @pytest.fixture
@@ -246,9 +246,9 @@ def test_waiting_ends_at_the_deadline_after_a_last_poll(emulator: EmulatorServer
     submission = submit_by_hook("flux-pro-1.1", {"prompt": "x [[fault:stuck]]"})
     started = time.time()
     with pytest.raises(errors.FluxTimeoutError, match=submission.request_id):
-        wait_for(submission, deadline=started + 1)
+        wait_by_hook(submission, deadline=started + 1)
     assert 0.9 < time.time() - started < 2
-    pausing = poller_of(submission, pause_at=time.time())
+    pausing = new_poller(submission, pause_at=time.time())
     assert FluxHook().get_conn().wait_or_pause(pausing, submission.polling_url) is None
 
 
@@ -371,7 +371,7 @@ def test_a_webhook_is_called_with_the_secret_of_the_connection(
     thread.join(5)
     listener.close()
     assert "whs_from_connection" in received[0]
-    assert wait_for(submission).status.is_success
+    assert wait_by_hook(submission).status.is_success
 
 
 def test_the_proxy_of_the_connection_precedes_that_of_the_environment(

@@ -20,14 +20,14 @@ from tests.support.emulator_media import (
     GREEN,
     RED,
     YELLOW,
-    Video,
-    decoded,
-    distance,
-    encoded,
-    mean,
-    plain,
-    quarters,
-    video,
+    DecodedVideo,
+    colour_distance,
+    decode_image,
+    encode_image,
+    encode_video,
+    mean_colour,
+    plain_image,
+    quarters_image,
 )
 
 from .conftest import ROOT, flux_environment
@@ -72,18 +72,18 @@ with DAG("flux_on_triggerer", schedule=None, default_args={"deferrable": True, "
     ).expand(prompt=["A mole", "A jetty"])
 """
 SIZE = (1024, 768)
-ROOM = quarters(SIZE)
+ROOM = quarters_image(SIZE)
 #: The part of the room that the mask covers: a piece of its red quarter.
 HOLE = (60, 60, 300, 240)
 MASK = Image.new("L", SIZE)
 ImageDraw.Draw(MASK).rectangle(HOLE, fill=255)
 INPUTS = {
-    "room.jpeg": encoded(ROOM, "JPEG", quality=95),
-    "mask.png": encoded(MASK),
-    "person.jpeg": encoded(quarters((768, 1024)), "JPEG"),
-    "garment.jpeg": encoded(plain(BLUE, (512, 512)), "JPEG"),
-    "logo.png": encoded(plain(YELLOW, (256, 256))),
-    "product.jpeg": encoded(plain(RED, (800, 600)), "JPEG"),
+    "room.jpeg": encode_image(ROOM, "JPEG", quality=95),
+    "mask.png": encode_image(MASK),
+    "person.jpeg": encode_image(quarters_image((768, 1024)), "JPEG"),
+    "garment.jpeg": encode_image(plain_image(BLUE, (512, 512)), "JPEG"),
+    "logo.png": encode_image(plain_image(YELLOW, (256, 256))),
+    "product.jpeg": encode_image(plain_image(RED, (800, 600)), "JPEG"),
 }
 
 
@@ -104,7 +104,7 @@ def bucket(s3: str) -> Any:
         region_name="us-east-1",
     )
     bucket = store.create_bucket(Bucket="media")
-    files = INPUTS | {"clip.mp4": video(quarters((640, 360)), seconds=2)}
+    files = INPUTS | {"clip.mp4": encode_video(quarters_image((640, 360)), seconds=2)}
     for name, content in files.items():
         bucket.put_object(Key=f"in/{name}", Body=content)
     return bucket
@@ -155,7 +155,7 @@ def landed(
 
 
 def image_of(cluster: Cluster, run: DagRun, task_id: str, bucket: Any) -> Image.Image:
-    return decoded(landed(cluster, run, task_id, bucket)).convert("RGB")
+    return decode_image(landed(cluster, run, task_id, bucket)).convert("RGB")
 
 
 def is_near(
@@ -164,7 +164,7 @@ def is_near(
     colour: tuple[int, int, int],
     max_distance: float = 8,
 ) -> bool:
-    return distance(mean(image, box), colour) <= max_distance
+    return colour_distance(mean_colour(image, box), colour) <= max_distance
 
 
 def test_an_image_from_text_lands_with_its_reported_cost(
@@ -184,7 +184,7 @@ def test_an_edit_shows_its_input_from_s3(cluster: Cluster, bucket: Any) -> None:
         ((0, height // 4, width // 2, height // 2 - 8), RED),
         ((width // 2, 90, width, 300), GREEN),
     ):
-        assert is_near(image, box, colour, 60), (mean(image, box), colour)
+        assert is_near(image, box, colour, 60), (mean_colour(image, box), colour)
 
 
 def test_the_estimate_for_several_references_is_the_reported_cost(
@@ -239,7 +239,7 @@ def test_a_draft_is_enhanced_and_all_videos_land(
 ) -> None:
     run = run_to_the_end(cluster, "flux_video")
     draft, final, animated = (
-        Video(landed(cluster, run, task, bucket, "video"))
+        DecodedVideo(landed(cluster, run, task, bucket, "video"))
         for task in ("draft", "enhance", "animate")
     )
     for clip in (draft, final, animated):

@@ -45,7 +45,7 @@ from airflow_provider_flux.transfers.flux_to_object_storage import FluxToObjectS
 from airflow_provider_flux.triggers.result import FluxResultTrigger
 from scripts import sync_snippets
 from tests.support.object_stores import AzureStore, BucketStore, GcsStore, S3Store
-from tests.support.run_operator import run
+from tests.support.run_operator import run_operator
 from tests.support.submit_by_client import submit_by_hook
 
 ROOT = Path(__file__).parents[2]
@@ -431,7 +431,7 @@ def test_the_store_options_in_the_documentation_are_applied(
     monkeypatch.setenv(f"AIRFLOW_CONN_SHOWN_{task_id.upper()}", kind.connection(store.url))
     task = shown_tasks[f"flux_store_options.{task_id}"].prepare_for_execution()
     task.output_path = store.root_by(f"shown_{task_id}") + "/{request_id}.{ext}"
-    image = run(task)["image"]
+    image = run_operator(task)["image"]
     assert store.stat(image["uri"]).metadata["sha256"] == image["sha256"]
     if isinstance(store, S3Store):
         head = store.client.head_object(
@@ -565,7 +565,7 @@ def landed_below(tmp_path: Path) -> Callable[[Any, dict[str, Any]], Any]:
         task.render_template_fields(values)
         task.output_path = task.output_path.replace("file:///tmp/flux", f"file://{tmp_path}")
         task._root = task._root.replace("file:///tmp/flux", f"file://{tmp_path}")
-        return run(task)
+        return run_operator(task)
 
     return render_and_run
 
@@ -601,7 +601,7 @@ def test_a_list_of_generations_is_landed_by_one_task(
 ) -> None:
     land = shown_tasks["flux_land_many.land"].prepare_for_execution()
     land.generation = [
-        run(FluxGenerateOperator(task_id=f"g{n}", prompt=f"door {n}")) for n in range(3)
+        run_operator(FluxGenerateOperator(task_id=f"g{n}", prompt=f"door {n}")) for n in range(3)
     ]
     assert len(landed_below(land, {"run_id": "r"})) == 3
     names = [f"{n:03d}.jpeg" for n in range(3)]
@@ -661,7 +661,7 @@ def test_the_quoted_message_for_invalid_rows_is_that_of_the_operator(
         output_path=f"{tmp_path}/{{key}}.{{ext}}",
     )
     with pytest.raises(AirflowFailException) as caught:
-        run(task)
+        run_operator(task)
     assert str(caught.value) == shown.strip()
     assert emulator.stats()["submits"] == 0
 

@@ -18,8 +18,8 @@ from airflow_provider_flux.bfl.request import build_request, estimate_cost
 from airflow_provider_flux.emulator import EmulatorServer
 from airflow_provider_flux.operators.generate import FluxGenerateOperator
 from scripts import sync_snippets
-from tests.support.emulator_media import encoded, plain, video
-from tests.support.run_operator import run
+from tests.support.emulator_media import encode_image, encode_video, plain_image
+from tests.support.run_operator import run_operator
 
 PAGES = sync_snippets.ROOT / "docs" / "how-to"
 BUCKET = "s3://my_s3@media"
@@ -28,23 +28,23 @@ BUCKET = "s3://my_s3@media"
 @pytest.fixture(scope="module")
 def clips() -> dict[str, bytes]:
     return {
-        "clip.mp4": video(plain(size=(320, 240)), seconds=5),
-        "long.mp4": video(plain(size=(192, 160)), seconds=16),
+        "clip.mp4": encode_video(plain_image(size=(320, 240)), seconds=5),
+        "long.mp4": encode_video(plain_image(size=(192, 160)), seconds=16),
     }
 
 
 @pytest.fixture
 def bucket(tmp_path: Path, clips: dict[str, bytes]) -> Path:
     """Return a folder in place of the bucket of the pages, with their inputs."""
-    room = plain(size=(1024, 768))
+    room = plain_image(size=(1024, 768))
     images = {
-        "room.jpeg": encoded(room, "JPEG"),
-        "mask.png": encoded(room.convert("L")),
-        "person.jpeg": encoded(plain(size=(600, 800)), "JPEG"),
-        "garment.jpeg": encoded(plain(size=(400, 400)), "JPEG"),
-        "logo.png": encoded(plain(size=(300, 100))),
-        "product.jpeg": encoded(plain(size=(800, 600)), "JPEG"),
-        "small_mask.png": encoded(Image.new("L", (640, 480))),
+        "room.jpeg": encode_image(room, "JPEG"),
+        "mask.png": encode_image(room.convert("L")),
+        "person.jpeg": encode_image(plain_image(size=(600, 800)), "JPEG"),
+        "garment.jpeg": encode_image(plain_image(size=(400, 400)), "JPEG"),
+        "logo.png": encode_image(plain_image(size=(300, 100))),
+        "product.jpeg": encode_image(plain_image(size=(800, 600)), "JPEG"),
+        "small_mask.png": encode_image(Image.new("L", (640, 480))),
         "notes.txt": b"no image",
     }
     (tmp_path / "in").mkdir()
@@ -85,7 +85,7 @@ def run_page_task(page_tasks: dict[str, Any], bucket: Path) -> Callable[..., Any
             {"ti": SimpleNamespace(xcom_pull=lambda task_ids: xcoms[task_ids])}
         )
         task.parameters, task.output_path = rebased(task.parameters), rebased(task.output_path)
-        return run(task)
+        return run_operator(task)
 
     return run_it
 

@@ -10,7 +10,7 @@ import pytest
 import requests
 
 from airflow_provider_flux.emulator import EmulatorConfig, EmulatorServer
-from tests.support.emulator_media import Shelf
+from tests.support.emulator_media import InputServer
 
 KEY = "bfl_emulator_tests"
 RUNNING = {"Pending", "Reasoning", "Generating"}
@@ -112,7 +112,7 @@ def start() -> Iterator[Start]:
 
 
 @pytest.fixture
-def shelf() -> Iterator[Shelf]:
+def shelf() -> Iterator[InputServer]:
     """A server that inputs are fetched from."""
-    with Shelf().open() as shelf:
+    with InputServer().open() as shelf:
         yield shelf

@@ -14,21 +14,21 @@ from tests.emulator.conftest import RUNNING, Client
 from tests.support.emulator_media import (
     BLUE,
     RED,
-    Shelf,
-    decoded,
-    distance,
-    encoded,
-    mean,
-    plain,
-    quarters,
-    text_of,
-    video,
+    InputServer,
+    colour_distance,
+    decode_image,
+    encode_base64,
+    encode_image,
+    encode_video,
+    mean_colour,
+    plain_image,
+    quarters_image,
     wait_until,
 )
 
 CORRUPT = {"error": "Invalid or corrupted image input"}
-PNG = text_of(plain())
-PHOTO = quarters((640, 480))
+PNG = encode_base64(plain_image())
+PHOTO = quarters_image((640, 480))
 
 
 def _assert_input_error(client: Client, task: dict[str, Any], details: Any = CORRUPT) -> None:
@@ -42,22 +42,22 @@ def _assert_input_error(client: Client, task: dict[str, Any], details: Any = COR
 def test_base64_and_data_urls_of_every_format_are_accepted(
     client: Client, image_format: str
 ) -> None:
-    text = text_of(encoded(plain(BLUE), image_format))
+    text = encode_base64(encode_image(plain_image(BLUE), image_format))
     for value in (text, f"data:image/{image_format.lower()};base64,{text}"):
-        image = decoded(client.image(model="flux-kontext-pro", input_image=value, seed=1))
-        assert distance(mean(image, (0, 0, 400, 300)), BLUE) < 60
+        image = decode_image(client.image(model="flux-kontext-pro", input_image=value, seed=1))
+        assert colour_distance(mean_colour(image, (0, 0, 400, 300)), BLUE) < 60
 
 
 def test_an_input_gives_the_same_image_as_base64_data_url_or_url(
-    client: Client, shelf: Shelf
+    client: Client, shelf: InputServer
 ) -> None:
-    text = text_of(encoded(PHOTO))
+    text = encode_base64(encode_image(PHOTO))
     ways = [text, f"data:image/png;base64,{text}", shelf.put(PHOTO), f"{shelf.url}/redirect/input"]
     images = {client.image(model="flux-2-pro", input_image=way, seed=1) for way in ways}
     assert len(images) == 1
-    other = encoded(PHOTO, "PNG", compress_level=9)
-    assert client.image(model="flux-2-pro", input_image=text_of(other), seed=1) not in images
-    assert shelf.asked == ["input", "redirect/input", "input"]
+    other = encode_image(PHOTO, "PNG", compress_level=9)
+    assert client.image(model="flux-2-pro", input_image=encode_base64(other), seed=1) not in images
+    assert shelf.received == ["input", "redirect/input", "input"]
 
 
 @pytest.mark.parametrize(
@@ -65,32 +65,35 @@ def test_an_input_gives_the_same_image_as_base64_data_url_or_url(
     [
         (
             "flux-pro-1.1",
-            {"image_prompt": text_of(plain(size=(300, 200)))},
+            {"image_prompt": encode_base64(plain_image(size=(300, 200)))},
             "Image_prompt dimensions must be at least 256x256 pixels",
         ),
         (
             "flux-pro-1.0-fill",
-            {"image": PNG, "mask": text_of(plain(size=(9, 9)))},
+            {"image": PNG, "mask": encode_base64(plain_image(size=(9, 9)))},
             "Mask must have the size of image",
         ),
         (
             "flux-tools/erase-v1",
-            {"image": PNG, "mask": text_of(PHOTO)},
+            {"image": PNG, "mask": encode_base64(PHOTO)},
             "Mask must have the size of image",
         ),
         (
             "flux-2-pro",
-            {"prompt": "x", "input_image_2": text_of(plain(size=(5000, 4001)))},
+            {"prompt": "x", "input_image_2": encode_base64(plain_image(size=(5000, 4001)))},
             "Input_image_2 must not have more than 20 megapixels",
         ),
         (
             "flux-tools/video-edit-v1",
-            {"prompt": "x", "video": text_of(video(plain(size=(200, 100)), 0.2))},
+            {
+                "prompt": "x",
+                "video": encode_base64(encode_video(plain_image(size=(200, 100)), 0.2)),
+            },
             "Video dimensions must be at least 160x160 pixels",
         ),
         (
             "flux-tools/video-edit-v1",
-            {"prompt": "x", "video": text_of(video(plain(), 16, rate=2))},
+            {"prompt": "x", "video": encode_base64(encode_video(plain_image(), 16, rate=2))},
             "Video must not be longer than 15 seconds",
         ),
     ],
@@ -123,8 +126,8 @@ def test_an_image_outside_of_the_canvas_is_refused_unless_auto_crop_is_set(clien
 
 
 def test_a_file_larger_than_the_limit_is_refused(client: Client) -> None:
-    padded = encoded(plain()) + bytes(20 * 1024 * 1024)
-    answer = client.post("flux-2-pro", json={"prompt": "x", "input_image": text_of(padded)})
+    padded = encode_image(plain_image()) + bytes(20 * 1024 * 1024)
+    answer = client.post("flux-2-pro", json={"prompt": "x", "input_image": encode_base64(padded)})
     assert answer.status_code == 422
     assert (
         answer.json()["detail"][0]["msg"]
@@ -139,9 +142,9 @@ def test_a_file_larger_than_the_limit_is_refused(client: Client) -> None:
         "ünlesbar",
         "aGVsbG8gd29ybGQ=",
         "data:image/png,hello",
-        text_of(encoded(PHOTO, "JPEG", quality=95)[:-3000]),
-        text_of(encoded(PHOTO)[:200]),
-        text_of(b"%PDF-1.4 not an image"),
+        encode_base64(encode_image(PHOTO, "JPEG", quality=95)[:-3000]),
+        encode_base64(encode_image(PHOTO)[:200]),
+        encode_base64(b"%PDF-1.4 not an image"),
         "ftp://127.0.0.1/x.png",
         "file:///etc/hostname",
     ],
@@ -153,7 +156,7 @@ def test_an_input_that_is_no_image_ends_the_task_with_an_error(client: Client, t
 
 
 def test_a_video_is_no_image_input_and_an_image_is_no_video_input(client: Client) -> None:
-    moving = text_of(video(plain(), 0.2))
+    moving = encode_base64(encode_video(plain_image(), 0.2))
     _assert_input_error(client, client.submit(model="flux-2-pro", input_image=moving))
     _assert_input_error(client, client.submit(model="flux-tools/video-edit-v1", video=PNG))
 
@@ -189,32 +192,32 @@ BASE64_ONLY = [
 
 @pytest.mark.parametrize(("model", "field"), BASE64_ONLY)
 def test_a_url_for_a_base64_field_ends_the_task_with_an_error(
-    client: Client, shelf: Shelf, model: str, field: str
+    client: Client, shelf: InputServer, model: str, field: str
 ) -> None:
     required = {"image": PNG} if "image" in MODELS[model].fields else {}
     finetune = {"finetune_id": "demo-style"} if "finetune_id" in MODELS[model].fields else {}
     _assert_input_error(
         client, client.submit(model=model, **{**required, **finetune, field: shelf.put(PHOTO)})
     )
-    assert shelf.asked == []
+    assert shelf.received == []
 
 
 def test_a_url_is_fetched_after_the_submit_is_answered_and_before_the_result(
-    client: Client, shelf: Shelf
+    client: Client, shelf: InputServer
 ) -> None:
     shelf.gate.clear()
     task = client.submit(model="flux-2-pro", input_image=shelf.put(PHOTO), seed=1)
     assert (task["cost"], task["input_mp"], task["output_mp"]) == (4.5, 1.0, 1.0)
-    wait_until(lambda: shelf.asked)
+    wait_until(lambda: shelf.received)
     assert client.get(task["polling_url"]).json()["status"] == "Pending"
     assert client.server.stats()["active"] == 1
     shelf.gate.set()
     body = client.wait(task)
     assert body["cost"] == 4.5
     assert body["result"]["duration"] >= 0.03
-    image = decoded(client.get(body["result"]["sample"]).content)
+    image = decode_image(client.get(body["result"]["sample"]).content)
     assert image.size == PHOTO.size
-    assert distance(mean(image, (0, 0, 300, 200)), RED) < 60
+    assert colour_distance(mean_colour(image, (0, 0, 300, 200)), RED) < 60
 
 
 @pytest.mark.parametrize(
@@ -223,12 +226,12 @@ def test_a_url_is_fetched_after_the_submit_is_answered_and_before_the_result(
         None,
         b"",
         b"<html>log in</html>",
-        encoded(plain(size=(6000, 4200))),
+        encode_image(plain_image(size=(6000, 4200))),
         bytes(20 * 1024 * 1024 + 1),
     ],
 )
 def test_a_url_without_a_usable_image_ends_the_task_with_an_error(
-    client: Client, shelf: Shelf, content: bytes | None
+    client: Client, shelf: InputServer, content: bytes | None
 ) -> None:
     url = f"{shelf.url}/nothing" if content is None else shelf.put(content)
     _assert_input_error(
@@ -243,43 +246,43 @@ def test_a_url_that_cannot_be_reached_ends_the_task_with_an_error(client: Client
     _assert_input_error(client, client.submit(model="flux-2-pro", input_image=url))
 
 
-def test_all_urls_of_a_request_are_fetched_concurrently(client: Client, shelf: Shelf) -> None:
+def test_all_urls_of_a_request_are_fetched_concurrently(client: Client, shelf: InputServer) -> None:
     shelf.gate.clear()
-    urls = [shelf.put(plain(), f"{number}") for number in range(8)]
+    urls = [shelf.put(plain_image(), f"{number}") for number in range(8)]
     names = ["input_image", *(f"input_image_{number}" for number in range(2, 9))]
     task = client.submit(model="flux-2-pro", **dict(zip(names, urls, strict=True)))
-    wait_until(lambda: len(shelf.asked) == 8)
+    wait_until(lambda: len(shelf.received) == 8)
     shelf.gate.set()
     assert client.wait(task)["status"] == "Ready"
 
 
 def test_a_result_can_be_the_input_of_the_next_request(client: Client) -> None:
     sample = client.sample(width=512, height=256)
-    assert decoded(client.image(model="flux-2-pro", input_image=sample)).size == (512, 256)
+    assert decode_image(client.image(model="flux-2-pro", input_image=sample)).size == (512, 256)
 
 
-def test_a_webhook_waits_for_the_inputs(client: Client, shelf: Shelf) -> None:
+def test_a_webhook_waits_for_the_inputs(client: Client, shelf: InputServer) -> None:
     shelf.gate.clear()
     task = client.submit(
         model="flux-2-pro", input_image=shelf.put(PHOTO), webhook_url=f"{shelf.url}/hook"
     )
-    wait_until(lambda: shelf.asked)
+    wait_until(lambda: shelf.received)
     shelf.gate.set()
     polling_url = f"{client.server.url}/v1/get_result?id={task['id']}"
     assert client.wait({"polling_url": polling_url})["status"] == "Ready"
     wait_until(lambda: client.server.stats()["webhooks"] == 1)
-    assert shelf.asked == ["input", "POST hook"]
+    assert shelf.received == ["input", "POST hook"]
 
 
-def test_a_fault_beats_the_error_of_an_input(client: Client, shelf: Shelf) -> None:
+def test_a_fault_beats_the_error_of_an_input(client: Client, shelf: InputServer) -> None:
     task = client.submit("[[fault:moderated]]", "flux-2-pro", input_image=f"{shelf.url}/nothing")
     assert client.wait(task)["status"] == "Content Moderated"
 
 
-def test_a_reset_cancels_the_fetching_of_inputs(client: Client, shelf: Shelf) -> None:
+def test_a_reset_cancels_the_fetching_of_inputs(client: Client, shelf: InputServer) -> None:
     shelf.gate.clear()
     client.submit(model="flux-2-pro", input_image=shelf.put(PHOTO))
-    wait_until(lambda: shelf.asked)
+    wait_until(lambda: shelf.received)
     client.server.reset()
     shelf.gate.set()
     assert client.server.stats()["active"] == 0
@@ -309,12 +312,12 @@ def test_other_requests_are_answered_while_an_input_is_decoded(
 
 def test_equal_inputs_are_kept_once(client: Client) -> None:
     spec = MODELS["flux-2-pro"].media[0]
-    data = encoded(PHOTO)
+    data = encode_image(PHOTO)
     assert inputs.read_file(data, spec, "a") is inputs.read_file(bytes(bytearray(data)), spec, "b")
 
 
 def test_flux_3_takes_one_image_or_a_list(client: Client) -> None:
-    for images in (PNG, [PNG], [PNG, text_of(PHOTO)], [PNG] * 10):
+    for images in (PNG, [PNG], [PNG, encode_base64(PHOTO)], [PNG] * 10):
         task = client.submit(model="flux-3-image", images=images)
         assert task["id"]
         assert client.get(task["polling_url"]).json()["status"] in {*RUNNING, "Ready"}

@@ -9,7 +9,7 @@ from airflow_provider_flux.emulator import EmulatorServer
 from airflow_provider_flux.hooks.flux import FluxHook
 from airflow_provider_flux.provider_info import CONNECTION_FORM
 from tests.conftest import KEY
-from tests.support.submit_by_client import submit_by_hook, wait_for
+from tests.support.submit_by_client import submit_by_hook, wait_by_hook
 
 pytestmark = pytest.mark.usefixtures("hurry")
 
@@ -19,7 +19,7 @@ def test_the_hook_submits_a_request_and_its_client_waits_and_downloads(
 ) -> None:
     parameters = {"prompt": "a fox", "seed": 7, "width": 256, "height": 256}
     submission = submit_by_hook("flux-pro-1.1", {**parameters, "output_format": "png"})
-    result = wait_for(submission)
+    result = wait_by_hook(submission)
     assert result.seed == 7
     assert result.sample is not None
     assert FluxHook().get_conn().download(result.sample).startswith(b"\x89PNG")

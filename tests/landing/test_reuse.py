@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from airflow_provider_flux.emulator import EmulatorServer
-from tests.support.hero_task import hero, image_of, run, sidecar_of
+from tests.support.image_task import image_task, read_image, read_sidecar, run_task
 from tests.support.object_stores import Store
-from tests.support.sample_media import picture
+from tests.support.sample_media import make_image
 
 pytestmark = [
     pytest.mark.usefixtures("hurry"),
@@ -33,7 +33,7 @@ NAMES = {
 
 
 def named(root: str, name: str, day: int, **arguments: Any) -> Any:
-    task = hero(NAMES[name][day].format(root=root), **arguments)
+    task = image_task(NAMES[name][day].format(root=root), **arguments)
     task._root = f"{root}/"  # as a template in the path leaves it
     return task
 
@@ -44,11 +44,11 @@ def test_each_value_of_reuse_decides_which_requests_are_submitted_again(
     emulator: EmulatorServer, tmp_path: Path, name: str, reuse: Any
 ) -> None:
     root = f"file://{tmp_path}"
-    first = run(named(root, name, 0, reuse=reuse))
+    first = run_task(named(root, name, 0, reuse=reuse))
     assert (first["reused"], first["cost"], first["cost_source"]) == (False, 4, "estimated")
-    again = run(named(root, name, 1, reuse=reuse))
+    again = run_task(named(root, name, 1, reuse=reuse))
     assert submits(emulator) == (2 if reuse == "never" else 1)
-    other_run = run(named(root, name, 1, reuse=reuse), "tuesday")
+    other_run = run_task(named(root, name, 1, reuse=reuse), "tuesday")
     assert submits(emulator) == {"never": 3, "run": 2, "always": 1}[reuse]
     assert [again["reused"], other_run["reused"]] == [reuse != "never", reuse == "always"]
     if reuse == "never":
@@ -63,12 +63,14 @@ def test_each_value_of_reuse_decides_which_requests_are_submitted_again(
 def test_a_reused_image_under_another_name_is_copied_with_its_sidecar(
     emulator: EmulatorServer, store: Store
 ) -> None:
-    first = run(named(store.root, "dated", 0, reuse="always", cache_control="no-store"))
-    again = run(named(store.root, "dated", 1, reuse="always", cache_control="no-store"), "tuesday")
+    first = run_task(named(store.root, "dated", 0, reuse="always", cache_control="no-store"))
+    again = run_task(
+        named(store.root, "dated", 1, reuse="always", cache_control="no-store"), "tuesday"
+    )
     assert submits(emulator) == 1
     assert again["image"]["uri"] == f"{store.root}/2026-10-02/hero.jpeg"
-    assert image_of(store, again) == image_of(store, first)
-    before, after = sidecar_of(store, first), sidecar_of(store, again)
+    assert read_image(store, again) == read_image(store, first)
+    before, after = read_sidecar(store, first), read_sidecar(store, again)
     assert (after["reused_from"], after["media"]["uri"]) == (
         first["image"]["uri"],
         again["image"]["uri"],
@@ -87,12 +89,12 @@ def test_a_reused_image_under_its_own_name_is_left_unchanged(
     emulator: EmulatorServer, store: Store, placeholder: str
 ) -> None:
     path = f"{store.root}/{{{placeholder}}}.{{ext}}"
-    first = run(hero(path, reuse="always"))
-    before, properties = sidecar_of(store, first), store.stat(first["image"]["uri"])
-    again = run(hero(path, reuse="always"), "tuesday")
+    first = run_task(image_task(path, reuse="always"))
+    before, properties = read_sidecar(store, first), store.stat(first["image"]["uri"])
+    again = run_task(image_task(path, reuse="always"), "tuesday")
     assert again["image"] == first["image"]
     assert store.stat(again["image"]["uri"]) == properties
-    assert sidecar_of(store, again) == before
+    assert read_sidecar(store, again) == before
 
 
 @pytest.mark.parametrize(
@@ -111,10 +113,10 @@ def test_a_request_that_differs_is_submitted(
     emulator: EmulatorServer, tmp_path: Path, changed: dict[str, Any]
 ) -> None:
     name = "same" if "seed" in changed else "dated"
-    first = run(named(str(tmp_path), name, 0, seed=7, reuse="always"))
+    first = run_task(named(str(tmp_path), name, 0, seed=7, reuse="always"))
     if "model" in changed:
         changed = {**changed, "width": 256, "height": 256}
-    other = run(named(str(tmp_path), name, 1, **{"seed": 7, "reuse": "always", **changed}))
+    other = run_task(named(str(tmp_path), name, 1, **{"seed": 7, "reuse": "always", **changed}))
     assert (submits(emulator), other["reused"]) == (2, False)
     assert other["request_id"] != first["request_id"]
 
@@ -123,14 +125,16 @@ def test_arguments_that_do_not_change_the_image_do_not_cause_a_submit(
     emulator: EmulatorServer, tmp_path: Path
 ) -> None:
     hook = {"webhook_url": "https://hook.example/1"}
-    first = run(hero(f"{tmp_path}/x.{{ext}}", reuse="always", webhook_secret="s3cret-one", **hook))
+    first = run_task(
+        image_task(f"{tmp_path}/x.{{ext}}", reuse="always", webhook_secret="s3cret-one", **hook)
+    )
     for more in (
         {"webhook_secret": "s3cret-two", **hook},
         {"webhook_url": "https://hook.example/2"},
         {"poll_interval": 0.2, "timeout": 99, "task_id": "other"},
         {"parameters": {"seed": None}},
     ):
-        again = run(hero(f"{tmp_path}/x.{{ext}}", reuse="always", **more))
+        again = run_task(image_task(f"{tmp_path}/x.{{ext}}", reuse="always", **more))
         assert again["image"] == first["image"]
     assert submits(emulator) == 1
 
@@ -140,8 +144,8 @@ def test_reuse_compares_the_bytes_of_an_input_and_not_its_name(
 ) -> None:
     def edit(source: str) -> Any:
         given = {"input_image": f"file://{tmp_path}/{source}"}
-        return run(
-            hero(
+        return run_task(
+            image_task(
                 f"{tmp_path}/out/x.{{ext}}",
                 model="flux-kontext-pro",
                 parameters=given,
@@ -149,12 +153,12 @@ def test_reuse_compares_the_bytes_of_an_input_and_not_its_name(
             )
         )
 
-    (tmp_path / "a.png").write_bytes(picture(shade=1))
-    (tmp_path / "b.png").write_bytes(picture(shade=1))
+    (tmp_path / "a.png").write_bytes(make_image(shade=1))
+    (tmp_path / "b.png").write_bytes(make_image(shade=1))
     first = edit("a.png")
     assert edit("b.png")["image"] == first["image"]
     assert submits(emulator) == 1
-    (tmp_path / "a.png").write_bytes(picture(shade=2))
+    (tmp_path / "a.png").write_bytes(make_image(shade=2))
     assert not edit("a.png")["reused"]
     assert submits(emulator) == 2
 
@@ -162,8 +166,8 @@ def test_reuse_compares_the_bytes_of_an_input_and_not_its_name(
 def test_a_hidden_prompt_is_hidden_in_the_sidecar_of_a_reused_image(
     emulator: EmulatorServer, tmp_path: Path
 ) -> None:
-    run(named(str(tmp_path), "dated", 0, prompt="a canary fox", reuse="always"))
-    again = run(
+    run_task(named(str(tmp_path), "dated", 0, prompt="a canary fox", reuse="always"))
+    again = run_task(
         named(str(tmp_path), "dated", 1, prompt="a canary fox", reuse="always", hide_prompt=True)
     )
     assert again["reused"]
@@ -173,8 +177,8 @@ def test_a_hidden_prompt_is_hidden_in_the_sidecar_of_a_reused_image(
 def test_a_reused_image_is_marked_if_embed_metadata_is_set(
     emulator: EmulatorServer, tmp_path: Path
 ) -> None:
-    run(named(str(tmp_path), "dated", 0, reuse="always"))
-    again = run(named(str(tmp_path), "dated", 1, reuse="always", embed_metadata=True))
+    run_task(named(str(tmp_path), "dated", 0, reuse="always"))
+    again = run_task(named(str(tmp_path), "dated", 1, reuse="always", embed_metadata=True))
     assert b"trainedAlgorithmicMedia" in Path(again["image"]["uri"]).read_bytes()
 
 
@@ -183,9 +187,9 @@ DRAFT = {"mode": "t2v", "duration": 5, "draft": True}
 
 def film(tmp_path: Path, name: str) -> Any:
     path = f"{tmp_path}/{name}/film.{{ext}}"
-    task = hero(path, model="flux-3-video", parameters=DRAFT, reuse="always")
+    task = image_task(path, model="flux-3-video", parameters=DRAFT, reuse="always")
     task._root = f"{tmp_path}/"
-    return run(task)
+    return run_task(task)
 
 
 @pytest.mark.parametrize("name", ["a", "b"])
@@ -224,4 +228,4 @@ def test_arguments_that_make_reuse_impossible_are_refused_when_the_dag_is_parsed
     from airflow_provider_flux.bfl.errors import FluxRequestError
 
     with pytest.raises(FluxRequestError, match="reuse="):
-        hero(**{"output_path": "/tmp/x.{ext}", **arguments})
+        image_task(**{"output_path": "/tmp/x.{ext}", **arguments})

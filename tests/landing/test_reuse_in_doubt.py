@@ -15,9 +15,9 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 from airflow_provider_flux.bfl.errors import FluxStorageError
 from airflow_provider_flux.emulator import EmulatorConfig, EmulatorServer
 from tests.support.answering_proxy import AnsweringProxy
-from tests.support.hero_task import copy_of, given, hero, run
+from tests.support.image_task import copy_task, image_task, run_task, task_context
 from tests.support.object_stores import S3Store
-from tests.support.sample_media import picture
+from tests.support.sample_media import make_image
 
 pytestmark = [
     pytest.mark.usefixtures("hurry"),
@@ -26,7 +26,7 @@ pytestmark = [
 
 
 def dated(folder: Path, day: int, **arguments: Any) -> Any:
-    task = hero(f"{folder}/{day}/hero.{{ext}}", **{"reuse": "always", **arguments})
+    task = image_task(f"{folder}/{day}/hero.{{ext}}", **{"reuse": "always", **arguments})
     task._root = f"{folder}/"
     return task
 
@@ -58,7 +58,7 @@ DAMAGES: dict[str, tuple[int, Callable[[Path], Any]]] = {
     "image deleted": (0, Path.unlink),
     "image cut": (0, cut),
     "image empty": (0, write(b"")),
-    "another image": (0, write(picture("jpeg"))),
+    "another image": (0, write(make_image("jpeg"))),
     "no image": (0, write(b"<html>")),
     "sidecar missing": (1, Path.unlink),
     "sidecar corrupt": (1, lambda path: path.write_bytes(path.read_bytes()[:-9])),
@@ -94,13 +94,13 @@ DAMAGES: dict[str, tuple[int, Callable[[Path], Any]]] = {
 def test_an_image_that_differs_from_its_index_entry_or_sidecar_is_not_reused(
     emulator: EmulatorServer, tmp_path: Path, damage: str
 ) -> None:
-    first = run(dated(tmp_path, 1))
+    first = run_task(dated(tmp_path, 1))
     which, spoil = DAMAGES[damage]
     spoil(files(tmp_path)[which])
-    second = run(dated(tmp_path, 2))
+    second = run_task(dated(tmp_path, 2))
     assert (emulator.stats()["submits"], second["reused"]) == (2, False)
     assert second["image"]["sha256"] != first["image"]["sha256"]
-    third = run(dated(tmp_path, 3))  # and it is found again from then on
+    third = run_task(dated(tmp_path, 3))  # and it is found again from then on
     assert (emulator.stats()["submits"], third["image"]["sha256"]) == (2, second["image"]["sha256"])
 
 
@@ -109,13 +109,13 @@ def test_an_index_entry_that_names_an_image_outside_of_its_folder_is_ignored(
     emulator: EmulatorServer, tmp_path: Path, way_out: str
 ) -> None:
     inside, outside = tmp_path / "inside", tmp_path / "outside"
-    run(dated(outside, 1))
-    run(dated(inside, 1))
+    run_task(dated(outside, 1))
+    run_task(dated(inside, 1))
     image, _, entry = files(inside)
     image.unlink()
     there = way_out.format(outside=outside / "1" / "hero.jpeg", root=inside)
     entry.write_text(json.dumps({"uri": there}))
-    assert not run(dated(inside, 2))["reused"]
+    assert not run_task(dated(inside, 2))["reused"]
     assert emulator.stats()["submits"] == 3
 
 
@@ -139,10 +139,10 @@ def test_a_store_that_fails_does_not_cause_a_submit(
 ) -> None:
     """A failure that counted as "no image" would cost a submit each time the store fails."""
     wanted = {"reuse": "always"}
-    run(hero(f"{proxy.root}/hero.{{ext}}", **wanted))
+    run_task(image_task(f"{proxy.root}/hero.{{ext}}", **wanted))
     proxy.refuse("GET", 503, "SlowDown", part=part, times=1000)
     with contextlib.suppress(FluxStorageError, AirflowFailException):
-        assert run(hero(f"{proxy.root}/hero.{{ext}}", **wanted))["reused"]
+        assert run_task(image_task(f"{proxy.root}/hero.{{ext}}", **wanted))["reused"]
     assert emulator.stats()["submits"] == 1
 
 
@@ -152,7 +152,7 @@ def test_an_image_that_the_store_forbids_to_read_counts_as_missing(
     """S3 answers 403 for a missing object if the role may not list the bucket."""
     proxy.refuse("GET", 403, "AccessDenied", times=1000)
     proxy.refuse("HEAD", 403, "403", times=1000)
-    generation = run(hero(f"{proxy.root}/hero.{{ext}}", reuse="always"))
+    generation = run_task(image_task(f"{proxy.root}/hero.{{ext}}", reuse="always"))
     assert (generation["reused"], generation["image"]["uri"]) == (False, f"{proxy.root}/hero.jpeg")
 
 
@@ -160,14 +160,14 @@ def test_an_image_that_the_store_forbids_to_read_counts_as_missing(
 def test_if_exists_applies_to_the_target_of_a_reused_image(
     emulator: EmulatorServer, tmp_path: Path, if_exists: Any
 ) -> None:
-    run(dated(tmp_path, 1))
-    there = run(dated(tmp_path, 2, prompt="a hare", reuse="never"))
+    run_task(dated(tmp_path, 1))
+    there = run_task(dated(tmp_path, 2, prompt="a hare", reuse="never"))
     task = dated(tmp_path, 2, if_exists=if_exists)
     if if_exists == "skip":
-        assert run(task)["image"]["uri"] == there["image"]["uri"]
+        assert run_task(task)["image"]["uri"] == there["image"]["uri"]
     else:
         with pytest.raises(AirflowFailException, match="FluxExistsError"):
-            run(task)
+            run_task(task)
     assert Path(there["image"]["uri"]).stat().st_size == there["image"]["bytes"]
     assert emulator.stats()["submits"] == 2
 
@@ -184,15 +184,15 @@ def test_a_landing_task_downstream_copies_the_image_without_bfl(
     )
     with EmulatorServer(EmulatorConfig(latency=0.05)) as server:
         connect(server.url)
-        generation = run(hero(path, sidecar="without" not in kind))
+        generation = run_task(image_task(path, sidecar="without" not in kind))
         if kind != "landed":
-            generation = run(hero(path, **arguments), "tuesday")
+            generation = run_task(image_task(path, **arguments), "tuesday")
             assert generation["reused"]
     with EmulatorServer(EmulatorConfig(latency=0.05)) as server:
         connect(server.url)
         to = f"{tmp_path}/b/hero.{{ext}}" if where == "elsewhere" else path
-        landed = run(copy_of(generation, to))
-        listed = run(copy_of([generation, generation], f"{tmp_path}/c/{{index}}.{{ext}}"))
+        landed = run_task(copy_task(generation, to))
+        listed = run_task(copy_task([generation, generation], f"{tmp_path}/c/{{index}}.{{ext}}"))
         assert server.stats()["submits"] == 0
     data = (tmp_path / "a" / "hero.jpeg").read_bytes()
     for one in (landed, *listed):
@@ -202,8 +202,8 @@ def test_a_landing_task_downstream_copies_the_image_without_bfl(
 def test_an_image_is_reused_without_a_request_to_bfl(
     emulator: EmulatorServer, tmp_path: Path
 ) -> None:
-    run(dated(tmp_path, 1))
+    run_task(dated(tmp_path, 1))
     before = dict(emulator.stats())
     task = dated(tmp_path, 1)
-    task.execute(given(task))
+    task.execute(task_context(task))
     assert dict(emulator.stats()) == before

@@ -16,11 +16,18 @@ from airflow_provider_flux import __version__
 from airflow_provider_flux.emulator import EmulatorServer
 from airflow_provider_flux.landing.sidecar import Sidecar, encode_sidecar, parse_sidecar
 from tests.conftest import KEY
-from tests.support.hero_task import across, copy_of, hero, image_of, run, sidecar_of
+from tests.support.image_task import (
+    copy_task,
+    each_store_and_way,
+    image_task,
+    read_image,
+    read_sidecar,
+    run_task,
+)
 from tests.support.object_stores import Store
 from tests.support.run_operator import WAYS
-from tests.support.sample_media import picture, text_of
-from tests.support.scripted_host import Host
+from tests.support.sample_media import encode_base64, make_image
+from tests.support.scripted_host import ScriptedHost
 
 pytestmark = [
     pytest.mark.usefixtures("hurry"),
@@ -30,15 +37,17 @@ ways = pytest.mark.parametrize("way", WAYS)
 SECRET = "s3cret-canary-value"
 
 
-@across
+@each_store_and_way
 def test_a_sidecar_records_media_request_cost_and_run(
     emulator: EmulatorServer, store: Store, way: str
 ) -> None:
     before = pendulum.now("UTC")
-    task = hero(f"{store.root}/{{seed}}.{{ext}}", "a fox ü 図", way, seed=7, output_format="png")
-    generation = run(task, map_index=3, try_number=2)
-    image, found = generation["image"], sidecar_of(store, generation)
-    data = image_of(store, generation)
+    task = image_task(
+        f"{store.root}/{{seed}}.{{ext}}", "a fox ü 図", way, seed=7, output_format="png"
+    )
+    generation = run_task(task, map_index=3, try_number=2)
+    image, found = generation["image"], read_sidecar(store, generation)
+    data = read_image(store, generation)
     moments = [pendulum.parse(found.pop(name)) for name in ("submitted_at", "landed_at")]
     assert before.subtract(seconds=1) <= moments[0] <= moments[1] <= pendulum.now("UTC")
     assert image["sidecar"] == f"{store.root}/7.png.json"
@@ -104,18 +113,18 @@ def test_a_hidden_prompt_is_in_no_stored_file(
     emulator: EmulatorServer, tmp_path: Path, way: str
 ) -> None:
     prompt = "a canary that nobody may read"
-    generation = run(hero(f"{tmp_path}/x.{{ext}}", prompt, way, hide_prompt=True))
+    generation = run_task(image_task(f"{tmp_path}/x.{{ext}}", prompt, way, hide_prompt=True))
     found = json.loads(Path(generation["image"]["sidecar"]).read_text())
     assert found["request"]["prompt"] is None
     assert found["request"]["prompt_sha256"] == hashlib.sha256(prompt.encode()).hexdigest()
     assert "canary" not in json.dumps(found) + json.dumps(generation)
 
 
-@across
+@each_store_and_way
 def test_an_image_lands_without_a_sidecar_if_sidecar_is_false(
     emulator: EmulatorServer, store: Store, way: str
 ) -> None:
-    generation = run(hero(f"{store.root}/x.{{ext}}", way=way, sidecar=False))
+    generation = run_task(image_task(f"{store.root}/x.{{ext}}", way=way, sidecar=False))
     assert generation["image"]["sidecar"] is None
     assert store.names() == ["x.jpeg"]
 
@@ -125,37 +134,37 @@ def test_an_image_lands_without_a_sidecar_if_sidecar_is_false(
 def test_a_sidecar_holds_no_secret(
     emulator: EmulatorServer, tmp_path: Path, connect: Any, way: str, validate: bool
 ) -> None:
-    with Host() as host:
+    with ScriptedHost() as host:
         host.answers["/hook"] = lambda exchange: exchange.send()
         connect(emulator.url, private_input_hosts=["127.0.0.1"])
-        (tmp_path / "in.png").write_bytes(picture(shade=3))
-        url = host.put("/in.png", picture(shade=5))
+        (tmp_path / "in.png").write_bytes(make_image(shade=3))
+        url = host.put("/in.png", make_image(shade=5))
         parameters = {
             "input_image": f"file://{tmp_path}/in.png",
-            "input_image_2": text_of(picture(shade=4)),
+            "input_image_2": encode_base64(make_image(shade=4)),
             "input_image_3": f"{url}?sig=canary&X-Amz-Signature=canary",
             "webhook_url": f"{host.url}/hook?token=canary",
             "webhook_secret": SECRET,
         }
-        task = hero(
+        task = image_task(
             f"{tmp_path}/x.{{ext}}",
             way=way,
             model="flux-2-pro",
             parameters=parameters,
             validate=validate,
         )
-        generation = run(task)
+        generation = run_task(task)
     text = Path(generation["image"]["sidecar"]).read_text()
     assert not [
         one
-        for one in ("canary", SECRET, KEY, text_of(picture(shade=4))[:40], "iVBOR")
+        for one in ("canary", SECRET, KEY, encode_base64(make_image(shade=4))[:40], "iVBOR")
         if one in text
     ]
     kept = json.loads(text)["request"]["parameters"]
     assert kept["input_image"]["uri"].endswith(f"{tmp_path}/in.png")
-    assert kept["input_image"]["sha256"] == hashlib.sha256(picture(shade=3)).hexdigest()
+    assert kept["input_image"]["sha256"] == hashlib.sha256(make_image(shade=3)).hexdigest()
     assert kept["input_image_2"]["uri"] == "base64"
-    assert kept["input_image_2"]["sha256"] == hashlib.sha256(picture(shade=4)).hexdigest()
+    assert kept["input_image_2"]["sha256"] == hashlib.sha256(make_image(shade=4)).hexdigest()
     assert not {"webhook_url", "webhook_secret", "prompt"} & set(kept)
 
 
@@ -163,8 +172,10 @@ def test_a_sidecar_holds_no_signed_url_of_an_unknown_parameter(
     emulator: EmulatorServer, tmp_path: Path
 ) -> None:
     parameters = {"style_image": "https://h.example/style.png?sig=canary"}
-    generation = run(
-        hero(f"{tmp_path}/x.{{ext}}", model="flux-2-pro", parameters=parameters, validate=False)
+    generation = run_task(
+        image_task(
+            f"{tmp_path}/x.{{ext}}", model="flux-2-pro", parameters=parameters, validate=False
+        )
     )
     assert "canary" not in Path(generation["image"]["sidecar"]).read_text()
 
@@ -178,7 +189,7 @@ def test_requested_encryption_applies_to_every_file_that_lands(
     ObjectStoragePath(f"s3://{aws_lab}@sealed/").mkdir(exist_ok=True)
     options = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": "alias/flux"}
     root = f"s3://{aws_lab}@sealed/a"
-    generation = run(hero(f"{root}/x.{{ext}}", reuse="always", store_options=options))
+    generation = run_task(image_task(f"{root}/x.{{ext}}", reuse="always", store_options=options))
     fs = ObjectStoragePath(f"{root}/x").fs
     written = sorted(fs.find("sealed/a"))
     assert len(written) == 4  # the image, its sidecar, an index entry, a record
@@ -197,10 +208,10 @@ def test_requested_encryption_applies_to_every_file_that_lands(
 def test_the_sidecar_of_a_copy_keeps_the_values_of_the_original(
     emulator: EmulatorServer, store: Store, hide: bool
 ) -> None:
-    first = run(hero(f"{store.root}/a/x.{{ext}}", "a canary fox", seed=7))
-    second = run(copy_of(first, f"{store.root}/b/x.{{ext}}", hide_prompt=hide))
-    before, after = sidecar_of(store, first), sidecar_of(store, second)
-    assert image_of(store, first) == image_of(store, second)
+    first = run_task(image_task(f"{store.root}/a/x.{{ext}}", "a canary fox", seed=7))
+    second = run_task(copy_task(first, f"{store.root}/b/x.{{ext}}", hide_prompt=hide))
+    before, after = read_sidecar(store, first), read_sidecar(store, second)
+    assert read_image(store, first) == read_image(store, second)
     for name in (
         "request_id",
         "model",
@@ -223,10 +234,10 @@ def test_the_copy_of_a_reused_image_records_the_original_cost_and_region(
     emulator: EmulatorServer, tmp_path: Path
 ) -> None:
     path = f"{tmp_path}/a/{{fingerprint}}.{{ext}}"
-    first = run(hero(path, seed=7, reuse="always"))
-    reused = run(hero(path, seed=7, reuse="always"))
+    first = run_task(image_task(path, seed=7, reuse="always"))
+    reused = run_task(image_task(path, seed=7, reuse="always"))
     assert reused["reused"]
-    second = run(copy_of(reused, f"{tmp_path}/b/x.{{ext}}"))
+    second = run_task(copy_task(reused, f"{tmp_path}/b/x.{{ext}}"))
     before, after = (
         json.loads(Path(one["image"]["sidecar"]).read_text()) for one in (first, second)
     )
@@ -244,11 +255,11 @@ def test_a_generation_that_a_user_wrote_lands_or_is_refused_by_its_field(
 ) -> None:
     from airflow.providers.common.compat.sdk import AirflowFailException
 
-    made = run(hero(f"{tmp_path}/a.{{ext}}"))
+    made = run_task(image_task(f"{tmp_path}/a.{{ext}}"))
     wanted = {"request_id": made["request_id"], "polling_url": made["polling_url"], **generation}
     message = ""
     try:
-        run(copy_of(wanted, f"{tmp_path}/b.{{ext}}"))
+        run_task(copy_task(wanted, f"{tmp_path}/b.{{ext}}"))
     except AirflowFailException as error:
         message = str(error)
     assert next(iter(generation)) in message or (tmp_path / "b.jpeg.json").exists()

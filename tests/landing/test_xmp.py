@@ -20,8 +20,8 @@ from airflow_provider_flux.landing.xmp import embed_xmp
 from airflow_provider_flux.media.image import inspect_image
 from airflow_provider_flux.media.info import MediaInfo
 from airflow_provider_flux.media.video import inspect_video
-from tests.support.emulator_media import Video, encoded, quarters
-from tests.support.sample_media import clip, decode
+from tests.support.emulator_media import DecodedVideo, encode_image, quarters_image
+from tests.support.sample_media import decode, make_video
 
 MODEL, REQUEST = "flux-2-pro", "6f9619ff-8b86-d011-b42d-00cf4fc964ff"
 SIZE = (97, 64)
@@ -44,12 +44,12 @@ def noise(mode: str = "RGB") -> Image.Image:
 
 def animation(name: str) -> bytes:
     frames = [noise("RGBA") for _ in range(3)]
-    return encoded(frames[0], name, save_all=True, append_images=frames[1:], duration=40)
+    return encode_image(frames[0], name, save_all=True, append_images=frames[1:], duration=40)
 
 
 def exif_with_thumbnail() -> bytes:
     """Return Exif with a thumbnail: a JPEG with an end marker of its own in a segment."""
-    small = encoded(quarters((32, 24)), "JPEG")
+    small = encode_image(quarters_image((32, 24)), "JPEG")
     first = struct.pack(">H HHIHH I", 1, 0x0112, 3, 1, 1, 0, 8 + 18)
     second = struct.pack(
         ">H HHII HHII I", 2, 0x0201, 4, 1, 8 + 18 + 30, 0x0202, 4, 1, len(small), 0
@@ -70,15 +70,15 @@ def images() -> dict[str, bytes]:
     """Return one image of each kind, by names that begin with their format."""
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     exif, plain, alpha = exif_with_thumbnail(), noise(), noise("RGBA")
-    jpeg = encoded(plain, "JPEG", quality=80)
-    riff = encoded(plain, "WEBP", quality=80)
+    jpeg = encode_image(plain, "JPEG", quality=80)
+    riff = encode_image(plain, "WEBP", quality=80)
     return {
         "jpeg": jpeg,
-        "jpeg progressive": encoded(plain, "JPEG", progressive=True),
-        "jpeg grey": encoded(noise("L"), "JPEG"),
-        "jpeg CMYK": encoded(noise("CMYK"), "JPEG"),
-        "jpeg Exif, profile": encoded(plain, "JPEG", exif=exif, icc_profile=profile),
-        "jpeg Exif, XMP": encoded(plain, "JPEG", exif=exif, xmp=OLD_XMP),
+        "jpeg progressive": encode_image(plain, "JPEG", progressive=True),
+        "jpeg grey": encode_image(noise("L"), "JPEG"),
+        "jpeg CMYK": encode_image(noise("CMYK"), "JPEG"),
+        "jpeg Exif, profile": encode_image(plain, "JPEG", exif=exif, icc_profile=profile),
+        "jpeg Exif, XMP": encode_image(plain, "JPEG", exif=exif, xmp=OLD_XMP),
         "jpeg XMP first, in two": after_start(
             jpeg,
             segment(0xE1, XMP_SEGMENT + OLD_XMP),
@@ -87,23 +87,23 @@ def images() -> dict[str, bytes]:
         ),
         "jpeg fill bytes": after_start(jpeg, b"\xff\xff\xff" + segment(0xFE, b"a comment")[1:]),
         "jpeg more after its end": jpeg + b"\xff\xe1 and more",
-        "png": encoded(plain),
-        "png alpha": encoded(alpha),
-        "png palette": encoded(plain.quantize(16), transparency=3),
-        "png profile": encoded(plain, icc_profile=profile),
+        "png": encode_image(plain),
+        "png alpha": encode_image(alpha),
+        "png palette": encode_image(plain.quantize(16), transparency=3),
+        "png profile": encode_image(plain, icc_profile=profile),
         "png XMP": with_png_chunk(
-            encoded(plain), b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + OLD_XMP
+            encode_image(plain), b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + OLD_XMP
         ),
-        "png other text": with_png_chunk(encoded(plain), b"iTXt", b"Comment\0\0\0\0\0hello"),
+        "png other text": with_png_chunk(encode_image(plain), b"iTXt", b"Comment\0\0\0\0\0hello"),
         "png animated": animation("PNG"),
-        "png more after its end": encoded(plain) + b"and more",
+        "png more after its end": encode_image(plain) + b"and more",
         "webp lossy": riff,
-        "webp lossless": encoded(plain, "WEBP", lossless=True),
-        "webp lossy, alpha": encoded(alpha, "WEBP", quality=80),
-        "webp lossless, alpha": encoded(alpha, "WEBP", lossless=True),
-        "webp profile, Exif": encoded(plain, "WEBP", icc_profile=profile, exif=exif),
-        "webp XMP": encoded(plain, "WEBP", xmp=OLD_XMP, lossless=True),
-        "webp XMP, Exif": encoded(alpha, "WEBP", xmp=OLD_XMP + b" ", exif=exif),
+        "webp lossless": encode_image(plain, "WEBP", lossless=True),
+        "webp lossy, alpha": encode_image(alpha, "WEBP", quality=80),
+        "webp lossless, alpha": encode_image(alpha, "WEBP", lossless=True),
+        "webp profile, Exif": encode_image(plain, "WEBP", icc_profile=profile, exif=exif),
+        "webp XMP": encode_image(plain, "WEBP", xmp=OLD_XMP, lossless=True),
+        "webp XMP, Exif": encode_image(alpha, "WEBP", xmp=OLD_XMP + b" ", exif=exif),
         "webp animated": animation("WEBP"),
         "webp more after its end": riff + b"and more",
     }
@@ -130,11 +130,11 @@ def large_box(kind: bytes, content: bytes = b"") -> bytes:
 
 @cache
 def videos() -> dict[str, bytes]:
-    plain = clip(0.5, index_first=False)
+    plain = make_video(0.5, index_first=False)
     old = XMP_UUID + OLD_XMP
     return {
         "index at the end": plain,
-        "index first": clip(0.5, index_first=True),
+        "index first": make_video(0.5, index_first=True),
         "old XMP at the end": plain + box(b"uuid", old),
         "old XMP, large": plain + large_box(b"uuid", old),
         "old XMP before others": plain
@@ -239,7 +239,7 @@ def test_a_marked_video_names_its_model_and_keeps_its_frames(name: str) -> None:
     data, _ = file_of(name)
     after = marked(data, "mp4")
     assert values(video_packet_of(after)) == EXPECTED
-    before, now = Video(data), Video(after)
+    before, now = DecodedVideo(data), DecodedVideo(after)
     assert [frame.tobytes() for frame in now.frames] == [frame.tobytes() for frame in before.frames]
     assert (now.times, now.seconds) == (before.times, before.seconds)
     assert len(now.frames) == 4
@@ -398,8 +398,8 @@ def test_bytes_of_another_format_are_not_marked(
         ("jpeg", b"\xff\xd8\xff\xe0\0\0\xff\xda\0\2"),  # a segment shorter than its own length
         ("jpeg", b"\xff\xd8\xff\xd0\0\2\xff\xda\0\2"),  # a restart before the picture
         ("jpeg", b"\xff\xd8\xff\xe0\xff\0\xff\xda\0\2"),  # a segment longer than the file
-        ("png", encoded(noise())[:8] + encoded(noise())[33:]),  # no header
-        ("png", encoded(noise())[:-12]),  # no end
+        ("png", encode_image(noise())[:8] + encode_image(noise())[33:]),  # no header
+        ("png", encode_image(noise())[:-12]),  # no end
         ("webp", b"RIFF\x04\0\0\0WEBP"),  # nothing in it
         ("webp", b"RIFF\x0c\0\0\0WEBPJUNK\0\0\0\0"),  # no picture
         ("webp", b"RIFF\x10\0\0\0WEBPVP8X\xff\0\0\0abcd"),  # a chunk longer than the file
@@ -416,10 +416,10 @@ def test_a_file_with_a_wrong_structure_is_not_marked(
 
 
 def test_a_video_whose_last_box_has_no_end_is_not_marked(caplog: pytest.LogCaptureFixture) -> None:
-    data = clip(0.5, index_first=True)
+    data = make_video(0.5, index_first=True)
     at = data.index(b"mdat") - 4
     data = data[:at] + bytes(4) + data[at + 4 :]
-    assert len(Video(data).frames) == 4
+    assert len(DecodedVideo(data).frames) == 4
     refuse(data, "mp4", "its last box has no end", caplog)
 
 
@@ -498,7 +498,7 @@ def test_marking_a_file_with_content_credentials_logs_a_warning(
     cases = {
         "jpeg": after_start(images()["jpeg"], segment(0xEB, b"JP\0\x01\0\0\0\x01" + c2pa_box())),
         "png": with_png_chunk(images()["png"], b"caBX", c2pa_box()),
-        "mp4": clip(0.5)
+        "mp4": make_video(0.5)
         + box(b"uuid", bytes.fromhex("D8FEC3D61B0E483C92975828877EC481") + c2pa_box()),
     }
     for format_name, data in cases.items():

@@ -21,7 +21,7 @@ from airflow_provider_flux.ledger.task_ledger import TaskLedger
 from airflow_provider_flux.object_store import objects
 from tests.support.ledger_fixtures import LedgerKind
 from tests.support.object_stores import S3Store
-from tests.support.run_operator import WAYS, fire
+from tests.support.run_operator import WAYS, run_trigger
 from tests.support.task_tries import Died, StateStore, Task, phases
 
 pytestmark = [
@@ -99,7 +99,10 @@ def test_an_image_that_lands_while_a_cleared_task_submits_stops_nothing(
 
     def claim(self: TaskLedger, *arguments: Any, **more: Any) -> StoredRecord:
         with ThreadPoolExecutor() as pool:
-            assert pool.submit(asyncio.run, fire(deferred.trigger)).result()["status"] == "landed"
+            assert (
+                pool.submit(asyncio.run, run_trigger(deferred.trigger)).result()["status"]
+                == "landed"
+            )
         return original_claim(self, *arguments, **more)
 
     with monkeypatch.context() as patched:
@@ -296,4 +299,4 @@ def test_a_trigger_lands_although_it_cannot_reach_the_ledger(
     task = Task({"prompt": "a fox", **arguments, **WAYS["deferred"]})
     _, deferred, _ = task.defer()
     monkeypatch.delenv("AIRFLOW_CONN_AWS_LAB")
-    assert asyncio.run(fire(deferred.trigger))["status"] == "landed"
+    assert asyncio.run(run_trigger(deferred.trigger))["status"] == "landed"

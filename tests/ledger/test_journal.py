@@ -70,7 +70,7 @@ def segments_in(folder: str) -> list[Path]:
 
 
 def puts(proxy: AnsweringProxy) -> int:
-    return sum(request.startswith("PUT ") and ".jsonl" in request for request in proxy.asked)
+    return sum(request.startswith("PUT ") and ".jsonl" in request for request in proxy.received)
 
 
 async def test_an_entry_is_durable_when_append_returns(folder: str) -> None:

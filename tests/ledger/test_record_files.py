@@ -23,7 +23,7 @@ from tests.support.answering_proxy import AnsweringProxy
 from tests.support.ledger_fixtures import LedgerKind
 from tests.support.object_stores import S3Store, Store
 from tests.support.record_samples import IDS
-from tests.support.run_operator import WAYS, fire
+from tests.support.run_operator import WAYS, run_trigger
 from tests.support.task_tries import Died, Task, phases
 
 pytestmark = [
@@ -82,7 +82,7 @@ def test_a_trigger_records_a_landed_image_before_its_task_goes_on(
         {"prompt": "a fox", "output_path": f"{store.root}/{{seed}}.{{ext}}", **WAYS["deferred"]}
     )
     _, deferred, _ = task.defer()
-    event = asyncio.run(fire(deferred.trigger))
+    event = asyncio.run(run_trigger(deferred.trigger))
     (record,) = records_in(store)
     assert record["phase"] == "persisted"
     assert record["generation"] == event["generation"]
@@ -97,8 +97,8 @@ def test_a_trigger_that_runs_twice_lands_once(emulator: EmulatorServer, tmp_path
         {"prompt": "a fox", "output_path": f"{tmp_path}/{{seed}}.{{ext}}", **WAYS["deferred"]}
     )
     _, deferred, _ = task.defer()
-    first = asyncio.run(fire(deferred.trigger))
-    second = asyncio.run(fire(deferred.trigger))
+    first = asyncio.run(run_trigger(deferred.trigger))
+    second = asyncio.run(run_trigger(deferred.trigger))
     assert first == second
     assert emulator.stats()["downloads"] == 1
 
@@ -113,9 +113,9 @@ def test_a_trigger_finds_by_the_record_an_image_that_bfl_forgot(
             {"prompt": "a fox", "output_path": f"{tmp_path}/{{seed}}.{{ext}}", **WAYS["deferred"]}
         )
         _, deferred, _ = task.defer()
-        first = asyncio.run(fire(deferred.trigger))
+        first = asyncio.run(run_trigger(deferred.trigger))
         server.reset()
-        assert asyncio.run(fire(deferred.trigger)) == first
+        assert asyncio.run(run_trigger(deferred.trigger)) == first
 
 
 @pytest.mark.parametrize("record", [True, False])
@@ -129,7 +129,7 @@ def test_a_landed_image_is_returned_although_no_event_arrived(
             {"prompt": "a fox", "output_path": f"{tmp_path}/{{seed}}.{{ext}}", **WAYS["deferred"]}
         )
         operator, deferred, context = task.defer()
-        event = asyncio.run(fire(deferred.trigger))
+        event = asyncio.run(run_trigger(deferred.trigger))
         server.reset()
         if record:
             assert (
@@ -162,7 +162,7 @@ def test_an_image_lands_although_the_answer_could_not_be_recorded(
     proxy.refuse("PUT", 403, "AccessDenied", part="_flux/ledger", after=1)  # after the intent
     _, deferred, _ = task.defer()
     assert "could not be changed to phase submitted" in caplog.text
-    event = asyncio.run(fire(deferred.trigger))
+    event = asyncio.run(run_trigger(deferred.trigger))
     assert event["status"] == "landed"
     assert task.clear() == event["generation"]
     assert emulator.stats()["submits"] == 1

@@ -16,7 +16,7 @@ from airflow_provider_flux.bfl.errors import FluxRequestError
 from airflow_provider_flux.emulator import EmulatorServer
 from airflow_provider_flux.operators.generate import FluxGenerateOperator
 from tests.support.ledger_fixtures import LedgerKind
-from tests.support.sample_media import picture
+from tests.support.sample_media import make_image
 from tests.support.task_tries import Died, Task, phases
 
 pytestmark = pytest.mark.usefixtures("hurry")
@@ -281,7 +281,7 @@ def test_an_input_that_is_gone_does_not_lose_the_image(
     emulator: EmulatorServer, tmp_path: Path, die_at: Callable[[str], None]
 ) -> None:
     source = tmp_path / "in.png"
-    source.write_bytes(picture())
+    source.write_bytes(make_image())
     edit = {
         "model": "flux-kontext-pro",
         "parameters": {"input_image": str(source)},

@@ -10,40 +10,42 @@ from pathlib import Path
 import pytest
 
 from airflow_provider_flux.bfl.errors import FluxInputError, FluxRequestError
-from tests.support.fetch_input import failure, read
-from tests.support.sample_media import MIB, picture
-from tests.support.scripted_host import Answer, Exchange, Host, redirect, status
+from tests.support.input_fetching import fetch_bytes, fetch_error
+from tests.support.sample_media import MIB, make_image
+from tests.support.scripted_host import Answer, Exchange, ScriptedHost, redirect, status
 
-PICTURE = picture()
+PICTURE = make_image()
 
 
 @pytest.fixture
-def host() -> Iterator[Host]:
-    with Host() as host:
+def host() -> Iterator[ScriptedHost]:
+    with ScriptedHost() as host:
         yield host
 
 
 def test_an_input_is_read_from_a_private_host_that_the_connection_names(
-    host: Host, tmp_path: Path
+    host: ScriptedHost, tmp_path: Path
 ) -> None:
     url = host.put("/a.png", PICTURE)
-    assert read(url, tmp_path) == PICTURE
-    assert read(f"{url}?sig=abc", tmp_path) == PICTURE
-    [_, signed] = host.asked
+    assert fetch_bytes(url, tmp_path) == PICTURE
+    assert fetch_bytes(f"{url}?sig=abc", tmp_path) == PICTURE
+    [_, signed] = host.received
     assert signed.path == "/a.png?sig=abc"
     assert {"x-key", "authorization", "cookie"}.isdisjoint(signed.headers)
 
 
-def test_the_debug_log_of_the_first_download_holds_no_signature(host: Host, tmp_path: Path) -> None:
+def test_the_debug_log_of_the_first_download_holds_no_signature(
+    host: ScriptedHost, tmp_path: Path
+) -> None:
     """A task downloads its inputs before it imports the client of BFL, so this needs a process."""
     url = host.put("/a.png", PICTURE)
     program = (
         "import logging, pathlib\n"
-        "from tests.support.fetch_input import read\n"
+        "from tests.support.input_fetching import fetch_bytes\n"
         "log = logging.getLogger('urllib3.connectionpool')\n"
         "log.addHandler(logging.StreamHandler())\n"
         "log.setLevel('DEBUG')\n"
-        f"read('{url}?sig=abc', pathlib.Path({str(tmp_path)!r}))"
+        f"fetch_bytes('{url}?sig=abc', pathlib.Path({str(tmp_path)!r}))"
     )
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
@@ -57,10 +59,10 @@ def test_the_debug_log_of_the_first_download_holds_no_signature(host: Host, tmp_
     ["127.0.0.1", "localhost", "127.1.2.3", "[::1]", "0.0.0.0", "169.254.169.254"],  # noqa: S104
 )
 def test_a_private_host_that_the_connection_does_not_name_is_refused(
-    host: Host, tmp_path: Path, name: str
+    host: ScriptedHost, tmp_path: Path, name: str
 ) -> None:
     host.put("/a.png", PICTURE)
-    message = failure(
+    message = fetch_error(
         FluxRequestError,
         f"http://{name}:{host.port}/a.png?sig=abc",
         tmp_path,
@@ -69,23 +71,24 @@ def test_a_private_host_that_the_connection_does_not_name_is_refused(
     assert "is on a private address" in message
     assert "private_input_hosts" in message
     assert "sig=" not in message
-    assert host.asked == []
+    assert host.received == []
 
 
 def test_a_domain_in_private_input_hosts_allows_all_of_its_hosts(
-    host: Host, tmp_path: Path
+    host: ScriptedHost, tmp_path: Path
 ) -> None:
     host.put("/a.png", PICTURE)
     assert (
-        read(f"http://localhost:{host.port}/a.png", tmp_path, private=("*.localhost",)) == PICTURE
+        fetch_bytes(f"http://localhost:{host.port}/a.png", tmp_path, private=("*.localhost",))
+        == PICTURE
     )
 
 
-def test_a_redirect_between_named_hosts_is_followed(host: Host, tmp_path: Path) -> None:
+def test_a_redirect_between_named_hosts_is_followed(host: ScriptedHost, tmp_path: Path) -> None:
     host.put("/a.png", PICTURE)
     host.answers["/relative"] = redirect("a.png")
     host.answers["/absolute"] = redirect(f"{host.url}/relative", 307)
-    assert read(f"{host.url}/absolute", tmp_path) == PICTURE
+    assert fetch_bytes(f"{host.url}/absolute", tmp_path) == PICTURE
 
 
 @pytest.mark.parametrize(
@@ -97,36 +100,40 @@ def test_a_redirect_between_named_hosts_is_followed(host: Host, tmp_path: Path) 
     ],
 )
 def test_a_redirect_to_a_private_host_that_is_not_named_is_refused(
-    host: Host, tmp_path: Path, target: str
+    host: ScriptedHost, tmp_path: Path, target: str
 ) -> None:
     host.put("/a.png", PICTURE)
     host.answers["/start"] = redirect(target.format(port=host.port))
-    assert "is on a private address" in failure(FluxRequestError, f"{host.url}/start", tmp_path)
-    assert [asked.path for asked in host.asked] == ["/start"]
+    assert "is on a private address" in fetch_error(FluxRequestError, f"{host.url}/start", tmp_path)
+    assert [asked.path for asked in host.received] == ["/start"]
 
 
 @pytest.mark.parametrize(
     "target", ["file:///etc/passwd", "ftp://127.0.0.1/a.png", r"http://127.0.0.1\@a.b/"]
 )
 def test_a_redirect_to_something_other_than_a_url_is_refused(
-    host: Host, tmp_path: Path, target: str
+    host: ScriptedHost, tmp_path: Path, target: str
 ) -> None:
     host.answers["/start"] = redirect(target)
-    assert "which is not an http(s) URL" in failure(FluxRequestError, f"{host.url}/start", tmp_path)
+    assert "which is not an http(s) URL" in fetch_error(
+        FluxRequestError, f"{host.url}/start", tmp_path
+    )
 
 
-def test_an_endless_redirect_is_refused(host: Host, tmp_path: Path) -> None:
+def test_an_endless_redirect_is_refused(host: ScriptedHost, tmp_path: Path) -> None:
     host.answers["/loop"] = redirect("/loop")
-    assert "redirects more than 5 times" in failure(FluxRequestError, f"{host.url}/loop", tmp_path)
-    assert len(host.asked) == 6
+    assert "redirects more than 5 times" in fetch_error(
+        FluxRequestError, f"{host.url}/loop", tmp_path
+    )
+    assert len(host.received) == 6
 
 
 @pytest.mark.parametrize("code", [204, 304, 400, 401, 403, 404, 410, 429, 500, 503])
 def test_an_error_of_the_host_of_an_input_may_be_retried(
-    host: Host, tmp_path: Path, code: int
+    host: ScriptedHost, tmp_path: Path, code: int
 ) -> None:
     host.answers["*"] = status(code)
-    message = failure(FluxInputError, f"{host.url}/a.png?sig=abc", tmp_path)
+    message = fetch_error(FluxInputError, f"{host.url}/a.png?sig=abc", tmp_path)
     assert message == f"image ({host.url}/a.png) could not be downloaded (HTTP {code})."
 
 
@@ -149,17 +156,19 @@ def _without_length(exchange: Exchange) -> None:
     "answer", [_in_chunks, _without_length, lambda exchange: exchange.send(bytes(4 * MIB))]
 )
 def test_a_download_stops_at_the_size_limit_of_its_field(
-    host: Host, tmp_path: Path, answer: Answer
+    host: ScriptedHost, tmp_path: Path, answer: Answer
 ) -> None:
     host.answers["*"] = answer
-    message = failure(FluxRequestError, f"{host.url}/a.png", tmp_path)
+    message = fetch_error(FluxRequestError, f"{host.url}/a.png", tmp_path)
     assert message == f"image ({host.url}/a.png) is larger than the 1 MB that the service accepts."
     assert (tmp_path / "0").stat().st_size <= MIB
 
 
-def test_an_input_of_exactly_the_allowed_size_is_read(host: Host, tmp_path: Path) -> None:
-    assert len(read(host.put("/a.png", bytes(MIB)), tmp_path)) == MIB
-    assert "larger than" in failure(FluxRequestError, host.put("/b.png", bytes(MIB + 1)), tmp_path)
+def test_an_input_of_exactly_the_allowed_size_is_read(host: ScriptedHost, tmp_path: Path) -> None:
+    assert len(fetch_bytes(host.put("/a.png", bytes(MIB)), tmp_path)) == MIB
+    assert "larger than" in fetch_error(
+        FluxRequestError, host.put("/b.png", bytes(MIB + 1)), tmp_path
+    )
 
 
 def _cut(exchange: Exchange) -> None:
@@ -178,56 +187,58 @@ def _silence(exchange: Exchange) -> None:
 
 @pytest.mark.parametrize("answer", [_cut, _reset, _silence])
 def test_a_download_that_breaks_off_may_be_retried(
-    host: Host, tmp_path: Path, answer: Answer
+    host: ScriptedHost, tmp_path: Path, answer: Answer
 ) -> None:
     host.answers["*"] = answer
-    assert "could not be downloaded" in failure(
+    assert "could not be downloaded" in fetch_error(
         FluxInputError, f"{host.url}/a.png?sig=abc", tmp_path, seconds=0.3
     )
 
 
 def test_a_host_that_cannot_be_reached_may_be_retried(tmp_path: Path) -> None:
-    with Host() as gone:
+    with ScriptedHost() as gone:
         url = f"{gone.url}/a.png"
-    assert "could not be downloaded" in failure(FluxInputError, url, tmp_path)
-    assert "could not be downloaded" in failure(
+    assert "could not be downloaded" in fetch_error(FluxInputError, url, tmp_path)
+    assert "could not be downloaded" in fetch_error(
         FluxInputError, "http://no-such-host.invalid/a.png", tmp_path
     )
 
 
 @pytest.mark.parametrize("path", ["/ü b.png", "/%C3%BC%20b.png", "/a.png?name=ü"])
 def test_a_url_with_characters_that_need_quoting_is_read(
-    host: Host, tmp_path: Path, path: str
+    host: ScriptedHost, tmp_path: Path, path: str
 ) -> None:
     host.put("/%C3%BC%20b.png", PICTURE)
     host.put("/a.png", PICTURE)
-    assert read(f"{host.url}{path}", tmp_path) == PICTURE
+    assert fetch_bytes(f"{host.url}{path}", tmp_path) == PICTURE
 
 
 def test_an_input_on_a_public_host_is_read_through_the_proxy_of_the_connection(
-    host: Host, tmp_path: Path
+    host: ScriptedHost, tmp_path: Path
 ) -> None:
     host.answers["*"] = lambda exchange: exchange.send(PICTURE)
-    assert read("http://93.184.215.14/a.png", tmp_path, proxy=host.url) == PICTURE
-    assert host.asked[0].path == "http://93.184.215.14/a.png"
-    message = failure(FluxRequestError, "http://169.254.169.254/latest/", tmp_path, proxy=host.url)
+    assert fetch_bytes("http://93.184.215.14/a.png", tmp_path, proxy=host.url) == PICTURE
+    assert host.received[0].path == "http://93.184.215.14/a.png"
+    message = fetch_error(
+        FluxRequestError, "http://169.254.169.254/latest/", tmp_path, proxy=host.url
+    )
     assert "is on a private address" in message
-    assert len(host.asked) == 1
+    assert len(host.received) == 1
 
 
 def test_an_input_on_a_private_host_is_read_without_the_proxy_of_the_connection(
-    host: Host, tmp_path: Path
+    host: ScriptedHost, tmp_path: Path
 ) -> None:
-    with Host() as proxy:
-        assert read(host.put("/a.png", PICTURE), tmp_path, proxy=proxy.url) == PICTURE
-        assert proxy.asked == []
+    with ScriptedHost() as proxy:
+        assert fetch_bytes(host.put("/a.png", PICTURE), tmp_path, proxy=proxy.url) == PICTURE
+        assert proxy.received == []
 
 
 def test_a_netrc_file_adds_no_credentials(
-    host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    host: ScriptedHost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     netrc = tmp_path / "netrc"
     netrc.write_text("machine 127.0.0.1 login u password p\n")
     monkeypatch.setenv("NETRC", str(netrc))
-    read(host.put("/a.png", PICTURE), tmp_path)
-    assert "authorization" not in host.asked[0].headers
+    fetch_bytes(host.put("/a.png", PICTURE), tmp_path)
+    assert "authorization" not in host.received[0].headers

@@ -23,10 +23,10 @@ from airflow_provider_flux.media.source import (
     parse_source,
     wrap_base64,
 )
-from tests.support.sample_media import clip, picture, text_of
+from tests.support.sample_media import encode_base64, make_image, make_video
 
-JPEG = text_of(picture("jpeg"))
-IMAGES = {kind: text_of(picture(kind)) for kind in ("jpeg", "png", "webp", "gif", "tiff")}
+JPEG = encode_base64(make_image("jpeg"))
+IMAGES = {kind: encode_base64(make_image(kind)) for kind in ("jpeg", "png", "webp", "gif", "tiff")}
 
 
 def read(value: Any, kind: MediaKind = MediaKind.IMAGE) -> Source:
@@ -94,7 +94,7 @@ def test_base64_of_an_image_is_recognized_in_every_form(kind: str, form: str) ->
 
 
 def test_base64_of_a_video_is_recognized_by_its_beginning() -> None:
-    text = text_of(clip())
+    text = encode_base64(make_video())
     assert read(text, MediaKind.VIDEO).kind is SourceKind.BASE64
     assert isinstance(wrap_base64(text), InlineMedia)
 
@@ -107,7 +107,7 @@ def test_base64_of_a_jpeg_is_not_mistaken_for_a_path() -> None:
 
 
 def test_base64_of_a_draft_cache_is_recognized_by_its_length() -> None:
-    text = text_of(bytes(range(256)) * 3)
+    text = encode_base64(bytes(range(256)) * 3)
     assert read(text, MediaKind.DRAFT).kind is SourceKind.BASE64
     assert isinstance(wrap_base64(text, MediaKind.DRAFT), InlineMedia)
     # The field of a value from a template is not known.
@@ -151,11 +151,11 @@ def test_a_relative_file_uri_is_refused(value: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        text_of(b"no image at all" * 99),
+        encode_base64(b"no image at all" * 99),
         # JPEG XL, whose base64 starts like a path as well.
-        text_of(b"\xff\x0a" + bytes(range(256)) * 40),
-        text_of(b"\xff\x0a" + bytes(range(256)) * 2),
-        f"data:image/png;base32,{text_of(bytes(99))}",
+        encode_base64(b"\xff\x0a" + bytes(range(256)) * 40),
+        encode_base64(b"\xff\x0a" + bytes(range(256)) * 2),
+        f"data:image/png;base32,{encode_base64(bytes(99))}",
     ],
 )
 def test_an_error_never_quotes_text_that_may_be_base64(text: str) -> None:
@@ -180,7 +180,7 @@ def test_a_source_has_no_base64_in_its_repr() -> None:
     assert JPEG[:40] not in repr(wrap_base64({"a": [JPEG]}))
 
 
-@given(st.text(max_size=300) | st.binary(max_size=300).map(text_of))
+@given(st.text(max_size=300) | st.binary(max_size=300).map(encode_base64))
 def test_any_text_is_a_source_or_refused(text: str) -> None:
     for kind in MediaKind:
         with suppress(FluxRequestError):

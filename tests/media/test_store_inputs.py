@@ -17,8 +17,8 @@ from airflow_provider_flux.bfl.errors import (
 from airflow_provider_flux.object_store.backends import WriteOptions
 from airflow_provider_flux.object_store.filesystem import open_path, run_sync
 from airflow_provider_flux.object_store.objects import put
-from tests.support.fetch_input import failure, read
-from tests.support.sample_media import MIB, large_picture, picture
+from tests.support.input_fetching import fetch_bytes, fetch_error
+from tests.support.sample_media import MIB, make_image, make_large_image
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
@@ -35,9 +35,9 @@ def test_an_object_is_read_with_the_connection_of_its_uri(
     bucket: str, tmp_path: Path, key: str
 ) -> None:
     path = ObjectStoragePath(f"{bucket}/{key}")
-    path.write_bytes(picture())
-    assert read(f"{bucket}/{key}", tmp_path) == picture()
-    assert read(path, tmp_path) == picture()
+    path.write_bytes(make_image())
+    assert fetch_bytes(f"{bucket}/{key}", tmp_path) == make_image()
+    assert fetch_bytes(path, tmp_path) == make_image()
 
 
 @pytest.mark.parametrize(
@@ -48,25 +48,25 @@ def test_what_was_landed_can_be_read_by_the_same_name(
 ) -> None:
     uri = f"{bucket}/landed/{name}"
     open_path(uri)
-    run_sync(put(uri, picture(), WriteOptions("image/png")))
-    assert read(uri, tmp_path) == picture()
+    run_sync(put(uri, make_image(), WriteOptions("image/png")))
+    assert fetch_bytes(uri, tmp_path) == make_image()
 
 
 def test_an_object_is_read_anew_each_time(bucket: str, tmp_path: Path) -> None:
     path = ObjectStoragePath(f"{bucket}/changing.png")
     for shade in (1, 2):
-        path.write_bytes(picture(shade=shade))
-        assert read(str(path), tmp_path) == picture(shade=shade)
+        path.write_bytes(make_image(shade=shade))
+        assert fetch_bytes(str(path), tmp_path) == make_image(shade=shade)
 
 
 def test_an_object_that_is_too_large_is_refused_before_it_is_read(
     bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = ObjectStoragePath(f"{bucket}/large.jpeg")
-    path.write_bytes(large_picture(MIB + 1))
+    path.write_bytes(make_large_image(MIB + 1))
     asked: list[Any] = []
     monkeypatch.setattr(type(path.fs), "get_file", lambda *arguments: asked.append(arguments))
-    message = failure(FluxRequestError, str(path), tmp_path)
+    message = fetch_error(FluxRequestError, str(path), tmp_path)
     assert message == f"image ({path}) is larger than the 1 MB that the service accepts."
     assert asked == []
 
@@ -75,13 +75,13 @@ def test_an_object_that_is_too_large_is_refused_before_it_is_read(
 def test_a_missing_object_may_be_retried(
     bucket: str, aws_lab: str, tmp_path: Path, key: str
 ) -> None:
-    message = failure(FluxInputError, f"s3://{aws_lab}@{key}", tmp_path)
+    message = fetch_error(FluxInputError, f"s3://{aws_lab}@{key}", tmp_path)
     assert message == f"image (s3://aws_lab@{key}) could not be read (FileNotFoundError)."
 
 
 def test_a_folder_is_no_input(bucket: str, tmp_path: Path) -> None:
-    ObjectStoragePath(f"{bucket}/folder/a.png").write_bytes(picture())
-    failure(FluxInputError, f"{bucket}/folder", tmp_path)
+    ObjectStoragePath(f"{bucket}/folder/a.png").write_bytes(make_image())
+    fetch_error(FluxInputError, f"{bucket}/folder", tmp_path)
     assert not (tmp_path / "0").is_file()
 
 
@@ -99,7 +99,7 @@ def test_a_store_that_does_not_answer_may_be_retried(
         },
     }
     monkeypatch.setenv("AIRFLOW_CONN_AWS_GONE", json.dumps(connection))
-    message = failure(FluxInputError, "s3://aws_gone@inputs/a.png", tmp_path)
+    message = fetch_error(FluxInputError, "s3://aws_gone@inputs/a.png", tmp_path)
     assert message.startswith("image (s3://aws_gone@inputs/a.png) could not be read (")
     assert "s3cret" not in message
 
@@ -114,6 +114,6 @@ def test_a_store_that_does_not_answer_may_be_retried(
 def test_the_error_of_an_unusable_store_names_the_reason_and_the_field(
     tmp_path: Path, uri: str, message: str
 ) -> None:
-    told = failure(FluxConfigurationError, uri, tmp_path)
+    told = fetch_error(FluxConfigurationError, uri, tmp_path)
     assert told.startswith(f"image={uri!r} cannot be used")
     assert message in told

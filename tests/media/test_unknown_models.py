@@ -12,7 +12,7 @@ from airflow_provider_flux.bfl.inputs import InlineMedia, MediaFile
 from airflow_provider_flux.bfl.request import build_request
 from airflow_provider_flux.bfl.settings import FluxSettings
 from airflow_provider_flux.media.prepare import prepare_inputs
-from tests.support.sample_media import MIB, clip, large_picture, picture, text_of
+from tests.support.sample_media import MIB, encode_base64, make_image, make_large_image, make_video
 
 URL = "https://images.example/a.png?sig=abc"
 
@@ -41,20 +41,20 @@ def put(folder: Path, name: str, data: bytes) -> str:
 
 def test_a_field_of_an_unknown_model_reads_store_files_and_hidden_base64(tmp_path: Path) -> None:
     given = {
-        "picture": put(tmp_path, "a.png", picture()),
-        "film": put(tmp_path, "a.mp4", clip()),
+        "picture": put(tmp_path, "a.png", make_image()),
+        "film": put(tmp_path, "a.mp4", make_video()),
         "draft": put(tmp_path, "a.draft.bin", b"whatever it is"),
-        "several": [put(tmp_path, "b.png", picture(shade=1)), URL],
-        "timed": [[0, put(tmp_path, "c.png", picture(shade=2))], (1.5, URL)],
-        "literal": InlineMedia(text_of(picture())),
+        "several": [put(tmp_path, "b.png", make_image(shade=1)), URL],
+        "timed": [[0, put(tmp_path, "c.png", make_image(shade=2))], (1.5, URL)],
+        "literal": InlineMedia(encode_base64(make_image())),
     }
     assert ready(given) == {
-        "picture": picture(),
-        "film": clip(),
+        "picture": make_image(),
+        "film": make_video(),
         "draft": b"whatever it is",
-        "several": [picture(shade=1), URL],
-        "timed": [[0, picture(shade=2)], [1.5, URL]],
-        "literal": picture(),
+        "several": [make_image(shade=1), URL],
+        "timed": [[0, make_image(shade=2)], [1.5, URL]],
+        "literal": make_image(),
     }
 
 
@@ -83,7 +83,7 @@ def test_a_file_that_is_neither_image_nor_video_is_refused(tmp_path: Path, name:
 
 
 def test_an_unknown_model_has_no_limits_of_a_known_one(tmp_path: Path) -> None:
-    data = large_picture(21 * MIB, "png")
+    data = make_large_image(21 * MIB, "png")
     assert ready({"image_prompt": put(tmp_path, "a.png", data)}, "flux-pro-1.1") == {
         "image_prompt": data
     }

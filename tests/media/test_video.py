@@ -18,10 +18,10 @@ from airflow_provider_flux.media.video import (
     is_mp4,
     read_video,
 )
-from tests.support.sample_media import clip, picture
+from tests.support.sample_media import make_image, make_video
 
 WAYS = {"index at the end": False, "index first": True}
-WHOLE = {way: clip(1.0, index_first=first) for way, first in WAYS.items()}
+WHOLE = {way: make_video(1.0, index_first=first) for way, first in WAYS.items()}
 every_way = pytest.mark.parametrize("way", WAYS)
 
 
@@ -59,7 +59,7 @@ def read(data: bytes) -> VideoInfo:
 @every_way
 @pytest.mark.parametrize(("seconds", "size"), [(1.0, (320, 192)), (2.5, (192, 320))])
 def test_a_whole_video_is_described(way: str, seconds: float, size: tuple[int, int]) -> None:
-    data = clip(seconds, size, index_first=WAYS[way])
+    data = make_video(seconds, size, index_first=WAYS[way])
     info = inspect_video(data)
     assert (info.format, info.width, info.height, info.seconds) == ("mp4", *size, seconds)
     assert info.content_type == "video/mp4"
@@ -139,8 +139,8 @@ def test_boxes_of_any_content_are_read_or_refused_as_a_damaged_video(data: bytes
 @pytest.mark.parametrize(
     "data",
     [
-        picture("jpeg"),
-        picture("png"),
+        make_image("jpeg"),
+        make_image("png"),
         b"",
         b"ftyp",
         b"<html><body>Bad gateway</body></html>",

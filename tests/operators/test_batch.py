@@ -17,7 +17,7 @@ from airflow_provider_flux.emulator import EmulatorServer
 from airflow_provider_flux.operators.batch import FluxGenerateBatchOperator
 from tests.support.batch_tries import SMALL, batch, prompts, quick
 from tests.support.object_stores import S3Store
-from tests.support.sample_media import picture
+from tests.support.sample_media import make_image
 
 __all__ = ["quick"]
 
@@ -149,7 +149,7 @@ def test_a_batch_skips_existing_objects_with_if_exists_skip(
     emulator: EmulatorServer, tmp_path: Path
 ) -> None:
     (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "1.jpeg").write_bytes(there := picture("jpeg"))
+    (tmp_path / "out" / "1.jpeg").write_bytes(there := make_image("jpeg"))
     task = batch(tmp_path, ["a fox", "a hare"], if_exists="skip")
     assert task.retry()["reused"] == 1
     assert task.outcomes() == ["landed", "reused"]
@@ -170,7 +170,7 @@ def test_an_existing_object_fails_its_row_only_with_if_exists_error(
     emulator: EmulatorServer, tmp_path: Path
 ) -> None:
     (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "1.jpeg").write_bytes(picture("jpeg"))
+    (tmp_path / "out" / "1.jpeg").write_bytes(make_image("jpeg"))
     task = batch(tmp_path, ["a fox", "a hare"], if_exists="error")
     task.fail(AirflowFailException, "1 of 2 rows have no image")
     assert task.outcomes() == ["landed", "invalid"]
@@ -344,7 +344,7 @@ def test_a_fallback_may_use_another_model(emulator: EmulatorServer, tmp_path: Pa
 
 
 def test_a_fallback_uses_the_inputs_of_its_row(emulator: EmulatorServer, tmp_path: Path) -> None:
-    (tmp_path / "in.png").write_bytes(picture())
+    (tmp_path / "in.png").write_bytes(make_image())
     row = {
         "prompt": "bad [[fault:moderated]]",
         "input_image": f"{tmp_path}/in.png",
@@ -355,7 +355,7 @@ def test_a_fallback_uses_the_inputs_of_its_row(emulator: EmulatorServer, tmp_pat
     sidecar = json.loads(Path(task.manifest()[0]["sidecar"]).read_text())
     assert (
         sidecar["request"]["parameters"]["input_image"]["sha256"]
-        == hashlib.sha256(picture()).hexdigest()
+        == hashlib.sha256(make_image()).hexdigest()
     )
 
 

@@ -24,7 +24,7 @@ from airflow_provider_flux.emulator.faults import FAULTS
 from airflow_provider_flux.object_store.filesystem import open_path
 from airflow_provider_flux.operators import generate
 from airflow_provider_flux.operators.generate import FluxGenerateOperator
-from tests.support.run_operator import WAYS, context, run
+from tests.support.run_operator import WAYS, new_context, run_operator
 
 pytestmark = pytest.mark.usefixtures("hurry")
 ways = pytest.mark.parametrize("way", WAYS)
@@ -47,7 +47,7 @@ def operator(
 def test_a_task_without_output_path_returns_a_generation_without_an_image(
     emulator: EmulatorServer, way: str
 ) -> None:
-    generation = run(operator(seed=7, way=way))
+    generation = run_operator(operator(seed=7, way=way))
     assert sorted(generation) == sorted(
         [
             *(
@@ -80,7 +80,7 @@ def test_an_image_is_landed_at_output_path(
 ) -> None:
     path = f"file://{tmp_path}/{{index:02d}}-{{seed}}-{{request_id}}.{{ext}}"
     arguments = {"seed": 9, "width": 512, "height": 256, "output_format": "png"}
-    generation = run(operator(way=way, output_path=path, **arguments), map_index=3)
+    generation = run_operator(operator(way=way, output_path=path, **arguments), map_index=3)
     image = generation["image"]
     assert image["uri"] == f"file://{tmp_path}/03-9-{generation['request_id']}.png"
     data = ObjectStoragePath(image["uri"]).read_bytes()
@@ -100,7 +100,7 @@ def test_an_image_is_landed_at_output_path(
 def test_a_model_gets_its_own_parameters_and_reports_its_cost(
     emulator: EmulatorServer, tmp_path: Path, model: str, parameters: dict, size: Any, cost: Any
 ) -> None:
-    generation = run(
+    generation = run_operator(
         operator(model=model, parameters=parameters, output_path=f"{tmp_path}/x.{{ext}}")
     )
     assert (generation["cost"], generation["cost_source"]) == cost
@@ -138,7 +138,9 @@ RECOVERS = [
 def test_a_task_lands_its_image_in_spite_of_a_transient_fault(
     emulator: EmulatorServer, tmp_path: Path, fault: str, way: str
 ) -> None:
-    generation = run(operator(f"x [[fault:{fault}]]", way=way, output_path=f"{tmp_path}/x.{{ext}}"))
+    generation = run_operator(
+        operator(f"x [[fault:{fault}]]", way=way, output_path=f"{tmp_path}/x.{{ext}}")
+    )
     assert Path(generation["image"]["uri"]).stat().st_size == generation["image"]["bytes"]
     assert emulator.stats()["submits"] == 1
 
@@ -203,7 +205,7 @@ def test_a_lasting_fault_ends_with_its_typed_error_and_one_submit(
         f"x [[fault:{fault}]]", way=way, output_path=f"{tmp_path}/x.{{ext}}", timeout=1.2
     )
     with pytest.raises(error if is_retried else AirflowFailException) as caught:
-        run(task)
+        run_operator(task)
     if not is_retried:
         assert str(caught.value).startswith(f"{error.__name__}: ")
         assert isinstance(caught.value.__cause__, error)
@@ -218,7 +220,7 @@ def test_a_submit_whose_answer_is_late_is_not_repeated(
 ) -> None:
     connect(emulator.url, read_timeout=0.3)
     with pytest.raises(AirflowFailException, match="FluxSubmitUncertainError"):
-        run(operator("x [[fault:submit-hang=1]]", way=way))
+        run_operator(operator("x [[fault:submit-hang=1]]", way=way))
     assert emulator.stats()["submits"] == 1
 
 
@@ -226,7 +228,7 @@ def test_a_submit_whose_answer_is_late_is_not_repeated(
 def test_the_worker_waits_for_the_image_after_airflow_ended_the_deferral(
     emulator: EmulatorServer, tmp_path: Path, error: str
 ) -> None:
-    task, ctx = operator(way="deferred", output_path=f"{tmp_path}/x.{{ext}}"), context()
+    task, ctx = operator(way="deferred", output_path=f"{tmp_path}/x.{{ext}}"), new_context()
     with pytest.raises(TaskDeferred):
         task.execute(ctx)
     generation = task.resume_execution("__fail__", {"error": error}, ctx)
@@ -237,7 +239,7 @@ def test_the_worker_waits_for_the_image_after_airflow_ended_the_deferral(
 def test_a_deferral_without_a_ledger_that_airflow_ended_late_is_not_retried(
     emulator: EmulatorServer,
 ) -> None:
-    task, ctx = operator("x [[fault:stuck]]", way="deferred", timeout=1), context()
+    task, ctx = operator("x [[fault:stuck]]", way="deferred", timeout=1), new_context()
     with pytest.raises(TaskDeferred):
         task.execute(ctx)
     time.sleep(1.1)
@@ -250,9 +252,9 @@ def test_a_task_without_inline_wait_defers_without_a_wait_on_the_worker(
 ) -> None:
     started = time.monotonic()
     with pytest.raises(TaskDeferred):
-        operator(way="deferred", poll_interval=30).execute(context())
+        operator(way="deferred", poll_interval=30).execute(new_context())
     with pytest.raises(TaskDeferred):
-        operator("x [[fault:slow=9]]", way="between", poll_interval=30).execute(context())
+        operator("x [[fault:slow=9]]", way="between", poll_interval=30).execute(new_context())
     assert time.monotonic() - started < 5
     assert emulator.stats()["polls"] == 1
 
@@ -261,7 +263,7 @@ def test_a_task_at_the_limit_of_the_account_is_left_to_airflows_retries(
     emulator: EmulatorServer,
 ) -> None:
     with pytest.raises(errors.FluxRateLimitedError):
-        run(operator("x [[fault:rate-limit=99]]", timeout=1))
+        run_operator(operator("x [[fault:rate-limit=99]]", timeout=1))
     assert emulator.stats()["submits"] == 0
 
 
@@ -272,19 +274,19 @@ def test_the_error_of_a_paid_image_names_the_operator_call_that_lands_it(
 
     task = operator("x [[fault:slow=1.5]]", timeout=1)
     with pytest.raises(AirflowFailException, match="FluxToObjectStorageOperator") as caught:
-        run(task)
+        run_operator(task)
     argument = str(caught.value).partition("generation=")[2].partition(", output_path")[0]
     generation = json.loads(argument.replace("'", '"'))
     transfer = FluxToObjectStorageOperator(
         task_id="transfer", generation=generation, output_path=f"{tmp_path}/x.{{ext}}"
     )
-    assert Path(run(transfer)["image"]["uri"]).exists()
+    assert Path(run_operator(transfer)["image"]["uri"]).exists()
     assert emulator.stats()["submits"] == 1
 
 
 def test_a_deferral_holds_no_secret_and_has_a_timeout(emulator: EmulatorServer) -> None:
     with pytest.raises(TaskDeferred) as deferred:
-        operator(way="deferred", timeout=100).execute(context())
+        operator(way="deferred", timeout=100).execute(new_context())
     trigger = deferred.value.trigger
     known = [
         "deadline",
@@ -304,7 +306,9 @@ def test_execution_timeout_shortens_the_wait_on_the_triggerer(emulator: Emulator
     from datetime import timedelta
 
     with pytest.raises(AirflowFailException, match="FluxTimeoutError"):
-        run(operator("x [[fault:stuck]]", way="deferred", execution_timeout=timedelta(seconds=1)))
+        run_operator(
+            operator("x [[fault:stuck]]", way="deferred", execution_timeout=timedelta(seconds=1))
+        )
 
 
 @pytest.mark.parametrize("phase", ["submit", "wait", "land"])
@@ -330,7 +334,7 @@ def test_a_task_without_a_ledger_is_not_retried_after_a_timeout_of_airflow(
         with pytest.raises(
             AirflowFailException, match=r"FluxSubmitUncertainError|AirflowTaskTimeout"
         ):
-            run(task)
+            run_operator(task)
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
@@ -342,17 +346,17 @@ def test_a_triggerer_without_the_connection_to_bfl_hands_over_to_the_worker(
 ) -> None:
     import asyncio
 
-    from tests.support.run_operator import fire
+    from tests.support.run_operator import run_trigger
 
     task = operator(way="deferred", output_path=f"{tmp_path}/x.{{ext}}")
     with pytest.raises(TaskDeferred) as deferred:
-        task.execute(context())
+        task.execute(new_context())
     monkeypatch.delenv("AIRFLOW_CONN_FLUX_DEFAULT")
-    event = asyncio.run(fire(deferred.value.trigger))
+    event = asyncio.run(run_trigger(deferred.value.trigger))
     assert event["status"] == "hand_over"
     assert "flux_default" in event["reason"]
     connect(emulator.url)
-    assert Path(task.execute_complete(context(), event)["image"]["uri"]).exists()
+    assert Path(task.execute_complete(new_context(), event)["image"]["uri"]).exists()
     assert emulator.stats()["submits"] == 1
 
 
@@ -361,7 +365,7 @@ def test_a_triggerer_without_the_connection_to_bfl_hands_over_to_the_worker(
 )
 def test_an_event_of_another_provider_is_refused(event: Any) -> None:
     with pytest.raises(AirflowFailException, match="FluxTriggerEventError"):
-        operator().execute_complete(context(), event)
+        operator().execute_complete(new_context(), event)
 
 
 def test_the_documented_defaults_are_arguments_of_the_task() -> None:
@@ -455,7 +459,7 @@ def test_a_wrong_rendered_argument_fails_before_the_submit(
     for name, value in rendered.items():
         setattr(task, name, value)
     with pytest.raises(AirflowFailException) as caught:
-        run(task)
+        run_operator(task)
     assert message in str(caught.value)
     assert emulator.stats()["submits"] + emulator.stats()["refused"] == 0
 
@@ -474,7 +478,7 @@ def test_a_malformed_connection_fails_before_the_submit(
 ) -> None:
     connect(**{"host": None if "region" in connection else emulator.url, **connection})
     with pytest.raises(AirflowFailException) as caught:
-        run(operator())
+        run_operator(operator())
     assert message in str(caught.value)
     assert emulator.stats()["submits"] + emulator.stats()["refused"] == 0
 
@@ -513,7 +517,7 @@ def test_the_output_of_another_task_is_checked_at_run_time(emulator: EmulatorSer
     assert text._build_request().parameters["width"] == 512
     whole.parameters = {"prompt": "a fox", "width": 1000}
     with pytest.raises(AirflowFailException, match="width=1000"):
-        run(whole)
+        run_operator(whole)
     assert emulator.stats()["submits"] == 0
 
 
@@ -542,7 +546,7 @@ def test_validate_false_sends_unknown_models_and_parameters() -> None:
 def test_on_kill_logs_the_request_that_goes_on_and_is_billed(emulator: EmulatorServer) -> None:
     task = operator()
     task.on_kill()
-    generation = run(task)
+    generation = run_operator(task)
     lines: list[str] = []
     task.log.warning = lambda text, *values: lines.append(text % values)  # type: ignore[method-assign]
     task.on_kill()

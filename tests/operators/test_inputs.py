@@ -20,18 +20,18 @@ from airflow_provider_flux.bfl.errors import FluxRequestError
 from airflow_provider_flux.bfl.inputs import InlineMedia
 from airflow_provider_flux.emulator import EmulatorServer
 from airflow_provider_flux.operators.generate import FluxGenerateOperator
-from tests.support.run_operator import WAYS, context, run
-from tests.support.sample_media import picture, text_of
-from tests.support.scripted_host import Host, status
+from tests.support.run_operator import WAYS, new_context, run_operator
+from tests.support.sample_media import encode_base64, make_image
+from tests.support.scripted_host import ScriptedHost, status
 
 pytestmark = [
     pytest.mark.usefixtures("hurry"),
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
 ]
 
-JPEG, SMALL = text_of(picture("jpeg")), text_of(picture("jpeg", (64, 64)))
+JPEG, SMALL = encode_base64(make_image("jpeg")), encode_base64(make_image("jpeg", (64, 64)))
 #: Parts of the inputs that show if the inputs do. Airflow does not cut texts this short.
-MARKS = (JPEG[40:80], SMALL[40:80], picture("jpeg")[40:60].hex())
+MARKS = (JPEG[40:80], SMALL[40:80], make_image("jpeg")[40:60].hex())
 FORMS = {
     "plain": "{}",
     "data": "data:image/jpeg;base64,{}",
@@ -150,7 +150,7 @@ def test_a_template_within_a_data_url_is_rendered_and_hidden(emulator: EmulatorS
     assert task.parameters["input_image"] == "data:image/jpeg;base64,{{ image }}"
     task.render_template_fields({"image": JPEG})
     check_hidden(shown(task))
-    assert run(task)["cost"] == 4.5
+    assert run_operator(task)["cost"] == 4.5
 
 
 @forms
@@ -169,7 +169,7 @@ def test_a_base64_input_is_sent_and_not_logged(
             parameters={"input_image": written(JPEG, form)},
             output_path=f"{tmp_path}/x.{{ext}}",
         )
-        generation = run(task)
+        generation = run_operator(task)
     assert Path(generation["image"]["uri"]).exists()
     assert generation["cost"] == 4.5
     check_hidden(json.dumps(generation))
@@ -195,7 +195,7 @@ def test_no_error_holds_the_base64_of_an_input(
     emulator: EmulatorServer, capfd: pytest.CaptureFixture[str], wrong: str
 ) -> None:
     with pytest.raises(AirflowFailException) as caught:
-        run(operator(**WRONG[wrong]))
+        run_operator(operator(**WRONG[wrong]))
     check_hidden(str(caught.value) + repr(caught.value.__cause__) + repr(caught.value.__context__))
     check_hidden("".join(capfd.readouterr()))
 
@@ -206,7 +206,11 @@ MISTAKES: list[tuple[str, dict[str, Any], str]] = [
     ("flux-2-pro", {"input_image": "file://a.png"}, "input_image='file://a.png' is relative"),
     ("flux-2-pro", {"input_image": 7}, "input_image=<int>"),
     ("flux-2-pro", {"input_image": {"uri": "s3://b/k"}}, "input_image=<dict>"),
-    ("flux-2-pro", {"input_image_8": text_of(b"no image" * 99)}, "It is a text of 1056 characters"),
+    (
+        "flux-2-pro",
+        {"input_image_8": encode_base64(b"no image" * 99)},
+        "It is a text of 1056 characters",
+    ),
     ("flux-2-klein-4b", {"input_image_5": "/a.png"}, "input_image_5 is not a parameter"),
     ("flux-pro-1.0-fill", {"mask": "/a.png"}, "image is missing"),
     ("flux-pro-1.0-fill", {"image": "/a.png", "mask": "b.png"}, "mask is neither a URI"),
@@ -247,7 +251,7 @@ def test_a_templated_uri_of_an_input_is_read_when_the_task_runs(
 ) -> None:
     ObjectStoragePath(f"s3://{aws_lab}@days/").mkdir(exist_ok=True)
     ObjectStoragePath(f"s3://{aws_lab}@days/2026-10-01/a.png").write_bytes(
-        picture(size=(1024, 1500))
+        make_image(size=(1024, 1500))
     )
     with DAG("d", schedule=None):
         task = operator(
@@ -259,7 +263,7 @@ def test_a_templated_uri_of_an_input_is_read_when_the_task_runs(
         )
     task.render_template_fields({"ds": "2026-10-01", "side": 1024})
     assert task.parameters["input_image"] == "s3://aws_lab@days/2026-10-01/a.png"
-    assert run(task)["cost"] == 6
+    assert run_operator(task)["cost"] == 6
 
 
 @pytest.mark.parametrize("value", [None, ""])
@@ -270,26 +274,26 @@ def test_an_edit_whose_input_renders_to_nothing_is_not_submitted(
         task = operator(parameters={"input_image": "{{ image }}"})
     task.render_template_fields({"image": value})
     with pytest.raises(AirflowFailException, match="input_image is empty"):
-        run(task)
+        run_operator(task)
     assert emulator.stats()["submits"] == 0
 
 
 def test_a_path_object_is_an_input(emulator: EmulatorServer, tmp_path: Path) -> None:
-    (tmp_path / "a.png").write_bytes(picture())
+    (tmp_path / "a.png").write_bytes(make_image())
     task = operator(
         parameters={
             "input_image": tmp_path / "a.png",
             "input_image_2": ObjectStoragePath(f"file://{tmp_path}/a.png"),
         }
     )
-    assert run(task)["cost"] == 6
+    assert run_operator(task)["cost"] == 6
 
 
 @pytest.mark.parametrize("source", ["missing", "no connection", "host"])
 def test_an_unreadable_input_fails_the_task_before_the_submit(
     emulator: EmulatorServer, connect: Any, source: str
 ) -> None:
-    with Host(answers={"*": status(503)}) as host:
+    with ScriptedHost(answers={"*": status(503)}) as host:
         connect(emulator.url, private_input_hosts="127.0.0.1")
         value = {
             "missing": "/no/such.png",
@@ -299,30 +303,30 @@ def test_an_unreadable_input_fails_the_task_before_the_submit(
         # Airflow may retry all but a missing connection.
         kind = AirflowFailException if source == "no connection" else errors.FluxInputError
         with pytest.raises(kind, match="input_image"):
-            run(operator(parameters={"input_image": value}))
+            run_operator(operator(parameters={"input_image": value}))
     assert emulator.stats()["submits"] + emulator.stats()["refused"] == 0
 
 
 def test_an_input_of_an_unknown_model_is_sent(emulator: EmulatorServer, aws_lab: str) -> None:
     ObjectStoragePath(f"s3://{aws_lab}@unknown/").mkdir(exist_ok=True)
-    ObjectStoragePath(f"s3://{aws_lab}@unknown/a.png").write_bytes(picture())
+    ObjectStoragePath(f"s3://{aws_lab}@unknown/a.png").write_bytes(make_image())
     parameters = {"input_image": "s3://aws_lab@unknown/a.png", "surprise": 1}
     task = operator("flux-9-max", parameters=parameters, validate=False)
     with (
         task.hook.prepare_inputs(task._build_request()) as request,
         request.parameters["input_image"].open() as file,
     ):
-        assert file.read() == picture()
+        assert file.read() == make_image()
         assert request.parameters["surprise"] == 1
     with pytest.raises(AirflowFailException, match="HTTP 404"):
-        task.execute(context())
+        task.execute(new_context())
 
 
 def test_a_temporary_folder_that_cannot_be_removed_causes_no_second_submit(
     emulator: EmulatorServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     image = tmp_path / "a.png"
-    image.write_bytes(picture())
+    image.write_bytes(make_image())
 
     def refuse(*_: object, **__: object) -> None:
         # Unlike an OSError, this error is not ignored. Neither is a task timeout.
@@ -337,5 +341,5 @@ def test_a_temporary_folder_that_cannot_be_removed_causes_no_second_submit(
         inline_wait=0,
     )
     with pytest.raises(AirflowFailException, match="request_id"):
-        task.execute(context())
+        task.execute(new_context())
     assert emulator.stats()["submits"] == 1

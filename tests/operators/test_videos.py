@@ -20,8 +20,8 @@ from airflow_provider_flux.client import FluxClient
 from airflow_provider_flux.emulator import EmulatorServer
 from airflow_provider_flux.operators.generate import FluxGenerateOperator
 from airflow_provider_flux.transfers.flux_to_object_storage import FluxToObjectStorageOperator
-from tests.support.run_operator import WAYS, context, run
-from tests.support.sample_media import clip
+from tests.support.run_operator import WAYS, new_context, run_operator
+from tests.support.sample_media import make_video
 
 pytestmark = pytest.mark.usefixtures("hurry")
 ways = pytest.mark.parametrize("way", WAYS)
@@ -49,7 +49,9 @@ def seconds_of(data: bytes) -> float:
 
 @ways
 def test_a_video_is_landed_as_mp4(emulator: EmulatorServer, tmp_path: Path, way: str) -> None:
-    generation = run(operator(way=way, parameters=T2V, output_path=f"{tmp_path}/{{seed}}.{{ext}}"))
+    generation = run_operator(
+        operator(way=way, parameters=T2V, output_path=f"{tmp_path}/{{seed}}.{{ext}}")
+    )
     video = generation["video"]
     data = (tmp_path / f"{generation['seed']}.mp4").read_bytes()
     assert video == {
@@ -80,9 +82,9 @@ def test_a_video_is_landed_as_mp4(emulator: EmulatorServer, tmp_path: Path, way:
 def test_the_video_tools_take_a_file(
     emulator: EmulatorServer, tmp_path: Path, model: str, field: str
 ) -> None:
-    (tmp_path / "in.mp4").write_bytes(clip(2))
+    (tmp_path / "in.mp4").write_bytes(make_video(2))
     parameters = {field: f"file://{tmp_path}/in.mp4"}
-    video = run(
+    video = run_operator(
         operator(model=model, parameters=parameters, output_path=f"{tmp_path}/out.{{ext}}")
     )["video"]
     scale = 1 if field == "video" else 2
@@ -99,7 +101,7 @@ def test_a_video_that_arrives_damaged_is_downloaded_again(
     task = operator(
         f"x [[fault:{fault}]]", way, parameters=DRAFT, output_path=f"{tmp_path}/x.{{ext}}"
     )
-    video = run(task)["video"]
+    video = run_operator(task)["video"]
     assert seconds_of(Path(video["uri"]).read_bytes()) == 5
     assert emulator.stats()["submits"] == 1
 
@@ -119,7 +121,7 @@ def test_what_is_no_whole_video_is_not_stored(
 ) -> None:
     task = operator(f"x [[fault:{fault}]]", parameters=DRAFT, output_path=f"{tmp_path}/x.{{ext}}")
     with pytest.raises(AirflowFailException) as caught:
-        run(task)
+        run_operator(task)
     assert isinstance(caught.value.__cause__, error)
     assert list(tmp_path.iterdir()) == []
     assert emulator.stats()["submits"] == 1
@@ -129,7 +131,9 @@ def test_what_is_no_whole_video_is_not_stored(
 def test_a_draft_lands_with_the_cache_that_enhances_it(
     emulator: EmulatorServer, tmp_path: Path, way: str
 ) -> None:
-    draft = run(operator(way=way, parameters=DRAFT, output_path=f"{tmp_path}/draft.{{ext}}"))
+    draft = run_operator(
+        operator(way=way, parameters=DRAFT, output_path=f"{tmp_path}/draft.{{ext}}")
+    )
     assert draft["video"]["draft_cache"] == f"{tmp_path}/draft.draft.bin"
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "draft.draft.bin",
@@ -137,7 +141,9 @@ def test_a_draft_lands_with_the_cache_that_enhances_it(
         "draft.mp4.json",
     ]
     parameters = {"mode": "draft_enhance", "draft_cache": draft["video"]["draft_cache"]}
-    final = run(operator(None, way, parameters=parameters, output_path=f"{tmp_path}/final.{{ext}}"))
+    final = run_operator(
+        operator(None, way, parameters=parameters, output_path=f"{tmp_path}/final.{{ext}}")
+    )
     assert final["video"]["width"] > draft["video"]["width"]
     assert final["video"]["draft_cache"] is None
     assert final["cost_source"] == "reported"
@@ -147,7 +153,7 @@ def test_a_draft_lands_with_the_cache_that_enhances_it(
 def test_the_cache_of_a_draft_is_beside_a_video_of_any_name(
     emulator: EmulatorServer, tmp_path: Path
 ) -> None:
-    video = run(operator(parameters=DRAFT, output_path=f"file://{tmp_path}/film"))["video"]
+    video = run_operator(operator(parameters=DRAFT, output_path=f"file://{tmp_path}/film"))["video"]
     assert video["draft_cache"] == f"file://{tmp_path}/film.draft.bin"
     assert (tmp_path / "film.draft.bin").stat().st_size
 
@@ -155,12 +161,12 @@ def test_the_cache_of_a_draft_is_beside_a_video_of_any_name(
 def test_the_transfer_lands_a_draft_with_its_cache(
     emulator: EmulatorServer, tmp_path: Path
 ) -> None:
-    generation = run(operator(parameters=DRAFT))
+    generation = run_operator(operator(parameters=DRAFT))
     assert (generation["video"], generation["image"]) == (None, None)
     transfer = FluxToObjectStorageOperator(
         task_id="t", generation=generation, output_path=f"{tmp_path}/x.{{ext}}"
     )
-    video = run(transfer)["video"]
+    video = run_operator(transfer)["video"]
     assert (video["uri"], video["draft_cache"]) == (f"{tmp_path}/x.mp4", f"{tmp_path}/x.draft.bin")
     assert Path(video["draft_cache"]).stat().st_size
     assert emulator.stats()["submits"] == 1
@@ -171,19 +177,19 @@ def test_an_enhancement_of_a_file_that_is_no_draft_fails(
 ) -> None:
     (tmp_path / "x.bin").write_bytes(b"not a draft")
     with pytest.raises(errors.FluxGenerationError, match="draft cache"):
-        run(
+        run_operator(
             operator(None, parameters={"mode": "draft_enhance", "draft_cache": f"{tmp_path}/x.bin"})
         )
 
 
 def test_the_long_name_of_a_mode_is_accepted(emulator: EmulatorServer) -> None:
-    assert run(operator(parameters={**T2V, "mode": "text-to-video"}))["status"] == "Ready"
+    assert run_operator(operator(parameters={**T2V, "mode": "text-to-video"}))["status"] == "Ready"
 
 
 def polls_when_deferred(task: FluxGenerateOperator, emulator: EmulatorServer) -> int:
     """Execute a task up to its deferral, and return the number of its polls."""
     with pytest.raises(TaskDeferred):
-        task.execute(context())
+        task.execute(new_context())
     return int(emulator.stats()["polls"])
 
 
@@ -203,7 +209,7 @@ def test_a_slow_model_waits_on_the_worker_if_inline_wait_is_long_enough(
     emulator: EmulatorServer,
 ) -> None:
     assert (
-        operator(model="flux-3-image", deferrable=True, inline_wait=120).execute(context())[
+        operator(model="flux-3-image", deferrable=True, inline_wait=120).execute(new_context())[
             "status"
         ]
         == "Ready"
@@ -212,7 +218,9 @@ def test_a_slow_model_waits_on_the_worker_if_inline_wait_is_long_enough(
 
 def test_a_fast_model_waits_on_the_worker(emulator: EmulatorServer) -> None:
     assert (
-        operator(model="flux-2-max", deferrable=True, inline_wait=10).execute(context())["status"]
+        operator(model="flux-2-max", deferrable=True, inline_wait=10).execute(new_context())[
+            "status"
+        ]
         == "Ready"
     )
 
@@ -220,7 +228,9 @@ def test_a_fast_model_waits_on_the_worker(emulator: EmulatorServer) -> None:
 def test_a_slow_model_waits_on_the_worker_if_the_task_cannot_defer(
     emulator: EmulatorServer,
 ) -> None:
-    assert operator(model="flux-3-image", deferrable=False).execute(context())["status"] == "Ready"
+    assert (
+        operator(model="flux-3-image", deferrable=False).execute(new_context())["status"] == "Ready"
+    )
 
 
 @pytest.mark.parametrize(
@@ -239,7 +249,7 @@ def test_the_default_timeout_depends_on_the_model(
     emulator: EmulatorServer, model: str, arguments: dict[str, Any], seconds: float
 ) -> None:
     with pytest.raises(TaskDeferred) as deferred:
-        operator(way="deferred", model=model, **arguments).execute(context())
+        operator(way="deferred", model=model, **arguments).execute(new_context())
     left = deferred.value.trigger.deadline - time.time()
     assert seconds - 5 < left <= seconds
     assert seconds + 50 < deferred.value.timeout.total_seconds() <= seconds + 61
@@ -251,7 +261,7 @@ def test_an_image_in_place_of_a_video_lands_because_it_is_paid_for(
     task = operator(
         "x [[fault:wrong-format]]", parameters=DRAFT, output_path=f"{tmp_path}/x.{{ext}}"
     )
-    generation = run(task)
+    generation = run_operator(task)
     assert generation["video"] is None
     assert generation["image"]["uri"] == f"{tmp_path}/x.jpeg"
 
@@ -267,6 +277,6 @@ def test_a_video_lands_even_if_its_draft_cache_cannot_be_downloaded(
         return original(client, url, **options)
 
     monkeypatch.setattr(FluxClient, "download", refuse_the_cache)
-    generation = run(operator("x", parameters=DRAFT, output_path=f"{tmp_path}/x.{{ext}}"))
+    generation = run_operator(operator("x", parameters=DRAFT, output_path=f"{tmp_path}/x.{{ext}}"))
     assert generation["video"]["draft_cache"] is None
     assert (tmp_path / "x.mp4").stat().st_size == generation["video"]["bytes"]

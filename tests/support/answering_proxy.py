@@ -30,14 +30,14 @@ class AnsweringProxy:
     """A proxy before an S3 server.
 
     :param server: URL of the server.
-    :ivar asked: method and path of every request.
+    :ivar received: method and path of every request.
     :ivar root: folder where a test writes through the proxy.
     """
 
     def __init__(self, server: str) -> None:
         address = urlsplit(server)
         self.server = (address.hostname or "127.0.0.1", address.port or 80)
-        self.asked: list[str] = []
+        self.received: list[str] = []
         self.root = ""
         self._plans: list[_Plan] = []
         self._lock = threading.Lock()
@@ -54,12 +54,12 @@ class AnsweringProxy:
 
     def count(self, method: str) -> int:
         """Return the number of requests of a method."""
-        return sum(request.startswith(f"{method} ") for request in self.asked)
+        return sum(request.startswith(f"{method} ") for request in self.received)
 
     def take(self, method: str, path: str) -> _Plan | None:
         """Record a request, and use the plan for it once."""
         with self._lock:
-            self.asked.append(f"{method} {path}")
+            self.received.append(f"{method} {path}")
             for plan in self._plans:
                 if plan.method == method and plan.part in path and plan.times > 0:
                     if plan.after > 0:

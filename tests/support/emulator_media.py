@@ -21,44 +21,44 @@ Box = tuple[int, int, int, int]
 RED, GREEN, BLUE, YELLOW = (200, 30, 30), (30, 170, 30), (30, 30, 200), (210, 200, 30)
 
 
-def plain(colour: Colour = RED, size: tuple[int, int] = (320, 240)) -> Image.Image:
+def plain_image(colour: Colour = RED, size: tuple[int, int] = (320, 240)) -> Image.Image:
     """Return an image of one colour."""
     return Image.new("RGB", size, tuple(int(channel) for channel in colour))
 
 
-def quarters(size: tuple[int, int] = (320, 240)) -> Image.Image:
+def quarters_image(size: tuple[int, int] = (320, 240)) -> Image.Image:
     """Return an image of four colours, so that a part of it can be located."""
     small = Image.frombytes("RGB", (2, 2), bytes((*RED, *GREEN, *BLUE, *YELLOW)))
     return small.resize(size, Image.Resampling.NEAREST)
 
 
-def encoded(image: Image.Image, image_format: str = "PNG", **options: object) -> bytes:
-    """Return an image as the bytes of a file."""
+def encode_image(image: Image.Image, image_format: str = "PNG", **options: object) -> bytes:
+    """Encode an image, and return the bytes of the file."""
     buffer = io.BytesIO()
     image.save(buffer, image_format, **options)
     return buffer.getvalue()
 
 
-def text_of(content: bytes | Image.Image) -> str:
-    """Return a file in base64; an image is encoded as PNG."""
+def encode_base64(content: bytes | Image.Image) -> str:
+    """Return the base64 of a file; an image is encoded as PNG first."""
     return base64.b64encode(
-        encoded(content) if isinstance(content, Image.Image) else content
+        encode_image(content) if isinstance(content, Image.Image) else content
     ).decode()
 
 
-def decoded(content: bytes) -> Image.Image:
-    """Return the image of a file, completely decoded."""
+def decode_image(content: bytes) -> Image.Image:
+    """Decode the image of a file completely."""
     image = Image.open(io.BytesIO(content))
     image.load()
     return image
 
 
-def mean(image: Image.Image, box: Box | None = None) -> Colour:
+def mean_colour(image: Image.Image, box: Box | None = None) -> Colour:
     """Return the mean colour of an area."""
     return tuple(ImageStat.Stat(image.convert("RGB").crop(box or (0, 0, *image.size))).mean)
 
 
-def distance(one: Colour, other: Colour) -> float:
+def colour_distance(one: Colour, other: Colour) -> float:
     """Return the distance of two colours, in the channel in which they differ most."""
     return max(abs(a - b) for a, b in zip(one, other, strict=True))
 
@@ -79,16 +79,16 @@ def colours_of_quarters(image: Image.Image) -> list[Colour]:
         tuple(int(share * side) for share, side in zip(part, sides, strict=True))
         for part, _ in QUARTERS
     ]
-    return [mean(image, box) for box in boxes]  # type: ignore[arg-type]
+    return [mean_colour(image, box) for box in boxes]  # type: ignore[arg-type]
 
 
 def shows_quarters(image: Image.Image, tolerance: float) -> bool:
-    """Whether an image looks like :func:`quarters`."""
+    """Whether an image looks like :func:`quarters_image`."""
     pairs = zip(colours_of_quarters(image), QUARTERS, strict=True)
-    return all(distance(shown, colour) < tolerance for shown, (_, colour) in pairs)
+    return all(colour_distance(shown, colour) < tolerance for shown, (_, colour) in pairs)
 
 
-def video(image: Image.Image, seconds: float = 1.0, rate: int = 24) -> bytes:
+def encode_video(image: Image.Image, seconds: float = 1.0, rate: int = 24) -> bytes:
     """Return an mp4 that shows one image."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "input.mp4")
@@ -101,7 +101,7 @@ def video(image: Image.Image, seconds: float = 1.0, rate: int = 24) -> bytes:
         return path.read_bytes()
 
 
-class Video:
+class DecodedVideo:
     """An mp4 with all its frames decoded."""
 
     def __init__(self, content: bytes) -> None:
@@ -128,16 +128,16 @@ class Video:
         ][-1]
 
 
-class Shelf:
+class InputServer:
     """A server for inputs that are URLs, which also receives webhooks.
 
     The path ``redirect/NAME`` redirects to the file ``NAME``. While ``gate`` is not set, no request
-    is answered. ``asked`` has the paths of all requests.
+    is answered. ``received`` has the paths of all requests.
     """
 
     def __init__(self) -> None:
         self.files: dict[str, bytes] = {}
-        self.asked: list[str] = []
+        self.received: list[str] = []
         self.gate = threading.Event()
         self.gate.set()
         shelf = self
@@ -145,7 +145,7 @@ class Shelf:
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 name = self.path.lstrip("/")
-                shelf.asked.append(name)
+                shelf.received.append(name)
                 shelf.gate.wait(10)
                 if name.startswith("redirect/"):
                     self.send_response(302)
@@ -159,7 +159,7 @@ class Shelf:
                 self.wfile.write(content or b"")
 
             def do_POST(self) -> None:
-                shelf.asked.append(f"POST {self.path.lstrip('/')}")
+                shelf.received.append(f"POST {self.path.lstrip('/')}")
                 self.rfile.read(int(self.headers["Content-Length"]))
                 self.send_response(204)
                 self.end_headers()
@@ -175,11 +175,11 @@ class Shelf:
 
     def put(self, content: bytes | Image.Image, name: str = "input") -> str:
         """Serve a file, and return its URL."""
-        self.files[name] = encoded(content) if isinstance(content, Image.Image) else content
+        self.files[name] = encode_image(content) if isinstance(content, Image.Image) else content
         return f"{self.url}/{name}"
 
     @contextmanager
-    def open(self) -> Iterator[Shelf]:
+    def open(self) -> Iterator[InputServer]:
         """Serve in the ``with`` block."""
         thread = threading.Thread(
             target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True

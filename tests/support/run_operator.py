@@ -33,25 +33,25 @@ class FakeTaskInstance:
         return self.xcoms.get(key)
 
 
-def context(map_index: int = -1) -> Any:
+def new_context(map_index: int = -1) -> Any:
     """Return the parts of a task's context that operators use."""
     return {"ti": FakeTaskInstance(map_index)}
 
 
-def run(operator: BaseOperator, **kwargs: Any) -> Any:
+def run_operator(operator: BaseOperator, **kwargs: Any) -> Any:
     """Execute an operator, and resume it with the event of its trigger if it defers."""
-    task_context = context(**kwargs)
+    task_context = new_context(**kwargs)
     try:
         return operator.execute(task_context)
     except TaskDeferred as deferred:
-        event = asyncio.run(fire(deferred.trigger))
+        event = asyncio.run(run_trigger(deferred.trigger))
         kwargs = json.loads(json.dumps(deferred.kwargs or {}))
         return operator.resume_execution(
             deferred.method_name, {**kwargs, "event": event}, task_context
         )
 
 
-async def fire(trigger: Any) -> dict[str, Any]:
+async def run_trigger(trigger: Any) -> dict[str, Any]:
     """Run a trigger as Airflow rebuilds it, and return its event as Airflow stores it."""
     path, kwargs = trigger.serialize()
     rebuilt = import_string(path)(**json.loads(json.dumps(kwargs)))

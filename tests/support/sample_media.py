@@ -15,20 +15,20 @@ MIB = 1024 * 1024
 
 
 @cache
-def picture(kind: str = "png", size: tuple[int, int] = (300, 300), shade: int = 90) -> bytes:
+def make_image(kind: str = "png", size: tuple[int, int] = (300, 300), shade: int = 90) -> bytes:
     """Return an image file."""
     file = io.BytesIO()
     Image.new("RGB", size, (shade, 60, 30)).save(file, kind.upper())
     return file.getvalue()
 
 
-def large_picture(size: int, kind: str = "jpeg") -> bytes:
+def make_large_image(size: int, kind: str = "jpeg") -> bytes:
     """Return an image file of ``size`` bytes: a picture with padding after it."""
-    return picture(kind).ljust(size, b"\xa5")
+    return make_image(kind).ljust(size, b"\xa5")
 
 
 @cache
-def clip(
+def make_video(
     seconds: float = 1.0, size: tuple[int, int] = (320, 192), *, index_first: bool = False
 ) -> bytes:
     """Return an mp4 video with its index at the end, as most tools write it, or at the front."""
@@ -59,6 +59,6 @@ def decode(data: bytes) -> None:
         raise OSError(f"cannot decode the image: {error}") from error
 
 
-def text_of(data: bytes) -> str:
-    """Return a file in base64."""
+def encode_base64(data: bytes) -> str:
+    """Return the base64 of a file."""
     return base64.b64encode(data).decode()

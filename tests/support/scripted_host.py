@@ -18,7 +18,7 @@ _WINDOW = 32 * 1024
 
 
 @dataclass
-class Asked:
+class ReceivedRequest:
     """A received request; ``body`` has the bytes that were read so far."""
 
     method: str
@@ -36,15 +36,15 @@ class Exchange(BaseHTTPRequestHandler):
     """One request and its connection, which an answer of :class:`Host` takes."""
 
     protocol_version = "HTTP/1.1"
-    host: Host
-    asked: Asked
+    host: ScriptedHost
+    received: ReceivedRequest
 
     def do_GET(self) -> None:
         """Answer as the test has scripted it."""
-        self.asked = Asked(
+        self.received = ReceivedRequest(
             self.command, self.path, {name.lower(): text for name, text in self.headers.items()}
         )
-        self.host.asked.append(self.asked)
+        self.host.received.append(self.received)
         self.host.answer(self)
 
     do_POST = do_GET  # noqa: N815
@@ -52,14 +52,14 @@ class Exchange(BaseHTTPRequestHandler):
     def read(self, size: int | None = None) -> bytearray:
         """Read the rest of the body, or at most ``size`` bytes of it."""
         left = (
-            int(self.headers.get("Content-Length", 0)) - len(self.asked.body)
+            int(self.headers.get("Content-Length", 0)) - len(self.received.body)
             if size is None
             else size
         )
         while left > 0 and (piece := self.rfile.read(min(left, 64 * 1024))):
-            self.asked.body += piece
+            self.received.body += piece
             left -= len(piece)
-        return self.asked.body
+        return self.received.body
 
     def send(self, body: bytes = b"", status: int = 200, **headers: Any) -> None:
         """Read the request, then answer."""
@@ -99,7 +99,7 @@ Answer = Callable[[Exchange], None]
 
 
 @dataclass
-class Host:
+class ScriptedHost:
     """An HTTP host.
 
     ``answers`` has the answer for each path; ``"*"`` is that for all other paths. In a list of
@@ -108,7 +108,7 @@ class Host:
 
     address: str = "127.0.0.1"
     answers: dict[str, Answer | list[Answer]] = field(default_factory=dict)
-    asked: list[Asked] = field(default_factory=list)
+    received: list[ReceivedRequest] = field(default_factory=list)
 
     def __enter__(self) -> Self:
         handler = type("BoundExchange", (Exchange,), {"host": self})
@@ -157,13 +157,13 @@ class Host:
                 answer = answer.pop(0) if len(answer) > 1 else answer[0]
         answer(exchange)
 
-    def wait_for(self, count: int, seconds: float = 5.0) -> list[Asked]:
+    def wait_for(self, count: int, seconds: float = 5.0) -> list[ReceivedRequest]:
         """Wait until ``count`` requests have been received, and return all of them."""
         deadline = time.monotonic() + seconds
-        while len(self.asked) < count and time.monotonic() < deadline:
+        while len(self.received) < count and time.monotonic() < deadline:
             time.sleep(0.01)
-        assert len(self.asked) >= count
-        return self.asked
+        assert len(self.received) >= count
+        return self.received
 
 
 def redirect(location: str, status: int = 302) -> Answer:

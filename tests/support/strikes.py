@@ -19,7 +19,7 @@ from typing import Protocol, Self
 import requests
 
 from tests.support.cutting_proxy import Cut
-from tests.support.scripted_host import Exchange, Host
+from tests.support.scripted_host import Exchange, ScriptedHost
 
 _PASSED_ON = ("host", "x-key", "content-type")
 _POLL_SECONDS = 0.0002
@@ -37,7 +37,7 @@ class Delivery:
 
     def __init__(self, emulator: str) -> None:
         self._emulator = emulator
-        self._host = Host(answers={"*": self._answer})
+        self._host = ScriptedHost(answers={"*": self._answer})
         self._plan: tuple[int, Callable[[], object]] | None = None
 
     def __enter__(self) -> Self:

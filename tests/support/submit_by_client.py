@@ -16,7 +16,7 @@ from tests.support.sample_media import MIB
 from tests.support.scripted_host import Exchange
 
 #: More than the buffers of both sockets hold, so that a client notices when nobody reads.
-LARGE = 12 * MIB
+LARGE_BYTES = 12 * MIB
 
 #: Submits a model with its parameters; ``max_wait`` as the clients take it.
 Submit = Callable[..., Submission]
@@ -40,14 +40,14 @@ def submit_by_async_client(model: str, parameters: Mapping[str, Any], **options:
     return asyncio.run(submit())
 
 
-def wait_for(submission: Submission, **options: Any) -> GenerationResult:
+def wait_by_hook(submission: Submission, **options: Any) -> GenerationResult:
     """Wait for a submission through the hook; ``options`` are those of the poller."""
-    poller = poller_of(submission, **options)
+    poller = new_poller(submission, **options)
     return FluxHook().get_conn().wait(poller, submission.polling_url)
 
 
-def poller_of(submission: Submission, **options: Any) -> Poller:
-    """Return a poller that gives up after 60 seconds, unless ``options`` say otherwise."""
+def new_poller(submission: Submission, **options: Any) -> Poller:
+    """Return a poller that gives up after 60 seconds; ``options`` replace its arguments."""
     values = {"deadline": time.time() + 60, "poll_interval": 0.1, **options}
     return Poller(
         request_id=submission.request_id,
@@ -60,7 +60,7 @@ def poller_of(submission: Submission, **options: Any) -> Poller:
 both_clients = pytest.mark.parametrize("submit", [submit_by_hook, submit_by_async_client])
 
 
-def accept(exchange: Exchange) -> None:
+def answer_accepted(exchange: Exchange) -> None:
     """Answer as BFL does when it takes a request."""
     exchange.read()
     exchange.send_json({"id": "r-1", "polling_url": f"{exchange.host.url}/v1/get_result?id=r-1"})

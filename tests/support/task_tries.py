@@ -14,7 +14,7 @@ from airflow.providers.common.compat.sdk import TaskDeferred
 
 from airflow_provider_flux.ledger.record_task_state import RECORD_KEY_PREFIX
 from airflow_provider_flux.operators.generate import FluxGenerateOperator
-from tests.support.run_operator import WAYS, FakeTaskInstance, fire
+from tests.support.run_operator import WAYS, FakeTaskInstance, run_trigger
 
 
 class Died(BaseException):
@@ -63,7 +63,7 @@ class Task:
         try:
             result = operator.execute(context)
         except TaskDeferred as deferred:
-            event = asyncio.run(fire(deferred.trigger))
+            event = asyncio.run(run_trigger(deferred.trigger))
             kwargs = json.loads(json.dumps(deferred.kwargs or {}))
             result = operator.resume_execution(
                 deferred.method_name, {**kwargs, "event": event}, context

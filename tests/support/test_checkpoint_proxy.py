@@ -18,7 +18,7 @@ from tests.support.checkpoint_proxy import Checkpoint, CheckpointProxy, Point, S
 from tests.support.cluster.processes import wait_until
 from tests.support.cutting_proxy import Cut
 from tests.support.object_stores import S3Store
-from tests.support.scripted_host import Exchange, Host
+from tests.support.scripted_host import Exchange, ScriptedHost
 
 LARGE = os.urandom(500_000)
 KEY = {"x-key": "bfl_checkpoints_0123"}
@@ -29,14 +29,16 @@ def drop(_pid: int) -> None:
 
 
 @pytest.fixture
-def host() -> Iterator[Host]:
+def host() -> Iterator[ScriptedHost]:
     """A host that answers with the body of the request."""
-    with Host(answers={"*": lambda exchange: exchange.send(b"got " + exchange.read())}) as host:
+    with ScriptedHost(
+        answers={"*": lambda exchange: exchange.send(b"got " + exchange.read())}
+    ) as host:
         yield host
 
 
 @pytest.fixture
-def proxy(host: Host) -> Iterator[CheckpointProxy]:
+def proxy(host: ScriptedHost) -> Iterator[CheckpointProxy]:
     with CheckpointProxy(host.url) as proxy:
         yield proxy
 
@@ -45,19 +47,21 @@ def post(proxy: CheckpointProxy, body: bytes, path: str = "/") -> bytes:
     return requests.post(f"{proxy.url}{path}", data=body, timeout=10).content
 
 
-def test_the_proxy_forwards_other_requests_unchanged(host: Host, proxy: CheckpointProxy) -> None:
+def test_the_proxy_forwards_other_requests_unchanged(
+    host: ScriptedHost, proxy: CheckpointProxy
+) -> None:
     with requests.Session() as session:
         for body in (b"", b"x", LARGE, b"y"):
             assert session.post(proxy.url, data=body, timeout=10).content == b"got " + body
         assert session.head(proxy.url, timeout=10).status_code == 501  # the status of the host
-    assert {request.headers["host"] for request in host.asked} == {
+    assert {request.headers["host"] for request in host.received} == {
         proxy.url.removeprefix("http://")
     }
 
 
 @pytest.mark.parametrize("point", ["received", "half sent", "answered", "half answered"])
 def test_a_request_is_dropped_at_its_checkpoint(
-    host: Host, proxy: CheckpointProxy, point: Point
+    host: ScriptedHost, proxy: CheckpointProxy, point: Point
 ) -> None:
     strike = proxy.plan("/mine", Checkpoint(point, "POST", ""), drop)
     assert post(proxy, LARGE, "/other") == b"got " + LARGE
@@ -66,7 +70,7 @@ def test_a_request_is_dropped_at_its_checkpoint(
     assert strike.done.is_set()
     assert strike.victim == os.getpid()
     assert post(proxy, LARGE, "/mine") == b"got " + LARGE  # once only
-    received = [len(request.body) for request in host.asked if request.path == "/mine"][:-1]
+    received = [len(request.body) for request in host.received if request.path == "/mine"][:-1]
     if point == "received":
         assert received == []
     elif point == "half sent":  # a reset may drop some of the forwarded bytes
@@ -103,7 +107,7 @@ def test_an_error_of_a_strike_is_kept_for_the_test(proxy: CheckpointProxy) -> No
 
 
 def test_a_strike_waits_for_the_next_client_if_the_first_has_disconnected(
-    host: Host, proxy: CheckpointProxy
+    host: ScriptedHost, proxy: CheckpointProxy
 ) -> None:
     strike = proxy.plan("/mine", Checkpoint("answered", "POST", ""), drop)
     gone = threading.Event()

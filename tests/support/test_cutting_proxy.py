@@ -17,7 +17,7 @@ from airflow.sdk import ObjectStoragePath
 
 from tests.support.cutting_proxy import Cut, CuttingProxy
 from tests.support.object_stores import BucketStore, GcsStore, Store
-from tests.support.scripted_host import Host
+from tests.support.scripted_host import ScriptedHost
 
 #: How a client puts it that the connection was reset: while it read, after it, or while it sent.
 CUT = "reset|RemoteDisconnected|Broken pipe"
@@ -25,14 +25,14 @@ SMALL, LARGE = b"s" * 1000, b"l" * 500_000
 
 
 @pytest.fixture
-def host() -> Iterator[Host]:
+def host() -> Iterator[ScriptedHost]:
     """Run a host that reads every request and answers 200."""
-    with Host(answers={"*": lambda exchange: exchange.send(b"yes")}) as host:
+    with ScriptedHost(answers={"*": lambda exchange: exchange.send(b"yes")}) as host:
         yield host
 
 
 @pytest.fixture
-def proxy(host: Host) -> Iterator[CuttingProxy]:
+def proxy(host: ScriptedHost) -> Iterator[CuttingProxy]:
     """Run a proxy before the host."""
     with CuttingProxy(host.url) as proxy:
         yield proxy
@@ -42,17 +42,17 @@ def post(proxy: CuttingProxy, body: bytes) -> bytes:
     return requests.post(proxy.url, data=body, timeout=10).content
 
 
-def test_requests_pass_the_cutting_proxy_unchanged(host: Host, proxy: CuttingProxy) -> None:
+def test_requests_pass_the_cutting_proxy_unchanged(host: ScriptedHost, proxy: CuttingProxy) -> None:
     with requests.Session() as session:
         for body in (b"", SMALL, LARGE, SMALL):
             assert session.post(proxy.url, data=body, timeout=10).content == b"yes"
-    assert [bytes(asked.body) for asked in host.asked] == [b"", SMALL, LARGE, SMALL]
+    assert [bytes(asked.body) for asked in host.received] == [b"", SMALL, LARGE, SMALL]
     assert (proxy.connections, proxy.large, proxy.passed, proxy.cuts) == (1, 1, len(LARGE), 0)
 
 
 @pytest.mark.parametrize("passed", [0, 1, 123_456, len(LARGE)])
 def test_the_cutting_proxy_cuts_large_requests_at_a_byte_as_often_as_planned(
-    host: Host, proxy: CuttingProxy, passed: int
+    host: ScriptedHost, proxy: CuttingProxy, passed: int
 ) -> None:
     proxy.cut(passed, times=2)
     for _ in range(2):
@@ -64,15 +64,17 @@ def test_the_cutting_proxy_cuts_large_requests_at_a_byte_as_often_as_planned(
     assert proxy.cuts == 2
 
 
-def test_the_cutting_proxy_loses_an_answer(host: Host, proxy: CuttingProxy) -> None:
+def test_the_cutting_proxy_loses_an_answer(host: ScriptedHost, proxy: CuttingProxy) -> None:
     proxy.cut(None)
     with pytest.raises(requests.ConnectionError, match=CUT):
         post(proxy, LARGE)
-    assert [bytes(asked.body) for asked in host.asked] == [LARGE]
+    assert [bytes(asked.body) for asked in host.received] == [LARGE]
     assert post(proxy, LARGE) == b"yes"
 
 
-def test_the_cutting_proxy_kills_a_client_at_a_byte(host: Host, proxy: CuttingProxy) -> None:
+def test_the_cutting_proxy_kills_a_client_at_a_byte(
+    host: ScriptedHost, proxy: CuttingProxy
+) -> None:
     code = f"import requests; requests.post({proxy.url!r}, data=b'l' * {len(LARGE)})"
     client = subprocess.Popen([sys.executable, "-c", code])
 
@@ -88,13 +90,13 @@ def test_the_cutting_proxy_kills_a_client_at_a_byte(host: Host, proxy: CuttingPr
 
 
 def test_the_cutting_proxy_calls_a_function_and_the_request_passes(
-    host: Host, proxy: CuttingProxy
+    host: ScriptedHost, proxy: CuttingProxy
 ) -> None:
     done = threading.Event()
     proxy.at(100_000, done.set)
     assert post(proxy, LARGE) == b"yes"
     assert done.is_set()
-    assert bytes(host.asked[0].body) == LARGE
+    assert bytes(host.received[0].body) == LARGE
 
 
 def test_a_request_that_ends_too_early_uses_up_no_plan(proxy: CuttingProxy) -> None:

@@ -15,21 +15,23 @@ from airflow_provider_flux.bfl.errors import FluxRequestError
 from airflow_provider_flux.emulator import EmulatorConfig, EmulatorServer
 from airflow_provider_flux.operators.generate import FluxGenerateOperator
 from airflow_provider_flux.transfers.flux_to_object_storage import FluxToObjectStorageOperator
-from tests.support.run_operator import run
+from tests.support.run_operator import run_operator
 from tests.support.submit_by_client import submit_by_hook
 
 pytestmark = pytest.mark.usefixtures("hurry")
 
 
 def generated(prompt: str = "a fox", **arguments: Any) -> dict[str, Any]:
-    return run(FluxGenerateOperator(task_id="hero", prompt=prompt, poll_interval=0.1, **arguments))
+    return run_operator(
+        FluxGenerateOperator(task_id="hero", prompt=prompt, poll_interval=0.1, **arguments)
+    )
 
 
 def land(generation: Any, output_path: Any, **arguments: Any) -> Any:
     task = FluxToObjectStorageOperator(
         task_id="l", generation=generation, output_path=str(output_path), **arguments
     )
-    return run(task)
+    return run_operator(task)
 
 
 def test_a_generation_is_landed_with_a_fresh_result(

@@ -21,9 +21,9 @@ from airflow_provider_flux.operators.deferral import STATE_XCOM
 from airflow_provider_flux.triggers.result import FluxResultTrigger
 from tests.conftest import KEY
 from tests.support.cutting_proxy import CuttingProxy
-from tests.support.hero_task import given, hero, image_of, sidecar_of
+from tests.support.image_task import image_task, read_image, read_sidecar, task_context
 from tests.support.object_stores import BucketStore, S3Store, Store
-from tests.support.run_operator import fire
+from tests.support.run_operator import run_trigger
 
 pytestmark = [
     pytest.mark.usefixtures("hurry"),
@@ -56,7 +56,7 @@ class Deferral:
 
 def defer(task: Any) -> Deferral:
     """Execute a task up to its deferral."""
-    context = given(task)
+    context = task_context(task)
     with pytest.raises(TaskDeferred) as caught:
         task.execute(context)
     return Deferral(task, context, caught.value)
@@ -66,7 +66,7 @@ def test_a_trigger_that_landed_an_image_fires_an_event_without_secrets(
     emulator: EmulatorServer, store: Store
 ) -> None:
     parameters = {"webhook_url": "http://127.0.0.1:9/?canary", "webhook_secret": "s3cret-canary"}
-    task = hero(
+    task = image_task(
         f"{store.root}/x.{{ext}}",
         way="deferred",
         hide_prompt=True,
@@ -74,7 +74,7 @@ def test_a_trigger_that_landed_an_image_fires_an_event_without_secrets(
         **parameters,
     )
     waiting = defer(task)
-    event = asyncio.run(fire(waiting.trigger))
+    event = asyncio.run(run_trigger(waiting.trigger))
     assert event["status"] == "landed"
     assert store.names() == ["x.jpeg", "x.jpeg.json"]
     stored = json.dumps([waiting.trigger.serialize(), waiting.deferred.kwargs, event])
@@ -94,11 +94,11 @@ def test_the_worker_lands_an_image_if_the_triggerer_has_no_connection_to_the_sto
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    task = hero(f"{store.root}/x.{{ext}}", way="deferred")
+    task = image_task(f"{store.root}/x.{{ext}}", way="deferred")
     waiting, name = defer(task), f"AIRFLOW_CONN_{store.conn_id.upper()}"
     connection = os.environ[name]
     monkeypatch.delenv(name)
-    event = asyncio.run(fire(waiting.trigger))
+    event = asyncio.run(run_trigger(waiting.trigger))
     assert event["status"] == "ready"
     assert store.conn_id in event["reason"]
     assert store.names() == []
@@ -107,8 +107,8 @@ def test_the_worker_lands_an_image_if_the_triggerer_has_no_connection_to_the_sto
     task.log.warning = lambda text, *values: lines.append(text % values)  # type: ignore[method-assign]
     generation = waiting.resume(event)
     assert any(store.conn_id in line for line in lines)
-    assert len(image_of(store, generation)) == generation["image"]["bytes"]
-    assert sidecar_of(store, generation)["run"]["run_id"] == "monday"
+    assert len(read_image(store, generation)) == generation["image"]["bytes"]
+    assert read_sidecar(store, generation)["run"]["run_id"] == "monday"
     assert emulator.stats()["submits"] == 1
 
 
@@ -126,10 +126,10 @@ def test_the_worker_lands_an_image_if_the_triggerer_has_no_connection_to_the_sto
 def test_the_worker_lands_an_image_whose_plan_the_trigger_cannot_read(
     emulator: EmulatorServer, tmp_path: Any, plan: Any
 ) -> None:
-    task = hero(f"{tmp_path}/x.{{ext}}", way="deferred")
+    task = image_task(f"{tmp_path}/x.{{ext}}", way="deferred")
     waiting = defer(task)
     waiting.trigger.landing_plan = plan
-    event = asyncio.run(fire(waiting.trigger))
+    event = asyncio.run(run_trigger(waiting.trigger))
     assert (event["status"], event["reason"][:40]) == (
         "ready",
         "the triggerer could not land the image (",
@@ -143,7 +143,7 @@ def test_a_trigger_in_a_fresh_interpreter_uses_the_connection_of_the_store(
     emulator: EmulatorServer, store: BucketStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Airflow's S3 filesystem silently uses the real AWS if it is first built on a running loop."""
-    waiting = defer(hero(f"{store.root}/x.{{ext}}", way="deferred"))
+    waiting = defer(image_task(f"{store.root}/x.{{ext}}", way="deferred"))
     _, kwargs = waiting.trigger.serialize()
     without_credentials = {
         "AWS_EC2_METADATA_DISABLED": "true",
@@ -151,7 +151,7 @@ def test_a_trigger_in_a_fresh_interpreter_uses_the_connection_of_the_store(
         "AWS_ACCESS_KEY_ID": "none",
     }
     process = subprocess.run(
-        [sys.executable, "-m", "tests.support.cold_trigger"],
+        [sys.executable, "-m", "tests.support.trigger_process"],
         input=json.dumps(kwargs),
         env={**os.environ, **without_credentials},
         capture_output=True,
@@ -163,7 +163,7 @@ def test_a_trigger_in_a_fresh_interpreter_uses_the_connection_of_the_store(
     assert events, process.stderr[-2000:]
     event = json.loads(events[0].removeprefix("EVENT "))
     assert event["status"] == "landed", event.get("reason")
-    assert len(image_of(store, event["generation"])) == event["generation"]["image"]["bytes"]
+    assert len(read_image(store, event["generation"])) == event["generation"]["image"]["bytes"]
     assert store.names() == ["x.jpeg", "x.jpeg.json"]
 
 
@@ -176,23 +176,23 @@ async def test_a_trigger_that_is_cancelled_and_runs_again_lands_one_image(
         conn_id = f"s3_{uuid4().hex}"
         monkeypatch.setenv(f"AIRFLOW_CONN_{conn_id.upper()}", store.connection(proxy.url))
         path = f"{store.root_by(conn_id)}/{{request_id}}.{{ext}}"
-        task = hero(path, way="deferred", if_exists=if_exists)
+        task = image_task(path, way="deferred", if_exists=if_exists)
         waiting = await asyncio.to_thread(defer, task)
         proxy.delay = 0.6
-        work = asyncio.create_task(fire(waiting.trigger))
+        work = asyncio.create_task(run_trigger(waiting.trigger))
         while not proxy.large:
             assert not work.done()
             await asyncio.sleep(0.02)
         work.cancel()
         with pytest.raises(asyncio.CancelledError):
             await work
-        event = await fire(waiting.trigger)
+        event = await run_trigger(waiting.trigger)
         await asyncio.sleep(1.5)
         assert event["status"] == "landed", event.get("reason")
         assert proxy.large == 2
     name = f"{event['generation']['request_id']}.jpeg"
     assert store.names() == [name, f"{name}.json"]
-    assert len(image_of(store, event["generation"])) == event["generation"]["image"]["bytes"]
+    assert len(read_image(store, event["generation"])) == event["generation"]["image"]["bytes"]
     assert emulator.stats()["submits"] == 1
 
 
@@ -202,11 +202,12 @@ async def test_the_loop_of_the_triggerer_stays_responsive_while_images_land(
 ) -> None:
     """A coroutine measures the lag of the loop while 8 images land."""
     tasks = [
-        hero(f"{store.root}/{n}.{{ext}}", f"fox {n}", "deferred", output_format="png")
+        image_task(f"{store.root}/{n}.{{ext}}", f"fox {n}", "deferred", output_format="png")
         for n in range(8)
     ]
     waiting = [await asyncio.to_thread(defer, task) for task in tasks]
-    await fire(waiting[0].trigger)  # imports are done in a thread, and still hold the interpreter
+    # The first run imports in a thread, which still holds the interpreter.
+    await run_trigger(waiting[0].trigger)
     lags: list[float] = []
 
     async def watch() -> None:
@@ -216,7 +217,7 @@ async def test_the_loop_of_the_triggerer_stays_responsive_while_images_land(
             lags.append(time.perf_counter() - before - 0.01)
 
     watching = asyncio.create_task(watch())
-    events = await asyncio.gather(*[fire(deferral.trigger) for deferral in waiting])
+    events = await asyncio.gather(*[run_trigger(deferral.trigger) for deferral in waiting])
     watching.cancel()
     assert [event["status"] for event in events] == ["landed"] * 8
     assert max(lags) < 0.5

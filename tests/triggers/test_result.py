@@ -17,7 +17,7 @@ from airflow_provider_flux.generation import Generation
 from airflow_provider_flux.hooks.flux import FluxHook
 from airflow_provider_flux.triggers.result import FluxResultTrigger
 from tests.conftest import KEY
-from tests.support.run_operator import fire
+from tests.support.run_operator import run_trigger
 
 pytestmark = pytest.mark.usefixtures("hurry")
 
@@ -43,7 +43,7 @@ def trigger(prompt: str = "a fox", *, timeout: float = 20.0, **arguments: Any) -
 async def test_a_trigger_fires_ready_for_an_image_that_it_does_not_land(
     emulator: EmulatorServer,
 ) -> None:
-    event = await fire(trigger())
+    event = await run_trigger(trigger())
     assert event["status"] == "ready"
     assert event["generation"]["status"] == "Ready"
     assert isinstance(event["generation"]["seed"], int)
@@ -64,7 +64,7 @@ async def test_a_trigger_fires_the_typed_error_of_its_generation(
     emulator: EmulatorServer, fault: str, error: str
 ) -> None:
     waiting = trigger(f"x [[fault:{fault}]]", timeout=1)
-    event = await fire(waiting)
+    event = await run_trigger(waiting)
     assert (event["status"], event["error"]["type"]) == ("error", error)
     assert event["error"]["request_id"] in {waiting.generation["request_id"], None}
     assert event["generation"] == waiting.generation
@@ -72,8 +72,8 @@ async def test_a_trigger_fires_the_typed_error_of_its_generation(
 
 async def test_a_trigger_may_run_again_and_twice_at_once(emulator: EmulatorServer) -> None:
     waiting = trigger()
-    first, second = await asyncio.gather(fire(waiting), fire(waiting))
-    again = await fire(waiting)
+    first, second = await asyncio.gather(run_trigger(waiting), run_trigger(waiting))
+    again = await run_trigger(waiting)
     assert first == second == again
     assert emulator.stats()["submits"] == 1
 
@@ -82,14 +82,14 @@ async def test_a_restart_of_a_trigger_does_not_move_its_deadline(emulator: Emula
     waiting = trigger("x [[fault:stuck]]", timeout=1)
     await asyncio.sleep(1.1)
     started = time.monotonic()
-    event = await fire(waiting)
+    event = await run_trigger(waiting)
     assert event["error"]["type"] == "FluxTimeoutError"
     assert time.monotonic() - started < 0.8
 
 
 async def test_a_trigger_fires_no_event_before_not_before(emulator: EmulatorServer) -> None:
     not_before = time.time() + 1.5
-    await fire(trigger(not_before=not_before))
+    await run_trigger(trigger(not_before=not_before))
     assert time.time() >= not_before
 
 
@@ -99,7 +99,7 @@ async def test_a_trigger_waits_while_the_service_is_down(connect) -> None:
     connect(server.url)
     port = int(server.url.rpartition(":")[2])
     waiting = trigger("x [[fault:slow=2]]", timeout=3)
-    task = asyncio.create_task(fire(waiting))
+    task = asyncio.create_task(run_trigger(waiting))
     await asyncio.sleep(0.3)
     server.stop()
     # The new emulator does not know the request. The trigger reports that in the end.
@@ -119,7 +119,7 @@ async def test_a_trigger_hands_over_after_an_unexpected_error(
 
     monkeypatch.setattr(FluxAsyncClient, "poll", explode)
     waiting = trigger()
-    event = await fire(waiting)
+    event = await run_trigger(waiting)
     assert (event["status"], event["generation"]) == ("hand_over", waiting.generation)
 
 
@@ -183,7 +183,7 @@ async def _fire_all(waiting: list[FluxResultTrigger], blocked: list[float]) -> l
     loop = asyncio.get_running_loop()
     _time_callbacks(blocked)
     try:
-        everyone = asyncio.gather(*(fire(trigger) for trigger in waiting))
+        everyone = asyncio.gather(*(run_trigger(trigger) for trigger in waiting))
         most_users = 0
         while not everyone.done():
             await asyncio.sleep(0.05)
@@ -224,5 +224,5 @@ def _stop_timing() -> None:
 
 def test_the_stored_trigger_and_its_event_hold_no_api_key(emulator: EmulatorServer) -> None:
     waiting = trigger()
-    event = asyncio.run(fire(waiting))
+    event = asyncio.run(run_trigger(waiting))
     assert KEY not in repr(waiting) + str(waiting.serialize()) + str(event)

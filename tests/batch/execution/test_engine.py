@@ -30,7 +30,7 @@ from tests.support.batch_interruptions import (
     wait_until,
 )
 from tests.support.batch_tries import batch, prompts, quick
-from tests.support.sample_media import picture
+from tests.support.sample_media import make_image
 
 __all__ = ["quick"]
 
@@ -146,7 +146,7 @@ class TestStop:
     ) -> None:
         (tmp_path / "tmp").mkdir()
         monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
-        (tmp_path / "in.png").write_bytes(picture())
+        (tmp_path / "in.png").write_bytes(make_image())
         rows = [
             {"prompt": prompt, "input_image": f"file://{tmp_path}/in.png"}
             for prompt in prompts(30, fault)
@@ -184,7 +184,7 @@ class TestStop:
     def test_the_sidecar_of_a_resumed_row_describes_the_request_that_was_submitted(
         self, emulator: EmulatorServer, tmp_path: Path
     ) -> None:
-        (tmp_path / "in.png").write_bytes(picture())
+        (tmp_path / "in.png").write_bytes(make_image())
         row = {"prompt": "a fox [[fault:slow=1]]", "input_image": f"{tmp_path}/in.png"}
         task = batch(tmp_path, [row], model="flux-2-pro", grace=0)
         with meanwhile(stop_after(emulator, task, 1)):
@@ -522,7 +522,7 @@ class TestTrouble:
     ) -> None:
         (tmp_path / "in").mkdir()
         for number in (0, 1, 3):
-            (tmp_path / "in" / f"{number}.png").write_bytes(picture(shade=number))
+            (tmp_path / "in" / f"{number}.png").write_bytes(make_image(shade=number))
         rows = [
             {"prompt": f"fox {n}", "input_image": f"file://{tmp_path}/in/{n}.png"} for n in range(5)
         ]
@@ -536,7 +536,7 @@ class TestTrouble:
             len({row["fingerprint"] for row in task.manifest() if row["outcome"] == "landed"}) == 3
         )
         for number in (2, 4):
-            (tmp_path / "in" / f"{number}.png").write_bytes(picture(shade=number))
+            (tmp_path / "in" / f"{number}.png").write_bytes(make_image(shade=number))
         assert task.retry()["landed"] == emulator.stats()["submits"] == 5
 
 

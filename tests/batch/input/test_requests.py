@@ -24,7 +24,7 @@ from tests.support.batch_inputs import (
     read_valid_row,
     tables_of_rows,
 )
-from tests.support.sample_media import picture
+from tests.support.sample_media import make_image
 
 
 @given(tables_of_rows())
@@ -91,7 +91,7 @@ def test_an_input_stays_the_text_that_names_it(source: str) -> None:
 
 
 def test_base64_of_an_input_is_kept_and_never_shown() -> None:
-    text = _base64(picture())
+    text = _base64(make_image())
     for value in (text, InlineMedia(text)):
         row = read_valid_row({"prompt": "a", "input_image": value}, model="flux-kontext-pro")
         assert body_of(row)["input_image"] == text

@@ -18,7 +18,7 @@ from airflow_provider_flux.bfl.validation import find_problems
 from airflow_provider_flux.configured_models import known_models
 from airflow_provider_flux.emulator import EmulatorServer
 from airflow_provider_flux.operators.generate import FluxGenerateOperator
-from tests.support.run_operator import WAYS, run
+from tests.support.run_operator import WAYS, run_operator
 from tests.support.submit_by_client import submit_by_hook
 
 PRO = MODELS["flux-2-pro"]
@@ -253,7 +253,7 @@ def test_a_configured_model_is_used_like_any_other(
         poll_interval=0.1,
         **WAYS[way],
     )
-    generation = run(task)
+    generation = run_operator(task)
     assert (generation["model"], generation["cost"], generation["cost_source"]) == (
         "flux-2-next",
         3,

@@ -11,24 +11,24 @@ import pytest
 from tests.emulator.conftest import Client
 from tests.support.emulator_media import (
     BLUE,
-    Shelf,
-    Video,
+    DecodedVideo,
+    InputServer,
+    colour_distance,
     colours_of_quarters,
-    distance,
-    plain,
-    quarters,
+    encode_base64,
+    encode_video,
+    plain_image,
+    quarters_image,
     shows_quarters,
-    text_of,
-    video,
 )
 
-PHOTO = quarters((320, 240))
-MOVING = text_of(video(PHOTO, 2.0))
+PHOTO = quarters_image((320, 240))
+MOVING = encode_base64(encode_video(PHOTO, 2.0))
 TEXT_TO_VIDEO = {"model": "flux-3-video", "mode": "t2v"}
 
 
 def test_a_draft_can_be_enhanced_from_its_cache(client: Client) -> None:
-    keyframes = [text_of(PHOTO), text_of(plain(BLUE))]
+    keyframes = [encode_base64(PHOTO), encode_base64(plain_image(BLUE))]
     body = client.wait(
         client.submit(model="flux-3-video", mode="i2v", keyframes=keyframes, draft=True)
     )
@@ -43,25 +43,27 @@ def test_a_draft_can_be_enhanced_from_its_cache(client: Client) -> None:
     enhanced = {
         "model": "flux-3-video",
         "mode": "draft_enhance",
-        "draft_cache": text_of(cache.content),
+        "draft_cache": encode_base64(cache.content),
     }
     body = client.wait(client.submit(None, **enhanced))
     assert body["cost"] == 5 * 29
     assert (body["result"]["seed"], body["result"]["prompt"]) == (result["seed"], result["prompt"])
-    clip = Video(client.get(body["result"]["sample"]).content)
+    clip = DecodedVideo(client.get(body["result"]["sample"]).content)
     assert (clip.size, clip.seconds) == ((832, 624), 5.0)
     assert shows_quarters(clip.frames[0], 25)
     by_url = {**enhanced, "draft_cache": result["draft_cache"]}
-    assert Video(client.image(None, **by_url)).frames[0].tobytes() == clip.frames[0].tobytes()
-    assert Video(client.image(None, **enhanced, resolution="hd")).size == (554, 416)
+    assert (
+        DecodedVideo(client.image(None, **by_url)).frames[0].tobytes() == clip.frames[0].tobytes()
+    )
+    assert DecodedVideo(client.image(None, **enhanced, resolution="hd")).size == (554, 416)
 
 
 def test_the_enhancement_of_a_draft_shows_the_same_video(client: Client) -> None:
     for request in (TEXT_TO_VIDEO, {"model": "flux-3-video", "mode": "v2v", "start_video": MOVING}):
         result = client.wait(client.submit(**request, draft=True))["result"]
-        draft = Video(client.get(result["sample"]).content)
-        cache = text_of(client.get(result["draft_cache"]).content)
-        enhanced = Video(
+        draft = DecodedVideo(client.get(result["sample"]).content)
+        cache = encode_base64(client.get(result["draft_cache"]).content)
+        enhanced = DecodedVideo(
             client.image(None, model="flux-3-video", mode="draft_enhance", draft_cache=cache)
         )
         for seconds in (0, 4):
@@ -69,7 +71,7 @@ def test_the_enhancement_of_a_draft_shows_the_same_video(client: Client) -> None
                 *(colours_of_quarters(shown.at(seconds)) for shown in (draft, enhanced)),
                 strict=True,
             )
-            assert max(distance(*pair) for pair in pairs) < 15
+            assert max(colour_distance(*pair) for pair in pairs) < 15
 
 
 def test_a_video_that_is_no_draft_has_no_cache(client: Client) -> None:
@@ -78,9 +80,11 @@ def test_a_video_that_is_no_draft_has_no_cache(client: Client) -> None:
     assert client.get(result["sample"].replace("sample.mp4", "draft_cache.bin")).status_code == 404
 
 
-@pytest.mark.parametrize("content", ["aGVsbG8=", "", "not base64", text_of(plain()), "url"])
+@pytest.mark.parametrize(
+    "content", ["aGVsbG8=", "", "not base64", encode_base64(plain_image()), "url"]
+)
 def test_a_file_that_is_no_draft_cache_ends_the_task_with_an_error(
-    client: Client, shelf: Shelf, content: str
+    client: Client, shelf: InputServer, content: str
 ) -> None:
     text = shelf.put(b"FLUXDRAFT1" + bytes(40)) if content == "url" else content
     task = client.submit(None, "flux-3-video", mode="draft_enhance", draft_cache=text)
@@ -97,7 +101,7 @@ def test_a_damaged_draft_cache_ends_the_task_with_an_error(client: Client) -> No
     result = client.wait(client.submit(**TEXT_TO_VIDEO, draft=True))["result"]
     cache = client.get(result["draft_cache"]).content
     task = client.submit(
-        None, "flux-3-video", mode="draft_enhance", draft_cache=text_of(cache[:-1] + b"x")
+        None, "flux-3-video", mode="draft_enhance", draft_cache=encode_base64(cache[:-1] + b"x")
     )
     assert client.wait(task)["details"] == {"error": "Invalid or corrupted draft cache"}
 
@@ -111,6 +115,6 @@ def test_a_forged_draft_cache_ends_the_task_with_an_error(client: Client) -> Non
     ):
         forged = b"FLUXDRAFT1" + hashlib.sha256(packed).digest() + packed
         task = client.submit(
-            None, "flux-3-video", mode="draft_enhance", draft_cache=text_of(forged)
+            None, "flux-3-video", mode="draft_enhance", draft_cache=encode_base64(forged)
         )
         assert client.wait(task)["details"] == {"error": "Invalid or corrupted draft cache"}

@@ -9,11 +9,11 @@ import pytest
 from airflow_provider_flux.bfl.catalog import MODELS
 from airflow_provider_flux.emulator.drawing.sizes import image_size, reduce_size
 from tests.emulator.conftest import Client
-from tests.support.emulator_media import decoded, plain, quarters, text_of
+from tests.support.emulator_media import decode_image, encode_base64, plain_image, quarters_image
 
-WIDE = text_of(quarters((808, 408)))
-SMALL = text_of(plain(size=(320, 240)))
-MASK = text_of(plain(size=(808, 408)))
+WIDE = encode_base64(quarters_image((808, 408)))
+SMALL = encode_base64(plain_image(size=(320, 240)))
+MASK = encode_base64(plain_image(size=(808, 408)))
 
 SIZES = [
     ("flux-2-pro", {"input_image": WIDE}, (800, 400), "JPEG"),
@@ -22,7 +22,12 @@ SIZES = [
     ("flux-2-pro", {"width": 1000, "height": 100}, (992, 96), "JPEG"),
     ("flux-2-pro", {"width": 4096, "height": 4096}, (2048, 2048), "JPEG"),
     ("flux-2-flex", {"width": 64, "height": 10**400}, (16, 16000), "JPEG"),
-    ("flux-2-klein-4b", {"input_image": text_of(plain(size=(3000, 3000)))}, (2048, 2048), "JPEG"),
+    (
+        "flux-2-klein-4b",
+        {"input_image": encode_base64(plain_image(size=(3000, 3000)))},
+        (2048, 2048),
+        "JPEG",
+    ),
     ("flux-kontext-pro", {"input_image": WIDE}, (1456, 736), "PNG"),
     ("flux-kontext-max", {"input_image": WIDE, "aspect_ratio": "1:1"}, (1024, 1024), "PNG"),
     ("flux-kontext-pro", {"aspect_ratio": "9999:1"}, (4096, 256), "PNG"),
@@ -68,7 +73,7 @@ def test_an_image_has_the_size_that_model_and_input_determine(
     client: Client, model: str, parameters: dict[str, Any], size: tuple[int, int], image_format: str
 ) -> None:
     prompt = "a fox" if "prompt" in MODELS[model].fields else None
-    image = decoded(client.image(prompt, model=model, **parameters))
+    image = decode_image(client.image(prompt, model=model, **parameters))
     assert (image.size, image.format) == (size, image_format)
 
 
@@ -91,7 +96,13 @@ def test_sizes_are_reduced_in_proportion() -> None:
     [
         ("flux-2-pro", {}, 3.0, 0.0, 1.0),
         ("flux-2-pro", {"width": 4096, "height": 4096}, 7.5, 0.0, 4.0),
-        ("flux-2-max", {"input_image": text_of(plain(size=(2048, 1024)))}, 16.0, 2.0, 2.0),
+        (
+            "flux-2-max",
+            {"input_image": encode_base64(plain_image(size=(2048, 1024)))},
+            16.0,
+            2.0,
+            2.0,
+        ),
         ("flux-2-flex", {"input_image": SMALL, "input_image_2": SMALL}, 15.0, 0.15, 0.07),
         ("flux-2-klein-4b", {"input_image": SMALL, "width": 1024, "height": 1024}, 1.5, 0.07, 1.0),
         ("flux-tools/erase-v1", {"image": SMALL, "mask": SMALL}, 3.0, 0.15, 0.07),

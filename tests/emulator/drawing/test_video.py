@@ -16,27 +16,27 @@ from tests.support.emulator_media import (
     BLUE,
     GREEN,
     RED,
-    Shelf,
-    Video,
-    distance,
-    mean,
-    plain,
-    quarters,
+    DecodedVideo,
+    InputServer,
+    colour_distance,
+    encode_base64,
+    encode_video,
+    mean_colour,
+    plain_image,
+    quarters_image,
     shows_quarters,
-    text_of,
-    video,
 )
 
 SIZE = (320, 240)
-PHOTO = quarters(SIZE)
-MOVING = text_of(video(PHOTO, 2.0))
+PHOTO = quarters_image(SIZE)
+MOVING = encode_base64(encode_video(PHOTO, 2.0))
 TEXT_TO_VIDEO = {"model": "flux-3-video", "mode": "t2v"}
 
 
 def test_a_video_is_an_mp4_that_plays_while_it_is_loaded(client: Client) -> None:
     sample = client.sample(**TEXT_TO_VIDEO)
     answer = client.get(sample)
-    clip = Video(answer.content)
+    clip = DecodedVideo(answer.content)
     assert (clip.codec, clip.pixels) == ("h264", "yuv420p")
     assert clip.content.find(b"moov") < clip.content.find(b"mdat")
     assert (clip.size, clip.seconds, len(clip.frames)) == ((640, 360), 5.0, 40)
@@ -58,7 +58,7 @@ def test_a_video_is_an_mp4_that_plays_while_it_is_loaded(client: Client) -> None
 def test_a_video_has_the_requested_size_and_length(
     client: Client, parameters: dict[str, Any], size: tuple[int, int], seconds: float
 ) -> None:
-    clip = Video(client.image(**TEXT_TO_VIDEO, **parameters))
+    clip = DecodedVideo(client.image(**TEXT_TO_VIDEO, **parameters))
     assert (clip.size, clip.seconds) == (size, seconds)
 
 
@@ -70,58 +70,76 @@ def test_a_video_of_five_seconds_takes_less_than_one_second_of_cpu(client: Clien
 
 
 def test_a_video_from_text_moves(client: Client) -> None:
-    clip = Video(client.image(**TEXT_TO_VIDEO))
-    first, last = (mean(frame, (0, 0, 200, 200)) for frame in (clip.frames[0], clip.frames[-1]))
-    assert distance(first, last) > 5
+    clip = DecodedVideo(client.image(**TEXT_TO_VIDEO))
+    first, last = (
+        mean_colour(frame, (0, 0, 200, 200)) for frame in (clip.frames[0], clip.frames[-1])
+    )
+    assert colour_distance(first, last) > 5
 
 
 def test_a_video_begins_with_its_only_keyframe(client: Client) -> None:
-    for keyframes in (text_of(PHOTO), [text_of(PHOTO)], [0, text_of(PHOTO)], [[0, text_of(PHOTO)]]):
-        clip = Video(client.image(model="flux-3-video", mode="i2v", keyframes=keyframes))
+    for keyframes in (
+        encode_base64(PHOTO),
+        [encode_base64(PHOTO)],
+        [0, encode_base64(PHOTO)],
+        [[0, encode_base64(PHOTO)]],
+    ):
+        clip = DecodedVideo(client.image(model="flux-3-video", mode="i2v", keyframes=keyframes))
         assert (clip.size, clip.seconds) == ((554, 416), 5.0)
         assert shows_quarters(clip.frames[0], 25)
 
 
 def test_keyframes_are_seen_at_their_times(client: Client) -> None:
-    keyframes = [[1, text_of(plain(RED))], [2.5, text_of(plain(GREEN))], [6, text_of(plain(BLUE))]]
-    clip = Video(client.image(model="flux-3-video", mode="i2v", keyframes=keyframes))
+    keyframes = [
+        [1, encode_base64(plain_image(RED))],
+        [2.5, encode_base64(plain_image(GREEN))],
+        [6, encode_base64(plain_image(BLUE))],
+    ]
+    clip = DecodedVideo(client.image(model="flux-3-video", mode="i2v", keyframes=keyframes))
     assert clip.seconds == 6.0
     for seconds, colour in ((1, RED), (2.5, GREEN), (6, BLUE)):
-        assert distance(mean(clip.at(seconds), (0, 0, 500, 300)), colour) < 25
-    assert distance(mean(clip.at(0), (0, 0, 500, 300)), RED) > 25
-    between = mean(clip.at(1.75), (0, 0, 500, 300))
+        assert colour_distance(mean_colour(clip.at(seconds), (0, 0, 500, 300)), colour) < 25
+    assert colour_distance(mean_colour(clip.at(0), (0, 0, 500, 300)), RED) > 25
+    between = mean_colour(clip.at(1.75), (0, 0, 500, 300))
     assert 60 < between[0] < 160  # half red
     assert 60 < between[1] < 160  # half green
 
 
 def test_keyframes_without_times_are_spread_over_the_video(client: Client) -> None:
-    keyframes = [text_of(plain(colour)) for colour in (RED, GREEN, BLUE)]
-    clip = Video(client.image(model="flux-3-video", mode="i2v", keyframes=keyframes, duration=8))
+    keyframes = [encode_base64(plain_image(colour)) for colour in (RED, GREEN, BLUE)]
+    clip = DecodedVideo(
+        client.image(model="flux-3-video", mode="i2v", keyframes=keyframes, duration=8)
+    )
     for seconds, colour in ((0, RED), (4, GREEN), (8, BLUE)):
-        assert distance(mean(clip.at(seconds), (0, 0, 500, 300)), colour) < 25
+        assert colour_distance(mean_colour(clip.at(seconds), (0, 0, 500, 300)), colour) < 25
 
 
 def test_times_that_are_not_finite_are_ignored(client: Client) -> None:
-    photo = text_of(PHOTO)
+    photo = encode_base64(PHOTO)
     keyframes = f'[[NaN, "{photo}"], [-7, "{photo}"]]'
     strange = f'{{"mode": "i2v", "prompt": "x", "keyframes": {keyframes}}}'
     headers = {**client.headers, "content-type": "application/json"}
     task = client.post("flux-3-video", data=strange, headers=headers).json()
-    clip = Video(client.get(client.wait(task)["result"]["sample"]).content)
+    clip = DecodedVideo(client.get(client.wait(task)["result"]["sample"]).content)
     assert (clip.seconds, shows_quarters(clip.frames[0], 25)) == (5.0, True)
-    endless = [[10**400, text_of(PHOTO)]]
-    assert Video(client.image(model="flux-3-video", mode="i2v", keyframes=endless)).seconds == 5.0
+    endless = [[10**400, encode_base64(PHOTO)]]
+    assert (
+        DecodedVideo(client.image(model="flux-3-video", mode="i2v", keyframes=endless)).seconds
+        == 5.0
+    )
 
 
 def test_a_video_from_a_video_begins_with_its_first_frame(client: Client) -> None:
-    clip = Video(client.image(model="flux-3-video", mode="v2v", start_video=MOVING, duration=6))
+    clip = DecodedVideo(
+        client.image(model="flux-3-video", mode="v2v", start_video=MOVING, duration=6)
+    )
     assert (clip.size, clip.seconds) == ((554, 416), 6.0)
     assert shows_quarters(clip.frames[0], 25)
     assert not shows_quarters(clip.frames[-1], 25)
 
 
 def test_an_edited_video_keeps_size_and_length(client: Client) -> None:
-    clip = Video(client.image(model="flux-tools/video-edit-v1", video=MOVING))
+    clip = DecodedVideo(client.image(model="flux-tools/video-edit-v1", video=MOVING))
     assert (clip.size, clip.seconds) == (SIZE, 2.0)
     assert shows_quarters(clip.frames[0], 60)
     assert not shows_quarters(clip.frames[0], 5)
@@ -139,11 +157,11 @@ def test_an_edited_video_keeps_size_and_length(client: Client) -> None:
 def test_an_upscaled_video_is_larger_and_keeps_its_length(
     client: Client, size: tuple[int, int], factor: dict[str, float], expected: tuple[int, int]
 ) -> None:
-    clip = Video(
+    clip = DecodedVideo(
         client.image(
             None,
             model="flux-tools/video-upscale-v1",
-            input_video=text_of(video(quarters(size))),
+            input_video=encode_base64(encode_video(quarters_image(size))),
             **factor,
         )
     )
@@ -152,9 +170,11 @@ def test_an_upscaled_video_is_larger_and_keeps_its_length(
 
 
 def test_an_upscaled_video_has_at_most_twenty_seconds(client: Client) -> None:
-    long = text_of(video(PHOTO, 24, rate=2))
+    long = encode_base64(encode_video(PHOTO, 24, rate=2))
     assert (
-        Video(client.image(None, model="flux-tools/video-upscale-v1", input_video=long)).seconds
+        DecodedVideo(
+            client.image(None, model="flux-tools/video-upscale-v1", input_video=long)
+        ).seconds
         == 20
     )
 
@@ -192,10 +212,10 @@ def test_a_video_reports_its_cost_with_the_result(
     ],
 )
 def test_the_cost_of_a_video_behind_a_url_is_that_of_the_fetched_video(
-    client: Client, shelf: Shelf, model: str, field: str, held: float, cost: float
+    client: Client, shelf: InputServer, model: str, field: str, held: float, cost: float
 ) -> None:
     shelf.gate.clear()
-    task = client.submit(model=model, **{field: shelf.put(video(PHOTO, 2.0))})
+    task = client.submit(model=model, **{field: shelf.put(encode_video(PHOTO, 2.0))})
     assert client.credits() == 1000 - held
     shelf.gate.set()
     assert client.wait(task)["cost"] == cost

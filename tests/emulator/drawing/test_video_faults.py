@@ -11,7 +11,13 @@ import requests
 
 from airflow_provider_flux.bfl.catalog import MODELS
 from tests.emulator.conftest import Client
-from tests.support.emulator_media import Video, decoded, quarters, text_of, video
+from tests.support.emulator_media import (
+    DecodedVideo,
+    decode_image,
+    encode_base64,
+    encode_video,
+    quarters_image,
+)
 
 TEXT_TO_VIDEO = {"model": "flux-3-video", "mode": "t2v"}
 SIX = {**TEXT_TO_VIDEO, "duration": 6}
@@ -24,7 +30,7 @@ def test_the_download_of_a_video_breaks_by_a_fault(client: Client, fault: str) -
         (requests.exceptions.ChunkedEncodingError, requests.exceptions.ConnectionError)
     ):
         client.get(sample)
-    assert Video(client.get(sample).content).seconds == 6
+    assert DecodedVideo(client.get(sample).content).seconds == 6
 
 
 def test_a_video_is_damaged_by_each_fault_of_delivery(client: Client) -> None:
@@ -53,14 +59,14 @@ def _frames(content: bytes) -> int:
 
 
 def test_a_video_has_another_size_or_format_by_a_fault(client: Client) -> None:
-    assert Video(client.image("x [[fault:wrong-size]]", **TEXT_TO_VIDEO)).size == (320, 180)
-    moving = text_of(video(quarters(), 0.5))
+    assert DecodedVideo(client.image("x [[fault:wrong-size]]", **TEXT_TO_VIDEO)).size == (320, 180)
+    moving = encode_base64(encode_video(quarters_image(), 0.5))
     answer = client.get(
         client.sample(
             "x [[fault:wrong-format]]", model="flux-3-video", mode="v2v", start_video=moving
         )
     )
-    assert decoded(answer.content).format == "JPEG"
+    assert decode_image(answer.content).format == "JPEG"
     assert answer.headers["content-type"] == "video/mp4"
 
 

@@ -10,7 +10,7 @@ import requests
 from airflow_provider_flux.bfl.catalog import MODELS
 from airflow_provider_flux.emulator.__main__ import _parser
 from tests.emulator.conftest import Client, Start
-from tests.support.emulator_media import plain, text_of
+from tests.support.emulator_media import encode_base64, plain_image
 
 DEMO = "demo-style"
 
@@ -45,7 +45,7 @@ def test_finetunes_are_listed_described_used_and_deleted(start: Start) -> None:
     "model", [name for name, model in MODELS.items() if "finetune_id" in model.fields]
 )
 def test_a_submit_with_an_unknown_finetune_is_refused(client: Client, model: str) -> None:
-    image = {"image": text_of(plain())} if "image" in MODELS[model].fields else {}
+    image = {"image": encode_base64(plain_image())} if "image" in MODELS[model].fields else {}
     answer = client.post(model, json={"prompt": "x", "finetune_id": "another", **image})
     assert (answer.status_code, answer.json()) == (
         400,

@@ -13,7 +13,7 @@ from PIL import Image
 
 from airflow_provider_flux.emulator.faults import FAULTS
 from tests.emulator.conftest import Client
-from tests.support.emulator_media import decoded, plain, text_of
+from tests.support.emulator_media import decode_image, encode_base64, plain_image
 
 BROKEN = (requests.exceptions.ChunkedEncodingError, requests.exceptions.ConnectionError)
 SMALL = {"width": 256, "height": 256}
@@ -233,9 +233,9 @@ def _damaged(client: Client) -> None:
     first, second = _downloads(client, "damaged-video")
     assert len(first.content) == len(second.content)
     assert first.content[:1000] == second.content[:1000]
-    decoded(second.content)
+    decode_image(second.content)
     with pytest.raises(OSError, match="truncated"):
-        decoded(first.content)
+        decode_image(first.content)
 
 
 CORRUPT = {"error": "Invalid or corrupted image input"}
@@ -310,6 +310,6 @@ def test_each_fault_does_what_its_meaning_says(client: Client, name: str) -> Non
 def test_a_route_without_a_prompt_takes_faults_by_header(client: Client) -> None:
     headers = {**client.headers, "x-flux-fault": "failed"}
     task = client.post(
-        "flux-tools/deblur-v1", json={"image": text_of(plain())}, headers=headers
+        "flux-tools/deblur-v1", json={"image": encode_base64(plain_image())}, headers=headers
     ).json()
     assert client.wait(task)["status"] == "Failed"

@@ -19,7 +19,7 @@ from airflow_provider_flux.bfl.catalog import MODELS, MediaField, MediaKind
 from airflow_provider_flux.bfl.errors import FluxRequestError
 from airflow_provider_flux.bfl.request import build_request
 from airflow_provider_flux.emulator import EmulatorConfig, EmulatorServer
-from tests.support.emulator_media import plain, text_of, video
+from tests.support.emulator_media import encode_base64, encode_video, plain_image
 from tests.support.published.routes import Route, as_json_schema, routes
 from tests.support.published.strategies import Overrides, mutated_request, valid_request
 
@@ -35,7 +35,7 @@ def picture(side: int) -> str:
 
 
 PICTURE, SMALL_PICTURE = picture(256), picture(64)
-VIDEO = text_of(video(plain(size=(320, 240))))
+VIDEO = encode_base64(encode_video(plain_image(size=(320, 240))))
 DRAFT = base64.b64encode(bytes(range(256)) * 4).decode()
 
 

@@ -7,7 +7,7 @@ import uuid
 import pytest
 
 from tests.emulator.conftest import Client, Start
-from tests.support.emulator_media import plain, text_of
+from tests.support.emulator_media import encode_base64, plain_image
 
 
 def test_a_submit_is_answered_with_id_and_polling_url_and_no_cost(client: Client) -> None:
@@ -24,7 +24,7 @@ def test_a_submit_is_answered_with_id_and_polling_url_and_no_cost(client: Client
 
 
 def test_flux_2_reports_cost_and_megapixels(client: Client) -> None:
-    image = text_of(plain(size=(1024, 1024)))
+    image = encode_base64(plain_image(size=(1024, 1024)))
     body = client.submit(model="flux-2-pro", width=1440, height=1440, input_image=image)
     assert (body["cost"], body["input_mp"], body["output_mp"]) == (6.0, 1.0, 1.98)
     assert client.wait(body)["cost"] == 6.0

@@ -1,4 +1,4 @@
-"""Fetch an input as the operators do, and see what is said of one that cannot be had."""
+"""Fetch an input as the operators do, and return its bytes or its error."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from airflow_provider_flux.media.source import parse_source
 from tests.support.sample_media import MIB
 
 
-def read(
+def fetch_bytes(
     value: object,
     target: Path,
     *,
@@ -23,7 +23,7 @@ def read(
     seconds: float = 5,
     proxy: str | None = None,
 ) -> bytes:
-    """Fetch an input, and check that what is said of it is so."""
+    """Fetch an input to the file ``0`` of a folder, check its SHA-256, and return its bytes."""
     source = parse_source(value, name="image")
     account = FluxSettings(
         "bfl_x",
@@ -40,10 +40,10 @@ def read(
     return data
 
 
-def failure(error: type[FluxError], value: object, target: Path, **options: object) -> str:
-    """Return what is said of an input that cannot be had."""
+def fetch_error(error: type[FluxError], value: object, target: Path, **options: object) -> str:
+    """Return the message of the error that fetching an input raises."""
     with pytest.raises(FluxError) as caught:
-        read(value, target, **options)  # type: ignore[arg-type]
+        fetch_bytes(value, target, **options)  # type: ignore[arg-type]
     assert type(caught.value) is error
     assert caught.value.__cause__ is None
     assert caught.value.__suppress_context__ or caught.value.__context__ is None

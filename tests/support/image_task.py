@@ -14,17 +14,17 @@ from airflow.sdk import BaseOperator
 from airflow_provider_flux.operators.generate import FluxGenerateOperator
 from airflow_provider_flux.transfers.flux_to_object_storage import FluxToObjectStorageOperator
 from tests.support.object_stores import Store
-from tests.support.run_operator import WAYS, context, fire
+from tests.support.run_operator import WAYS, new_context, run_trigger
 
 #: Each kind of store once and each way of waiting at least once, instead of all combinations.
-across = pytest.mark.parametrize(
+each_store_and_way = pytest.mark.parametrize(
     ("store", "way"),
     [("file", "sync"), ("s3", "deferred"), ("gs", "between"), ("abfs", "deferred")],
     indirect=["store"],
 )
 
 
-def hero(
+def image_task(
     output_path: str, prompt: str = "a fox", way: str = "sync", **arguments: Any
 ) -> FluxGenerateOperator:
     """Return a task that generates one small image."""
@@ -33,7 +33,7 @@ def hero(
     return FluxGenerateOperator(prompt=prompt, output_path=output_path, **arguments)
 
 
-def copy_of(generation: Any, output_path: str, **arguments: Any) -> FluxToObjectStorageOperator:
+def copy_task(generation: Any, output_path: str, **arguments: Any) -> FluxToObjectStorageOperator:
     """Return a task that lands a generation of another task."""
     arguments = {"task_id": "copy", **arguments}
     return FluxToObjectStorageOperator(generation=generation, output_path=output_path, **arguments)
@@ -43,7 +43,7 @@ def copy_of(generation: Any, output_path: str, **arguments: Any) -> FluxToObject
 _CLEARS = itertools.count()
 
 
-def given(
+def task_context(
     task: BaseOperator,
     run_id: str = "monday",
     *,
@@ -52,7 +52,7 @@ def given(
     **more: Any,
 ) -> Any:
     """Return the context of a task in a run of the DAG ``ads``, cleared since its last run."""
-    made = context(map_index)
+    made = new_context(map_index)
     ids = {"dag_id": "ads", "run_id": run_id, "task_id": task.task_id, "try_number": try_number}
     ids |= {"max_tries": next(_CLEARS)}
     for name, value in ids.items():
@@ -60,19 +60,19 @@ def given(
     return {**made, **more}
 
 
-def run(task: BaseOperator, run_id: str = "monday", **more: Any) -> Any:
+def run_task(task: BaseOperator, run_id: str = "monday", **more: Any) -> Any:
     """Run a task with its deferral, and return its XCom."""
-    around = given(task, run_id, **more)
+    around = task_context(task, run_id, **more)
     try:
         done = task.execute(around)
     except TaskDeferred as deferred:
-        event = asyncio.run(fire(deferred.trigger))
+        event = asyncio.run(run_trigger(deferred.trigger))
         kwargs = json.loads(json.dumps(deferred.kwargs or {}))
         done = task.resume_execution(deferred.method_name, {**kwargs, "event": event}, around)
     return json.loads(json.dumps(done))
 
 
-def image_of(store: Store, generation: Any) -> bytes:
+def read_image(store: Store, generation: Any) -> bytes:
     """Return the bytes of the landed image of a generation."""
     landed = generation["image"] or generation["video"]
     data = store.read(landed["uri"])
@@ -80,7 +80,7 @@ def image_of(store: Store, generation: Any) -> bytes:
     return data
 
 
-def sidecar_of(store: Store, generation: Any) -> dict[str, Any]:
+def read_sidecar(store: Store, generation: Any) -> dict[str, Any]:
     """Return the sidecar of the landed image of a generation."""
     landed = generation["image"] or generation["video"]
     data = store.read(landed["sidecar"])

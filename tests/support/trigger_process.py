@@ -1,4 +1,4 @@
-"""Run one trigger in an interpreter that has opened no store yet.
+"""Run one trigger in a new interpreter, which has opened no store yet.
 
 Reads the arguments of the trigger from stdin, and prints its event.
 """
