@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Literal, TypedDict, cast
+from typing import TYPE_CHECKING, Literal, TypedDict
 
-from airflow_provider_flux.bfl.errors import FluxRequestError
 from airflow_provider_flux.bfl.request import GenerationRequest, estimate_cost
 from airflow_provider_flux.bfl.status import Status
 
@@ -211,83 +209,6 @@ def poller_for(
         pause_at=pause_at,
         pace=pace,
     )
-
-
-def parse_generation(value: Any, *, field: str = "generation") -> Generation:
-    """Check a generation that another task, or a user, supplies.
-
-    Only ``request_id`` is needed. ``polling_url`` should be there too, since a generation lives in
-    one cluster of BFL.
-
-    :param value: the mapping to check.
-    :param field: name of the argument, for the error.
-    :raises FluxRequestError: if the value is not a generation. The message names the member at
-        fault.
-    """
-    from pydantic import ValidationError
-
-    from airflow_provider_flux.generation_input import validate_members  # not at DAG parse time
-
-    if not isinstance(value, Mapping):
-        raise FluxRequestError(
-            f"{field} is {type(value).__name__}, not a generation. Pass the output of "
-            "FluxGenerateOperator "
-            "(hero.output), or a dict with request_id and polling_url."
-        )
-    request_id, has_landed = value.get("request_id"), value.get("image") or value.get("video")
-    if not isinstance(request_id, str) or not (request_id or has_landed):
-        raise FluxRequestError(
-            f"{field} has no request_id: it is not the output of FluxGenerateOperator."
-        )
-    try:
-        members = validate_members(value)
-    except ValidationError as error:
-        name = str(error.errors(include_url=False)[0]["loc"][0])
-        problem = _describe_problem(name, value[name])
-        raise FluxRequestError(f"{field} has {name}={value[name]!r:.80}. {problem}") from None
-    return cast("Generation", members)
-
-
-def parse_generations(value: Any) -> tuple[list[Generation], bool]:
-    """Check one generation or a list of them.
-
-    :param value: a mapping, an iterable of mappings, or the JSON text of either.
-    :return: the generations, and whether the value was a list.
-    :raises FluxRequestError: if the value or an element is not a generation. The message names the
-        element.
-    """
-    if isinstance(value, str):
-        value = _parse_json(value)
-    if isinstance(value, Mapping):
-        return [parse_generation(value)], False
-    if value is None or not hasattr(value, "__iter__"):
-        raise FluxRequestError(
-            f"generation is {value!r}: the task it comes from pushed no result (was it skipped?). "
-            "Pass the output of FluxGenerateOperator, or a list of them."
-        )
-    generations = [
-        parse_generation(item, field=f"generation[{index}]") for index, item in enumerate(value)
-    ]
-    return generations, True
-
-
-def _describe_problem(name: str, value: Any) -> str:
-    if name == "submitted_at":
-        return "It must be an ISO 8601 time."
-    if name == "cost_source":
-        return "It must be reported, estimated or reused."
-    return f"It must not be of type {type(value).__name__}."
-
-
-def _parse_json(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError:
-        raise FluxRequestError(
-            "generation is text that is not JSON. A Jinja template renders a dict as Python text: "
-            "pass hero.output "
-            "itself, or '{{ ti.xcom_pull(task_ids=\"hero\") | tojson }}'."
-        ) from None
 
 
 def parse_time(text: str) -> datetime:

@@ -83,7 +83,7 @@ def put(root: str, data: bytes) -> Lander:
 
 def land(root: str, data: bytes) -> Lander:
     """Land the image: check and hash the bytes, put the image, put its sidecar."""
-    from airflow_provider_flux.generation import parse_generation
+    from airflow_provider_flux.generation_input import parse_generation
     from airflow_provider_flux.landing.download import VerifiedResult, inspect_result
     from airflow_provider_flux.landing.plan import LandingPlan
     from airflow_provider_flux.landing.target import Target

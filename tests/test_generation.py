@@ -13,11 +13,10 @@ from airflow_provider_flux.bfl.responses import Submission
 from airflow_provider_flux.generation import (
     Generation,
     new_generation,
-    parse_generation,
-    parse_generations,
     poller_for,
     submitted_epoch,
 )
+from airflow_provider_flux.generation_input import parse_generation, parse_generations
 
 REQUEST = build_request("flux-pro-1.1", {"prompt": "a fox"})
 SUBMITTED_AT = 1_790_000_000.25

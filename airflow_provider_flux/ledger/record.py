@@ -11,7 +11,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from airflow_provider_flux.bfl.errors import FluxError, FluxLedgerError
 from airflow_provider_flux.bfl.redaction import redact
-from airflow_provider_flux.generation import Generation, parse_generation
+from airflow_provider_flux.generation import Generation
+from airflow_provider_flux.generation_input import parse_generation
 from airflow_provider_flux.landing.plan import LandingPlan
 from airflow_provider_flux.landing.provenance import RequestSummary, TaskIdentity
 from airflow_provider_flux.landing.target import Target

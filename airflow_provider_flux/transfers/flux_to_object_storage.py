@@ -15,7 +15,8 @@ from airflow_provider_flux.bfl.errors import (
     error_from_dict,
 )
 from airflow_provider_flux.configured_models import default_timeout
-from airflow_provider_flux.generation import Generation, describe_loss, parse_generations
+from airflow_provider_flux.generation import Generation, describe_loss
+from airflow_provider_flux.generation_input import parse_generations
 from airflow_provider_flux.hooks.flux import FluxHook
 from airflow_provider_flux.landing.output_path import placeholders_in
 from airflow_provider_flux.landing.plan import LandingPlan

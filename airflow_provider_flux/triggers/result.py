@@ -25,10 +25,10 @@ from airflow_provider_flux.bfl.responses import GenerationResult
 from airflow_provider_flux.generation import (
     Generation,
     describe_cost,
-    parse_generation,
     poller_for,
     with_result,
 )
+from airflow_provider_flux.generation_input import parse_generation
 from airflow_provider_flux.hooks.flux import FluxHook
 from airflow_provider_flux.triggers.recorded_landing import RecordedLanding
 from airflow_provider_flux.triggers.task_state import has_returned, read_task_state

@@ -14,7 +14,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException, AirflowTas
 
 from airflow_provider_flux.bfl.errors import FluxError, FluxStorageError
 from airflow_provider_flux.emulator import EmulatorConfig, EmulatorServer
-from airflow_provider_flux.generation import parse_generation
+from airflow_provider_flux.generation_input import parse_generation
 from airflow_provider_flux.ledger.record_files import FileRecordStore
 from airflow_provider_flux.ledger.record_store import StoredRecord
 from airflow_provider_flux.ledger.task_ledger import TaskLedger

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
-from airflow_provider_flux.generation import parse_generation
+from airflow_provider_flux.generation_input import parse_generation
 from airflow_provider_flux.landing.provenance import RequestSummary, TaskIdentity
 from airflow_provider_flux.landing.target import Target
 from airflow_provider_flux.ledger.record import Phase, Record
