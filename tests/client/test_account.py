@@ -67,11 +67,11 @@ def test_a_finetune_that_is_not_there_is_a_request_error(
 
 
 def test_an_image_with_a_finetune_that_is_not_there_is_refused(finetuned: EmulatorServer) -> None:
-    given = {"prompt": "x", "finetune_id": "no-such-style"}
+    parameters = {"prompt": "x", "finetune_id": "no-such-style"}
     with pytest.raises(errors.FluxRequestError, match=r"HTTP 400.*Finetune not found or not ready"):
-        submit_by_hook("flux-pro-1.1-ultra-finetuned", given)
+        submit_by_hook("flux-pro-1.1-ultra-finetuned", parameters)
     assert submit_by_hook(
-        "flux-pro-1.1-ultra-finetuned", {**given, "finetune_id": STYLE}
+        "flux-pro-1.1-ultra-finetuned", {**parameters, "finetune_id": STYLE}
     ).request_id
 
 

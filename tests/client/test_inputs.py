@@ -113,8 +113,8 @@ def test_the_service_sees_what_was_sent(
     for name, data in inputs.items():
         (tmp_path / name).write_bytes(data)
     prompt = {} if "erase" in model else {"prompt": "x"}
-    given = {**prompt, **parameters, **{name: str(tmp_path / name) for name in inputs}}
-    assert submit(model, given).cost == cost
+    request = {**prompt, **parameters, **{name: str(tmp_path / name) for name in inputs}}
+    assert submit(model, request).cost == cost
     assert emulator.stats()["submits"] == 1
 
 
