@@ -176,8 +176,8 @@ def _report_invalid_rows(store: RowStore, policies: RowPolicies) -> None:
 def _claim_journal(folder: str, header: SegmentHeader, write_options: WriteOptions) -> None:
     """Make this try the one that may submit, and wait if another one may be about to submit.
 
-    A try that Airflow took for dead may still work. It checks the owner before each submit, but
-    not more often than every ``OWNER_CHECK_SECONDS``.
+    A try that Airflow assumed to have ended may still work. It checks the owner before each submit,
+    but not more often than every ``OWNER_CHECK_SECONDS``.
     """
     earlier_owner = run_sync(read_owner(folder))
     claim_journal(folder, header, write_options)

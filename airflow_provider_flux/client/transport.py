@@ -76,9 +76,8 @@ class RequestsTransport:
     def open(self, url: str) -> requests.Response:
         """Request a result from a delivery host, without the key.
 
-        :return: the response, whose body is not read yet.
-
         :param url: a signed URL on a trusted host.
+        :return: the response, whose body is not read yet.
         :raises Exception: of requests, whose text may hold the signature.
         """
         return self._request("GET", url, headers=delivery.HEADERS, is_streamed=True)

@@ -17,8 +17,7 @@ class WaitLoop:
     """Decide when a client polls a generation, and keep the result.
 
     A client sleeps for :meth:`next_delay` seconds, polls, and reports the poll with
-    :meth:`on_result` or
-    :meth:`on_error`, until :meth:`next_delay` returns ``None``.
+    :meth:`on_result` or :meth:`on_error`, until :meth:`next_delay` returns ``None``.
 
     :param poller: decides after each poll.
     :param log: logger for the progress; ``None`` logs nothing.

@@ -87,9 +87,8 @@ class FluxHook(BaseHook):
         if self.flux_conn_id != self.default_conn_name or not key:
             raise FluxConfigurationError(
                 f"The connection {self.flux_conn_id!r} does not exist. Create it (type 'flux', "
-                "password = your BFL "
-                f"key), or set BFL_API_KEY, which is used when {self.default_conn_name!r} does not "
-                "exist."
+                "password = your BFL key), or set BFL_API_KEY, which is used if "
+                f"{self.default_conn_name!r} does not exist."
             )
         return _read_and_mask(
             key, os.environ.get("BFL_API_BASE"), {}, "the environment (BFL_API_KEY, BFL_API_BASE)"

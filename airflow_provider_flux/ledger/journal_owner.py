@@ -70,7 +70,7 @@ class OwnerCheck:
     async def check(self) -> None:
         """Read the owner, if the last check is too long ago.
 
-        :raises FluxLedgerError: if a later try owns the journal. It took this try for dead.
+        :raises FluxLedgerError: if a later try owns the journal.
         :raises FluxStorageError: if the store fails.
         """
         if self._is_lost:
