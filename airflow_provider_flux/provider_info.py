@@ -68,8 +68,8 @@ _CONFIG: dict[str, Any] = {
             "models": {
                 "description": (
                     "Models that BFL has opened and this version of the provider does not know, as "
-                    "a JSON object: "
-                    "by name, what each is like, and what differs."
+                    "a JSON object: for each name, the known model that it is like, and the "
+                    "differences."
                 ),
                 "version_added": None,
                 "type": "string",
