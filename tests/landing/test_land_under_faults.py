@@ -32,7 +32,7 @@ from airflow_provider_flux.object_store.filesystem import open_path, run_sync
 from tests.support.cutting_proxy import CuttingProxy
 from tests.support.landing_trials import FAULTS, Fault, Image, Trial
 from tests.support.object_stores import BucketStore, Store
-from tests.support.strikes import Delivery
+from tests.support.strikes import DeliveryProxy
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
@@ -51,14 +51,17 @@ IMAGES = [
 
 
 @pytest.fixture(scope="module")
-def delivery() -> Iterator[Delivery]:
+def delivery() -> Iterator[DeliveryProxy]:
     """Run an emulator with a proxy before it."""
-    with EmulatorServer(EmulatorConfig(latency=0)) as emulator, Delivery(emulator.url) as delivery:
+    with (
+        EmulatorServer(EmulatorConfig(latency=0)) as emulator,
+        DeliveryProxy(emulator.url) as delivery,
+    ):
         yield delivery
 
 
 @pytest.fixture(scope="module")
-def images(delivery: Delivery) -> list[Image]:
+def images(delivery: DeliveryProxy) -> list[Image]:
     """Generate images of 0.3 to 6 MB."""
     made = []
     with pytest.MonkeyPatch.context() as patch:
@@ -102,7 +105,7 @@ def table(request: pytest.FixtureRequest) -> Iterator[Counter[tuple[str, str, st
 def test_whatever_fails_the_object_is_the_whole_new_image_or_the_old_one(
     store: Store,
     fault: Fault,
-    delivery: Delivery,
+    delivery: DeliveryProxy,
     images: list[Image],
     table: Counter[tuple[str, str, str]],
 ) -> None:

@@ -24,7 +24,7 @@ from airflow_provider_flux.landing.target import LandingOptions, Target
 from tests.support.cutting_proxy import Cut, CuttingProxy
 from tests.support.landing_process import DIED, LANDED, Lander, Order, Way
 from tests.support.object_stores import BucketStore, Store
-from tests.support.strikes import Delivery, Folder, Place, small_disk
+from tests.support.strikes import DeliveryProxy, StrikePoint, WatchedFolder, mount_small_disk
 
 Verdict = Literal["absent", "old", "complete", "partial"]
 
@@ -60,7 +60,7 @@ class Trial:
     """
 
     def __init__(
-        self, rng: random.Random, store: Store, image: Image, delivery: Delivery, way: Way
+        self, rng: random.Random, store: Store, image: Image, delivery: DeliveryProxy, way: Way
     ) -> None:
         self.rng, self.store, self.image, self.delivery = rng, store, image, delivery
         self.cleanup = ExitStack()
@@ -68,7 +68,7 @@ class Trial:
         self.old, self.struck = rng.random() < 0.5, False
         self.puts: int | None = None
         self.proxy: CuttingProxy | None = None
-        self.put: Place
+        self.put: StrikePoint
         root, environment = store.root, {"AIRFLOW_CONN_FLUX_DEFAULT": delivery.connection}
         if isinstance(store, BucketStore):
             self.put = self.proxy = self.cleanup.enter_context(
@@ -80,7 +80,7 @@ class Trial:
             )
         else:
             before = len(_OLD) + len(_OLD_SIDECAR) if self.old else 0
-            self.put = self.cleanup.enter_context(Folder(self.folder, before))
+            self.put = self.cleanup.enter_context(WatchedFolder(self.folder, before))
         exclusive = not self.old and rng.random() < 0.5
         options = LandingOptions(if_exists="error" if exclusive else "overwrite")
         plan = LandingPlan(target=Target(path=f"{root}/{self.name}", options=options))
@@ -265,7 +265,9 @@ def _fill_disk(trial: Trial) -> None:
     """Mount a disk that holds the old image and not the new one, or set a quota."""
     size = trial.rng.randrange(8 * 4096, len(trial.image.data) - 4096)
     trial.folder.mkdir()
-    if trial.rng.random() < 0.25 or not trial.cleanup.enter_context(small_disk(trial.folder, size)):
+    if trial.rng.random() < 0.25 or not trial.cleanup.enter_context(
+        mount_small_disk(trial.folder, size)
+    ):
         trial.order = replace(trial.order, largest_file=size)
     trial.struck = True
 

@@ -1,6 +1,6 @@
-"""The places to strike a landing: the download, the put to a server, the write of a local file.
+"""The points at which to interrupt a landing: the download, and the write of a local file.
 
-Each place has ``at(passed, act)``, which plans an action after some bytes, like
+Each point has ``at(passed, act)``, which plans an action after some bytes, like
 ``CuttingProxy.at``.
 """
 
@@ -25,15 +25,15 @@ _PASSED_ON = ("host", "x-key", "content-type")
 _POLL_SECONDS = 0.0002
 
 
-class Place(Protocol):
-    """A place where the bytes of an image pass."""
+class StrikePoint(Protocol):
+    """A point that the bytes of an image pass."""
 
     def at(self, passed: int, act: Callable[[], object]) -> None:
         """Plan one action after that many bytes; it may raise ``Cut``."""
 
 
-class Delivery:
-    """A proxy before an emulator that can strike a download."""
+class DeliveryProxy:
+    """A proxy before an emulator that can interrupt a download."""
 
     def __init__(self, emulator: str) -> None:
         self._emulator = emulator
@@ -94,7 +94,7 @@ class Delivery:
             exchange.wfile.write(content[passed:])
 
 
-class Folder:
+class WatchedFolder:
     """A local folder whose growth can trigger an action.
 
     :param folder: the folder.
@@ -142,7 +142,7 @@ class Folder:
 
 
 @contextmanager
-def small_disk(folder: Path, size: int) -> Iterator[bool]:
+def mount_small_disk(folder: Path, size: int) -> Iterator[bool]:
     """Mount a disk of that size on a folder; yield whether the system allows it."""
     command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "none", str(folder)]
     mounted = subprocess.run(command, capture_output=True, check=False).returncode == 0
