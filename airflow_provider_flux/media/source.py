@@ -80,7 +80,7 @@ def parse_source(value: Any, *, name: str, kind: MediaKind = MediaKind.IMAGE) ->
     source = _classify(value, name, kind)
     # A draft cache has no known signature. Without the check of its name, a templated path could
     # send any other file.
-    is_bin = source.text.lower().endswith(".bin")
+    is_bin = source.text[-4:].lower() == ".bin"  # the text may be megabytes of base64
     if kind is MediaKind.DRAFT and source.kind in _FILES and not is_bin:
         raise FluxRequestError(
             f"{name} ({source}) must be the .bin file that landed with a draft video."
