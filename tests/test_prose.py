@@ -38,6 +38,8 @@ _REWORD = {
     r"\bway out\b": "remedy",
     r"\bwritten down\b|\bwrites? down\b": "recorded, or record",
     r"\bpurchase[sd]?\b": "submit",
+    r"\bpaid for\b": "billed, or submitted",
+    r"\badopt(s|ed|ing)?\b": "resume",
     r"\bwhich \w+ has not\b": "which ... does not support",
     r"\bha(s|ve) not so (much|many)\b": "is too low, or has too few",
     r"\banother than\b": "different from, or differs from",

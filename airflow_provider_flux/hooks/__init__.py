@@ -1,1 +1,1 @@
-"""Hooks: connections and HTTP."""
+"""The hook: from an Airflow connection to a client of the BFL API."""

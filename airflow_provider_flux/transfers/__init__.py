@@ -1,1 +1,1 @@
-"""Transfers: from FLUX to elsewhere."""
+"""The operator that lands generations of other tasks in object storage."""

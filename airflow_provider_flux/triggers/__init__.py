@@ -1,1 +1,1 @@
-"""Triggers: waiting on the triggerer."""
+"""The trigger that waits for a generation, and lands it."""
