@@ -27,7 +27,7 @@ some = settings(max_examples=40, deadline=None)
 BY_NAME: Mapping[str, Route] = {route.name: route for route in routes()}
 
 
-def accepted(route: Route, request: Mapping[str, Any], *, strict: bool) -> bool:
+def is_accepted(route: Route, request: Mapping[str, Any], *, strict: bool) -> bool:
     """Whether our schema accepts a request.
 
     :param strict: as the operators check it before they pay; otherwise as the service reads it.
@@ -40,7 +40,7 @@ def accepted(route: Route, request: Mapping[str, Any], *, strict: bool) -> bool:
 
 
 @cache
-def published(route: Route) -> Draft202012Validator:
+def published_validator_of(route: Route) -> Draft202012Validator:
     """Return a validator for the published schema of a route."""
     return Draft202012Validator(as_json_schema(route))
 
@@ -52,7 +52,7 @@ def test_our_schema_accepts_every_request_that_is_valid_as_published(
     route: Route, data: st.DataObject
 ) -> None:
     request = data.draw(valid_request(route))
-    published(route).validate(request)
+    published_validator_of(route).validate(request)
     schema_of(route).model_validate(request)
     schema_of(route).model_validate(request, strict=True)
 
@@ -64,8 +64,8 @@ def test_every_request_that_our_schema_accepts_is_valid_as_published(
     route: Route, data: st.DataObject
 ) -> None:
     request = data.draw(near_request(route))
-    if accepted(route, request, strict=True):
-        published(route).validate(as_read(route, request))
+    if is_accepted(route, request, strict=True):
+        published_validator_of(route).validate(as_read(route, request))
 
 
 @every_route
@@ -73,9 +73,9 @@ def test_every_request_that_our_schema_accepts_is_valid_as_published(
 @given(data=st.data())
 def test_our_schema_refuses_a_request_with_one_fault(route: Route, data: st.DataObject) -> None:
     request = data.draw(mutated_request(route))
-    assert not published(route).is_valid(request)
-    assert not accepted(route, request, strict=False)
-    assert not accepted(route, request, strict=True)
+    assert not published_validator_of(route).is_valid(request)
+    assert not is_accepted(route, request, strict=False)
+    assert not is_accepted(route, request, strict=True)
 
 
 @every_route
@@ -84,11 +84,11 @@ def test_our_schema_decides_as_published_near_the_limits_of_every_field(route: R
         in_words = bool(field.text) or field.fact.limits.get("format") == "uri"
         for value in near_values(field.fact):
             request = {**smallest(route), name: value}
-            valid = published(route).is_valid(as_read(route, request))
-            assert valid or not accepted(route, request, strict=True), (
+            valid = published_validator_of(route).is_valid(as_read(route, request))
+            assert valid or not is_accepted(route, request, strict=True), (
                 f"{name}={value!r} is not valid as published"
             )
-            assert not valid or in_words or accepted(route, request, strict=False), (
+            assert not valid or in_words or is_accepted(route, request, strict=False), (
                 f"{name}={value!r} is valid"
             )
 
@@ -109,14 +109,14 @@ def test_the_mutations_break_every_published_fact(route: Route) -> None:
 @every_route
 def test_our_schema_refuses_unknown_fields_exactly_if_the_service_does(route: Route) -> None:
     request = {**smallest(route), "not_a_field": 1}
-    assert accepted(route, request, strict=False) is not route.strict
-    assert published(route).is_valid(request) is not route.strict
+    assert is_accepted(route, request, strict=False) is not route.strict
+    assert published_validator_of(route).is_valid(request) is not route.strict
 
 
 @every_route
 def test_our_schema_needs_only_the_required_fields(route: Route) -> None:
-    assert accepted(route, smallest(route), strict=True)
-    assert published(route).is_valid(smallest(route))
+    assert is_accepted(route, smallest(route), strict=True)
+    assert published_validator_of(route).is_valid(smallest(route))
 
 
 def smallest(route: Route) -> dict[str, Any]:
@@ -183,13 +183,13 @@ def test_our_schema_follows_the_rules_that_the_document_states_in_words(
     route = BY_NAME[name]
     for strict in (False, True):
         for value in taken:
-            assert accepted(route, {**smallest(route), field: value}, strict=strict), value
+            assert is_accepted(route, {**smallest(route), field: value}, strict=strict), value
         for value in refused:
-            assert not accepted(route, {**smallest(route), field: value}, strict=strict), value
+            assert not is_accepted(route, {**smallest(route), field: value}, strict=strict), value
 
 
 def test_many_keyframes_without_times_need_a_duration() -> None:
     route = BY_NAME["flux-3-video#i2v"]
     request = {**smallest(route), "keyframes": IMAGES[:3]}
-    assert not accepted(route, {**request, "duration": "auto"}, strict=True)
-    assert accepted(route, {**request, "duration": 5}, strict=True)
+    assert not is_accepted(route, {**request, "duration": "auto"}, strict=True)
+    assert is_accepted(route, {**request, "duration": 5}, strict=True)

@@ -77,7 +77,7 @@ def test_a_gap_between_reference_images_is_warned_of(
     assert all("prompts count the images in order" in sentence for sentence in sentences)
 
 
-def prepared(model: str, field: str, file: MediaFile, **parameters: Any) -> GenerationRequest:
+def build_prepared(model: str, field: str, file: MediaFile, **parameters: Any) -> GenerationRequest:
     return build_request(model, {"prompt": "x", field: "/a.bin", **parameters}).with_inputs(
         {field: file}
     )
@@ -91,7 +91,7 @@ def video(seconds: float | None) -> MediaFile:
 def test_a_video_longer_than_the_upscaled_part_is_warned_of(
     seconds: float | None, count: int
 ) -> None:
-    request = prepared("flux-tools/video-upscale-v1", "input_video", video(seconds))
+    request = build_prepared("flux-tools/video-upscale-v1", "input_video", video(seconds))
     assert len(request.warnings) == count
     assert all("only 20 s are upscaled" in sentence for sentence in request.warnings)
 
@@ -101,16 +101,17 @@ def test_more_than_nine_megapixels_of_inputs_and_output_are_warned_of(
     inputs: int, count: int
 ) -> None:
     image = MediaFile("a.png", "image/png", 9, "", io.BytesIO, 1024, 1024 * inputs)
-    request = prepared("flux-2-pro", "input_image", image, width=1024, height=1024)
+    request = build_prepared("flux-2-pro", "input_image", image, width=1024, height=1024)
     assert len(request.warnings) == count
-    request = prepared("flux-3-image", "images", image)
+    request = build_prepared("flux-3-image", "images", image)
     assert request.warnings == ()
 
 
 def test_warnings_of_parameters_and_of_inputs_add_up() -> None:
     image = MediaFile("a.png", "image/png", 9, "", io.BytesIO, 4096, 4096)
     assert (
-        len(prepared("flux-2-pro", "input_image_2", image, width=1000, height=1024).warnings) == 3
+        len(build_prepared("flux-2-pro", "input_image_2", image, width=1000, height=1024).warnings)
+        == 3
     )
 
 

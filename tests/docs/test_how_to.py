@@ -74,9 +74,9 @@ def run_page_task(page_tasks: dict[str, Any], bucket: Path) -> Callable[..., Any
     Its keyword arguments are the XComs of earlier tasks.
     """
 
-    def rebased(value: Any) -> Any:
+    def rebase(value: Any) -> Any:
         if isinstance(value, dict):
-            return {name: rebased(item) for name, item in value.items()}
+            return {name: rebase(item) for name, item in value.items()}
         return value.replace(BUCKET, f"file://{bucket}") if isinstance(value, str) else value
 
     def run_it(name: str, **xcoms: Any) -> Any:
@@ -84,7 +84,7 @@ def run_page_task(page_tasks: dict[str, Any], bucket: Path) -> Callable[..., Any
         task.render_template_fields(
             {"ti": SimpleNamespace(xcom_pull=lambda task_ids: xcoms[task_ids])}
         )
-        task.parameters, task.output_path = rebased(task.parameters), rebased(task.output_path)
+        task.parameters, task.output_path = rebase(task.parameters), rebase(task.output_path)
         return run_operator(task)
 
     return run_it
@@ -225,7 +225,7 @@ MISTAKES = {
 }
 
 
-def quoted(page: str) -> dict[str, str]:
+def read_quotes(page: str) -> dict[str, str]:
     """Return the messages of the table of mistakes, by its first column."""
     rows = (PAGES / page).read_text().partition("\n| mistake |")[2].partition("\n\n")[0]
     return dict(re.findall(r"^\| ([^|`]+) \| `(.+)` \|$", rows, flags=re.MULTILINE))
@@ -239,16 +239,16 @@ def prepare(task: FluxGenerateOperator) -> None:
 def message(arguments: dict[str, Any], bucket: Path) -> str:
     """Make a mistake, and return its error message with the folder of the pages."""
 
-    def moved(value: Any) -> Any:
+    def move_below(value: Any) -> Any:
         if isinstance(value, list):
-            return [moved(item) for item in value]
+            return [move_below(item) for item in value]
         return (
             value.replace("/media", str(bucket))
             if isinstance(value, str) and value.startswith("/media")
             else value
         )
 
-    parameters = {name: moved(value) for name, value in arguments["parameters"].items()}
+    parameters = {name: move_below(value) for name, value in arguments["parameters"].items()}
     with pytest.raises(FluxError) as caught:
         prepare(FluxGenerateOperator(task_id="x", **arguments | {"parameters": parameters}))
     return str(caught.value).replace(str(bucket), "/media").replace("gone.jpeg", "room.jpeg")
@@ -259,7 +259,7 @@ def test_the_mistakes_of_a_how_to_page_fail_with_the_quoted_messages(
     page: str, bucket: Path, connect
 ) -> None:
     connect("http://127.0.0.1:1")
-    quotes = quoted(page)
+    quotes = read_quotes(page)
     assert set(quotes) == set(MISTAKES[page])
     messages = {title: message(arguments, bucket) for title, arguments in MISTAKES[page].items()}
     assert [

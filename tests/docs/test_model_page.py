@@ -109,7 +109,7 @@ def file(width: int = 1024, height: int = 768, seconds: float | None = None) -> 
     return MediaFile("test", "image/png", 1, "0" * 64, io.BytesIO, width, height, seconds)
 
 
-def checked(model: str, parameters: dict[str, Any]) -> GenerationRequest:
+def build_checked(model: str, parameters: dict[str, Any]) -> GenerationRequest:
     """Build a request and check it as if its inputs had been read."""
     media = {
         name: value for name, value in parameters.items() if name in MODELS[model].media_fields
@@ -159,7 +159,7 @@ def test_a_request_that_the_model_page_calls_refused_is_refused(rule: words.Rule
     ]
     assert rule.applies(MODELS[model])
     with pytest.raises(FluxRequestError):
-        checked(model, parameters)
+        build_checked(model, parameters)
 
 
 @pytest.mark.parametrize("rule", words.WARNED, ids=lambda rule: rule.text)
@@ -168,12 +168,13 @@ def test_a_request_that_the_model_page_calls_warned_has_a_warning(rule: words.Ru
         case for start, case in WARNED.items() if rule.text.startswith(start)
     ]
     assert rule.applies(MODELS[model])
-    assert len(checked(model, parameters).warnings) == 1
+    assert len(build_checked(model, parameters).warnings) == 1
 
 
 def test_the_model_page_rule_of_nine_megapixels_is_a_warning() -> None:
     assert (
-        len(checked("flux-2-pro", {"prompt": "x", "input_image": file(4000, 3000)}).warnings) == 1
+        len(build_checked("flux-2-pro", {"prompt": "x", "input_image": file(4000, 3000)}).warnings)
+        == 1
     )
 
 

@@ -30,7 +30,7 @@ def forgetful(connect: Any) -> Any:
         yield server
 
 
-def deferred(task: Any, context: Any) -> TaskDeferred:
+def defer(task: Any, context: Any) -> TaskDeferred:
     with pytest.raises(TaskDeferred) as caught:
         task.execute(context)
     return caught.value
@@ -41,7 +41,7 @@ def test_a_trigger_that_runs_again_finds_the_image_that_it_landed(
     forgetful: EmulatorServer, tmp_path: Path, name: str
 ) -> None:
     task = image_task(f"{tmp_path}/{name}", way="deferred")
-    trigger = deferred(task, task_context(task)).trigger
+    trigger = defer(task, task_context(task)).trigger
     first = asyncio.run(run_trigger(trigger))
     time.sleep(1.2)
     again = asyncio.run(run_trigger(trigger))
@@ -55,7 +55,7 @@ def test_a_task_whose_deferral_airflow_ends_finds_the_image_that_its_trigger_lan
 ) -> None:
     task = image_task(f"{tmp_path}/hero.{{ext}}", way="deferred")
     context = task_context(task)
-    first = asyncio.run(run_trigger(deferred(task, context).trigger))
+    first = asyncio.run(run_trigger(defer(task, context).trigger))
     time.sleep(1.2)
     landed = task.resume_execution("__fail__", {"error": "Trigger timeout"}, context)
     assert landed["image"] == first["generation"]["image"]
@@ -97,7 +97,7 @@ def test_a_task_whose_deferral_airflow_ends_lands_by_the_original_plan(
     }
     task = image_task(path, way="deferred", **asked)
     context = task_context(task)
-    deferred(task, context)
+    defer(task, context)
     assert "a fox" not in json.dumps(context["ti"].xcoms)
     source.unlink()
     landed = task.resume_execution("__fail__", {"error": "Trigger timeout"}, context)

@@ -157,11 +157,13 @@ def file_of(name: str) -> tuple[bytes, str]:
     return (videos()[name], "mp4") if name in VIDEOS else (images()[name], name.split()[0])
 
 
-def marked(data: bytes, format_name: str, model: str = MODEL, request_id: str = REQUEST) -> bytes:
+def embed_mark(
+    data: bytes, format_name: str, model: str = MODEL, request_id: str = REQUEST
+) -> bytes:
     return embed_xmp(data, format_name, model=model, request_id=request_id)
 
 
-def inspected(data: bytes, format_name: str) -> MediaInfo:
+def inspect_whole(data: bytes, format_name: str) -> MediaInfo:
     if format_name == "mp4":
         return inspect_video(data)
     decode(data)
@@ -202,10 +204,10 @@ EXPECTED = {"source": DIGITAL_SOURCE_TYPE, "tool": f"FLUX {MODEL}", "identifier"
 @every_image
 def test_a_marked_image_names_its_model_and_keeps_its_pixels(name: str) -> None:
     data, format_name = file_of(name)
-    after = marked(data, format_name)
+    after = embed_mark(data, format_name)
     assert values(packet_of(after)) == EXPECTED
     assert pixels(after) == pixels(data)
-    before, now = inspected(data, format_name), inspected(after, format_name)
+    before, now = inspect_whole(data, format_name), inspect_whole(after, format_name)
     assert (now.format, now.width, now.height) == (before.format, before.width, before.height)
 
 
@@ -225,7 +227,7 @@ def test_a_marked_image_keeps_its_other_metadata(name: str) -> None:
     )
     with (
         Image.open(io.BytesIO(data)) as before,
-        Image.open(io.BytesIO(marked(data, format_name))) as after,
+        Image.open(io.BytesIO(embed_mark(data, format_name))) as after,
     ):
         before.load(), after.load()
         assert {key: after.info.get(key) for key in kept} == {
@@ -237,13 +239,13 @@ def test_a_marked_image_keeps_its_other_metadata(name: str) -> None:
 @every_video
 def test_a_marked_video_names_its_model_and_keeps_its_frames(name: str) -> None:
     data, _ = file_of(name)
-    after = marked(data, "mp4")
+    after = embed_mark(data, "mp4")
     assert values(video_packet_of(after)) == EXPECTED
     before, now = DecodedVideo(data), DecodedVideo(after)
     assert [frame.tobytes() for frame in now.frames] == [frame.tobytes() for frame in before.frames]
     assert (now.times, now.seconds) == (before.times, before.seconds)
     assert len(now.frames) == 4
-    first, second = inspected(data, "mp4"), inspected(after, "mp4")
+    first, second = inspect_whole(data, "mp4"), inspect_whole(after, "mp4")
     assert (second.width, second.height, second.seconds) == (
         first.width,
         first.height,
@@ -254,12 +256,12 @@ def test_a_marked_video_names_its_model_and_keeps_its_frames(name: str) -> None:
 @pytest.mark.parametrize("name", IMAGES + VIDEOS)
 def test_a_second_xmp_mark_replaces_the_first(name: str) -> None:
     data, format_name = file_of(name)
-    once = marked(data, format_name, "flux-dev", "the first one")
-    twice = marked(once, format_name)
+    once = embed_mark(data, format_name, "flux-dev", "the first one")
+    twice = embed_mark(once, format_name)
     assert once.count(PACKET_BEGINS) == twice.count(PACKET_BEGINS) == 1
     assert b"what was there before" not in once
     assert b"the first one" not in twice
-    assert twice == marked(data, format_name)
+    assert twice == embed_mark(data, format_name)
 
 
 @pytest.mark.parametrize("name", IMAGES + VIDEOS)
@@ -267,7 +269,7 @@ def test_an_xmp_mark_is_written_without_a_warning(
     name: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     data, format_name = file_of(name)
-    assert marked(data, format_name) != data
+    assert embed_mark(data, format_name) != data
     assert not caplog.records
 
 
@@ -278,16 +280,16 @@ def jpeg_order(data: bytes) -> list[bytes]:
 
 
 def test_a_marked_jpeg_keeps_its_jfif_and_exif_segments_first() -> None:
-    order = jpeg_order(marked(images()["jpeg Exif, profile"], "jpeg"))
+    order = jpeg_order(embed_mark(images()["jpeg Exif, profile"], "jpeg"))
     assert order == [b"APP0 JFIF", b"APP1 Exif", b"APP1 http", b"APP2 ICC_"]
-    assert jpeg_order(marked(images()["jpeg XMP first, in two"], "jpeg"))[:2] == [
+    assert jpeg_order(embed_mark(images()["jpeg XMP first, in two"], "jpeg"))[:2] == [
         b"APP1 Exif",
         b"APP0 JFIF",
     ]
 
 
 def test_a_marked_png_has_its_mark_right_after_the_header() -> None:
-    after = marked(images()["png"], "png")
+    after = embed_mark(images()["png"], "png")
     assert after[33 + 4 : 33 + 8 + 22] == b"iTXtXML:com.adobe.xmp\0\0\0\0\0"
     assert after[:33] == images()["png"][:33]
 
@@ -304,7 +306,7 @@ def test_a_marked_png_has_its_mark_right_after_the_header() -> None:
     ],
 )
 def test_a_marked_webp_has_the_xmp_flag_in_its_header(name: str, flags: int) -> None:
-    after = marked(images()[name], "webp")
+    after = embed_mark(images()[name], "webp")
     assert struct.unpack_from("<4sI4s4sI", after) == (b"RIFF", len(after) - 8, b"WEBP", b"VP8X", 10)
     assert after[20] == flags
     assert (
@@ -315,11 +317,11 @@ def test_a_marked_webp_has_the_xmp_flag_in_its_header(name: str, flags: int) -> 
 
 
 def test_a_thumbnail_in_the_exif_is_not_taken_for_the_picture() -> None:
-    after = marked(images()["jpeg Exif, profile"], "jpeg")
+    after = embed_mark(images()["jpeg Exif, profile"], "jpeg")
     with Image.open(io.BytesIO(after)) as image:
         at, length = (image.getexif().get_ifd(ExifTags.IFD.IFD1)[tag] for tag in (0x0201, 0x0202))
         thumbnail = image.info["exif"][6 + at :][:length]
-    assert inspected(thumbnail, "jpeg").width == 32
+    assert inspect_whole(thumbnail, "jpeg").width == 32
     assert after.index(thumbnail) < after.index(XMP_SEGMENT)
 
 
@@ -330,7 +332,7 @@ def test_both_kinds_of_simple_webp_are_among_the_samples() -> None:
 
 def test_a_marked_video_keeps_all_its_offsets() -> None:
     for name in ("index at the end", "index first", "another uuid"):
-        assert marked(videos()[name], "mp4").startswith(videos()[name])
+        assert embed_mark(videos()[name], "mp4").startswith(videos()[name])
 
 
 HARD = st.text() | st.text(st.characters(codec=None, exclude_categories=()))
@@ -346,7 +348,7 @@ SAMPLES = ["jpeg", "png", "webp lossy", "webp lossless, alpha", "index at the en
 )
 def test_a_mark_with_any_text_is_well_formed_xml(name: str, model: str, request_id: str) -> None:
     data, format_name = file_of(name)
-    after = marked(data, format_name, model, request_id)
+    after = embed_mark(data, format_name, model, request_id)
     found = values(video_packet_of(after) if format_name == "mp4" else packet_of(after))
     assert found["source"] == DIGITAL_SOURCE_TYPE
     for text, sent in ((found["tool"], f"FLUX {model}"), (found["identifier"] or "", request_id)):
@@ -357,7 +359,7 @@ def test_a_mark_with_any_text_is_well_formed_xml(name: str, model: str, request_
 
 def test_a_mark_keeps_every_character_that_xml_can_represent() -> None:
     text = "<a href='x'>&amp;\r\n\t{tool} é \U0001f600</a> "
-    assert values(packet_of(marked(images()["png"], "png", text, text))) == {
+    assert values(packet_of(embed_mark(images()["png"], "png", text, text))) == {
         "source": DIGITAL_SOURCE_TYPE,
         "tool": f"FLUX {text}",
         "identifier": text,
@@ -368,7 +370,7 @@ def refuse(
     data: bytes, format_name: str, reason: str, caplog: pytest.LogCaptureFixture, **facts: str
 ) -> None:
     caplog.clear()
-    assert marked(data, format_name, **facts) is data
+    assert embed_mark(data, format_name, **facts) is data
     [record] = caplog.records
     assert record.levelno == logging.WARNING
     assert reason in record.getMessage()
@@ -427,7 +429,7 @@ def test_a_mark_that_is_too_long_for_a_jpeg_is_not_written(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     refuse(images()["jpeg"], "jpeg", "too long", caplog, model="x" * 65_000)
-    assert b"x" * 64_000 in marked(images()["jpeg"], "jpeg", model="x" * 64_000)
+    assert b"x" * 64_000 in embed_mark(images()["jpeg"], "jpeg", model="x" * 64_000)
 
 
 def bit_flips(data: bytes) -> st.SearchStrategy[bytes]:
@@ -449,10 +451,10 @@ def bit_flips(data: bytes) -> st.SearchStrategy[bytes]:
 def still_shows(before: bytes, after: bytes, format_name: str) -> bool:
     """Whether a file that was readable before is readable now, with the same pixels."""
     try:
-        was = inspected(before, format_name)
+        was = inspect_whole(before, format_name)
     except (FluxImageError, OSError):
         return True
-    now = inspected(after, format_name)
+    now = inspect_whole(after, format_name)
     same = (now.format, now.width, now.height) == (was.format, was.width, was.height)
     return same and (format_name == "mp4" or pixels(after) == pixels(before))
 
@@ -468,7 +470,7 @@ def test_a_damaged_file_is_marked_or_returned_unchanged_without_an_exception(
 ) -> None:
     data, format_name = file_of(name)
     damaged = draw.draw(bit_flips(data))
-    after = marked(damaged, format_name)
+    after = embed_mark(damaged, format_name)
     assert after == damaged or after.count(PACKET_BEGINS) == 1
     assert still_shows(damaged, after, format_name)
 
@@ -484,7 +486,7 @@ def test_marking_arbitrary_bytes_raises_no_exception(format_name: str, rest: byt
         "mp4": b"\0\0\0\x08ftyp",
     }
     for data in (rest, starts[format_name] + rest):
-        after = marked(data, format_name)
+        after = embed_mark(data, format_name)
         assert after == data or after.count(PACKET_BEGINS) == 1
 
 
@@ -503,7 +505,7 @@ def test_marking_a_file_with_content_credentials_logs_a_warning(
     }
     for format_name, data in cases.items():
         caplog.clear()
-        after = marked(data, format_name)
+        after = embed_mark(data, format_name)
         assert c2pa_box() in after
         assert after.count(PACKET_BEGINS) == 1
         [record] = caplog.records

@@ -35,7 +35,7 @@ def gcs_error(status: int) -> BaseException:
     return HttpError({"code": status, "message": "message"})
 
 
-def wrapped(error: BaseException) -> BaseException:
+def wrap(error: BaseException) -> BaseException:
     """Return an error that hides another one as its cause."""
     try:
         raise RuntimeError("outer") from error
@@ -51,7 +51,7 @@ CONFLICTS = {
     "azure, by condition": azure_error(HttpResponseError, 412, "ConditionNotMet"),
     "gcs": gcs_error(412),
     "file": FileExistsError("x"),
-    "hidden": wrapped(s3_error(412, "PreconditionFailed")),
+    "hidden": wrap(s3_error(412, "PreconditionFailed")),
 }
 
 
@@ -104,7 +104,7 @@ PASSING: list[Any] = [
     aiohttp.ServerDisconnectedError(),
     ConnectionResetError(),
     TimeoutError(),
-    wrapped(s3_error(503, "SlowDown")),
+    wrap(s3_error(503, "SlowDown")),
 ]
 
 

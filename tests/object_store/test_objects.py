@@ -50,7 +50,7 @@ def on_loop(work: Any) -> Any:
 callers = pytest.mark.parametrize("run_on", [on_worker, on_loop])
 
 
-def opened(store: Store, name: str = "2026/hero.png") -> str:
+def open_uri(store: Store, name: str = "2026/hero.png") -> str:
     uri = f"{store.root}/{name}"
     open_path(uri)
     return uri
@@ -64,7 +64,7 @@ def noise(size: int, seed: int = 1) -> bytes:
 def test_a_put_writes_and_replaces_an_object_with_its_content_type_and_metadata(
     store: Store, run_on: Callable[..., Any]
 ) -> None:
-    uri = opened(store)
+    uri = open_uri(store)
     run_on(put(uri, b"one", WriteOptions("image/jpeg", None, {"old": "1"})))
     run_on(put(uri, b"the second", PNG))
     assert store.read(uri) == run_on(read(uri)) == b"the second"
@@ -79,7 +79,7 @@ def test_a_put_writes_and_replaces_an_object_with_its_content_type_and_metadata(
 
 @callers
 def test_an_exclusive_put_replaces_no_object(store: Store, run_on: Callable[..., Any]) -> None:
-    uri = opened(store)
+    uri = open_uri(store)
     run_on(put(uri, b"first", PNG, exclusive=True))
     run_on(put(uri, b"first", PNG, exclusive=True))  # our own, of which the store's answer was lost
     with pytest.raises(FluxExistsError, match="untouched"):
@@ -95,7 +95,7 @@ def test_the_store_refuses_an_exclusive_put_if_an_object_appeared_after_the_chec
     async def too_early(_: str) -> bool:
         return False
 
-    uri = opened(store)
+    uri = open_uri(store)
     run_sync(put(uri, b"first", PNG))
     monkeypatch.setattr(objects, "exists", too_early)
     run_sync(put(uri, b"first", PNG, exclusive=True))
@@ -114,7 +114,7 @@ def test_one_of_two_simultaneous_exclusive_puts_wins(store: Store) -> None:
         return await asyncio.gather(*work, return_exceptions=True)
 
     for number in range(3):
-        uri = opened(store, f"{number}.png")
+        uri = open_uri(store, f"{number}.png")
         results = asyncio.run(race(uri))
         lost = [one for one in results if one is not None]
         assert [type(one) for one in lost] == [FluxExistsError]
@@ -123,7 +123,7 @@ def test_one_of_two_simultaneous_exclusive_puts_wins(store: Store) -> None:
 
 
 def test_a_missing_object_is_not_read_and_does_not_exist(store: Store) -> None:
-    uri = opened(store)
+    uri = open_uri(store)
     assert run_sync(read(uri)) is None
     assert run_sync(exists(uri)) is False
     run_sync(put(uri, b"x", PNG))
@@ -159,7 +159,7 @@ NAMES = [
 
 @pytest.mark.parametrize("name", NAMES)
 def test_an_object_gets_exactly_the_name_of_its_uri(store: Store, name: str) -> None:
-    uri = opened(store, name)
+    uri = open_uri(store, name)
     run_sync(put(uri, b"first", PNG, exclusive=True))
     assert store.names() == [name]
     assert store.read(uri) == run_sync(read(uri)) == b"first"
@@ -182,7 +182,7 @@ LARGE = {"file": 20, "s3": 120, "gs": 60, "abfs": 70}
 
 @pytest.mark.parametrize("is_large", [False, True])
 def test_a_video_is_written_whole_with_its_type_and_metadata(store: Store, is_large: bool) -> None:
-    uri, size = opened(store, "film.mp4"), LARGE[store.scheme] if is_large else 20
+    uri, size = open_uri(store, "film.mp4"), LARGE[store.scheme] if is_large else 20
     data = noise(size * MIB)
     run_sync(put(uri, data, WriteOptions("video/mp4", "no-store", {"seed": "7"}), exclusive=True))
     assert store.read(uri) == data
@@ -227,7 +227,7 @@ def test_store_options_reach_the_store(
     store: Any, options: dict[str, Any], seen: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(objects, "_RETRY_SECONDS", 2.0)
-    uri = opened(store)
+    uri = open_uri(store)
     LandingOptions.parse(store_options=options).check_store_options(uri)
     run_sync(put(uri, b"image", WriteOptions("image/png", "no-store", {"seed": "7"}, options)))
     assert store.stat(uri) == Stat("image/png", {"seed": "7"}, "no-store")
