@@ -57,7 +57,7 @@ class FluxRequestError(FluxError, ValueError):
     """The request is not valid.
 
     It names an unknown model or parameter, a value is out of range, an input breaks a limit, or BFL
-    refused it (HTTP 400, 404 or 422). Nothing was billed. A retry fails the same way.
+    refused it (HTTP 400, 404, 405 or 422). Nothing was billed. A retry fails the same way.
     """
 
     is_permanent = True
@@ -122,7 +122,10 @@ class FluxRateLimitedError(FluxTransientError):
 
 
 class FluxServiceError(FluxTransientError):
-    """BFL answered with a 5xx or something unreadable, or the network failed during a read.
+    """BFL answered with an error that is no refusal, or unreadably, or the network failed.
+
+    The error is for example a 5xx or a 408. It belongs to a read: after a submit the same answer
+    is a :class:`FluxSubmitUncertainError`.
 
     The failed call is not billed. A generation that was submitted before is. If its submit is in
     the ledger, a retry resumes it without a second charge.
@@ -139,6 +142,9 @@ class FluxConnectionError(FluxServiceError):
 
 class FluxSubmitUncertainError(FluxError):
     """A submit was sent, and its answer was lost or unclear.
+
+    Only the documented refusals (HTTP 400, 401, 402, 403, 404, 405, 422, 429) prove that BFL
+    generated nothing. Any other answer without an id is unclear, for example a 408, 409 or 503.
 
     BFL may have generated and billed the image. It has neither an idempotency key nor a list of
     requests, so this cannot be determined. With ``on_uncertain="fail"`` nothing is submitted again

@@ -25,6 +25,24 @@ from airflow_provider_flux.bfl.redaction import describe_url, redact
 
 _MAX_DETAIL_CHARACTERS = 300
 _MAX_DETAILS = 5
+#: Statuses by which BFL documents that it refused a request. On a submit, each of them proves that
+#: it generated nothing. Any other status may come from a gateway that has passed the request on.
+_REFUSALS = frozenset({400, 401, 402, 403, 404, 405, 422, 429})
+
+
+def is_refusal(answer: HttpAnswer) -> bool:
+    """Whether an answer to a submit proves that BFL generated nothing.
+
+    The status is 400, 401, 402, 403, 404, 405, 422 or 429 (source: the OpenAPI document of
+    api.bfl.ai and published answers). A 404 has to be that of the route: with the id or status of
+    a generation it proves nothing, and neither does any answer with a polling URL.
+
+    :param answer: the answer of the service.
+    """
+    body = read_json(answer)
+    names = ("polling_url", "id", "status") if answer.status == 404 else ("polling_url",)
+    is_generation = isinstance(body, Mapping) and any(body.get(name) for name in names)
+    return answer.status in _REFUSALS and not is_generation
 
 
 def error_from_answer(answer: HttpAnswer, refusal: str, *secrets: str) -> FluxError:
@@ -55,7 +73,7 @@ def error_from_answer(answer: HttpAnswer, refusal: str, *secrets: str) -> FluxEr
             f"{refusal}: the account has too many active generations (HTTP 429{detail}).",
             retry_after=parse_retry_after(answer.headers),
         )
-    if 400 <= answer.status < 500 and answer.status not in {408, 425}:
+    if answer.status in _REFUSALS:
         return FluxRequestError(f"{refusal} (HTTP {answer.status}{detail}).")
     return FluxServiceError(
         f"BFL answered with HTTP {answer.status}{detail}.",

@@ -17,6 +17,7 @@ from airflow_provider_flux.bfl.errors import FluxUntrustedURLError
 from airflow_provider_flux.bfl.http_errors import (
     describe_detail,
     error_from_answer,
+    is_refusal,
     uncertain_submit_error,
 )
 from airflow_provider_flux.bfl.http_messages import (
@@ -67,15 +68,16 @@ def read_submission(answer: HttpAnswer, request: GenerationRequest, *, now: floa
     :param answer: the answer of the service.
     :param request: the request that was submitted.
     :param now: when the answer arrived, in epoch seconds.
-    :raises FluxSubmitUncertainError: if the answer does not say whether a generation exists: any
-        5xx, or a success without an id.
-    :raises FluxError: a typed error for any other answer. Nothing was billed.
+    :raises FluxSubmitUncertainError: if the answer does not say whether a generation exists: a
+        success without an id, or any status that :func:`is_refusal` does not accept, for example
+        408, 409, 499 or 503.
+    :raises FluxError: a typed error for a refusal. Nothing was billed.
     """
     secrets = (*answer.secrets, str(request.parameters.get("webhook_secret") or ""))
     body = read_json(answer)
     if 200 <= answer.status < 300 and isinstance(body, Mapping) and body.get("id"):
         return Submission.from_body(body, now=now)
-    if answer.status < 400 or answer.status >= 500:
+    if not is_refusal(answer):
         raise uncertain_submit_error(
             f"BFL answered with HTTP {answer.status}{describe_detail(body, secrets)}"
         )

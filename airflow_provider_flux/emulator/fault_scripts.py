@@ -41,6 +41,7 @@ class Fault:
     :param times: how many times it strikes, from the first.
     :param seconds: a duration, or the ``Retry-After`` to send; ``None`` without one.
     :param text: the reasons of a moderation, separated by commas.
+    :param status: an HTTP status; 0 without one.
     :param probability: how likely it strikes each time it could, 0 to 1.
     """
 
@@ -48,6 +49,7 @@ class Fault:
     times: int = ALWAYS
     seconds: float | None = None
     text: str = ""
+    status: int = 0
     probability: float = 1.0
 
 
@@ -177,8 +179,15 @@ def _read_seconds(text: str) -> float:
     return seconds
 
 
+def _read_status(text: str) -> int:
+    if not text.isdecimal() or not 400 <= int(text) <= 599:
+        raise ValueError(f"{text!r} is not an HTTP status from 400 to 599")
+    return int(text)
+
+
 _READERS: Mapping[Argument, Callable[[str], int | float | str]] = {
     "times": _read_times,
     "seconds": _read_seconds,
     "text": str,
+    "status": _read_status,
 }

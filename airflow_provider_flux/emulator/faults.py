@@ -14,9 +14,14 @@ from typing import Literal
 #: The step of a request that a fault strikes.
 FaultPhase = Literal["submit", "waiting", "delivery"]
 #: An argument of a fault.
-Argument = Literal["times", "seconds", "text"]
+Argument = Literal["times", "seconds", "text", "status"]
 
-_PLACEHOLDERS: Mapping[Argument, str] = {"times": "N", "seconds": "SECONDS", "text": "TEXT"}
+_PLACEHOLDERS: Mapping[Argument, str] = {
+    "times": "N",
+    "seconds": "SECONDS",
+    "text": "TEXT",
+    "status": "STATUS",
+}
 
 
 @dataclass(frozen=True)
@@ -39,10 +44,12 @@ class FaultKind:
     @property
     def usage(self) -> str:
         """The fault with placeholders for its arguments: ``rate-limit[=N,SECONDS]``."""
-        arguments = ",".join(_PLACEHOLDERS[argument] for argument in self.takes)
-        if not arguments:
+        if not self.takes:
             return self.name
-        return f"{self.name}={arguments}" if self.required else f"{self.name}[={arguments}]"
+        first, *others = (_PLACEHOLDERS[argument] for argument in self.takes)
+        if not self.required:
+            return f"{self.name}[={','.join([first, *others])}]"
+        return f"{self.name}={first}" + (f"[,{','.join(others)}]" if others else "")
 
     @property
     def is_of_task(self) -> bool:
@@ -60,6 +67,20 @@ _KINDS = (
     FaultKind("submit-503", "submit", "503 with Retry-After, no task is made", ("seconds",)),
     FaultKind(
         "submit-503-made", "submit", "503 with Retry-After, although the task is made", ("seconds",)
+    ),
+    FaultKind(
+        "submit-status",
+        "submit",
+        "HTTP STATUS, for example 408, for the first N submits, no task is made",
+        ("status", "times"),
+        required=True,
+    ),
+    FaultKind(
+        "submit-status-made",
+        "submit",
+        "HTTP STATUS, for example 499, although the task is made",
+        ("status",),
+        required=True,
     ),
     FaultKind(
         "submit-hang", "submit", "the task is made, the answer is late", ("seconds",), required=True

@@ -97,6 +97,38 @@ def test_a_refused_submit_is_a_typed_error(
         protocol.read_submission(answer(status, body), REQUEST, now=0.0)
 
 
+@pytest.mark.parametrize("status", list(range(300, 600)))
+def test_only_a_documented_refusal_proves_that_a_submit_was_not_billed(status: int) -> None:
+    """Fault 11: 408, 409, 425, 451, 499 and unknown 4xx counted as refusals."""
+    is_refusal = status in {400, 401, 402, 403, 404, 405, 422, 429}
+    with pytest.raises(FluxError) as caught:
+        protocol.read_submission(answer(status, {"detail": "no"}), REQUEST, now=0.0)
+    assert isinstance(caught.value, errors.FluxSubmitUncertainError) is not is_refusal
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (404, {"id": "u", "status": "Task not found"}),
+        (404, {"status": "Task not found"}),
+        (422, {"detail": "no", "polling_url": "https://api.bfl.ai/v1/get_result?id=u"}),
+    ],
+)
+def test_a_refusal_that_names_a_generation_is_an_uncertain_submit(
+    status: int, body: object
+) -> None:
+    """Fault 11: a 404 that is not that of the route counted as not billed."""
+    with pytest.raises(errors.FluxSubmitUncertainError):
+        protocol.read_submission(answer(status, body), REQUEST, now=0.0)
+
+
+@pytest.mark.parametrize("status", [408, 409, 418, 421, 425, 451, 499])
+def test_a_poll_is_repeated_after_an_undocumented_status(status: int) -> None:
+    """Fault 11: an undocumented 4xx ended the wait for a generation that was billed."""
+    with pytest.raises(errors.FluxServiceError):
+        protocol.read_result(answer(status, {"detail": "no"}))
+
+
 def test_an_error_quotes_the_reason_of_the_service_without_the_echoed_input() -> None:
     detail = [
         {

@@ -14,11 +14,11 @@ from tenacity import wait_fixed
 
 from airflow_provider_flux.bfl import errors, retries
 from airflow_provider_flux.bfl.errors import FluxError
-from airflow_provider_flux.bfl.responses import GenerationResult
+from airflow_provider_flux.bfl.responses import GenerationResult, Submission
 from airflow_provider_flux.emulator import EmulatorConfig, EmulatorServer
 from airflow_provider_flux.hooks.flux import FluxHook
 from tests.conftest import KEY
-from tests.support.submit_by_client import new_poller, submit_by_hook, wait_by_hook
+from tests.support.submit_by_client import both_clients, new_poller, submit_by_hook, wait_by_hook
 
 pytestmark = pytest.mark.usefixtures("hurry")
 
@@ -155,6 +155,17 @@ def test_a_submit_that_bfl_may_have_billed_is_never_repeated(
     assert stats["submits"] == paid
     assert stats["submits"] + stats["refused"] == 1
     assert KEY not in str(caught.value)
+
+
+@both_clients
+@pytest.mark.parametrize("status", [408, 409, 421, 425, 451, 499])
+def test_a_submit_with_an_undocumented_answer_is_uncertain_and_not_repeated(
+    emulator: EmulatorServer, submit: Callable[..., Submission], status: int
+) -> None:
+    """Fault 11: these answers counted as refusals, and a batch posted again."""
+    with pytest.raises(errors.FluxSubmitUncertainError, match=f"HTTP {status}"):
+        submit("flux-pro-1.1", {"prompt": f"x [[fault:submit-status={status},3]]"})
+    assert (emulator.stats()["submits"], emulator.stats()["refused"]) == (0, 1)
 
 
 def test_an_error_holds_no_webhook_secret_of_the_connection(

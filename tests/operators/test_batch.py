@@ -274,6 +274,19 @@ def test_an_uncertain_row_is_not_submitted_again_until_a_user_clears_the_task(
     assert task.cleared().retry(requests=["a hare", "good"])["landed"] == 2
 
 
+@pytest.mark.parametrize("status", [408, 409, 425, 451, 499])
+def test_a_batch_counts_an_undocumented_answer_as_an_uncertain_submit(
+    emulator: EmulatorServer, tmp_path: Path, status: int
+) -> None:
+    """Fault 11: a batch posted again by itself after a 408, and counted nothing as uncertain."""
+    (unclear,) = prompts(1, f"submit-status={status},3")
+    task = batch(tmp_path, ["a hare", unclear])
+    task.fail(AirflowFailException, r"1 of 2 rows have no image \(1 uncertain\)")
+    assert task.summary
+    assert (task.summary["uncertain_submits"], task.summary["credits"]) == (1, 8)
+    assert (submits(emulator), emulator.stats()["refused"]) == (1, 1)
+
+
 def test_an_uncertain_row_is_submitted_again_with_on_uncertain_resubmit(
     emulator: EmulatorServer, tmp_path: Path
 ) -> None:

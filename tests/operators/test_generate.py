@@ -157,6 +157,8 @@ ENDS: list[tuple[str, type[FluxError], int, bool]] = [
     ("submit-500", errors.FluxSubmitUncertainError, 0, False),
     ("submit-503=1", errors.FluxSubmitUncertainError, 0, False),
     ("submit-503-made", errors.FluxSubmitUncertainError, 1, False),
+    ("submit-status=408", errors.FluxSubmitUncertainError, 0, False),
+    ("submit-status-made=499", errors.FluxSubmitUncertainError, 1, False),
     ("submit-lost", errors.FluxSubmitUncertainError, 1, False),
     ("detail-object", errors.FluxRequestError, 0, False),
     ("echo-secrets", errors.FluxRequestError, 0, False),

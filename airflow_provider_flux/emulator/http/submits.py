@@ -7,6 +7,7 @@ import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import reduce
+from http import HTTPStatus
 from operator import or_
 from typing import Annotated, Any
 
@@ -42,6 +43,8 @@ from airflow_provider_flux.emulator.url_inputs import fetch_inputs
 
 #: Models whose routes have no webhook response in the OpenAPI document of the service.
 _WITHOUT_WEBHOOK_RESPONSE = frozenset({"flux-3-image"})
+#: The usual text of each HTTP status. A status such as 499 has none.
+_PHRASES = {status.value: status.phrase for status in HTTPStatus}
 _PYAV_MISSING = (
     "The emulator draws videos with PyAV, which is not installed. Install it: "
     "pip install 'airflow-provider-flux[emulator]'"
@@ -185,6 +188,8 @@ def _choose_base_url(request: Request, region_hosts: Sequence[str]) -> str:
 def _response(task: Task) -> Response:
     if late := task.faults.get("submit-503-made"):
         return error_response(503, "Service Unavailable", late.seconds)
+    if unclear := task.faults.get("submit-status-made"):
+        return error_response(unclear.status, _phrase(unclear.status))
     body = _body(task)
     if "foreign-polling-url" in task.faults:
         body["polling_url"] = f"{FOREIGN_ORIGIN}/v1/get_result?id={task.id}"
@@ -194,6 +199,11 @@ def _response(task: Task) -> Response:
     if "submit-lost" in task.faults:
         return BrokenResponse(bytes(response.body), media_type="application/json")
     return response
+
+
+def _phrase(status: int) -> str:
+    """Return the usual text of an HTTP status, also of one that is not standard."""
+    return _PHRASES.get(status, "Error")
 
 
 def _body(task: Task) -> dict[str, Any]:
@@ -228,6 +238,7 @@ _REFUSALS: Mapping[str, Callable[[Fault, str, Mapping[str, Any]], RefusalError]]
     "submit-503": lambda fault, *_: RefusalError(
         503, "Service Unavailable", retry_after=fault.seconds
     ),
+    "submit-status": lambda fault, *_: RefusalError(fault.status, _phrase(fault.status)),
     "detail-object": lambda *_: RefusalError(422, {"message": "The request was refused"}),
     "echo-secrets": _echo_secrets,
 }

@@ -57,6 +57,20 @@ def _submit_503_made(client: Client) -> None:
     assert client.credits() == 996
 
 
+def _submit_status(client: Client) -> None:
+    answers = [_submit(client, "submit-status=408,3") for _ in range(4)]
+    assert [answer.status_code for answer in answers] == [408, 408, 408, 200]
+    assert answers[0].json() == {"detail": "Request Timeout"}
+    assert (client.server.stats()["submits"], client.server.stats()["refused"]) == (1, 3)
+
+
+def _submit_status_made(client: Client) -> None:
+    for status in (408, 409, 425, 451, 499):
+        assert _submit(client, f"submit-status-made={status}").status_code == status
+    assert (client.server.stats()["submits"], client.server.stats()["refused"]) == (5, 0)
+    assert client.credits() == 980
+
+
 def _submit_lost(client: Client) -> None:
     with pytest.raises(BROKEN):
         _submit(client, "submit-lost")
@@ -247,6 +261,8 @@ CHECKS: dict[str, Callable[[Client], None]] = {
     "submit-500": lambda client: _assert_refused(client, "submit-500", 500),
     "submit-503": lambda client: _assert_refused(client, "submit-503=1.5", 503, "1.5"),
     "submit-503-made": _submit_503_made,
+    "submit-status": _submit_status,
+    "submit-status-made": _submit_status_made,
     "submit-hang": _submit_hang,
     "submit-lost": _submit_lost,
     "detail-object": _detail_object,
