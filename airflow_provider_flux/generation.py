@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal, TypedDict
@@ -12,6 +13,8 @@ from airflow_provider_flux.bfl.status import Status
 if TYPE_CHECKING:
     from airflow_provider_flux.bfl.polling import Poller
     from airflow_provider_flux.bfl.responses import GenerationResult, Submission
+
+log = logging.getLogger(__name__)
 
 CostSource = Literal["reported", "estimated", "reused"]
 
@@ -96,6 +99,7 @@ def new_generation(
     :param uncertain_submits: earlier submits of the task whose answer was lost, 0 by default.
     """
     estimated = estimate_cost(request).credits
+    _warn_of_cost(submission.request_id, submission.cost_problem)
     cost = estimated if submission.cost is None else submission.cost
     source: CostSource = "estimated" if submission.cost is None else "reported"
     return Generation(
@@ -125,6 +129,7 @@ def with_result(generation: Generation, result: GenerationResult) -> Generation:
     record = generation.copy()
     record["status"] = result.status.value
     record["seed"] = result.seed if result.seed is not None else generation["seed"]
+    _warn_of_cost(generation["request_id"], result.cost_problem)
     if result.cost is not None:
         record["cost"], record["cost_source"] = result.cost, "reported"
     return record
@@ -149,6 +154,16 @@ def with_landed(
     else:
         record["video"] = LandedVideo(**landed, seconds=seconds, draft_cache=draft_cache)
     return record
+
+
+def _warn_of_cost(request_id: str, problem: str | None) -> None:
+    if problem is not None:
+        log.warning(
+            "BFL reported a cost of %s for request %s, which is not a number of 0 or more. The "
+            "reported cost is ignored, and the estimate of the price list counts",
+            problem,
+            request_id,
+        )
 
 
 def describe_cost(generation: Generation) -> str:

@@ -10,6 +10,7 @@ from typing import Annotated, Any, cast
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from airflow_provider_flux.bfl.errors import FluxRequestError
+from airflow_provider_flux.bfl.responses import drop_bad_number
 from airflow_provider_flux.bfl.status import Status
 from airflow_provider_flux.generation import CostSource, Generation, parse_time
 
@@ -17,6 +18,10 @@ from airflow_provider_flux.generation import CostSource, Generation, parse_time
 def _normalize_time(value: object) -> str:
     """Return a time in ISO 8601 with its offset; the current time for an empty value."""
     return (parse_time(str(value)) if value else datetime.now(UTC)).isoformat()
+
+
+#: Credits. A number that is not finite or is negative counts as unknown.
+_Credits = Annotated[int | float | None, BeforeValidator(drop_bad_number)]
 
 
 class _GenerationInput(BaseModel):
@@ -32,9 +37,9 @@ class _GenerationInput(BaseModel):
     )
     seed: int | None = None
     fingerprint: str | None = None
-    cost: int | float | None = None
+    cost: _Credits = None
     cost_source: CostSource | None = None
-    estimated_cost: int | float | None = None
+    estimated_cost: _Credits = None
     submitted_at: Annotated[str, BeforeValidator(lambda value: _normalize_time(value))] = Field(
         default_factory=lambda: _normalize_time(None)
     )
@@ -71,6 +76,9 @@ def parse_generation(value: Any, *, field: str = "generation") -> Generation:
         name = str(error.errors(include_url=False)[0]["loc"][0])
         problem = _describe_problem(name, value[name])
         raise FluxRequestError(f"{field} has {name}={value[name]!r:.80}. {problem}") from None
+    if members["cost"] is None and value.get("cost") is not None:
+        members["cost"] = members["estimated_cost"]
+        members["cost_source"] = None if members["cost"] is None else "estimated"
     return cast("Generation", members)
 
 

@@ -68,6 +68,16 @@ def test_the_error_names_the_member_at_fault(member: dict[str, Any], message: st
     assert f"generation[1] has {message}" in str(caught.value)
 
 
+@pytest.mark.parametrize("cost", [-3, float("nan"), float("inf")])
+def test_a_stored_cost_that_is_no_amount_counts_as_the_estimate(cost: float) -> None:
+    """Fault 8: a record with such a cost lowered the credits of a batch."""
+    stored = {"request_id": "r-1", "cost": cost, "cost_source": "reported", "estimated_cost": 4}
+    record = parse_generation(stored)
+    assert (record["cost"], record["cost_source"]) == (4, "estimated")
+    unknown = parse_generation({**stored, "estimated_cost": cost})
+    assert (unknown["cost"], unknown["cost_source"]) == (None, None)
+
+
 @pytest.mark.parametrize(("cost", "known"), [(4.0, 4.0), (None, None)])
 def test_a_poller_knows_only_a_cost_that_bfl_reported(
     cost: float | None, known: float | None

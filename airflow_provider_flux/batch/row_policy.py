@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from airflow_provider_flux.bfl.responses import read_amount
 from airflow_provider_flux.ledger.journaled_submit import JournaledSubmit
 from airflow_provider_flux.ledger.resume_policy import OnUncertain, check_choices
 
@@ -209,13 +210,13 @@ def cost_of(submit: JournaledSubmit) -> float:
 
     :param submit: one submit of a row. If its answer is not known, its estimated cost counts.
     """
-    estimated = submit.facts.estimated_cost or 0.0
+    estimated = read_amount(submit.facts.estimated_cost) or 0.0
     if submit.phase == "intent":
         return estimated
     if submit.generation is None or _error_type(submit) in _NOT_CHARGED:
         return 0.0
-    cost = submit.generation.get("cost")
-    return estimated if cost is None else float(cost)
+    cost = read_amount(submit.generation.get("cost"))
+    return estimated if cost is None else cost
 
 
 def _decide(history: RowHistory, fingerprints: Sequence[str]) -> RowPlan:

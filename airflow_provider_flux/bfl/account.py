@@ -20,7 +20,7 @@ from airflow_provider_flux.bfl.http_messages import (
     post_request,
     read_json,
 )
-from airflow_provider_flux.bfl.responses import read_number
+from airflow_provider_flux.bfl.responses import describe_bad_amount, read_amount
 from airflow_provider_flux.bfl.settings import FluxSettings
 
 #: Models with open weights whose licensees report their usage (source: BFL's own clients).
@@ -40,12 +40,19 @@ def read_credits(answer: HttpAnswer) -> float:
     """Read the balance in credits.
 
     :param answer: the answer of the service.
-    :raises FluxError: if the answer has no balance.
+    :raises FluxError: if the answer has no balance, or one that is not a finite number of 0 or
+        more.
     """
     body = read_json(answer)
-    credits_left = read_number(body.get("credits")) if isinstance(body, Mapping) else None
+    value = body.get("credits") if isinstance(body, Mapping) else None
+    credits_left = read_amount(value)
     if answer.status == 200 and credits_left is not None:
         return credits_left
+    if answer.status == 200 and (problem := describe_bad_amount(value)):
+        raise FluxServiceError(
+            f"BFL reported a balance of {problem}, which is not a number of 0 or more. The balance "
+            "is unknown."
+        )
     raise error_from_answer(answer, "BFL did not return the balance")
 
 

@@ -6,6 +6,7 @@ document of api.bfl.ai and published answers of the service.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,6 +23,7 @@ from airflow_provider_flux.bfl.status import Status
 _MAX_STATUS_CHARACTERS = 80
 _MAX_ERROR_CHARACTERS = 300
 _MAX_REASON_CHARACTERS = 100
+_MAX_AMOUNT_CHARACTERS = 40
 
 
 @dataclass(frozen=True)
@@ -34,12 +36,15 @@ class Submission:
     :param submitted_at: when the submit was answered, in epoch seconds.
     :param cost: credits that the service reported. ``None`` for models whose cost it does not
         report at the submit, for example FLUX.1.
+    :param cost_problem: the value that the service reported as the cost, as text, if it is not a
+        finite number of 0 or more. Then ``cost`` is ``None``. ``None`` if there is no problem.
     """
 
     request_id: str
     polling_url: str | None
     submitted_at: float
     cost: float | None = None
+    cost_problem: str | None = None
 
     @classmethod
     def from_body(cls, body: Mapping[str, Any], *, now: float) -> Submission:
@@ -54,7 +59,8 @@ class Submission:
             request_id=str(body["id"]),
             polling_url=str(polling_url) if polling_url else None,
             submitted_at=now,
-            cost=read_number(body.get("cost")),
+            cost=read_amount(body.get("cost")),
+            cost_problem=describe_bad_amount(body.get("cost")),
         )
 
 
@@ -72,6 +78,7 @@ class GenerationResult:
     :param seed: seed that the service used. ``None`` if it does not report one.
     :param cost: credits that the service charged. ``None`` if it does not report them with the
         result.
+    :param cost_problem: see :class:`Submission`.
     :param progress: 0 to 1. ``None`` if unknown.
     :param error: reason of a failed generation, redacted. ``None`` if there is none.
     :param moderation_reasons: reasons of a moderated generation, redacted. May be empty.
@@ -84,6 +91,7 @@ class GenerationResult:
     draft_cache: str | None = field(default=None, repr=False)
     seed: int | None = None
     cost: float | None = None
+    cost_problem: str | None = None
     progress: float | None = None
     error: str | None = None
     moderation_reasons: tuple[str, ...] = ()
@@ -109,7 +117,8 @@ class GenerationResult:
             sample=str(fields["sample"]) if fields.get("sample") else None,
             draft_cache=str(fields["draft_cache"]) if fields.get("draft_cache") else None,
             seed=seed if isinstance(seed, int) and not isinstance(seed, bool) else None,
-            cost=read_number(body.get("cost")),
+            cost=read_amount(body.get("cost")),
+            cost_problem=describe_bad_amount(body.get("cost")),
             progress=read_number(body.get("progress")),
             error=_error_text(body.get("details"), result, secrets),
             moderation_reasons=_reasons(body.get("details"), secrets),
@@ -159,15 +168,47 @@ class GenerationResult:
 def read_number(value: object) -> float | None:
     """Return a JSON number as a float.
 
-    :param value: a JSON value.
-    :return: the number, or ``None`` if the value is not a number.
+    :param value: a JSON value. Python's parser also returns NaN and Infinity.
+    :return: the number, or ``None`` if the value is not a finite number.
     """
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
     try:
-        return float(value)
+        number = float(value)
     except OverflowError:
         return None
+    return number if math.isfinite(number) else None
+
+
+def read_amount(value: object) -> float | None:
+    """Return an amount of credits: a cost or a balance.
+
+    :param value: a JSON value.
+    :return: the credits, or ``None`` if the value is not a finite number of 0 or more.
+    """
+    number = read_number(value)
+    return number if number is not None and number >= 0 else None
+
+
+def describe_bad_amount(value: object) -> str | None:
+    """Return a value that should be an amount of credits and is not, for a warning.
+
+    :param value: a JSON value. ``None`` stands for an amount that is not reported.
+    :return: the shortened value, or ``None`` if there is no problem.
+    """
+    if value is None or read_amount(value) is not None:
+        return None
+    return redact(repr(value))[:_MAX_AMOUNT_CHARACTERS]
+
+
+def drop_bad_number(value: object) -> object:
+    """Return a stored amount of credits; ``None`` for a number that cannot be one.
+
+    :param value: a value of a record, a sidecar or an XCom. A value that is not a number is
+        returned unchanged, for the check of its type.
+    """
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return None if is_number and read_amount(value) is None else value
 
 
 def _error_text(details: object, result: object, secrets: tuple[str, ...]) -> str | None:

@@ -94,6 +94,13 @@ _KINDS = (
     ),
     FaultKind("foreign-polling-url", "submit", "polling_url on a host that is not BFL's"),
     FaultKind("no-polling-url", "submit", "no polling_url in the answer"),
+    FaultKind(
+        "absurd-cost",
+        "submit",
+        "the cost in all answers is TEXT, for example -3, NaN or Infinity",
+        ("text",),
+        required=True,
+    ),
     FaultKind("slow", "waiting", "the task takes SECONDS", ("seconds",), required=True),
     FaultKind("stuck", "waiting", "Pending for ever"),
     FaultKind(

@@ -6,6 +6,7 @@ meaning; an Airflow task is never meant.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -158,6 +159,22 @@ def describe_task(task: Task, *, sign_url: SignUrl, now: float) -> dict[str, Any
         result |= {"draft_cache": cache, "draft_caches": [cache]}
     body = poll_body(task.id, Status.READY, result=result)
     return body if task.model.cost_reported == "never" else body | {"cost": task.charge.cost}
+
+
+def with_fault_cost(body: Mapping[str, Any], task: Task) -> dict[str, Any]:
+    """Return an answer about a task with the cost of its fault ``absurd-cost``, if it has one.
+
+    :param body: the body of the answer.
+    :param task: the task.
+    """
+    fault = task.faults.get("absurd-cost")
+    if fault is None:
+        return dict(body)
+    try:
+        cost = json.loads(fault.text)
+    except ValueError:
+        cost = fault.text
+    return {**body, "cost": cost}
 
 
 def poll_body(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 import pendulum
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from airflow_provider_flux import __version__
+from airflow_provider_flux.bfl.responses import drop_bad_number
 from airflow_provider_flux.generation import Generation
 from airflow_provider_flux.landing.plan import LandingPlan
 from airflow_provider_flux.landing.provenance import RequestSummary, TaskIdentity
@@ -84,7 +85,7 @@ class Sidecar(BaseModel):
     model: str
     seed: int | None = None
     region_host: str | None = None
-    cost: float | None = None
+    cost: Annotated[float | None, BeforeValidator(drop_bad_number)] = None
     cost_source: Literal["reported", "estimated"] | None = None
     submitted_at: str
     landed_at: str

@@ -287,6 +287,20 @@ def test_a_batch_counts_an_undocumented_answer_as_an_uncertain_submit(
     assert (submits(emulator), emulator.stats()["refused"]) == (1, 1)
 
 
+@pytest.mark.parametrize("cost", ["-100", "NaN", "Infinity"])
+def test_an_absurd_cost_neither_lowers_the_credits_of_a_batch_nor_breaks_its_manifest(
+    emulator: EmulatorServer, tmp_path: Path, cost: str
+) -> None:
+    """Fault 8: with negative or NaN costs max_cost never held, and the manifest was no JSON."""
+    fault = f"absurd-cost={cost}"
+    task = batch(tmp_path, prompts(2, fault), max_cost=8)
+    summary = task.retry()
+    assert (summary["credits"], summary["credits_estimated"]) == (8, 8)
+    assert [row["cost"] for row in task.manifest()] == [4, 4]
+    task.cleared().fail(AirflowFailException, "max_cost=8", requests=prompts(3, fault))
+    assert submits(emulator) == 2
+
+
 def test_an_uncertain_row_is_submitted_again_with_on_uncertain_resubmit(
     emulator: EmulatorServer, tmp_path: Path
 ) -> None:

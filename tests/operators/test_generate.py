@@ -130,6 +130,7 @@ RECOVERS = [
     "wrong-size",
     "wrong-format",
     "damaged-video=1",
+    "absurd-cost=-3",
 ]
 
 
@@ -143,6 +144,21 @@ def test_a_task_lands_its_image_in_spite_of_a_transient_fault(
     )
     assert Path(generation["image"]["uri"]).stat().st_size == generation["image"]["bytes"]
     assert emulator.stats()["submits"] == 1
+
+
+@ways
+@pytest.mark.parametrize("cost", ["-3", "NaN", "Infinity", "-Infinity", "1e999", "true", "a lot"])
+def test_an_absurd_cost_is_unknown_and_the_estimate_counts(
+    emulator: EmulatorServer, tmp_path: Path, cost: str, way: str, caplog: Any
+) -> None:
+    """Fault 8: a negative cost lowered the credits, and NaN made the XCom invalid JSON."""
+    generation = run_operator(
+        operator(f"x [[fault:absurd-cost={cost}]]", way=way, output_path=f"{tmp_path}/x.{{ext}}")
+    )
+    assert (generation["cost"], generation["cost_source"]) == (4, "estimated")
+    assert "which is not a number of 0 or more" in caplog.text
+    sidecar = Path(generation["image"]["sidecar"]).read_text()
+    assert json.loads(sidecar, parse_constant=pytest.fail)["cost"] == 4
 
 
 #: Fault, error, number of billed submits, and whether Airflow may retry.

@@ -15,10 +15,11 @@ from airflow_provider_flux.emulator.http.responses import (
     error_response,
     foreign_redirect,
     html_page,
+    raw_json,
 )
 from airflow_provider_flux.emulator.http.schemas import ResultResponse, SettledCostResultResponse
 from airflow_provider_flux.emulator.service import Service
-from airflow_provider_flux.emulator.tasks import Task, poll_body
+from airflow_provider_flux.emulator.tasks import Task, poll_body, with_fault_cost
 
 _LONG_JSON = b'{"id": "' + b"0" * 512 + b'"}'
 
@@ -56,7 +57,7 @@ def _task_response(service: Service, task: Task) -> Response:
         body = poll_body(task.id, "Queued")
     if "state-key" in task.faults:
         body["state"] = body.pop("status")
-    return JSONResponse(body, http_status)
+    return raw_json(with_fault_cost(body, task), http_status)
 
 
 def _not_found(task_id: str) -> Response:

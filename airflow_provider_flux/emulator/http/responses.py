@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
 import struct
 from typing import Any
@@ -27,6 +28,15 @@ def error_response(status: int, detail: Any, retry_after: float | None = None) -
     :param retry_after: seconds for the ``Retry-After`` header; ``None`` sends none.
     """
     return JSONResponse({"detail": detail}, status, headers=_retry_after_header(retry_after))
+
+
+def raw_json(body: Any, status: int = 200) -> Response:
+    """Return a JSON response that may hold NaN and Infinity, which ``JSONResponse`` refuses.
+
+    :param body: the value.
+    :param status: HTTP status.
+    """
+    return Response(json.dumps(body), status, media_type="application/json")
 
 
 def html_page() -> HTMLResponse:

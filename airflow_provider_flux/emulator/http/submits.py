@@ -14,7 +14,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Body, Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from airflow_provider_flux.bfl.catalog import MODELS, Model
 from airflow_provider_flux.bfl.inputs import find_media_problems
@@ -33,12 +33,13 @@ from airflow_provider_flux.emulator.http.responses import (
     FOREIGN_ORIGIN,
     BrokenResponse,
     error_response,
+    raw_json,
 )
 from airflow_provider_flux.emulator.http.schemas import AsyncResponse, AsyncWebhookResponse
 from airflow_provider_flux.emulator.http.webhooks import WebhookSender
 from airflow_provider_flux.emulator.inputs import Inputs, read_inputs
 from airflow_provider_flux.emulator.service import Service
-from airflow_provider_flux.emulator.tasks import Task
+from airflow_provider_flux.emulator.tasks import Task, with_fault_cost
 from airflow_provider_flux.emulator.url_inputs import fetch_inputs
 
 #: Models whose routes have no webhook response in the OpenAPI document of the service.
@@ -195,7 +196,7 @@ def _response(task: Task) -> Response:
         body["polling_url"] = f"{FOREIGN_ORIGIN}/v1/get_result?id={task.id}"
     if "no-polling-url" in task.faults:
         body.pop("polling_url", None)
-    response = JSONResponse(body)
+    response = raw_json(with_fault_cost(body, task))
     if "submit-lost" in task.faults:
         return BrokenResponse(bytes(response.body), media_type="application/json")
     return response

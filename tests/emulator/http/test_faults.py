@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import time
 from collections.abc import Callable
 from typing import Any
@@ -105,6 +106,12 @@ def _foreign_polling_url(client: Client) -> None:
 
 def _no_polling_url(client: Client) -> None:
     assert set(_submit(client, "no-polling-url").json()) == {"id", "cost", "input_mp", "output_mp"}
+
+
+def _absurd_cost(client: Client) -> None:
+    for text, cost in [("-3", -3), ("Infinity", math.inf), ("1e999", math.inf), ("abc", "abc")]:
+        task = _submit(client, f"absurd-cost={text}").json()
+        assert (task["cost"], client.wait(task)["cost"]) == (cost, cost)
 
 
 def _slow(client: Client) -> None:
@@ -269,6 +276,7 @@ CHECKS: dict[str, Callable[[Client], None]] = {
     "echo-secrets": _echo_secrets,
     "foreign-polling-url": _foreign_polling_url,
     "no-polling-url": _no_polling_url,
+    "absurd-cost": _absurd_cost,
     "slow": _slow,
     "stuck": _stuck,
     "moderated": lambda client: _assert_outcome(
