@@ -102,11 +102,15 @@ class Poller:
     def first_wait(self, now: float) -> float:
         """Return the seconds before the first poll: 0 if the generation was submitted a while ago.
 
+        The wait is never longer than that of a new generation: if the submit seems to be in the
+        future, the clocks of two machines differ.
+
         :param now: epoch seconds.
         """
-        first = self.submitted_at + (self.poll_interval if self._pace is None else self._pace(0.0))
+        longest = self.poll_interval if self._pace is None else self._pace(0.0)
+        first = self.submitted_at + longest
         first = min(first, self.deadline, self.pause_at or self.deadline)
-        return max(0.0, first - now)
+        return min(max(0.0, first - now), longest)
 
     def on_result(self, result: GenerationResult, now: float) -> PollDecision:
         """Decide after a poll that the service answered.
@@ -147,7 +151,7 @@ class Poller:
 
     def _interval(self, now: float) -> float:
         if self._pace is not None:
-            return self._pace(now - self.submitted_at)
+            return self._pace(max(0.0, now - self.submitted_at))
         grown = min(_GROWTH * (now - self.submitted_at), _MAX_INTERVAL_SECONDS)
         return max(self.poll_interval, grown) * (0.9 + 0.2 * self._jitter())
 

@@ -91,6 +91,18 @@ def test_a_generation_that_was_submitted_a_while_ago_is_polled_at_once() -> None
     assert poller(poll_interval=5, pause_at=START + 1).first_wait(START) == 1
 
 
+@given(skew=st.floats(0, 1e9), interval=st.floats(0.1, 5))
+def test_a_submit_in_the_future_does_not_delay_the_first_poll(skew: float, interval: float) -> None:
+    """Fault 17: a clock that is ahead delayed the first poll by the whole difference."""
+    by_interval = poller(poll_interval=interval, deadline=START + 2e9)
+    assert by_interval.first_wait(START - skew) <= interval
+    by_pace = poller(pace=lambda age: 3.0 - age, deadline=START + 2e9)
+    assert by_pace.first_wait(START - skew) <= 3.0
+    again = by_pace.on_result(result("Pending"), START - skew)
+    assert isinstance(again, PollAgain)
+    assert again.seconds <= 3.0
+
+
 def test_a_wait_pauses_at_pause_at_but_not_at_the_deadline() -> None:
     noticed, _, outcome = drive(poller(pause_at=START + 5), START + 100)
     assert isinstance(outcome, Paused)
