@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urljoin
 
 from airflow_provider_flux.bfl.body import encode_body
-from airflow_provider_flux.bfl.errors import FluxUntrustedURLError
+from airflow_provider_flux.bfl.errors import FluxServiceError
 from airflow_provider_flux.bfl.http_errors import (
     describe_detail,
     error_from_answer,
@@ -32,6 +32,11 @@ from airflow_provider_flux.bfl.responses import GenerationResult, Submission
 from airflow_provider_flux.bfl.settings import FluxSettings
 from airflow_provider_flux.bfl.status import Status
 from airflow_provider_flux.bfl.url_trust import check_polling_url
+
+#: A poll may be redirected this often, each time to a trusted host.
+MAX_POLL_REDIRECTS = 3
+#: HTTP statuses of a redirect.
+REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 
 def submit_request(request: GenerationRequest, settings: FluxSettings) -> HttpRequest:
@@ -60,6 +65,30 @@ def poll_request(request_id: str, polling_url: str | None, settings: FluxSetting
     """
     url = polling_url or f"{settings.base_url}/v1/get_result?{urlencode({'id': request_id})}"
     return HttpRequest("GET", check_polling_url(url, settings), request_headers(settings))
+
+
+def redirected_poll(
+    request: HttpRequest, answer: HttpAnswer, settings: FluxSettings
+) -> HttpRequest | None:
+    """Describe the GET that follows the redirect of a poll.
+
+    BFL's polling hosts may redirect to regional ones (source: BFL's integration guidelines). The
+    new URL is checked as a polling URL, so the key only goes to trusted hosts.
+
+    :param request: the poll that was sent.
+    :param answer: its answer.
+    :param settings: the account.
+    :return: the request, or ``None`` if the answer is not a redirect.
+    :raises FluxUntrustedURLError: if the key must not be sent to the new URL.
+    """
+    location = answer.headers.get("Location")
+    if answer.status not in REDIRECTS or not location:
+        return None
+    try:
+        url = urljoin(request.url, location)
+    except ValueError:
+        url = location
+    return replace(request, url=check_polling_url(url, settings, kind="redirect of the polling"))
 
 
 def read_submission(answer: HttpAnswer, request: GenerationRequest, *, now: float) -> Submission:
@@ -93,7 +122,8 @@ def read_result(answer: HttpAnswer) -> GenerationResult:
     not found*, and 422 with some generations that ended with *Error* (source: published answers).
 
     :param answer: the answer of the service.
-    :raises FluxError: if the body has no status.
+    :raises FluxError: if the body has no status. For a redirect that the client has not followed
+        it is a :class:`FluxServiceError`: a later poll may be answered.
     """
     body = read_json(answer)
     if isinstance(body, Mapping) and ("status" in body or "state" in body):
@@ -101,8 +131,8 @@ def read_result(answer: HttpAnswer) -> GenerationResult:
     if answer.status == 404:  # for example of a gateway; the poller waits before it believes a 404
         return GenerationResult.from_body({"status": Status.TASK_NOT_FOUND.value})
     if 300 <= answer.status < 400:
-        raise FluxUntrustedURLError(
-            "The polling URL answered with a redirect. It was not followed, because that would "
-            "send the API key to another host."
+        raise FluxServiceError(
+            f"The polling URL answered with HTTP {answer.status}, and was redirected more than "
+            f"{MAX_POLL_REDIRECTS} times or without a location."
         )
     raise error_from_answer(answer, "BFL refused the poll")

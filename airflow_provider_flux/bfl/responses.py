@@ -7,7 +7,7 @@ document of api.bfl.ai and published answers of the service.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -103,25 +103,27 @@ class GenerationResult:
         """Read the answer to a poll.
 
         :param body: the JSON object. It has ``status`` or ``state``, and ``result`` may be an
-            object, a text or absent.
+            object, a text or absent. The URLs may be in the lists ``samples`` and ``draft_caches``,
+            and the reason of a failure in ``details``, ``result.details`` or ``error``.
         :param secrets: texts that ``error`` and ``moderation_reasons`` must not quote.
         """
         text = str(body.get("status", body.get("state")))
         result = body.get("result")
         fields: Mapping[str, Any] = result if isinstance(result, Mapping) else {}
         seed = fields.get("seed")
+        parts = [body.get("details"), fields.get("details"), result, body.get("error"), body]
         return cls(
             request_id=str(body["id"]) if body.get("id") else None,
             status=Status.of(text),
             status_text=text[:_MAX_STATUS_CHARACTERS],
-            sample=str(fields["sample"]) if fields.get("sample") else None,
-            draft_cache=str(fields["draft_cache"]) if fields.get("draft_cache") else None,
+            sample=_first_url(fields.get("sample"), fields.get("samples")),
+            draft_cache=_first_url(fields.get("draft_cache"), fields.get("draft_caches")),
             seed=seed if isinstance(seed, int) and not isinstance(seed, bool) else None,
             cost=read_amount(body.get("cost")),
             cost_problem=describe_bad_amount(body.get("cost")),
             progress=read_number(body.get("progress")),
-            error=_error_text(body.get("details"), result, secrets),
-            moderation_reasons=_reasons(body.get("details"), secrets),
+            error=_error_text(parts, secrets),
+            moderation_reasons=_reasons(parts, secrets),
         )
 
     def as_error(self, *, request_id: str, cost: float | None) -> FluxError | None:
@@ -211,24 +213,43 @@ def drop_bad_number(value: object) -> object:
     return None if is_number and read_amount(value) is None else value
 
 
-def _error_text(details: object, result: object, secrets: tuple[str, ...]) -> str | None:
-    """Return the reason of an ``Error``: ``details.error``, or ``result`` in older answers."""
-    for part in (details, result):
-        if isinstance(part, Mapping) and isinstance(part.get("error"), str):
-            return redact(part["error"], *secrets)[:_MAX_ERROR_CHARACTERS]
-        if isinstance(part, str) and part:
-            return redact(part, *secrets)[:_MAX_ERROR_CHARACTERS]
+def _first_url(*candidates: object) -> str | None:
+    """Return the first text of some members, each of which may be a list."""
+    for candidate in candidates:
+        for value in candidate if isinstance(candidate, list) else [candidate]:
+            if isinstance(value, str) and value:
+                return value
     return None
 
 
-def _reasons(details: object, secrets: tuple[str, ...]) -> tuple[str, ...]:
-    if isinstance(details, str) and details:
-        return (redact(details, *secrets)[:_MAX_REASON_CHARACTERS],)
-    reasons = details.get("Moderation Reasons") if isinstance(details, Mapping) else None
-    if isinstance(reasons, str):
-        reasons = [reasons]
-    return (
-        tuple(redact(str(reason), *secrets)[:_MAX_REASON_CHARACTERS] for reason in reasons)
-        if isinstance(reasons, list)
-        else ()
-    )
+def _error_text(parts: Sequence[object], secrets: tuple[str, ...]) -> str | None:
+    """Return the reason of an ``Error``: the first part that is a text or has one.
+
+    Sources: ``details.error`` in the OpenAPI document, ``result`` in older answers, ``error`` and
+    ``result.details`` in fixtures of public clients.
+    """
+    for part in parts:
+        text = _reason_of(part)
+        if text:
+            return redact(text, *secrets)[:_MAX_ERROR_CHARACTERS]
+    return None
+
+
+def _reason_of(part: object) -> str | None:
+    if isinstance(part, str):
+        return part
+    if not isinstance(part, Mapping):
+        return None
+    names = ("error", "message", "detail")
+    return next((part[name] for name in names if isinstance(part.get(name), str)), None)
+
+
+def _reasons(parts: Sequence[object], secrets: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the reasons of a moderation: those of the first part that has some."""
+    for part in parts:
+        reasons = part.get("Moderation Reasons") if isinstance(part, Mapping) else part
+        texts = [reasons] if isinstance(reasons, str) else reasons
+        if isinstance(texts, list) and any(texts):
+            return tuple(redact(str(text), *secrets)[:_MAX_REASON_CHARACTERS] for text in texts)
+    text = _error_text(parts, secrets)
+    return (text[:_MAX_REASON_CHARACTERS],) if text else ()

@@ -20,16 +20,17 @@ from airflow_provider_flux.bfl.urls import matches_any, split_url
 _DELIVERY_ACCOUNT = re.compile(r"bfldelivery[a-z0-9]*\.blob\.core\.windows\.net")
 
 
-def check_polling_url(url: str, settings: FluxSettings) -> str:
+def check_polling_url(url: str, settings: FluxSettings, *, kind: str = "polling") -> str:
     """Return a polling URL if the API key may be sent to it.
 
-    :param url: the polling URL of a submit's answer.
+    :param url: the polling URL of a submit's answer, or a redirect of one.
     :param settings: the account; its ``base_url`` and ``trusted_hosts`` are trusted besides bfl.ai.
+    :param kind: what the URL is, for the error.
     :raises FluxUntrustedURLError: if the URL is not https on ``bfl.ai``, not on the host of the
         connection, and not on one of its ``trusted_hosts``.
     """
     if not _is_service_url(url, settings):
-        raise FluxUntrustedURLError(_refusal("polling", url))
+        raise FluxUntrustedURLError(_refusal(kind, url))
     return url
 
 

@@ -221,7 +221,12 @@ class FluxAsyncClient(BaseFluxClient):
         await self._send(self._usage_call(model, number_of_generations))
 
     async def _send(self, call: Call[T]) -> T:
-        return call.read(await self._exchange(call.request))
+        while True:
+            answer = await self._exchange(call.request)
+            redirected = call.redirected(answer)
+            if redirected is None:
+                return call.read(answer)
+            call = redirected
 
     async def _read(self, call: Call[T]) -> T:
         """Send a request that only reads, and retry transient errors."""

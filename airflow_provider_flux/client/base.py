@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Generic, Protocol, TypeVar
 from urllib.parse import urljoin
 
@@ -18,9 +18,6 @@ from airflow_provider_flux.bfl.settings import FluxSettings
 from airflow_provider_flux.bfl.url_trust import check_delivery_url
 
 T = TypeVar("T")
-
-#: HTTP statuses of a redirect.
-_REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 
 class SubmitObserver(Protocol):
@@ -49,16 +46,37 @@ class NullObserver:
         """
 
 
+#: Describes the request that follows a redirect; ``None`` if the answer is not a redirect.
+Follow = Callable[[HttpRequest, HttpAnswer], HttpRequest | None]
+
+
 @dataclass(frozen=True)
 class Call(Generic[T]):
     """One HTTP request, and the function that reads its answer.
 
     :param request: the description of the request.
     :param read: returns the typed answer, or raises the typed error.
+    :param follow: describes the request that follows a redirect. By default none is followed.
+    :param redirects: redirects that have been followed so far.
     """
 
     request: HttpRequest
     read: Callable[[HttpAnswer], T]
+    follow: Follow | None = None
+    redirects: int = 0
+
+    def redirected(self, answer: HttpAnswer) -> Call[T] | None:
+        """Return the call that follows a redirect; ``None`` if the answer is to be read.
+
+        :param answer: the answer to the request.
+        :raises FluxUntrustedURLError: if the redirect leads to a host that is not trusted.
+        """
+        if self.follow is None or self.redirects >= protocol.MAX_POLL_REDIRECTS:
+            return None
+        request = self.follow(self.request, answer)
+        if request is None:
+            return None
+        return replace(self, request=request, redirects=self.redirects + 1)
 
 
 class BaseFluxClient:
@@ -91,7 +109,11 @@ class BaseFluxClient:
 
     def _poll_call(self, request_id: str, polling_url: str | None) -> Call[GenerationResult]:
         described = protocol.poll_request(request_id, polling_url, self.settings)
-        return Call(described, protocol.read_result)
+        return Call(
+            described,
+            protocol.read_result,
+            lambda request, answer: protocol.redirected_poll(request, answer, self.settings),
+        )
 
     def _credits_call(self) -> Call[float]:
         return Call(account.credits_request(self.settings), account.read_credits)
@@ -180,7 +202,7 @@ class Download:
         :raises FluxError: if the response brings neither a redirect nor a result.
         """
         location = headers.get("Location")
-        if status in _REDIRECTS and location:
+        if status in protocol.REDIRECTS and location:
             self._url = urljoin(self._url, location)
             self._redirects += 1
             if self._redirects > delivery.MAX_REDIRECTS:

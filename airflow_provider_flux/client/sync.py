@@ -249,7 +249,12 @@ class FluxClient(BaseFluxClient):
         self._send(self._usage_call(model, number_of_generations))
 
     def _send(self, call: Call[T]) -> T:
-        return call.read(self._transport.send(call.request))
+        while True:
+            answer = self._transport.send(call.request)
+            redirected = call.redirected(answer)
+            if redirected is None:
+                return call.read(answer)
+            call = redirected
 
     def _read(self, call: Call[T]) -> T:
         """Send a request that only reads, and retry transient errors."""

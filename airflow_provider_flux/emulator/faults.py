@@ -130,6 +130,12 @@ _KINDS = (
     ),
     FaultKind("poll-html", "waiting", "200 with an HTML page for the first N polls", ("times",)),
     FaultKind("poll-redirect", "waiting", "302 to a host that is not BFL's"),
+    FaultKind(
+        "poll-moved", "waiting", "307 to the polling URL itself for the first N polls", ("times",)
+    ),
+    FaultKind("result-lists", "waiting", "the URLs of the result are in lists only"),
+    FaultKind("error-at-top", "waiting", "Error whose reason is in 'error', beside 'status'"),
+    FaultKind("error-in-result", "waiting", "Error whose reason is in 'result.details'"),
     FaultKind("poll-403", "waiting", "403"),
     FaultKind("not-found", "waiting", "Task not found for the first N polls", ("times",)),
     FaultKind("lost", "waiting", "Task not found for ever"),

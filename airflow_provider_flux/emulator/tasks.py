@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
@@ -121,6 +121,10 @@ class Task:
         return f"/results/{self.id}/draft_cache.bin"
 
 
+#: Members of a result that are signed URLs.
+_URLS = ("sample", "draft_cache")
+
+
 def outcome_of(faults: Mapping[str, Fault], input_error: str = "") -> TaskOutcome:
     """Return the outcome of a task.
 
@@ -177,6 +181,26 @@ def with_fault_cost(body: Mapping[str, Any], task: Task) -> dict[str, Any]:
     return {**body, "cost": cost}
 
 
+def reshape(body: Mapping[str, Any], faults: Collection[str]) -> dict[str, Any]:
+    """Return a poll body with its members where the faults of its task move them.
+
+    :param body: the poll body.
+    :param faults: names of the faults of the task.
+    """
+    reshaped = dict(body)
+    result, details = body["result"], body["details"]
+    if "result-lists" in faults and result:
+        reshaped["result"] = {
+            **{name: result[name] for name in result if name not in _URLS},
+            **{f"{name}s": [result[name]] for name in _URLS if name in result},
+        }
+    if "error-at-top" in faults and details:
+        reshaped |= {"details": None, "error": details["error"]}
+    if "error-in-result" in faults and details:
+        reshaped |= {"details": None, "result": {"details": details}}
+    return reshaped
+
+
 def poll_body(
     task_id: str,
     status: str,
@@ -231,5 +255,7 @@ _OUTCOMES: Mapping[str, Callable[[Fault], TaskOutcome]] = {
     "error": lambda fault: TaskOutcome(Status.ERROR, {"error": BROKEN_IMAGE}),
     "error-422": lambda fault: _bad_input(BROKEN_IMAGE),
     "bad-input": lambda fault: _bad_input(BROKEN_IMAGE),
+    "error-at-top": lambda fault: TaskOutcome(Status.ERROR, {"error": BROKEN_IMAGE}),
+    "error-in-result": lambda fault: TaskOutcome(Status.ERROR, {"error": BROKEN_IMAGE}),
     "failed": lambda fault: TaskOutcome(Status.FAILED, {"error": "The generation failed"}),
 }

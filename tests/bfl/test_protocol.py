@@ -199,7 +199,7 @@ def test_a_poll_answer_with_a_status_counts_whatever_the_http_status(status: int
         (429, {}, errors.FluxRateLimitedError),
         (500, b"oops", errors.FluxServiceError),
         (200, b"<html>a gateway page</html>", errors.FluxServiceError),
-        (302, b"", errors.FluxUntrustedURLError),
+        (302, b"", errors.FluxServiceError),
     ],
 )
 def test_a_refused_poll_is_a_typed_error(status: int, body: object, error: type[FluxError]) -> None:
@@ -241,6 +241,90 @@ def test_a_ready_answer_is_read_completely() -> None:
     assert (result.seed, result.cost) == (42, 15.0)
     assert result.sample == body["result"]["sample"]
     assert "sig" not in repr(result)
+
+
+@pytest.mark.parametrize(
+    ("location", "url"),
+    [
+        ("https://api.eu2.bfl.ai/v1/get_result?id=u", "https://api.eu2.bfl.ai/v1/get_result?id=u"),
+        ("/v2/get_result?id=u", "https://api.bfl.ai/v2/get_result?id=u"),
+    ],
+)
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirected_poll_is_sent_to_a_trusted_host_with_the_key(
+    status: int, location: str, url: str
+) -> None:
+    """Fault 19: a redirect to a regional endpoint ended a generation that was billed."""
+    first = protocol.poll_request("u", None, SETTINGS)
+    second = protocol.redirected_poll(first, answer(status, b"", Location=location), SETTINGS)
+    assert second is not None
+    assert (second.method, second.url, second.headers["x-key"]) == ("GET", url, KEY)
+
+
+@pytest.mark.parametrize(
+    "location",
+    [
+        "https://evil.example/v1/get_result?id=u",
+        "http://api.bfl.ai/v1/get_result?id=u",
+        "//evil.example/x",
+        "https://key@api.bfl.ai/",
+        "http://[::1",
+        "https://localhost\\.bfl.ai/",
+    ],
+)
+def test_a_poll_that_is_redirected_to_a_host_that_is_not_trusted_is_refused(location: str) -> None:
+    """Fault 19: each hop is checked as a polling URL."""
+    first = protocol.poll_request("u", None, SETTINGS)
+    with pytest.raises(errors.FluxUntrustedURLError, match="redirect"):
+        protocol.redirected_poll(first, answer(302, b"", Location=location), SETTINGS)
+
+
+def test_an_answer_that_is_no_redirect_is_not_followed() -> None:
+    """Fault 19: an answer without a location, or of another status, is read as it is."""
+    first = protocol.poll_request("u", None, SETTINGS)
+    for reply in (answer(302, b""), answer(304, b"", Location="/x"), answer(200, {})):
+        assert protocol.redirected_poll(first, reply, SETTINGS) is None
+
+
+def test_the_urls_of_a_result_are_read_from_lists() -> None:
+    """Fault 19: ``samples`` and ``draft_caches`` were not read."""
+    urls = {"samples": ["https://a.bfl.ai/1", "https://a.bfl.ai/2"], "draft_caches": ["https://c"]}
+    result = GenerationResult.from_body({"status": "Ready", "result": urls})
+    assert (result.sample, result.draft_cache) == ("https://a.bfl.ai/1", "https://c")
+    both = {**urls, "sample": "https://a.bfl.ai/0", "draft_cache": None}
+    result = GenerationResult.from_body({"status": "Ready", "result": both})
+    assert (result.sample, result.draft_cache) == ("https://a.bfl.ai/0", "https://c")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"error": "a reason"},
+        {"error": {"message": "a reason"}},
+        {"result": {"details": "a reason"}},
+        {"result": {"details": {"error": "a reason"}}},
+        {"details": {}, "result": None, "error": "a reason"},
+        {"details": {"message": "a reason"}},
+    ],
+)
+def test_the_reason_of_a_failure_is_read_wherever_it_is(body: dict) -> None:
+    """Fault 19: a reason at the top level or in ``result.details`` was not told."""
+    assert GenerationResult.from_body({"status": "Error", **body}).error == "a reason"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"Moderation Reasons": ["Violence"]},
+        {"result": {"details": {"Moderation Reasons": ["Violence"]}}},
+        {"result": {"Moderation Reasons": "Violence"}},
+        {"error": "Violence"},
+    ],
+)
+def test_the_reasons_of_a_moderation_are_read_wherever_they_are(body: dict) -> None:
+    """Fault 19: reasons outside ``details`` were not told."""
+    ended = GenerationResult.from_body({"status": "Content Moderated", **body})
+    assert ended.moderation_reasons == ("Violence",)
 
 
 json_values = st.recursive(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import socket
 import threading
@@ -18,6 +19,7 @@ from airflow_provider_flux.bfl.responses import GenerationResult, Submission
 from airflow_provider_flux.emulator import EmulatorConfig, EmulatorServer
 from airflow_provider_flux.hooks.flux import FluxHook
 from tests.conftest import KEY
+from tests.support.scripted_host import ScriptedHost, redirect
 from tests.support.submit_by_client import both_clients, new_poller, submit_by_hook, wait_by_hook
 
 pytestmark = pytest.mark.usefixtures("hurry")
@@ -359,6 +361,51 @@ def test_a_download_in_a_redirect_loop_ends_with_an_error(
     connect(emulator.url, trusted_hosts="127.0.0.1")
     with pytest.raises(errors.FluxUntrustedURLError, match="redirected more than 3 times"):
         FluxHook().get_conn().download(redirecting_host("/start"))
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+@pytest.mark.parametrize("hops", [1, 3, 4])
+def test_a_poll_follows_up_to_three_redirects_between_trusted_hosts(
+    connect, hops: int, asynchronous: bool
+) -> None:
+    """Fault 19: a poll that another trusted host had to answer ended its generation for good."""
+    ready = {"id": "r", "status": "Ready", "result": {"sample": "https://api.bfl.ai/s"}}
+    with ScriptedHost() as first, ScriptedHost("127.0.0.2") as second:
+        hosts = [first, second]
+        for hop in range(hops):
+            there = f"{hosts[(hop + 1) % 2].url}/{hop + 1}"
+            hosts[hop % 2].answers[f"/{hop}"] = redirect(there, 307)
+        hosts[hops % 2].answers[f"/{hops}"] = lambda exchange: exchange.send_json(ready)
+        connect(first.url, trusted_hosts="127.0.0.2")
+        if hops > 3:
+            with pytest.raises(errors.FluxServiceError, match="more than 3 times"):
+                poll(f"{first.url}/0", asynchronous=asynchronous)
+        else:
+            assert poll(f"{first.url}/0", asynchronous=asynchronous).status.is_success
+        received = [*first.received, *second.received]
+        assert len(received) == min(hops, 3) + 1
+        assert {request.headers["x-key"] for request in received} == {KEY}
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_a_poll_sends_the_key_to_no_host_that_is_not_trusted(connect, asynchronous: bool) -> None:
+    """Fault 19: a redirect is followed only after its check."""
+    with ScriptedHost() as first, ScriptedHost("127.0.0.2") as stranger:
+        first.answers["/0"] = redirect(f"{stranger.url}/1")
+        connect(first.url)
+        with pytest.raises(errors.FluxUntrustedURLError, match="redirect of the polling URL"):
+            poll(f"{first.url}/0", asynchronous=asynchronous)
+        assert stranger.received == []
+
+
+def poll(url: str, *, asynchronous: bool) -> GenerationResult:
+    """Poll once with one of the clients."""
+
+    async def poll_async() -> GenerationResult:
+        async with FluxHook().async_client() as client:
+            return await client.poll("r", url)
+
+    return asyncio.run(poll_async()) if asynchronous else FluxHook().get_conn().poll("r", url)
 
 
 def test_a_webhook_is_called_with_the_secret_of_the_connection(

@@ -131,6 +131,9 @@ RECOVERS = [
     "wrong-format",
     "damaged-video=1",
     "absurd-cost=-3",
+    "poll-moved=3",
+    "poll-moved=5",
+    "result-lists",
 ]
 
 
@@ -183,6 +186,8 @@ ENDS: list[tuple[str, type[FluxError], int, bool]] = [
     ("request-moderated", errors.FluxModeratedError, 1, False),
     ("moderated-text", errors.FluxModeratedError, 1, False),
     ("error", errors.FluxGenerationError, 1, True),
+    ("error-at-top", errors.FluxGenerationError, 1, True),
+    ("error-in-result", errors.FluxGenerationError, 1, True),
     ("error-422", errors.FluxGenerationError, 1, True),
     ("bad-input", errors.FluxGenerationError, 1, True),
     ("failed", errors.FluxGenerationError, 1, True),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from fastapi import APIRouter, Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from airflow_provider_flux.bfl.status import Status
 from airflow_provider_flux.emulator.fault_scripts import Fault
@@ -19,7 +19,7 @@ from airflow_provider_flux.emulator.http.responses import (
 )
 from airflow_provider_flux.emulator.http.schemas import ResultResponse, SettledCostResultResponse
 from airflow_provider_flux.emulator.service import Service
-from airflow_provider_flux.emulator.tasks import Task, poll_body, with_fault_cost
+from airflow_provider_flux.emulator.tasks import Task, poll_body, reshape, with_fault_cost
 
 _LONG_JSON = b'{"id": "' + b"0" * 512 + b'"}'
 
@@ -55,6 +55,7 @@ def _task_response(service: Service, task: Task) -> Response:
     http_status = task.outcome.http_status if body["status"] == task.outcome.status else 200
     if service.fault_counter.next_due(task.faults, {"unknown-status"}, task.id):
         body = poll_body(task.id, "Queued")
+    body = reshape(body, task.faults)
     if "state-key" in task.faults:
         body["state"] = body.pop("status")
     return raw_json(with_fault_cost(body, task), http_status)
@@ -73,5 +74,6 @@ _FAULT_RESPONSES: Mapping[str, Callable[[Fault, Request, str], Response]] = {
     "poll-reset": lambda *_: BrokenResponse(_LONG_JSON, media_type="application/json", reset=True),
     "poll-html": lambda *_: html_page(),
     "poll-redirect": lambda fault, request, task_id: foreign_redirect(request),
+    "poll-moved": lambda fault, request, task_id: RedirectResponse(request.url, 307),
     "not-found": lambda fault, request, task_id: _not_found(task_id),
 }

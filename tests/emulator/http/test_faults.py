@@ -170,6 +170,32 @@ def _poll_redirect(client: Client) -> None:
     assert answer.headers["location"].startswith("https://evil.example/v1/get_result?id=")
 
 
+def _poll_moved(client: Client) -> None:
+    answers = _polls(client, "poll-moved=2")
+    assert [answer.status_code for answer in answers] == [307, 307, 200]
+    assert answers[0].headers["location"] == answers[0].url
+
+
+def _result_lists(client: Client) -> None:
+    result = _polls(client, "result-lists")[0].json()["result"]
+    assert "sample" not in result
+    assert client.get(result["samples"][0]).status_code == 200
+
+
+def _moved_error(client: Client, fault: str) -> dict[str, Any]:
+    body = _polls(client, fault)[0].json()
+    assert (body["status"], body["details"]) == ("Error", None)
+    return body
+
+
+def _error_at_top(client: Client) -> None:
+    assert _moved_error(client, "error-at-top")["error"] == CORRUPT["error"]
+
+
+def _error_in_result(client: Client) -> None:
+    assert _moved_error(client, "error-in-result")["result"] == {"details": CORRUPT}
+
+
 def _unknown_status(client: Client) -> None:
     assert [answer.json()["status"] for answer in _polls(client, "unknown-status=2")] == [
         "Queued",
@@ -310,6 +336,10 @@ CHECKS: dict[str, Callable[[Client], None]] = {
     "poll-reset": _poll_reset,
     "poll-html": _poll_html,
     "poll-redirect": _poll_redirect,
+    "poll-moved": _poll_moved,
+    "result-lists": _result_lists,
+    "error-at-top": _error_at_top,
+    "error-in-result": _error_in_result,
     "unknown-status": _unknown_status,
     "state-key": _state_key,
     "truncate": lambda client: _assert_broken(client, "truncate"),
