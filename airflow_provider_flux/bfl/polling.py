@@ -9,7 +9,12 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from airflow_provider_flux.bfl.errors import FluxError, FluxTimeoutError, FluxTransientError
+from airflow_provider_flux.bfl.errors import (
+    FluxError,
+    FluxServiceError,
+    FluxTimeoutError,
+    FluxTransientError,
+)
 from airflow_provider_flux.bfl.responses import GenerationResult
 from airflow_provider_flux.bfl.status import Status
 
@@ -19,6 +24,9 @@ _MAX_INTERVAL_SECONDS = 30.0
 #: A new generation may be unknown for a moment, so "Task not found" counts only after this time.
 _NOT_FOUND_GRACE_SECONDS = 30.0
 _NOT_FOUND_INTERVAL_SECONDS = 1.0
+#: BFL may say *Ready* before it names the image, so a missing image counts only after this time.
+_NO_IMAGE_GRACE_SECONDS = 60.0
+_NO_IMAGE_INTERVAL_SECONDS = 1.0
 _MIN_INTERVAL_SECONDS = 0.01
 
 
@@ -97,6 +105,7 @@ class Poller:
         self._jitter = jitter
         self._failures = 0
         self._missing_since: float | None = None
+        self._no_image_since: float | None = None
         self._last_error: str | None = None
 
     def first_wait(self, now: float) -> float:
@@ -120,7 +129,8 @@ class Poller:
         """
         self._failures = 0
         if result.status.is_success:
-            return Done(result)
+            return Done(result) if result.sample else self._wait_for_image(now)
+        self._no_image_since = None
         if result.status is Status.TASK_NOT_FOUND:
             self._missing_since = now if self._missing_since is None else self._missing_since
             if now - self._missing_since < _NOT_FOUND_GRACE_SECONDS:
@@ -133,6 +143,22 @@ class Poller:
             return Failed(error)
         self.pending_at = now
         return self._wait(self._interval(now), now)
+
+    def _wait_for_image(self, now: float) -> PollDecision:
+        """Decide after a poll that says *Ready* and names no image: poll again, also when late."""
+        self.pending_at = now
+        self._no_image_since = now if self._no_image_since is None else self._no_image_since
+        if now - self._no_image_since < _NO_IMAGE_GRACE_SECONDS:
+            return PollAgain(_NO_IMAGE_INTERVAL_SECONDS)
+        return Failed(
+            FluxServiceError(
+                f"BFL reports request {self.request_id} as Ready, and named no image for "
+                f"{_NO_IMAGE_GRACE_SECONDS:.0f} s. BFL has billed it. A later poll, which is free, "
+                "may return the image.",
+                request_id=self.request_id,
+                cost=self.cost,
+            )
+        )
 
     def on_error(self, error: FluxError, now: float) -> PollDecision:
         """Decide after a poll that failed: retry a temporary failure, and stop at any other.

@@ -109,6 +109,8 @@ class GenerationResult:
         """
         text = str(body.get("status", body.get("state")))
         result = body.get("result")
+        if isinstance(result, list) and result:
+            result = result[0]
         fields: Mapping[str, Any] = result if isinstance(result, Mapping) else {}
         seed = fields.get("seed")
         parts = [body.get("details"), fields.get("details"), result, body.get("error"), body]

@@ -133,6 +133,7 @@ _KINDS = (
     FaultKind(
         "poll-moved", "waiting", "307 to the polling URL itself for the first N polls", ("times",)
     ),
+    FaultKind("no-result", "waiting", "Ready without a result for the first N polls", ("times",)),
     FaultKind("result-lists", "waiting", "the URLs of the result are in lists only"),
     FaultKind("error-at-top", "waiting", "Error whose reason is in 'error', beside 'status'"),
     FaultKind("error-in-result", "waiting", "Error whose reason is in 'result.details'"),

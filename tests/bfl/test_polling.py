@@ -34,7 +34,11 @@ def poller(**options) -> Poller:
     )
 
 
+READY = {"result": {"sample": "https://delivery.eu.bfl.ai/s.jpeg"}}
+
+
 def result(status: str, **body) -> GenerationResult:
+    body = READY | body if status == "Ready" else body
     return GenerationResult.from_body({"id": "r1", "status": status, **body})
 
 
@@ -176,6 +180,28 @@ def test_a_task_that_is_found_again_resets_the_grace_period() -> None:
     p.on_result(result("Task not found"), START + 40)
     p.on_result(result("Pending"), START + 60)
     assert isinstance(p.on_result(result("Task not found"), START + 80), PollAgain)
+
+
+@pytest.mark.parametrize("empty", [None, {}, {"sample": None}, {"samples": []}, {"sample": ""}])
+def test_a_generation_that_is_ready_without_an_image_is_polled_again(empty: object) -> None:
+    """Fault 18: a *Ready* with ``result: null`` ended a generation that was billed for good."""
+    p = poller(deadline=START + 10)
+    for seconds in (8, 9, 20, 67):
+        assert p.on_result(result("Ready", result=empty), START + seconds) == PollAgain(1)
+    assert isinstance(p.on_result(result("Ready"), START + 67), Done)
+
+
+def test_a_generation_that_never_names_its_image_fails_so_that_a_retry_polls_again() -> None:
+    """Fault 18: the error is not permanent, because polls are free."""
+    p = poller(cost=4)
+    p.on_result(result("Ready", result=None), START)
+    p.on_result(result("Pending"), START + 59)
+    p.on_result(result("Ready", result=None), START + 60)
+    assert isinstance(p.on_result(result("Ready", result=None), START + 119), PollAgain)
+    last = p.on_result(result("Ready", result=None), START + 120)
+    assert isinstance(last, Failed)
+    assert isinstance(last.error, FluxServiceError)
+    assert (last.error.is_permanent, last.error.cost) == (False, 4)
 
 
 def test_a_temporary_failure_backs_off_for_at_least_retry_after() -> None:

@@ -134,6 +134,7 @@ RECOVERS = [
     "poll-moved=3",
     "poll-moved=5",
     "result-lists",
+    "no-result=2",
 ]
 
 

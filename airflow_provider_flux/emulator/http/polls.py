@@ -55,6 +55,10 @@ def _task_response(service: Service, task: Task) -> Response:
     http_status = task.outcome.http_status if body["status"] == task.outcome.status else 200
     if service.fault_counter.next_due(task.faults, {"unknown-status"}, task.id):
         body = poll_body(task.id, "Queued")
+    if body["status"] == Status.READY and service.fault_counter.next_due(
+        task.faults, {"no-result"}, task.id
+    ):
+        body = {**body, "result": None}
     body = reshape(body, task.faults)
     if "state-key" in task.faults:
         body["state"] = body.pop("status")

@@ -176,6 +176,12 @@ def _poll_moved(client: Client) -> None:
     assert answers[0].headers["location"] == answers[0].url
 
 
+def _no_result(client: Client) -> None:
+    bodies = [answer.json() for answer in _polls(client, "no-result=2")]
+    assert [body["status"] for body in bodies] == ["Ready"] * 3
+    assert [body["result"] is None for body in bodies] == [True, True, False]
+
+
 def _result_lists(client: Client) -> None:
     result = _polls(client, "result-lists")[0].json()["result"]
     assert "sample" not in result
@@ -337,6 +343,7 @@ CHECKS: dict[str, Callable[[Client], None]] = {
     "poll-html": _poll_html,
     "poll-redirect": _poll_redirect,
     "poll-moved": _poll_moved,
+    "no-result": _no_result,
     "result-lists": _result_lists,
     "error-at-top": _error_at_top,
     "error-in-result": _error_in_result,
