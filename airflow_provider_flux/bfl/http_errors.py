@@ -21,7 +21,7 @@ from airflow_provider_flux.bfl.http_messages import (
     parse_retry_after,
     read_json,
 )
-from airflow_provider_flux.bfl.redaction import describe_url, redact
+from airflow_provider_flux.bfl.redaction import describe_url, redact_line
 
 _MAX_DETAIL_CHARACTERS = 300
 _MAX_DETAILS = 5
@@ -127,7 +127,7 @@ def describe_detail(body: Any, secrets: tuple[str, ...]) -> str:
         text = _sentence(detail)
     else:
         text = str(detail or "")
-    return f": {redact(text, *secrets)[:_MAX_DETAIL_CHARACTERS]}" if text else ""
+    return f": {redact_line(text, *secrets)[:_MAX_DETAIL_CHARACTERS]}" if text else ""
 
 
 def _sentence(item: Any) -> str:

@@ -5,37 +5,97 @@ Airflow writes messages to task logs, to its database and to the UI.
 
 from __future__ import annotations
 
+import json
 import re
+from urllib.parse import quote
 
 from airflow_provider_flux.bfl.urls import split_url
 
+_REMOVED = "<long value removed>"
+#: A whole URL up to the next space or quote, so that each character is looked at once. The slashes
+#: may be escaped, as in JSON, and the scheme may be missing. A control character does not end it.
+_URL = re.compile(r"(?i)(?:https?:|(?<![:/\\\w]))(?:\\*/){2}[^ \t\n'\"]+")
+_ENCODED_URL = re.compile(r"(?i)https?%(?:25)*3a(?:%(?:25)*2f){2}[^ \t\n'\"&]+")
+_USERINFO = re.compile(r"(?i)^((?:https?:)?(?:\\*/){2})[^\\/?#]*@")
+_ENCODED_USERINFO = re.compile(
+    r"(?i)^(https?%(?:25)*3a(?:%(?:25)*2f){2})(?:(?!%(?:25)*2f).)*%(?:25)*40"
+)
+_QUERY = re.compile(r"[?#]|\\u003f|\\u0023")
+_ENCODED_QUERY = re.compile(r"(?i)%(?:25)*(?:3f|23)")
+_USERINFO_OF_STORE = re.compile(r"://[^/\s@:]*:[^/\s]*@")
 _SECRET_PATTERNS = (
-    (re.compile(r"(https?://[^\s'\"?]+)\?[^\s'\"]*"), r"\1?<query removed>"),
+    # Members of signed queries, wherever they are.
+    (
+        re.compile(
+            r"(?i)\b(sig|signature|access_token|x-(?:amz|goog)-[a-z\-]{1,40})(=|%(?:25)*3d)"
+            r"(?!<)[^ \t\n&'\"]+"
+        ),
+        r"\1\2***",
+    ),
     (re.compile(r"bfl_[A-Za-z0-9_\-]+"), "bfl_***"),
-    (re.compile(r"data:[\w/+.\-]+;base64,[A-Za-z0-9+/=_\-]*"), "<base64 data removed>"),
+    (
+        re.compile(r"(?i)data:[^ \t\n'\",]{0,200}?;base64,[A-Za-z0-9+/=_%\\\-]*"),
+        "<base64 data removed>",
+    ),
 )
 #: Text that looks like base64. A URI is checked folder by folder, because a deep path is not a
 #: secret.
-_URI_OR_LONG = re.compile(r"[a-z][a-z0-9+.\-]*://[^\s'\"]*|[A-Za-z0-9+/=_\-]{80,}")
+_URI_OR_LONG = re.compile(r"[a-z][a-z0-9+.\-]{0,30}://[^\s'\"]*|[A-Za-z0-9+/=_\-]{80,}")
 _LONG_SEGMENT = re.compile(r"[A-Za-z0-9+=_\-]{80,}")
-_REMOVED = "<long value removed>"
+#: Characters that move the cursor of a terminal, start an escape sequence or turn the direction of
+#: the text. Line feeds and tabs are not among them.
+_CONTROL = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]"
+)
 
 
 def redact(text: str, *secrets: str | None) -> str:
-    """Remove keys, signed queries and base64 from a text.
+    """Remove keys, passwords, signed queries, base64 and control characters from a text.
 
     :param text: a text that may quote the service, a URL or a parameter.
     :param secrets: further texts to remove, for example a webhook secret; ``None`` is ignored.
-    :return: the text with a placeholder for each removed part.
+    :return: the text with a placeholder for each removed part. A control character is replaced by
+        its escape, for example ``\\x1b``; line feeds and tabs stay.
     """
     for secret in secrets:
-        if secret:
-            text = text.replace(secret, "***")
+        for form in _written_forms(secret) if secret else ():
+            text = text.replace(form, "***")
+    text = _URL.sub(lambda match: _shorten(match[0], _USERINFO, _QUERY), text)
+    text = _ENCODED_URL.sub(
+        lambda match: _shorten(match[0], _ENCODED_USERINFO, _ENCODED_QUERY), text
+    )
+    text = hide_userinfo(text)
     for pattern, replacement in _SECRET_PATTERNS:
         text = pattern.sub(replacement, text)
-    return _URI_OR_LONG.sub(
+    text = _URI_OR_LONG.sub(
         lambda match: _LONG_SEGMENT.sub(_REMOVED, match[0]) if "://" in match[0] else _REMOVED, text
     )
+    return _CONTROL.sub(lambda match: ascii(match[0])[1:-1], text)
+
+
+def redact_line(text: str, *secrets: str | None) -> str:
+    """Redact a text of the service, and write it as one line.
+
+    A line feed of the service could otherwise begin a line that looks like one of the task log.
+
+    :param text: a text of the service.
+    :param secrets: see :func:`redact`.
+    """
+    return " ".join(redact(text, *secrets).split())
+
+
+def _written_forms(secret: str) -> list[str]:
+    """Return a secret as it may be quoted: plain, in JSON, and in a URL. The longest is first."""
+    in_json = json.dumps(secret)[1:-1]
+    forms = {secret, in_json, in_json.replace("/", "\\/"), quote(secret, safe="")}
+    return sorted(forms, key=len, reverse=True)
+
+
+def _shorten(url: str, userinfo: re.Pattern[str], query: re.Pattern[str]) -> str:
+    """Return a URL without its user and password, and without query and fragment."""
+    url = userinfo.sub(r"\1***@", url)
+    mark = query.search(url)
+    return f"{url[: mark.end()]}<query removed>" if mark else url
 
 
 def describe_url(url: str) -> str:
@@ -55,4 +115,4 @@ def hide_userinfo(uri: str) -> str:
 
     :param uri: a URI of an object store. A connection id alone (``s3://my_conn@bucket``) stays.
     """
-    return re.sub(r"://[^/\s@:]*:[^/\s@]+@", "://***@", uri)
+    return _USERINFO_OF_STORE.sub("://***@", uri)

@@ -17,7 +17,7 @@ from airflow_provider_flux.bfl.errors import (
     FluxModeratedError,
     FluxTaskNotFoundError,
 )
-from airflow_provider_flux.bfl.redaction import redact
+from airflow_provider_flux.bfl.redaction import redact_line
 from airflow_provider_flux.bfl.status import Status
 
 _MAX_STATUS_CHARACTERS = 80
@@ -56,7 +56,7 @@ class Submission:
         """
         polling_url = body.get("polling_url")
         return cls(
-            request_id=str(body["id"]),
+            request_id=redact_line(str(body["id"])),
             polling_url=str(polling_url) if polling_url else None,
             submitted_at=now,
             cost=read_amount(body.get("cost")),
@@ -115,9 +115,9 @@ class GenerationResult:
         seed = fields.get("seed")
         parts = [body.get("details"), fields.get("details"), result, body.get("error"), body]
         return cls(
-            request_id=str(body["id"]) if body.get("id") else None,
+            request_id=redact_line(str(body["id"])) if body.get("id") else None,
             status=Status.of(text),
-            status_text=text[:_MAX_STATUS_CHARACTERS],
+            status_text=redact_line(text, *secrets)[:_MAX_STATUS_CHARACTERS],
             sample=_first_url(fields.get("sample"), fields.get("samples")),
             draft_cache=_first_url(fields.get("draft_cache"), fields.get("draft_caches")),
             seed=seed if isinstance(seed, int) and not isinstance(seed, bool) else None,
@@ -202,7 +202,7 @@ def describe_bad_amount(value: object) -> str | None:
     """
     if value is None or read_amount(value) is not None:
         return None
-    return redact(repr(value))[:_MAX_AMOUNT_CHARACTERS]
+    return redact_line(repr(value))[:_MAX_AMOUNT_CHARACTERS]
 
 
 def drop_bad_number(value: object) -> object:
@@ -233,7 +233,7 @@ def _error_text(parts: Sequence[object], secrets: tuple[str, ...]) -> str | None
     for part in parts:
         text = _reason_of(part)
         if text:
-            return redact(text, *secrets)[:_MAX_ERROR_CHARACTERS]
+            return redact_line(text, *secrets)[:_MAX_ERROR_CHARACTERS]
     return None
 
 
@@ -252,6 +252,8 @@ def _reasons(parts: Sequence[object], secrets: tuple[str, ...]) -> tuple[str, ..
         reasons = part.get("Moderation Reasons") if isinstance(part, Mapping) else part
         texts = [reasons] if isinstance(reasons, str) else reasons
         if isinstance(texts, list) and any(texts):
-            return tuple(redact(str(text), *secrets)[:_MAX_REASON_CHARACTERS] for text in texts)
+            return tuple(
+                redact_line(str(text), *secrets)[:_MAX_REASON_CHARACTERS] for text in texts
+            )
     text = _error_text(parts, secrets)
     return (text[:_MAX_REASON_CHARACTERS],) if text else ()
