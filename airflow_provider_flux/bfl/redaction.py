@@ -70,6 +70,15 @@ def redact(text: str, *secrets: str | None) -> str:
     text = _URI_OR_LONG.sub(
         lambda match: _LONG_SEGMENT.sub(_REMOVED, match[0]) if "://" in match[0] else _REMOVED, text
     )
+    return escape_control(text)
+
+
+def escape_control(text: str) -> str:
+    """Replace the control characters of a text by their escapes, for example for a terminal.
+
+    :param text: a text from outside, for example of a stored record.
+    :return: the text with escapes such as ``\\x1b``. Line feeds and tabs stay.
+    """
     return _CONTROL.sub(lambda match: ascii(match[0])[1:-1], text)
 
 

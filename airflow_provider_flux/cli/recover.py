@@ -11,6 +11,7 @@ from airflow.cli.simple_table import AirflowConsole
 from airflow.utils.cli import suppress_logs_and_warning
 
 from airflow_provider_flux.bfl.errors import FluxRequestError
+from airflow_provider_flux.bfl.redaction import escape_control
 from airflow_provider_flux.cli.connections import use_database_connections
 from airflow_provider_flux.recovery.find import FoundRecords, RecordFilter, find_records
 from airflow_provider_flux.recovery.recover import RecoveryResult, recover_all
@@ -33,7 +34,12 @@ def run(args: argparse.Namespace) -> None:
     except FluxRequestError as error:
         raise SystemExit(f"--output-path: {error}") from None
     if results:
-        AirflowConsole().print_as(data=[result.as_row() for result in results], output=args.output)
+        # A record in a bucket may hold escape sequences, which a terminal would obey.
+        rows = [
+            {name: " ".join(escape_control(text).splitlines()) for name, text in row.items()}
+            for row in (result.as_row() for result in results)
+        ]
+        AirflowConsole().print_as(data=rows, output=args.output)
     _print_summary(found, results)
     if found.unreadable or any(result.outcome == "error" for result in results):
         raise SystemExit(1)
@@ -42,7 +48,8 @@ def run(args: argparse.Namespace) -> None:
 def _print_summary(found: FoundRecords, results: Sequence[RecoveryResult]) -> None:
     """Print to stderr what cannot be read, and the number of records by outcome."""
     for unreadable in found.unreadable:
-        print(f"{type(unreadable.error).__name__}: {unreadable.error}", file=sys.stderr)  # noqa: T201
+        message = escape_control(str(unreadable.error))
+        print(f"{type(unreadable.error).__name__}: {message}", file=sys.stderr)  # noqa: T201
     counts = Counter(result.outcome for result in results)
     outcomes = ", ".join(f"{count} {outcome}" for outcome, count in counts.items())
     print(  # noqa: T201
