@@ -81,7 +81,7 @@ def describe_unexpected(error: Exception) -> str:
 def _select_values(row: Any, columns: Collection[Column] | None) -> RawValues:
     if isinstance(row, str):
         return str(to_json_value(row))
-    row = _with_names(row)
+    row = _with_positions(row) if _are_positions(columns) else _with_names(row)
     if isinstance(row, Sequence) and not isinstance(row, (bytes, bytearray, memoryview)):
         return _select_positions(row, columns)
     if not isinstance(row, Mapping):
@@ -108,9 +108,19 @@ def _with_names(row: Any) -> Any:
     return row
 
 
+def _are_positions(columns: Collection[Column] | None) -> bool:
+    return bool(columns) and all(isinstance(column, int) for column in columns or ())
+
+
+def _with_positions(row: Any) -> Any:
+    """Return a row of a database cursor as a tuple, also if it has the names of its columns."""
+    is_row_with_names = hasattr(row, "keys") and hasattr(row, "__iter__")
+    return tuple(row) if is_row_with_names and not isinstance(row, Mapping) else row
+
+
 def _select_positions(row: Sequence[Any], columns: Collection[Column] | None) -> RawValues:
     """Read a row that is a list, as a cursor of a database returns it."""
-    if columns is None or not all(isinstance(column, int) for column in columns):
+    if columns is None or not _are_positions(columns):
         return UnreadableRow(
             f"is {with_article(type(row).__name__)}, neither a prompt nor a dict. For rows that "
             "are lists, set columns to positions from 0, for example {'key': 0, 'prompt': 1}"

@@ -112,6 +112,7 @@ def test_rows_of_a_database_cursor_are_read_by_position_or_name(row: Any) -> Non
     columns: list[Any] = ["sku", "text"] if isinstance(row, _Product) else [0, 1]
     (read,) = read_values([row], columns)
     assert read == dict(zip(columns, ("a", "b"), strict=True))
+    assert read_values([row], [1]) == [{1: "b"}]
 
 
 def test_rows_of_sqlite_are_read_by_position_or_name() -> None:
@@ -121,6 +122,7 @@ def test_rows_of_sqlite_are_read_by_position_or_name() -> None:
     assert read_values(database.execute(query), [0, 1]) == [{0: "a", 1: "b"}]
     database.row_factory = sqlite3.Row
     assert read_values(database.execute(query), ["sku", "text"]) == [{"sku": "a", "text": "b"}]
+    assert read_values(database.execute(query), [1]) == [{1: "b"}]
     database.close()
 
 
