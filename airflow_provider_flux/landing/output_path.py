@@ -6,6 +6,7 @@ Airflow renders Jinja first. The placeholders are filled in when an image lands.
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Mapping
 from string import Formatter
 from typing import Any
@@ -149,8 +150,19 @@ def safe_name(value: Any) -> Any:
     """
     if isinstance(value, int):
         return value
-    text = "unknown" if value is None else _UNSAFE.sub("_", str(value))[:_MAX_VALUE_CHARACTERS]
+    text = "unknown" if value is None else _replace_unsafe(str(value))[:_MAX_VALUE_CHARACTERS]
     return re.sub(r"^\.+", "_", text) or "_"
+
+
+def _replace_unsafe(text: str) -> str:
+    """Replace all but letters, marks, numbers, ``_``, ``.`` and ``-``, in normal form C.
+
+    A combining mark is a part of a word in many scripts, and ``\\w`` does not match it.
+    """
+    return _UNSAFE.sub(
+        lambda match: match[0] if unicodedata.category(match[0]).startswith("M") else "_",
+        unicodedata.normalize("NFC", text),
+    )
 
 
 def _check_placeholders(shown: str, path: str) -> None:

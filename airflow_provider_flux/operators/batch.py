@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from functools import cached_property
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -23,6 +24,7 @@ from airflow_provider_flux.batch.row_policy import (
 )
 from airflow_provider_flux.bfl.catalog import get_model
 from airflow_provider_flux.bfl.errors import FluxRequestError
+from airflow_provider_flux.bfl.inputs import is_path
 from airflow_provider_flux.configured_models import known_models
 from airflow_provider_flux.hooks.flux import FluxHook
 from airflow_provider_flux.landing.output_path import (
@@ -76,7 +78,8 @@ class FluxGenerateBatchOperator(FluxLandingOperator):
         fallback is submitted once if the row is moderated, or if its generation fails. (templated)
     :param columns: dict of the input column for each parameter, for example
         ``{"prompt": "description", "key": "sku"}``. The task reads no other columns then. By
-        default each column is a parameter, or one of the names above. (templated)
+        default each column is a parameter, or one of the names above. If rows are lists, for
+        example those of a database cursor: the position, from 0. (templated)
     :param defaults: dict of parameters for rows that do not set them. (templated)
     :param model: model of rows that name none. Default ``flux-pro-1.1``. (templated)
     :param max_active: largest number of active generations. Default: ``max_active`` of the
@@ -113,6 +116,8 @@ class FluxGenerateBatchOperator(FluxLandingOperator):
         Default: ten times the usual duration of its model, and at least ten minutes.
     :param validate: check the model and its parameters against the catalog of this version. Default
         ``True``. ``False`` sends unknown models and parameters.
+    :param keep_null_text: send texts such as ``nan``, ``None``, ``NULL`` and ``#N/A`` as they are.
+        By default a cell with such a text is empty.
     :param flux_conn_id: id of the connection to BFL. Default ``flux_default``. (templated)
     :raises FluxRequestError: when the DAG is parsed, if a literal argument is wrong.
     """
@@ -139,7 +144,7 @@ class FluxGenerateBatchOperator(FluxLandingOperator):
         self,
         *,
         requests: Any,
-        columns: Mapping[str, str] | None = None,
+        columns: Mapping[str, str | int] | None = None,
         defaults: Mapping[str, Any] | None = None,
         model: str = "flux-pro-1.1",
         max_active: int | None = None,
@@ -152,10 +157,11 @@ class FluxGenerateBatchOperator(FluxLandingOperator):
         on_change: OnRowChange = "new",
         on_clear: OnBatchClear = "resume",
         reuse: Reuse = "never",
-        manifest_path: str | None = None,
+        manifest_path: str | PathLike[str] | None = None,
         ledger_path: str | None = None,
         timeout: float | timedelta | None = None,
         validate: bool = True,
+        keep_null_text: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -173,12 +179,13 @@ class FluxGenerateBatchOperator(FluxLandingOperator):
         self.on_change = on_change
         self.on_clear = on_clear
         self.reuse = reuse
-        self.manifest_path = manifest_path
+        self.manifest_path: Any = str(manifest_path) if is_path(manifest_path) else manifest_path
         self.ledger_path = arguments.check_ledger_path(ledger_path)
         self.timeout = (
             None if timeout is None else arguments.parse_seconds("timeout", timeout, minimum=1)
         )
         self.validate = validate
+        self.keep_null_text = keep_null_text
         self._batch_run: BatchRun | None = None
         self._is_killed = False
         #: Durations of :class:`BatchSettings` that tests shorten, in seconds.
@@ -245,7 +252,9 @@ class FluxGenerateBatchOperator(FluxLandingOperator):
             )
 
     def _input_mapping(self) -> InputMapping:
-        return InputMapping(self.columns, self.defaults or {}, self.model, self.validate)
+        return InputMapping(
+            self.columns, self.defaults or {}, self.model, self.validate, self.keep_null_text
+        )
 
     @cached_property
     def hook(self) -> FluxHook:
@@ -315,7 +324,7 @@ class FluxGenerateBatchOperator(FluxLandingOperator):
 
     def _manifest_uri(self, plan: LandingPlan) -> str:
         if self.manifest_path:
-            return self.manifest_path
+            return str(self.manifest_path)
         folder = fixed_folder(plan.target.path)
         index = "" if plan.task.map_index < 0 else f"-{plan.task.map_index}"
         name = f"manifest-{safe_name(self.task_id)}{index}.jsonl"

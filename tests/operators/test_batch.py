@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -234,6 +235,66 @@ def test_invalid_rows_are_named_and_nothing_is_submitted(
     assert (summary["invalid"], summary["landed"], submits(emulator)) == (3, 2, 2)
     assert task.outcomes() == ["landed", "invalid", "invalid", "invalid", "landed"]
     assert "width=7" in task.manifest()[1]["reason"]
+
+
+def test_bad_rows_of_a_file_are_skipped_and_the_others_land_at_a_path_object(
+    emulator: EmulatorServer, tmp_path: Path
+) -> None:
+    """Faults 26, 27 and 28: a repeated key, a deep cell, and a manifest path that is a ``Path``."""
+    deep = "[" * 900 + "]" * 900
+    lines = [
+        "key,prompt,width,images",
+        "A,a fox,,",
+        "A,a hare,,",
+        f"B,a cat,,{deep}",
+        "C,a dog,,,,",
+    ]
+    rows = tmp_path / "rows.csv"
+    rows.write_text("\n".join(lines))
+    columns = {"key": "key", "prompt": "prompt", "width": "width", "input_image": "images"}
+    manifest = tmp_path / "manifest.jsonl"
+    task = batch(
+        tmp_path,
+        rows,
+        columns=columns,
+        model="flux-kontext-pro",
+        defaults={},
+        on_invalid_row="skip",
+        manifest_path=manifest,
+    )
+    summary = task.retry()
+    assert summary["manifest"] == str(manifest)
+    ended = [json.loads(line) for line in manifest.read_text().splitlines()]
+    assert [(row["key"], row["outcome"]) for row in ended] == [
+        ("A", "landed"),
+        ("A", "invalid"),
+        ("B", "invalid"),
+        ("C", "landed"),
+    ]
+    assert ended[1]["reason"].startswith("line 3: key 'A' is taken by line 2.")
+    assert (task.retry()["landed"], submits(emulator)) == (2, 2)
+
+
+@pytest.mark.parametrize("kind", [int, float, str, Decimal])
+def test_a_retry_with_keys_of_another_type_submits_nothing_again(
+    kind: Any, emulator: EmulatorServer, tmp_path: Path
+) -> None:
+    """Fault 13: a column of floats had other keys, and each image was paid again."""
+    task = batch(tmp_path, [{"prompt": "a fox", "key": 101}])
+    assert task.retry()["landed"] == 1
+    assert task.retry(requests=[{"prompt": "a fox", "key": kind(101)}])["landed"] == 1
+    assert submits(emulator) == 1
+    assert [path.name for path in (tmp_path / "out").glob("101*.jpeg")] == ["101.jpeg"]
+
+
+def test_texts_for_missing_values_are_sent_on_request_only(
+    emulator: EmulatorServer, tmp_path: Path
+) -> None:
+    """Fault 24: a prompt ``nan`` was submitted."""
+    task = batch(tmp_path, ["a fox", "nan"], on_invalid_row="skip")
+    assert (task.retry()["landed"], task.outcomes()) == (1, ["landed", "invalid"])
+    assert task.retry(keep_null_text=True)["landed"] == 2
+    assert emulator.stats()["submits_per_prompt"] == {"a fox": 1, "nan": 1}
 
 
 def test_a_row_that_the_service_refuses_ends_as_invalid(

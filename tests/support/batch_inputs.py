@@ -16,7 +16,7 @@ import pytest
 from hypothesis import strategies as st
 
 from airflow_provider_flux.batch.input.mapping import InputMapping
-from airflow_provider_flux.batch.input.raw_rows import RawValues
+from airflow_provider_flux.batch.input.raw_rows import Column, RawValues
 from airflow_provider_flux.batch.input.rows import Row, read_rows
 from airflow_provider_flux.batch.input.sources import read_raw_rows
 from airflow_provider_flux.bfl.errors import FluxError, FluxRequestError
@@ -90,13 +90,13 @@ def write_file(folder: Path, name: str, content: bytes) -> str:
     return str(folder / name)
 
 
-def read_values(source: Any, columns: Collection[str] | None = None) -> list[RawValues]:
+def read_values(source: Any, columns: Collection[Column] | None = None) -> list[RawValues]:
     """Read the values of all rows of an input, before they are mapped."""
     return [row.values for row in read_raw_rows(source, columns)]
 
 
 def refusal_of(
-    source: Any, columns: Collection[str] | None = None, kind: type[FluxError] = FluxRequestError
+    source: Any, columns: Collection[Column] | None = None, kind: type[FluxError] = FluxRequestError
 ) -> str:
     """Read an input that is refused as a whole, and return the message."""
     with pytest.raises(kind) as caught:

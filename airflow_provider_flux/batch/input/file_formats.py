@@ -1,17 +1,20 @@
-"""Readers of JSONL, CSV and Parquet. Each yields one row at a time from an open file."""
+"""Readers of JSONL and Parquet. Each yields one row at a time from an open file."""
 
 from __future__ import annotations
 
-import csv
+import codecs
 import json
+import re
 from collections.abc import Callable, Collection, Generator, Iterator
 from typing import IO, Any, TypeAlias
 
 from airflow_provider_flux.batch.input.json_values import NotJsonError
 from airflow_provider_flux.batch.input.raw_rows import (
+    Column,
     RawRow,
     UnreadableRow,
     check_header,
+    describe_unexpected,
     select_values,
     to_column_value,
 )
@@ -24,73 +27,56 @@ READ_BLOCK_BYTES = MIB
 MAX_LINE_BYTES = 64 * MIB
 #: Rows of a Parquet file that are in memory at a time.
 _PARQUET_BATCH_ROWS = 256
+#: Column that pandas writes for the index of a data frame.
+_PANDAS_INDEX = re.compile(r"__index_level_\d+__")
 
 #: A reader takes an open binary file, the names to read (``None`` for all), and the argument with
 #: its value for errors.
-RowFormat: TypeAlias = Callable[[Any, Collection[str] | None, str], Generator[RawRow]]
+RowFormat: TypeAlias = Callable[[Any, Collection[Column] | None, str], Generator[RawRow]]
 
 
-def read_jsonl(file: IO[bytes], columns: Collection[str] | None, source: str) -> Generator[RawRow]:
+def read_jsonl(
+    file: IO[bytes], columns: Collection[Column] | None, source: str
+) -> Generator[RawRow]:
     """Read a file with one JSON value in each line. Blank lines are skipped.
 
     :param file: open binary file.
     :param columns: names to read, ``None`` for all.
     :param source: the argument and its value, for errors.
-    :raises FluxRequestError: if a line is too long.
+    :raises FluxRequestError: if a line is too long, or the file is JSON of another form.
     """
-    for number, line in _read_lines(file, source):
+    is_first = True
+    for number, line in read_lines(file, source):
         if not line.strip():
             continue
+        is_first, was_first = False, is_first
         try:
             row = json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
         except UnicodeDecodeError:
             yield RawRow(number, UnreadableRow("is not UTF-8"))
         except json.JSONDecodeError as error:
+            begin = line.removeprefix(codecs.BOM_UTF8).strip()
+            if was_first and (begin.startswith(b"[") or begin == b"{"):
+                raise _not_lines_error(source) from None
             problem = f"is not JSON ({error.msg} at character {error.pos + 1})"
             yield RawRow(number, UnreadableRow(problem))
         except (ValueError, RecursionError) as error:
             yield RawRow(number, UnreadableRow(f"cannot be read ({type(error).__name__})"))
         else:
+            if was_first and isinstance(row, list) and row and isinstance(row[0], dict):
+                raise _not_lines_error(source)
             yield RawRow(number, select_values(row, columns))
 
 
-def read_csv(file: IO[bytes], columns: Collection[str] | None, source: str) -> Generator[RawRow]:
-    """Read a CSV file with a header. Blank lines are skipped, and an empty cell is no value.
-
-    :param file: open binary file.
-    :param columns: names to read, ``None`` for all.
-    :param source: the argument and its value, for errors.
-    :raises FluxRequestError: if the file is not CSV in UTF-8, or its header is not valid.
-    """
-    # The limit belongs to the process, and its default is too low for a cell with an image.
-    csv.field_size_limit(max(csv.field_size_limit(), MAX_LINE_BYTES))
-    reader = csv.reader(_decode_lines(file, source), strict=True)
-    try:
-        header = next(reader, None)
-        if header is None:
-            return
-        check_header(header, columns, source)
-        selected = [
-            (position, name)
-            for position, name in enumerate(header)
-            if columns is None or name in columns
-        ]
-        previous_line = reader.line_num
-        for cells in reader:
-            line, previous_line = previous_line + 1, reader.line_num
-            if not cells:
-                continue
-            if len(cells) == len(header):
-                yield RawRow(line, {name: cells[position] or None for position, name in selected})
-            else:
-                problem = f"has {len(cells)} cells, but the header has {len(header)}"
-                yield RawRow(line, UnreadableRow(problem))
-    except csv.Error as error:
-        raise FluxRequestError(f"{source}: line {reader.line_num} is not CSV ({error}).") from None
+def _not_lines_error(source: str) -> FluxRequestError:
+    return FluxRequestError(
+        f"{source} has one JSON value for all rows, or rows of several lines. Write each row in a "
+        "line of its own: jq -c '.[]' does so for a list, and jq -c '.' for rows."
+    )
 
 
 def read_parquet(
-    file: IO[bytes], columns: Collection[str] | None, source: str
+    file: IO[bytes], columns: Collection[Column] | None, source: str
 ) -> Generator[RawRow]:
     """Read a Parquet file in small batches.
 
@@ -110,20 +96,38 @@ def read_parquet(
     with ParquetFile(file, pre_buffer=False, buffer_size=READ_BLOCK_BYTES) as table:
         header = table.schema_arrow.names
         check_header(header, columns, source)
-        selected = None if columns is None else [name for name in header if name in columns]
+        selected = [
+            name
+            for name in header
+            if (name in columns if columns is not None else not _PANDAS_INDEX.fullmatch(name))
+        ]
         for batch in table.iter_batches(
             batch_size=_PARQUET_BATCH_ROWS, columns=selected, use_threads=False
         ):
-            for row in batch.to_pylist():
-                try:
-                    values = {name: to_column_value(name, value) for name, value in row.items()}
-                    yield RawRow(None, values)
-                except NotJsonError as error:
-                    yield RawRow(None, UnreadableRow(str(error)))
+            for index in range(batch.num_rows):
+                yield RawRow(None, _read_parquet_row(batch, index))
 
 
-def _read_lines(file: IO[bytes], source: str) -> Iterator[tuple[int, bytes]]:
-    """Yield each line with its number, from 1."""
+def _read_parquet_row(batch: Any, index: int) -> dict[str, Any] | UnreadableRow:
+    """Read a row by its cells, because a cell that Python cannot hold fails a whole batch."""
+    values: dict[str, Any] = {}
+    for name, column in zip(batch.schema.names, batch.columns, strict=True):
+        try:
+            values[name] = to_column_value(name, column[index].as_py())
+        except NotJsonError as error:
+            return UnreadableRow(str(error))
+        except Exception as error:
+            return UnreadableRow(f"{name!r} {describe_unexpected(error)}")
+    return values
+
+
+def read_lines(file: IO[bytes], source: str) -> Iterator[tuple[int, bytes]]:
+    """Yield each line with its number, from 1.
+
+    :param file: open binary file.
+    :param source: the argument and its value, for errors.
+    :raises FluxRequestError: if a line is too long.
+    """
     number = 0
     while line := file.readline(MAX_LINE_BYTES + 1):
         number += 1
@@ -132,11 +136,3 @@ def _read_lines(file: IO[bytes], source: str) -> Iterator[tuple[int, bytes]]:
                 f"{source}: line {number} is longer than {MAX_LINE_BYTES // MIB} MiB."
             )
         yield number, line
-
-
-def _decode_lines(file: IO[bytes], source: str) -> Iterator[str]:
-    for number, line in _read_lines(file, source):
-        try:
-            yield line.decode("utf-8-sig" if number == 1 else "utf-8")
-        except UnicodeDecodeError:
-            raise FluxRequestError(f"{source}: line {number} is not UTF-8.") from None

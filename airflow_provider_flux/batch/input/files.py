@@ -9,14 +9,14 @@ from contextlib import ExitStack, closing
 from io import BufferedReader
 from typing import Any
 
+from airflow_provider_flux.batch.input.csv_format import read_csv
 from airflow_provider_flux.batch.input.file_formats import (
     READ_BLOCK_BYTES,
     RowFormat,
-    read_csv,
     read_jsonl,
     read_parquet,
 )
-from airflow_provider_flux.batch.input.raw_rows import RawRow
+from airflow_provider_flux.batch.input.raw_rows import Column, RawRow
 from airflow_provider_flux.bfl.errors import (
     FluxConfigurationError,
     FluxError,
@@ -32,17 +32,26 @@ ACCEPTED_SOURCES = (
     "a list of prompts or of dicts, the .output of a task that returns one, or the absolute path "
     "or URI (s3://my_conn@bucket/key) of a .jsonl, .csv or .parquet file"
 )
+#: What to do with a file of another format, by the ending of its name.
+_REMEDIES = {
+    **dict.fromkeys((".xlsx", ".xls", ".xlsm", ".ods", ".numbers"), "Save it as CSV UTF-8"),
+    ".txt": "If it is CSV, give it a name that ends in .csv",
+    ".json": "Write each row in a line of its own, for example with jq -c '.[]' to a .jsonl file",
+    **dict.fromkeys((".zip", ".bz2", ".zst", ".xz"), "Unpack it, or compress it with gzip (.gz)"),
+    **dict.fromkeys((".avro", ".orc", ".feather", ".arrow", ".pkl"), "Write it as .parquet"),
+}
 _FORMATS: dict[str, RowFormat] = {
     ".jsonl": read_jsonl,
     ".ndjson": read_jsonl,
     ".csv": read_csv,
+    ".tsv": read_csv,
     ".parquet": read_parquet,
 }
 _BUFFER_BYTES = 256 * 1024
 _MAX_SHOWN_CHARACTERS = 120
 
 
-def read_input_file(text: str, columns: Collection[str] | None) -> Iterator[RawRow]:
+def read_input_file(text: str, columns: Collection[Column] | None) -> Iterator[RawRow]:
     """Read the rows of a file, whose format follows from the ending of its name.
 
     :param text: absolute path or URI.
@@ -86,6 +95,12 @@ def _format_of(text: str) -> tuple[RowFormat, bool]:
     is_long = len(text) > _MAX_SHOWN_CHARACTERS
     shown = f"{text[:_MAX_SHOWN_CHARACTERS]}..." if is_long else text
     shown = repr(redact(hide_userinfo(shown)))
+    ending = next((ending for ending in _REMEDIES if name.endswith(ending)), None)
+    if ending:
+        raise FluxRequestError(
+            f"requests={shown} ends in {ending}, which is not supported. "
+            f"{_REMEDIES[ending]}. It must be {ACCEPTED_SOURCES}."
+        )
     if row_format is None or (is_gzip and row_format is read_parquet):
         raise FluxRequestError(
             f"requests={shown} is text. It must be {ACCEPTED_SOURCES}. "

@@ -7,12 +7,21 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from airflow_provider_flux.batch.input.json_values import NotJsonError, to_json_value
+from airflow_provider_flux.batch.input.raw_rows import Column
 from airflow_provider_flux.bfl.catalog import did_you_mean, get_model, route_of
 from airflow_provider_flux.bfl.errors import FluxRequestError
 from airflow_provider_flux.configured_models import known_models
 
 #: Names of values of a row that are not parameters of a model.
 SPECIAL_NAMES = ("key", "model", "fallback_prompt", "fallback_model")
+#: Texts that programs write for a missing value, and errors of spreadsheets.
+NULL_TEXTS = frozenset(
+    {
+        *("nan", "NaN", "NAN", "-nan", "-NaN", "<NA>", "NaT", "None", "NULL", "null"),
+        *("N/A", "n/a", "\\N", "#N/A", "#NA"),
+        *("#NULL!", "#REF!", "#VALUE!", "#DIV/0!", "#NAME?", "#NUM!"),
+    }
+)
 #: Problem of a row, or of ``defaults``, with a webhook secret.
 SECRET_PROBLEM = "webhook_secret would be stored with the row. Set it in the connection"  # noqa: S105 - no secret
 _NOT_IN_DEFAULTS = {
@@ -26,17 +35,20 @@ class InputMapping:
     """Way in which the rows of a batch become requests.
 
     :param columns: column of the input by parameter, or by one of :data:`SPECIAL_NAMES`. No other
-        column is read then. By default each column has the name of its parameter.
+        column is read then. By default each column has the name of its parameter. For rows that
+        are lists: the position, from 0.
     :param defaults: values of all rows that have none of their own, by parameter or by
         ``fallback_prompt`` and ``fallback_model``.
     :param model: model of all rows that name none.
     :param validate: ``False`` accepts models and parameters that this version does not know.
+    :param keep_null_text: keep cells of :data:`NULL_TEXTS`. By default they count as empty.
     """
 
-    columns: Mapping[str, str] | None = None
+    columns: Mapping[str, Column] | None = None
     defaults: Mapping[str, Any] = field(default_factory=dict, repr=False)
     model: str = "flux-pro-1.1"
     validate: bool = True
+    keep_null_text: bool = False
 
 
 def check_mapping(mapping: InputMapping) -> None:
@@ -58,8 +70,14 @@ def check_mapping(mapping: InputMapping) -> None:
             _check_name(argument, name, mapping.validate)
 
     for name, column in (mapping.columns or {}).items():
-        if not isinstance(column, str) or not column:
-            raise FluxRequestError(f"columns[{name!r}]={column!r} must be the name of a column.")
+        is_position = type(column) is int and column >= 0
+        if not is_position and not (isinstance(column, str) and column):
+            raise FluxRequestError(
+                f"columns[{name!r}]={column!r} must be the name of a column, or its position from "
+                "0 in rows that are lists."
+            )
+    if len({type(column) for column in (mapping.columns or {}).values()}) > 1:
+        raise FluxRequestError("columns has names and positions. Use one of them for all columns.")
     for name in mapping.defaults:
         if name in _NOT_IN_DEFAULTS:
             raise FluxRequestError(f"defaults cannot hold {name}: {_NOT_IN_DEFAULTS[name]}.")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any, NamedTuple, TypeAlias
 
 from airflow_provider_flux.batch.input.json_values import NotJsonError, to_json_value
@@ -25,7 +26,7 @@ class UnreadableRow:
     problem: str
 
 
-class SelectedValues(dict[str, Any]):
+class SelectedValues(dict[Any, Any]):
     """Values read from a dict, which has no header that promises all columns.
 
     :ivar available: first names of that dict, if it lacks a requested column.
@@ -34,8 +35,11 @@ class SelectedValues(dict[str, Any]):
     available: tuple[str, ...] = ()
 
 
-#: A prompt, or values by column. A column without a value has ``None``.
-RawValues: TypeAlias = str | dict[str, Any] | UnreadableRow
+#: Name of a column, or its position in rows that are lists, from 0.
+Column: TypeAlias = str | int
+#: A prompt, or values by column. A column without a value has ``None``. A value is plain JSON, or a
+#: ``Decimal``, which keeps the digits that a key needs.
+RawValues: TypeAlias = str | dict[Any, Any] | UnreadableRow
 
 
 class RawRow(NamedTuple):
@@ -49,29 +53,86 @@ class RawRow(NamedTuple):
     values: RawValues
 
 
-def select_values(row: Any, columns: Collection[str] | None) -> RawValues:
+def select_values(row: Any, columns: Collection[Column] | None) -> RawValues:
     """Read a row of a list, or of a JSONL line.
 
-    :param row: a prompt or a mapping.
-    :param columns: names to read, ``None`` for all.
+    :param row: a prompt, a mapping, a row of a database cursor, or a list with positions in
+        ``columns``.
+    :param columns: names or positions to read, ``None`` for all.
     :return: plain JSON values, or the reason why the row cannot be read.
     """
     try:
-        if isinstance(row, str):
-            return str(to_json_value(row))
-        if not isinstance(row, Mapping):
-            return UnreadableRow(
-                f"is {with_article(type(row).__name__)}, neither a prompt nor a dict"
-            )
-        names = row.keys() if columns is None else [name for name in columns if name in row]
-        selected = SelectedValues(
-            {_check_name(name): to_column_value(name, row[name]) for name in names}
-        )
+        return _select_values(row, columns)
     except NotJsonError as error:
         return UnreadableRow(str(error))
+    except Exception as error:
+        return UnreadableRow(describe_unexpected(error))
+
+
+def describe_unexpected(error: Exception) -> str:
+    """Describe an error that is no statement about the row, as the rest of a sentence about it.
+
+    :param error: the error.
+    """
+    text = redact(str(error))[:_MAX_NAME_CHARACTERS]
+    return f"cannot be read ({type(error).__name__}{': ' if text else ''}{text})"
+
+
+def _select_values(row: Any, columns: Collection[Column] | None) -> RawValues:
+    if isinstance(row, str):
+        return str(to_json_value(row))
+    row = _with_positions(row) if _are_positions(columns) else _with_names(row)
+    if isinstance(row, Sequence) and not isinstance(row, (bytes, bytearray, memoryview)):
+        return _select_positions(row, columns)
+    if not isinstance(row, Mapping):
+        return UnreadableRow(f"is {with_article(type(row).__name__)}, neither a prompt nor a dict")
+    names = row.keys() if columns is None else [name for name in columns if name in row]
+    selected = SelectedValues(
+        {_check_name(name): to_column_value(str(name), row[name]) for name in names}
+    )
     if columns is not None and len(selected) < len(columns):
         selected.available = tuple(str(name) for name in list(row)[:MAX_LISTED_COLUMNS])
     return selected
+
+
+def _with_names(row: Any) -> Any:
+    """Return a row of a database cursor as a dict, if the row has the names of its columns."""
+    if isinstance(row, Mapping):
+        return row
+    if isinstance(names := getattr(row, "_mapping", None), Mapping):  # of SQLAlchemy
+        return dict(names)
+    if isinstance(row, tuple) and hasattr(row, "_fields"):  # a named tuple
+        return dict(zip(row._fields, row, strict=True))
+    if hasattr(row, "keys") and hasattr(row, "__getitem__"):  # of sqlite3
+        return {name: row[name] for name in row.keys()}  # noqa: SIM118 - it has no __iter__ of names
+    return row
+
+
+def _are_positions(columns: Collection[Column] | None) -> bool:
+    return bool(columns) and all(isinstance(column, int) for column in columns or ())
+
+
+def _with_positions(row: Any) -> Any:
+    """Return a row of a database cursor as a tuple, also if it has the names of its columns."""
+    is_row_with_names = hasattr(row, "keys") and hasattr(row, "__iter__")
+    return tuple(row) if is_row_with_names and not isinstance(row, Mapping) else row
+
+
+def _select_positions(row: Sequence[Any], columns: Collection[Column] | None) -> RawValues:
+    """Read a row that is a list, as a cursor of a database returns it."""
+    if columns is None or not _are_positions(columns):
+        return UnreadableRow(
+            f"is {with_article(type(row).__name__)}, neither a prompt nor a dict. For rows that "
+            "are lists, set columns to positions from 0, for example {'key': 0, 'prompt': 1}"
+        )
+    positions = [column for column in columns if isinstance(column, int)]
+    if positions and max(positions) >= len(row):
+        count = len(row)
+        return UnreadableRow(
+            f"has {count} {'value' if count == 1 else 'values'}, and none at position "
+            f"{max(positions)}, which columns names"
+        )
+    return {position: to_column_value(str(position), row[position]) for position in positions}
 
 
 def _check_name(name: Any) -> str:
@@ -82,12 +143,14 @@ def _check_name(name: Any) -> str:
 
 
 def to_column_value(name: str, value: Any) -> Any:
-    """Convert the value of a column to plain JSON.
+    """Convert the value of a column to plain JSON, except a finite ``Decimal``.
 
     :param name: name of the column, for errors.
     :param value: value of any type.
     :raises NotJsonError: if JSON cannot represent the value. The message begins with the name.
     """
+    if isinstance(value, Decimal) and value.is_finite():
+        return value  # a key needs all digits, and a parameter is converted later
     try:
         return to_json_value(value)
     except NotJsonError as error:
@@ -95,33 +158,43 @@ def to_column_value(name: str, value: Any) -> Any:
         raise NotJsonError(f"{shown[:_MAX_NAME_CHARACTERS]} {error}") from None
 
 
-def check_header(header: list[str], columns: Collection[str] | None, source: str) -> None:
+def check_header(header: list[str], columns: Collection[Column] | None, source: str) -> None:
     """Check the column names of a file.
 
-    :param header: all names, in order.
+    :param header: all names, in order. A column without a name has empty text.
     :param columns: names to read, ``None`` for all.
     :param source: the argument and its value, for errors.
-    :raises FluxRequestError: if a name occurs twice, or a requested column is missing.
+    :raises FluxRequestError: if a name to read occurs twice, or a requested column is missing.
     """
-    repeated = sorted({name for name in header if header.count(name) > 1})
+    positions = [column for column in columns or () if isinstance(column, int)]
+    if positions:
+        raise FluxRequestError(
+            f"{source} has names of columns, and columns has the position {positions[0]}. Only "
+            "rows that are lists have positions. Write the name of the column."
+        )
+    names = [name for name in header if name and (columns is None or name in columns)]
+    repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
         raise FluxRequestError(f"{source} has the column {repeated[0]!r} twice.")
     if missing := set(columns or ()) - set(header):
-        raise missing_columns_error(missing, header)
+        raise missing_columns_error(missing, filter(None, header))
 
 
-def missing_columns_error(missing: Collection[str], available: Iterable[str]) -> FluxRequestError:
+def missing_columns_error(
+    missing: Collection[Column], available: Iterable[str], unreadable: str = ""
+) -> FluxRequestError:
     """Build the error for requested columns that the input does not have.
 
     :param missing: the names that are missing.
     :param available: the names that the input has.
+    :param unreadable: a sentence about rows that could not be read; empty if all could.
     """
     names = [redact(repr(name[:_MAX_NAME_CHARACTERS])) for name in available]
     listed = ", ".join(names[:MAX_LISTED_COLUMNS])
     listed += ", ..." if len(names) > MAX_LISTED_COLUMNS else ""
     return FluxRequestError(
-        f"requests has no column {', '.join(map(repr, sorted(missing)))}, which columns names. "
-        f"It has: {listed or 'none'}"
+        f"requests has no column {', '.join(sorted(map(repr, missing)))}, which columns names. "
+        f"It has: {listed or 'none'}{'. ' if unreadable else ''}{unreadable}"
     )
 
 

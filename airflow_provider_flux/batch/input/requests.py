@@ -6,6 +6,7 @@ import json
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from airflow_provider_flux.batch.input.json_values import NotJsonError, to_json_value
 from airflow_provider_flux.batch.input.mapping import (
     SECRET_PROBLEM,
     SPECIAL_NAMES,
@@ -186,6 +187,8 @@ def _parse_list(model: Model, name: str, value: Any) -> Any:
     if media_field is None or media_field.kind is MediaKind.MASK:
         return value
     try:
-        return json.loads(value)
+        return to_json_value(json.loads(value))
+    except NotJsonError as error:
+        raise FluxRequestError(f"{name} {error}") from None
     except (ValueError, RecursionError):
         return value

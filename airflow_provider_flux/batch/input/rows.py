@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from typing import Any
 
+from airflow_provider_flux.batch.input.json_values import NotJsonError, to_json_value
 from airflow_provider_flux.batch.input.mapping import (
+    NULL_TEXTS,
     SPECIAL_NAMES,
     InputMapping,
     check_mapping,
     defaults_of,
 )
-from airflow_provider_flux.batch.input.raw_rows import RawRow, UnreadableRow
+from airflow_provider_flux.batch.input.raw_rows import (
+    RawRow,
+    UnreadableRow,
+    describe_unexpected,
+)
 from airflow_provider_flux.batch.input.requests import RequestBuilder
-from airflow_provider_flux.batch.input.row_keys import RowKeys, format_key
+from airflow_provider_flux.batch.input.row_keys import RowKeys, format_key, parse_key
 from airflow_provider_flux.batch.input.sources import read_raw_rows
 from airflow_provider_flux.bfl.errors import FluxRequestError
 from airflow_provider_flux.bfl.request import GenerationRequest
+
+log = logging.getLogger(__name__)
 
 _MAX_PROBLEM_CHARACTERS = 1000
 
@@ -27,8 +37,9 @@ class Row:
     """One image or video to generate, as a row of the input asks for it.
 
     :param index: position in the input, from 0.
-    :param key: name of the row, unique in the batch: its own key, or else its index as text. A row
-        whose own key cannot be used has a stand-in, for example ``row-17``.
+    :param key: name of the row: its own key, or else its index as text. It is unique among the
+        valid rows; a row that repeats a key is not valid and keeps it. A row without a usable key
+        has a stand-in with its line of the file, or else its index, for example ``row-17``.
     :param model: name of the model, also if the row is not valid.
     :param request: the checked request, ``None`` if the row is not valid. Its inputs are still the
         text that names them.
@@ -100,28 +111,114 @@ def describe_problems(rows: Iterable[Row], max_listed: int = 20) -> str:
     return "\n".join([f"{count} {'row is' if count == 1 else 'rows are'} not valid:", *lines])
 
 
-def _check_rows(raw_rows: Iterator[RawRow], mapping: InputMapping) -> Iterator[Row]:
-    builder, keys, defaults = RequestBuilder(mapping), RowKeys(), defaults_of(mapping)
-    for index, raw in enumerate(raw_rows):
+class _RowChecker:
+    """Maps and checks the rows of one batch, in the order of the input.
+
+    :param mapping: way in which rows become requests, already checked.
+    """
+
+    def __init__(self, mapping: InputMapping) -> None:
+        self._mapping = mapping
+        self._builder = RequestBuilder(mapping)
+        self._keys = RowKeys()
+        self._defaults = defaults_of(mapping)
+        self._null_cells = 0
+        self._first_null_cell = ""
+
+    def check(self, index: int, raw: RawRow) -> Row:
+        """Return a row of the input with its requests, or with everything that is wrong with it.
+
+        :param index: position in the input, from 0.
+        :param raw: the row as it was read.
+        """
         position, unit = _position_of(index, raw.line)
         if isinstance(raw.values, UnreadableRow):
-            key = keys.register_stand_in(index, position)
-            row = Row(index, key, mapping.model, None, None, None, raw.line)
-            yield row.with_problem(raw.values.problem)
-            continue
+            row = self._new_row(index, self._keys.register_stand_in(position), raw)
+            return row.with_problem(raw.values.problem)
 
-        values = _map_columns(raw.values, mapping)
+        values = self._without_null_texts(_map_columns(raw.values, self._mapping), index, raw)
         problems: list[str] = []
+        key = self._read_key(values.pop("key", index), position, unit, problems)
+        row = self._new_row(index, key, raw)
         try:
-            key = keys.register(values.pop("key", index), position, unit)
+            plain = {name: _to_parameter(name, value) for name, value in values.items()}
+            return _check_row(row, plain, self._defaults, self._builder, problems)
+        except NotJsonError as error:
+            return row.with_problem("; ".join([*problems, str(error)]))
+        except Exception as error:
+            log.debug("Row %s cannot be checked", key, exc_info=True)
+            return row.with_problem("; ".join([*problems, describe_unexpected(error)]))
+
+    def log_null_cells(self) -> None:
+        """Log how many cells had a text for a missing value."""
+        if self._null_cells:
+            log.warning(
+                "%d %s text for a missing value and %s as empty. The first is %s. To keep such "
+                "texts, set keep_null_text=True.",
+                self._null_cells,
+                "cell has" if self._null_cells == 1 else "cells have",
+                "counts" if self._null_cells == 1 else "count",
+                self._first_null_cell,
+            )
+
+    def _new_row(self, index: int, key: str, raw: RawRow) -> Row:
+        return Row(index, key, self._mapping.model, None, None, None, raw.line)
+
+    def _read_key(self, value: Any, position: int, unit: str, problems: list[str]) -> str:
+        """Return the key of a row. A repeated key keeps its name, and is a problem of the row."""
+        try:
+            key = parse_key(value)
         except FluxRequestError as error:
-            key = keys.register_stand_in(index, position)
             problems.append(error.message)
-        row = Row(index, key, mapping.model, None, None, None, raw.line)
-        yield _check_row(row, values, defaults, builder, problems)
+            return self._keys.register_stand_in(position)
+        except Exception as error:
+            problems.append(f"key {describe_unexpected(error)}")
+            return self._keys.register_stand_in(position)
+        try:
+            self._keys.register(key, position, unit)
+        except FluxRequestError as error:
+            problems.append(error.message)
+        return key
+
+    def _without_null_texts(
+        self, values: dict[str, Any], index: int, raw: RawRow
+    ) -> dict[str, Any]:
+        """Return the values with ``None`` for each text that stands for a missing value."""
+        if self._mapping.keep_null_text:
+            return values
+        resolved = dict(values)
+        for name, value in values.items():
+            if isinstance(value, str) and value.strip() in NULL_TEXTS:
+                position, unit = _position_of(index, raw.line)
+                resolved[name] = None
+                self._null_cells += 1
+                self._first_null_cell = (
+                    self._first_null_cell or f"{value.strip()!r} for {name}, {unit} {position}"
+                )
+        return resolved
 
 
-def _map_columns(values: str | dict[str, Any], mapping: InputMapping) -> dict[str, Any]:
+def _check_rows(raw_rows: Iterator[RawRow], mapping: InputMapping) -> Iterator[Row]:
+    checker = _RowChecker(mapping)
+    for index, raw in enumerate(raw_rows):
+        yield checker.check(index, raw)
+    checker.log_null_cells()
+
+
+def _to_parameter(name: str, value: Any) -> Any:
+    """Return plain JSON for a ``Decimal``, whose digits only a key needs, and other values as is.
+
+    :raises NotJsonError: if the number is too large.
+    """
+    if not isinstance(value, Decimal):
+        return value
+    try:
+        return to_json_value(value)
+    except NotJsonError as error:
+        raise NotJsonError(f"{name} {error}") from None
+
+
+def _map_columns(values: str | dict[Any, Any], mapping: InputMapping) -> dict[str, Any]:
     """Return the values by parameter or special name.
 
     A column that is mapped to the key gives ``None`` if the row does not have it, so that the row

@@ -10,8 +10,10 @@ from typing import Any
 from airflow_provider_flux.batch.input.files import ACCEPTED_SOURCES, read_input_file
 from airflow_provider_flux.batch.input.raw_rows import (
     MAX_LISTED_COLUMNS,
+    Column,
     RawRow,
     SelectedValues,
+    UnreadableRow,
     missing_columns_error,
     select_values,
     with_article,
@@ -22,13 +24,13 @@ from airflow_provider_flux.bfl.inputs import is_path
 log = logging.getLogger(__name__)
 
 
-def read_raw_rows(source: Any, columns: Collection[str] | None = None) -> Iterator[RawRow]:
+def read_raw_rows(source: Any, columns: Collection[Column] | None = None) -> Iterator[RawRow]:
     """Read the rows of a batch, one at a time. A file is never in memory as a whole.
 
     :param source: prompts or dicts in any iterable, the same as JSON text, or the path of a file:
         ``.jsonl`` or ``.ndjson``, ``.csv`` (UTF-8, with a header), each also with ``.gz``, or
         ``.parquet``.
-    :param columns: names to read, ``None`` for all.
+    :param columns: names to read, ``None`` for all. In rows that are lists: positions, from 0.
     :return: the rows in the order of the input.
     :raises FluxRequestError: if the source is none of these, lacks a column, or is broken as a
         whole.
@@ -42,16 +44,23 @@ def read_raw_rows(source: Any, columns: Collection[str] | None = None) -> Iterat
     return _check_columns(read_input_file(text, columns), columns)
 
 
-def _check_columns(rows: Iterator[RawRow], columns: Collection[str] | None) -> Iterator[RawRow]:
+def _check_columns(rows: Iterator[RawRow], columns: Collection[Column] | None) -> Iterator[RawRow]:
     """Refuse an input in which no row has a requested column. If it has no rows, only warn.
+
+    If no row can be read, each row has a reason of its own, and no column is missing.
 
     For a list and for JSONL this is known after the last row. That is early enough, because all
     rows are read before the first submit.
     """
     missing, available, count = set(columns or ()), dict[str, None](), 0
-    for row in rows:
+    unreadable, first_problem = 0, ""
+    for index, row in enumerate(rows):
         count += 1
-        if missing and isinstance(row.values, SelectedValues):
+        if isinstance(row.values, UnreadableRow):
+            location = f"index {index}" if row.line is None else f"line {row.line}"
+            first_problem = first_problem or f"{location} {row.values.problem}"
+            unreadable += 1
+        elif missing and isinstance(row.values, SelectedValues):
             missing -= row.values.keys()
             if missing and len(available) <= MAX_LISTED_COLUMNS:
                 available.update(dict.fromkeys(row.values.available))
@@ -61,8 +70,10 @@ def _check_columns(rows: Iterator[RawRow], columns: Collection[str] | None) -> I
 
     if not count:
         log.warning("requests has no rows")
-    elif missing:
-        raise missing_columns_error(missing, available)
+    elif missing and unreadable < count:
+        verb = "row" if unreadable == 1 else "rows"
+        text = f"{unreadable} {verb} could not be read, the first: {first_problem}"
+        raise missing_columns_error(missing, available, text if unreadable else "")
 
 
 def _check_iterable(source: Any) -> Iterable[Any]:

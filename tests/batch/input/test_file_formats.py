@@ -1,8 +1,7 @@
-"""JSONL, CSV and Parquet files, line by line."""
+"""JSONL and Parquet files, and what all formats share."""
 
 from __future__ import annotations
 
-import base64
 import gzip
 import io
 import sys
@@ -14,10 +13,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from airflow_provider_flux.batch.input import file_formats
-from airflow_provider_flux.batch.input.raw_rows import RawRow, UnreadableRow
+from airflow_provider_flux.batch.input.raw_rows import UnreadableRow
 from airflow_provider_flux.batch.input.sources import read_raw_rows
 from airflow_provider_flux.bfl.errors import FluxConfigurationError
-from tests.support.batch_inputs import ROWS, as_csv, as_parquet, read_values, refusal_of, write_file
+from tests.support.batch_inputs import ROWS, as_parquet, read_values, refusal_of, write_file
 
 
 def empty_inputs() -> list[tuple[str, bytes]]:
@@ -57,41 +56,10 @@ def test_unreadable_jsonl_lines_keep_their_number_and_the_others_are_read(tmp_pa
     assert isinstance(not_json, UnreadableRow)
     assert not_json.problem.startswith("is not JSON")
     assert not_utf8 == UnreadableRow("is not UTF-8")
-    assert a_list == UnreadableRow("is a list, neither a prompt nor a dict")
+    assert isinstance(a_list, UnreadableRow)
+    assert a_list.problem.startswith("is a list, neither a prompt nor a dict")
     assert isinstance(number, UnreadableRow)
     assert number.problem.startswith("cannot be read")
-
-
-def test_a_csv_row_with_too_few_or_too_many_cells_is_unreadable_and_the_others_are_read(
-    tmp_path: Path,
-) -> None:
-    content = b'\xef\xbb\xbfprompt,width\r\n"a, ""b""\r\nc",512\r\nd\r\n\r\ne,1,2\r\nf,\r\n'
-    assert list(read_raw_rows(write_file(tmp_path, "rows.csv", content))) == [
-        RawRow(2, {"prompt": 'a, "b"\r\nc', "width": "512"}),
-        RawRow(4, UnreadableRow("has 1 cells, but the header has 2")),
-        RawRow(6, UnreadableRow("has 3 cells, but the header has 2")),
-        RawRow(7, {"prompt": "f", "width": None}),
-    ]
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (b'prompt\n"a\nb\nc\n', "line 4 is not CSV"),
-        (b'prompt\n"a"b\n', "line 2 is not CSV"),
-        (b"prompt\na\n\xe9\n", "line 3 is not UTF-8"),
-        ("prompt\na\n".encode("utf-16"), "line 1 is not UTF-8"),
-        (b"prompt,width,prompt\na,1,b\n", "has the column 'prompt' twice"),
-    ],
-)
-def test_malformed_csv_is_refused_as_a_whole(tmp_path: Path, content: bytes, message: str) -> None:
-    assert message in refusal_of(write_file(tmp_path, "rows.csv", content))
-
-
-def test_a_csv_cell_may_hold_an_image_as_base64(tmp_path: Path) -> None:
-    image = base64.b64encode(bytes(300_000)).decode()
-    path = write_file(tmp_path, "rows.csv", as_csv([{"input_image": image}]))
-    assert read_values(path) == [{"input_image": image}]
 
 
 @pytest.mark.parametrize("ending", [".jsonl", ".csv"])
@@ -119,3 +87,24 @@ def test_reading_parquet_without_pyarrow_names_the_package_to_install(
     assert "pip install 'airflow-provider-flux[parquet]'" in refusal_of(
         path, kind=FluxConfigurationError
     )
+
+
+def test_a_parquet_cell_that_python_cannot_hold_is_the_problem_of_its_row(tmp_path: Path) -> None:
+    """Fault 27: one such cell ended the whole batch."""
+    days = pa.array([0, 2**30], pa.int32()).cast(pa.date32())
+    file = io.BytesIO()
+    pq.write_table(pa.table({"prompt": ["a", "b"], "key": days}), file)
+    path = write_file(tmp_path, "rows.parquet", file.getvalue())
+    first, second = read_values(path)
+    assert first == {"prompt": "a", "key": "1970-01-01"}
+    assert isinstance(second, UnreadableRow)
+    assert "'key' cannot be read (OverflowError" in second.problem
+
+
+@pytest.mark.parametrize(
+    "content", [b'[{"prompt": "a"}]', b'[\n{"prompt": "a"}\n]', b'{\n"prompt": "a"\n}\n']
+)
+def test_json_of_several_lines_is_refused_with_the_command_that_splits_it(
+    tmp_path: Path, content: bytes
+) -> None:
+    assert "jq -c" in refusal_of(write_file(tmp_path, "rows.jsonl", content))

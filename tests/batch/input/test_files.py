@@ -53,6 +53,23 @@ def test_other_text_is_refused_with_the_accepted_sources(source: str) -> None:
     assert ".output" in message
 
 
+@pytest.mark.parametrize(
+    ("source", "remedy"),
+    [
+        ("/data/x.xlsx", "ends in .xlsx, which is not supported. Save it as CSV UTF-8"),
+        ("s3://b/x.ODS", "ends in .ods, which is not supported. Save it as CSV UTF-8"),
+        ("x.json.gz", "Write each row in a line of its own"),
+        ("x.csv.zip", "Unpack it"),
+        ("x.avro", "Write it as .parquet"),
+        ("x.txt", "give it a name that ends in .csv"),
+    ],
+)
+def test_a_file_of_another_format_is_refused_with_the_remedy(source: str, remedy: str) -> None:
+    """Fault 28: ``requests="x.xlsx"`` was said to be text."""
+    assert remedy in refusal_of(source)
+    assert "is text" not in refusal_of(source)
+
+
 def test_an_error_about_the_input_shows_neither_long_text_nor_a_secret() -> None:
     message = refusal_of(f"s3://key:hunter2@b/{'x' * 5000}")
     assert "hunter2" not in message
