@@ -193,7 +193,7 @@ def test_a_paid_image_that_did_not_land_is_not_submitted_again(
         "SELECT outcome, reason FROM products WHERE sku = 'P-0002'"
     )
     assert outcome == "submitted"
-    assert "BFL bills it" in reason
+    assert "The generation is billed" in reason
     assert catalogue.night(products=4)["rows"] == 4
     assert catalogue.sql("SELECT outcome FROM products WHERE sku = 'P-0002'") == [("submitted",)]
     assert service.stats()["submits"] == 8

@@ -173,8 +173,8 @@ class Lander:
         :raises StopSubmittingError: if other rows would fare no better.
         """
         reason = (
-            f"{error.message} BFL bills it. A retry, or `airflow flux recover`, "
-            "resumes it without paying again."
+            f"{error.message} The generation is billed. A retry, or `airflow flux recover`, "
+            "lands it without paying again."
         )
         self._context.end(row, "submitted", generation=row.generation, reason=reason)
         if not (isinstance(error, FluxTimeoutError) or _is_intended(error, row)):

@@ -356,7 +356,7 @@ class TestMoney:
         submits = emulator.stats()["submits"]
         assert submits < 30
         assert task.counts() == {"submitted": 1, "landed": submits - 1, "pending": 30 - submits}
-        assert "a retry, or `airflow flux recover`, resumes it" in task.manifest()[0]["reason"]
+        assert "A retry, or `airflow flux recover`, lands it" in task.manifest()[0]["reason"]
 
     def test_credits_that_earlier_tries_spent_count_against_max_cost(
         self, emulator: EmulatorServer, tmp_path: Path
@@ -470,9 +470,7 @@ class TestTrouble:
         assert 3 <= submits <= 3 * 4 + 1
         assert task.counts() == {"submitted": submits, "pending": 60 - submits}
         left = [row for row in task.manifest() if row["outcome"] == "submitted"]
-        assert all(
-            "a retry, or `airflow flux recover`, resumes it" in row["reason"] for row in left
-        )
+        assert all("A retry, or `airflow flux recover`, lands it" in row["reason"] for row in left)
         assert task.summary
         assert (task.summary["credits"], task.summary["credits_wasted"]) == (4 * submits, 0)
         summary = task.retry(requests=prompts(60))
@@ -509,10 +507,7 @@ class TestTrouble:
     ) -> None:
         task = batch(tmp_path, ["a hare", "slow [[fault:slow=1.8]]"], timeout=1)
         task.fail(FluxBatchError, "1 submitted")
-        assert (
-            "BFL bills it. A retry, or `airflow flux recover`, resumes it"
-            in task.manifest()[1]["reason"]
-        )
+        assert "A retry, or `airflow flux recover`, lands it" in task.manifest()[1]["reason"]
         assert task.manifest()[1]["cost"] == 4
         time.sleep(0.8)
         assert task.retry()["landed"] == emulator.stats()["submits"] == 2
