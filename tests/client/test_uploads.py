@@ -124,12 +124,12 @@ def test_a_refusal_during_the_upload_is_read(
     def refuse_early(exchange: Exchange) -> None:
         body = json.dumps({"detail": "Too large"}).encode()
         exchange.wfile.write(
-            b"HTTP/1.1 413 Too Large\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
+            b"HTTP/1.1 422 Unprocessable Entity\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
         )
         exchange.read()
 
     service.answers["*"] = refuse_early
-    with pytest.raises(errors.FluxRequestError, match="HTTP 413: Too large"):
+    with pytest.raises(errors.FluxRequestError, match="HTTP 422: Too large"):
         submit("flux-2-pro", large)
     assert len(service.received) == 1
 
