@@ -21,7 +21,6 @@ from airflow_provider_flux.bfl.errors import (
     FluxError,
     FluxRateLimitedError,
     FluxRequestError,
-    FluxServiceError,
     FluxSubmitUncertainError,
 )
 from airflow_provider_flux.generation import Generation, new_generation
@@ -134,7 +133,7 @@ class Submitter:
             context.counters.rate_limited += 1
             return row
         context.limiter.record_dropped(row.group)
-        if isinstance(error, (FluxConnectionError, FluxServiceError)):
+        if isinstance(error, FluxConnectionError):
             if context.breaker.record_failure(error, now):
                 raise StopSubmittingError(error, row)
             log.warning("%s Trying again.", error)
