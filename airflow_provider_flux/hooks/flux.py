@@ -69,17 +69,30 @@ class FluxHook(BaseHook):
     def settings(self) -> FluxSettings:
         """The checked settings of the connection.
 
-        :raises FluxConfigurationError: if the connection is missing or malformed.
+        :raises FluxConfigurationError: if the connection is missing, malformed, or not of type
+            ``flux``.
         """
         try:
             connection = self.get_connection(self.flux_conn_id)
         except AirflowNotFoundException:
             return self._settings_from_environment()
+        self._check_type(connection.conn_type)
         host = connection.host
         if host and connection.port:
             host = f"{host}:{connection.port}"
         return _read_and_mask(
             connection.password, host, connection.extra_dejson, f"connection {self.flux_conn_id!r}"
+        )
+
+    def _check_type(self, conn_type: str | None) -> None:
+        """Refuse a connection of another type, whose password is the secret of another service."""
+        if conn_type == self.conn_type:
+            return
+        found = f"has the type {conn_type!r}" if conn_type else "has no type"
+        raise FluxConfigurationError(
+            f"The connection {self.flux_conn_id!r} {found}, so its password is not sent to BFL. "
+            f"Name a connection of type {self.conn_type!r}, or set the type of this one: in JSON "
+            f'"conn_type": "{self.conn_type}", in a URI {self.conn_type}://.'
         )
 
     def _settings_from_environment(self) -> FluxSettings:
