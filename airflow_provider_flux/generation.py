@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal, TypedDict
@@ -196,6 +197,18 @@ def submitted_epoch(generation: Generation) -> float:
     return parse_time(generation["submitted_at"]).timestamp()
 
 
+def wait_start(generation: Generation, now: float) -> float:
+    """Return the epoch seconds from which the wait for a generation counts: its submit.
+
+    If the submit seems to be in the future, the clocks of two machines differ. The wait counts from
+    ``now`` then, so that no clock makes it longer than that for a new generation.
+
+    :param generation: the generation.
+    :param now: epoch seconds of this machine.
+    """
+    return min(submitted_epoch(generation), now)
+
+
 def poller_for(
     generation: Generation,
     *,
@@ -217,7 +230,7 @@ def poller_for(
 
     return Poller(
         request_id=generation["request_id"],
-        submitted_at=submitted_epoch(generation),
+        submitted_at=wait_start(generation, time.time()),
         deadline=deadline,
         poll_interval=poll_interval,
         cost=generation["cost"] if generation["cost_source"] == "reported" else None,

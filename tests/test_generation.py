@@ -6,6 +6,8 @@ import json
 from typing import Any, get_type_hints
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from airflow_provider_flux.bfl.errors import FluxRequestError
 from airflow_provider_flux.bfl.request import build_request
@@ -15,6 +17,7 @@ from airflow_provider_flux.generation import (
     new_generation,
     poller_for,
     submitted_epoch,
+    wait_start,
 )
 from airflow_provider_flux.generation_input import parse_generation, parse_generations
 
@@ -85,3 +88,11 @@ def test_a_poller_knows_only_a_cost_that_bfl_reported(
     poller = poller_for(generation(cost), deadline=SUBMITTED_AT + 60)
     assert (poller.request_id, poller.submitted_at) == ("r-1", SUBMITTED_AT)
     assert poller.cost == known
+
+
+@given(skew=st.floats(0, 1e9))
+def test_a_wait_counts_from_now_if_the_submit_seems_to_be_in_the_future(skew: float) -> None:
+    """Fault 17: the clock of the worker that submitted was ahead of that of this machine."""
+    now = SUBMITTED_AT - skew
+    assert wait_start(generation(), now) == now
+    assert wait_start(generation(), SUBMITTED_AT + skew) == SUBMITTED_AT

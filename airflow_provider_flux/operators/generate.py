@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NoReturn
 from airflow.providers.common.compat.sdk import conf
 
 from airflow_provider_flux.bfl.errors import (
+    FluxError,
     FluxInputError,
     FluxResultExpiredError,
     FluxTaskNotFoundError,
+    FluxTimeoutError,
     error_from_dict,
 )
 from airflow_provider_flux.bfl.request import GenerationRequest, build_request
@@ -41,6 +43,8 @@ if TYPE_CHECKING:
     from airflow_provider_flux.ledger.submission import TrackedSubmission
     from airflow_provider_flux.operators.deferral import DeferredState
 
+#: Difference between the clocks of worker and triggerer that changes nothing.
+_CLOCK_TOLERANCE_SECONDS = 5.0
 #: Parameters of a request that are arguments of the operator.
 _NAMED = (
     "prompt",
@@ -295,7 +299,7 @@ class FluxGenerateOperator(FluxLandingOperator):
         if policy.starts_on_worker:
             poller = poller_for(
                 generation,
-                deadline=policy.deadline_of(generation),
+                deadline=policy.deadline_of(generation, time.time()),
                 poll_interval=self.poll_interval,
                 pause_at=policy.pause_at(time.time()),
             )
@@ -321,7 +325,7 @@ class FluxGenerateOperator(FluxLandingOperator):
             **deferral_arguments(
                 state,
                 flux_conn_id=self.flux_conn_id,
-                deadline=self._wait_policy.deadline_of(generation),
+                deadline=self._wait_policy.deadline_of(generation, time.time()),
                 poll_interval=self.poll_interval,
                 now=time.time(),
             )
@@ -377,7 +381,8 @@ class FluxGenerateOperator(FluxLandingOperator):
                 case _ if submission.has_landed:
                     return self._land(self._plan_after_deferral(context, state))
                 case "error":
-                    raise error_from_dict(event["error"])
+                    self._check_timeout(error_from_dict(event["error"]))
+                    return self._wait_on_worker(self._plan_after_deferral(context, state))
                 case "ready":
                     self._log_handover(event)
                     return self._land(self._plan_after_deferral(context, state))
@@ -402,10 +407,28 @@ class FluxGenerateOperator(FluxLandingOperator):
         plan = state.plan or self._landing_plan(context, reuse=self.reuse)
         return self._tracked.with_recorded_request(plan)
 
+    def _check_timeout(self, error: FluxError) -> None:
+        """Raise the error of a trigger, unless only the clock of the triggerer says it is late.
+
+        :param error: the error of the event.
+        :raises FluxError: the same, unless it is a timeout whose deadline this worker, by the clock
+            that set it, has not reached.
+        """
+        now = time.time()
+        left = self._wait_policy.deadline_of(self._tracked.accepted, now) - now
+        if not isinstance(error, FluxTimeoutError) or left <= _CLOCK_TOLERANCE_SECONDS:
+            raise error
+        self.log.warning(
+            "By the clock of the triggerer the deadline has passed, by that of this worker %.0f s "
+            "are left. The worker waits on. Synchronize the clocks.",
+            left,
+        )
+
     def _wait_on_worker(self, plan: LandingPlan | None) -> Generation:
         """Wait until the deadline without another deferral, and land the image."""
         generation = self._tracked.accepted
-        deadline = max(self._wait_policy.deadline_of(generation), time.time())
+        now = time.time()
+        deadline = max(self._wait_policy.deadline_of(generation, now), now)
         if plan is not None:  # the triggerer may have landed it, and BFL may keep it no longer
             return self._land(plan, deadline=deadline)
         poller = poller_for(generation, deadline=deadline, poll_interval=self.poll_interval)

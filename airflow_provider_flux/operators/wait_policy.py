@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 from airflow_provider_flux.configured_models import default_timeout, typical_seconds
-from airflow_provider_flux.generation import Generation, submitted_epoch
+from airflow_provider_flux.generation import Generation, wait_start
 
 #: Typical seconds of a generation from which on its model counts as slow.
 _SLOW_SECONDS = 60.0
@@ -52,14 +52,15 @@ class WaitPolicy:
         is_too_slow = usual >= _SLOW_SECONDS and usual > self.inline_wait
         return self.inline_wait > 0 and not is_too_slow
 
-    def deadline_of(self, generation: Generation) -> float:
+    def deadline_of(self, generation: Generation, now: float) -> float:
         """Return the epoch seconds at which to give up.
 
-        They count from the submit, in whichever try that was.
+        They count from the submit, in whichever try that was, but never from the future.
 
         :param generation: the submitted generation.
+        :param now: epoch seconds of this machine.
         """
-        return submitted_epoch(generation) + self.max_wait
+        return wait_start(generation, now) + self.max_wait
 
     def pause_at(self, now: float) -> float | None:
         """Return the epoch seconds at which to defer; ``None`` if the task must not defer.

@@ -26,6 +26,8 @@ from airflow_provider_flux.generation import (
     Generation,
     describe_cost,
     poller_for,
+    submitted_epoch,
+    wait_start,
     with_result,
 )
 from airflow_provider_flux.generation_input import parse_generation
@@ -161,8 +163,11 @@ class FluxResultTrigger(BaseTrigger):
                 return self._event("ready", generation, reason=reason)
 
     async def _poll(self, client: FluxAsyncClient) -> GenerationResult:
+        # If the clock of this machine is behind, the submit seems to be in the future. The deadline
+        # is as far in the future then.
+        ahead = submitted_epoch(self.generation) - wait_start(self.generation, time.time())
         poller = poller_for(
-            self.generation, deadline=self.deadline, poll_interval=self.poll_interval
+            self.generation, deadline=self.deadline - ahead, poll_interval=self.poll_interval
         )
         return await client.wait(poller, self.generation["polling_url"])
 

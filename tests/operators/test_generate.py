@@ -18,13 +18,14 @@ from airflow.sdk import DAG, ObjectStoragePath
 from PIL import Image
 
 from airflow_provider_flux.bfl import errors
-from airflow_provider_flux.bfl.errors import FluxError, FluxRequestError
+from airflow_provider_flux.bfl.errors import FluxError, FluxRequestError, FluxTimeoutError
 from airflow_provider_flux.emulator import EmulatorServer
 from airflow_provider_flux.emulator.faults import FAULTS
 from airflow_provider_flux.object_store.filesystem import open_path
 from airflow_provider_flux.operators import generate
 from airflow_provider_flux.operators.generate import FluxGenerateOperator
 from tests.support.run_operator import WAYS, new_context, run_operator
+from tests.support.task_tries import Task
 
 pytestmark = pytest.mark.usefixtures("hurry")
 ways = pytest.mark.parametrize("way", WAYS)
@@ -577,3 +578,21 @@ def test_on_kill_logs_the_request_that_goes_on_and_is_billed(emulator: EmulatorS
     assert generation["request_id"] in lines[0]
     assert "is billed" in lines[0]
     assert "FluxToObjectStorageOperator" in lines[0]
+
+
+def test_a_timeout_by_a_clock_that_is_ahead_does_not_end_the_wait(
+    emulator: EmulatorServer, tmp_path: Path
+) -> None:
+    """Fault 17: the clock of the triggerer is an hour ahead of that of the worker."""
+    path = f"{tmp_path}/x.{{ext}}"
+    task = Task({"prompt": "a fox [[fault:slow=1]]", "output_path": path, **WAYS["deferred"]})
+    operator, deferred, context = task.defer()
+    late = {
+        "status": "error",
+        "error": FluxTimeoutError("late").as_dict(),
+        "generation": dict(deferred.trigger.generation),
+    }
+    result = operator.resume_execution(deferred.method_name, {"event": late}, context)
+    assert Path(result["image"]["uri"]).exists()
+    assert emulator.stats()["submits"] == 1
+    assert any("By the clock of the triggerer" in text for text in task.warnings)

@@ -6,6 +6,8 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from airflow_provider_flux.operators.wait_policy import WaitPolicy
 
@@ -57,7 +59,15 @@ def test_the_shortest_of_all_timeouts_limits_the_wait(
 
 def test_the_deadline_counts_from_the_submit_in_whichever_try() -> None:
     generation: Any = {"submitted_at": "1970-01-01T00:01:40+00:00"}
-    assert policy(timeout=40.0).deadline_of(generation) == 140
+    assert policy(timeout=40.0).deadline_of(generation, now=130.0) == 140
+    assert policy(timeout=40.0).deadline_of(generation, now=1300.0) == 140
+
+
+@given(skew=st.floats(0, 1e9))
+def test_a_submit_in_the_future_does_not_move_the_deadline(skew: float) -> None:
+    """Fault 17: the clock of the worker that submitted was ahead of that of the next try."""
+    generation: Any = {"submitted_at": "1970-01-01T00:01:40+00:00"}
+    assert policy(timeout=40.0).deadline_of(generation, now=100.0 - skew) <= 100.0 - skew + 40.0
 
 
 def test_only_a_task_that_may_defer_pauses_its_wait() -> None:

@@ -6,6 +6,7 @@ import asyncio
 import gc
 import os
 import time
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -85,6 +86,17 @@ async def test_a_restart_of_a_trigger_does_not_move_its_deadline(emulator: Emula
     event = await run_trigger(waiting)
     assert event["error"]["type"] == "FluxTimeoutError"
     assert time.monotonic() - started < 0.8
+
+
+async def test_a_clock_that_is_behind_does_not_move_the_deadline_of_a_trigger(
+    emulator: EmulatorServer,
+) -> None:
+    """Fault 17: the submit, and the deadline with it, is an hour in the future."""
+    waiting = trigger("x [[fault:stuck]]", timeout=3601)
+    submitted_at = datetime.fromtimestamp(time.time() + 3600, UTC).isoformat()
+    waiting.generation["submitted_at"] = submitted_at
+    event = await asyncio.wait_for(run_trigger(waiting), 10)
+    assert event["error"]["type"] == "FluxTimeoutError"
 
 
 async def test_a_trigger_fires_no_event_before_not_before(emulator: EmulatorServer) -> None:

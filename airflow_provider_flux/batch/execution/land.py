@@ -28,7 +28,7 @@ from airflow_provider_flux.bfl.errors import (
 from airflow_provider_flux.bfl.polling import Poller
 from airflow_provider_flux.bfl.responses import GenerationResult
 from airflow_provider_flux.configured_models import default_timeout
-from airflow_provider_flux.generation import Generation, poller_for, submitted_epoch
+from airflow_provider_flux.generation import Generation, poller_for, submitted_epoch, wait_start
 from airflow_provider_flux.landing.land import RESULT_GONE, find_landed, land_async
 from airflow_provider_flux.ledger.journal_entries import phase_entry
 from airflow_provider_flux.object_store.filesystem import run_async
@@ -204,10 +204,10 @@ class Lander:
         return self._schedules[model]
 
     def _build_poller(self, generation: Generation) -> Poller:
-        timeout = self._timeout or default_timeout(generation["model"])
+        timeout, now = self._timeout or default_timeout(generation["model"]), time.time()
         return poller_for(
             generation,
-            deadline=max(submitted_epoch(generation) + timeout, time.time()),
+            deadline=max(wait_start(generation, now) + timeout, now),
             poll_interval=self._poll_interval,
             pace=self._schedule_of(generation["model"]).seconds_until_poll,
         )
