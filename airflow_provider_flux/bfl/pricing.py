@@ -185,7 +185,8 @@ class ByValue:
     def describe(self) -> str:
         """Return all prices."""
         prices = ", ".join(f"{price:g} ({value})" for value, price in self.prices.items())
-        return f"{prices} by `{self.parameter}`{f'; {self.note}' if self.note else ''}"
+        bounds = [f"{value} is counted as {bound}" for value, bound in self.bounds.items()]
+        return "; ".join([f"{prices} by `{self.parameter}`", *bounds, *filter(None, [self.note])])
 
 
 @dataclass(frozen=True)

@@ -128,9 +128,11 @@ def _describe_all(
             continue
         if not name:
             problems += [_rule(detail) for detail in faults]
+        elif name == "prompt" and faults[0]["input"] == "":  # one sentence for all models follows
+            continue
         elif faults[0]["type"] != "missing":
             problems.append(_describe(model, schema, name, faults))
-        elif name != "prompt":
+        else:
             problems.append(f"{name} is missing: {schema.model_fields[name].description}")
     return problems
 
@@ -166,12 +168,12 @@ def _describe_allowed(schema: type[BaseModel], name: str) -> str:
         return ""
     least, most, step = (limits.get(key) for key in ("ge", "le", "multiple_of"))
     bounds = (
-        [f"{least:g} or more" if most is None else f"{least:g} to {most:g}"]
+        [f"{least:.15g} or more" if most is None else f"{least:.15g} to {most:.15g}"]
         if least is not None
         else []
     )
-    bounds += [f"{most:g} or less"] if least is None and most is not None else []
-    bounds += [f"multiples of {step:g}"] if step else []
+    bounds += [f"{most:.15g} or less"] if least is None and most is not None else []
+    bounds += [f"multiples of {step:.15g}"] if step else []
     return f" (allowed: {', '.join(bounds)})"
 
 

@@ -16,6 +16,8 @@ from airflow_provider_flux.bfl.pricing import MEGAPIXEL
 _MAX_OUTPUT_MEGAPIXELS = 4
 _SIDE_MULTIPLE = 16
 _MAX_EDITING_TOLERANCE = 2
+#: BFL's OpenAPI document of October 2026 allows this much; newer clients of BFL send up to 7.
+_MAX_DOCUMENTED_TOLERANCE = 4
 
 
 def find_warnings(model: Model, parameters: Mapping[str, Any]) -> list[str]:
@@ -30,7 +32,12 @@ def find_warnings(model: Model, parameters: Mapping[str, Any]) -> list[str]:
         warnings += _size_warnings(parameters)
     if model.name.startswith("flux-kontext-"):
         warnings += _kontext_warnings(parameters)
+    if model.name == "flux-3-image":
+        warnings += _flux_3_image_warnings(parameters)
+    if "draft" in model.fields:
+        warnings += _draft_warnings(parameters)
     warnings += _gap_warnings(model, parameters)
+    warnings += _webhook_warnings(parameters)
     return warnings
 
 
@@ -74,6 +81,32 @@ def _kontext_warnings(parameters: Mapping[str, Any]) -> list[str]:
             f"{_MAX_EDITING_TOLERANCE}"
         )
     return warnings
+
+
+def _flux_3_image_warnings(parameters: Mapping[str, Any]) -> list[str]:
+    tolerance = parameters.get("safety_tolerance")
+    if not isinstance(tolerance, int) or tolerance <= _MAX_DOCUMENTED_TOLERANCE:
+        return []
+    return [
+        f"safety_tolerance={tolerance}: the service may allow at most {_MAX_DOCUMENTED_TOLERANCE}, "
+        "because BFL's statements differ"
+    ]
+
+
+def _draft_warnings(parameters: Mapping[str, Any]) -> list[str]:
+    resolution = parameters.get("resolution", "hd")
+    if parameters.get("draft") is not True or resolution == "hd":
+        return []
+    return [
+        f"resolution={resolution!r}: the service may refuse it for a draft, or generate the draft "
+        "in hd"
+    ]
+
+
+def _webhook_warnings(parameters: Mapping[str, Any]) -> list[str]:
+    if not str(parameters.get("webhook_url") or "").lower().startswith("http://"):
+        return []
+    return ["webhook_url is not https: the service may refuse it"]
 
 
 def _gap_warnings(model: Model, parameters: Mapping[str, Any]) -> list[str]:

@@ -104,7 +104,7 @@ def _limits_of(member: Mapping[str, Any]) -> str:
     parts = (
         []
         if least is None
-        else [f"{least:g} to {most:g}" if most is not None else f"{least:g} or more"]
+        else [f"{least:.15g} to {most:.15g}" if most is not None else f"{least:.15g} or more"]
     )
     return ", ".join([*parts, *([f"multiples of {step:g}"] if step else [])])
 

@@ -21,8 +21,8 @@ use a model that is not listed, see [new-models.md](new-models.md).
   limit share it.
 - **Usual seconds** is an assumption of this version and not guaranteed. The default `timeout`, and
   whether a task defers at once, depend on it.
-- **URL lives** is how long BFL serves the result. With `output_path` the result is landed long
-  before.
+- **URL lives** is how long BFL usually serves the result. Each signed URL names its own expiry,
+  which counts. With `output_path` the result is landed long before.
 
 """
 
@@ -61,7 +61,7 @@ This provider also refuses the following before the submit:
 - an empty `prompt`, unless the section of the model says otherwise.
 
 *Warned* means that the request is sent and the task log has a warning, because BFL's documentation
-does not say, or contradicts itself.
+does not say, or contradicts itself. A `webhook_url` that is not https is warned of in all models.
 """
 
 
@@ -131,6 +131,14 @@ WARNED = (
         "A `safety_tolerance` above 2 with an `input_image`: BFL may allow at most 2.",
     ),
     Rule(
+        lambda m: m.name == "flux-3-image",
+        "A `safety_tolerance` above 4: BFL's statements differ, and it may allow at most 4.",
+    ),
+    Rule(
+        lambda m: "draft" in m.fields,
+        "A draft in another `resolution` than `hd`: BFL may refuse it, or generate it in `hd`.",
+    ),
+    Rule(
         _is_numbered,
         "A gap in `input_image`, `input_image_2` and so on: prompts count the images in order.",
     ),
@@ -140,6 +148,10 @@ WARNED = (
     ),
 )
 NOTES = (
+    Rule(
+        lambda m: m.output == "image" and "output_format" not in m.fields,
+        "The image is a PNG. The route has no `output_format`.",
+    ),
     Rule(_fills, "`prompt` may be missing."),
     Rule(
         lambda m: bool(m.mode_aliases),

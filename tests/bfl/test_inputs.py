@@ -80,10 +80,17 @@ def test_an_image_of_more_than_20_mb_or_20_megapixels_is_refused() -> None:
 
 
 def test_each_image_of_a_list_is_checked() -> None:
-    images = [image(), image((5000, 5000)), "https://a.b/c.png", image((5000, 4000), 21 * MIB)]
+    images = [
+        image((256, 256)),
+        image((5000, 5000)),
+        "https://a.b/c.png",
+        image((4096, 4096), 21 * MIB),
+        image((4096, 255)),
+    ]
     assert problems("flux-3-image", images=images) == [
-        "Images must not have more than 20 megapixels",
+        "Images must not have more than 16.8 megapixels",
         "Images must not be larger than 20 MB",
+        "Images dimensions must be at least 256x256 pixels",
     ]
 
 
@@ -99,7 +106,7 @@ def test_keyframes_are_checked_in_every_form(frames: Any) -> None:
 
 @pytest.mark.parametrize("count", [2, 3])
 def test_the_images_of_a_list_may_differ_in_size(count: int) -> None:
-    images = [image((64 * n, 64)) for n in range(1, count + 1)]
+    images = [image((256 * n, 256)) for n in range(1, count + 1)]
     assert problems("flux-3-image", images=images) == []
     assert problems("flux-3-video", keyframes=images) == []
 

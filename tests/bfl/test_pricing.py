@@ -133,20 +133,37 @@ def test_the_price_of_outpainting_depends_on_the_mode(mode: dict[str, str], cred
 
 
 @pytest.mark.parametrize(
-    ("resolution", "credits"), [(None, 4.8), ("768sq", 4.1), ("1k", 4.8), ("2k", 10), ("4k", 60.7)]
+    ("model", "resolution", "credits"),
+    [
+        ("flux-3-image", None, 4.8),
+        ("flux-3-image", "768sq", 4.1),
+        ("flux-3-image", "1k", 4.8),
+        ("flux-3-image", "1.5k", 7),
+        ("flux-3-image", "2k", 10),
+        ("flux-3-image", "4k", 60.7),
+        ("flux-3-image-klein", None, 0.9),
+        ("flux-3-image-klein", "1k", 0.9),
+        ("flux-3-image-klein", "2k", 1.4),
+        ("flux-3-image-klein", "4k", 3.6),
+    ],
 )
 def test_the_price_of_a_flux_3_image_depends_on_the_resolution(
-    resolution: str | None, credits: float
+    model: str, resolution: str | None, credits: float
 ) -> None:
-    assert estimate(
-        "flux-3-image", **({"resolution": resolution} if resolution else {})
-    ) == Estimate(credits)
+    parameters = {"resolution": resolution} if resolution else {}
+    assert estimate(model, **parameters) == Estimate(credits)
 
 
-def test_a_price_that_is_not_published_is_estimated_by_an_upper_bound() -> None:
-    assert estimate("flux-3-image", resolution="1.5k") == Estimate(
-        10, "the price of 1.5k is not published, so it is counted as 2k"
+@pytest.mark.parametrize(
+    ("resolution", "bound", "credits"), [("768sq", "1k", 0.9), ("1.5k", "2k", 1.4)]
+)
+def test_a_price_that_is_not_published_is_estimated_by_an_upper_bound(
+    resolution: str, bound: str, credits: float
+) -> None:
+    assert estimate("flux-3-image-klein", resolution=resolution) == Estimate(
+        credits, f"the price of {resolution} is not published, so it is counted as {bound}"
     )
+    assert f"{resolution} is counted as {bound}" in MODELS["flux-3-image-klein"].price.describe()
 
 
 INPUT = {"t2v": {}, "i2v": {"keyframes": URL}, "v2v": {"start_video": URL}}

@@ -291,3 +291,11 @@ def test_an_input_of_a_wrong_type_is_refused_and_not_treated_as_empty(value: obj
             "flux-2-pro",
             {"prompt": "x", "input_image": "https://x.example/a.png", "input_image_2": value},
         )
+
+
+@pytest.mark.parametrize("model", ["flux-2-pro", "flux-3-image", "flux-tools/video-edit-v1"])
+def test_an_empty_prompt_has_one_sentence(model: str) -> None:
+    media = {"video": "https://a.b/c.mp4"} if "video" in MODELS[model].fields else {}
+    with pytest.raises(FluxRequestError) as caught:
+        build_request(model, {"prompt": "", **media})
+    assert str(caught.value).count("prompt") == 1

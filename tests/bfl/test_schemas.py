@@ -137,6 +137,7 @@ NO_HOOKS = ["a.b", "ftp://a.b", "https://", "x"]
 #: What the document says in words only: route, field, values it takes, and values it refuses.
 WORDS: list[tuple[str, str, list[Any], list[Any]]] = [
     ("flux-3-image", "images", ["x", IMAGES[:1], IMAGES[:10]], [[], IMAGES]),
+    ("flux-3-image-klein", "images", ["x", IMAGES[:1], IMAGES[:10]], [[], IMAGES]),
     (
         "flux-3-video#i2v",
         "keyframes",

@@ -58,6 +58,37 @@ def test_a_tolerance_above_two_with_an_input_of_kontext_is_warned_of() -> None:
     assert warning == "safety_tolerance=3: with an input image the service may allow at most 2"
 
 
+@pytest.mark.parametrize(("tolerance", "count"), [(0, 0), (4, 0), (5, 1), (7, 1)])
+def test_a_tolerance_on_which_the_statements_about_flux_3_image_differ_is_warned_of(
+    tolerance: int, count: int
+) -> None:
+    sentences = warnings("flux-3-image", safety_tolerance=tolerance)
+    assert sentences == count * [
+        f"safety_tolerance={tolerance}: the service may allow at most 4, because BFL's statements "
+        "differ"
+    ]
+    assert warnings("flux-3-image-klein", safety_tolerance=tolerance) == []
+
+
+def test_a_draft_in_a_larger_resolution_is_warned_of() -> None:
+    draft = {"mode": "t2v", "draft": True}
+    assert warnings("flux-3-video", **draft) == []
+    assert warnings("flux-3-video", **draft, resolution="hd") == []
+    assert warnings("flux-3-video", mode="t2v", resolution="uhd") == []
+    [warning] = warnings("flux-3-video", **draft, resolution="uhd")
+    assert warning == (
+        "resolution='uhd': the service may refuse it for a draft, or generate the draft in hd"
+    )
+
+
+@pytest.mark.parametrize("model", ["flux-pro-1.1", "flux-2-pro", "flux-kontext-pro"])
+def test_a_webhook_that_is_not_https_is_warned_of(model: str) -> None:
+    assert warnings(model, webhook_url="https://a.b/c") == []
+    assert warnings(model, webhook_url="HTTP://a.b/c") == [
+        "webhook_url is not https: the service may refuse it"
+    ]
+
+
 @pytest.mark.parametrize(
     ("fields", "missing"),
     [

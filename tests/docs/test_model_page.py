@@ -143,7 +143,12 @@ WARNED = {
     "A `width` or `height`": ("flux-2-pro", {"prompt": "x", "width": 1000, "height": 1024}),
     "More than 4 megapixels": ("flux-2-max", {"prompt": "x", "width": 4096, "height": 2048}),
     "An `aspect_ratio` that": ("flux-kontext-pro", {**KONTEXT, "aspect_ratio": "5:1"}),
-    "A `safety_tolerance` above": ("flux-kontext-max", {**KONTEXT, "safety_tolerance": 3}),
+    "A `safety_tolerance` above 2": ("flux-kontext-max", {**KONTEXT, "safety_tolerance": 3}),
+    "A `safety_tolerance` above 4": ("flux-3-image", {"prompt": "x", "safety_tolerance": 5}),
+    "A draft in another": (
+        "flux-3-video",
+        {"mode": "t2v", "prompt": "x", "draft": True, "resolution": "uhd"},
+    ),
     "A gap in `input_image`": ("flux-2-klein-4b", {"prompt": "x", "input_image_2": file()}),
     "A video of more than 20 s": (
         "flux-tools/video-upscale-v1",

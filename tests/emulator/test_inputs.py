@@ -317,8 +317,35 @@ def test_equal_inputs_are_kept_once(client: Client) -> None:
 
 
 def test_flux_3_takes_one_image_or_a_list(client: Client) -> None:
-    for images in (PNG, [PNG], [PNG, encode_base64(PHOTO)], [PNG] * 10):
+    large = encode_base64(plain_image(size=(256, 256)))
+    for images in (large, [large], [large, encode_base64(PHOTO)], [large] * 10):
         task = client.submit(model="flux-3-image", images=images)
         assert task["id"]
         assert client.get(task["polling_url"]).json()["status"] in {*RUNNING, "Ready"}
         assert client.wait(task)["status"] == "Ready"
+
+
+@pytest.mark.parametrize("model", ["flux-3-image", "flux-3-image-klein"])
+@pytest.mark.parametrize(
+    ("size", "status", "reason"),
+    [
+        ((4160, 4096), 400, "must not have more than 16.8 megapixels"),
+        ((640, 255), 422, "dimensions must be at least 256x256 pixels"),
+    ],
+)
+def test_flux_3_refuses_a_reference_of_a_wrong_size_before_any_charge(
+    client: Client, model: str, size: tuple[int, int], status: int, reason: str
+) -> None:
+    images = [encode_base64(plain_image(size=size))]
+    answer = client.post(model, json={"prompt": "x", "images": images})
+    assert answer.status_code == status
+    assert reason in answer.text
+    assert client.credits() == 1000
+
+
+@pytest.mark.parametrize("body", [{"prompt": ""}, {"prompt": "x", "width": 1024}])
+def test_flux_3_refuses_an_empty_prompt_and_an_unknown_field(
+    client: Client, body: dict[str, Any]
+) -> None:
+    for model in ("flux-3-image", "flux-3-image-klein"):
+        assert client.post(model, json=body).status_code == 422

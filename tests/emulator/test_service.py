@@ -175,7 +175,8 @@ def test_a_task_is_not_found_after_its_retention() -> None:
     ("model", "lifetime", "configured"),
     [
         ("flux-pro-1.1", 600, None),
-        ("flux-3-image", 600, None),
+        ("flux-3-image", 3600, None),
+        ("flux-3-image-klein", 3600, None),
         ("flux-3-video", 7200, None),
         ("flux-tools/video-upscale-v1", 3600, None),
         ("flux-3-video", 90, 90.0),

@@ -28,6 +28,7 @@ _ALIASES: Mapping[str, str] = {
     "flux-2": "'flux-2-pro'",
     "flux-2-klein": "'flux-2-klein-4b' or 'flux-2-klein-9b'",
     "flux-3": "'flux-3-image' or 'flux-3-video'",
+    "flux-3-klein": "'flux-3-image-klein'",
     "flux-outpainting": "'flux-tools/outpainting-v1'",
     "flux-erase": "'flux-tools/erase-v1'",
     "flux-deblur": "'flux-tools/deblur-v1'",

@@ -6,7 +6,7 @@ from dataclasses import replace
 from types import MappingProxyType
 
 from airflow_provider_flux.bfl.catalog.model import MediaField, MediaKind, Model
-from airflow_provider_flux.bfl.pricing import ByValue, Flat, PerMegapixel
+from airflow_provider_flux.bfl.pricing import MEGAPIXEL, ByValue, Flat, PerMegapixel
 
 # FLUX.1 routes describe their images as base64 only; the newer ones fetch URLs.
 _REDUX = MediaField("image_prompt", takes_url=False, min_side=256)
@@ -179,19 +179,30 @@ _TOOLS = (
     replace(_TRY_ON, name="flux-tools/vto-v2"),
 )
 
+_FLUX_3_IMAGE = Model(
+    name="flux-3-image",
+    schema_source="flux3.Flux3ImageInputs",
+    price=ByValue("resolution", {"768sq": 4.1, "1k": 4.8, "1.5k": 7, "2k": 10, "4k": 60.7}, "1k"),
+    media=(MediaField("images", max_pixels=16 * MEGAPIXEL, min_side=256),),
+    cost_reported="when ready",
+    image_format="png",
+    url_lifetime=3600.0,
+    typical_seconds=90.0,
+)
+
 _FLUX_3 = (
-    Model(
-        name="flux-3-image",
-        schema_source="flux3.Flux3ImageInputs",
+    _FLUX_3_IMAGE,
+    replace(
+        _FLUX_3_IMAGE,
+        name="flux-3-image-klein",
+        schema_source="flux3.Flux3ImageKleinInputs",
         price=ByValue(
             "resolution",
-            {"768sq": 4.1, "1k": 4.8, "2k": 10, "4k": 60.7},
+            {"1k": 0.9, "2k": 1.4, "4k": 3.6},
             "1k",
-            bounds={"1.5k": "2k"},
+            bounds={"768sq": "1k", "1.5k": "2k"},
         ),
-        media=(MediaField("images"),),
-        cost_reported="when ready",
-        typical_seconds=90.0,
+        typical_seconds=20.0,
     ),
 )
 

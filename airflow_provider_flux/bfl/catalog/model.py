@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
 MIB = 1024 * 1024
-#: Seconds that a signed URL lives, unless the documentation of the model says otherwise.
+#: Usual seconds that a signed URL lives, unless the documentation of the model says otherwise.
 IMAGE_URL_LIFETIME = 600.0
 
 
@@ -86,10 +86,12 @@ class Model:
         model promises them and the API's own may differ, for example ``height``.
     :param prompt_required: whether a prompt is needed even if there is an input image.
     :param output: kind of the result.
+    :param image_format: format of an image if the route has no parameter ``output_format``.
     :param cost_reported: whether the service reports the cost with the answer to the submit, with
         the result, or never.
     :param max_active: requests that may be active at once on this route, for one account.
-    :param url_lifetime: seconds that the signed URL of a result lives.
+    :param url_lifetime: usual seconds that the signed URL of a result lives. Each URL names its own
+        expiry, which counts.
     :param typical_seconds: usual seconds from the submit to the result, an assumption of this
         version.
     :param is_402_ambiguous: whether HTTP 402 may mean "too fast" although the balance is enough,
@@ -106,6 +108,7 @@ class Model:
     sent_defaults: Mapping[str, Any] = field(default_factory=dict)
     prompt_required: bool = True
     output: Literal["image", "video"] = "image"
+    image_format: Literal["jpeg", "png", "webp"] = "jpeg"
     cost_reported: Literal["at submit", "when ready", "never"] = "never"
     max_active: int = 24
     url_lifetime: float = IMAGE_URL_LIFETIME
@@ -139,6 +142,14 @@ class Model:
     def fields(self) -> tuple[str, ...]:
         """The names of all fields of the route, in all of its modes."""
         return fields_of(*self.modes.values()) if self.modes else fields_of(self.schema)
+
+    @property
+    def default_format(self) -> str:
+        """The format of the result if the request names none."""
+        if self.output == "video":
+            return "mp4"
+        field_info = self.schema.model_fields.get("output_format")
+        return self.image_format if field_info is None else str(field_info.default)
 
     @property
     def has_webhooks(self) -> bool:

@@ -11,8 +11,7 @@ from airflow_provider_flux.bfl.pricing import PerInputSecond, PerSecond, PerUpsc
 _MAX_ACTIVE = 5
 _HOUR = 3600.0
 _MOST_BYTES = 50 * MIB
-#: BFL publishes none: only what no request should hold is refused.
-_NO_LIMIT = 512 * MIB
+_MOST_DRAFT_BYTES = 128 * MIB
 _NEW = {"hd": 17.0, "fhd": 29.0, "qhd": 40.0, "uhd": 80.0}
 _FROM_VIDEO = {"hd": 41.0, "fhd": 53.0, "qhd": 65.0, "uhd": 95.0}
 
@@ -45,8 +44,10 @@ VIDEO_MODELS = (
         ),
         media=(
             MediaField("keyframes"),
-            MediaField("start_video", MediaKind.VIDEO, max_bytes=_NO_LIMIT, max_pixels=None),
-            MediaField("draft_cache", MediaKind.DRAFT, max_bytes=_NO_LIMIT, max_pixels=None),
+            MediaField("start_video", MediaKind.VIDEO, max_bytes=_MOST_BYTES, max_pixels=None),
+            MediaField(
+                "draft_cache", MediaKind.DRAFT, max_bytes=_MOST_DRAFT_BYTES, max_pixels=None
+            ),
         ),
         output="video",
         cost_reported="when ready",

@@ -27,6 +27,7 @@ def _check_range(value: str) -> str:
 AnyRatio = Annotated[str, AfterValidator(_check_form)]
 AspectRatio = Annotated[AnyRatio, AfterValidator(_check_range)]
 Strength = Annotated[float, Field(ge=0, le=1)]
+Tolerance7 = Annotated[int, Field(ge=0, le=7)]
 Tolerance6 = Annotated[int, Field(ge=0, le=6)]
 Tolerance5 = Annotated[int, Field(ge=0, le=5)]
 Tolerance4 = Annotated[int, Field(ge=0, le=4)]

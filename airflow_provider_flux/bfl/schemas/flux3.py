@@ -11,7 +11,9 @@ from airflow_provider_flux.bfl.schemas.common import (
     Media,
     StrictInputs,
     Tolerance4,
+    Tolerance7,
     Webhooked,
+    format_field,
     prompt_field,
     tolerance_field,
 )
@@ -47,18 +49,36 @@ _DURATION = "Seconds, or auto."
 _RATIO = "Aspect ratio, or auto."
 
 
-class Flux3ImageInputs(StrictInputs):
-    """FLUX 3 Image: text to image and editing, up to 4K, with grounding."""
+class _Flux3Image(StrictInputs):
+    """The fields of both image routes."""
 
-    prompt: str = prompt_field()
+    prompt: Annotated[str, Field(min_length=1)] = prompt_field()
     images: Media | _SomeImages | None = Field(None, description="Up to ten reference images.")
     aspect_ratio: _ImageRatio = Field("auto", description=_RATIO)
     resolution: Literal["768sq", "1k", "1.5k", "2k", "4k"] = Field(
         "1k", description="Size of the image."
     )
-    safety_tolerance: Tolerance4 = tolerance_field()
+    safety_tolerance: Tolerance7 = tolerance_field()
+
+
+class Flux3ImageInputs(_Flux3Image):
+    """FLUX 3 Image: text to image and editing, up to 4K, with grounding."""
+
     grounding: bool = Field(True, description="Let the model look things up.")
     version: Literal["latest"] = Field("latest", description="Version of the model.")
+
+
+class Flux3ImageKleinInputs(_Flux3Image):
+    """FLUX 3 Image [klein]: fast text to image and editing, up to 4K."""
+
+    # BFL has published no default of these fields, except that FLUX 3 images are PNG.
+    steps: Annotated[int, Field(ge=1, le=16)] | None = Field(
+        None, description="Steps of the generation. When absent, BFL chooses them."
+    )
+    seed: Annotated[int, Field(ge=0, le=2**32 - 1)] | None = Field(
+        None, description="Seed for reproducibility; random when absent."
+    )
+    output_format: Literal["jpeg", "png"] | None = format_field("png")
 
 
 def is_timed(keyframe: object) -> bool:

@@ -86,7 +86,7 @@ def compose_picture(
 
     canonical = json.dumps([model.name, prompt, seed, drawn], sort_keys=True, separators=(",", ":"))
     digest = hashlib.sha256(canonical.encode()).digest()
-    file_format = _file_format(model, options)
+    file_format = options.get("output_format") or model.default_format
     picture = Picture(model.name, prompt, seed, *size, file_format, digest, clip, files, options)
     return _enhance(picture, files["draft_cache"][0]) if files.get("draft_cache") else picture
 
@@ -105,10 +105,3 @@ def _enhance(picture: Picture, cache: MediaFile) -> Picture:
         width=width,
         height=height,
     )
-
-
-def _file_format(model: Model, options: Mapping[str, Any]) -> str:
-    if model.output == "video":
-        return "mp4"
-    default = model.schema.model_fields.get("output_format")
-    return options.get("output_format") or (default.default if default is not None else "jpeg")

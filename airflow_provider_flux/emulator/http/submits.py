@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
@@ -43,7 +44,9 @@ from airflow_provider_flux.emulator.tasks import Task, with_fault_cost
 from airflow_provider_flux.emulator.url_inputs import fetch_inputs
 
 #: Models whose routes have no webhook response in the OpenAPI document of the service.
-_WITHOUT_WEBHOOK_RESPONSE = frozenset({"flux-3-image"})
+_WITHOUT_WEBHOOK_RESPONSE = frozenset({"flux-3-image", "flux-3-image-klein"})
+#: Models that answer an image of too many pixels with 400 (source: published clients).
+_WITH_400_FOR_PIXELS = frozenset({"flux-3-image", "flux-3-image-klein"})
 #: The usual text of each HTTP status. A status such as 499 has none.
 _PHRASES = {status.value: status.phrase for status in HTTPStatus}
 _PYAV_MISSING = (
@@ -164,9 +167,19 @@ async def _check_media(
     if not inputs.by_field:
         return
     problems = find_media_problems(model, {**parameters, **inputs.by_field})
+    if problems and model.name in _WITH_400_FOR_PIXELS and _has_too_many_pixels(model, inputs):
+        raise RefusalError(400, problems[0])
     if problems:
         body = await request.json()
         raise RequestValidationError([_value_error(problem, body) for problem in problems])
+
+
+def _has_too_many_pixels(model: Model, inputs: Inputs) -> bool:
+    return any(
+        (file.width or 0) * (file.height or 0) > (model.media_fields[name].max_pixels or math.inf)
+        for name, files in inputs.files.items()
+        for file in files
+    )
 
 
 def _value_error(problem: str, body: Any) -> dict[str, Any]:

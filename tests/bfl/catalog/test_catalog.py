@@ -24,6 +24,8 @@ MEANT = {
     "flux-2": "Did you mean 'flux-2-pro'?",
     "flux-2-klein": "Did you mean 'flux-2-klein-4b' or 'flux-2-klein-9b'?",
     "FLUX.3": "Did you mean 'flux-3-image' or 'flux-3-video'?",
+    "FLUX.3 Image [klein]": "Did you mean 'flux-3-image-klein'?",
+    "flux-3-klein": "Did you mean 'flux-3-image-klein'?",
     "FLUX.2 [pro]": "Did you mean 'flux-2-pro'?",
     "FLUX.2 [klein] 4B": "Did you mean 'flux-2-klein-4b'?",
     "FLUX1.1 [pro] Ultra": "Did you mean 'flux-pro-1.1-ultra'?",
@@ -158,8 +160,10 @@ def test_the_limits_of_inputs_are_those_of_the_service() -> None:
         for field in model.media
     }
     video = {
-        ("flux-3-video", "start_video"): (512, None, None, None),
-        ("flux-3-video", "draft_cache"): (512, None, None, None),
+        ("flux-3-image", "images"): (20, 16 * 1024 * 1024, 256, None),
+        ("flux-3-image-klein", "images"): (20, 16 * 1024 * 1024, 256, None),
+        ("flux-3-video", "start_video"): (50, None, None, None),
+        ("flux-3-video", "draft_cache"): (128, None, None, None),
         ("flux-tools/video-upscale-v1", "input_video"): (50, 2560 * 1440, None, None),
         ("flux-tools/video-edit-v1", "video"): (50, None, 160, 15.0),
     }
@@ -178,9 +182,29 @@ def test_each_model_has_as_many_references_as_the_service_accepts() -> None:
     assert {many for name, many in count.items() if "klein" in name or "kontext" in name} == {4}
 
 
+def test_flux_3_image_klein_has_the_parameters_of_its_clients() -> None:
+    model = MODELS["flux-3-image-klein"]
+    assert set(model.fields) == {
+        *("prompt", "images", "aspect_ratio", "resolution", "steps", "seed"),
+        *("safety_tolerance", "output_format"),
+    }
+
+
+def test_the_default_format_is_that_of_the_service() -> None:
+    png = {name for name, model in MODELS.items() if model.default_format == "png"}
+    assert png == {
+        *("flux-kontext-pro", "flux-kontext-max", "flux-3-image", "flux-3-image-klein"),
+        *("flux-tools/erase-v1", "flux-tools/deblur-v1", "flux-tools/outpainting-v1"),
+    }
+    assert {MODELS[name].default_format for name in VIDEOS} == {"mp4"}
+    assert {MODELS[name].default_format for name in set(IMAGES) - png} == {"jpeg"}
+
+
 def test_the_lifetime_of_a_result_url_is_that_of_the_service() -> None:
     lifetimes = {name: model.url_lifetime for name, model in MODELS.items()}
-    assert {lifetimes[name] for name in IMAGES} == {600}
+    an_hour = {name for name in IMAGES if lifetimes[name] == 3600}
+    assert an_hour == {"flux-3-image", "flux-3-image-klein"}
+    assert {lifetimes[name] for name in set(IMAGES) - an_hour} == {600}
     assert [lifetimes[name] for name in VIDEOS] == [7200, 3600, 3600]
 
 
@@ -188,13 +212,14 @@ def test_the_catalog_knows_when_the_service_reports_the_cost() -> None:
     at_submit = {name for name, model in MODELS.items() if model.cost_reported == "at submit"}
     assert at_submit == {name for name in IMAGES if name.startswith(("flux-2-", "flux-tools/"))}
     when_ready = {name for name, model in MODELS.items() if model.cost_reported == "when ready"}
-    assert when_ready == {"flux-3-image", *VIDEOS}
+    assert when_ready == {"flux-3-image", "flux-3-image-klein", *VIDEOS}
 
 
 def test_the_catalog_knows_the_routes_without_webhooks() -> None:
     without = {name for name, model in MODELS.items() if not model.has_webhooks}
     assert without == {
-        *("flux-3-image", "flux-3-video", "flux-tools/outpainting-v1", "flux-tools/video-edit-v1")
+        *("flux-3-image", "flux-3-image-klein", "flux-3-video"),
+        *("flux-tools/outpainting-v1", "flux-tools/video-edit-v1"),
     }
 
 

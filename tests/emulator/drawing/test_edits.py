@@ -82,7 +82,7 @@ def test_a_stronger_remix_is_nearer_to_its_input(client: Client) -> None:
 def test_references_are_drawn_as_numbered_thumbnails_in_their_order(
     client: Client, model: str
 ) -> None:
-    colours = [plain_image(colour) for colour in (RED, GREEN, BLUE, YELLOW)]
+    colours = [plain_image(colour, (320, 320)) for colour in (RED, GREEN, BLUE, YELLOW)]
     names = ["input_image", "input_image_2", "input_image_3", "input_image_4"]
     images: dict[str, Any] = dict(zip(names, map(encode_base64, colours), strict=True))
     if model == "flux-3-image":

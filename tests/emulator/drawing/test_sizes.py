@@ -13,6 +13,7 @@ from tests.support.emulator_media import decode_image, encode_base64, plain_imag
 
 WIDE = encode_base64(quarters_image((808, 408)))
 SMALL = encode_base64(plain_image(size=(320, 240)))
+PHOTO = encode_base64(plain_image(size=(640, 480)))
 MASK = encode_base64(plain_image(size=(808, 408)))
 
 SIZES = [
@@ -58,13 +59,15 @@ SIZES = [
     ),
     ("flux-tools/vto-v1", {"person": WIDE, "garment": SMALL}, (808, 408), "JPEG"),
     ("flux-tools/vto-v2", {"person": SMALL, "garment": WIDE}, (320, 240), "JPEG"),
-    ("flux-3-image", {}, (1024, 1024), "JPEG"),
-    ("flux-3-image", {"aspect_ratio": "4:3"}, (1184, 880), "JPEG"),
-    ("flux-3-image", {"resolution": "768sq"}, (768, 768), "JPEG"),
-    ("flux-3-image", {"resolution": "1.5k"}, (1536, 1536), "JPEG"),
-    ("flux-3-image", {"resolution": "2k", "images": SMALL}, (2368, 1776), "JPEG"),
-    ("flux-3-image", {"resolution": "4k", "aspect_ratio": "16:9"}, (4096, 2304), "JPEG"),
-    ("flux-3-image", {"resolution": "4k", "aspect_ratio": "9:21"}, (1760, 4096), "JPEG"),
+    ("flux-3-image", {}, (1024, 1024), "PNG"),
+    ("flux-3-image", {"aspect_ratio": "4:3"}, (1184, 880), "PNG"),
+    ("flux-3-image", {"resolution": "768sq"}, (768, 768), "PNG"),
+    ("flux-3-image", {"resolution": "1.5k"}, (1536, 1536), "PNG"),
+    ("flux-3-image", {"resolution": "2k", "images": PHOTO}, (2368, 1776), "PNG"),
+    ("flux-3-image", {"resolution": "4k", "aspect_ratio": "16:9"}, (4096, 2304), "PNG"),
+    ("flux-3-image", {"resolution": "4k", "aspect_ratio": "9:21"}, (1760, 4096), "PNG"),
+    ("flux-3-image-klein", {"resolution": "1.5k"}, (1536, 1536), "PNG"),
+    ("flux-3-image-klein", {"images": PHOTO, "output_format": "jpeg"}, (1184, 880), "JPEG"),
 ]
 
 
@@ -139,12 +142,21 @@ def test_the_cost_at_submit_is_that_of_the_real_sizes(
 
 
 @pytest.mark.parametrize(
-    ("resolution", "cost"), [("768sq", 4.1), ("1k", 4.8), ("1.5k", 10), ("2k", 10), ("4k", 60.7)]
+    ("model", "resolution", "cost"),
+    [
+        ("flux-3-image", "768sq", 4.1),
+        ("flux-3-image", "1k", 4.8),
+        ("flux-3-image", "1.5k", 7),
+        ("flux-3-image", "2k", 10),
+        ("flux-3-image", "4k", 60.7),
+        ("flux-3-image-klein", "1k", 0.9),
+        ("flux-3-image-klein", "4k", 3.6),
+    ],
 )
 def test_flux_3_reports_the_cost_with_the_result(
-    client: Client, resolution: str, cost: float
+    client: Client, model: str, resolution: str, cost: float
 ) -> None:
-    body = client.submit(model="flux-3-image", resolution=resolution)
+    body = client.submit(model=model, resolution=resolution)
     assert (body["cost"], body["input_mp"], body["output_mp"]) == (None, None, None)
     assert client.wait(body)["cost"] == cost
     assert client.credits() == 1000 - cost
