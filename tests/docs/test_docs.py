@@ -294,6 +294,8 @@ COSTS: list[tuple[str, str, dict[str, Any]]] = [
         {**SQUARE, "input_image": input_file(), "mode": "fast"},
     ),
     ("flux-3-image", "1k", {"prompt": "x", "resolution": "1k"}),
+    ("flux-3-image", "1.5k", {"prompt": "x", "resolution": "1.5k"}),
+    ("flux-3-image-klein", "1k", {"prompt": "x", "resolution": "1k"}),
     (
         "flux-3-video",
         "a draft of 5 s",
