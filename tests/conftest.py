@@ -7,6 +7,8 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
+from uuid import uuid4
 
 # Set before the first import of Airflow, which reads its home then. No test uses that of the user.
 _HOME = tempfile.TemporaryDirectory(prefix="flux-tests-")
@@ -30,6 +32,7 @@ for _name in (
 import pytest
 
 from airflow_provider_flux.emulator import EmulatorConfig, EmulatorServer
+from tests.support.ceph_like_proxy import CephLikeProxy
 from tests.support.object_stores import (
     AzureStore,
     FileStore,
@@ -125,6 +128,26 @@ def store(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
     store.make_bucket()
     monkeypatch.setenv(f"AIRFLOW_CONN_{store.conn_id.upper()}", store.connection(store.url))
     return store
+
+
+@pytest.fixture(scope="session")
+def ceph(s3: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[CephLikeProxy]:
+    """An HTTPS server that behaves as Ceph does, with the bucket ``media``."""
+    S3Store(s3).make_bucket()
+    with CephLikeProxy(s3, tmp_path_factory.mktemp("ceph")) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def ceph_folder(ceph: CephLikeProxy, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    """Define a connection to the Ceph-like server with a fresh id; returns a folder in it."""
+
+    def define(key_id: str = "test", bucket: str = "media", **extra: Any) -> str:
+        conn_id = f"ceph_{uuid4().hex[:12]}"
+        monkeypatch.setenv(f"AIRFLOW_CONN_{conn_id.upper()}", ceph.connection(key_id, **extra))
+        return f"s3://{conn_id}@{bucket}/{conn_id}"
+
+    return define
 
 
 @pytest.fixture

@@ -161,7 +161,10 @@ def _load_earlier_landing(
         log.warning("%s Getting the image from BFL.", error)
         return None, None if isinstance(error, FluxExistsError) else error
     if existing is None or existing.info.sha256 != landed["sha256"]:
-        log.warning("%s is gone or was changed. Getting the image from BFL.", landed["uri"])
+        log.warning(
+            "%s is gone, was changed, or may not be read. Getting the image from BFL.",
+            landed["uri"],
+        )
         return None, None
     return existing, None
 

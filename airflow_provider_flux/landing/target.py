@@ -176,7 +176,7 @@ class Target(BaseModel):
         facts = {
             "model": generation["model"],
             "seed": generation["seed"],
-            "request_id": generation["request_id"],
+            "request-id": generation["request_id"],
             "sha256": info.sha256,
         }
         from airflow_provider_flux.object_store.backends import WriteOptions

@@ -16,7 +16,7 @@ from airflow_provider_flux.landing.reuse_index import add_to_index
 from airflow_provider_flux.landing.sidecar import MediaFacts, Sidecar, sidecar_uri
 from airflow_provider_flux.landing.xmp import embed_xmp
 from airflow_provider_flux.media.info import MediaInfo
-from airflow_provider_flux.object_store.objects import put
+from airflow_provider_flux.object_store.objects import exists, put
 
 log = logging.getLogger(__name__)
 
@@ -110,10 +110,17 @@ def _warn_about_suffix(uri: str, info: MediaInfo) -> None:
 async def _keep_existing(uri: str, generation: Generation) -> Generation:
     """Return the generation with the image that ``if_exists="skip"`` keeps."""
     existing = await load_image(uri)
-    if existing is None:
+    if existing is None and await exists(uri) is False:
         raise FluxStorageError(
             f"The object at {uri} appeared and vanished during the write. Clear the task: landing "
             "again is free."
+        )
+    if existing is None:
+        raise FluxStorageError(
+            f"There is an object at {uri}, but the credentials may not read it. So "
+            f"if_exists='skip' cannot return it, and the image of request "
+            f"{generation['request_id']} was not stored. Allow the credentials to read, or land "
+            "the image under another name with FluxToObjectStorageOperator while BFL keeps it."
         )
     log.warning(
         "There is an image at %s already (if_exists='skip'): the one of request %s was not stored. "

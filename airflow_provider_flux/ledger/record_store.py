@@ -92,7 +92,7 @@ class StoredRecord:
         """
         record = self._store.read(self.number)
         if record is None:
-            raise FluxStorageError(f"The record {self.location} is gone.")
+            raise FluxStorageError(f"The record {self.location} is gone, or may not be read.")
         self.record = record
 
     def write(

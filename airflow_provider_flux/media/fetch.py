@@ -25,6 +25,7 @@ from airflow_provider_flux.bfl.settings import FluxSettings
 from airflow_provider_flux.bfl.urls import host_of, matches_any
 from airflow_provider_flux.client.debug_log import hide_signatures
 from airflow_provider_flux.media.source import Source, SourceKind
+from airflow_provider_flux.object_store.errors import describe_error
 from airflow_provider_flux.object_store.filesystem import open_path
 
 hide_signatures()
@@ -67,7 +68,7 @@ def fetch_input(
     except FluxError:
         raise
     except Exception as error:
-        raise FluxInputError(f"{label} could not be read ({type(error).__name__}).") from None
+        raise FluxInputError(f"{label} could not be read ({describe_error(error)}).") from None
 
 
 def _find_file(text: str) -> Path:

@@ -30,7 +30,8 @@ class WriteOptions:
 
     :param content_type: its MIME type.
     :param cache_control: value of its ``Cache-Control`` header.
-    :param metadata: user metadata; short ASCII texts.
+    :param metadata: user metadata; short ASCII texts. Names have hyphens and no underscores: some
+        S3 servers fold an underscore into a hyphen. Azure gets underscores.
     :param options: further options by the store's own names.
     """
 
@@ -142,7 +143,8 @@ async def _write_to_azure(
         data,
         length=len(data),
         overwrite=not exclusive,
-        metadata=dict(write_options.metadata),
+        # Azure accepts only names that are identifiers of C#.
+        metadata={name.replace("-", "_"): text for name, text in write_options.metadata.items()},
         content_settings=settings,
         **options,
     )

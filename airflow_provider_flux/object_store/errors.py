@@ -7,11 +7,13 @@ of the store. What they have in common is the HTTP status, somewhere in the chai
 from __future__ import annotations
 
 import errno
+import re
 import ssl
 from collections.abc import Iterator
 from typing import Any
 
 from airflow_provider_flux.bfl.errors import FluxError
+from airflow_provider_flux.bfl.redaction import redact_line
 
 _CONFLICT_CODES = {
     "PreconditionFailed",
@@ -52,6 +54,24 @@ _FINAL_ERRNOS = {
 _FINAL_CLASS_NAMES = {"BotoCoreError", "GoogleAuthError", "ClientAuthenticationError"}
 #: Their exceptions for network faults, which derive from the same base classes.
 _NETWORK_CLASS_NAMES = {"HTTPClientError", "ConnectionError", "TransportError"}
+#: Codes of a 403 by which a store withholds whether an object exists: the credentials are right,
+#: and may not read or list. Others, such as ``SignatureDoesNotMatch``, are about something else.
+_WITHHOLDING_CODES = {
+    "AccessDenied",
+    "Forbidden",
+    "Unauthorized",
+    "AuthorizationFailure",
+    "AuthorizationPermissionMismatch",
+    "AuthorizationResourceTypeMismatch",
+    "AuthorizationServiceMismatch",
+    "InsufficientAccountPermissions",
+    "UnauthorizedBlobOverwrite",
+}
+#: An error code; anything else in its place may hold a secret.
+_CODE = re.compile(r"^[A-Za-z][A-Za-z0-9._]{1,63}$")
+#: Texts of exceptions that say nothing: a store sent no message.
+_EMPTY_TEXT = re.compile(r"^(\[Errno \d+\] )?None$")
+_MAX_ERROR_CHARACTERS = 300
 #: Causes of an error that are examined.
 _MAX_CAUSES = 8
 
@@ -78,6 +98,45 @@ def is_forbidden(error: BaseException) -> bool:
         isinstance(cause, PermissionError) or _status_of(cause) == 403 or _is_gcsfs_403(cause)
         for cause in _causes(error)
     )
+
+
+def is_withheld(error: BaseException) -> bool:
+    """Whether the store withholds if the object exists, as S3 does without ``s3:ListBucket``.
+
+    Wrong or expired credentials say nothing about the object.
+
+    :param error: what the filesystem raised.
+    """
+    code = find_code(error)
+    return is_forbidden(error) and (code is None or code in _WITHHOLDING_CODES)
+
+
+def find_code(error: BaseException) -> str | None:
+    """Return the error code of the store, for example ``SlowDown``.
+
+    :param error: what the filesystem raised.
+    :return: ``None`` if the store sent none, or only repeats the HTTP status in it.
+    """
+    codes = (_code_of(cause) for cause in _causes(error))
+    return next((code for code in codes if isinstance(code, str) and _CODE.match(code)), None)
+
+
+def describe_error(error: BaseException, *secrets: str | None) -> str:
+    """Return the error of a store on one line, with its code and HTTP status and without secrets.
+
+    :param error: what the filesystem raised.
+    :param secrets: texts to hide.
+    """
+    message = redact_line(str(error), *secrets)[:_MAX_ERROR_CHARACTERS]
+    status = next((found for cause in _causes(error) if (found := _status_of(cause))), None)
+    facts = [
+        fact
+        for fact in (find_code(error), f"HTTP {status}" if status else None)
+        if fact and fact not in message
+    ]
+    text = "" if _EMPTY_TEXT.match(message) else message
+    described = f"{text} ({', '.join(facts)})" if text and facts else text or ", ".join(facts)
+    return f"{type(error).__name__}: {described or 'the store sent no message'}"
 
 
 def is_unsupported(error: BaseException) -> bool:

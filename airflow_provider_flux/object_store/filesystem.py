@@ -18,8 +18,10 @@ from urllib.parse import urlsplit
 from airflow.providers.common.compat.sdk import BaseHook, ObjectStoragePath
 
 from airflow_provider_flux.bfl.errors import FluxConfigurationError, FluxStorageError
-from airflow_provider_flux.bfl.redaction import hide_userinfo, redact
+from airflow_provider_flux.bfl.redaction import hide_userinfo
 from airflow_provider_flux.object_store import fsspec_adapter
+from airflow_provider_flux.object_store.errors import describe_error
+from airflow_provider_flux.object_store.s3_settings import complete_s3_settings
 
 #: The extra of this package that brings the filesystem of a scheme.
 _EXTRAS = {
@@ -31,9 +33,6 @@ _EXTRAS = {
     "abfs": "azure",
     "abfss": "azure",
 }
-#: Connections to one S3 store. botocore's default of 10 would slow down 24 active generations.
-_MAX_S3_CONNECTIONS = 32
-_MAX_ERROR_CHARACTERS = 300
 #: The stores that :func:`open_path` has opened in this process, as scheme and userinfo.
 _OPENED: set[tuple[str, str]] = set()
 #: Buckets that exist, as filesystem and name.
@@ -54,13 +53,12 @@ def open_path(uri: str, *, field: str = "output_path") -> ObjectStoragePath:
     try:
         _check_connection(uri)
         path = ObjectStoragePath(uri)
-        _widen_s3_pool(path.fs)
+        complete_s3_settings(path.fs, _store_of(uri)[1])
     except ImportError as error:
         raise FluxConfigurationError(_install_hint(scheme, error)) from None
     except Exception as error:
         userinfo = _store_of(uri)[1]
-        message = redact(str(error), userinfo if ":" in userinfo else None)
-        reason = f"{type(error).__name__}: {message[:_MAX_ERROR_CHARACTERS]}"
+        reason = describe_error(error, userinfo if ":" in userinfo else None)
         raise FluxConfigurationError(
             f"{field}={hide_userinfo(uri)!r} cannot be used ({reason}). {_hint(scheme, error)}"
         ) from None
@@ -90,13 +88,25 @@ def check_writable(uri: str) -> None:
         the local folder.
     """
     path = reopen_path(uri)
-    bucket = path.path.partition("/")[0]
     if path.protocol in {"", "file", "local"}:
         _check_folder(Path(path.path.partition("{")[0] + "x").parent, uri)
-    elif bucket and "{" not in bucket and not run_sync(_has_bucket(path.fs, bucket)):
+    elif bucket := find_missing_bucket(uri):
         raise FluxConfigurationError(
             f"output_path={hide_userinfo(uri)!r}: there is no bucket {bucket!r}. Create it first."
         )
+
+
+def find_missing_bucket(uri: str) -> str | None:
+    """Return the name of the bucket of a URI if it does not exist.
+
+    :param uri: URI of an open store, which may have placeholders.
+    :return: ``None`` if the bucket exists, if its name has a placeholder, if the store has no
+        buckets, or if the store does not tell.
+    """
+    path = reopen_path(uri)
+    bucket = path.path.partition("/")[0]
+    is_known = bool(bucket) and "{" not in bucket
+    return bucket if is_known and not run_sync(_has_bucket(path.fs, bucket)) else None
 
 
 def run_sync(work: Coroutine[Any, Any, _T]) -> _T:
@@ -180,12 +190,6 @@ def _check_connection(uri: str) -> None:
     _, conn_id = _store_of(uri)
     if conn_id and conn_id != "aws_default":
         BaseHook.get_connection(conn_id)
-
-
-def _widen_s3_pool(fs: Any) -> None:
-    """Allow S3 one connection for each active image, unless the Airflow connection sets a limit."""
-    if "s3" in fs.protocol and isinstance(getattr(fs, "config_kwargs", None), dict):
-        fs.config_kwargs.setdefault("max_pool_connections", _MAX_S3_CONNECTIONS)
 
 
 def _hint(scheme: str, error: Exception) -> str:

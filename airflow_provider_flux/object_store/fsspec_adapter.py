@@ -37,6 +37,21 @@ async def call(fs: Any, name: str, *arguments: Any) -> Any:
     return await asyncio.to_thread(getattr(fs, name), *arguments)
 
 
+async def read_bytes(fs: Any, path: str) -> bytes:
+    """Read an object in one request.
+
+    Newer versions of s3fs send a HEAD first, to read large objects in pieces. Its answer has no
+    body, so a refusal would have no error code.
+
+    :param fs: the filesystem.
+    :param path: path of the object.
+    """
+    method = getattr(fs, "_cat_file", None)
+    if method is not None and "max_concurrency" in inspect.signature(method).parameters:
+        return bytes(await method(path, max_concurrency=1))
+    return bytes(await call(fs, "cat_file", path))
+
+
 async def write_bytes(fs: Any, path: str, data: bytes, *, exclusive: bool, **options: Any) -> None:
     """Write an object to S3 or GCS in one call.
 
@@ -96,3 +111,13 @@ async def upload_to_azure(fs: Any, path: str, data: Any, **options: Any) -> None
     async with fs.service_client.get_blob_client(container=container, blob=blob) as client:
         await client.upload_blob(data=data, **options)
     fs.invalidate_cache(fs._parent(path))
+
+
+def renew_s3_client(fs: Any) -> None:
+    """Let the next request of an S3 filesystem open a client with its present settings.
+
+    Another part of the process may have used the filesystem before its settings were complete.
+
+    :param fs: an ``S3FileSystem``.
+    """
+    fs._s3 = None

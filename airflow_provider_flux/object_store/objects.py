@@ -16,14 +16,14 @@ from airflow.providers.common.compat.sdk import ObjectStoragePath
 from tenacity import AsyncRetrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
 from airflow_provider_flux.bfl.errors import FluxExistsError, FluxStorageError
-from airflow_provider_flux.bfl.redaction import redact
 from airflow_provider_flux.object_store import fsspec_adapter
 from airflow_provider_flux.object_store.backends import WriteOptions, backend_of
 from airflow_provider_flux.object_store.errors import (
+    describe_error,
     is_conflict,
-    is_forbidden,
     is_transient,
     is_unsupported,
+    is_withheld,
 )
 from airflow_provider_flux.object_store.filesystem import reopen_path
 
@@ -31,7 +31,6 @@ log = logging.getLogger(__name__)
 
 #: Seconds for which a request is retried. BFL billed the image that is written.
 _RETRY_SECONDS = 45.0
-_MAX_ERROR_CHARACTERS = 300
 
 
 async def put(
@@ -81,14 +80,13 @@ async def read(uri: str, *, retry: bool = False) -> bytes | None:
     path = reopen_path(uri)
     try:
         if retry:
-            return bytes(
-                await retry_transient()(fsspec_adapter.call, path.fs, "cat_file", path.path)
-            )
-        return bytes(await fsspec_adapter.call(path.fs, "cat_file", path.path))
+            data: bytes = await retry_transient()(fsspec_adapter.read_bytes, path.fs, path.path)
+            return data
+        return await fsspec_adapter.read_bytes(path.fs, path.path)
     except FileNotFoundError:
         return None
     except Exception as error:
-        if is_forbidden(error):
+        if is_withheld(error):
             log.warning("The store forbids reading %s. It is treated as missing.", uri)
             return None
         raise FluxStorageError(f"{uri} could not be read ({describe_error(error)}).") from None
@@ -140,15 +138,6 @@ def retry_transient() -> AsyncRetrying:
     )
 
 
-def describe_error(error: Exception) -> str:
-    """Return the error of a store on one line, without secrets.
-
-    :param error: what the filesystem raised.
-    """
-    message = redact(" ".join(str(error).split()))
-    return f"{type(error).__name__}: {message[:_MAX_ERROR_CHARACTERS]}"
-
-
 async def _put_once(
     path: ObjectStoragePath,
     data: bytes,
@@ -186,5 +175,10 @@ async def _accept_same_bytes(
     stored = await read(str(path))
     if stored is None and conflict is not None and await exists(str(path)) is False:
         raise conflict
-    if stored is None or hashlib.sha256(stored).digest() != hashlib.sha256(data).digest():
+    if stored is None:
+        raise FluxExistsError(
+            f"There is an object at {path} already, which the credentials may not read. It is "
+            "untouched."
+        )
+    if hashlib.sha256(stored).digest() != hashlib.sha256(data).digest():
         raise FluxExistsError(f"There is an object at {path} already; it is untouched.")

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from airflow_provider_flux.bfl.errors import FluxStorageError
 from airflow_provider_flux.object_store.backends import PART_BYTES, WriteOptions, backend_of
+from airflow_provider_flux.object_store.errors import describe_error
 from airflow_provider_flux.object_store.filesystem import reopen_path
-from airflow_provider_flux.object_store.objects import describe_error, put, retry_transient
+from airflow_provider_flux.object_store.objects import put, retry_transient
 
 
 async def put_file(uri: str, file: Path, write_options: WriteOptions) -> None:

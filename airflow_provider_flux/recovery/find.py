@@ -16,7 +16,7 @@ from airflow_provider_flux.ledger.record_files import (
     stored_in_file,
 )
 from airflow_provider_flux.ledger.record_store import StoredRecord
-from airflow_provider_flux.object_store.filesystem import open_path, run_sync
+from airflow_provider_flux.object_store.filesystem import find_missing_bucket, open_path, run_sync
 from airflow_provider_flux.object_store.objects import list_uris
 from airflow_provider_flux.recovery import metadata_db
 from airflow_provider_flux.recovery.journal_records import JournalRecordStore
@@ -130,7 +130,10 @@ def _list_folder(folder: str, *, must_exist: bool) -> list[str]:
     is_local = path.protocol in {"", "file", "local"}
     if must_exist and is_local and not Path(path.path).is_dir():
         raise FluxStorageError(f"{folder} is no folder of this machine.")
-    return sorted(run_sync(list_uris(uri)))
+    uris = sorted(run_sync(list_uris(uri)))
+    if must_exist and not uris and (bucket := find_missing_bucket(uri)):
+        raise FluxStorageError(f"{folder} cannot be searched: there is no bucket {bucket!r}.")
+    return uris
 
 
 async def _read_files(uris: Sequence[str]) -> list[StoredRecord | Unreadable]:

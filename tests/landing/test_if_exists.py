@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 
-from airflow_provider_flux.bfl.errors import FluxRequestError
+from airflow_provider_flux.bfl.errors import FluxRequestError, FluxStorageError
 from airflow_provider_flux.emulator import EmulatorServer
+from tests.support.ceph_like_proxy import CephLikeProxy
 from tests.support.image_task import (
     each_store_and_way,
     image_task,
@@ -160,3 +162,20 @@ def test_templates_in_store_options_are_checked_after_rendering_and_before_the_s
         with pytest.raises(AirflowFailException, match=r"store_options|standard_blob_tier"):
             run_task(task)
     assert emulator.stats()["submits"] == 0
+
+
+def test_skip_says_that_the_existing_object_may_not_be_read(
+    emulator: EmulatorServer,
+    ceph_folder: Callable[..., str],
+    ceph: CephLikeProxy,
+    tmp_path: Path,
+) -> None:
+    """Fault 43: the message was that the object is gone and that landing again is free."""
+    folder = ceph_folder("writer")
+    ceph.put_object(f"{folder}/hero.jpeg", make_image("jpeg"))
+    task = image_task(
+        f"{folder}/hero.{{ext}}", if_exists="skip", ledger_path=f"{tmp_path}", sidecar=False
+    )
+    with pytest.raises(FluxStorageError, match="but the credentials may not read it") as caught:
+        run_task(task)
+    assert "vanished" not in str(caught.value)

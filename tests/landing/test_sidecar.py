@@ -102,7 +102,8 @@ def test_a_sidecar_records_media_request_cost_and_run(
         expected = {
             "model": "flux-pro-1.1",
             "seed": "7",
-            "request_id": found["request_id"],
+            # Fault 41: Ceph folds an underscore into a hyphen; Azure refuses a hyphen.
+            "request_id" if store.scheme == "abfs" else "request-id": found["request_id"],
             "sha256": image["sha256"],
         }
         assert store.stat(image["uri"]).metadata == expected

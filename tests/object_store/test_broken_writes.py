@@ -150,7 +150,9 @@ def test_cancelling_the_wait_for_a_put_ends_the_put(
 
     async def cancel_halfway() -> None:
         work = asyncio.create_task(run_async(put(uri, IMAGE, PNG)))
-        await asyncio.sleep(0.4)
+        async with asyncio.timeout(30):
+            while not cutting.large:
+                await asyncio.sleep(0.01)
         work.cancel()
         with pytest.raises(asyncio.CancelledError):
             await work
@@ -169,6 +171,7 @@ def test_an_exception_in_the_wait_for_a_put_ends_the_put(
     def alarm(*_: object) -> NoReturn:
         raise RuntimeError("time is up")
 
+    run_sync(read(uri))  # opens the client, which may take longer than the alarm
     before = signal.signal(signal.SIGALRM, alarm)
     signal.setitimer(signal.ITIMER_REAL, 0.4)
     try:

@@ -13,7 +13,13 @@ from botocore.exceptions import ClientError, EndpointConnectionError, ParamValid
 from gcsfs.retry import HttpError
 from s3fs.errors import translate_boto_error
 
-from airflow_provider_flux.object_store.errors import is_conflict, is_transient
+from airflow_provider_flux.object_store.errors import (
+    describe_error,
+    find_code,
+    is_conflict,
+    is_transient,
+    is_withheld,
+)
 
 
 def s3_error(status: int, code: str, **more: str) -> BaseException:
@@ -141,3 +147,62 @@ def test_an_error_that_will_come_again_is_not_transient(error: BaseException) ->
 )
 def test_a_cancellation_or_exit_is_not_transient(error: BaseException) -> None:
     assert not is_transient(error)
+
+
+def ceph_error(status: int, code: str) -> BaseException:
+    """Return the exception of s3fs for an answer without a message."""
+    response: Any = {
+        "Error": {"Code": code, "Message": None},  # botocore parses an empty element so
+        "ResponseMetadata": {"HTTPStatusCode": status},
+    }
+    made: BaseException = translate_boto_error(ClientError(response, "PutObject"))
+    return made
+
+
+DESCRIBED: list[tuple[BaseException, str]] = [
+    (
+        ceph_error(403, "SignatureDoesNotMatch"),
+        "PermissionError: SignatureDoesNotMatch, HTTP 403",
+    ),
+    (ceph_error(404, "NoSuchBucket"), "FileNotFoundError: NoSuchBucket, HTTP 404"),
+    (ceph_error(400, "InvalidArgument"), "OSError: InvalidArgument, HTTP 400"),
+    (
+        azure_error(HttpResponseError, 403, "AuthenticationFailed"),
+        "HttpResponseError: AuthenticationFailed (HTTP 403)",
+    ),
+    (gcs_error(429), "HttpError: message, 429 (HTTP 429)"),
+    (wrap(ceph_error(503, "SlowDown")), "RuntimeError: outer (SlowDown, HTTP 503)"),
+    (PermissionError("/media is read-only"), "PermissionError: /media is read-only"),
+    (OSError(errno.EINVAL, None), "OSError: the store sent no message"),
+]
+
+
+@pytest.mark.parametrize(("error", "expected"), DESCRIBED, ids=repr)
+def test_the_description_of_an_error_names_the_code_and_the_status_of_the_store(
+    error: BaseException, expected: str
+) -> None:
+    """Fault 40: a store that sends a code and no message was described as ``None``."""
+    assert describe_error(error) == expected
+
+
+@pytest.mark.parametrize(
+    "code", ["InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidObjectState"]
+)
+def test_a_403_about_the_credentials_does_not_say_that_an_object_is_missing(code: str) -> None:
+    """Fault 40: wrong credentials counted as a missing object."""
+    assert find_code(ceph_error(403, code)) == code
+    assert not is_withheld(ceph_error(403, code))
+    assert not is_withheld(azure_error(HttpResponseError, 403, "AuthenticationFailed"))
+
+
+WITHHELD: list[Any] = [
+    ceph_error(403, "AccessDenied"),
+    s3_error(403, "403"),
+    azure_error(HttpResponseError, 403, "AuthorizationPermissionMismatch"),
+    OSError("Forbidden: https://storage.example/b/o"),
+]
+
+
+@pytest.mark.parametrize("error", WITHHELD, ids=repr)
+def test_a_403_about_the_rights_may_hide_that_an_object_is_missing(error: BaseException) -> None:
+    assert is_withheld(error)

@@ -177,6 +177,19 @@ def test_unreadable_records_are_reported_and_the_others_are_recovered(
         recover(capsys, "--prefix", "s3://no_such_conn@b/x")
 
 
+@pytest.mark.parametrize("store", ["s3", "gs", "abfs"], indirect=True)
+def test_a_prefix_in_a_bucket_that_does_not_exist_is_an_error(
+    store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Fault 42: the command ended with 0 and "nothing to collect"."""
+    missing = store.root.replace("@media/", "@no-such-bucket/")
+    with pytest.raises(SystemExit) as exit_info:
+        recover(capsys, "--prefix", missing)
+    assert exit_info.value.code == 1
+    assert "there is no bucket 'no-such-bucket'" in capsys.readouterr().err
+    assert recover(capsys, "--prefix", f"{store.root}/empty") == []
+
+
 def test_a_failed_record_is_not_listed_and_a_clear_submits_again(
     tmp_path: Path, connect: Any, abandon: Callable[..., Task], capsys: pytest.CaptureFixture[str]
 ) -> None:

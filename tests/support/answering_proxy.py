@@ -69,14 +69,34 @@ class AnsweringProxy:
                     return plan
         return None
 
+    def judge(self, method: str, path: str, headers: dict[str, str]) -> tuple[int, str] | None:
+        """Return status and code of a refusal; ``None`` to pass the request on.
+
+        :param headers: the headers by their names in lower case, which this may change.
+        """
+        plan = self.take(method, path)
+        return (plan.status, plan.code) if plan else None
+
+    def finish_body(self, body: bytes) -> bytes:
+        """Return the body of an answer as the client gets it.
+
+        :param body: what the server or the proxy answers.
+        """
+        return body
+
+    def listen(self, http: ThreadingHTTPServer) -> str:
+        """Prepare the socket of the proxy, and return the scheme of its URL."""
+        return "http"
+
     def __enter__(self) -> Self:
         handler = type("Bound", (_Handler,), {"proxy": self})
         self._http = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         self._http.daemon_threads = True
+        scheme = self.listen(self._http)
         threading.Thread(
             target=self._http.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
         ).start()
-        self.url = f"http://127.0.0.1:{self._http.server_port}"
+        self.url = f"{scheme}://127.0.0.1:{self._http.server_port}"
         return self
 
     def __exit__(
@@ -95,18 +115,15 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         body = self._body()
-        plan = self.proxy.take(self.command, self.path)
-        if plan is not None:
-            self._answer(
-                plan.status,
-                [("Content-Type", "application/xml")],
-                _ERROR.format(code=plan.code).encode(),
-            )
+        headers = {name.lower(): text for name, text in self.headers.items()}
+        refusal = self.proxy.judge(self.command, self.path, headers)
+        if refusal is not None:
+            status, code = refusal
+            error = _ERROR.format(code=code).encode()
+            self._answer(status, [("Content-Type", "application/xml")], error)
             return
         link = http.client.HTTPConnection(*self.proxy.server, timeout=30)
-        headers = {
-            name: text for name, text in self.headers.items() if name.lower() not in _HOP_HEADERS
-        }
+        headers = {name: text for name, text in headers.items() if name not in _HOP_HEADERS}
         link.request(self.command, self.path, body, {**headers, "Content-Length": str(len(body))})
         response = link.getresponse()
         self._answer(response.status, response.getheaders(), response.read())
@@ -126,6 +143,7 @@ class _Handler(BaseHTTPRequestHandler):
         return b"".join(pieces)
 
     def _answer(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
+        body = self.proxy.finish_body(body)
         self.send_response(status)
         for name, text in headers:
             if name.lower() not in _HOP_HEADERS or (

@@ -24,7 +24,12 @@ from airflow_provider_flux.bfl.errors import (
     FluxRequestError,
 )
 from airflow_provider_flux.bfl.redaction import hide_userinfo, redact
-from airflow_provider_flux.object_store.errors import is_forbidden, is_transient
+from airflow_provider_flux.object_store.errors import (
+    describe_error,
+    find_code,
+    is_forbidden,
+    is_transient,
+)
 from airflow_provider_flux.object_store.filesystem import open_path
 
 #: Values that ``requests`` may have, for error messages.
@@ -115,15 +120,22 @@ def _format_of(text: str) -> tuple[RowFormat, bool]:
 
 def _translate_error(error: Exception, source: str) -> FluxError:
     """Return the error of this package for a file that could not be read."""
-    reason = f"{type(error).__name__}: {redact(str(error))[:300]}"
+    reason = describe_error(error)
     if isinstance(error, (gzip.BadGzipFile, zlib.error, EOFError)):
         return FluxRequestError(f"{source} is truncated or not gzip ({reason}).")
     if isinstance(error, FileNotFoundError):
-        return FluxInputError(f"{source} does not exist.")
+        return FluxInputError(f"{source} does not exist{_code_in_brackets(error)}.")
     if is_forbidden(error):
         return FluxConfigurationError(
-            f"{source} is forbidden. Allow the credentials of its connection to read it."
+            f"{source} is forbidden{_code_in_brackets(error)}. Check the credentials of its "
+            "connection, and allow them to read it."
         )
     if is_transient(error):
         return FluxInputError(f"{source} could not be read ({reason}).")
     return FluxRequestError(f"{source} cannot be read ({reason}).")
+
+
+def _code_in_brackets(error: Exception) -> str:
+    """Return the error code of the store in brackets; an empty text without one."""
+    code = find_code(error)
+    return f" ({code})" if code else ""
