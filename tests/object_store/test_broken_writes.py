@@ -21,6 +21,7 @@ from airflow_provider_flux.object_store.backends import WriteOptions
 from airflow_provider_flux.object_store.filesystem import open_path, run_async, run_sync
 from airflow_provider_flux.object_store.objects import put, read
 from tests.support.answering_proxy import AnsweringProxy
+from tests.support.cluster.processes import wait_until
 from tests.support.cutting_proxy import CuttingProxy
 from tests.support.object_stores import S3Store
 
@@ -150,9 +151,7 @@ def test_cancelling_the_wait_for_a_put_ends_the_put(
 
     async def cancel_halfway() -> None:
         work = asyncio.create_task(run_async(put(uri, IMAGE, PNG)))
-        async with asyncio.timeout(30):
-            while not cutting.large:
-                await asyncio.sleep(0.01)
+        assert await asyncio.to_thread(wait_until, lambda: cutting.large > 0, 30)
         work.cancel()
         with pytest.raises(asyncio.CancelledError):
             await work
