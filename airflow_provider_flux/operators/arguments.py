@@ -11,7 +11,7 @@ from airflow_provider_flux.bfl.errors import FluxRequestError
 from airflow_provider_flux.bfl.request import resolve_mode_alias
 from airflow_provider_flux.bfl.validation import find_problems
 from airflow_provider_flux.configured_models import known_models
-from airflow_provider_flux.landing.output_path import check_output_path
+from airflow_provider_flux.landing.output_path import check_output_path, has_jinja
 from airflow_provider_flux.landing.target import Reuse
 from airflow_provider_flux.media.source import find_source_problems, wrap_base64
 
@@ -69,8 +69,15 @@ def check_ledger_path(path: Any) -> Any:
         returned unchanged.
     :raises FluxRequestError: if it is no absolute folder.
     """
-    if path is None or is_resolved_later(path):
-        return path
+    return path if path is None or is_resolved_later(path) else check_rendered_ledger_path(path)
+
+
+def check_rendered_ledger_path(path: Any) -> str:
+    """Return the folder as checked text, without a slash at its end. No part of it is a template.
+
+    :param path: a string or a path object.
+    :raises FluxRequestError: if it is no absolute folder.
+    """
     text = str(path)
     is_absolute = text.startswith("/") or "://" in text
     has_placeholder = bool(set(text) & set("{}"))
@@ -80,6 +87,22 @@ def check_ledger_path(path: Any) -> Any:
             "s3://my_conn@bucket/ledger. It takes no placeholders."
         )
     return text.rstrip("/")
+
+
+def refuse_template(argument: str, path: str) -> str:
+    """Return a path in which Airflow has rendered every template.
+
+    :param argument: name of the argument, for the error.
+    :param path: the path, after Airflow rendered the template fields.
+    :raises FluxRequestError: if it holds a template. Then it is a part of a value that another
+        task returned, or that a template gave, and is never rendered.
+    """
+    if has_jinja(path):
+        raise FluxRequestError(
+            f"{argument}={path!r} holds a template after rendering. Values of other tasks and of "
+            "params are not rendered. Write the template in the DAG file."
+        )
+    return path
 
 
 def check_reuse(reuse: Any, path: Any, sidecar: Any) -> None:

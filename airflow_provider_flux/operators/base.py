@@ -6,9 +6,9 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from airflow.providers.common.compat.sdk import BaseOperator
-
 from airflow_provider_flux.bfl.errors import FluxRequestError
+from airflow_provider_flux.bfl.inputs import is_path
+from airflow_provider_flux.compat import is_from_mapped
 from airflow_provider_flux.landing.output_path import (
     check_output_path,
     fixed_folder,
@@ -16,7 +16,8 @@ from airflow_provider_flux.landing.output_path import (
     has_jinja,
 )
 from airflow_provider_flux.landing.target import IfExists, LandingOptions, Reuse, Target
-from airflow_provider_flux.operators.arguments import check_output_path_argument, is_resolved_later
+from airflow_provider_flux.operators import arguments
+from airflow_provider_flux.operators.templates import TextTemplatesOperator
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context, ObjectStoragePath
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-class FluxLandingOperator(BaseOperator):
+class FluxLandingOperator(TextTemplatesOperator):
     """Base class of the operators that land images. Do not use it by itself.
 
     :param output_path: path to land an image at: an absolute path, or a URI that
@@ -57,6 +58,9 @@ class FluxLandingOperator(BaseOperator):
         "flux_conn_id",
     )
     template_fields_renderers: ClassVar[dict[str, str]] = {"store_options": "json"}
+    text_fields: ClassVar[frozenset[str]] = frozenset(
+        {"output_path", "cache_control", "flux_conn_id"}
+    )
     ui_color = "#e8e3f4"
 
     def __init__(
@@ -74,7 +78,9 @@ class FluxLandingOperator(BaseOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.output_path = None if output_path is None else check_output_path_argument(output_path)
+        checked = None if output_path is None else arguments.check_output_path_argument(output_path)
+        self._is_from_mapped = is_from_mapped(self)
+        self.output_path = output_path if self._is_from_mapped else checked
         self.if_exists = if_exists
         self.sidecar = sidecar
         self.hide_prompt = hide_prompt
@@ -84,8 +90,8 @@ class FluxLandingOperator(BaseOperator):
         self.store_options = store_options
         self.flux_conn_id = flux_conn_id
         #: ``output_path`` before Airflow renders it, and the fixed folder that it begins with.
-        self._unrendered_path = self.output_path
-        self._root = fixed_folder(self.output_path) if isinstance(self.output_path, str) else ""
+        self._unrendered_path = checked
+        self._root = fixed_folder(checked) if isinstance(checked, str) else ""
         self._check_landing_options()
 
     @property
@@ -98,17 +104,18 @@ class FluxLandingOperator(BaseOperator):
         literals = {
             name: value
             for name, value in self._landing_options().items()
-            if not is_resolved_later(value)
+            if not arguments.is_resolved_later(value)
         }
         if isinstance(self.store_options, Mapping):
             literals["store_options"] = {
                 name: value
                 for name, value in self.store_options.items()
-                if not is_resolved_later(value)
+                if not arguments.is_resolved_later(value)
             }
         options = LandingOptions.parse(**literals)
-        if isinstance(self.output_path, str) and not self.output_path.lstrip().startswith("{"):
-            options.check_store_options(self.output_path)
+        path = self._unrendered_path
+        if isinstance(path, str) and not path.lstrip().startswith("{"):
+            options.check_store_options(path)
 
     def _landing_options(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in LandingOptions.model_fields}
@@ -119,9 +126,9 @@ class FluxLandingOperator(BaseOperator):
         An ``output_path`` that begins with a template has none. Then the folder of the rendered
         path counts. It is empty if there is neither.
         """
-        if self._root or not isinstance(self.output_path, str):
+        if self._root or not (isinstance(self.output_path, str) or is_path(self.output_path)):
             return self._root
-        return fixed_folder(self.output_path)
+        return fixed_folder(str(self.output_path))
 
     def _landing_plan(self, context: Context, *, reuse: Reuse = "never") -> LandingPlan | None:
         """Check that the task can land an image, and return its plan; ``None`` without a path.
@@ -139,6 +146,7 @@ class FluxLandingOperator(BaseOperator):
         from airflow_provider_flux.object_store.filesystem import check_writable, open_path
 
         path = check_output_path(self.output_path)
+        arguments.refuse_template("output_path", path)
         options = LandingOptions.parse(**self._landing_options())
         options.check_store_options(path)
         task = identify_task(context["ti"])
@@ -183,6 +191,6 @@ class FluxLandingOperator(BaseOperator):
         if task is None:
             return None
         # In a mapped task group the operator itself is not mapped.
-        arguments = getattr(task, "partial_kwargs", {"output_path": self._unrendered_path})
-        path = arguments.get("output_path")
+        supplied = getattr(task, "partial_kwargs", {"output_path": self._unrendered_path})
+        path = supplied.get("output_path")
         return path if isinstance(path, str) and not has_jinja(path) else None

@@ -37,7 +37,6 @@ from airflow_provider_flux.landing.plan import LandingPlan
 from airflow_provider_flux.landing.target import Reuse
 from airflow_provider_flux.ledger.ledger_folder import LEDGER_FOLDER
 from airflow_provider_flux.ledger.resume_policy import OnUncertain
-from airflow_provider_flux.media.source import wrap_base64
 from airflow_provider_flux.operators import arguments
 from airflow_provider_flux.operators.base import FluxLandingOperator
 from airflow_provider_flux.operators.failures import fail_without_retry
@@ -139,6 +138,9 @@ class FluxGenerateBatchOperator(FluxLandingOperator):
         "columns": "json",
         "defaults": "json",
     }
+    text_fields: ClassVar[frozenset[str]] = FluxLandingOperator.text_fields | {
+        *("model", "manifest_path", "ledger_path")
+    }
 
     def __init__(
         self,
@@ -179,8 +181,11 @@ class FluxGenerateBatchOperator(FluxLandingOperator):
         self.on_change = on_change
         self.on_clear = on_clear
         self.reuse = reuse
-        self.manifest_path: Any = str(manifest_path) if is_path(manifest_path) else manifest_path
-        self.ledger_path = arguments.check_ledger_path(ledger_path)
+        checked = arguments.check_ledger_path(ledger_path)
+        self.ledger_path = ledger_path if self._is_from_mapped else checked
+        self.manifest_path: Any = manifest_path
+        if is_path(manifest_path) and not self._is_from_mapped:
+            self.manifest_path = str(manifest_path)
         self.timeout = (
             None if timeout is None else arguments.parse_seconds("timeout", timeout, minimum=1)
         )
@@ -203,8 +208,8 @@ class FluxGenerateBatchOperator(FluxLandingOperator):
         """Check literal arguments at parse time; others are checked before the first submit."""
         if self.output_path is None:
             raise FluxRequestError("output_path is required: a batch lands its images.")
-        if isinstance(self.output_path, str):
-            self._check_rows_differ(self.output_path)
+        if isinstance(self._unrendered_path, str):
+            self._check_rows_differ(self._unrendered_path)
         arguments.check_count("max_active", self.max_active)
         self._check_model_limits()
         self._check_literal_thresholds()
@@ -261,17 +266,6 @@ class FluxGenerateBatchOperator(FluxLandingOperator):
         """The hook of the connection."""
         return FluxHook(self.flux_conn_id)
 
-    def render_template(self, content: Any, *args: Any, **kwargs: Any) -> Any:
-        """Render as Airflow does, and wrap base64 before Airflow stores the rendered fields.
-
-        Text without a template is not rendered: ten thousand rows would take ten seconds.
-
-        :param content: value of a template field, or a part of it.
-        """
-        if isinstance(content, str) and not arguments.is_template(content):
-            return wrap_base64(content)
-        return wrap_base64(super().render_template(content, *args, **kwargs))
-
     def execute(self, context: Context) -> dict[str, Any]:
         """Try all rows; fail if too many of them have no image.
 
@@ -324,7 +318,7 @@ class FluxGenerateBatchOperator(FluxLandingOperator):
 
     def _manifest_uri(self, plan: LandingPlan) -> str:
         if self.manifest_path:
-            return str(self.manifest_path)
+            return arguments.refuse_template("manifest_path", str(self.manifest_path))
         folder = fixed_folder(plan.target.path)
         index = "" if plan.task.map_index < 0 else f"-{plan.task.map_index}"
         name = f"manifest-{safe_name(self.task_id)}{index}.jsonl"
@@ -332,7 +326,7 @@ class FluxGenerateBatchOperator(FluxLandingOperator):
 
     def _journal_folder(self, plan: LandingPlan) -> str:
         if self.ledger_path:
-            return f"{arguments.check_ledger_path(self.ledger_path)}/"
+            return f"{arguments.check_rendered_ledger_path(self.ledger_path)}/"
         return f"{_require_folder(self._fixed_folder(), 'ledger_path', plan)}{LEDGER_FOLDER}"
 
     def on_kill(self) -> None:

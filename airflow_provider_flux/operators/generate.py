@@ -26,7 +26,6 @@ from airflow_provider_flux.configured_models import known_models
 from airflow_provider_flux.generation import Generation, describe_cost, poller_for, with_result
 from airflow_provider_flux.ledger.ledger_folder import LEDGER_FOLDER, publish_ledger_folder
 from airflow_provider_flux.ledger.resume_policy import OnChange, OnClear, OnUncertain, ResumePolicy
-from airflow_provider_flux.media.source import wrap_base64
 from airflow_provider_flux.operators import arguments
 from airflow_provider_flux.operators.base import FluxLandingOperator
 from airflow_provider_flux.operators.failures import describe_recovery, fail_without_retry
@@ -141,6 +140,9 @@ class FluxGenerateOperator(FluxLandingOperator):
         **FluxLandingOperator.template_fields_renderers,
         "parameters": "json",
     }
+    text_fields: ClassVar[frozenset[str]] = FluxLandingOperator.text_fields | {
+        *("prompt", "model", "output_format", "webhook_url", "webhook_secret", "ledger_path")
+    }
 
     def __init__(
         self,
@@ -188,7 +190,8 @@ class FluxGenerateOperator(FluxLandingOperator):
             None if timeout is None else arguments.parse_seconds("timeout", timeout, minimum=1)
         )
         self.validate = validate
-        self.ledger_path = arguments.check_ledger_path(ledger_path)
+        checked = arguments.check_ledger_path(ledger_path)
+        self.ledger_path = ledger_path if self._is_from_mapped else checked
         self.on_uncertain, self.on_change, self.on_clear = on_uncertain, on_change, on_clear
         self._policy = ResumePolicy.of(
             on_uncertain=on_uncertain, on_change=on_change, on_clear=on_clear
@@ -206,10 +209,12 @@ class FluxGenerateOperator(FluxLandingOperator):
         self._resolved_later = frozenset(
             name for name, value in supplied.items() if arguments.is_resolved_later(value)
         )
-        self._secret, self.webhook_secret, self.parameters = arguments.split_off_secret(
-            self.webhook_secret, self.parameters
-        )
-        self.parameters = arguments.hide_inputs(self.model, self.parameters)
+        self._secret: str | None = None
+        if not self._is_from_mapped:  # what another task returned must stay the same object
+            self._secret, self.webhook_secret, self.parameters = arguments.split_off_secret(
+                self.webhook_secret, self.parameters
+            )
+            self.parameters = arguments.hide_inputs(self.model, self.parameters)
         if self.parameters is not None and not isinstance(self.parameters, Mapping):
             return  # an XComArg, which may set any parameter
         for name, value in arguments.sent_defaults(self.model).items():
@@ -229,13 +234,6 @@ class FluxGenerateOperator(FluxLandingOperator):
         from airflow_provider_flux.hooks.flux import FluxHook
 
         return FluxHook(self.flux_conn_id)
-
-    def render_template(self, content: Any, *args: Any, **kwargs: Any) -> Any:
-        """Render as Airflow does, and wrap base64 before Airflow stores the rendered fields.
-
-        :param content: value of a template field.
-        """
-        return wrap_base64(super().render_template(content, *args, **kwargs))
 
     def execute(self, context: Context) -> Generation:
         """Submit the request, or resume what an earlier try submitted; wait for it, and land it.
@@ -491,11 +489,12 @@ class FluxGenerateOperator(FluxLandingOperator):
 
     def _build_request(self) -> GenerationRequest:
         named = {**self._named_parameters(), "webhook_secret": self._secret or self.webhook_secret}
-        if named["webhook_secret"]:
-            mask_secret(named["webhook_secret"])
+        parameters = arguments.merge_parameters(named, self.parameters)
+        if secret := parameters.get("webhook_secret"):
+            mask_secret(secret)
         return build_request(
             self.model,
-            arguments.merge_parameters(named, self.parameters),
+            parameters,
             validate=self.validate,
             rendered=self._resolved_later,
             models=known_models(),
@@ -504,7 +503,7 @@ class FluxGenerateOperator(FluxLandingOperator):
     def _ledger_folder(self) -> str | None:
         """Return the folder of the task's records; ``None`` if they are no files."""
         if self.ledger_path:
-            return f"{arguments.check_ledger_path(self.ledger_path)}/"
+            return f"{arguments.check_rendered_ledger_path(self.ledger_path)}/"
         return f"{folder}{LEDGER_FOLDER}" if (folder := self._fixed_folder()) else None
 
     def _log_ready(self, generation: Generation) -> None:

@@ -1,0 +1,19 @@
+"""A whole run of a DAG in this process, on the metadata database of the tests."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from airflow.dag_processing.bundles.manager import DagBundlesManager
+from airflow.dag_processing.dagbag import DagBag, sync_bag_to_db
+from airflow.sdk import DAG
+
+
+def run_dag(dag: DAG, **arguments: Any) -> Any:
+    """Store a DAG as Airflow does, run it with ``dag.test()``, and return the DAG run."""
+    DagBundlesManager().sync_bundles_to_db()
+    bag = DagBag(os.devnull)
+    bag.bag_dag(dag)
+    sync_bag_to_db(bag, "dags-folder", None)
+    return dag.test(**arguments)
