@@ -171,7 +171,8 @@ class BatchRun:
     def _load_rows(self, store: RowStore) -> Counters:
         settings = self._settings
         rows = read_rows(settings.requests, settings.mapping)
-        count, invalid = load_rows(store, rows, settings.policies)
+        reserved = (settings.manifest, settings.ledger)
+        count, invalid = load_rows(store, rows, settings.policies, reserved)
         counters = Counters(count, self._max_active, settings.max_cost)
         counters.outcomes["invalid"] = invalid
         return counters

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
+from airflow_provider_flux.batch.input.row_names import RowNames
 from airflow_provider_flux.batch.input.rows import Row, describe_problems
 from airflow_provider_flux.batch.report.counters import Counters
 from airflow_provider_flux.batch.row_policy import RowPlan, RowPolicies, cost_of, plan_row
@@ -20,7 +21,6 @@ from airflow_provider_flux.bfl.errors import (
 )
 from airflow_provider_flux.bfl.pricing import USD_PER_CREDIT
 from airflow_provider_flux.hooks.flux import FluxHook
-from airflow_provider_flux.landing.output_path import has_distinct_names
 from airflow_provider_flux.ledger.journal_entries import SegmentHeader
 from airflow_provider_flux.ledger.journal_owner import (
     OWNER_CHECK_SECONDS,
@@ -38,17 +38,20 @@ log = logging.getLogger(__name__)
 _MAX_LOGGED_SUBMITS = 20
 
 
-def load_rows(store: RowStore, rows: Iterator[Row], policies: RowPolicies) -> tuple[int, int]:
+def load_rows(
+    store: RowStore, rows: Iterator[Row], policies: RowPolicies, reserved: Collection[str] = ()
+) -> tuple[int, int]:
     """Store the rows of the input.
 
     :param store: an empty row store.
     :param rows: the rows of the input.
     :param policies: choices of the user. ``on_invalid_row`` decides about rows that are not valid.
+    :param reserved: URIs of the manifest and of the folder of the journal, which no image may have.
     :return: the number of rows, and the number of those that are not valid.
     :raises FluxRequestError: naming the rows that are not valid, with ``on_invalid_row="fail"``.
     """
     count = invalid = 0
-    names = _UniqueNames(store.builder.plan.target.path)
+    names = RowNames(store.builder.plan.target, reserved)
     for row in rows:
         checked = names.check(row)
         store.add(checked)
@@ -134,31 +137,6 @@ def check_budget(hook: FluxHook, counters: Counters, expected: float, unknown: i
         raise FluxInsufficientCreditsError(
             f"{message}, and the account has {balance:g}. Nothing was submitted. Add credits, or "
             "pass fewer rows."
-        )
-
-
-class _UniqueNames:
-    """Search for equal rows whose images would have the same name, and replace each other.
-
-    :param path: ``output_path``.
-    """
-
-    def __init__(self, path: str) -> None:
-        self._is_needed = not has_distinct_names(path)
-        self._first: dict[bytes, str] = {}
-
-    def check(self, row: Row) -> Row:
-        """Return the row, with a problem if its image would replace that of an earlier row."""
-        if row.request is None or not self._is_needed:
-            return row
-        fingerprint = bytes.fromhex(row.request.fingerprint)
-        location = f"index {row.index}" if row.line is None else f"line {row.line}"
-        first = self._first.setdefault(fingerprint, location)
-        if first == location:
-            return row
-        return row.with_problem(
-            f"is the same request as {first}, and would get the same name. Add {{key}} to "
-            "output_path"
         )
 
 

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 from airflow_provider_flux.bfl.errors import FluxError, FluxExistsError
 from airflow_provider_flux.generation import LandedImage
+from airflow_provider_flux.landing.companion_names import sidecar_uri
 from airflow_provider_flux.landing.download import VerifiedResult, inspect_result
-from airflow_provider_flux.landing.sidecar import Sidecar, parse_sidecar, sidecar_uri
+from airflow_provider_flux.landing.sidecar import Sidecar, parse_sidecar
 from airflow_provider_flux.media.info import MediaInfo
 from airflow_provider_flux.object_store.objects import exists, read
 

@@ -6,12 +6,17 @@ Airflow renders Jinja first. The placeholders are filled in when an image lands.
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Mapping
 from string import Formatter
 from typing import Any
 
 from airflow_provider_flux.bfl.errors import FluxRequestError
+from airflow_provider_flux.landing.object_name import (
+    find_character_problem,
+    find_length_problem,
+    safe_name,
+)
+from airflow_provider_flux.landing.suffixes import find_foreign_suffix
 
 #: The placeholders, with their meanings.
 PLACEHOLDERS: Mapping[str, str] = {
@@ -30,8 +35,10 @@ _DISTINCT = frozenset({"key", "index", "request_id", "sha256"})
 _MAYBE_DISTINCT = frozenset({"seed", "fingerprint"})
 _JINJA = re.compile(r"\{\{.*?\}\}|\{%.*?%\}|\{#.*?#\}", re.DOTALL)
 _INDEX_FORMAT = re.compile(r"0?[1-9]d")
-_UNSAFE = re.compile(r"[^\w.\-]")
-_MAX_VALUE_CHARACTERS = 128
+#: Folder of the ledger and of the index of ``reuse``.
+_RESERVED_NAME = "_flux"
+#: Bytes of the longest request id in a name. BFL's have 36.
+MAX_REQUEST_ID_BYTES = 64
 _SCHEME_CORRECTIONS = {
     "wasb": "abfs",
     "wasbs": "abfs",
@@ -41,7 +48,6 @@ _SCHEME_CORRECTIONS = {
     "http": None,
     "https": None,
 }
-_AMBIGUOUS_PARTS = ("\\", "?versionId=")
 _LOCAL_SCHEMES = {"file", "local", ""}
 _AZURE_HOSTS = (".dfs.core.windows.net", ".blob.core.windows.net")
 
@@ -52,7 +58,8 @@ def check_output_path(path: Any) -> str:
     :param path: the argument of the operator, a text or an ``ObjectStoragePath``.
     :return: the path as text.
     :raises FluxRequestError: if it is empty or relative, has no bucket or file name, or holds
-        ``..`` or an unknown placeholder.
+        ``..`` or an unknown placeholder; if a store would keep it under another name, or not at
+        all, or if its suffix is that of no format of a result.
     """
     text = str(path) if path is not None else ""
     if not text.strip():
@@ -90,7 +97,7 @@ def check_output_path(path: Any) -> str:
             "names an Azure host, but Airflow reads the part before @ as a connection id. Write "
             "abfs://my_conn@container/key",
         )
-    _check_key(text, key)
+    _check_key(text, plain, key)
     return text
 
 
@@ -103,7 +110,10 @@ def fill_placeholders(path: str, values: Mapping[str, Any]) -> str:
     :raises KeyError: for a placeholder without a value.
     """
     _check_placeholders(path, path)
-    return path.format_map({name: safe_name(value) for name, value in values.items()})
+    safe = {name: safe_name(value) for name, value in values.items()}
+    if "request_id" in values:
+        safe["request_id"] = safe_name(values["request_id"], MAX_REQUEST_ID_BYTES)
+    return path.format_map(safe)
 
 
 def has_distinct_names(path: str) -> bool | None:
@@ -143,28 +153,6 @@ def placeholders_in(path: str) -> set[str]:
     return {name for _, name, _, _ in Formatter().parse(path) if name is not None}
 
 
-def safe_name(value: Any) -> Any:
-    """Return a value that can neither change the folder nor hide the file.
-
-    :param value: the value of a placeholder. Integers are returned as they are.
-    """
-    if isinstance(value, int):
-        return value
-    text = "unknown" if value is None else _replace_unsafe(str(value))[:_MAX_VALUE_CHARACTERS]
-    return re.sub(r"^\.+", "_", text) or "_"
-
-
-def _replace_unsafe(text: str) -> str:
-    """Replace all but letters, marks, numbers, ``_``, ``.`` and ``-``, in normal form C.
-
-    A combining mark is a part of a word in many scripts, and ``\\w`` does not match it.
-    """
-    return _UNSAFE.sub(
-        lambda match: match[0] if unicodedata.category(match[0]).startswith("M") else "_",
-        unicodedata.normalize("NFC", text),
-    )
-
-
 def _check_placeholders(shown: str, path: str) -> None:
     try:
         fields = [
@@ -187,7 +175,7 @@ def _check_placeholders(shown: str, path: str) -> None:
             raise _refusal(shown, fault)
 
 
-def _check_key(text: str, key: str) -> None:
+def _check_key(text: str, plain: str, key: str) -> None:
     if not key.strip("/") or key.endswith("/"):
         raise _refusal(
             text, "names a folder, not a file. Add a file name, for example {request_id}.{ext}"
@@ -196,13 +184,25 @@ def _check_key(text: str, key: str) -> None:
         raise _refusal(text, "leaves its folder with '..'. Remove it")
     if "." in key.split("/"):
         raise _refusal(text, "has a folder '.', which stores remove from the name. Remove it")
-    if any(part in key for part in _AMBIGUOUS_PARTS):
+    if is_reserved(key):
         raise _refusal(
-            text,
-            f"holds {' or '.join(_AMBIGUOUS_PARTS)}, which stores read as another name. Remove it",
+            text, "has a part _flux, which names the folder of the ledger. Use another name"
         )
-    if any(ord(c) < 32 for c in text):
-        raise _refusal(text, "holds a line break or another control character. Remove it")
+    if problem := find_character_problem(plain):
+        raise _refusal(text, problem)
+    if suffix := find_foreign_suffix(key):
+        raise _refusal(text, suffix)
+    shortest = Formatter().vformat(plain, (), dict.fromkeys(PLACEHOLDERS, 0))
+    if problem := find_length_problem(shortest):
+        raise _refusal(text, f"{problem}. Shorten it")
+
+
+def is_reserved(key: str) -> bool:
+    """Whether a part of a name is that of the folder of the ledger, also if only its case differs.
+
+    :param key: name below the bucket, or a URI.
+    """
+    return any(part.casefold() == _RESERVED_NAME for part in key.split("/"))
 
 
 def _refusal(path: str, fault: str) -> FluxRequestError:

@@ -96,14 +96,6 @@ class Sidecar(BaseModel):
     reused_from: str | None = None
 
 
-def sidecar_uri(image_uri: str) -> str:
-    """Return the URI of the sidecar of an image: ``hero.jpeg.json`` for ``hero.jpeg``.
-
-    :param image_uri: URI of the image.
-    """
-    return f"{image_uri}.json"
-
-
 def build_sidecar(
     generation: Generation, plan: LandingPlan, media: MediaFacts, mismatches: list[str]
 ) -> Sidecar:

@@ -8,19 +8,19 @@ import logging
 from airflow_provider_flux.bfl.errors import FluxExistsError, FluxImageError, FluxStorageError
 from airflow_provider_flux.generation import Generation, LandedImage, with_landed
 from airflow_provider_flux.landing import sidecar as sidecars
+from airflow_provider_flux.landing.companion_names import draft_cache_uri, sidecar_uri
 from airflow_provider_flux.landing.download import VerifiedResult, inspect_result
 from airflow_provider_flux.landing.existing import describe_landed, load_image
 from airflow_provider_flux.landing.expectations import find_mismatches
 from airflow_provider_flux.landing.plan import LandingPlan
 from airflow_provider_flux.landing.reuse_index import add_to_index
-from airflow_provider_flux.landing.sidecar import MediaFacts, Sidecar, sidecar_uri
+from airflow_provider_flux.landing.sidecar import MediaFacts, Sidecar
+from airflow_provider_flux.landing.suffixes import format_of_name
 from airflow_provider_flux.landing.xmp import embed_xmp
 from airflow_provider_flux.media.info import MediaInfo
 from airflow_provider_flux.object_store.objects import exists, put
 
 log = logging.getLogger(__name__)
-
-_FORMAT_OF_SUFFIX = {"jpg": "jpeg", "jpeg": "jpeg", "png": "png", "webp": "webp", "mp4": "mp4"}
 
 
 async def write_result(
@@ -98,8 +98,7 @@ def _mark(
 
 
 def _warn_about_suffix(uri: str, info: MediaInfo) -> None:
-    suffix = uri.rpartition(".")[2].lower()
-    if suffix in _FORMAT_OF_SUFFIX and _FORMAT_OF_SUFFIX[suffix] != info.format:
+    if format_of_name(uri) not in {None, info.format}:
         log.warning(
             "%s has the format %s. Use {ext} in output_path to get the right suffix.",
             uri,
@@ -135,7 +134,7 @@ async def _put_draft_cache(uri: str, result: VerifiedResult, plan: LandingPlan) 
     """Write the draft cache beside its video, which must not be lost if that fails."""
     if result.draft_cache is None:
         return result.origin.media.draft_cache if result.origin else None
-    cache_uri = f"{uri.removesuffix('.mp4')}.draft.bin"
+    cache_uri = draft_cache_uri(uri)
     write_options = plan.target.companion_write_options("application/octet-stream")
     try:
         await put(cache_uri, result.draft_cache, write_options)

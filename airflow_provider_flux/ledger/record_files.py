@@ -9,7 +9,8 @@ import hashlib
 import re
 from dataclasses import replace
 
-from airflow_provider_flux.bfl.errors import FluxExistsError, FluxLedgerError
+from airflow_provider_flux.bfl.errors import FluxExistsError, FluxLedgerError, FluxRequestError
+from airflow_provider_flux.landing.object_name import cut, find_length_problem
 from airflow_provider_flux.landing.provenance import TaskIdentity
 from airflow_provider_flux.landing.target import Target
 from airflow_provider_flux.ledger.record import Record, parse_record
@@ -21,7 +22,11 @@ from airflow_provider_flux.object_store.objects import put, read
 _RECORD_NAME = re.compile(r"-[0-9a-f]{16}\.[0-9]+\.json$")
 _UNSAFE = re.compile(r"[^\w.\-]")
 _MAX_NAME_CHARS = 80
+#: Leaves room for the map index, the hash and the number of a record in the 255 bytes of a file.
+_MAX_NAME_BYTES = 210
 _HASH_DIGITS = 16
+#: End of the longest name after a stem: that of a segment of a journal.
+_LONGEST_ENDING = f".rows/{'0' * 32}.000000.jsonl"
 
 
 class FileRecordStore:
@@ -144,10 +149,12 @@ def is_record_uri(uri: str) -> bool:
 def stem_of(folder: str, owner: TaskIdentity) -> str:
     """Return the part that the URIs of all records of a task begin with.
 
-    People read the names of DAG, run and task in it. The hash at its end makes it unique.
+    People read the names of DAG, run and task in it. The hash at its end makes it unique, also if
+    the names are so long that they are cut.
 
     :param folder: folder of the ledger.
     :param owner: the task instance.
+    :raises FluxRequestError: if the folder leaves no room for the names of its records.
     """
     identity = "\0".join(map(str, (owner.dag_id, owner.run_id, owner.task_id, owner.map_index)))
     digest = hashlib.sha256(identity.encode()).hexdigest()[:_HASH_DIGITS]
@@ -155,7 +162,12 @@ def stem_of(folder: str, owner: TaskIdentity) -> str:
     if owner.map_index >= 0:
         task = f"{task}.{owner.map_index}"
     names = "/".join([_safe_name(owner.dag_id), _safe_name(owner.run_id), task])
-    return f"{folder.rstrip('/')}/{names}-{digest}"
+    stem = f"{folder.rstrip('/')}/{names}-{digest}"
+    if problem := find_length_problem(f"{stem}{_LONGEST_ENDING}"):
+        raise FluxRequestError(
+            f"The ledger in {folder} {problem}. Set ledger_path to a folder with a shorter name."
+        )
+    return stem
 
 
 def record_write_options(uri: str, target: Target | None) -> WriteOptions:
@@ -183,4 +195,5 @@ def _split_uri(uri: str, target: Target | None) -> tuple[FileRecordStore, int]:
 
 
 def _safe_name(text: str | None) -> str:
-    return _UNSAFE.sub("_", text or "none")[:_MAX_NAME_CHARS].lstrip(".") or "_"
+    name = _UNSAFE.sub("_", text or "none")[:_MAX_NAME_CHARS].lstrip(".")
+    return cut(name, _MAX_NAME_BYTES) or "_"

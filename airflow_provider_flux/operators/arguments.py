@@ -11,6 +11,7 @@ from airflow_provider_flux.bfl.errors import FluxRequestError
 from airflow_provider_flux.bfl.request import resolve_mode_alias
 from airflow_provider_flux.bfl.validation import find_problems
 from airflow_provider_flux.configured_models import known_models
+from airflow_provider_flux.landing.object_name import find_character_problem
 from airflow_provider_flux.landing.output_path import check_output_path, has_jinja
 from airflow_provider_flux.landing.target import Reuse
 from airflow_provider_flux.media.source import find_source_problems, wrap_base64
@@ -86,6 +87,8 @@ def check_rendered_ledger_path(path: Any) -> str:
             f"ledger_path={text!r} must be a folder: an absolute path, or a URI like "
             "s3://my_conn@bucket/ledger. It takes no placeholders."
         )
+    if problem := find_character_problem(text):
+        raise FluxRequestError(f"ledger_path={text!r} {problem}.")
     return text.rstrip("/")
 
 

@@ -152,9 +152,6 @@ class FluxLandingOperator(TextTemplatesOperator):
         task = identify_task(context["ti"])
         if task.map_index >= 0:
             self._check_names_of_mapped_tasks(context, path, task.map_index)
-        open_path(path)
-        check_writable(path)
-
         target = Target(
             path=path,
             index=max(task.map_index, 0),
@@ -163,7 +160,16 @@ class FluxLandingOperator(TextTemplatesOperator):
             reuse=reuse,
             options=options,
         )
+        self._check_names(target)
+        open_path(path)
+        check_writable(path)
         return LandingPlan(target=target, task=task)
+
+    def _check_names(self, target: Target) -> None:
+        """Check that the names of the image can be written."""
+        from airflow_provider_flux.landing.image_names import check_names
+
+        check_names(target, getattr(self, "model", None))
 
     def _check_names_of_mapped_tasks(self, context: Context, path: str, map_index: int) -> None:
         """Refuse a path that gives the images of all map indexes one name; warn if it may.

@@ -27,11 +27,11 @@ from airflow_provider_flux.bfl.errors import FluxRequestError
 from airflow_provider_flux.bfl.inputs import is_path
 from airflow_provider_flux.configured_models import known_models
 from airflow_provider_flux.hooks.flux import FluxHook
+from airflow_provider_flux.landing.object_name import safe_name
 from airflow_provider_flux.landing.output_path import (
     fixed_folder,
     has_distinct_names,
     placeholders_in,
-    safe_name,
 )
 from airflow_provider_flux.landing.plan import LandingPlan
 from airflow_provider_flux.landing.target import Reuse
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_provider_flux.batch.run import BatchRun, BatchSettings
+    from airflow_provider_flux.landing.target import Target
 
 #: XCom key of the summary. A task that fails leaves it, too.
 SUMMARY_XCOM = "flux_batch"
@@ -246,6 +247,9 @@ class FluxGenerateBatchOperator(FluxLandingOperator):
                 f"output_path={path!r} may be the same for all rows. Add {{key}} or {{index}}."
             )
 
+    def _check_names(self, target: Target) -> None:
+        """Check nothing: each row has names of its own, which are checked with the row."""
+
     def _check_names_of_mapped_tasks(self, context: Context, path: str, map_index: int) -> None:
         """Warn if rows of another map index may get the same names."""
         is_distinct = placeholders_in(path) & {"request_id", "sha256"} or str(map_index) in path
@@ -258,7 +262,12 @@ class FluxGenerateBatchOperator(FluxLandingOperator):
 
     def _input_mapping(self) -> InputMapping:
         return InputMapping(
-            self.columns, self.defaults or {}, self.model, self.validate, self.keep_null_text
+            self.columns,
+            self.defaults or {},
+            self.model,
+            self.validate,
+            self.keep_null_text,
+            str(self.output_path),
         )
 
     @cached_property

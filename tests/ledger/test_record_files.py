@@ -13,7 +13,7 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 from hypothesis import given
 
-from airflow_provider_flux.bfl.errors import FluxStorageError, FluxTimeoutError
+from airflow_provider_flux.bfl.errors import FluxRequestError, FluxStorageError, FluxTimeoutError
 from airflow_provider_flux.emulator import EmulatorConfig, EmulatorServer
 from airflow_provider_flux.landing.provenance import TaskIdentity
 from airflow_provider_flux.ledger.record_files import stem_of
@@ -264,3 +264,27 @@ def test_each_task_has_its_own_record_names(one: TaskIdentity, other: TaskIdenti
         parts = stem.removeprefix("s3://c@b/x/").split("/")
         assert len(parts) == 3
         assert all(part and not part.startswith(".") and len(part) < 120 for part in parts)
+
+
+@pytest.mark.parametrize("letter", ["x", "é", "漢", "😀"])
+def test_a_record_of_a_task_with_a_long_name_can_be_written(tmp_path: Path, letter: str) -> None:
+    """Fault 15: a task id of 80 Chinese characters could never write its ledger."""
+    owner = TaskIdentity(
+        dag_id=letter * 250, run_id=letter * 250, task_id=letter * 250, map_index=123456
+    )
+    stem = stem_of(f"{tmp_path}/", owner)
+    assert all(len(part.encode()) <= 255 for part in f"{stem}.1234567.json".split("/"))
+    Path(stem).parent.mkdir(parents=True)
+    assert Path(f"{stem}.1234567.json").write_text("{}")
+
+
+def test_tasks_whose_long_names_begin_alike_have_records_of_their_own() -> None:
+    """Fault 15: the hash at the end of a cut name tells them apart."""
+    owners = [TaskIdentity(dag_id="d", run_id="r", task_id="漢" * 80 + end) for end in "ab"]
+    assert len({stem_of("/ledger", owner) for owner in owners}) == 2
+
+
+def test_a_folder_without_room_for_records_is_refused() -> None:
+    """Fault 15: the store refused the record only when it was written."""
+    with pytest.raises(FluxRequestError, match=r"of \d+ bytes. The limit of S3 is 1024. Set l"):
+        stem_of("s3://bucket/" + "x/" * 480, TaskIdentity(dag_id="d", run_id="r", task_id="t"))

@@ -41,6 +41,8 @@ class InputMapping:
         ``fallback_prompt`` and ``fallback_model``.
     :param model: model of all rows that name none.
     :param validate: ``False`` accepts models and parameters that this version does not know.
+    :param output_path: path of the images. Its suffix chooses the ``output_format`` of rows that
+        have none.
     :param keep_null_text: keep cells of :data:`NULL_TEXTS`. By default they count as empty.
     """
 
@@ -49,6 +51,7 @@ class InputMapping:
     model: str = "flux-pro-1.1"
     validate: bool = True
     keep_null_text: bool = False
+    output_path: str = ""
 
 
 def check_mapping(mapping: InputMapping) -> None:

@@ -17,6 +17,7 @@ from airflow_provider_flux.bfl.catalog.model import fields_of
 from airflow_provider_flux.bfl.errors import FluxRequestError
 from airflow_provider_flux.bfl.request import GenerationRequest, build_request
 from airflow_provider_flux.configured_models import known_models
+from airflow_provider_flux.landing.suffixes import choose_format
 from airflow_provider_flux.media.source import find_source_problems
 
 _MAX_LISTED_NAMES = 5
@@ -75,6 +76,7 @@ class RequestBuilder:
             for name, value in parameters.items()
             if name not in unknown
         }
+        known |= choose_format(self._mapping.output_path, catalog_model, known)
         try:
             request = build_request(model, known, rendered=known.keys(), models=self._models)
         except FluxRequestError as error:

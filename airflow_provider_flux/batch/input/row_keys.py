@@ -10,7 +10,7 @@ from typing import Any
 
 from airflow_provider_flux.bfl.errors import FluxRequestError
 from airflow_provider_flux.bfl.redaction import redact
-from airflow_provider_flux.landing.output_path import safe_name
+from airflow_provider_flux.landing.object_name import safe_name
 
 _MAX_CHARACTERS = 1024
 _MAX_SHOWN_CHARACTERS = 80

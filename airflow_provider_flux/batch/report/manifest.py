@@ -12,6 +12,7 @@ from airflow_provider_flux.batch.report.counters import WITH_IMAGE
 from airflow_provider_flux.batch.row_reader import RowReader
 from airflow_provider_flux.batch.row_states import EndedRow
 from airflow_provider_flux.bfl.errors import FluxConfigurationError, FluxRequestError
+from airflow_provider_flux.landing.object_name import find_character_problem, find_length_problem
 from airflow_provider_flux.object_store.backends import WriteOptions
 from airflow_provider_flux.object_store.filesystem import run_sync
 from airflow_provider_flux.object_store.uploads import put_file
@@ -78,7 +79,8 @@ def check_manifest_path(uri: Any) -> str:
     """Return the MIME type of a manifest, by the ending of its name.
 
     :param uri: absolute path or URI.
-    :raises FluxRequestError: if the ending is unknown or the path is relative.
+    :raises FluxRequestError: if the ending is unknown, the path is relative, or a store would keep
+        it under another name, or not at all.
     """
     text = str(uri)
     content_type = next(
@@ -92,6 +94,8 @@ def check_manifest_path(uri: Any) -> str:
         raise FluxRequestError(
             f"manifest_path={text!r} is relative. Write an absolute path, or a URI."
         )
+    if problem := find_character_problem(text) or find_length_problem(text):
+        raise FluxRequestError(f"manifest_path={text!r} {problem}.")
     return content_type
 
 

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_flux.bfl.errors import FluxRequestError
-from airflow_provider_flux.landing.output_path import safe_name
+from airflow_provider_flux.landing.object_name import safe_name
 from tests.support.batch_inputs import body_of, read_all_rows
 
 CORPUS = Path(__file__).parents[2] / "corpus"

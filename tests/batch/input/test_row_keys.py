@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_flux.landing.output_path import safe_name
+from airflow_provider_flux.landing.object_name import safe_name
 from tests.support.batch_inputs import (
     SHORT_TEXT,
     read_all_rows,

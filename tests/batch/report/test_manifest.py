@@ -188,3 +188,12 @@ def test_a_parquet_manifest_without_pyarrow_names_the_package_to_install(
     ):
         content_type_of("/x/m.parquet")
     assert check_manifest_path("/x/m.parquet") == "application/vnd.apache.parquet"
+
+
+@pytest.mark.parametrize(
+    "path", ["/x/a#b/m.jsonl", "s3://b/x?y.parquet", "/x/" + "m" * 255 + ".jsonl"]
+)
+def test_a_manifest_that_a_store_would_keep_elsewhere_is_refused(path: str) -> None:
+    """Faults 15 and 31: a manifest has a name as an image has."""
+    with pytest.raises(FluxRequestError, match=r"as another name|The limit of a local disk"):
+        check_manifest_path(path)

@@ -1,0 +1,89 @@
+"""The names of the images of all rows: checked against each other before the first submit."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from airflow_provider_flux.batch.input.rows import Row
+from airflow_provider_flux.bfl.request import GenerationRequest
+from airflow_provider_flux.landing.image_names import (
+    NameRegister,
+    WrittenName,
+    find_name_problem,
+    normalize_uri,
+    planned_names,
+    seed_of,
+)
+from airflow_provider_flux.landing.suffixes import find_foreign_suffix, find_suffix_problem
+from airflow_provider_flux.landing.target import Target
+
+#: Value of ``{ext}`` for a name whose suffix is to be that of any result.
+_ANY_FORMAT = "ext"
+
+
+class RowNames:
+    """Checks the names that each row will write: image, sidecar and draft cache.
+
+    :param target: the target of the batch. Each row gets its own index and key.
+    :param reserved: URIs of the manifest and of the folder of the journal.
+    """
+
+    def __init__(self, target: Target, reserved: Collection[str] = ()) -> None:
+        self._target = target
+        self._reserved = [normalize_uri(uri) for uri in reserved]
+        self._register = NameRegister(target.path)
+
+    def check(self, row: Row) -> Row:
+        """Return the row, with a problem if it cannot have its names.
+
+        :param row: the next row of the input.
+        """
+        for request in (row.request, row.fallback):
+            if request is not None and (problem := self._find_problem(row, request)):
+                return row.with_problem(problem)
+        return row
+
+    def _find_problem(self, row: Row, request: GenerationRequest) -> str | None:
+        names = self._names_of(row, request)
+        if problem := find_name_problem(names, self._reserved):
+            return f"output_path {problem}"
+        if problem := self._register_names(row, request, names):
+            return problem
+        model = request.catalog_model if request.is_checked else None
+        image = self._names_of(row, request, ext=_ANY_FORMAT)[0].uri
+        problem = find_foreign_suffix(image) or find_suffix_problem(
+            image, model, request.parameters
+        )
+        return f"the name {image!r} {problem}" if problem else None
+
+    def _names_of(
+        self, row: Row, request: GenerationRequest, ext: str | None = None
+    ) -> list[WrittenName]:
+        target = self._target.model_copy(update={"index": row.index, "key": row.key})
+        model = request.catalog_model
+        return planned_names(
+            target,
+            model=request.model,
+            is_video=model is None or model.output == "video",
+            fingerprint=request.fingerprint,
+            seed=seed_of(request.parameters),
+            ext=ext,
+        )
+
+    def _register_names(
+        self, row: Row, request: GenerationRequest, names: list[WrittenName]
+    ) -> str | None:
+        number, unit = (row.index, "index") if row.line is None else (row.line, "line")
+        taken = self._register.register(names, number)
+        if taken is None or taken[2] == number:  # a fallback has the names of its row
+            return None
+        kind, first_kind, first = taken
+        if kind == first_kind == "image" and "{key}" not in self._target.path:
+            return (
+                f"is the same request as {unit} {first}, and would get the same name. Add {{key}} "
+                "to output_path"
+            )
+        return (
+            f"its {kind} would replace the {first_kind} of {unit} {first}: both get the same name. "
+            "Change the key, or write {key}.{ext} in output_path"
+        )
