@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 # [START flux_hero_image]
+from datetime import timedelta
+
 import pendulum
 from airflow.sdk import DAG
 
@@ -20,10 +22,14 @@ with DAG(
         prompt="A lighthouse on a cliff, {{ dag_run.run_after.strftime('%B') }} light, photo",
         seed=7,
         deferrable=True,
+        retries=2,
+        retry_delay=timedelta(seconds=30),  # the default of 5 minutes is half the life of a link
     )
     FluxToObjectStorageOperator(
         task_id="land",
         generation=hero.output,
         output_path=f"{OUTPUT}/hero/{DAY}.{{ext}}",
+        retries=5,
+        retry_delay=timedelta(seconds=30),
     )
 # [END flux_hero_image]

@@ -8,6 +8,8 @@ Create the pool first. It has to count deferred tasks, because BFL is generating
 from __future__ import annotations
 
 # [START flux_mapped]
+from datetime import timedelta
+
 import pendulum
 from airflow.sdk import DAG
 
@@ -27,6 +29,8 @@ with DAG(
         height=512,
         output_path=f"{OUTPUT}/mapped/{{{{ run_id }}}}/{{index:03d}}.{{ext}}",
         deferrable=True,
+        retries=2,
+        retry_delay=timedelta(seconds=30),  # the default of 5 minutes is half the life of a link
     ).expand(
         prompt=[
             f"A {season} street market, watercolour"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import sqlite3
 from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +82,8 @@ with DAG(
         height=512,
         output_path=f"{OUTPUT}/catalog/{{request_id}}.{{ext}}",
         deferrable=True,
+        retries=2,
+        retry_delay=timedelta(seconds=30),  # the default of 5 minutes is half the life of a link
         max_active_tis_per_dagrun=24,
     ).expand_kwargs(to_request.expand(product=products))
     load(DATABASE, products, images.output)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 # [START flux_single_task]
+from datetime import timedelta
+
 import pendulum
 from airflow.sdk import DAG
 
@@ -29,5 +31,7 @@ with DAG(
         output_format="png",
         output_path=f"{OUTPUT}/single/{{request_id}}-{{seed}}.{{ext}}",
         deferrable=True,
+        retries=2,
+        retry_delay=timedelta(seconds=30),  # the default of 5 minutes is half the life of a link
     )
 # [END flux_single_task]

@@ -1,11 +1,12 @@
 """The download of a result, without I/O: limits, and the errors of the delivery host.
 
-A result is a signed URL. It lives for 10 minutes, or longer for videos (source: BFL's
-documentation).
+A result is a signed URL, which names its own expiry. BFL's documentation says 10 minutes for an
+image, and longer for videos and newer models.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 
 from airflow_provider_flux.bfl.errors import (
@@ -15,6 +16,7 @@ from airflow_provider_flux.bfl.errors import (
     FluxServiceError,
     FluxUntrustedURLError,
 )
+from airflow_provider_flux.bfl.expiry import answered_at, describe_time, read_expiry
 from airflow_provider_flux.bfl.http_messages import parse_retry_after
 from airflow_provider_flux.bfl.redaction import describe_url
 
@@ -29,23 +31,20 @@ CHUNK_BYTES = 256 * 1024
 
 
 def download_error(
-    status: int, headers: Mapping[str, str], *, request_id: str | None
+    status: int, headers: Mapping[str, str], *, request_id: str | None, url: str = ""
 ) -> FluxError | None:
     """Return the error for an answer of the delivery host.
 
     :param status: HTTP status code. Redirects have been followed before.
     :param headers: a case-insensitive mapping.
     :param request_id: id of the generation, for the message.
+    :param url: the signed URL, for its expiry.
     :return: the error, or ``None`` if the answer has the result.
     """
     if status == 200:
         return None
     if status in {401, 403, 404, 410}:
-        return FluxResultExpiredError(
-            f"The delivery host refused the signed URL of request {request_id} (HTTP {status}). A "
-            "signed URL lives for 10 minutes after an image is ready, and longer for videos.",
-            request_id=request_id,
-        )
+        return _refused_url_error(status, headers, request_id=request_id, url=url)
     if status == 429 or status >= 500:
         return FluxServiceError(
             f"The delivery host answered with HTTP {status}.",
@@ -54,6 +53,26 @@ def download_error(
         )
     return FluxUntrustedURLError(
         f"The delivery host answered with HTTP {status}.", request_id=request_id
+    )
+
+
+def _refused_url_error(
+    status: int, headers: Mapping[str, str], *, request_id: str | None, url: str
+) -> FluxResultExpiredError:
+    now = time.time()
+    expiry = read_expiry(url, now)
+    is_still_valid = expiry is not None and answered_at(headers, now) < expiry
+    if expiry is None:
+        reason = ". It names no expiry. BFL documents 10 minutes for an image"
+    elif is_still_valid:
+        reason = f", although it is valid until {describe_time(expiry)}"
+    else:
+        reason = f": it expired at {describe_time(expiry)}"
+    return FluxResultExpiredError(
+        f"The delivery host refused the signed URL of request {request_id} (HTTP {status})"
+        f"{reason}.",
+        request_id=request_id,
+        is_still_valid=is_still_valid,
     )
 
 

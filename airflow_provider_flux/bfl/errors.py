@@ -214,9 +214,26 @@ class FluxResultExpiredError(FluxError):
 
     The image was billed and can no longer be downloaded. Clearing the task submits a new
     generation, which is billed.
+
+    :param message: see :class:`FluxError`.
+    :param request_id: see :class:`FluxError`.
+    :param cost: see :class:`FluxError`.
+    :param is_still_valid: whether the host refused a URL that has not expired by its own query, so
+        that a later try may succeed.
     """
 
     is_permanent = True
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        request_id: str | None = None,
+        cost: float | None = None,
+        is_still_valid: bool = False,
+    ) -> None:
+        super().__init__(message, request_id=request_id, cost=cost)
+        self.is_still_valid = is_still_valid
 
 
 class FluxUntrustedURLError(FluxError):

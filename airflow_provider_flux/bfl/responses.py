@@ -71,8 +71,8 @@ class GenerationResult:
     :param request_id: id of the generation. ``None`` if the answer has none.
     :param status: the status.
     :param status_text: the status as the service wrote it, at most 80 characters.
-    :param sample: signed URL of the image or video, valid for 10 minutes or more. Not part of the
-        repr.
+    :param sample: signed URL of the image or video, valid until the expiry that it names. Not part
+        of the repr.
     :param draft_cache: signed URL of the draft cache of a draft video, which mode ``draft_enhance``
         needs. Not part of the repr.
     :param seed: seed that the service used. ``None`` if it does not report one.

@@ -162,7 +162,7 @@ class FluxAsyncClient(BaseFluxClient):
     ) -> bytes:
         """Return the bytes behind a signed URL. A download that breaks off is started again.
 
-        :param sample: ``GenerationResult.sample``, which BFL serves for 10 minutes.
+        :param sample: ``GenerationResult.sample``, which names its own expiry.
         :param request_id: id of the generation, for errors.
         :param max_bytes: size from which on a result is not read further, 512 MiB by default.
         :raises FluxResultExpiredError: if BFL refuses the URL.

@@ -208,7 +208,8 @@ class Download:
             if self._redirects > delivery.MAX_REDIRECTS:
                 raise delivery.redirect_error(self._url)
             return True
-        if error := delivery.download_error(status, headers, request_id=self._request_id):
+        error = delivery.download_error(status, headers, request_id=self._request_id, url=self._url)
+        if error:
             raise error
         return False
 

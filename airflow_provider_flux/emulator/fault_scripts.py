@@ -52,6 +52,11 @@ class Fault:
     status: int = 0
     probability: float = 1.0
 
+    @property
+    def is_endless(self) -> bool:
+        """Whether it strikes each time it could, without end."""
+        return self.times == ALWAYS and self.probability >= 1
+
 
 def parse_fault(text: str) -> Fault:
     """Read one fault.

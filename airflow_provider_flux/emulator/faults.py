@@ -113,6 +113,7 @@ _KINDS = (
     FaultKind("moderated-text", "waiting", "Content Moderated whose details are a plain text"),
     FaultKind("error", "waiting", "Error"),
     FaultKind("error-422", "waiting", "Error, with HTTP status 422"),
+    FaultKind("error-503", "waiting", "Error, with HTTP status 503, as of a task of FLUX 3"),
     FaultKind(
         "bad-input", "waiting", "Error for an input that cannot be read, with HTTP status 422"
     ),
@@ -151,7 +152,16 @@ _KINDS = (
     FaultKind("html", "delivery", "200 with an HTML page for the first N downloads", ("times",)),
     FaultKind("empty", "delivery", "200 without a body for the first N downloads", ("times",)),
     FaultKind(
-        "expired", "delivery", "403 as of an expired URL for the first N downloads", ("times",)
+        "expired",
+        "delivery",
+        "403 as of an expired URL for the first N downloads; if always, the URL says so itself",
+        ("times",),
+    ),
+    FaultKind(
+        "deliver-403",
+        "delivery",
+        "403 for the first N downloads, although the URL has not expired",
+        ("times",),
     ),
     FaultKind("deliver-503", "delivery", "503 for the first N downloads", ("times", "seconds")),
     FaultKind("redirect-download", "delivery", "302 to a host that is not BFL's"),

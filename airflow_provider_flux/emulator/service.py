@@ -21,6 +21,9 @@ from airflow_provider_flux.emulator.signed_urls import UrlSigner
 from airflow_provider_flux.emulator.stats import Stats, Timeline, build_timeline
 from airflow_provider_flux.emulator.tasks import Task, describe_task, outcome_of
 
+#: The lifetime of a URL that has expired when it is signed, in seconds.
+_EXPIRED = -60.0
+
 
 class Service:
     """The state of one emulator. Not thread-safe: only the event loop uses it.
@@ -144,6 +147,8 @@ class Service:
         now = self.clock()
         configured = self.config.url_lifetime
         lifetime = task.model.url_lifetime if configured is None else configured
+        if (expired := task.faults.get("expired")) and expired.is_endless:
+            lifetime = _EXPIRED
 
         def sign_url(path: str, content_type: str) -> str:
             signed = self.url_signer.sign(

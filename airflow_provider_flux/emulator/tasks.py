@@ -254,6 +254,7 @@ _OUTCOMES: Mapping[str, Callable[[Fault], TaskOutcome]] = {
     "moderated-text": lambda fault: TaskOutcome(Status.CONTENT_MODERATED, _DEFAULT_REASON),
     "error": lambda fault: TaskOutcome(Status.ERROR, {"error": BROKEN_IMAGE}),
     "error-422": lambda fault: _bad_input(BROKEN_IMAGE),
+    "error-503": lambda fault: TaskOutcome(Status.ERROR, {"error": BROKEN_IMAGE}, http_status=503),
     "bad-input": lambda fault: _bad_input(BROKEN_IMAGE),
     "error-at-top": lambda fault: TaskOutcome(Status.ERROR, {"error": BROKEN_IMAGE}),
     "error-in-result": lambda fault: TaskOutcome(Status.ERROR, {"error": BROKEN_IMAGE}),

@@ -13,7 +13,12 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from airflow_provider_flux.bfl.catalog import MODELS
-from airflow_provider_flux.bfl.errors import FluxError, FluxImageError, FluxResultExpiredError
+from airflow_provider_flux.bfl.errors import (
+    FluxError,
+    FluxImageError,
+    FluxResultExpiredError,
+    FluxServiceError,
+)
 from airflow_provider_flux.bfl.responses import GenerationResult
 from airflow_provider_flux.client.aio import FluxAsyncClient
 from airflow_provider_flux.client.sync import FluxClient
@@ -86,7 +91,8 @@ def download_result(
     :param generation: the generation, for messages.
     :param result: its Ready result.
     :param refresh: gets the result again, with a fresh URL.
-    :raises FluxResultExpiredError: if BFL refuses the signed URL, and a fresh one too.
+    :raises FluxResultExpiredError: if BFL refuses the signed URL, and a fresh one that has expired.
+    :raises FluxServiceError: if BFL refuses a fresh URL before it expires.
     :raises FluxImageError: if BFL delivers no whole image in three downloads.
     """
 
@@ -125,7 +131,8 @@ async def download_result_async(
     :param generation: the generation, for messages.
     :param result: its Ready result.
     :param refresh: gets the result again, with a fresh URL.
-    :raises FluxResultExpiredError: if BFL refuses the signed URL, and a fresh one too.
+    :raises FluxResultExpiredError: if BFL refuses the signed URL, and a fresh one that has expired.
+    :raises FluxServiceError: if BFL refuses a fresh URL before it expires.
     :raises FluxImageError: if BFL delivers no whole image in three downloads.
     """
 
@@ -175,7 +182,9 @@ def _download_steps(generation: Generation, result: GenerationResult) -> _Steps:
     while True:
         try:
             if not result.sample:
-                raise FluxResultExpiredError("The result is Ready but names no image.")
+                raise FluxResultExpiredError(
+                    "The result is Ready but names no image.", is_still_valid=True
+                )
             data = yield _Download(result.sample)
             info = yield _Inspect(data)
             break
@@ -209,6 +218,14 @@ def _result_of(end: StopIteration) -> VerifiedResult:
 
 
 def _fail_expired(generation: Generation, error: FluxResultExpiredError) -> NoReturn:
+    if error.is_still_valid:  # only a poll can tell that BFL has forgotten the result
+        raise FluxServiceError(
+            f"{error} BFL refused two URLs of the image of request {generation['request_id']}, "
+            f"which was generated and billed ({describe_cost(generation)}). A retry gets a new "
+            "URL, free of charge.",
+            request_id=generation["request_id"],
+            cost=generation["cost"],
+        ) from None
     raise FluxResultExpiredError(
         f"{error} BFL refused a fresh URL too. The image of request {generation['request_id']} was "
         f"generated and billed ({describe_cost(generation)}), and BFL no longer delivers it. To "

@@ -56,8 +56,9 @@ class FluxResultTrigger(BaseTrigger):
     key or a signed URL.
 
     With a ``landing_plan`` the trigger lands the image as soon as it is ready. The signed URL of an
-    image lives for ten minutes, and the task may wait longer than that for a worker slot. With a
-    ``record_uri`` it records the landing in the ledger, so that no other triggerer repeats it.
+    image may live for ten minutes only, and the task may wait longer than that for a worker slot.
+    With a ``record_uri`` it records the landing in the ledger, so that no other triggerer repeats
+    it.
 
     The event is one of these:
 

@@ -127,6 +127,7 @@ RECOVERS = [
     "html=1",
     "empty=1",
     "expired=1",
+    "deliver-403=1",
     "deliver-503=1,0.1",
     "wrong-size",
     "wrong-format",
@@ -191,6 +192,7 @@ ENDS: list[tuple[str, type[FluxError], int, bool]] = [
     ("error-at-top", errors.FluxGenerationError, 1, True),
     ("error-in-result", errors.FluxGenerationError, 1, True),
     ("error-422", errors.FluxGenerationError, 1, True),
+    ("error-503", errors.FluxGenerationError, 1, True),
     ("bad-input", errors.FluxGenerationError, 1, True),
     ("failed", errors.FluxGenerationError, 1, True),
     ("lost", errors.FluxTaskNotFoundError, 1, False),
@@ -202,6 +204,7 @@ ENDS: list[tuple[str, type[FluxError], int, bool]] = [
     ("html=always", errors.FluxImageError, 1, False),
     ("empty=always", errors.FluxImageError, 1, False),
     ("expired=always", errors.FluxResultExpiredError, 1, False),
+    ("deliver-403=always", errors.FluxServiceError, 1, False),
     ("redirect-download", errors.FluxUntrustedURLError, 1, False),
 ]
 

@@ -101,6 +101,17 @@ def test_the_error_of_an_expired_image_names_its_cost(
     assert generation["request_id"] in str(caught.value)
 
 
+def test_a_url_that_is_refused_before_its_expiry_does_not_end_a_paid_generation(
+    emulator: EmulatorServer, tmp_path: Path
+) -> None:
+    """Fault 32: the expiry of the URL counts. Only a poll can tell that BFL has no image."""
+    generation = generated("x [[fault:deliver-403=2]]")
+    with pytest.raises(errors.FluxServiceError, match=r"valid until .* A retry gets a new URL"):
+        land(generation, f"{tmp_path}/a.{{ext}}")
+    assert Path(land(generation, f"{tmp_path}/a.{{ext}}")["image"]["uri"]).exists()
+    assert emulator.stats()["submits"] == 1
+
+
 def test_a_generation_that_bfl_no_longer_knows_fails_for_good(
     emulator: EmulatorServer, tmp_path: Path
 ) -> None:

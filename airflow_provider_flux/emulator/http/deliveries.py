@@ -107,6 +107,7 @@ def _azure_error(status: int, code: str, message: str, detail: str = "") -> Resp
 #: The response of each fault that replaces the file.
 _FAULT_RESPONSES: Mapping[str, Callable[[Fault, Request], Response]] = {
     "expired": lambda *_: _forbidden("Signature not valid in the specified time frame"),
+    "deliver-403": lambda *_: _forbidden("Signature fields not well formed."),
     "html": lambda *_: html_page(),
     "deliver-503": lambda fault, _: error_response(503, "Server busy", fault.seconds),
     "redirect-download": lambda fault, request: foreign_redirect(request),

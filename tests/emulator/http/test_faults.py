@@ -6,7 +6,9 @@ import io
 import math
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import requests
@@ -250,7 +252,17 @@ def _empty(client: Client) -> None:
 
 def _expired(client: Client) -> None:
     assert [answer.status_code for answer in _downloads(client, "expired")] == [403, 200]
-    assert [answer.status_code for answer in _downloads(client, "expired=always", 3)] == [403] * 3
+    answers = _downloads(client, "expired=always", 3)
+    assert [answer.status_code for answer in answers] == [403] * 3
+    [expiry] = parse_qs(urlsplit(answers[0].url).query)["se"]
+    assert datetime.fromisoformat(expiry) < datetime.now(UTC)
+
+
+def _deliver_403(client: Client) -> None:
+    refused, delivered = _downloads(client, "deliver-403")
+    assert (refused.status_code, delivered.status_code) == (403, 200)
+    [expiry] = parse_qs(urlsplit(refused.url).query)["se"]
+    assert datetime.fromisoformat(expiry) > datetime.now(UTC)
 
 
 def _deliver_503(client: Client) -> None:
@@ -327,6 +339,9 @@ CHECKS: dict[str, Callable[[Client], None]] = {
     "error-422": lambda client: _assert_outcome(
         client, "error-422", "Error", CORRUPT, http_status=422
     ),
+    "error-503": lambda client: _assert_outcome(
+        client, "error-503", "Error", CORRUPT, http_status=503
+    ),
     "bad-input": lambda client: _assert_outcome(
         client, "bad-input", "Error", CORRUPT, http_status=422
     ),
@@ -356,6 +371,7 @@ CHECKS: dict[str, Callable[[Client], None]] = {
     "html": _html,
     "empty": _empty,
     "expired": _expired,
+    "deliver-403": _deliver_403,
     "deliver-503": _deliver_503,
     "redirect-download": _redirect_download,
     "wrong-size": _wrong_size,
