@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from airflow_provider_flux.ledger.journal_entries import JournalEntry, SegmentHeader
 from airflow_provider_flux.ledger.journaled_submit import JournaledSubmit, fold_entries
@@ -55,17 +55,16 @@ class HistoryStore:
             )
         )
 
-    def find_orphans(self) -> list[JournaledSubmit]:
-        """Return the submits that have not landed, of rows that are not in the input any more.
+    def gone_rows(self) -> Iterator[list[JournaledSubmit]]:
+        """Yield the submits of each row that the input has no more, or that is not valid any more.
+
+        Call it before a plan is stored.
 
         :raises FluxLedgerError: if a part of the journal is missing.
         """
         keys = self._db.execute(
-            "SELECT DISTINCT key FROM entries WHERE key NOT IN (SELECT key FROM rows)"
+            "SELECT DISTINCT key FROM entries "
+            "WHERE key NOT IN (SELECT key FROM rows WHERE outcome IS NULL)"
         ).fetchall()
-        return [
-            submit
-            for (key,) in keys
-            for submit in self.submits_of(key)
-            if submit.phase == "submitted"
-        ]
+        for (key,) in keys:
+            yield self.submits_of(key)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from airflow_provider_flux.bfl.responses import read_amount
+from airflow_provider_flux.batch.costs import cost_of, error_type, is_reported
 from airflow_provider_flux.ledger.journaled_submit import JournaledSubmit
 from airflow_provider_flux.ledger.resume_policy import OnUncertain, check_choices
 
@@ -28,7 +28,6 @@ OnRowChange = Literal["new", "resume"]
 OnBatchClear = Literal["resume", "new"]
 OnInvalidRow = Literal["fail", "skip"]
 
-_NOT_CHARGED = frozenset({"FluxModeratedError", "FluxGenerationError"})
 _LOST = frozenset({"FluxTaskNotFoundError", "FluxResultExpiredError"})
 
 
@@ -77,6 +76,7 @@ class RowPlan:
     :param uncertain: number of earlier submits whose answer is not known.
     :param spent: credits that all earlier submits cost, those included that may have been billed.
     :param reported: the part of ``spent`` that BFL reported.
+    :param possible: the part of ``spent`` of the submits whose answer is not known.
     :param wasted: the part of ``spent`` that gives no image.
     :param abandoned: accepted submits that have not landed and that this try does not resume.
     """
@@ -89,6 +89,7 @@ class RowPlan:
     uncertain: int = 0
     spent: float = 0.0
     reported: float = 0.0
+    possible: float = 0.0
     wasted: float = 0.0
     abandoned: tuple[JournaledSubmit, ...] = ()
 
@@ -116,6 +117,8 @@ class RowHistory:
     :param uncertain: number of submits whose answer is not known.
     :param spent: credits that the submits cost, or may have cost.
     :param reported: the part of ``spent`` that BFL reported.
+    :param possible: the part of ``spent`` of the submits whose answer is not known.
+    :param landed_cost: the part of ``spent`` of the submits whose image landed.
     """
 
     landed: JournaledSubmit | None
@@ -126,6 +129,8 @@ class RowHistory:
     uncertain: int
     spent: float
     reported: float
+    possible: float
+    landed_cost: float
 
     @classmethod
     def fold(
@@ -159,18 +164,20 @@ class RowHistory:
         # clear id decides which submits are older, not their order.
         current = [submit for submit in usable if submit.header.clear_id == clear_id]
         return cls(
-            landed=_latest(usable, lambda submit: submit.phase in {"persisted", "returned"}),
+            landed=_latest(usable, _has_landed),
             accepted=_latest(usable, lambda submit: submit.phase == "submitted"),
             blocking=_latest(current, lambda submit: _blocks(submit, policies)),
             moderated={
                 submit.facts.row_fingerprint: submit
                 for submit in submits
-                if _error_type(submit) == "FluxModeratedError"
+                if error_type(submit) == "FluxModeratedError"
             },
             not_landed=tuple(submit for submit in submits if submit.phase == "submitted"),
             uncertain=sum(submit.phase == "intent" for submit in counted),
             spent=sum(map(cost_of, counted)),
-            reported=sum(cost_of(submit) for submit in counted if _is_reported(submit)),
+            reported=sum(map(cost_of, (s for s in counted if is_reported(s.generation)))),
+            possible=sum(map(cost_of, (s for s in counted if s.phase == "intent"))),
+            landed_cost=sum(map(cost_of, filter(_has_landed, counted))),
         )
 
 
@@ -200,23 +207,32 @@ def plan_row(
         uncertain=history.uncertain,
         spent=history.spent,
         reported=history.reported,
+        possible=history.possible,
         wasted=history.spent - (cost_of(plan.kept) if plan.kept else 0.0),
         abandoned=tuple(submit for submit in history.not_landed if submit is not plan.submit),
     )
 
 
-def cost_of(submit: JournaledSubmit) -> float:
-    """Return the credits that a submit cost, or may have cost.
+def plan_gone_row(
+    submits: Sequence[JournaledSubmit], *, clear_id: str, policies: RowPolicies
+) -> RowPlan:
+    """Account for a row that is not in the input any more, or is not valid any more.
 
-    :param submit: one submit of a row. If its answer is not known, its estimated cost counts.
+    :param submits: all submits of the row in earlier tries, in the order in which they were made.
+    :param clear_id: the clear that this try belongs to.
+    :param policies: choices of the user.
+    :return: a plan without an outcome, which resumes nothing.
     """
-    estimated = read_amount(submit.facts.estimated_cost) or 0.0
-    if submit.phase == "intent":
-        return estimated
-    if submit.generation is None or _error_type(submit) in _NOT_CHARGED:
-        return 0.0
-    cost = read_amount(submit.generation.get("cost"))
-    return estimated if cost is None else cost
+    history = RowHistory.fold(submits, fingerprints=(), clear_id=clear_id, policies=policies)
+    return RowPlan(
+        "done",
+        uncertain=history.uncertain,
+        spent=history.spent,
+        reported=history.reported,
+        possible=history.possible,
+        wasted=history.spent - history.landed_cost,
+        abandoned=history.not_landed,
+    )
 
 
 def _decide(history: RowHistory, fingerprints: Sequence[str]) -> RowPlan:
@@ -246,9 +262,13 @@ def _describe_end(submit: JournaledSubmit) -> str:
     if submit.phase == "intent":
         return (
             f"The answer to the submit at {submit.opened_at} was not recorded: "
-            "it was possibly billed."
+            f"it was possibly billed ({cost_of(submit):g} credits)."
         )
     return str((submit.error or {}).get("message", ""))
+
+
+def _has_landed(submit: JournaledSubmit) -> bool:
+    return submit.phase in {"persisted", "returned"}
 
 
 def _latest(
@@ -259,16 +279,8 @@ def _latest(
 
 def _blocks(submit: JournaledSubmit, policies: RowPolicies) -> bool:
     is_uncertain = submit.phase == "intent" and policies.on_uncertain == "fail"
-    return is_uncertain or _error_type(submit) in _LOST
+    return is_uncertain or error_type(submit) in _LOST
 
 
 def _is_refused(submit: JournaledSubmit) -> bool:
     return submit.phase == "failed" and submit.generation is None
-
-
-def _is_reported(submit: JournaledSubmit) -> bool:
-    return (submit.generation or {}).get("cost_source") == "reported"
-
-
-def _error_type(submit: JournaledSubmit) -> str | None:
-    return str(submit.error.get("type")) if submit.phase == "failed" and submit.error else None

@@ -96,6 +96,18 @@ class RowReader:
         ).fetchone()
         return float(total), int(unknown or 0)
 
+    def unpriced_rows(self, limit: int) -> tuple[list[str], int]:
+        """Return the rows to submit whose price is not known, whatever their inputs are.
+
+        :param limit: how many rows to name at most.
+        :return: key and model of the first ones, and the number of all.
+        """
+        rows = self._db.execute(
+            "SELECT key, model FROM rows "
+            "WHERE outcome IS NULL AND claim IS NULL AND is_unpriced ORDER BY n"
+        ).fetchall()
+        return [f"key {key!r}: {model}" for key, model in rows[:limit]], len(rows)
+
 
 def open_database(path: Path) -> sqlite3.Connection:
     """Open the file of a row store.

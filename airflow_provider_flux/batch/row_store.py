@@ -24,7 +24,7 @@ CREATE TABLE rows (
     model TEXT NOT NULL, parameters TEXT NOT NULL, fallback TEXT, estimate REAL,
     outcome TEXT, reason TEXT NOT NULL DEFAULT '', claim TEXT, generation TEXT,
     is_fallback INTEGER NOT NULL DEFAULT 0, uncertain_submits INTEGER NOT NULL DEFAULT 0,
-    latency REAL, summary TEXT
+    latency REAL, summary TEXT, is_unpriced INTEGER NOT NULL DEFAULT 0
 );
 CREATE INDEX open_rows ON rows (limit_group, n) WHERE outcome IS NULL;
 """
@@ -67,8 +67,8 @@ class RowStore:
         request, fallback = row.request, row.fallback
         self._db.execute(
             "INSERT INTO rows "
-            "(n, key, limit_group, model, parameters, fallback, estimate, outcome, reason) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "(n, key, limit_group, model, parameters, fallback, estimate, outcome, reason, "
+            "is_unpriced) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 row.index,
                 row.key,
@@ -79,6 +79,7 @@ class RowStore:
                 estimate_cost(request).credits if request else None,
                 None if request else "invalid",
                 row.problem or "",
+                any(other and _is_unpriced(other) for other in (request, fallback)),
             ),
         )
         self._commit_sometimes()
@@ -108,10 +109,11 @@ class RowStore:
         )
         if plan.is_fallback and row.fallback:
             self._db.execute(
-                "UPDATE rows SET limit_group = ?, estimate = ? WHERE n = ?",
+                "UPDATE rows SET limit_group = ?, estimate = ?, is_unpriced = ? WHERE n = ?",
                 (
                     group_of(row.fallback.model, row.fallback.catalog_model),
                     estimate_cost(row.fallback).credits,
+                    _is_unpriced(row.fallback),
                     row.index,
                 ),
             )
@@ -255,3 +257,9 @@ class RowStore:
 
     def _restore_fallback(self, text: str | None) -> GenerationRequest | None:
         return None if text is None else self.builder.restore(*json.loads(text))
+
+
+def _is_unpriced(request: GenerationRequest) -> bool:
+    """Return whether the price is not known, and reading the inputs cannot make it known."""
+    has_inputs = any(request.parameters.get(name) for name in request.media_fields)
+    return not has_inputs and estimate_cost(request).credits is None

@@ -130,8 +130,8 @@ class BatchRun:
             counters = self._load_rows(store)
             journal = self._open_journal(store, counters)
             with RowReader(store.path) as reader:
-                expected, unknown = reader.expected_cost()
-                refusal = self._check_budget(reader, counters, expected, unknown)
+                expected, _ = reader.expected_cost()
+                refusal = self._check_budget(reader, counters)
                 engine = self._build_engine(store, journal, counters)
                 if refusal:
                     engine.stop(float("inf"), refusal)
@@ -187,7 +187,7 @@ class BatchRun:
         )
         write_options = record_write_options(self._settings.ledger, target)
         folder = f"{stem_of(self._settings.ledger, owner)}{JOURNAL_SUFFIX}"
-        resume_earlier_tries(
+        header = resume_earlier_tries(
             store,
             counters,
             folder=folder,
@@ -197,16 +197,14 @@ class BatchRun:
         )
         return Journal(folder, header, write_options)
 
-    def _check_budget(
-        self, reader: RowReader, counters: Counters, expected: float, unknown: int
-    ) -> FluxError | None:
+    def _check_budget(self, reader: RowReader, counters: Counters) -> FluxError | None:
         """Refuse a batch that costs more than ``max_cost`` or the balance.
 
         If there are rows to resume, the error is returned, to be raised after they have landed:
         BFL keeps their results for minutes only.
         """
         try:
-            check_budget(self._hook, counters, expected, unknown)
+            check_budget(self._hook, counters, reader)
         except (FluxBudgetError, FluxInsufficientCreditsError) as error:
             if not reader.count_outcomes().get("submitted"):
                 raise

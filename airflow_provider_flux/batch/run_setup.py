@@ -6,10 +6,16 @@ import logging
 import time
 from collections.abc import Collection, Iterator, Sequence
 
+from airflow_provider_flux.batch.costs import cost_of
 from airflow_provider_flux.batch.input.row_names import RowNames
 from airflow_provider_flux.batch.input.rows import Row, describe_problems
 from airflow_provider_flux.batch.report.counters import Counters
-from airflow_provider_flux.batch.row_policy import RowPlan, RowPolicies, cost_of, plan_row
+from airflow_provider_flux.batch.row_policy import (
+    RowPlan,
+    RowPolicies,
+    plan_gone_row,
+    plan_row,
+)
 from airflow_provider_flux.batch.row_reader import RowReader
 from airflow_provider_flux.batch.row_store import RowStore
 from airflow_provider_flux.bfl.errors import (
@@ -27,7 +33,13 @@ from airflow_provider_flux.ledger.journal_owner import (
     claim_journal,
     read_owner,
 )
-from airflow_provider_flux.ledger.journal_segments import read_journal
+from airflow_provider_flux.ledger.journal_segments import (
+    describe_missing,
+    inspect_journal,
+    read_journal,
+    sessions_in,
+    without_orphans,
+)
 from airflow_provider_flux.ledger.journaled_submit import JournaledSubmit
 from airflow_provider_flux.object_store.backends import WriteOptions
 from airflow_provider_flux.object_store.filesystem import run_sync
@@ -36,6 +48,8 @@ log = logging.getLogger(__name__)
 
 #: Abandoned submits that are logged with their key and request id.
 _MAX_LOGGED_SUBMITS = 20
+#: Rows without a known price that an error names.
+_MAX_LOGGED_ROWS = 20
 
 
 def load_rows(
@@ -71,7 +85,7 @@ def resume_earlier_tries(
     header: SegmentHeader,
     write_options: WriteOptions,
     policies: RowPolicies,
-) -> None:
+) -> SegmentHeader:
     """Claim the journal for this try, and plan each row by its submits in earlier tries.
 
     :param store: store with the rows of the input.
@@ -80,15 +94,24 @@ def resume_earlier_tries(
     :param header: header of the segments of this try.
     :param write_options: how objects are written to the journal.
     :param policies: choices of the user.
+    :return: the header with the sessions before this one.
     :raises FluxLedgerError: if a part of the journal is missing or cannot be read.
     :raises FluxStorageError: if the store of the journal does not answer.
     """
-    _claim_journal(folder, header, write_options)
-    for segment_header, entries in read_journal(folder):
+    header, is_complete = _claim_journal(folder, header, write_options, policies)
+    segments = read_journal(folder)
+    if not is_complete:
+        segments = without_orphans(read_journal(folder, clear_id=header.clear_id))
+    for segment_header, entries in segments:
         store.history.add_segment(segment_header, entries)
     if not store.history.create_index():
-        return
-    abandoned = store.history.find_orphans()
+        return header
+    abandoned: list[JournaledSubmit] = []
+    for submits in store.history.gone_rows():
+        plan = plan_gone_row(submits, clear_id=header.clear_id, policies=policies)
+        counters.gone += plan.spent
+        _count_plan(counters, plan)
+        abandoned += plan.abandoned
     with RowReader(store.path) as reader:
         for row in reader.tried_rows(store.builder.restore):
             plan = _plan_row(store, row, header.clear_id, policies)
@@ -99,31 +122,35 @@ def resume_earlier_tries(
     _log_abandoned(abandoned)
     ended = [f"{count} {outcome}" for outcome, count in counters.outcomes.items() if count]
     log.info("Earlier tries: %s", ", ".join(ended) or "no row has ended")
+    return header
 
 
-def check_budget(hook: FluxHook, counters: Counters, expected: float, unknown: int) -> None:
+def check_budget(hook: FluxHook, counters: Counters, reader: RowReader) -> None:
     """Refuse a batch whose rows to submit cost more than ``max_cost`` or the balance.
 
     Reading the balance is free.
 
     :param hook: hook of the connection.
     :param counters: counters of this try, with the credits of earlier tries.
-    :param expected: expected cost of the rows to submit, in credits.
-    :param unknown: the number of rows to submit whose cost is not known.
-    :raises FluxBudgetError: if ``max_cost`` is too low.
+    :param reader: reader of the rows.
+    :raises FluxBudgetError: if ``max_cost`` is too low, or if it cannot hold because the price of a
+        row is not known.
     :raises FluxInsufficientCreditsError: if the balance of the account is too low.
     :raises FluxAuthenticationError: if BFL refuses the API key.
     """
+    expected, unknown = reader.expected_cost()
     more = f", and {unknown} rows whose price is not known before" if unknown else ""
     usd = expected * USD_PER_CREDIT
     message = f"The rows to submit are expected to cost {expected:g} credits (${usd:.2f}){more}"
-    log.info("%s. Earlier tries spent %g credits", message, counters.spent)
+    log.info("%s. Earlier tries spent %s", message, counters.describe_spent())
     if not counters.can_afford(expected):
         raise FluxBudgetError(
-            f"{message}, and {counters.spent:g} credits were spent by earlier tries, more than "
+            f"{message}, and {counters.describe_spent()} were spent by earlier tries, more than "
             f"max_cost={counters.max_cost:g}. Nothing was submitted. Raise max_cost, or pass fewer "
             "rows."
         )
+    if counters.max_cost is not None:
+        _check_prices(reader, counters.max_cost)
     if not expected:
         return
     try:
@@ -140,6 +167,18 @@ def check_budget(hook: FluxHook, counters: Counters, expected: float, unknown: i
         )
 
 
+def _check_prices(reader: RowReader, max_cost: float) -> None:
+    """Refuse rows whose price nobody can know before the submit."""
+    labels, count = reader.unpriced_rows(limit=_MAX_LOGGED_ROWS)
+    if count:
+        more = f" and {count - len(labels)} more" if count > len(labels) else ""
+        raise FluxBudgetError(
+            f"max_cost={max_cost:g} cannot be kept: the price of {count} rows is not known "
+            f"({', '.join(labels)}{more}). Nothing was submitted. Set the price of their models in "
+            "the option [flux] models, or pass these rows to a batch without max_cost."
+        )
+
+
 def _report_invalid_rows(store: RowStore, policies: RowPolicies) -> None:
     with RowReader(store.path) as reader:
         problems = describe_problems(reader.invalid_rows())
@@ -151,19 +190,32 @@ def _report_invalid_rows(store: RowStore, policies: RowPolicies) -> None:
     log.warning("%s\nThey are skipped (on_invalid_row='skip').", problems)
 
 
-def _claim_journal(folder: str, header: SegmentHeader, write_options: WriteOptions) -> None:
+def _claim_journal(
+    folder: str, header: SegmentHeader, write_options: WriteOptions, policies: RowPolicies
+) -> tuple[SegmentHeader, bool]:
     """Make this try the one that may submit, and wait if another one may be about to submit.
 
     A try that Airflow assumed to have ended may still work. It checks the owner before each submit,
     but not more often than every ``OWNER_CHECK_SECONDS``.
+
+    :return: the header with the sessions before it, and whether the journal is complete.
     """
-    earlier_owner = run_sync(read_owner(folder))
+    # Checked before the claim, which replaces the name of the owner.
+    owner = run_sync(read_owner(folder))
+    check = inspect_journal(folder)
+    missing = check.missing_parts(owner)
+    if missing:
+        error = describe_missing(folder, missing)
+        is_current = any(part.clear_id == header.clear_id for part in missing)
+        if policies.on_clear != "new" or is_current:
+            raise error
+        log.warning("%s The task was cleared with on_clear='new', and goes on without it.", error)
+    header = header.model_copy(update={"earlier": check.sessions})
     claim_journal(folder, header, write_options)
-    # The last segment of a session decides whether it is closed.
-    closed = {segment.session: segment.is_closed for segment, _ in read_journal(folder)}
-    has_unknown_owner = bool(earlier_owner) and earlier_owner not in closed
-    if has_unknown_owner or not all(closed.values()):
+    known = {session.session for session in check.sessions} | {header.session}
+    if missing or check.has_open_session or sessions_in(folder) - known:
         time.sleep(OWNER_CHECK_SECONDS)
+    return header, not missing
 
 
 def _plan_row(store: RowStore, row: Row, clear_id: str, policies: RowPolicies) -> RowPlan:
@@ -180,6 +232,7 @@ def _plan_row(store: RowStore, row: Row, clear_id: str, policies: RowPolicies) -
 def _count_plan(counters: Counters, plan: RowPlan) -> None:
     counters.charge(plan.spent - plan.reported, is_reported=False)
     counters.charge(plan.reported, is_reported=True)
+    counters.possible += plan.possible
     counters.add_waste(plan.wasted)
     counters.uncertain_submits += plan.uncertain
     if plan.outcome is not None:

@@ -116,9 +116,9 @@ class Journal:
         return lines
 
     async def _put(self, lines: list[bytes]) -> None:
-        name, content = self._segment.render(lines)
         try:
-            await run_async(put(f"{self._folder}{name}", content, self._options))
+            for name, content in self._segment.render(lines):
+                await run_async(put(f"{self._folder}{name}", content, self._options))
         except BaseException:
             self._queue = lines + self._queue
             raise

@@ -16,6 +16,21 @@ from airflow_provider_flux.landing.target import Target
 from airflow_provider_flux.ledger.record import Phase, describe_invalid, utc_now
 
 
+class SessionSummary(BaseModel):
+    """A session of a journal, as a later one names it.
+
+    :param session: its random id.
+    :param clear_id: id of the clear that it belongs to.
+    :param segments: number of its segments at that time.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    session: str
+    clear_id: str = ""
+    segments: int = 1
+
+
 class SegmentHeader(BaseModel):
     """The first line of each segment: the facts that all submits of one try share.
 
@@ -28,6 +43,9 @@ class SegmentHeader(BaseModel):
     :param flux_conn_id: id of the connection to BFL.
     :param target: where the images are to land. Each entry has the key and index of its row.
     :param is_closed: whether the writer ended and wrote all its entries.
+    :param entries: number of entries in the segment; ``None`` if the writer did not count them.
+    :param has_next: whether the writer has written a further segment.
+    :param earlier: the sessions of the journal when this one began.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -40,6 +58,9 @@ class SegmentHeader(BaseModel):
     flux_conn_id: str
     target: Target
     is_closed: bool = False
+    entries: int | None = None
+    has_next: bool = False
+    earlier: tuple[SessionSummary, ...] = ()
 
 
 class IntentFacts(BaseModel):

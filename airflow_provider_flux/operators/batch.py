@@ -306,6 +306,7 @@ class FluxGenerateBatchOperator(FluxLandingOperator):
                 max_failed=max_failed,
                 max_moderated=max_moderated,
                 on_invalid_row=self.on_invalid_row,
+                on_uncertain=self.on_uncertain,
             )
             return summary
 

@@ -105,7 +105,7 @@ class JournalRecordStore:
         if self._own_segment is None:
             changes = {"session": uuid.uuid4().hex, "is_closed": True}
             self._own_segment = SegmentBuffer(header.model_copy(update=changes))
-        name, content = self._own_segment.render([line])
         options = record_write_options(self._folder, header.target)
-        run_sync(put(f"{self._folder}{name}", content, options))
+        for name, content in self._own_segment.render([line]):
+            run_sync(put(f"{self._folder}{name}", content, options))
         self._own_segment.mark_written([line])

@@ -8,13 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_flux.batch.row_policy import (
-    RowHistory,
-    RowPlan,
-    RowPolicies,
-    cost_of,
-    plan_row,
-)
+from airflow_provider_flux.batch.costs import cost_of
+from airflow_provider_flux.batch.row_policy import RowHistory, RowPlan, RowPolicies, plan_row
 from airflow_provider_flux.bfl.errors import (
     FluxError,
     FluxGenerationError,

@@ -15,7 +15,7 @@ from airflow_provider_flux.bfl.errors import FluxLedgerError, FluxStorageError
 from airflow_provider_flux.ledger import journal as journals
 from airflow_provider_flux.ledger import journal_owner, journal_segments
 from airflow_provider_flux.ledger.journal import Journal
-from airflow_provider_flux.ledger.journal_entries import SegmentHeader, phase_entry
+from airflow_provider_flux.ledger.journal_entries import SegmentHeader, SessionSummary, phase_entry
 from airflow_provider_flux.ledger.journal_owner import claim_journal
 from airflow_provider_flux.ledger.journal_segments import read_journal
 from airflow_provider_flux.ledger.journaled_submit import fold_entries
@@ -143,7 +143,7 @@ async def test_an_entry_that_arrives_during_the_owner_check_is_written(
     read, is_reading = journal_owner.read_owner, asyncio.Event()
     loop = asyncio.get_running_loop()
 
-    async def slow(folder: str) -> str | None:
+    async def slow(folder: str) -> SessionSummary | None:
         loop.call_soon_threadsafe(is_reading.set)
         await asyncio.sleep(0.2)
         return await read(folder)
@@ -163,10 +163,10 @@ async def test_an_entry_that_arrives_during_a_failing_owner_check_is_refused(
     is_reading = asyncio.Event()
     loop = asyncio.get_running_loop()
 
-    async def slow(folder: str) -> str | None:
+    async def slow(folder: str) -> SessionSummary | None:
         loop.call_soon_threadsafe(is_reading.set)
         await asyncio.sleep(0.2)
-        return "b" * 32
+        return SessionSummary(session="b" * 32)
 
     monkeypatch.setattr(journal_owner, "read_owner", slow)
     journal = journal_in(folder)

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from airflow_provider_flux.batch.costs import credits_of, is_reported
 from airflow_provider_flux.batch.report.counters import Counters
 from airflow_provider_flux.batch.row_policy import RowOutcome
 from airflow_provider_flux.batch.row_states import PendingRow, SubmittedRow
@@ -119,21 +120,14 @@ class BatchContext:
 
         :param generation: a generation that BFL accepted.
         """
-        self._count_cost(generation, 1)
+        self.counters.charge(credits_of(generation), is_reported=is_reported(generation))
 
     def refund(self, generation: Generation) -> None:
         """Take back the cost of a generation: BFL charges another amount for it, or none.
 
         :param generation: a generation whose cost was counted.
         """
-        self._count_cost(generation, -1)
-
-    def _count_cost(self, generation: Generation, sign: int) -> None:
-        cost = generation["cost"]
-        self.counters.charge(
-            None if cost is None else sign * cost,
-            is_reported=generation["cost_source"] == "reported",
-        )
+        self.counters.charge(-credits_of(generation), is_reported=is_reported(generation))
 
     def _log_outcome(
         self, row: PendingRow | SubmittedRow, outcome: RowOutcome, reason: str

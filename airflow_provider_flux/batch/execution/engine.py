@@ -205,6 +205,9 @@ class EngineLoop:
             row = self._queue.take(lambda group, now=now: limiter.can_submit(group, now))  # type: ignore[misc]
             if row is None:
                 return
+            if row.estimate is None and counters.max_cost is not None:
+                self._context.end(row, "invalid", reason=_describe_unpriced(row, counters.max_cost))
+                continue
             if not counters.can_afford(row.estimate):
                 self._queue.put_back(row)
                 self._stop.make(float("inf"), _budget_error(counters, row))
@@ -275,7 +278,14 @@ class EngineLoop:
 
 def _budget_error(counters: Counters, row: PendingRow) -> FluxBudgetError:
     return FluxBudgetError(
-        f"max_cost={counters.max_cost:g} credits is reached: {counters.spent:g} are spent, and row "
-        f"{row.label} is expected to cost {row.estimate or 0:g}. Raise max_cost and "
+        f"max_cost={counters.max_cost:g} credits is reached: {counters.describe_spent('')} are "
+        f"spent, and row {row.label} is expected to cost {row.estimate or 0:g}. Raise max_cost and "
         "clear the task: it submits the rows that are left."
+    )
+
+
+def _describe_unpriced(row: PendingRow, max_cost: float) -> str:
+    return (
+        f"The price of {row.request.model} is not known for this row, so max_cost={max_cost:g} "
+        "cannot be kept. It was not submitted. Pass it to a batch without max_cost."
     )

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 
+from airflow_provider_flux.batch.costs import credits_of
 from airflow_provider_flux.batch.execution.context import (
     BATCH_ERRORS,
     BatchContext,
@@ -163,7 +164,7 @@ class Lander:
         if landed:
             self._end_landed(row, landed, None)
             return
-        context.counters.add_waste(row.generation["cost"])
+        context.counters.add_waste(credits_of(row.generation))
         context.record_failure(row, row.claim, error)
         context.end(row, "lost", generation=row.generation, reason=error.message)
 

@@ -75,7 +75,7 @@ class Submitter:
         except FluxError as error:
             return self._handle_refusal(row, claim, error)
         except BaseException:  # cancelled without an answer: the entry stays an intent
-            self._context.limiter.record_dropped(row.group)
+            self._leave_without_answer(row)
             raise
         generation = new_generation(row.request, submission, row.uncertain_submits)
         return self._handle_acceptance(row, claim, generation)
@@ -151,9 +151,7 @@ class Submitter:
         """Go on after a submit whose answer was lost. It counts as billed."""
         context = self._context
         self._hold_slot(row)
-        context.counters.uncertain_submits += 1
-        context.counters.charge(row.estimate, is_reported=False)
-        context.counters.add_waste(row.estimate)
+        context.counters.record_lost_answer(row.estimate)
         must_stop = context.breaker.record_failure(error, time.monotonic())
         row = row.with_lost_answer()
         if self._on_uncertain == "fail" or row.lost_answers >= _MAX_LOST_ANSWERS:
@@ -169,6 +167,18 @@ class Submitter:
         if must_stop:
             _stop_after_lost_answers(error, row)
         return row
+
+    def _leave_without_answer(self, row: PendingRow) -> None:
+        """Leave a row whose submit was cancelled before its answer. It counts as billed."""
+        context = self._context
+        context.limiter.record_dropped(row.group)
+        context.counters.record_lost_answer(row.estimate)
+        row = row.with_lost_answer()
+        if self._on_uncertain == "resubmit":
+            context.store.save(row)
+        else:
+            reason = "The try was stopped before BFL answered: the submit was possibly billed."
+            context.end(row, "uncertain", reason=reason)
 
     def _hold_slot(self, row: PendingRow) -> None:
         """Keep the slot of a submit whose answer was lost, for as long as a generation takes.

@@ -37,6 +37,8 @@ class Counters:
     :param spent: cost of all submits that were billed or possibly billed.
     :param reserved: expected cost of the submits that wait for their answer.
     :param reported: part of ``spent`` that the service reported. The rest is from the price list.
+    :param possible: part of ``spent`` of the uncertain submits, which were possibly billed.
+    :param gone: part of ``spent`` of rows that the input of this try does not have.
     :param wasted: part of ``spent`` that gave no image of the batch: the result was lost, the
         submit is uncertain, or the row has changed.
     :param saved: expected cost of the rows that reused an image.
@@ -54,6 +56,8 @@ class Counters:
     spent: float = 0.0
     reserved: float = 0.0
     reported: float = 0.0
+    possible: float = 0.0
+    gone: float = 0.0
     wasted: float = 0.0
     saved: float = 0.0
     latencies: array[float] = field(default_factory=lambda: array("d"))
@@ -78,11 +82,21 @@ class Counters:
     def can_afford(self, estimate: float | None) -> bool:
         """Return whether one more submit stays within ``max_cost``.
 
-        :param estimate: expected cost in credits. ``None``, for an unknown cost, counts as 0.
+        :param estimate: expected cost in credits. An unknown cost, ``None``, fits into no limit.
         """
         if self.max_cost is None:
             return True
-        return self.spent + self.reserved + (estimate or 0.0) <= self.max_cost + _ROUNDING_ERROR
+        if estimate is None:
+            return False
+        return self.spent + self.reserved + estimate <= self.max_cost + _ROUNDING_ERROR
+
+    def describe_spent(self, unit: str = " credits") -> str:
+        """Return the amount that was spent, and the part of it that is not certain.
+
+        :param unit: text after the amount.
+        """
+        possibly = f" ({self.possible:g} of them possibly)" if self.possible else ""
+        return f"{self.spent:g}{unit}{possibly}"
 
     def record_submit(self, now: float) -> None:
         """Count a submit that the service accepted.
@@ -124,6 +138,16 @@ class Counters:
         self.spent += credits_ or 0.0
         self.reported += (credits_ or 0.0) if is_reported else 0.0
 
+    def record_lost_answer(self, estimate: float | None) -> None:
+        """Count a submit whose answer is not known. It counts as billed, and for nothing.
+
+        :param estimate: expected cost in credits. ``None``, for an unknown cost, counts as 0.
+        """
+        self.uncertain_submits += 1
+        self.possible += estimate or 0.0
+        self.charge(estimate, is_reported=False)
+        self.add_waste(estimate)
+
     def add_waste(self, credits_: float | None) -> None:
         """Add the cost of a submit that gave no image of the batch.
 
@@ -164,6 +188,8 @@ class Counters:
             "usd": round(self.spent * USD_PER_CREDIT, 4),
             "credits_reported": _round_credits(self.reported),
             "credits_estimated": _round_credits(self.spent - self.reported),
+            "credits_uncertain": _round_credits(self.possible),
+            "credits_gone_rows": _round_credits(self.gone),
             "credits_expected": _round_credits(estimated),
             "credits_wasted": _round_credits(self.wasted),
             "credits_saved": _round_credits(self.saved),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import isfinite
@@ -11,7 +12,16 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 
 from airflow_provider_flux.batch.report.counters import RETRYABLE
 from airflow_provider_flux.batch.row_policy import OnInvalidRow
-from airflow_provider_flux.bfl.errors import FluxBatchError, FluxError, FluxRequestError
+from airflow_provider_flux.bfl.errors import (
+    FluxBatchError,
+    FluxBudgetError,
+    FluxError,
+    FluxInsufficientCreditsError,
+    FluxRequestError,
+)
+from airflow_provider_flux.ledger.resume_policy import OnUncertain
+
+log = logging.getLogger(__name__)
 
 #: Rows by which a share may be off in floating point: 0.29 * 100 is a little less than 29.
 _ROUNDING_ERROR = 1e-6
@@ -101,6 +111,7 @@ def check_thresholds(
     max_failed: RowThreshold,
     max_moderated: RowThreshold,
     on_invalid_row: OnInvalidRow,
+    on_uncertain: OnUncertain,
 ) -> None:
     """Fail the task if it stopped early, or if too many rows have no image.
 
@@ -110,12 +121,16 @@ def check_thresholds(
     :param max_moderated: rows that may be moderated.
     :param on_invalid_row: ``skip`` if rows that the service, or one of their inputs, showed to be
         invalid do not count as failed.
+    :param on_uncertain: ``resubmit`` if this try submitted uncertain rows again.
     :raises FluxBatchError: if a threshold is exceeded and a retry may help.
     :raises AirflowFailException: if a threshold is exceeded and a retry cannot help.
     :raises FluxError: ``error``, if there is one.
     """
+    notes = _describe_uncertain(summary, on_uncertain)
+    if notes:
+        log.warning("%s", notes)
     if error is not None:
-        raise error
+        raise _with_retry(error, summary)
     problems = _find_exceeded(summary, max_failed, max_moderated, on_invalid_row)
     if not problems:
         return
@@ -123,10 +138,41 @@ def check_thresholds(
         f"{'; '.join(problems)}. The manifest {summary['manifest']} lists the outcome of each row."
     )
     if any(summary[outcome] for outcome in RETRYABLE):
-        raise FluxBatchError(f"{message} A retry works only on the rows that may still succeed.")
-    raise AirflowFailException(
-        f"FluxBatchError: {message} Retrying will not help. Fix these rows, or raise the limit, "
-        "and clear the task."
+        message = f"{message} A retry works only on the rows that may still succeed."
+        raise FluxBatchError(" ".join(filter(None, [message, notes])))
+    others = any(summary[outcome] for outcome in ("invalid", "lost", "moderated"))
+    remedy = "Fix these rows, or raise the limit, and clear the task." if others else ""
+    end = " ".join(filter(None, ["Retrying will not help.", remedy, notes]))
+    raise AirflowFailException(f"FluxBatchError: {message} {end}")
+
+
+def _with_retry(error: FluxError, summary: Mapping[str, Any]) -> FluxError:
+    """Return the error of an early stop. It must not end retries that land rows for free."""
+    submitted = summary["submitted"]
+    is_about_money = isinstance(error, (FluxBudgetError, FluxInsufficientCreditsError))
+    if not (is_about_money and submitted):
+        return error
+    return FluxBatchError(
+        f"{type(error).__name__}: {error.message} {submitted} rows are billed and have not landed. "
+        "A retry lands them and submits nothing."
+    )
+
+
+def _describe_uncertain(summary: Mapping[str, Any], on_uncertain: OnUncertain) -> str:
+    """Return what the uncertain rows may have cost, and what a user can do about them."""
+    count = summary["uncertain"]
+    if not count:
+        return ""
+    clear = "clear the task" + (
+        ", or set on_uncertain='resubmit'" if on_uncertain == "fail" else ""
+    )
+    images = summary["landed"] + summary["reused"]
+    return (
+        f"{images} of {summary['rows']} rows have their image. The answer to the last submit of "
+        f"{count} rows is not known. BFL possibly billed them: {summary['credits_uncertain']:g} "
+        f"credits for all uncertain submits. There are two ways out. To get these images, {clear}: "
+        "then it submits only these rows again, and BFL may bill them twice. To go on without "
+        f"them, set max_failed to {count} or more."
     )
 
 

@@ -23,9 +23,24 @@ def test_a_submit_is_affordable_within_max_cost() -> None:
     counters.reserved = 2.0
     assert counters.can_afford(2.0)
     assert not counters.can_afford(2.5)
-    assert counters.can_afford(None)
     assert Counters(10, 24).can_afford(1e9)
     assert not Counters(10, 24, max_cost=0.0).can_afford(1.0)
+
+
+def test_an_unknown_price_fits_into_no_limit() -> None:
+    """Fault 12: a row without a known price counted as free."""
+    assert not Counters(10, 24, max_cost=1e9).can_afford(None)
+    assert Counters(10, 24).can_afford(None)
+
+
+def test_a_lost_answer_counts_as_spent_and_is_reported_apart() -> None:
+    counters = Counters(10, 24, max_cost=10.0)
+    counters.record_lost_answer(4.0)
+    assert counters.can_afford(6.0)
+    assert not counters.can_afford(7.0)
+    summary = counters.summarize({"uncertain": 1}, estimated=0, seconds=0)
+    assert (summary["credits"], summary["credits_uncertain"]) == (4, 4)
+    assert counters.describe_spent() == "4 credits (4 of them possibly)"
 
 
 @given(st.integers(1, 20_000), st.sampled_from([0.1, 1.4, 1.5, 2.5, 4.75, 60.7]))

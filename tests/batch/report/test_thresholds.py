@@ -15,7 +15,13 @@ from airflow_provider_flux.batch.report.thresholds import (
     check_thresholds,
     parse_max_cost,
 )
-from airflow_provider_flux.bfl.errors import FluxBatchError, FluxBudgetError, FluxRequestError
+from airflow_provider_flux.bfl.errors import (
+    FluxBatchError,
+    FluxBudgetError,
+    FluxError,
+    FluxInsufficientCreditsError,
+    FluxRequestError,
+)
 
 
 @pytest.mark.parametrize(
@@ -93,7 +99,8 @@ def test_exactly_the_share_of_the_rows_is_allowed(percent: int) -> None:
 
 def summary(**counts: int) -> dict[str, Any]:
     """Return the summary of a batch of ten rows."""
-    return {**dict.fromkeys(ALL_OUTCOMES, 0), "rows": 10, "manifest": "/x/manifest.jsonl", **counts}
+    figures = {"rows": 10, "credits_uncertain": 4.0, "manifest": "/x/manifest.jsonl"}
+    return {**dict.fromkeys(ALL_OUTCOMES, 0), **figures, **counts}
 
 
 def check(
@@ -102,6 +109,7 @@ def check(
     on_invalid_row: Any = "fail",
     failed: Any = 0,
     moderated: Any = None,
+    on_uncertain: Any = "fail",
 ) -> None:
     """Check the thresholds of a batch with these outcomes."""
     check_thresholds(
@@ -110,6 +118,7 @@ def check(
         max_failed=RowThreshold.parse("max_failed", failed),
         max_moderated=RowThreshold.parse("max_moderated", moderated),
         on_invalid_row=on_invalid_row,
+        on_uncertain=on_uncertain,
     )
 
 
@@ -129,6 +138,32 @@ def test_outcomes_that_no_retry_can_improve_fail_the_task_for_good(outcome: str)
         match=f"^FluxBatchError: 1 of 10 .*1 {outcome}.*Retrying will not help",
     ):
         check({outcome: 1})
+
+
+def test_the_message_about_uncertain_rows_names_their_cost_and_the_ways_out() -> None:
+    """Fault 21: a batch with 294 images failed with "A retry would change nothing"."""
+    with pytest.raises(AirflowFailException) as caught:
+        check({"landed": 9, "uncertain": 1})
+    message = str(caught.value)
+    assert "9 of 10 rows have their image" in message
+    assert "4 credits for all uncertain submits" in message
+    assert "clear the task, or set on_uncertain='resubmit'" in message
+    assert "set max_failed to 1 or more" in message
+    assert "Fix these rows" not in message
+
+
+def test_after_lost_answers_with_resubmit_only_a_clear_submits_again() -> None:
+    with pytest.raises(AirflowFailException, match="To get these images, clear the task: then"):
+        check({"uncertain": 1}, on_uncertain="resubmit")
+
+
+@pytest.mark.parametrize("error", [FluxBudgetError("full"), FluxInsufficientCreditsError("empty")])
+def test_a_lack_of_money_does_not_end_retries_that_land_billed_rows(error: FluxError) -> None:
+    """Fault 21: the retries ended although one would have landed images that were billed."""
+    with pytest.raises(FluxBatchError, match=r"2 rows are billed .* A retry lands them"):
+        check({"submitted": 2, "pending": 3}, error)
+    with pytest.raises(type(error)):
+        check({"pending": 3}, error)
 
 
 def test_a_batch_within_its_thresholds_succeeds() -> None:
