@@ -45,7 +45,7 @@ soak: $(VENV)/dev $(OLDEST)/ready ## All trials many times over, and the kill ma
 	$(OLDEST)/bin/python -m pytest tests/cluster/test_kill_worker.py tests/cluster/test_kill_services.py -q -k "not scheduler_is_terminated"
 	$(OLDEST)/bin/python -m pytest tests/cluster/test_ledger_table.py tests/cluster/test_batch.py -q
 
-dist: $(VENV)/dev ## Build wheel and sdist, check their contents, install the wheel in a fresh environment
+dist: $(VENV)/dev ## Build wheel and sdist, check their contents, install the wheel, resolve each extra with pip
 	$(BIN)/python scripts/check_dist.py
 
 lock: $(VENV)/dev ## Renew the hashed requirements

@@ -7,8 +7,11 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+import time
+import tomllib
 import venv
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -19,10 +22,12 @@ EXPECTED_OUTPUT = {
     "providers hooks": "airflow_provider_flux.hooks.flux.FluxHook",
     "providers triggers": "airflow_provider_flux.triggers.result",
 }
+#: Seconds in which plain pip must resolve each extra on a clean machine.
+MAX_RESOLVE_SECONDS = 180
 
 
 def main() -> None:
-    """Build both distributions, check them, and try the wheel."""
+    """Build both distributions, check them, try the wheel, and resolve its extras."""
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder)
         _run(
@@ -39,6 +44,7 @@ def main() -> None:
         _check_wheel(wheel)
         _check_sdist(sdist)
         _try_wheel(wheel, target)
+        _resolve_extras(wheel, target)
     print("Wheel and sdist are complete.")
 
 
@@ -108,8 +114,43 @@ def _try_wheel(wheel: Path, target: Path) -> None:
         _check(expected in output, f"`airflow {command}` does not list {expected}:\n{output}")
 
 
-def _run(*command: str, cwd: Path | None = None, env: dict[str, str] | None = None) -> str:
-    process = subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, check=False)
+def _resolve_extras(wheel: Path, target: Path) -> None:
+    """Resolve each extra with plain pip, as on a machine that has nothing installed or cached."""
+    venv.create(target / "plain", with_pip=True)
+    pip = (str(target / "plain" / "bin" / "python"), "-m", "pip", "install")
+    options = ("--quiet", "--no-cache-dir", "--disable-pip-version-check")
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"][
+        "optional-dependencies"
+    ]
+
+    def resolve(extra: str) -> None:
+        started = time.monotonic()
+        try:
+            _run(
+                *pip,
+                *options,
+                "--dry-run",
+                "--ignore-installed",
+                f"{wheel}[{extra}]",
+                timeout=MAX_RESOLVE_SECONDS,
+            )
+        except subprocess.TimeoutExpired:
+            sys.exit(f"pip has not resolved the extra {extra} in {MAX_RESOLVE_SECONDS} s.")
+        print(f"pip resolves the extra {extra} in {time.monotonic() - started:.0f} s.", flush=True)
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        list(pool.map(resolve, extras))
+
+
+def _run(
+    *command: str,
+    cwd: Path | None = None,
+    env: dict[str, str] | None = None,
+    timeout: float | None = None,
+) -> str:
+    process = subprocess.run(
+        command, cwd=cwd, env=env, timeout=timeout, capture_output=True, text=True, check=False
+    )
     _check(process.returncode == 0, f"{' '.join(command)}\n{process.stdout}\n{process.stderr}")
     return process.stdout
 

@@ -6,6 +6,16 @@
 from __future__ import annotations
 
 from airflow_provider_flux.emulator.config import EmulatorConfig
-from airflow_provider_flux.emulator.server import EmulatorServer
+
+try:
+    from airflow_provider_flux.emulator.server import EmulatorServer
+except ModuleNotFoundError as error:
+    if (error.name or "").partition(".")[0] not in {"fastapi", "starlette", "uvicorn"}:
+        raise
+    raise ImportError(
+        f"The emulator needs the package {error.name}, which is not installed. Install it: "
+        "pip install 'airflow-provider-flux[emulator]'",
+        name=error.name,
+    ) from None
 
 __all__ = ["EmulatorConfig", "EmulatorServer"]
