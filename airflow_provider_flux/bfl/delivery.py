@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 
+from airflow_provider_flux.bfl.content_encoding import ACCEPT_ENCODING
 from airflow_provider_flux.bfl.errors import (
     FluxError,
     FluxImageError,
@@ -24,9 +25,15 @@ from airflow_provider_flux.bfl.redaction import describe_url
 MAX_REDIRECTS = 3
 #: Far more than 20 seconds of video in the largest size need.
 MAX_RESULT_BYTES = 512 * 1024 * 1024
+#: Far more than 16 megapixels need in any format.
+MAX_IMAGE_BYTES = 128 * 1024 * 1024
+#: BFL takes draft caches of up to 128 MB.
+MAX_DRAFT_CACHE_BYTES = 256 * 1024 * 1024
+#: Largest result that a server compressed although the request asked it not to.
+MAX_DECODED_BYTES = 16 * 1024 * 1024
 #: A compressed body would not match its Content-Length. The API key is not sent: the URL is the
 #: credential.
-HEADERS: Mapping[str, str] = {"accept-encoding": "identity"}
+HEADERS: Mapping[str, str] = {"accept-encoding": ACCEPT_ENCODING}
 CHUNK_BYTES = 256 * 1024
 
 

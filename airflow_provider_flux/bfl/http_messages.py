@@ -10,6 +10,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 from airflow_provider_flux.bfl.body import JsonBody
+from airflow_provider_flux.bfl.content_encoding import ACCEPT_ENCODING
 from airflow_provider_flux.bfl.settings import FluxSettings
 
 _MAX_RETRY_AFTER_SECONDS = 300.0
@@ -24,6 +25,7 @@ class HttpRequest:
     :param headers: with the API key, so they are not part of the repr.
     :param body: the JSON document. ``None`` for a GET. It is not part of the repr.
     :param is_billed: whether BFL bills it, so that it must not be sent twice.
+    :param timeout: seconds that the answer may take, if they are fewer than those of the account.
     """
 
     method: str
@@ -31,6 +33,7 @@ class HttpRequest:
     headers: Mapping[str, str] = field(repr=False)
     body: bytes | JsonBody | None = field(default=None, repr=False)
     is_billed: bool = False
+    timeout: float | None = None
 
     @property
     def is_fully_sent(self) -> bool:
@@ -84,7 +87,11 @@ def request_headers(settings: FluxSettings) -> dict[str, str]:
 
     :param settings: the account.
     """
-    return {"x-key": settings.api_key, "accept": "application/json"}
+    return {
+        "x-key": settings.api_key,
+        "accept": "application/json",
+        "accept-encoding": ACCEPT_ENCODING,
+    }
 
 
 def read_json(answer: HttpAnswer) -> Any:

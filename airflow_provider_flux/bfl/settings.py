@@ -25,7 +25,8 @@ class FluxSettings:
     :param api_key: sent in the header ``x-key``. Not part of the repr.
     :param base_url: scheme and host of the API, without a trailing slash.
     :param connect_timeout: seconds to open a connection, by default 10.
-    :param read_timeout: seconds to wait for the next bytes of an answer, by default 60.
+    :param read_timeout: seconds that an answer may take, and the longest silence within it, by
+        default 60. A large answer gets a second more for each 64 KiB that arrived.
     :param proxy: URL of an HTTP proxy. Without it, ``HTTPS_PROXY`` and ``HTTP_PROXY`` apply.
     :param max_active: how many requests may be active at once on the account, by default 24
         (source: BFL's concurrency limits).

@@ -24,8 +24,13 @@ from airflow_provider_flux.bfl.polling import Poller
 from airflow_provider_flux.bfl.request import GenerationRequest
 from airflow_provider_flux.bfl.responses import GenerationResult, Submission
 from airflow_provider_flux.bfl.settings import FluxSettings
+from airflow_provider_flux.client.answer_limits import CHUNK_BYTES, AnswerBody
 from airflow_provider_flux.client.base import BaseFluxClient, Call, Download, T, lost_submit
-from airflow_provider_flux.client.shared_session import acquire_session, release_session
+from airflow_provider_flux.client.shared_session import (
+    AnswerLimit,
+    acquire_session,
+    release_session,
+)
 from airflow_provider_flux.client.wait import WaitLoop
 
 #: Errors before the first byte of a request.
@@ -99,16 +104,20 @@ class FluxAsyncClient(BaseFluxClient):
         except Exception as error:  # whatever it is, the request may have been sent
             raise lost_submit(call.request, error) from None
 
-    async def poll(self, request_id: str, polling_url: str | None = None) -> GenerationResult:
+    async def poll(
+        self, request_id: str, polling_url: str | None = None, *, max_seconds: float | None = None
+    ) -> GenerationResult:
         """Ask once for the state of a generation, without retries. BFL does not bill it.
 
         :param request_id: id of the generation.
         :param polling_url: URL that the submit returned. A generation lives in one cluster of BFL:
             without the URL the host of the account is asked, which may not know the generation.
+        :param max_seconds: seconds that the answer may take. ``read_timeout`` of the account limits
+            them, too, and is the default.
         :raises FluxTransientError: if asking again may help.
         :raises FluxUntrustedURLError: if the key must not be sent to the URL.
         """
-        return await self._send(self._poll_call(request_id, polling_url))
+        return await self._send(self._poll_call(request_id, polling_url, max_seconds))
 
     async def wait(self, poller: Poller, polling_url: str | None) -> GenerationResult:
         """Poll a generation until it is ready.
@@ -139,7 +148,8 @@ class FluxAsyncClient(BaseFluxClient):
         while (delay := loop.next_delay()) is not None:
             await asyncio.sleep(delay)
             try:
-                loop.on_result(await self.poll(poller.request_id, polling_url))
+                limit = loop.seconds_for_poll()
+                loop.on_result(await self.poll(poller.request_id, polling_url, max_seconds=limit))
             except FluxError as error:
                 loop.on_error(error)
         return loop.result
@@ -241,17 +251,27 @@ class FluxAsyncClient(BaseFluxClient):
     async def _exchange(self, request: HttpRequest) -> HttpAnswer:
         """Send one request to the API and return the answer; see :meth:`RequestsTransport.send`."""
         request.reset()
+        limit = AnswerLimit(min(self.settings.read_timeout, request.timeout or float("inf")))
         try:
-            async with self._session.request(
-                request.method,
-                request.url,
-                headers=_headers(request),
-                data=_stream(request.body) if isinstance(request.body, JsonBody) else request.body,
-                proxy=self._proxy_for(request.url),
-                allow_redirects=False,
-            ) as response:
+            async with (
+                limit,
+                self._session.request(
+                    request.method,
+                    request.url,
+                    headers=_headers(request),
+                    data=_stream(request.body, limit),
+                    proxy=self._proxy_for(request.url),
+                    allow_redirects=False,
+                    trace_request_ctx=limit,
+                ) as response,
+            ):
+                body = AnswerBody(response.headers.get("Content-Encoding"))
+                async for chunk in response.content.iter_chunked(CHUNK_BYTES):
+                    limit.add(len(chunk))
+                    if not body.add(chunk):
+                        break
                 return HttpAnswer(
-                    response.status, response.headers, await response.read(), self.settings.secrets
+                    response.status, response.headers, body.get(), self.settings.secrets
                 )
         except FluxError:
             raise  # of the body, while it was read
@@ -263,17 +283,25 @@ class FluxAsyncClient(BaseFluxClient):
     async def _download_once(self, download: Download) -> bytes:
         while True:
             url = download.next_url()
+            limit = AnswerLimit(self.settings.read_timeout)
             with download.typed_errors():
-                async with self._open(url) as response:
+                async with limit, self._open(url, limit) as response:
                     if download.is_redirected(response.status, response.headers):
                         continue
                     async for chunk in response.content.iter_chunked(delivery.CHUNK_BYTES):
+                        limit.add(len(chunk))
                         download.add(chunk)
                     return download.content()
 
-    def _open(self, url: str) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
+    def _open(
+        self, url: str, limit: AnswerLimit
+    ) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
         return self._session.get(
-            url, headers=delivery.HEADERS, proxy=self._proxy_for(url), allow_redirects=False
+            url,
+            headers=delivery.HEADERS,
+            proxy=self._proxy_for(url),
+            allow_redirects=False,
+            trace_request_ctx=limit,
         )
 
     def _proxy_for(self, url: str) -> str | None:
@@ -297,8 +325,15 @@ def _headers(request: HttpRequest) -> dict[str, str]:
     return {**request.headers, **length}
 
 
-async def _stream(body: JsonBody) -> AsyncIterator[bytes]:
+def _stream(body: bytes | JsonBody | None, limit: AnswerLimit) -> Any:
+    """Return the body as aiohttp takes it. The time of the answer begins when it is sent."""
+    return _read_pieces(body, limit) if isinstance(body, JsonBody) else body
+
+
+async def _read_pieces(body: JsonBody, limit: AnswerLimit) -> AsyncIterator[bytes]:
     """Read and encode the files of a body in a thread, piece by piece."""
+    limit.hold()
     pieces = iter(body)
     while piece := await asyncio.to_thread(next, pieces, b""):
         yield piece
+    limit.start()

@@ -10,7 +10,8 @@ from typing import Any, Generic, Protocol, TypeVar
 from urllib.parse import urljoin
 
 from airflow_provider_flux.bfl import account, delivery, http_errors, protocol, retries
-from airflow_provider_flux.bfl.errors import FluxError, FluxRequestError
+from airflow_provider_flux.bfl.content_encoding import UndecodableBodyError, decode_body
+from airflow_provider_flux.bfl.errors import FluxError, FluxImageError, FluxRequestError
 from airflow_provider_flux.bfl.http_messages import HttpAnswer, HttpRequest
 from airflow_provider_flux.bfl.request import GenerationRequest
 from airflow_provider_flux.bfl.responses import GenerationResult, Submission
@@ -107,10 +108,12 @@ class BaseFluxClient:
             lambda answer: protocol.read_submission(answer, request, now=time.time()),
         )
 
-    def _poll_call(self, request_id: str, polling_url: str | None) -> Call[GenerationResult]:
+    def _poll_call(
+        self, request_id: str, polling_url: str | None, timeout: float | None = None
+    ) -> Call[GenerationResult]:
         described = protocol.poll_request(request_id, polling_url, self.settings)
         return Call(
-            described,
+            replace(described, timeout=timeout),
             protocol.read_result,
             lambda request, answer: protocol.redirected_poll(request, answer, self.settings),
         )
@@ -185,6 +188,8 @@ class Download:
         self._settings = settings
         self._request_id = request_id
         self._redirects = 0
+        self._max_bytes = max_bytes
+        self._encoding: str | None = None
         self._body = delivery.BodyBuffer(max_bytes)
 
     def next_url(self) -> str:
@@ -211,6 +216,7 @@ class Download:
         error = delivery.download_error(status, headers, request_id=self._request_id, url=self._url)
         if error:
             raise error
+        self._encoding = headers.get("Content-Encoding")
         return False
 
     def add(self, chunk: bytes) -> None:
@@ -222,8 +228,16 @@ class Download:
         self._body.add(chunk)
 
     def content(self) -> bytes:
-        """Return all bytes of the result."""
-        return self._body.get()
+        """Return all bytes of the result.
+
+        :raises FluxImageError: if they arrived in an encoding that cannot be decoded, or expand too
+            much.
+        """
+        limit = min(self._max_bytes, delivery.MAX_DECODED_BYTES)
+        try:
+            return decode_body(self._body.get(), self._encoding, max_bytes=limit)
+        except UndecodableBodyError as error:
+            raise FluxImageError(f"The result {error}.", request_id=self._request_id) from None
 
     @contextmanager
     def typed_errors(self) -> Iterator[None]:

@@ -27,7 +27,7 @@ from airflow_provider_flux.client.base import (
     T,
     lost_submit,
 )
-from airflow_provider_flux.client.transport import RequestsTransport
+from airflow_provider_flux.client.transport import RequestsTransport, read_chunks
 from airflow_provider_flux.client.wait import WaitLoop
 
 
@@ -128,16 +128,20 @@ class FluxClient(BaseFluxClient):
         except Exception as error:  # whatever it is, the request may have been sent
             raise lost_submit(call.request, error) from None
 
-    def poll(self, request_id: str, polling_url: str | None = None) -> GenerationResult:
+    def poll(
+        self, request_id: str, polling_url: str | None = None, *, max_seconds: float | None = None
+    ) -> GenerationResult:
         """Ask once for the state of a generation, without retries. BFL does not bill it.
 
         :param request_id: id of the generation.
         :param polling_url: URL that the submit returned. A generation lives in one cluster of BFL:
             without the URL the host of the account is asked, which may not know the generation.
+        :param max_seconds: seconds that the answer may take. ``read_timeout`` of the account limits
+            them, too, and is the default.
         :raises FluxTransientError: if asking again may help.
         :raises FluxUntrustedURLError: if the key must not be sent to the URL.
         """
-        return self._send(self._poll_call(request_id, polling_url))
+        return self._send(self._poll_call(request_id, polling_url, max_seconds))
 
     def wait(self, poller: Poller, polling_url: str | None) -> GenerationResult:
         """Poll a generation until it is ready.
@@ -166,7 +170,8 @@ class FluxClient(BaseFluxClient):
         while (delay := loop.next_delay()) is not None:
             time.sleep(delay)
             try:
-                loop.on_result(self.poll(poller.request_id, polling_url))
+                limit = loop.seconds_for_poll()
+                loop.on_result(self.poll(poller.request_id, polling_url, max_seconds=limit))
             except FluxError as error:
                 loop.on_error(error)
         return loop.result
@@ -273,6 +278,6 @@ class FluxClient(BaseFluxClient):
             with download.typed_errors(), closing(self._transport.open(url)) as response:
                 if download.is_redirected(response.status_code, response.headers):
                     continue
-                for chunk in response.iter_content(delivery.CHUNK_BYTES):
+                for chunk in read_chunks(response, delivery.CHUNK_BYTES):
                     download.add(chunk)
                 return download.content()

@@ -6,7 +6,8 @@ query of a delivery URL is a credential.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import closing
 
 import requests
 
@@ -14,6 +15,7 @@ from airflow_provider_flux.bfl import delivery, http_errors
 from airflow_provider_flux.bfl.errors import FluxError
 from airflow_provider_flux.bfl.http_messages import HttpAnswer, HttpRequest
 from airflow_provider_flux.bfl.settings import FluxSettings
+from airflow_provider_flux.client.answer_limits import CHUNK_BYTES, AnswerBody
 from airflow_provider_flux.client.debug_log import hide_signatures
 from airflow_provider_flux.client.urllib3_adapter import TimeoutAdapter, is_nothing_sent
 
@@ -46,7 +48,8 @@ class RequestsTransport:
         )
         self._session.mount("https://", adapter)
         self._session.mount("http://", adapter)
-        self._timeout = (settings.connect_timeout, settings.read_timeout)
+        self._connect_timeout = settings.connect_timeout
+        self._read_timeout = settings.read_timeout
 
     def close(self) -> None:
         """Close the pooled connections."""
@@ -62,16 +65,26 @@ class RequestsTransport:
         """
         request.reset()
         try:
-            response = self._request(
-                request.method, request.url, headers=request.headers, body=request.body
-            )
+            with closing(
+                self._request(
+                    request.method,
+                    request.url,
+                    headers=request.headers,
+                    body=request.body,
+                    timeout=request.timeout,
+                )
+            ) as response:
+                body = AnswerBody(response.headers.get("Content-Encoding"))
+                for chunk in read_chunks(response, CHUNK_BYTES):
+                    if not body.add(chunk):
+                        break
+                return HttpAnswer(response.status_code, response.headers, body.get(), self._secrets)
         except FluxError:
             raise  # of the body, while it was read
         except Exception as error:  # also a bare ValueError, for example of a malformed Location
             raise http_errors.network_error(
                 request, type(error).__name__, nothing_sent=is_nothing_sent(error)
             ) from None
-        return HttpAnswer(response.status_code, response.headers, response.content, self._secrets)
 
     def open(self, url: str) -> requests.Response:
         """Request a result from a delivery host, without the key.
@@ -80,7 +93,7 @@ class RequestsTransport:
         :return: the response, whose body is not read yet.
         :raises Exception: of requests, whose text may hold the signature.
         """
-        return self._request("GET", url, headers=delivery.HEADERS, is_streamed=True)
+        return self._request("GET", url, headers=delivery.HEADERS)
 
     def _request(
         self,
@@ -89,18 +102,31 @@ class RequestsTransport:
         *,
         headers: Mapping[str, str],
         body: object = None,
-        is_streamed: bool = False,
+        timeout: float | None = None,
     ) -> requests.Response:
+        """Send a request, and return its response, whose body is not read yet."""
+        longest = float("inf") if timeout is None else timeout
         return self._session.request(
             method,
             url,
             headers=dict(headers),
             data=body,  # type: ignore[arg-type]
-            timeout=self._timeout,
+            timeout=(min(self._connect_timeout, longest), min(self._read_timeout, longest)),
             proxies=self._proxies,
             allow_redirects=False,
-            stream=is_streamed,
+            stream=True,
         )
+
+
+def read_chunks(response: requests.Response, size: int) -> Iterator[bytes]:
+    """Yield the body of a response as it arrives. Nothing is decoded, so nothing can expand.
+
+    :param response: the response, requested with ``stream=True``.
+    :param size: bytes of a chunk.
+    :raises Exception: of urllib3, whose text may hold the URL.
+    """
+    while chunk := response.raw.read(size, decode_content=False):
+        yield chunk
 
 
 def _no_netrc(request: requests.PreparedRequest) -> requests.PreparedRequest:

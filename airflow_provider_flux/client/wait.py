@@ -11,6 +11,8 @@ from airflow_provider_flux.bfl.responses import GenerationResult
 
 #: Seconds between two log lines while the state of a generation does not change.
 _PROGRESS_SECONDS = 30.0
+#: Seconds that the last poll may take, which is made at the deadline.
+_LAST_POLL_SECONDS = 5.0
 
 
 class WaitLoop:
@@ -40,6 +42,10 @@ class WaitLoop:
         if isinstance(self._outcome, Failed):
             raise self._outcome.error
         return self._outcome.seconds if isinstance(self._outcome, PollAgain) else None
+
+    def seconds_for_poll(self) -> float:
+        """Return the seconds that the next poll may take, so that it does not outlive the wait."""
+        return max(self._poller.deadline - time.time(), _LAST_POLL_SECONDS)
 
     def on_result(self, result: GenerationResult) -> None:
         """Decide on a poll that BFL answered.

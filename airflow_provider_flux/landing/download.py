@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Generator
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
+from airflow_provider_flux.bfl import delivery
 from airflow_provider_flux.bfl.catalog import MODELS
 from airflow_provider_flux.bfl.errors import (
     FluxError,
@@ -59,9 +60,10 @@ class VerifiedResult:
 
 @dataclass(frozen=True)
 class _Download:
-    """Download a URL; the answer is its bytes."""
+    """Download a URL; the answer is its bytes, up to a limit."""
 
     url: str
+    max_bytes: int
 
 
 @dataclass(frozen=True)
@@ -98,8 +100,10 @@ def download_result(
 
     def perform(step: _Download | _Inspect | _Refresh) -> Any:
         match step:
-            case _Download(url):
-                return client.download(url, request_id=generation["request_id"])
+            case _Download(url, max_bytes):
+                return client.download(
+                    url, request_id=generation["request_id"], max_bytes=max_bytes
+                )
             case _Inspect(data):
                 return inspect_result(data, generation["model"])
             case _Refresh():
@@ -138,8 +142,10 @@ async def download_result_async(
 
     async def perform(step: _Download | _Inspect | _Refresh) -> Any:
         match step:
-            case _Download(url):
-                return await client.download(url, request_id=generation["request_id"])
+            case _Download(url, max_bytes):
+                return await client.download(
+                    url, request_id=generation["request_id"], max_bytes=max_bytes
+                )
             case _Inspect(data):
                 return await asyncio.to_thread(inspect_result, data, generation["model"])
             case _Refresh():
@@ -179,13 +185,16 @@ def _download_steps(generation: Generation, result: GenerationResult) -> _Steps:
     """Yield the steps of a download; errors of the I/O are thrown in."""
     request_id = generation["request_id"]
     has_fresh_url, damaged = False, 0
+    entry = MODELS.get(generation["model"])
+    is_image = entry is not None and entry.output == "image"
+    max_bytes = delivery.MAX_IMAGE_BYTES if is_image else delivery.MAX_RESULT_BYTES
     while True:
         try:
             if not result.sample:
                 raise FluxResultExpiredError(
                     "The result is Ready but names no image.", is_still_valid=True
                 )
-            data = yield _Download(result.sample)
+            data = yield _Download(result.sample, max_bytes)
             info = yield _Inspect(data)
             break
         except FluxResultExpiredError as error:
@@ -202,7 +211,7 @@ def _download_steps(generation: Generation, result: GenerationResult) -> _Steps:
     draft_cache = None
     if result.draft_cache:
         try:
-            draft_cache = yield _Download(result.draft_cache)
+            draft_cache = yield _Download(result.draft_cache, delivery.MAX_DRAFT_CACHE_BYTES)
         except FluxError as error:  # its URL expires, too, but the video must not be lost
             log.warning(
                 "The draft cache could not be downloaded: draft_enhance cannot use this video. %s",

@@ -14,16 +14,23 @@ from pathlib import Path
 from urllib.parse import unquote, urljoin
 
 import requests
-from requests.adapters import HTTPAdapter
 from requests_hardened.ip_filter import InvalidIPAddress  # type: ignore[import-untyped]
-from requests_hardened.ip_filter_adapter import IPFilterAdapter  # type: ignore[import-untyped]
 
+from airflow_provider_flux.bfl import delivery
 from airflow_provider_flux.bfl.catalog.model import MIB
-from airflow_provider_flux.bfl.errors import FluxError, FluxInputError, FluxRequestError
+from airflow_provider_flux.bfl.content_encoding import UndecodableBodyError, decode_body
+from airflow_provider_flux.bfl.errors import (
+    FluxError,
+    FluxImageError,
+    FluxInputError,
+    FluxRequestError,
+)
 from airflow_provider_flux.bfl.redaction import describe_url
 from airflow_provider_flux.bfl.settings import FluxSettings
 from airflow_provider_flux.bfl.urls import host_of, matches_any
 from airflow_provider_flux.client.debug_log import hide_signatures
+from airflow_provider_flux.client.transport import read_chunks
+from airflow_provider_flux.media.public_hosts import is_private_literal, make_adapter
 from airflow_provider_flux.media.source import Source, SourceKind
 from airflow_provider_flux.object_store.errors import describe_error
 from airflow_provider_flux.object_store.filesystem import open_path
@@ -127,20 +134,44 @@ def _download(url: str, label: str, settings: FluxSettings) -> Iterator[bytes]:
                         url = urljoin(url, location)
                         continue
                     _check_status(response, label)
-                    yield from response.iter_content(_CHUNK_BYTES)
+                    yield from _read_body(response, label)
                     return
             except FluxError:
                 raise
             except InvalidIPAddress:
-                raise FluxRequestError(
-                    f"{label} is on a private address. To allow it, add its host to "
-                    "'private_input_hosts' of the connection."
-                ) from None
+                raise _private_error(label) from None
             except Exception as error:
                 raise FluxInputError(
                     f"{label} could not be downloaded ({type(error).__name__})."
                 ) from None
     raise FluxRequestError(f"{label} redirects more than {_MAX_REDIRECTS} times.")
+
+
+def _read_body(response: requests.Response, label: str) -> Iterator[bytes]:
+    """Yield the body. The caller limits its size, and nothing can expand on the way."""
+    chunks = read_chunks(response, _CHUNK_BYTES)
+    encoding = response.headers.get("Content-Encoding")
+    if not encoding:
+        yield from chunks
+        return
+    data = delivery.BodyBuffer(delivery.MAX_DECODED_BYTES)
+    try:
+        for chunk in chunks:
+            data.add(chunk)
+        yield decode_body(data.get(), encoding, max_bytes=delivery.MAX_DECODED_BYTES)
+    except (UndecodableBodyError, FluxImageError):
+        raise FluxRequestError(
+            f"{label} arrives compressed (Content-Encoding {encoding[:40]!r}), and cannot be "
+            f"decoded or has more than {delivery.MAX_DECODED_BYTES // MIB} MiB. Serve the file as "
+            "it is."
+        ) from None
+
+
+def _private_error(label: str) -> FluxRequestError:
+    return FluxRequestError(
+        f"{label} is on a private address. To allow it, add its host to 'private_input_hosts' of "
+        "the connection."
+    )
 
 
 def _get(
@@ -152,8 +183,10 @@ def _get(
             f"{label} redirects to {describe_url(url)}, which is not an http(s) URL."
         )
     is_private = matches_any(host, settings.private_input_hosts)
+    if not is_private and is_private_literal(host):
+        raise _private_error(label)
     for scheme in ("http", "https"):
-        adapter = HTTPAdapter() if is_private else IPFilterAdapter(is_https_proto=scheme == "https")
+        adapter = make_adapter(scheme, settings.read_timeout, is_private=is_private)
         session.mount(f"{scheme}://", adapter)
     proxy = None if is_private else settings.proxy
     proxies = {"http": proxy, "https": proxy} if proxy else None
@@ -161,7 +194,7 @@ def _get(
         url,
         proxies=proxies,
         timeout=(settings.connect_timeout, settings.read_timeout),
-        headers={"accept-encoding": "identity"},
+        headers=delivery.HEADERS,
         allow_redirects=False,
         stream=True,
     )

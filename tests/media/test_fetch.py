@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import gzip
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from airflow_provider_flux.bfl.errors import FluxInputError, FluxRequestError
+from airflow_provider_flux.media.public_hosts import is_public
 from tests.support.input_fetching import fetch_bytes, fetch_error
 from tests.support.sample_media import MIB, make_image
-from tests.support.scripted_host import Answer, Exchange, ScriptedHost, redirect, status
+from tests.support.scripted_host import (
+    Answer,
+    Exchange,
+    ScriptedHost,
+    drip,
+    redirect,
+    status,
+)
 
 PICTURE = make_image()
 
@@ -242,3 +253,89 @@ def test_a_netrc_file_adds_no_credentials(
     monkeypatch.setenv("NETRC", str(netrc))
     fetch_bytes(host.put("/a.png", PICTURE), tmp_path)
     assert "authorization" not in host.received[0].headers
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "[::127.0.0.1]",
+        "[::7f00:1]",
+        "[fec0::1]",
+        "[fe80::1]",
+        "[fd00::1]",
+        "[ff02::1]",
+        "[::]",
+        "[::ffff:127.0.0.1]",
+        "[::ffff:10.0.0.1]",
+        "[::ffff:0:127.0.0.1]",
+        "[64:ff9b::7f00:1]",
+        "[64:ff9b:1::7f00:1]",
+        "[2002:7f00:1::]",
+        "[2001:0:7f00:1::]",
+        "[2001:db8::1]",
+        "[5f00::1]",
+        "0.0.0.0",  # noqa: S104
+        "0",
+        "2130706433",
+        "0x7f000001",
+        "017700000001",
+        "127.1",
+        "100.64.0.1",
+        "192.0.0.1",
+        "192.0.2.1",
+        "192.88.99.1",
+        "198.18.0.1",
+        "224.0.0.1",
+        "240.0.0.1",
+        "255.255.255.255",
+        "10.0.0.1",
+        "172.16.0.1",
+        "192.168.0.1",
+        "169.254.169.254",
+    ],
+)
+def test_no_way_to_write_a_private_address_is_tried(tmp_path: Path, address: str) -> None:
+    """Fault 10: forms of IPv6 that hold an IPv4 address, and networks that are not public."""
+    message = fetch_error(FluxRequestError, f"http://{address}:9/a.png", tmp_path, private=())
+    assert "is on a private address" in message
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["8.8.8.8", "93.184.215.14", "2606:2800:21f:cb07:6820:80da:af6b:8b2c", "2a00:1450:4001::1"],
+)
+def test_an_address_of_the_internet_is_public(address: str) -> None:
+    assert is_public(address)
+
+
+@pytest.mark.parametrize("name", ["127.0.0.1.", "[fe80::1%25lo]", "127.0.0.1%20", "①②⑦.0.0.1"])
+def test_an_ambiguous_name_of_a_host_is_refused(
+    host: ScriptedHost, tmp_path: Path, name: str
+) -> None:
+    """Fault 10: trailing dots, zones and other digits lead to no host."""
+    host.put("/a.png", PICTURE)
+    with pytest.raises(FluxRequestError):
+        fetch_bytes(f"http://{name}:{host.port}/a.png", tmp_path, private=())
+    assert host.received == []
+
+
+def test_an_input_that_drips_ends_at_the_read_timeout(host: ScriptedHost, tmp_path: Path) -> None:
+    """Fault 9: a host that sends a byte at a time does not hold the task for ever."""
+    host.answers["/a.png"] = partial(drip, head=b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n")
+    begin = time.monotonic()
+    message = fetch_error(FluxInputError, f"{host.url}/a.png", tmp_path, seconds=1)
+    assert time.monotonic() - begin < 10
+    assert "could not be downloaded" in message
+
+
+def test_a_compressed_input_is_decoded_up_to_a_limit(host: ScriptedHost, tmp_path: Path) -> None:
+    """Fault 9: an input cannot expand to gigabytes on its way."""
+    host.answers["/a.png"] = lambda exchange: exchange.send(
+        gzip.compress(PICTURE), Content_Encoding="gzip"
+    )
+    assert fetch_bytes(f"{host.url}/a.png", tmp_path) == PICTURE
+    host.answers["/a.png"] = lambda exchange: exchange.send(
+        gzip.compress(bytes(64 * MIB)), Content_Encoding="gzip"
+    )
+    message = fetch_error(FluxRequestError, f"{host.url}/a.png", tmp_path, max_bytes=50 * MIB)
+    assert "arrives compressed (Content-Encoding 'gzip')" in message

@@ -8,6 +8,7 @@ import struct
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
@@ -174,6 +175,17 @@ def redirect(location: str, status: int = 302) -> Answer:
 def status(code: int) -> Answer:
     """Return an answer with a status and no body."""
     return lambda exchange: exchange.send(status=code)
+
+
+def drip(exchange: Exchange, *, head: bytes, piece: bytes = b" ") -> None:
+    """Answer with a piece each 50 ms, for a minute."""
+    exchange.read()
+    exchange.close_connection = True
+    end = time.monotonic() + 60
+    with suppress(OSError):
+        exchange.wfile.write(head)
+        while time.monotonic() < end and not exchange.host.closing.wait(0.05):
+            exchange.wfile.write(piece)
 
 
 def _not_found(exchange: Exchange) -> None:
