@@ -165,7 +165,8 @@ def test_a_refusal_that_quotes_a_large_request_is_still_a_refusal(
     body = {"detail": [{"loc": ["body", "prompt"], "msg": "bad", "input": "A" * 8 * MIB}]}
     host.answers["*"] = lambda exchange: exchange.send_json(body, 422)
     outcome = call(client, "submit", host.url, read_timeout=20)
-    assert outcome.startswith("FluxRequestError: BFL refused flux-2-pro, and nothing was billed (HTTP 422")
+    refusal = "FluxRequestError: BFL refused flux-2-pro, and nothing was billed (HTTP 422"
+    assert outcome.startswith(refusal)
 
 
 DRIPS: dict[str, Callable[[Exchange], None]] = {
