@@ -28,7 +28,7 @@ from airflow_provider_flux.bfl.inputs import (
     iterate_inputs,
 )
 from airflow_provider_flux.bfl.pricing import Estimate
-from airflow_provider_flux.bfl.validation import find_problems, parse_rendered
+from airflow_provider_flux.bfl.validation import find_problems, find_text_problems, parse_rendered
 from airflow_provider_flux.bfl.warnings import find_warnings
 
 #: Users of the DAG may write these texts, so they are never read as the name of a file.
@@ -37,7 +37,16 @@ _NOT_PART_OF_THE_IMAGE = frozenset({"webhook_url", "webhook_secret"})
 #: Largest input that is read if the request is not checked.
 _MAX_UNCHECKED_BYTES = 512 * MIB
 #: In a request that is not checked, a value with one of these schemes must be an input.
-_STORE_SCHEMES = ("s3://", "s3a://", "gs://", "gcs://", "abfs://", "abfss://", "file://")
+_STORE_SCHEMES = (
+    "s3://",
+    "s3a://",
+    "gs://",
+    "gcs://",
+    "abfs://",
+    "abfss://",
+    "file://",
+    "local://",
+)
 
 
 @dataclass(frozen=True)
@@ -144,6 +153,8 @@ def build_request(
         unchecked = {
             name: _as_json(value) for name, value in parameters.items() if value is not None
         }
+        if broken := find_text_problems(unchecked):
+            raise FluxRequestError(f"{model}: {'; '.join(broken.values())}")
         return GenerationRequest(
             model, route_of(model, models), unchecked, models.get(model), is_checked=False
         )
@@ -226,7 +237,7 @@ def _lost_inputs(
 
 
 def _is_input(value: Any) -> bool:
-    return isinstance(value, InlineMedia) or str(value).startswith(_STORE_SCHEMES)
+    return isinstance(value, InlineMedia) or str(value)[:8].lower().startswith(_STORE_SCHEMES)
 
 
 def _identity(value: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from functools import lru_cache
 from typing import Any
@@ -16,6 +17,8 @@ from airflow_provider_flux.bfl.redaction import redact
 
 _SECRET_FIELDS = frozenset({"webhook_secret"})
 _MAX_VALUE_CHARACTERS = 60
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_QUOTED = re.compile(r"'([^']*)'")
 
 
 def find_problems(
@@ -29,6 +32,9 @@ def find_problems(
         checked.
     :return: one sentence for each field.
     """
+    broken = find_text_problems(parameters)
+    if broken:
+        return list(broken.values())
     schema = model.schema_for(parameters)
     is_mode_open = bool(model.modes) and schema is model.schema
     known = model.fields if is_mode_open else fields_of(schema)
@@ -51,6 +57,26 @@ def find_problems(
     ):
         problems.append("webhook_secret is set but webhook_url is not. Set both, or neither")
     return problems
+
+
+def find_text_problems(parameters: Mapping[str, Any]) -> dict[str, str]:
+    """Return a sentence for each parameter with a text that no store and no database accepts.
+
+    :param parameters: by the service's own names.
+    """
+    return {
+        name: f"{ascii(name)[1:-1]} contains a lone surrogate, which is not a character"
+        for name, value in parameters.items()
+        if _has_surrogate([name, value])
+    }
+
+
+def _has_surrogate(value: Any) -> bool:
+    if isinstance(value, str):
+        return not value.isascii() and bool(_SURROGATE.search(value))
+    if isinstance(value, Mapping):
+        return any(map(_has_surrogate, [*value.keys(), *value.values()]))
+    return isinstance(value, (list, tuple)) and any(map(_has_surrogate, value))
 
 
 def parse_rendered(model: Model, name: str, value: Any, parameters: Mapping[str, Any]) -> Any:
@@ -149,7 +175,15 @@ def _describe(model: Model, schema: type[BaseModel], name: str, faults: list[Err
             else f"{redact(text)[:_MAX_VALUE_CHARACTERS]}..."
         )
     rules = " or ".join(dict.fromkeys(_rule(detail) for detail in faults))
-    return f"{name}={shown}: {rules}{_describe_allowed(schema, name)}"
+    return f"{name}={shown}: {rules}{_describe_allowed(schema, name)}{_suggest(faults)}"
+
+
+def _suggest(faults: list[ErrorDetails]) -> str:
+    """Suggest one of the values of a list, ``jpeg`` for ``jpg``, for example."""
+    value = faults[0].get("input")
+    expected = [str(detail.get("ctx", {}).get("expected", "")) for detail in faults]
+    choices = [choice for text in expected for choice in _QUOTED.findall(text)]
+    return f".{hint}" if isinstance(value, str) and (hint := did_you_mean(value, choices)) else ""
 
 
 def _rule(detail: ErrorDetails) -> str:

@@ -83,6 +83,10 @@ def check_output_path(path: Any) -> str:
             f"has the scheme {scheme}://, which Airflow's object storage does not support. "
             f"{remedy}",
         )
+    if scheme and _JINJA.match(text.partition("://")[2]):
+        # The template may bring a bucket, or the root of an absolute path.
+        _check_key(text, plain, rest)
+        return text
     if scheme in _LOCAL_SCHEMES:
         if bucket or not (slash or key.startswith("/")):
             raise _refusal(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -179,6 +180,26 @@ def test_an_unknown_model_can_be_sent_without_validation() -> None:
     assert request.path == "/v1/flux-9-max"
     assert dict(request.parameters) == {"prompt": "x", "strange": 1}
     assert estimate_cost(request).credits is None
+
+
+@pytest.mark.parametrize("validate", [True, False])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("prompt", "a\ud800b"), ("user", "\udfff"), ("images", [{"a": "\ud800"}])],
+)
+def test_a_text_with_a_lone_surrogate_is_refused_by_its_name(
+    name: str, value: Any, validate: bool
+) -> None:
+    """Fault 28: no raw UnicodeEncodeError after the submit."""
+    with pytest.raises(FluxRequestError, match=f"{name} contains a lone surrogate"):
+        build_request("flux-pro-1.1", {"prompt": "x", name: value}, validate=validate)
+
+
+@pytest.mark.parametrize("written", ["jpg", "JPEG", "jpeg "])
+def test_a_format_is_suggested(written: str) -> None:
+    """Fault 28: ``jpg`` is no format of BFL."""
+    with pytest.raises(FluxRequestError, match=r"Did you mean 'jpeg'"):
+        build_request("flux-pro-1.1", {"prompt": "x", "output_format": written})
 
 
 @pytest.mark.parametrize("name", ["../credits", "a b", "", "flux?x=1", "FLUX", "/v1"])

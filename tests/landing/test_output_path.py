@@ -136,3 +136,24 @@ def test_some_placeholders_give_each_image_its_own_name_and_some_may() -> None:
         None,
         None,
     ]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "file://{{ var.value.base }}/x.jpeg",
+        "file://{{ var.value.base }}",
+        "s3://{{ var.value.base }}",
+        "local://{% if a %}/a{% endif %}/x.jpeg",
+    ],
+)
+def test_a_template_behind_the_scheme_may_bring_the_root(path: str) -> None:
+    """Fault 28: such a path was called relative when the DAG was parsed."""
+    assert check_output_path(path) == path
+
+
+@pytest.mark.parametrize("path", ["file:///tmp/\ud800.jpeg", "s3://b/\udfff/x.jpeg"])
+def test_a_path_with_a_lone_surrogate_is_refused(path: str) -> None:
+    """Fault 28: no store can keep such a name."""
+    with pytest.raises(FluxRequestError, match="control character"):
+        check_output_path(path)

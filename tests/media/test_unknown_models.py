@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_flux.bfl.errors import FluxRequestError
+from airflow_provider_flux.bfl.errors import FluxInputError, FluxRequestError
 from airflow_provider_flux.bfl.inputs import InlineMedia, MediaFile
 from airflow_provider_flux.bfl.request import build_request
 from airflow_provider_flux.bfl.settings import FluxSettings
@@ -56,6 +56,20 @@ def test_a_field_of_an_unknown_model_reads_store_files_and_hidden_base64(tmp_pat
         "timed": [[0, make_image(shade=2)], [1.5, URL]],
         "literal": make_image(),
     }
+
+
+@pytest.mark.parametrize("scheme", ["file", "FILE", "local"])
+def test_a_scheme_of_an_input_is_recognized_in_any_case(tmp_path: Path, scheme: str) -> None:
+    """Fault 28: the path was sent to BFL as text."""
+    path = put(tmp_path, "a.png", make_image()).partition("://")[2]
+    assert ready({"picture": f"{scheme}://{path}"}) == {"picture": make_image()}
+
+
+@pytest.mark.parametrize("uri", ["file://a.png", "file://{{ x }}/a.png", "file:///nowhere/a.png"])
+def test_a_file_that_cannot_be_read_is_named_with_its_parameter(uri: str) -> None:
+    """Fault 28: no raw error of Python."""
+    with pytest.raises((FluxRequestError, FluxInputError), match="picture"):
+        ready({"picture": uri})
 
 
 def test_other_values_of_an_unknown_model_are_sent_unchanged() -> None:

@@ -12,7 +12,16 @@ from airflow_provider_flux.bfl.catalog.model import MediaField, MediaKind, Model
 from airflow_provider_flux.bfl.catalog.video_models import VIDEO_MODELS
 from airflow_provider_flux.bfl.errors import FluxRequestError
 
-__all__ = ["MODELS", "MediaField", "MediaKind", "Model", "did_you_mean", "get_model", "route_of"]
+__all__ = [
+    "MODELS",
+    "MediaField",
+    "MediaKind",
+    "Model",
+    "check_route",
+    "did_you_mean",
+    "get_model",
+    "route_of",
+]
 
 MODELS: Mapping[str, Model] = MappingProxyType(
     {model.name: model for model in (*IMAGE_MODELS, *VIDEO_MODELS)}
@@ -35,6 +44,16 @@ _ALIASES: Mapping[str, str] = {
     "flux-vto": "'flux-tools/vto-v2'",
 }
 _ROUTE_NAME = re.compile(r"[a-z0-9][a-z0-9._\-]*(/[a-z0-9][a-z0-9._\-]*)*")
+#: First segments of routes that generate nothing: balance, results, finetunes and usage reports
+#: (source: the OpenAPI document of api.bfl.ai and BFL's own clients). ``delete_finetune`` deletes.
+_ACCOUNT_ROUTES = frozenset(
+    {
+        *("credits", "get_result", "finetune", "my_finetunes", "finetune_details"),
+        *("delete_finetune", "licenses"),
+    }
+)
+_SEGMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._\-]*")
+_VERSION = re.compile(r"v\d+")
 _WORD = re.compile(r"\d+(?:\.\d+)?b?|v\d+|[a-z]+")
 
 
@@ -60,16 +79,44 @@ def route_of(name: str, models: Mapping[str, Model] = MODELS) -> str:
 
     :param name: name of the model.
     :param models: the catalog, by default the built-in models.
-    :raises FluxRequestError: if the name cannot be part of a path.
+    :raises FluxRequestError: if the name cannot be part of a path, or is a route that generates
+        nothing, for example ``delete_finetune``.
     """
     if isinstance(name, str) and name in models:
         return models[name].path
     if not isinstance(name, str) or not _ROUTE_NAME.fullmatch(name):
         raise FluxRequestError(
-            f"model={name!r} cannot be a route of the API. Use lower-case letters, digits, '.', "
-            "'-' and '/'."
+            f"model={name!r:.100} cannot be a route of the API. Use lower-case letters, digits, "
+            "'.', '-' and '/'."
         )
-    return f"/v1/{name}"
+    return check_route(f"/v1/{name}", f"model={name!r:.100}")
+
+
+def check_route(path: str, subject: str) -> str:
+    """Return the path of a route to which a generation may be submitted.
+
+    :param path: path below the API host, for example ``/v1/flux-2-pro``.
+    :param subject: the argument and its value, for the error.
+    :raises FluxRequestError: if the path has an empty or a relative segment, or if the route is
+        known and generates nothing.
+    """
+    root, *segments = path.split("/")
+    if root or not segments or not all(map(_SEGMENT.fullmatch, segments)):
+        raise FluxRequestError(
+            f"{subject} is not a path of the API. Write it like /v1/flux-2-pro, without '..', "
+            "empty parts, a query or percent signs."
+        )
+    names = [segment.lower().replace("-", "_").rstrip("._") for segment in segments]
+    rest = names[1:] if _VERSION.fullmatch(names[0]) else names
+    if not rest or any(name in _ACCOUNT_ROUTES for name in rest):
+        raise FluxRequestError(
+            f"{subject} is a route that generates nothing. Write the name of a model."
+        )
+    if _VERSION.fullmatch(rest[0]):
+        raise FluxRequestError(
+            f"{subject} has the version of the API twice. Write the name without it: flux-2-pro."
+        )
+    return path
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

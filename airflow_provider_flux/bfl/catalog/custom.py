@@ -29,7 +29,7 @@ from pydantic import (
     model_validator,
 )
 
-from airflow_provider_flux.bfl.catalog import did_you_mean, get_model, route_of
+from airflow_provider_flux.bfl.catalog import check_route, did_you_mean, get_model, route_of
 from airflow_provider_flux.bfl.catalog.model import MediaField, MediaKind, Model
 from airflow_provider_flux.bfl.errors import FluxConfigurationError, FluxRequestError
 from airflow_provider_flux.bfl.pricing import Flat
@@ -146,7 +146,10 @@ def _build(name: str, described: _CustomModel) -> Model:
         for field, value in base.sent_defaults.items()
         if field not in described.without
     }
-    path = described.path or route_of(name, {})
+    if described.path:
+        path = check_route(described.path, f"{name}.path={described.path!r}")
+    else:
+        path = route_of(name, {})
     return replace(
         base, name=name, route=path, media=media, sent_defaults=MappingProxyType(sent), **changes
     )

@@ -97,6 +97,34 @@ def test_no_model_name_changes_the_route(name: Any) -> None:
         route_of(name)
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("delete_finetune", "my_finetunes", "finetune_details", "finetune", "credits"),
+        *("get_result", "licenses/models/flux-1-dev/usage", "delete-finetune", "credits."),
+        *("v1/delete_finetune", "v1/flux-2-pro", "v1", "x/delete_finetune"),
+    ],
+)
+def test_a_route_that_generates_nothing_is_no_model(name: str) -> None:
+    """Fault 5: ``delete_finetune`` as a model would delete a finetune."""
+    with pytest.raises(FluxRequestError, match=r"generates nothing|the API twice"):
+        route_of(name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["a/../delete_finetune", "..", "%2e%2e/credits", "//evil.example/x", "a\\b", "Delete_finetune"],
+)
+def test_a_model_name_cannot_climb_to_another_route(name: str) -> None:
+    """Fault 5: path tricks do not lead to a route of the account."""
+    with pytest.raises(FluxRequestError, match="cannot be a route"):
+        route_of(name)
+
+
+def test_a_finetuned_model_is_a_model() -> None:
+    assert route_of("flux-2-klein-9b-finetuned") == "/v1/flux-2-klein-9b-finetuned"
+
+
 def test_a_name_unlike_any_other_has_no_suggestion() -> None:
     assert did_you_mean("qqqqqq", ["width", "height"]) == ""
     assert did_you_mean("heigth", ["width", "height"]) == " Did you mean 'height' or 'width'?"
