@@ -136,6 +136,16 @@ def with_result(generation: Generation, result: GenerationResult) -> Generation:
     return record
 
 
+def without_media(generation: Generation) -> Generation:
+    """Return a generation as it was before its image landed.
+
+    :param generation: the generation.
+    """
+    earlier = generation.copy()
+    earlier["image"] = earlier["video"] = None
+    return earlier
+
+
 def with_landed(
     generation: Generation,
     landed: LandedImage,

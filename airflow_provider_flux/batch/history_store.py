@@ -15,10 +15,13 @@ class HistoryStore:
     """The entries of the journal, by row. It belongs to the thread of its row store.
 
     :param db: database of the row store, which has a table ``rows`` with the keys of the input.
+    :param root: folder of the images, with a slash at its end. An image that the journal names
+        elsewhere does not count as landed.
     """
 
-    def __init__(self, db: sqlite3.Connection) -> None:
+    def __init__(self, db: sqlite3.Connection, root: str) -> None:
         self._db = db
+        self._root = root
         self._db.execute(_SCHEMA)
         self._headers: list[SegmentHeader] = []
 
@@ -48,12 +51,32 @@ class HistoryStore:
         entries = self._db.execute(
             "SELECT segment, entry FROM entries WHERE key = ? ORDER BY rowid", (key,)
         )
-        return list(
+        submits = list(
             fold_entries(
                 (self._headers[number], [JournalEntry.model_validate_json(text)])
                 for number, text in entries
             )
         )
+        for submit in submits:
+            submit.distrust_media_outside(self._root)
+        return submits
+
+    def find_recovered(self) -> list[JournaledSubmit]:
+        """Return the submits whose images ``airflow flux recover`` has landed since the last try.
+
+        Once a try has read them, the command need not list them any more.
+
+        :raises FluxLedgerError: if a part of the journal is missing.
+        """
+        keys = self._db.execute(
+            """SELECT DISTINCT key FROM entries WHERE entry LIKE '%"phase":"persisted"%'"""
+        ).fetchall()
+        return [
+            submit
+            for (key,) in keys
+            for submit in self.submits_of(key)
+            if submit.phase == "persisted"
+        ]
 
     def gone_rows(self) -> Iterator[list[JournaledSubmit]]:
         """Yield the submits of each row that the input has no more, or that is not valid any more.

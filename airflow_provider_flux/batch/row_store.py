@@ -47,7 +47,7 @@ class RowStore:
         self.builder = builder
         self._db = open_database(path)
         self._db.executescript(_SCHEMA)
-        self.history = HistoryStore(self._db)
+        self.history = HistoryStore(self._db, builder.plan.target.folder)
         self._uncommitted = 0
 
     def close(self) -> None:

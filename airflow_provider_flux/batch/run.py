@@ -41,7 +41,7 @@ from airflow_provider_flux.hooks.flux import FluxHook
 from airflow_provider_flux.landing.plan import LandingPlan
 from airflow_provider_flux.ledger.clear_id import clear_id_of
 from airflow_provider_flux.ledger.journal import Journal
-from airflow_provider_flux.ledger.journal_entries import SegmentHeader
+from airflow_provider_flux.ledger.journal_entries import SegmentHeader, phase_entry
 from airflow_provider_flux.ledger.journal_segments import JOURNAL_SUFFIX
 from airflow_provider_flux.ledger.ledger_folder import publish_ledger_folder
 from airflow_provider_flux.ledger.record_files import record_write_options, stem_of
@@ -195,7 +195,11 @@ class BatchRun:
             write_options=write_options,
             policies=self._settings.policies,
         )
-        return Journal(folder, header, write_options)
+        returned = [
+            phase_entry(submit.claim, submit.key, "returned")
+            for submit in store.history.find_recovered()
+        ]
+        return Journal(folder, header, write_options, returned)
 
     def _check_budget(self, reader: RowReader, counters: Counters) -> FluxError | None:
         """Refuse a batch that costs more than ``max_cost`` or the balance.

@@ -33,6 +33,11 @@ _RECOVER_OPTIONS: dict[str, dict[str, Any]] = {
         "help": "Where to land instead of the output_path of each task, for example "
         "s3://my_conn@bucket/{request_id}.{ext}. Needed for tasks without output_path",
     },
+    "--flux-conn-id": {
+        "metavar": "CONN_ID",
+        "help": "Connection to BFL for all records. By default that of each task by Airflow's "
+        "database, or flux_default. A record in a bucket cannot choose one",
+    },
     "--dry-run": {
         "action": "store_true",
         "help": "List the records that would be recovered, and change nothing",

@@ -29,7 +29,12 @@ def run(args: argparse.Namespace) -> None:
     found = find_records(RecordFilter(args.prefix, args.dag_id, args.run_id))
     try:
         results = list(
-            recover_all(found.records, dry_run=args.dry_run, output_path=args.output_path)
+            recover_all(
+                found.records,
+                dry_run=args.dry_run,
+                output_path=args.output_path,
+                flux_conn_id=args.flux_conn_id,
+            )
         )
     except FluxRequestError as error:
         raise SystemExit(f"--output-path: {error}") from None

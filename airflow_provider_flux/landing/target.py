@@ -10,7 +10,11 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, V
 
 from airflow_provider_flux.bfl.errors import FluxRequestError
 from airflow_provider_flux.generation import Generation
-from airflow_provider_flux.landing.output_path import fill_placeholders, placeholders_in
+from airflow_provider_flux.landing.output_path import (
+    fill_placeholders,
+    fixed_folder,
+    placeholders_in,
+)
 from airflow_provider_flux.media.info import ALL_FORMATS, MediaInfo
 
 if TYPE_CHECKING:
@@ -119,6 +123,14 @@ class Target(BaseModel):
     root: str = ""
     reuse: Reuse = "never"
     options: LandingOptions = LandingOptions()
+
+    @property
+    def folder(self) -> str:
+        """The folder below which all images of the task land, with a slash at its end.
+
+        It is ``root``, or the fixed beginning of the rendered path; empty if there is neither.
+        """
+        return self.root or fixed_folder(self.path)
 
     def fill(self, **values: Any) -> str:
         """Return ``path`` with ``{key}``, ``{index}`` and further placeholders filled in.

@@ -8,6 +8,7 @@ import logging
 from airflow_provider_flux.bfl.errors import FluxExistsError, FluxImageError, FluxStorageError
 from airflow_provider_flux.generation import Generation, LandedImage, with_landed
 from airflow_provider_flux.landing import sidecar as sidecars
+from airflow_provider_flux.landing.below_root import LandingGuard
 from airflow_provider_flux.landing.companion_names import draft_cache_uri, sidecar_uri
 from airflow_provider_flux.landing.download import VerifiedResult, inspect_result
 from airflow_provider_flux.landing.existing import describe_landed, load_image
@@ -24,7 +25,10 @@ log = logging.getLogger(__name__)
 
 
 async def write_result(
-    result: VerifiedResult, generation: Generation, plan: LandingPlan
+    result: VerifiedResult,
+    generation: Generation,
+    plan: LandingPlan,
+    guard: LandingGuard | None = None,
 ) -> Generation:
     """Write a verified result to its target.
 
@@ -34,6 +38,7 @@ async def write_result(
     :param result: the bytes.
     :param generation: the Ready generation.
     :param plan: where and how to land the image.
+    :param guard: limits of the name, if a stranger may have written the plan.
     :return: the generation with ``image`` or ``video``.
     :raises FluxImageError: if the result differs from the request, and ``on_mismatch`` is ``fail``.
     :raises FluxExistsError: if ``if_exists`` forbids to replace another object.
@@ -45,6 +50,8 @@ async def write_result(
     _check_mismatches(mismatches, generation, plan)
     data, info = await asyncio.to_thread(_mark, result, generation, plan)
     uri = target.uri_of(generation, info)
+    if guard:
+        guard.check_landing(uri, info)
     _warn_about_suffix(uri, info)
     is_exclusive = target.options.if_exists != "overwrite"
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from collections.abc import Iterable
 from typing import Any
 
 from airflow_provider_flux.bfl.errors import FluxError
@@ -27,14 +28,21 @@ class Journal:
     :param folder: URI of the journal, with a slash at its end.
     :param header: the first line of each segment.
     :param options: options of each write.
+    :param entries: entries to write with the first ones, or when the journal is closed.
     """
 
-    def __init__(self, folder: str, header: SegmentHeader, options: WriteOptions) -> None:
+    def __init__(
+        self,
+        folder: str,
+        header: SegmentHeader,
+        options: WriteOptions,
+        entries: Iterable[dict[str, Any]] = (),
+    ) -> None:
         self._folder = folder
         self._options = options
         self._segment = SegmentBuffer(header)
         self._owner = OwnerCheck(folder, header.session)
-        self._queue: list[bytes] = []
+        self._queue = list(map(encode_line, entries))
         self._waiting: list[asyncio.Future[None]] = []
         self._writing: asyncio.Task[None] | None = None
 

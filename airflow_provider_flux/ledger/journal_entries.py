@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 import uuid
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from airflow_provider_flux.bfl.errors import FluxError, FluxLedgerError
 from airflow_provider_flux.bfl.request import GenerationRequest, estimate_cost
+from airflow_provider_flux.bfl.responses import drop_bad_number
 from airflow_provider_flux.generation import Generation
 from airflow_provider_flux.landing.provenance import RequestSummary, TaskIdentity
 from airflow_provider_flux.landing.target import Target
-from airflow_provider_flux.ledger.record import Phase, describe_invalid, utc_now
+from airflow_provider_flux.ledger.record import Phase, StoredGeneration, describe_invalid, utc_now
 
 
 class SessionSummary(BaseModel):
@@ -81,7 +82,7 @@ class IntentFacts(BaseModel):
     model: str
     row_fingerprint: str
     fingerprint: str
-    estimated_cost: float | None = None
+    estimated_cost: Annotated[float | None, BeforeValidator(drop_bad_number)] = None
     request: RequestSummary
 
 
@@ -104,7 +105,7 @@ class JournalEntry(BaseModel):
     phase: Phase
     at: str
     facts: IntentFacts | None = None
-    generation: dict[str, Any] | None = None
+    generation: StoredGeneration | None = None
     error: dict[str, Any] | None = None
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from airflow_provider_flux.bfl.errors import FluxLedgerError
+from airflow_provider_flux.generation import Generation
 from airflow_provider_flux.landing.plan import LandingPlan
 from airflow_provider_flux.landing.target import Target
 from airflow_provider_flux.ledger.journal_entries import IntentFacts, JournalEntry, SegmentHeader
-from airflow_provider_flux.ledger.record import Phase, Record
+from airflow_provider_flux.ledger.record import Phase, Record, drop_media_outside
 
 #: A later phase of a submit replaces an earlier one, in whatever order the entries were written.
 _ORDER: dict[Phase, int] = {"intent": 0, "submitted": 1, "failed": 2, "persisted": 3, "returned": 4}
@@ -51,6 +52,20 @@ class JournaledSubmit:
             self.generation = entry.generation
         if is_later:
             self.phase, self.updated_at, self.error = entry.phase, entry.at, entry.error
+
+    def distrust_media_outside(self, root: str) -> None:
+        """Count the submit as not landed if its image is not below a folder.
+
+        Whoever may write the journal may name any image in it. The image is landed again from BFL.
+
+        :param root: the folder of the images, with a slash at its end.
+        """
+        if self.generation is None:
+            return
+        trusted = drop_media_outside(cast("Generation", self.generation), root)
+        if trusted is not self.generation and self.phase in {"persisted", "returned"}:
+            self.phase = "submitted"
+        self.generation = dict(trusted)
 
     @property
     def target(self) -> Target:
@@ -113,4 +128,11 @@ def fold_entries(
                 "bills, so nothing is submitted. Restore it."
             )
         submits[entry.claim].add(entry)
+    for submit in submits.values():
+        if submit.generation is None and submit.phase in {"submitted", "persisted", "returned"}:
+            raise FluxLedgerError(
+                f"The journal has the phase {submit.phase} of the submit {submit.claim!r} without "
+                "its request. Restore that segment, or inspect it: it may name images that BFL "
+                "bills, so nothing is submitted."
+            )
     yield from submits.values()

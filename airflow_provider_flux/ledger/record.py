@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
+import logging
+import re
 import uuid
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, cast
 
 import pendulum
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 from airflow_provider_flux.bfl.errors import FluxError, FluxLedgerError
 from airflow_provider_flux.bfl.redaction import redact
-from airflow_provider_flux.generation import Generation
+from airflow_provider_flux.bfl.responses import drop_bad_number
+from airflow_provider_flux.generation import Generation, without_media
 from airflow_provider_flux.generation_input import parse_generation
+from airflow_provider_flux.landing.below_root import describe_uri, find_escape, is_below
 from airflow_provider_flux.landing.plan import LandingPlan
 from airflow_provider_flux.landing.provenance import RequestSummary, TaskIdentity
 from airflow_provider_flux.landing.target import Target
+
+log = logging.getLogger(__name__)
 
 #: The progress of a submit.
 #:
@@ -28,7 +42,29 @@ Phase = Literal["intent", "submitted", "persisted", "returned", "failed"]
 
 _VERSION = 1
 _MAX_REASON_CHARS = 200
-_Generation = Annotated[dict[str, Any], AfterValidator(lambda value: dict(parse_generation(value)))]
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+
+
+def _check_generation(value: dict[str, Any]) -> dict[str, Any]:
+    """Check a stored generation as one that a task supplies.
+
+    Its ids reach logs and terminals, so none of them may hold a control character.
+    """
+    generation = parse_generation(value)
+    for name in ("request_id", "polling_url", "model"):
+        if _CONTROL.search(str(generation[name])):
+            raise ValueError(f"{name} holds a control character")
+    for landed in (generation["image"], generation["video"]):
+        members: Any = landed if isinstance(landed, dict) else {}
+        if landed is not None and not all(
+            isinstance(members.get(name), str) for name in ("uri", "sha256")
+        ):
+            raise ValueError("the landed image has no uri or no sha256")
+    return dict(generation)
+
+
+#: A generation in a record or in a journal.
+StoredGeneration = Annotated[dict[str, Any], AfterValidator(_check_generation)]
 
 
 def utc_now() -> str:
@@ -70,16 +106,16 @@ class Record(BaseModel):
     flux_conn_id: str
     model: str
     fingerprint: str
-    estimated_cost: float | None = None
+    estimated_cost: Annotated[float | None, BeforeValidator(drop_bad_number)] = None
     opened_at: str = Field(default_factory=utc_now)
     updated_at: str = Field(default_factory=utc_now)
-    generation: _Generation | None = None
+    generation: StoredGeneration | None = None
     target: Target | None = None
     request: RequestSummary | None = None
     error: dict[str, Any] | None = None
 
     @model_validator(mode="after")
-    def _check_generation(self) -> Record:
+    def _check_phase(self) -> Record:
         if self.generation is None and self.phase in {"submitted", "persisted", "returned"}:
             raise ValueError(f"phase {self.phase} needs a generation")
         return self
@@ -95,6 +131,18 @@ class Record(BaseModel):
                 f"The record of {self.owner.task_id} names no request: its phase is {self.phase}."
             )
         return cast("Generation", self.generation)
+
+    def accepted_below(self, root: str | None) -> Generation:
+        """Return the accepted request, with its image only if that has landed below a folder.
+
+        Whoever may write the record may name any image in it.
+
+        :param root: the folder of the images, with a slash at its end; ``None`` if the record is
+            trusted.
+        :raises FluxLedgerError: if BFL accepted none, or its answer was never recorded.
+        """
+        accepted = self.accepted
+        return accepted if root is None else drop_media_outside(accepted, root)
 
     @property
     def landing_plan(self) -> LandingPlan | None:
@@ -181,6 +229,24 @@ class Record(BaseModel):
     def as_bytes(self) -> bytes:
         """Return the record as a file keeps it."""
         return (self.model_dump_json(indent=2) + "\n").encode()
+
+
+def drop_media_outside(generation: Generation, root: str) -> Generation:
+    """Return a generation without an image that has not landed below a folder.
+
+    :param generation: a generation from a bucket.
+    :param root: the folder, with a slash at its end.
+    """
+    landed = generation["image"] or generation["video"]
+    if landed is None or is_below(landed["uri"], root):
+        return generation
+    log.warning(
+        "The record of request %s names an image at %s. It %s, so it does not count.",
+        generation["request_id"],
+        describe_uri(landed["uri"]),
+        find_escape(landed["uri"], root),
+    )
+    return without_media(generation)
 
 
 def parse_record(stored: bytes | Mapping[str, Any], location: str) -> Record:

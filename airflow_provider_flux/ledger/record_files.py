@@ -146,6 +146,16 @@ def is_record_uri(uri: str) -> bool:
     return _RECORD_NAME.search(uri) is not None
 
 
+def is_record_of(uri: str, folder: str, owner: TaskIdentity) -> bool:
+    """Whether a URI is that of a record, or of the journal, of a task that keeps them in a folder.
+
+    :param uri: URI of the record or of the journal.
+    :param folder: folder of the ledger.
+    :param owner: the task instance.
+    """
+    return uri.startswith(f"{stem_of(folder, owner)}.")
+
+
 def stem_of(folder: str, owner: TaskIdentity) -> str:
     """Return the part that the URIs of all records of a task begin with.
 

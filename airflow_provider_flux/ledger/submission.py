@@ -39,6 +39,7 @@ class TrackedSubmission:
         self._earlier: list[StoredRecord] = []
         self._stored: StoredRecord | None = None
         self._recorder: SubmitRecorder | None = None
+        self._folder: str | None = None
         self._is_stopped = False
         self.generation: Generation | None = None
         self.is_recorded = False
@@ -82,6 +83,7 @@ class TrackedSubmission:
         :raises FluxLedgerError: if a record cannot be read.
         :raises FluxStorageError: if the store fails.
         """
+        self._folder = target.folder if target else None
         self._ledger = open_ledger(context, folder, target)
         if self._ledger is None:
             self._log.info(
@@ -181,6 +183,7 @@ class TrackedSubmission:
         :param folder: folder of the records; ``None`` for the task state store, if Airflow has one.
         :param target: where the image lands, for the options of the writes.
         """
+        self._folder = target.folder if target else None
         try:
             self._stored = find_record(context, self.accepted, uri, folder, target)
         except FluxError as error:
@@ -197,7 +200,7 @@ class TrackedSubmission:
         elif record.has_request(self.accepted["request_id"]):
             self.is_recorded = True
             if record.has_landed:
-                self.generation = record.accepted
+                self.generation = self._accepted_of(self._stored)
 
     def with_recorded_request(self, plan: LandingPlan | None) -> LandingPlan | None:
         """Return the plan with the request that was submitted, which an earlier try may have built.
@@ -245,9 +248,13 @@ class TrackedSubmission:
                 return stored
         return None
 
+    def _accepted_of(self, stored: StoredRecord) -> Generation:
+        """Return the generation of a record. One in a bucket may name images of this task only."""
+        return stored.record.accepted_below(self._folder or "" if stored.uri else None)
+
     def _resume(self, stored: StoredRecord) -> None:
         self._stored = stored
-        self.generation = stored.record.accepted
+        self.generation = self._accepted_of(stored)
         self.is_recorded = True
         self._log.info(
             "Try %s submitted request %s at %s (%s). This try resumes it and submits nothing",

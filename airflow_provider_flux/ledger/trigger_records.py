@@ -16,18 +16,20 @@ from airflow_provider_flux.ledger.record_files import (
 log = logging.getLogger(__name__)
 
 
-async def read_landed_generation(uri: str, request_id: str) -> Generation | None:
+async def read_landed_generation(uri: str, request_id: str, root: str) -> Generation | None:
     """Return a generation whose image has landed by its record; ``None`` if none has.
 
     :param uri: URI of the record.
     :param request_id: BFL's id of the request. The record of another request does not count.
+    :param root: folder of the images, with a slash at its end. An image elsewhere does not count.
     :raises FluxLedgerError: if the record exists and cannot be read.
     :raises FluxStorageError: if the store fails.
     """
     record = await read_record_file(uri)
     if record is None or not record.has_landed or not record.has_request(request_id):
         return None
-    return record.accepted
+    generation = record.accepted_below(root)
+    return generation if generation["image"] or generation["video"] else None
 
 
 async def mark_landed(uri: str, target: Target, generation: Generation) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from airflow_provider_flux.bfl.errors import FluxError, FluxStorageError
 from airflow_provider_flux.ledger.journal_segments import journal_folders
-from airflow_provider_flux.ledger.record import parse_record
+from airflow_provider_flux.ledger.record import Record, parse_record
 from airflow_provider_flux.ledger.record_files import (
     is_record_uri,
     read_record_file,
@@ -59,6 +59,24 @@ class Unreadable:
     error: FluxError
 
 
+@dataclass(frozen=True)
+class FoundRecord:
+    """A record, and where it was found.
+
+    :param stored: the record.
+    :param uri: URI of its file, or of the folder of its journal. Whoever may write to that bucket
+        may have written it. ``None`` if it is in Airflow's database.
+    """
+
+    stored: StoredRecord
+    uri: str | None
+
+    @property
+    def record(self) -> Record:
+        """The content of the record, when it was read or written last."""
+        return self.stored.record
+
+
 @dataclass
 class FoundRecords:
     """The records that were found.
@@ -67,15 +85,15 @@ class FoundRecords:
     :param unreadable: the records and folders that cannot be read.
     """
 
-    records: list[StoredRecord] = field(default_factory=list)
+    records: list[FoundRecord] = field(default_factory=list)
     unreadable: list[Unreadable] = field(default_factory=list)
 
-    def add(self, item: StoredRecord | Unreadable) -> None:
+    def add(self, item: FoundRecord | Unreadable) -> None:
         """Add a record.
 
         :param item: the record, or the reason why it cannot be read.
         """
-        if isinstance(item, StoredRecord):
+        if isinstance(item, FoundRecord):
             self.records.append(item)
         else:
             self.unreadable.append(item)
@@ -95,21 +113,22 @@ def find_records(record_filter: RecordFilter) -> FoundRecords:
     for folder in folders:
         for item in _read_folder(folder, must_exist=bool(record_filter.prefixes)):
             found.add(item)
-    matching = [stored for stored in found.records if record_filter.matches(stored)]
+    matching = [record for record in found.records if record_filter.matches(record.stored)]
     return FoundRecords(matching, found.unreadable)
 
 
-def _read_database(dag_id: str | None, run_id: str | None) -> Iterator[StoredRecord | Unreadable]:
+def _read_database(dag_id: str | None, run_id: str | None) -> Iterator[FoundRecord | Unreadable]:
     """Yield the records in the task state store."""
     for store, number, value in metadata_db.read_values(dag_id, run_id):
         location = store.location(number)
         try:
-            yield StoredRecord(store, number, parse_record(value, location))
+            record = parse_record(value, location)
+            yield FoundRecord(StoredRecord(store, number, record), None)
         except FluxError as error:
             yield Unreadable(location, error)
 
 
-def _read_folder(folder: str, *, must_exist: bool) -> Iterator[StoredRecord | Unreadable]:
+def _read_folder(folder: str, *, must_exist: bool) -> Iterator[FoundRecord | Unreadable]:
     """Yield the records of single images and of batches below a folder."""
     try:
         uris = _list_folder(folder, must_exist=must_exist)
@@ -119,7 +138,8 @@ def _read_folder(folder: str, *, must_exist: bool) -> Iterator[StoredRecord | Un
     yield from run_sync(_read_files([uri for uri in uris if is_record_uri(uri)]))
     for journal in journal_folders(uris):
         try:
-            yield from JournalRecordStore(journal).read_records()
+            for stored in JournalRecordStore(journal).read_records():
+                yield FoundRecord(stored, journal)
         except FluxError as error:
             yield Unreadable(journal, error)
 
@@ -136,11 +156,11 @@ def _list_folder(folder: str, *, must_exist: bool) -> list[str]:
     return uris
 
 
-async def _read_files(uris: Sequence[str]) -> list[StoredRecord | Unreadable]:
+async def _read_files(uris: Sequence[str]) -> list[FoundRecord | Unreadable]:
     """Read the records of single images."""
     semaphore = asyncio.Semaphore(_MAX_CONCURRENT_READS)
 
-    async def read_file(uri: str) -> StoredRecord | Unreadable:
+    async def read_file(uri: str) -> FoundRecord | Unreadable:
         async with semaphore:
             try:
                 record = await read_record_file(uri)
@@ -150,6 +170,6 @@ async def _read_files(uris: Sequence[str]) -> list[StoredRecord | Unreadable]:
             return Unreadable(
                 uri, FluxStorageError(f"{uri} is gone, or the credentials may not read it.")
             )
-        return stored_in_file(uri, record)
+        return FoundRecord(stored_in_file(uri, record), uri)
 
     return await asyncio.gather(*map(read_file, uris))

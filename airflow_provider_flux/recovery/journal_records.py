@@ -7,6 +7,7 @@ import time
 import uuid
 
 from airflow_provider_flux.bfl.errors import error_from_dict
+from airflow_provider_flux.bfl.redaction import escape_control
 from airflow_provider_flux.ledger.journal_entries import SegmentHeader, encode_line, phase_entry
 from airflow_provider_flux.ledger.journal_segments import SegmentBuffer, read_journal
 from airflow_provider_flux.ledger.journaled_submit import JournaledSubmit, fold_entries
@@ -44,17 +45,22 @@ class JournalRecordStore:
         """
         self._read_if_old()
         self._claims = list(self._submits)
-        return [
-            StoredRecord(self, number, self._submits[claim].as_record())
-            for number, claim in enumerate(self._claims)
-        ]
+        latest: dict[str, str] = {}
+        records = []
+        for number, claim in enumerate(self._claims):
+            submit = self._submits[claim]
+            # A later submit of a row takes the place of the one before, as records of a task do.
+            follows, latest[submit.key] = latest.get(submit.key), claim
+            record = submit.as_record().model_copy(update={"follows": follows})
+            records.append(StoredRecord(self, number, record))
+        return records
 
     def location(self, number: int) -> str:
         """Return the journal and the key of the row.
 
         :param number: number of the record.
         """
-        return f"{self._folder} (row {self._submits[self._claims[number]].key})"
+        return f"{self._folder} (row {escape_control(self._submits[self._claims[number]].key)})"
 
     def uri(self, number: int) -> None:
         """Return ``None``: a batch has no triggers.

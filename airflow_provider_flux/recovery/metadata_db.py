@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from airflow.utils.session import create_session
@@ -17,6 +18,7 @@ from airflow_provider_flux.bfl.errors import FluxStorageError
 from airflow_provider_flux.landing.provenance import TaskIdentity
 from airflow_provider_flux.ledger.ledger_folder import LEDGER_FOLDER_XCOM
 from airflow_provider_flux.ledger.record import Record, parse_record
+from airflow_provider_flux.ledger.record_files import is_record_of
 from airflow_provider_flux.ledger.record_task_state import RECORD_KEY_PREFIX
 
 #: States in which a task lands its image by itself. A task that waits for a slot or for its next
@@ -118,6 +120,59 @@ def ledger_folders_of(dag_id: str | None) -> set[str]:
     with create_session() as session:
         values = [_decode(value) for value in session.scalars(_restrict(query, XComModel, dag_id))]
     return {folder for folder in values if isinstance(folder, str)}
+
+
+@dataclass(frozen=True)
+class TaskFacts:
+    """The arguments of a task instance, as Airflow's database shows them.
+
+    :param flux_conn_id: id of its connection to BFL.
+    :param output_path: where its images land; ``None`` if it lands none, or if it is not known.
+    """
+
+    flux_conn_id: str
+    output_path: str | None = None
+
+
+def find_task_facts(owner: TaskIdentity, uri: str) -> TaskFacts | None:
+    """Return the arguments of the task instance whose ledger holds a record.
+
+    A record in a bucket may name any task as its owner. So the task counts only if it keeps its
+    records at the URI of this one, by its XCom.
+
+    :param owner: the task instance that the record names.
+    :param uri: URI of the record, or of the journal.
+    :return: ``None`` if the database does not know the task or its rendered fields, or if its
+        records are elsewhere.
+    """
+    from airflow.models.renderedtifields import RenderedTaskInstanceFields as Fields
+    from airflow.models.xcom import XComModel
+
+    if None in (owner.dag_id, owner.task_id, owner.run_id):
+        return None
+    task = {"dag_id": owner.dag_id, "task_id": owner.task_id}
+    folders = select(XComModel.value).filter_by(key=LEDGER_FOLDER_XCOM, **task).distinct()
+    fields = select(Fields.rendered_fields).filter_by(
+        run_id=owner.run_id, map_index=owner.map_index, **task
+    )
+    with create_session() as session:
+        values = [_decode(value) for value in session.scalars(folders)]
+        rendered = _decode(session.scalar(fields))
+    if not any(isinstance(value, str) and is_record_of(uri, value, owner) for value in values):
+        return None
+    return _read_facts(rendered)
+
+
+def _read_facts(rendered: Any) -> TaskFacts | None:
+    """Return the arguments in rendered fields. Airflow shows a secret as asterisks."""
+    known = {
+        name: value
+        for name, value in (rendered.items() if isinstance(rendered, dict) else ())
+        if isinstance(value, str) and "***" not in value
+    }
+    if "flux_conn_id" not in known:
+        return None
+    return TaskFacts(known["flux_conn_id"], known.get("output_path"))
 
 
 def has_active_task(owner: TaskIdentity) -> bool:

@@ -14,20 +14,18 @@ from airflow_provider_flux.bfl.errors import (
     FluxGenerationError,
     FluxModeratedError,
     FluxResultExpiredError,
-    FluxStorageError,
     FluxTaskNotFoundError,
     FluxTimeoutError,
 )
-from airflow_provider_flux.generation import Generation
+from airflow_provider_flux.generation import Generation, without_media
 from airflow_provider_flux.hooks.flux import FluxHook
 from airflow_provider_flux.landing.land import land
 from airflow_provider_flux.landing.output_path import check_output_path
-from airflow_provider_flux.landing.plan import LandingPlan
-from airflow_provider_flux.landing.target import Target
-from airflow_provider_flux.ledger.record import Record
 from airflow_provider_flux.ledger.record_store import StoredRecord
 from airflow_provider_flux.object_store.filesystem import open_path
 from airflow_provider_flux.recovery import metadata_db
+from airflow_provider_flux.recovery.find import FoundRecord
+from airflow_provider_flux.recovery.record_trust import Landing, plan_landing
 
 #: The outcome of one record.
 #:
@@ -93,28 +91,42 @@ class RecoveryResult:
 
 
 def recover_all(
-    records: Sequence[StoredRecord], *, dry_run: bool, output_path: str | None = None
+    records: Sequence[FoundRecord],
+    *,
+    dry_run: bool,
+    output_path: str | None = None,
+    flux_conn_id: str | None = None,
 ) -> Iterator[RecoveryResult]:
     """Recover many records in parallel, and yield the results in their order.
 
-    Records of phase ``returned`` or ``failed`` have no result.
+    A record has no result in phase ``returned`` or ``failed``, or if its image has landed and a
+    later submit of the same task took its place: no task will return it.
 
     :param records: the records.
     :param dry_run: whether to land nothing and change nothing.
     :param output_path: where to land instead of the ``output_path`` of each task; needed for
         records without one.
+    :param flux_conn_id: id of the connection to BFL; ``None`` for that of each task.
     :raises FluxRequestError: if ``output_path`` is not valid.
     """
     if output_path:
         check_output_path(output_path)
+    superseded = {found.record.follows for found in records}
 
-    def recover_or_inspect(stored: StoredRecord) -> RecoveryResult | None:
+    def recover_or_inspect(found: FoundRecord) -> RecoveryResult | None:
         try:
-            return inspect(stored) if dry_run else recover(stored, output_path)
+            if dry_run:
+                return preview(found, output_path, flux_conn_id)
+            return recover(found, output_path, flux_conn_id)
         except Exception as error:  # One record must not hide the others.
-            return RecoveryResult(stored, "error", f"{type(error).__name__}: {error}")
+            return RecoveryResult(found.stored, "error", f"{type(error).__name__}: {error}")
 
-    unfinished = [stored for stored in records if _is_unfinished(stored)]
+    unfinished = [
+        found
+        for found in records
+        if _is_unfinished(found.stored)
+        and not (found.record.has_landed and found.record.claim in superseded)
+    ]
     with ThreadPoolExecutor(max_workers=_MAX_CONCURRENT_IMAGES) as pool:
         for result in pool.map(recover_or_inspect, unfinished):
             if result is not None:
@@ -138,24 +150,48 @@ def inspect(stored: StoredRecord) -> RecoveryResult | None:
     return RecoveryResult(stored, "recoverable" if stored.record.is_in_flight else "landed")
 
 
-def recover(stored: StoredRecord, output_path: str | None = None) -> RecoveryResult | None:
+def preview(
+    found: FoundRecord, output_path: str | None, flux_conn_id: str | None
+) -> RecoveryResult | None:
+    """Return the outcome of a record as :func:`inspect` does, and check that its image may land.
+
+    :param found: the record.
+    :param output_path: where to land instead of the ``output_path`` of the task.
+    :param flux_conn_id: id of the connection to BFL; ``None`` for that of the task.
+    :raises FluxError: if the record cannot be read again, or its image may not land.
+    """
+    result = inspect(found.stored)
+    if result is not None and result.outcome == "recoverable":
+        plan_landing(found, output_path, flux_conn_id)
+    return result
+
+
+def recover(
+    found: FoundRecord, output_path: str | None = None, flux_conn_id: str | None = None
+) -> RecoveryResult | None:
     """Land the image of a record that no task lands, and record that.
 
-    :param stored: the record.
+    :param found: the record.
     :param output_path: where to land instead of the ``output_path`` of the task.
+    :param flux_conn_id: id of the connection to BFL; ``None`` for that of the task.
     :return: the result; ``None`` if the task has returned its image, or failed for good.
     :raises FluxError: if the image cannot be landed.
     """
+    stored = found.stored
     result = inspect(stored)
     if result is None or result.outcome != "recoverable":
         return result
-    record = stored.record
-    plan = _plan_for(record, output_path)
+    landing = plan_landing(found, output_path, flux_conn_id)
     try:
-        landed = _land(FluxHook(record.flux_conn_id), record.accepted, plan)
+        landed = _land(landing, without_media(stored.record.accepted))
     except FluxTimeoutError:
         return RecoveryResult(stored, "not ready")
-    except (*_NOT_CHARGED, *_LOST) as error:
+    except _NOT_CHARGED as error:
+        return _mark_failed(stored, error)
+    except _LOST as error:
+        if not landing.is_conn_id_of_record:
+            reason = f"{error} The record names another connection than {landing.flux_conn_id!r}."
+            return RecoveryResult(stored, "error", reason)
         return _mark_failed(stored, error)
     return _mark_landed(stored, landed)
 
@@ -182,38 +218,12 @@ def _mark_landed(stored: StoredRecord, landed: Generation) -> RecoveryResult:
     return RecoveryResult(stored, "recovered")
 
 
-def _plan_for(record: Record, output_path: str | None) -> LandingPlan:
-    """Return the plan to land the image of a record, which replaces no object.
-
-    :raises FluxStorageError: if no ``output_path`` is known, or it is a folder of another machine.
-    """
-    plan = record.landing_plan
-    if output_path:
-        path = check_output_path(output_path)
-        plan = plan.with_target(path=path, root="") if plan else _new_plan(record, path)
-    elif plan is None:
-        raise FluxStorageError("Its task has no output_path. Set --output-path.")
-    elif not plan.target.is_on_this_host():
-        raise FluxStorageError(
-            f"Its output_path is a folder of the machine {plan.target.host}. Recover it there, or "
-            "set --output-path."
-        )
-    return plan.with_if_exists("error")
-
-
-def _new_plan(record: Record, path: str) -> LandingPlan:
-    """Return a plan for a task without ``output_path``."""
-    map_index = record.owner.map_index
-    key = record.owner.task_id if map_index < 0 else str(map_index)
-    target = Target(path=path, key=key or "0", index=max(map_index, 0))
-    return LandingPlan(target=target, task=record.owner)
-
-
-def _land(hook: FluxHook, generation: Generation, plan: LandingPlan) -> Generation:
+def _land(landing: Landing, generation: Generation) -> Generation:
     """Land an image. If its name is taken, land it as ``<name>-<request_id>.<ext>``."""
+    hook, plan = FluxHook(landing.flux_conn_id), landing.plan
     open_path(plan.target.path)
     try:
-        return land(hook, generation, plan, deadline=time.time())
+        return land(hook, generation, plan, deadline=time.time(), guard=landing.guard)
     except FluxExistsError:
         stem, dot, suffix = plan.target.path.rpartition(".")
         has_suffix = bool(dot) and "/" not in suffix
@@ -222,4 +232,5 @@ def _land(hook: FluxHook, generation: Generation, plan: LandingPlan) -> Generati
             if has_suffix
             else f"{plan.target.path}-{{request_id}}"
         )
-        return land(hook, generation, plan.with_target(path=path), deadline=time.time())
+        plan = plan.with_target(path=path)
+        return land(hook, generation, plan, deadline=time.time(), guard=landing.guard)

@@ -97,11 +97,11 @@ class RecordedLanding:
         from airflow_provider_flux.ledger.trigger_records import read_landed_generation
         from airflow_provider_flux.object_store.filesystem import run_async
 
-        if self._record_uri is None:
+        if self._record_uri is None or self._plan is None:
             return None
         try:
-            request_id = self._generation["request_id"]
-            return await run_async(read_landed_generation(self._record_uri, request_id))
+            request_id, root = self._generation["request_id"], self._plan.target.folder
+            return await run_async(read_landed_generation(self._record_uri, request_id, root))
         except FluxError as error:
             self._warn(error)
             return None

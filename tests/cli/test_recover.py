@@ -29,6 +29,7 @@ def test_no_escape_sequence_of_a_record_reaches_the_terminal(
         run_id=None,
         dry_run=True,
         output_path=None,
+        flux_conn_id=None,
         output=output,
         verbose=True,
     )

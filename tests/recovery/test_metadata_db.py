@@ -12,14 +12,19 @@ import pytest
 from airflow_provider_flux.bfl.errors import FluxLedgerError, FluxStorageError
 from airflow_provider_flux.generation_input import parse_generation
 from airflow_provider_flux.landing.provenance import TaskIdentity
+from airflow_provider_flux.landing.target import Target
 from airflow_provider_flux.ledger.record import Record
-from airflow_provider_flux.recovery.find import RecordFilter, find_records
+from airflow_provider_flux.ledger.record_files import stem_of, stored_in_file
+from airflow_provider_flux.recovery.find import FoundRecord, RecordFilter, find_records
 from airflow_provider_flux.recovery.metadata_db import (
     MetadataDbRecordStore,
+    TaskFacts,
+    find_task_facts,
     has_active_task,
     ledger_folders_of,
     read_values,
 )
+from airflow_provider_flux.recovery.record_trust import Landing, plan_landing
 
 pytest.importorskip("airflow.models.task_state_store", reason="Airflow 3.3 has the store first")
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -39,6 +44,7 @@ def database() -> None:
 @pytest.fixture(autouse=True)
 def rows() -> Iterator[None]:
     """Remove the rows that a test inserted."""
+    from airflow.models.renderedtifields import RenderedTaskInstanceFields
     from airflow.models.task_state_store import TaskStateStoreModel
     from airflow.models.taskinstance import TaskInstance
     from airflow.models.xcom import XComModel
@@ -46,7 +52,12 @@ def rows() -> Iterator[None]:
 
     yield
     with create_session() as session:
-        for model in (TaskStateStoreModel, XComModel, TaskInstance):
+        for model in (
+            TaskStateStoreModel,
+            XComModel,
+            RenderedTaskInstanceFields,
+            TaskInstance,
+        ):
             session.query(model).filter(model.dag_id.in_(["shop", "other"])).delete()
 
 
@@ -162,3 +173,47 @@ def test_a_task_is_active_while_it_runs_or_waits_on_the_triggerer(
     insert(TaskInstance, state=state, pool="default_pool", **IDS)
 
     assert has_active_task(owner) is is_active
+
+
+def test_the_database_names_connection_and_path_of_the_task_that_owns_a_record() -> None:
+    """Fault 2: ``recover`` takes the connection from the database, and not from a file."""
+    from airflow.models.renderedtifields import RenderedTaskInstanceFields
+    from airflow.models.xcom import XComModel
+
+    owner = TaskIdentity(**IDS, try_number=1)
+    uri = f"{stem_of('s3://private/ledger/', owner)}.1.json"
+    assert find_task_facts(owner, uri) is None
+    fields = {"flux_conn_id": "flux_eu", "output_path": "s3://my_conn@lake/monday/{key}.{ext}"}
+    insert(RenderedTaskInstanceFields, rendered_fields=fields, **IDS)
+    assert find_task_facts(owner, uri) is None
+    folder = json.dumps("s3://private/ledger/")
+    insert(XComModel, dag_run_id=next(DAG_RUN_IDS), key="flux_ledger", value=folder, **IDS)
+
+    assert find_task_facts(owner, uri) == TaskFacts("flux_eu", fields["output_path"])
+    # A stranger who writes elsewhere may name any owner.
+    elsewhere = f"{stem_of('s3://lake/ledger/', owner)}.1.json"
+    assert find_task_facts(owner, elsewhere) is None
+    assert find_task_facts(owner, uri.replace(owner.task_id or "", "other")) is None
+
+
+def test_a_record_in_a_ledger_path_lands_where_the_database_says() -> None:
+    """Fault 1: for a ``ledger_path`` the database names the folder of the images."""
+    from airflow.models.renderedtifields import RenderedTaskInstanceFields
+    from airflow.models.xcom import XComModel
+
+    record = submitted()
+    uri = f"{stem_of('/ledger/', record.owner)}.1.json"
+    fields = {"flux_conn_id": "flux_eu", "output_path": "/lake/monday/{key}.{ext}"}
+    insert(RenderedTaskInstanceFields, rendered_fields=fields, **IDS)
+    folder = json.dumps("/ledger/")
+    insert(XComModel, dag_run_id=next(DAG_RUN_IDS), key="flux_ledger", value=folder, **IDS)
+
+    def plan(path: str) -> Landing:
+        target = Target(path=path)
+        found = stored_in_file(uri, record.model_copy(update={"target": target}))
+        return plan_landing(FoundRecord(found, uri), None, None)
+
+    landing = plan("/lake/monday/x.{ext}")
+    assert (landing.flux_conn_id, landing.is_conn_id_of_record) == ("flux_eu", False)
+    with pytest.raises(FluxStorageError, match="is not below /lake/monday/"):
+        plan("/lake/x.{ext}")

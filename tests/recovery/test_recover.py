@@ -292,3 +292,17 @@ def test_recover_is_a_command_of_airflow_or_of_the_package() -> None:
     ).stdout
     assert "--dry-run" in help_text
     assert "replaces no" in " ".join(help_text.split())
+
+
+def test_a_recovered_image_of_an_earlier_submit_leaves_the_list(
+    emulator: EmulatorServer,
+    tmp_path: Path,
+    abandon: Callable[..., Task],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Fault 44: no task returns the image of an earlier submit, so it was listed for ever."""
+    task = abandon(f"{tmp_path}/x.{{ext}}")
+    task.retry(prompt="a bear")
+    (row,) = recover(capsys, "--prefix", str(tmp_path))
+    assert row["outcome"] == "recovered"
+    assert recover(capsys, "--prefix", str(tmp_path)) == []

@@ -9,7 +9,7 @@ from airflow_provider_flux.landing.provenance import RequestSummary, TaskIdentit
 from airflow_provider_flux.landing.target import Target
 from airflow_provider_flux.ledger.record import Phase, Record
 
-TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+TEXT = st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=20)
 IDS = st.builds(
     TaskIdentity,
     dag_id=TEXT,
