@@ -16,12 +16,14 @@ from airflow_provider_flux.object_store import fsspec_adapter
 from airflow_provider_flux.object_store.local_file import copy_file, write_file
 
 #: Writes bytes: filesystem, path below it, the bytes, write options, and whether to refuse to
-#: replace an object.
-Write = Callable[[Any, str, bytes, "WriteOptions", bool], Awaitable[Any]]
+#: replace an object. Returns the id of the version, if the store has versions and reports it.
+Write = Callable[[Any, str, bytes, "WriteOptions", bool], Awaitable[str | None]]
 #: Uploads a local file: filesystem, path below it, the file, and write options.
 Upload = Callable[[Any, str, Path, "WriteOptions"], Awaitable[Any]]
 #: Bytes of one part of an upload, which are in memory at a time.
 PART_BYTES = 8 * MIB
+#: Bytes from which s3fs sends an object in parts by default.
+S3_PARTS_FROM_BYTES = 100 * MIB
 
 
 @dataclass(frozen=True)
@@ -82,19 +84,27 @@ class Backend:
 
 async def _write_to_s3(
     fs: Any, path: str, data: bytes, write_options: WriteOptions, exclusive: bool
-) -> None:
-    """Send one PutObject, with If-None-Match if exclusive; above 100 MiB a multipart upload."""
-    cache = {"CacheControl": write_options.cache_control} if write_options.cache_control else {}
-    await fsspec_adapter.write_bytes(
+) -> str | None:
+    """Send one PutObject, with If-None-Match if exclusive; else from 100 MiB on in parts.
+
+    An exclusive write is never sent in parts: Ceph ignores the condition when they are completed.
+    """
+    options: dict[str, Any] = dict(write_options.options)
+    if write_options.cache_control:
+        options["CacheControl"] = write_options.cache_control
+    if exclusive and len(data) >= S3_PARTS_FROM_BYTES:
+        options["chunksize"] = len(data)
+    answer = await fsspec_adapter.write_bytes(
         fs,
         path,
         data,
         exclusive=exclusive,
         ContentType=write_options.content_type,
         Metadata=dict(write_options.metadata),
-        **cache,
-        **write_options.options,
+        **options,
     )
+    version = answer.get("VersionId") if isinstance(answer, dict) else None
+    return version if version != "null" else None  # "null": versioning is suspended
 
 
 async def _write_to_gcs(

@@ -52,7 +52,7 @@ async def read_bytes(fs: Any, path: str) -> bytes:
     return bytes(await call(fs, "cat_file", path))
 
 
-async def write_bytes(fs: Any, path: str, data: bytes, *, exclusive: bool, **options: Any) -> None:
+async def write_bytes(fs: Any, path: str, data: bytes, *, exclusive: bool, **options: Any) -> Any:
     """Write an object to S3 or GCS in one call.
 
     :param fs: an ``S3FileSystem`` or ``GCSFileSystem``.
@@ -60,9 +60,10 @@ async def write_bytes(fs: Any, path: str, data: bytes, *, exclusive: bool, **opt
     :param data: the whole content.
     :param exclusive: make the store refuse the write if the object exists.
     :param options: further arguments of the filesystem's ``_pipe_file``.
+    :return: the answer of the store, if the filesystem returns it.
     """
     mode = "create" if exclusive else "overwrite"
-    await fs._pipe_file(path, data, mode=mode, **options)
+    return await fs._pipe_file(path, data, mode=mode, **options)
 
 
 async def write_bytes_with_gcs_key(
@@ -121,3 +122,73 @@ def renew_s3_client(fs: Any) -> None:
     :param fs: an ``S3FileSystem``.
     """
     fs._s3 = None
+
+
+def is_s3(fs: Any) -> bool:
+    """Whether a filesystem is an ``S3FileSystem``.
+
+    :param fs: any filesystem.
+    """
+    return "s3" in fs.protocol
+
+
+def s3_endpoint(fs: Any) -> str | None:
+    """Return the URL to which an S3 filesystem sends its requests; ``None`` before the first one.
+
+    :param fs: an ``S3FileSystem``.
+    """
+    return None if fs._s3 is None else str(fs._s3.meta.endpoint_url)
+
+
+async def find_s3_version_below(fs: Any, path: str, version: str) -> str | None:
+    """Return the id of the version of an object that is directly below another one.
+
+    :param fs: an ``S3FileSystem``.
+    :param path: path of the object.
+    :param version: id of the other version.
+    :return: ``None`` if there is none, or if the object was removed in between.
+    :raises LookupError: if the answer of the store does not make sense.
+    """
+    bucket, key, _ = fs.split_path(path)
+    names = {"Bucket": bucket, "Prefix": key}
+    answer = await fs._call_s3("list_object_versions", **names)
+    ids = _versions_of(answer, key)
+    if version not in ids:
+        raise LookupError(f"no version {version}")
+    below = ids[ids.index(version) + 1 :]
+    if any(item["Key"] == key for item in answer.get("DeleteMarkers", [])):
+        # boto lists removals apart from versions. Only the entry behind a marker shows their order.
+        marker = {"KeyMarker": key, "VersionIdMarker": version, "MaxKeys": 1}
+        below = _versions_of(await fs._call_s3("list_object_versions", **names, **marker), key)
+        if version in below:
+            raise LookupError(f"version {version} is below itself")
+    return below[0] if below else None
+
+
+def _versions_of(answer: Any, key: str) -> list[str]:
+    return [item["VersionId"] for item in answer.get("Versions", []) if item["Key"] == key]
+
+
+async def read_s3_version(fs: Any, path: str, version: str) -> bytes:
+    """Read a version of an object.
+
+    :param fs: an ``S3FileSystem``.
+    :param path: path of the object.
+    :param version: id of the version.
+    """
+    bucket, key, _ = fs.split_path(path)
+    answer = await fs._call_s3("get_object", Bucket=bucket, Key=key, VersionId=version)
+    async with answer["Body"] as body:
+        return bytes(await body.read())
+
+
+async def remove_s3_version(fs: Any, path: str, version: str) -> None:
+    """Remove a version of an object; the one below it becomes the object again.
+
+    :param fs: an ``S3FileSystem``.
+    :param path: path of the object.
+    :param version: id of the version.
+    """
+    bucket, key, _ = fs.split_path(path)
+    await fs._call_s3("delete_object", Bucket=bucket, Key=key, VersionId=version)
+    fs.invalidate_cache(path)

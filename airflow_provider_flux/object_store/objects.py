@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from functools import partial
 
 from airflow.providers.common.compat.sdk import ObjectStoragePath
 from tenacity import AsyncRetrying, retry_if_exception, stop_after_delay, wait_random_exponential
@@ -24,6 +25,11 @@ from airflow_provider_flux.object_store.errors import (
     is_transient,
     is_unsupported,
     is_withheld,
+)
+from airflow_provider_flux.object_store.exclusive import (
+    confirm_created,
+    confirm_plain_write,
+    refuse_existing,
 )
 from airflow_provider_flux.object_store.filesystem import reopen_path
 
@@ -149,20 +155,20 @@ async def _put_once(
         await _accept_same_bytes(path, data)
         return
     write = backend_of(path.protocol).write
+    send = partial(write, path.fs, path.path, data, write_options)
     try:
-        await write(path.fs, path.path, data, write_options, exclusive)
+        version = await send(exclusive)
     except Exception as error:
         if exclusive and is_unsupported(error):
-            log.warning(
-                "The store of %s does not support an exclusive write. It had no such object a "
-                "moment ago, so it gets a plain write.",
-                path,
-            )
-            await write(path.fs, path.path, data, write_options, False)
+            await send(False)
+            await confirm_plain_write(path, data)
         elif exclusive and is_conflict(error):
             await _accept_same_bytes(path, data, conflict=error)
         else:
             raise
+    else:
+        if exclusive:
+            await confirm_created(path, data, version, repeat=partial(send, True))
 
 
 async def _accept_same_bytes(
@@ -181,4 +187,4 @@ async def _accept_same_bytes(
             "untouched."
         )
     if hashlib.sha256(stored).digest() != hashlib.sha256(data).digest():
-        raise FluxExistsError(f"There is an object at {path} already; it is untouched.")
+        raise refuse_existing(path)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -19,6 +21,8 @@ from airflow_provider_flux.ledger.record_files import FileRecordStore
 from airflow_provider_flux.ledger.record_store import StoredRecord
 from airflow_provider_flux.ledger.task_ledger import TaskLedger
 from airflow_provider_flux.object_store import objects
+from airflow_provider_flux.object_store.filesystem import open_path
+from tests.support.ceph_like_proxy import CephLikeProxy
 from tests.support.ledger_fixtures import LedgerKind
 from tests.support.object_stores import S3Store
 from tests.support.run_operator import WAYS, run_trigger
@@ -300,3 +304,59 @@ def test_a_trigger_lands_although_it_cannot_reach_the_ledger(
     _, deferred, _ = task.defer()
     monkeypatch.delenv("AIRFLOW_CONN_AWS_LAB")
     assert asyncio.run(run_trigger(deferred.trigger))["status"] == "landed"
+
+
+def test_two_tries_submit_once_although_the_store_accepts_the_intents_of_both(
+    emulator: EmulatorServer, ceph: CephLikeProxy, ceph_folder: Callable[..., str]
+) -> None:
+    """Fault 39: both submitted in a versioned bucket of Ceph, without a warning."""
+    ceph.make_versioned_bucket("versioned")
+    folder = ceph_folder(bucket="versioned")
+    arguments = {"prompt": "a fox", "output_path": f"{folder}/{{key}}.{{ext}}"}
+    tries = [Task(dict(arguments)) for _ in range(2)]
+    open_path(folder)
+    ceph.barrier = threading.Barrier(2)
+    try:
+        with ThreadPoolExecutor() as pool:
+            running = [pool.submit(task.retry) for task in tries]
+            errors = [one.exception(timeout=120) for one in running]
+    finally:
+        ceph.barrier = None
+    (lost,) = [error for error in errors if error is not None]
+    assert "exists already" in str(lost)
+    assert emulator.stats()["submits"] == 1
+
+
+def test_if_exists_error_lands_one_image_although_the_store_accepts_two(
+    emulator: EmulatorServer,
+    ceph: CephLikeProxy,
+    ceph_folder: Callable[..., str],
+    tmp_path: Path,
+) -> None:
+    """Fault 39: both landed, and the sidecar of one described the image of the other."""
+    ceph.make_versioned_bucket("versioned")
+    folder = ceph_folder(bucket="versioned")
+    open_path(folder)
+    tasks = [
+        Task(
+            {
+                "prompt": f"a fox {number}",
+                "output_path": f"{folder}/hero.{{ext}}",
+                "if_exists": "error",
+                "ledger_path": f"{tmp_path}/{number}",
+            }
+        )
+        for number in range(2)
+    ]
+    ceph.barrier = threading.Barrier(2)
+    try:
+        with ThreadPoolExecutor() as pool:
+            running = [pool.submit(task.retry) for task in tasks]
+            errors = [one.exception(timeout=120) for one in running]
+    finally:
+        ceph.barrier = None
+    (winner,) = [one.result() for one, error in zip(running, errors, strict=True) if not error]
+    data = ceph.read(winner["image"]["uri"])
+    assert hashlib.sha256(data).hexdigest() == winner["image"]["sha256"]
+    sidecar = json.loads(ceph.read(winner["image"]["sidecar"]))
+    assert sidecar["media"]["sha256"] == winner["image"]["sha256"]

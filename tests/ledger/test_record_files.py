@@ -159,7 +159,8 @@ def test_an_image_lands_although_the_answer_could_not_be_recorded(
     emulator: EmulatorServer, proxy: AnsweringProxy, caplog: pytest.LogCaptureFixture
 ) -> None:
     task = Task({"prompt": "a fox", "output_path": f"{proxy.root}/x.{{ext}}", **WAYS["deferred"]})
-    proxy.refuse("PUT", 403, "AccessDenied", part="_flux/ledger", after=1)  # after the intent
+    # After the intent, and its repetition, which shows that the bucket refuses a second one.
+    proxy.refuse("PUT", 403, "AccessDenied", part="_flux/ledger", after=2)
     _, deferred, _ = task.defer()
     assert "could not be changed to phase submitted" in caplog.text
     event = asyncio.run(run_trigger(deferred.trigger))
@@ -178,7 +179,7 @@ def test_an_answer_that_could_not_be_recorded_is_recorded_after_the_deferral(
             **WAYS["deferred"],
         }
     )
-    proxy.refuse("PUT", 403, "AccessDenied", part="_flux/ledger", after=1)
+    proxy.refuse("PUT", 403, "AccessDenied", part="_flux/ledger", after=2)
     operator, deferred, context = task.defer()
     event = {"status": "hand_over", "reason": "a test", "generation": deferred.trigger.generation}
     operator.timeout = 1

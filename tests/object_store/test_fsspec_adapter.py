@@ -19,7 +19,7 @@ from airflow_provider_flux.object_store import fsspec_adapter
 
 #: A function, and the names of its arguments that the adapter passes, in their order.
 PINNED: dict[str, tuple[Callable[..., Any], list[str]]] = {
-    "S3FileSystem._pipe_file": (S3FileSystem._pipe_file, ["path", "data", "mode"]),
+    "S3FileSystem._pipe_file": (S3FileSystem._pipe_file, ["path", "data", "chunksize", "mode"]),
     "GCSFileSystem._pipe_file": (
         GCSFileSystem._pipe_file,
         ["path", "data", "metadata", "content_type", "fixed_key_metadata", "mode"],
@@ -31,6 +31,7 @@ PINNED: dict[str, tuple[Callable[..., Any], list[str]]] = {
             *("fixed_key_metadata", "mode", "kms_key_name"),
         ],
     ),
+    "S3FileSystem._call_s3": (S3FileSystem._call_s3, ["method"]),
     "S3FileSystem._put_file": (S3FileSystem._put_file, ["lpath", "rpath", "chunksize"]),
     "GCSFileSystem._put_file": (
         GCSFileSystem._put_file,
@@ -83,3 +84,13 @@ def test_a_filesystem_without_coroutines_is_called_in_a_thread() -> None:
     fs = MemoryFileSystem()
     fs.pipe_file("/adapter/a.txt", b"text")
     assert asyncio.run(fsspec_adapter.call(fs, "cat_file", "/adapter/a.txt")) == b"text"
+
+
+def test_the_client_of_an_s3_filesystem_is_made_at_its_first_request() -> None:
+    fs = S3FileSystem(endpoint_url="http://127.0.0.1:1", skip_instance_cache=True)
+    assert fsspec_adapter.is_s3(fs)
+    assert fsspec_adapter.s3_endpoint(fs) is None
+    client = fs.s3
+    assert fsspec_adapter.s3_endpoint(fs) == "http://127.0.0.1:1"
+    fsspec_adapter.renew_s3_client(fs)
+    assert fs.s3 is not client

@@ -52,6 +52,10 @@ class AnsweringProxy:
         """
         self._plans.append(_Plan(method, part, status, code, times, after))
 
+    def forget_plans(self) -> None:
+        """Refuse nothing more."""
+        self._plans.clear()
+
     def count(self, method: str) -> int:
         """Return the number of requests of a method."""
         return sum(request.startswith(f"{method} ") for request in self.received)

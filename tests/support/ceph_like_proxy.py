@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import re
 import ssl
-import time
+import threading
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from http.server import ThreadingHTTPServer
 from ipaddress import ip_address
@@ -42,15 +43,19 @@ class CephLikeProxy(AnsweringProxy):
     :param server: URL of moto.
     :param folder: where the certificate is written.
     :param tls: whether it speaks HTTPS.
-    :ivar pause: seconds between an exclusive write in a versioned bucket and its answer.
+    :param conditional: whether it heeds ``If-None-Match`` at all; ``rclone serve s3`` does not.
+    :ivar barrier: exclusive writes without a condition wait here for each other, if it is set.
     """
 
-    def __init__(self, server: str, folder: Path, *, tls: bool = True) -> None:
+    def __init__(
+        self, server: str, folder: Path, *, tls: bool = True, conditional: bool = True
+    ) -> None:
         super().__init__(server)
         self._store = S3Store(server)
         self._tls = tls
+        self._conditional = conditional
         self._versioned: set[str] = set()
-        self.pause = 0.0
+        self.barrier: threading.Barrier | None = None
         self.certificate = folder / "ceph.pem"
 
     def listen(self, http: ThreadingHTTPServer) -> str:
@@ -100,7 +105,9 @@ class CephLikeProxy(AnsweringProxy):
             headers[name.replace("_", "-")] = headers.pop(name)
         if "if-none-match" in headers and self._ignores_condition(method, path):
             del headers["if-none-match"]
-            time.sleep(self.pause)
+            if self.barrier is not None:
+                with suppress(threading.BrokenBarrierError):
+                    self.barrier.wait(10)
         return None
 
     def finish_body(self, body: bytes) -> bytes:
@@ -115,7 +122,7 @@ class CephLikeProxy(AnsweringProxy):
         bucket = urlsplit(path).path.split("/")[1]
         if method == "POST":
             return "uploadId=" in path
-        return bucket in self._versioned
+        return not self._conditional or bucket in self._versioned
 
     def metadata(self, uri: str) -> dict[str, str]:
         """Return the user metadata of an object.
@@ -132,7 +139,22 @@ class CephLikeProxy(AnsweringProxy):
         """
         self._store.client.put_object(**_location(uri), Body=data)
 
-    def version(self, bucket: str) -> None:
+    def read(self, uri: str) -> bytes:
+        """Return the content of an object.
+
+        :param uri: URI of the object, with a connection.
+        """
+        data: bytes = self._store.client.get_object(**_location(uri))["Body"].read()
+        return data
+
+    def remove(self, uri: str) -> None:
+        """Remove an object; in a versioned bucket, its versions stay.
+
+        :param uri: URI of the object, with a connection.
+        """
+        self._store.client.delete_object(**_location(uri))
+
+    def make_versioned_bucket(self, bucket: str) -> None:
         """Create a bucket with versioning.
 
         :param bucket: its name.
