@@ -29,6 +29,11 @@ from airflow_provider_flux.ledger.resume_policy import OnChange, OnClear, OnUnce
 from airflow_provider_flux.operators import arguments
 from airflow_provider_flux.operators.base import FluxLandingOperator
 from airflow_provider_flux.operators.failures import describe_recovery, fail_without_retry
+from airflow_provider_flux.operators.result_format import (
+    check_literal_suffix,
+    check_suffix,
+    format_of_path,
+)
 from airflow_provider_flux.operators.stored_images import find_existing_image, find_landed_image
 from airflow_provider_flux.operators.wait_policy import WaitPolicy
 
@@ -92,7 +97,8 @@ class FluxGenerateOperator(FluxLandingOperator):
     :param seed: number that makes an image reproducible. Random by default. The XCom has the seed
         that BFL used.
     :param safety_tolerance: moderation, from 0 (most strict) to 6. Default 2.
-    :param output_format: ``jpeg`` (default), ``png`` or ``webp``.
+    :param output_format: ``jpeg``, ``png`` or ``webp``. Default: the format that the suffix of
+        ``output_path`` names, else ``jpeg``.
     :param webhook_url: URL that BFL calls when the image is ready. The task polls as well.
     :param webhook_secret: secret that BFL sends to the webhook in ``X-Webhook-Secret``. Default:
         the ``webhook_secret`` of the connection, which is the better place for it, because Airflow
@@ -215,11 +221,28 @@ class FluxGenerateOperator(FluxLandingOperator):
                 self.webhook_secret, self.parameters
             )
             self.parameters = arguments.hide_inputs(self.model, self.parameters)
+        self._has_own_format = supplied.get("output_format") is not None
         if self.parameters is not None and not isinstance(self.parameters, Mapping):
             return  # an XComArg, which may set any parameter
+        supplied["output_format"] = self._format_for(supplied)
+        self.output_format = (
+            supplied["output_format"] if "output_format" not in parameters else None
+        )
         for name, value in arguments.sent_defaults(self.model).items():
             if supplied.get(name) is None:
                 setattr(self, name, value)
+        if self.validate:
+            check_literal_suffix(self.output_path, self.model, supplied)
+
+    def _format_for(self, parameters: Mapping[str, Any]) -> Any:
+        """Return the format to request: that of the user, or of the suffix of ``output_path``.
+
+        :param parameters: parameters that the user has set.
+        """
+        requested = parameters.get("output_format")
+        if requested is not None or not self.validate:
+            return requested
+        return format_of_path(self.output_path, self.model, parameters)
 
     @property
     def _draws_seeds(self) -> bool:
@@ -492,13 +515,20 @@ class FluxGenerateOperator(FluxLandingOperator):
         parameters = arguments.merge_parameters(named, self.parameters)
         if secret := parameters.get("webhook_secret"):
             mask_secret(secret)
-        return build_request(
+        if not self._has_own_format and "output_format" not in (self.parameters or {}):
+            # The suffix may come from a template.
+            own = {name: value for name, value in parameters.items() if name != "output_format"}
+            if chosen := self._format_for(own):
+                parameters["output_format"] = chosen
+        request = build_request(
             self.model,
             parameters,
             validate=self.validate,
             rendered=self._resolved_later,
             models=known_models(),
         )
+        check_suffix(self.output_path, request)
+        return request
 
     def _ledger_folder(self) -> str | None:
         """Return the folder of the task's records; ``None`` if they are no files."""
