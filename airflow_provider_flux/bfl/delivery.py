@@ -50,9 +50,9 @@ def download_error(
     """
     if status == 200:
         return None
-    if status in {401, 403, 404, 410}:
+    if status in {400, 401, 403, 404, 410}:
         return _refused_url_error(status, headers, request_id=request_id, url=url)
-    if status == 429 or status >= 500:
+    if status in {408, 409, 421, 425, 429} or status >= 500:
         return FluxServiceError(
             f"The delivery host answered with HTTP {status}.",
             request_id=request_id,

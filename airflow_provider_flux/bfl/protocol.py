@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 from urllib.parse import urlencode, urljoin
 
 from airflow_provider_flux.bfl.body import encode_body
-from airflow_provider_flux.bfl.errors import FluxServiceError
+from airflow_provider_flux.bfl.errors import FluxRateLimitedError, FluxServiceError
 from airflow_provider_flux.bfl.http_errors import (
     describe_detail,
     error_from_answer,
@@ -23,12 +24,13 @@ from airflow_provider_flux.bfl.http_errors import (
 from airflow_provider_flux.bfl.http_messages import (
     HttpAnswer,
     HttpRequest,
+    parse_retry_after,
     post_request,
     read_json,
     request_headers,
 )
 from airflow_provider_flux.bfl.request import GenerationRequest
-from airflow_provider_flux.bfl.responses import GenerationResult, Submission
+from airflow_provider_flux.bfl.responses import GenerationResult, Submission, read_id
 from airflow_provider_flux.bfl.settings import FluxSettings
 from airflow_provider_flux.bfl.status import Status
 from airflow_provider_flux.bfl.url_trust import check_polling_url
@@ -64,6 +66,8 @@ def poll_request(request_id: str, polling_url: str | None, settings: FluxSetting
     :raises FluxUntrustedURLError: if the key must not be sent to the polling URL.
     """
     url = polling_url or f"{settings.base_url}/v1/get_result?{urlencode({'id': request_id})}"
+    if url.startswith("/") and not url.startswith(("//", "/\\")):  # of a gateway without a host
+        url = f"{settings.base_url}{url}"
     return HttpRequest("GET", check_polling_url(url, settings), request_headers(settings))
 
 
@@ -104,7 +108,7 @@ def read_submission(answer: HttpAnswer, request: GenerationRequest, *, now: floa
     """
     secrets = (*answer.secrets, str(request.parameters.get("webhook_secret") or ""))
     body = read_json(answer)
-    if 200 <= answer.status < 300 and isinstance(body, Mapping) and body.get("id"):
+    if 200 <= answer.status < 300 and isinstance(body, Mapping) and read_id(body):
         return Submission.from_body(body, now=now)
     if not is_refusal(answer):
         raise uncertain_submit_error(
@@ -119,14 +123,16 @@ def read_result(answer: HttpAnswer) -> GenerationResult:
     """Read the answer to a poll.
 
     A JSON body with a status counts whatever the HTTP status is: the service answers 404 with *Task
-    not found*, and 422 with some generations that ended with *Error* (source: published answers).
+    not found*, and 422 or 503 with some generations that ended with *Error* (source: published
+    answers). The error page of a gateway does not count, even if it is JSON.
 
     :param answer: the answer of the service.
-    :raises FluxError: if the body has no status. For a redirect that the client has not followed
-        it is a :class:`FluxServiceError`: a later poll may be answered.
+    :raises FluxError: if the body has no status of a generation. For a redirect that the client has
+        not followed, and for a page, it is a :class:`FluxServiceError`: a later poll may be
+        answered.
     """
     body = read_json(answer)
-    if isinstance(body, Mapping) and ("status" in body or "state" in body):
+    if isinstance(body, Mapping) and _is_about_generation(answer.status, body):
         return GenerationResult.from_body(body, secrets=answer.secrets)
     if answer.status == 404:  # for example of a gateway; the poller waits before it believes a 404
         return GenerationResult.from_body({"status": Status.TASK_NOT_FOUND.value})
@@ -135,4 +141,29 @@ def read_result(answer: HttpAnswer) -> GenerationResult:
             f"The polling URL answered with HTTP {answer.status}, and was redirected more than "
             f"{MAX_POLL_REDIRECTS} times or without a location."
         )
+    if answer.status == 429:  # the limit of active generations concerns submits only
+        raise FluxRateLimitedError(
+            "BFL refused the poll, because there were too many (HTTP 429). The generation goes on.",
+            retry_after=parse_retry_after(answer.headers),
+        )
+    if 400 <= answer.status < 500 and not isinstance(body, Mapping):
+        raise FluxServiceError(
+            f"The polling URL answered with HTTP {answer.status} and no JSON, as a gateway does.",
+            retry_after=parse_retry_after(answer.headers),
+        )
     raise error_from_answer(answer, "BFL refused the poll")
+
+
+def _is_about_generation(http_status: int, body: Mapping[str, Any]) -> bool:
+    """Whether the status in the answer to a poll is that of a generation.
+
+    Gateways answer with bodies such as ``{"status": "Error", "message": "upstream"}`` too, which
+    must not end a generation that is billed.
+    """
+    text = body.get("status", body.get("state"))
+    if not isinstance(text, str):
+        return False
+    if http_status < 300 or any(body.get(name) for name in ("id", "result", "details")):
+        return True
+    status = Status.of(text)
+    return status is not Status.UNKNOWN and (http_status in {404, 422} or not status.is_failure)

@@ -54,10 +54,12 @@ class Submission:
         :param now: when the answer arrived, in epoch seconds.
         :raises KeyError: if the object has no id.
         """
-        polling_url = body.get("polling_url")
+        request_id, polling_url = read_id(body), body.get("polling_url")
+        if request_id is None:
+            raise KeyError("id")
         return cls(
-            request_id=redact_line(str(body["id"])),
-            polling_url=str(polling_url) if polling_url else None,
+            request_id=request_id,
+            polling_url=polling_url.strip() or None if isinstance(polling_url, str) else None,
             submitted_at=now,
             cost=read_amount(body.get("cost")),
             cost_problem=describe_bad_amount(body.get("cost")),
@@ -112,15 +114,14 @@ class GenerationResult:
         if isinstance(result, list) and result:
             result = result[0]
         fields: Mapping[str, Any] = result if isinstance(result, Mapping) else {}
-        seed = fields.get("seed")
         parts = [body.get("details"), fields.get("details"), result, body.get("error"), body]
         return cls(
-            request_id=redact_line(str(body["id"])) if body.get("id") else None,
+            request_id=read_id(body),
             status=Status.of(text),
             status_text=redact_line(text, *secrets)[:_MAX_STATUS_CHARACTERS],
             sample=_first_url(fields.get("sample"), fields.get("samples")),
             draft_cache=_first_url(fields.get("draft_cache"), fields.get("draft_caches")),
-            seed=seed if isinstance(seed, int) and not isinstance(seed, bool) else None,
+            seed=_read_seed(fields.get("seed")),
             cost=read_amount(body.get("cost")),
             cost_problem=describe_bad_amount(body.get("cost")),
             progress=read_number(body.get("progress")),
@@ -169,6 +170,18 @@ class GenerationResult:
         return None
 
 
+def read_id(body: Mapping[str, Any]) -> str | None:
+    """Return the id of a generation: a text or a number.
+
+    :param body: the JSON object of an answer. Webhooks and gateways call the id ``task_id``.
+    :return: the id in one printable line, or ``None`` if there is none.
+    """
+    for value in (body.get("id"), body.get("task_id")):
+        if value and isinstance(value, (str, int)) and not isinstance(value, bool):
+            return redact_line(str(value)) or None
+    return None
+
+
 def read_number(value: object) -> float | None:
     """Return a JSON number as a float.
 
@@ -213,6 +226,13 @@ def drop_bad_number(value: object) -> object:
     """
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
     return None if is_number and read_amount(value) is None else value
+
+
+def _read_seed(value: object) -> int | None:
+    """Return a seed: a whole number, which some JSON writers end with ``.0``."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
 def _first_url(*candidates: object) -> str | None:

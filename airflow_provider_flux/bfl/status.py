@@ -21,14 +21,18 @@ class Status(StrEnum):
 
     @classmethod
     def of(cls, text: object) -> Status:
-        """Return the status with this text.
+        """Return the status with this text, whatever its case.
+
+        *Error* and *Failed* have to be spelled as BFL spells them: gateways write ``error`` about
+        themselves, and that must not end a generation that is billed.
 
         :param text: the status as the service wrote it.
         """
-        try:
-            return cls(str(text))
-        except ValueError:
-            return cls.UNKNOWN
+        written = str(text).strip()
+        words = written.replace("_", " ").replace("-", " ").casefold()
+        found = next((status for status in cls if status.value.casefold() == words), cls.UNKNOWN)
+        is_certain = written == found.value or found not in {cls.ERROR, cls.FAILED}
+        return found if is_certain else cls.UNKNOWN
 
     @property
     def is_success(self) -> bool:
