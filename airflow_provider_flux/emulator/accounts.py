@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 
 from airflow_provider_flux.bfl.catalog import Model
+from airflow_provider_flux.emulator.charges import round_credits
 from airflow_provider_flux.emulator.config import EmulatorConfig
 from airflow_provider_flux.emulator.errors import RefusalError
 from airflow_provider_flux.emulator.tasks import Task
@@ -72,7 +73,7 @@ class Account:
         if now < self._next_end:
             return 0.0
         refund = sum(task.refund for task in self.active if task.ends_at <= now)
-        self.credits += refund
+        self.credits = round_credits(self.credits + refund)
         self.active = [task for task in self.active if task.ends_at > now]
         self._next_end = min((task.ends_at for task in self.active), default=math.inf)
         return refund

@@ -52,7 +52,15 @@ def _cost(model: Model, parameters: Mapping[str, Any], picture: Picture, inputs:
         name: [entry if isinstance(entry, MediaFile) else None for entry in group]
         for name, group in inputs.by_field.items()
     }
-    return model.price.estimate(priced, sizes).credits or 0.0
+    return round_credits(model.price.estimate(priced, sizes).credits or 0.0)
+
+
+def round_credits(credits: float) -> float:
+    """Return credits without the dust of binary fractions, such as 0.1 + 0.2.
+
+    :param credits: an amount of credits.
+    """
+    return round(credits, 6)
 
 
 def _input_megapixels(inputs: Inputs) -> float:

@@ -103,6 +103,7 @@ _KINDS = (
     ),
     FaultKind("slow", "waiting", "the task takes SECONDS", ("seconds",), required=True),
     FaultKind("stuck", "waiting", "Pending for ever"),
+    FaultKind("held", "waiting", "Pending until POST /_emulator/release"),
     FaultKind(
         "moderated",
         "waiting",
@@ -134,6 +135,24 @@ _KINDS = (
     FaultKind(
         "poll-moved", "waiting", "307 to the polling URL itself for the first N polls", ("times",)
     ),
+    FaultKind(
+        "poll-regional",
+        "waiting",
+        "307 to the other name of this machine, localhost or 127.0.0.1, for the first N polls",
+        ("times",),
+    ),
+    FaultKind(
+        "poll-bomb",
+        "waiting",
+        "JSON of 256 MiB, in 256 KiB of gzip, for the first N polls",
+        ("times",),
+    ),
+    FaultKind(
+        "poll-drip",
+        "waiting",
+        "the answer to the first N polls has a byte every SECONDS (0.5), for ten minutes",
+        ("times", "seconds"),
+    ),
     FaultKind("no-result", "waiting", "Ready without a result for the first N polls", ("times",)),
     FaultKind("result-lists", "waiting", "the URLs of the result are in lists only"),
     FaultKind("error-at-top", "waiting", "Error whose reason is in 'error', beside 'status'"),
@@ -164,6 +183,15 @@ _KINDS = (
         ("times",),
     ),
     FaultKind("deliver-503", "delivery", "503 for the first N downloads", ("times", "seconds")),
+    FaultKind(
+        "bomb", "delivery", "256 MiB, in 256 KiB of gzip, for the first N downloads", ("times",)
+    ),
+    FaultKind(
+        "drip",
+        "delivery",
+        "a byte every SECONDS (0.5), for the first N downloads",
+        ("times", "seconds"),
+    ),
     FaultKind("redirect-download", "delivery", "302 to a host that is not BFL's"),
     FaultKind("wrong-size", "delivery", "an image or a video of another size"),
     FaultKind(

@@ -106,6 +106,14 @@ class EmulatorServer:
         """Forget every account, task and count."""
         self._call(self._require_running().emulator.reset)
 
+    def release(self, text: str = "") -> int:
+        """End the waiting of tasks with the fault ``held``, and return their number.
+
+        :param text: a part of their prompts; empty releases all.
+        """
+        emulator = self._require_running().emulator
+        return self._call(lambda: emulator.release(text))
+
     def _require_running(self) -> _Running:
         if self._running is None:
             raise RuntimeError("The emulator is not running.")
@@ -148,6 +156,7 @@ def _uvicorn_config(emulator: Emulator, *, verbose: bool) -> uvicorn.Config:
         create_app(emulator),
         http=cast("type[asyncio.Protocol]", _create_protocol),
         ws="none",
+        proxy_headers=False,  # http/forwarded.py reads them
         access_log=verbose,
         log_config=None,
         log_level="info" if verbose else "warning",

@@ -11,7 +11,7 @@ from typing import Any
 
 from airflow_provider_flux.bfl.catalog import Model
 from airflow_provider_flux.emulator.accounts import Account
-from airflow_provider_flux.emulator.charges import Charge, compute_charge
+from airflow_provider_flux.emulator.charges import Charge, compute_charge, round_credits
 from airflow_provider_flux.emulator.config import EmulatorConfig
 from airflow_provider_flux.emulator.drawing.picture import Picture, compose_picture
 from airflow_provider_flux.emulator.fault_scripts import Fault, FaultCounter, parse_faults
@@ -116,6 +116,17 @@ class Service:
         task.inputs_at = self.clock()
         account.update_end(task)
 
+    def release(self, text: str) -> list[Task]:
+        """End the waiting of the held tasks whose prompt has a text, and return them.
+
+        :param text: a part of the prompt; empty stands for all.
+        """
+        held = [task for task in self._tasks.values() if task.is_held and text in task.prompt]
+        for task in held:
+            task.released_at = self.clock()
+            self.account_of(task.key).update_end(task)
+        return held
+
     def find_task(self, task_id: str, *, host: str | None = None) -> Task | None:
         """Return a task that a poll can see, or ``None``.
 
@@ -202,8 +213,8 @@ class Service:
             downloads=self.counts["downloads"],
             webhooks=self.counts["webhooks"],
             webhooks_failed=self.counts["webhooks_failed"],
-            credits_spent=self._charged - self._refunded,
-            credits_refunded=self._refunded,
+            credits_spent=round_credits(self._charged - self._refunded),
+            credits_refunded=round_credits(self._refunded),
             active=active,
             max_active=self._max_active,
             key_seen_on_delivery=self.counts["key_seen_on_delivery"],
@@ -255,7 +266,7 @@ class Service:
         return self._random_source.generator_for("seed").randrange(2**32)
 
     def _charge(self, account: Account, cost: float) -> None:
-        account.credits -= cost
+        account.credits = round_credits(account.credits - cost)
         self._charged += cost
 
     def _release_ended(self, account: Account) -> None:

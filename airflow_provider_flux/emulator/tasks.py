@@ -63,6 +63,7 @@ class Task:
     :param webhook_url: receives the poll body when the task ends; ``None`` sends no webhook.
     :param webhook_secret: value of the header ``X-Webhook-Secret``; ``None`` sends none.
     :param polls: number of polls so far, whatever the answer.
+    :param released_at: epoch seconds at which a held task was released; ``None`` before.
     """
 
     id: str
@@ -80,13 +81,20 @@ class Task:
     webhook_url: str | None = None
     webhook_secret: str | None = field(default=None, repr=False)
     polls: int = 0
+    released_at: float | None = None
+
+    @property
+    def is_held(self) -> bool:
+        """Whether it waits for its release."""
+        return "held" in self.faults and self.released_at is None
 
     @property
     def duration(self) -> float:
         """Seconds from submit to the end; infinity if it never ends, or its inputs are pending."""
-        if "stuck" in self.faults:
+        if "stuck" in self.faults or self.is_held:
             return math.inf
-        return max(self.latency, self.inputs_at - self.submitted_at)
+        ready_at = max(self.inputs_at, self.released_at or 0.0)
+        return max(self.latency, ready_at - self.submitted_at)
 
     @property
     def ends_at(self) -> float:

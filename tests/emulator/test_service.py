@@ -209,3 +209,16 @@ def test_a_reset_forgets_accounts_tasks_and_counts() -> None:
     assert bench.service.find_task(task.id) is None
     assert bench.service.account_of("a").credits == 1000
     assert bench.service.stats()["submits"] == 0
+
+
+def test_a_balance_has_no_dust_of_binary_fractions() -> None:
+    """Fault 35: three images of 1.4 credits left a balance such as 995.8000000000001."""
+    bench = Bench(credits=10.3)
+    for number in range(1, 8):
+        bench.submit("failed" if number % 2 else "slow=9", model="flux-2-klein-4b")
+        balance = bench.service.account_of("a").credits
+        assert balance == round(balance, 6)
+    bench.clock.now += 5
+    assert bench.service.account_of("a").credits == 6.1
+    stats = bench.service.stats()
+    assert (stats["credits_spent"], stats["credits_refunded"]) == (4.2, 5.6)

@@ -15,8 +15,11 @@ from airflow_provider_flux.emulator.drawing.picture import Picture
 from airflow_provider_flux.emulator.drawing.render import render
 from airflow_provider_flux.emulator.drawing.video import encode_draft_cache
 from airflow_provider_flux.emulator.fault_scripts import Fault
+from airflow_provider_flux.emulator.http.files import file_response
 from airflow_provider_flux.emulator.http.responses import (
     BrokenResponse,
+    bomb_response,
+    dripping_response,
     error_response,
     foreign_redirect,
     html_page,
@@ -35,9 +38,9 @@ def delivery_routes(service: Service) -> APIRouter:
     """
     router = APIRouter(include_in_schema=False)
 
-    @router.get("/results/{task_id}/{name}")
+    @router.api_route("/results/{task_id}/{name}", methods=["GET", "HEAD"])
     async def deliver(request: Request, task_id: str, name: str) -> Response:
-        service.counts["downloads"] += 1
+        service.counts["downloads"] += request.method == "GET"
         service.counts["key_seen_on_delivery"] += "x-key" in request.headers
         task = service.find_task_to_deliver(task_id)
         if task is None or request.url.path not in {task.sample_path, task.cache_path}:
@@ -48,12 +51,16 @@ def delivery_routes(service: Service) -> APIRouter:
         if reason:
             return _forbidden(reason)
 
-        fault = service.fault_counter.next_due(task.faults, {*_FAULT_RESPONSES, *_DAMAGES}, task_id)
+        faults = {*_FAULT_RESPONSES, *_DAMAGES} if request.method == "GET" else set()
+        fault = service.fault_counter.next_due(task.faults, faults, task_id)
         if fault and fault.name in _FAULT_RESPONSES:
             return _FAULT_RESPONSES[fault.name](fault, request)
         content, media_type = await _load_file(task, request.url.path, service.config.image_bytes)
-        respond = _DAMAGES[fault.name] if fault else Response
-        return respond(content, media_type=media_type)
+        if fault:
+            return _DAMAGES[fault.name](content, media_type=media_type)
+        return file_response(
+            content, media_type=media_type, modified_at=task.ends_at, request=request
+        )
 
     return router
 
@@ -111,6 +118,8 @@ _FAULT_RESPONSES: Mapping[str, Callable[[Fault, Request], Response]] = {
     "html": lambda *_: html_page(),
     "deliver-503": lambda fault, _: error_response(503, "Server busy", fault.seconds),
     "redirect-download": lambda fault, request: foreign_redirect(request),
+    "bomb": lambda *_: bomb_response("image/jpeg"),
+    "drip": lambda fault, _: dripping_response("image/jpeg", fault.seconds),
 }
 #: The response of each fault that damages the file.
 _DAMAGES: Mapping[str, Callable[..., Response]] = {

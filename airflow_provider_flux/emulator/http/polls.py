@@ -10,8 +10,11 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from airflow_provider_flux.bfl.status import Status
 from airflow_provider_flux.emulator.fault_scripts import Fault
 from airflow_provider_flux.emulator.http.auth import OptionalKey
+from airflow_provider_flux.emulator.http.forwarded import external_url, url_by_other_name
 from airflow_provider_flux.emulator.http.responses import (
     BrokenResponse,
+    bomb_response,
+    dripping_response,
     error_response,
     foreign_redirect,
     html_page,
@@ -78,6 +81,11 @@ _FAULT_RESPONSES: Mapping[str, Callable[[Fault, Request, str], Response]] = {
     "poll-reset": lambda *_: BrokenResponse(_LONG_JSON, media_type="application/json", reset=True),
     "poll-html": lambda *_: html_page(),
     "poll-redirect": lambda fault, request, task_id: foreign_redirect(request),
-    "poll-moved": lambda fault, request, task_id: RedirectResponse(request.url, 307),
+    "poll-moved": lambda fault, request, task_id: RedirectResponse(external_url(request), 307),
+    "poll-regional": lambda fault, request, task_id: RedirectResponse(
+        url_by_other_name(request), 307
+    ),
+    "poll-bomb": lambda *_: bomb_response("application/json"),
+    "poll-drip": lambda fault, *_: dripping_response("application/json", fault.seconds),
     "not-found": lambda fault, request, task_id: _not_found(task_id),
 }

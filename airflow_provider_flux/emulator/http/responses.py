@@ -6,10 +6,19 @@ import asyncio
 import json
 import socket
 import struct
+import zlib
+from collections.abc import AsyncIterator
+from functools import cache
 from typing import Any
 
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
+from starlette.responses import (
+    HTMLResponse,
+    JSONResponse,
+    RedirectResponse,
+    Response,
+    StreamingResponse,
+)
 from starlette.types import Receive, Scope, Send
 
 #: An origin that is never BFL's. Redirects and forged URLs point to it.
@@ -17,6 +26,10 @@ FOREIGN_ORIGIN = "https://evil.example"
 #: The key of the connection in the state of a request's scope. ``server.py`` sets it.
 CONNECTION_KEY = "flux_emulator_connection"
 
+_MIB = 1024 * 1024
+_BOMB_MIB = 256
+_DRIP_SECONDS = 0.5
+_DRIP_TOTAL_SECONDS = 600.0
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
@@ -50,6 +63,40 @@ def foreign_redirect(request: Request) -> RedirectResponse:
     :param request: the request to redirect.
     """
     return RedirectResponse(f"{FOREIGN_ORIGIN}{request.url.path}?{request.url.query}", 302)
+
+
+def bomb_response(media_type: str) -> Response:
+    """Return a small compressed body that fills 256 MiB.
+
+    :param media_type: MIME type of the body; JSON is a text within quotes.
+    """
+    quote = b'"' if media_type == "application/json" else b""
+    return Response(
+        _compress_bomb(quote), media_type=media_type, headers={"Content-Encoding": "gzip"}
+    )
+
+
+@cache
+def _compress_bomb(quote: bytes) -> bytes:
+    compressor = zlib.compressobj(wbits=zlib.MAX_WBITS | 16)  # with the head of gzip
+    parts = [compressor.compress(part) for part in (quote, *[b"0" * _MIB] * _BOMB_MIB, quote)]
+    return b"".join(parts) + compressor.flush()
+
+
+def dripping_response(media_type: str, seconds: float | None) -> Response:
+    """Return a body that arrives byte by byte, for ten minutes.
+
+    :param media_type: MIME type of the body.
+    :param seconds: seconds before each byte; ``None`` is half a second.
+    """
+    pause = _DRIP_SECONDS if seconds is None else max(seconds, 0.001)
+
+    async def drip() -> AsyncIterator[bytes]:
+        for _ in range(int(_DRIP_TOTAL_SECONDS / pause)):
+            yield b" "
+            await asyncio.sleep(pause)
+
+    return StreamingResponse(drip(), media_type=media_type)
 
 
 class BrokenResponse(Response):

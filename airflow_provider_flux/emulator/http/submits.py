@@ -15,6 +15,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Body, Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel
+from starlette.datastructures import URL
 from starlette.responses import Response
 
 from airflow_provider_flux.bfl.catalog import MODELS, Model
@@ -30,6 +31,7 @@ from airflow_provider_flux.emulator.fault_scripts import (
     parse_faults,
 )
 from airflow_provider_flux.emulator.http.auth import ApiKey
+from airflow_provider_flux.emulator.http.forwarded import external_base_url
 from airflow_provider_flux.emulator.http.responses import (
     FOREIGN_ORIGIN,
     BrokenResponse,
@@ -193,10 +195,10 @@ def _value_error(problem: str, body: Any) -> dict[str, Any]:
 
 
 def _choose_base_url(request: Request, region_hosts: Sequence[str]) -> str:
-    url = request.base_url
+    url = URL(external_base_url(request))
     if region_hosts:
         url = url.replace(hostname=random.choice(region_hosts))  # noqa: S311  no secret
-    return str(url).rstrip("/")
+    return str(url)
 
 
 def _response(task: Task) -> Response:

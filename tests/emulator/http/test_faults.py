@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 import time
+import zlib
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -178,6 +179,66 @@ def _poll_moved(client: Client) -> None:
     assert answers[0].headers["location"] == answers[0].url
 
 
+def _poll_regional(client: Client) -> None:
+    """Fault 19: a redirect to another host that is trusted had no fault."""
+    first, second = _polls(client, "poll-regional", 2)
+    assert (first.status_code, second.status_code) == (307, 200)
+    assert first.headers["location"] == first.url.replace("127.0.0.1", "localhost")
+    assert client.get(first.headers["location"]).json()["status"] == "Ready"
+
+
+def _assert_bomb(answer: requests.Response) -> None:
+    """Fault 9: a small answer that fills the memory had no fault."""
+    assert (answer.status_code, answer.headers["content-encoding"]) == (200, "gzip")
+    assert int(answer.headers["content-length"]) < 512 * 1024
+    unpacked = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
+    size, packed = 0, answer.raw.read(decode_content=False)
+    while packed:
+        size += len(unpacked.decompress(packed, 1 << 20))
+        packed = unpacked.unconsumed_tail
+    assert size >= 256 << 20
+
+
+def _poll_bomb(client: Client) -> None:
+    task = _submit(client, "poll-bomb").json()
+    with client.get(task["polling_url"], stream=True) as answer:
+        _assert_bomb(answer)
+    assert client.wait(task)["status"] == "Ready"
+
+
+def _bomb(client: Client) -> None:
+    sample = client.sample("fox [[fault:bomb]]", seed=1, **SMALL)
+    with client.get(sample, stream=True) as answer:
+        _assert_bomb(answer)
+    assert client.get(sample).content == client.image("fox", seed=1, **SMALL)
+
+
+def _assert_dripping(client: Client, url: str) -> None:
+    """Fault 9: an answer that drips outlived the timeout, and had no fault."""
+    with client.get(url, stream=True) as answer:
+        pieces = answer.raw.stream(1)
+        started = time.monotonic()
+        assert b"".join(next(pieces) for _ in range(4)) == b" " * 4
+        assert time.monotonic() - started > 0.1
+
+
+def _poll_drip(client: Client) -> None:
+    task = _submit(client, "poll-drip=1,0.05").json()
+    _assert_dripping(client, task["polling_url"])
+    assert client.wait(task)["status"] == "Ready"
+
+
+def _held(client: Client) -> None:
+    held, other = (_submit(client, "held", seed=seed).json() for seed in (1, 2))
+    time.sleep(0.1)
+    assert client.get(held["polling_url"]).json()["status"] == "Pending"
+    assert client.server.release("another prompt") == 0
+    answer = requests.post(f"{client.server.url}/_emulator/release?prompt=fox", timeout=5)
+    assert answer.json() == {"released": 2}
+    assert [client.wait(task)["status"] for task in (held, other)] == ["Ready", "Ready"]
+    assert client.server.stats()["active"] == 0
+
+
 def _no_result(client: Client) -> None:
     bodies = [answer.json() for answer in _polls(client, "no-result=2")]
     assert [body["status"] for body in bodies] == ["Ready"] * 3
@@ -322,6 +383,7 @@ CHECKS: dict[str, Callable[[Client], None]] = {
     "no-polling-url": _no_polling_url,
     "absurd-cost": _absurd_cost,
     "slow": _slow,
+    "held": _held,
     "stuck": _stuck,
     "moderated": lambda client: _assert_outcome(
         client,
@@ -358,6 +420,13 @@ CHECKS: dict[str, Callable[[Client], None]] = {
     "poll-html": _poll_html,
     "poll-redirect": _poll_redirect,
     "poll-moved": _poll_moved,
+    "poll-regional": _poll_regional,
+    "poll-bomb": _poll_bomb,
+    "poll-drip": _poll_drip,
+    "bomb": _bomb,
+    "drip": lambda client: _assert_dripping(
+        client, client.sample("fox [[fault:drip=1,0.05]]", **SMALL)
+    ),
     "no-result": _no_result,
     "result-lists": _result_lists,
     "error-at-top": _error_at_top,
