@@ -44,21 +44,26 @@ class TaskLedger:
         self.clear_id = clear_id
 
     def read_records(self) -> list[StoredRecord]:
-        """Return the records that follow each other, the latest last.
+        """Return the records, the latest last.
 
-        If a lifecycle rule deleted records by their age, a later record may be left that follows
-        none of the others. It does not count.
+        If a record was deleted, for example by its age, a later one counts nevertheless. Each try
+        makes about one record, so a try looks for records up to its own number. A record that
+        follows none of the others and is older than them does not count: it is of an earlier run
+        of the same name.
 
         :raises FluxLedgerError: if one of them cannot be read.
         :raises FluxStorageError: if the store fails.
         """
-        self._next_number = 1
+        self._next_number = number = 1
         records: list[StoredRecord] = []
-        while record := self._store.read(self._next_number):
-            is_next = bool(records) and record.follows == records[-1].record.claim
-            if self._next_number == 1 or is_next:
-                records.append(StoredRecord(self._store, self._next_number, record))
-            self._next_number += 1
+        while (record := self._store.read(number)) or number < (self._owner.try_number or 1):
+            if record is not None:
+                latest = records[-1].record if records else None
+                has_gap = number > self._next_number
+                if latest is None or _comes_after(record, latest, has_gap=has_gap):
+                    records.append(StoredRecord(self._store, number, record))
+                self._next_number = number + 1
+            number += 1
         return records
 
     def find_record(self, generation: Generation) -> StoredRecord | None:
@@ -191,6 +196,14 @@ def find_record(
         return open_record(uri, target)
     ledger = open_ledger(context, folder, target)
     return ledger.find_record(generation) if ledger else None
+
+
+def _comes_after(record: Record, latest: Record, *, has_gap: bool) -> bool:
+    """Whether a record is of the same chain as the one before it.
+
+    After a gap the times decide, because the record that it follows is gone.
+    """
+    return record.follows == latest.claim or (has_gap and record.opened_at >= latest.opened_at)
 
 
 def _concurrent_submit(location: str) -> FluxLedgerError:

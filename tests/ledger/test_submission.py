@@ -347,12 +347,39 @@ def test_records_deleted_by_their_age_do_not_hide_the_latest_one(
     die_at("before poll")
     with pytest.raises(Died):
         task.clear()
-    newest = ledger.records(task)[0]["generation"]["request_id"]
+    newest = ledger.records(task)[-1]["generation"]["request_id"]
     assert task.retry()["request_id"] == newest
     assert emulator.stats()["submits"] == 3
     task.clear()
     assert (emulator.stats()["submits"], task.warnings) == (4, [])
     assert len(ledger.records(task)) == 3
+
+
+@pytest.mark.parametrize("lost", [[1], [2], [1, 2]])
+def test_deleted_records_do_not_hide_a_later_generation_in_flight(
+    emulator: EmulatorServer,
+    ledger: LedgerKind,
+    die_at: Callable[[str], None],
+    lost: list[int],
+) -> None:
+    """Fault 20: without record 1 the generation of record 3 was paid again without a word."""
+    task = ledger.task()
+    task.retry()
+    task.clear()
+    die_at("before poll")
+    with pytest.raises(Died):
+        task.clear()
+    newest = ledger.records(task)[-1]["generation"]["request_id"]
+    for number in lost:
+        if task.state_store:
+            del task.state_store.rows[f"flux.submit.{number}"]
+        else:
+            next(ledger.folder.glob(f"_flux/ledger/**/*.{number}.json")).unlink()
+    assert task.retry()["request_id"] == newest
+    assert emulator.stats()["submits"] == 3
+    task.clear()
+    assert emulator.stats()["submits"] == 4
+    assert len(ledger.records(task)) == 4 - len(lost)
 
 
 def test_many_workers_of_one_task_submit_once(emulator: EmulatorServer, tmp_path: Path) -> None:
