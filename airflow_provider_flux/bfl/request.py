@@ -28,6 +28,7 @@ from airflow_provider_flux.bfl.inputs import (
     iterate_inputs,
 )
 from airflow_provider_flux.bfl.pricing import Estimate
+from airflow_provider_flux.bfl.storable import find_unstorable
 from airflow_provider_flux.bfl.validation import find_problems, find_text_problems, parse_rendered
 from airflow_provider_flux.bfl.warnings import find_warnings
 
@@ -155,6 +156,8 @@ def build_request(
         }
         if broken := find_text_problems(unchecked):
             raise FluxRequestError(f"{model}: {'; '.join(broken.values())}")
+        if unstorable := find_unstorable(unchecked):
+            raise FluxRequestError(f"{model}: {'; '.join(unstorable)}")
         return GenerationRequest(
             model, route_of(model, models), unchecked, models.get(model), is_checked=False
         )

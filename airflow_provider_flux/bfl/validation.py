@@ -13,7 +13,9 @@ from pydantic_core import ErrorDetails
 from airflow_provider_flux.bfl.catalog import Model, did_you_mean
 from airflow_provider_flux.bfl.catalog.model import fields_of
 from airflow_provider_flux.bfl.inputs import describe_input
+from airflow_provider_flux.bfl.output_size import find_size_problems
 from airflow_provider_flux.bfl.redaction import redact
+from airflow_provider_flux.bfl.storable import find_unstorable
 
 _SECRET_FIELDS = frozenset({"webhook_secret"})
 _MAX_VALUE_CHARACTERS = 60
@@ -35,6 +37,8 @@ def find_problems(
     broken = find_text_problems(parameters)
     if broken:
         return list(broken.values())
+    if unstorable := find_unstorable(parameters):
+        return unstorable
     schema = model.schema_for(parameters)
     is_mode_open = bool(model.modes) and schema is model.schema
     known = model.fields if is_mode_open else fields_of(schema)
@@ -48,6 +52,7 @@ def find_problems(
         schema.model_validate(checked, strict=True)
     except ValidationError as error:
         problems += _describe_all(model, schema, error.errors(include_url=False), unresolved)
+    problems += find_size_problems(model, checked)
     if not is_mode_open and "prompt" in known:
         problems += _missing_prompt(model, schema, parameters, unresolved)
     if (

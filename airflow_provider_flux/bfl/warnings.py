@@ -11,10 +11,8 @@ from typing import Any
 
 from airflow_provider_flux.bfl.aspect_ratio import is_usual_ratio, read_ratio
 from airflow_provider_flux.bfl.catalog import Model
-from airflow_provider_flux.bfl.pricing import MEGAPIXEL
+from airflow_provider_flux.bfl.output_size import find_size_warnings
 
-_MAX_OUTPUT_MEGAPIXELS = 4
-_SIDE_MULTIPLE = 16
 _MAX_EDITING_TOLERANCE = 2
 #: BFL's OpenAPI document of October 2026 allows this much; newer clients of BFL send up to 7.
 _MAX_DOCUMENTED_TOLERANCE = 4
@@ -27,9 +25,7 @@ def find_warnings(model: Model, parameters: Mapping[str, Any]) -> list[str]:
     :param parameters: by the service's own names.
     :return: one sentence each.
     """
-    warnings: list[str] = []
-    if model.name.startswith("flux-2-"):
-        warnings += _size_warnings(parameters)
+    warnings = find_size_warnings(model, parameters)
     if model.name.startswith("flux-kontext-"):
         warnings += _kontext_warnings(parameters)
     if model.name == "flux-3-image":
@@ -38,27 +34,6 @@ def find_warnings(model: Model, parameters: Mapping[str, Any]) -> list[str]:
         warnings += _draft_warnings(parameters)
     warnings += _gap_warnings(model, parameters)
     warnings += _webhook_warnings(parameters)
-    return warnings
-
-
-def _size_warnings(parameters: Mapping[str, Any]) -> list[str]:
-    sides = {
-        name: parameters[name]
-        for name in ("width", "height")
-        if isinstance(parameters.get(name), int)
-    }
-    warnings = [
-        f"{name}={side} is not a multiple of {_SIDE_MULTIPLE}: the service may round it or refuse "
-        "it"
-        for name, side in sides.items()
-        if side % _SIDE_MULTIPLE
-    ]
-    if len(sides) == 2 and sides["width"] * sides["height"] > _MAX_OUTPUT_MEGAPIXELS * MEGAPIXEL:
-        size = f"{sides['width']}x{sides['height']}"
-        warnings.append(
-            f"{size} is more than {_MAX_OUTPUT_MEGAPIXELS} megapixels: the service may reduce it "
-            "or refuse it"
-        )
     return warnings
 
 

@@ -231,7 +231,7 @@ sides = st.integers(8, 45).map(lambda n: n * 32)
 valid_parameters = st.fixed_dictionaries(
     {"prompt": st.text(min_size=1).filter(str.strip), "width": sides, "height": sides},
     optional={
-        "seed": st.integers(),
+        "seed": st.integers(-(2**63), 2**63 - 1),
         "safety_tolerance": st.integers(0, 6),
         "output_format": st.sampled_from(["jpeg", "png", "webp"]),
         "prompt_upsampling": st.booleans(),
@@ -320,3 +320,51 @@ def test_an_empty_prompt_has_one_sentence(model: str) -> None:
     with pytest.raises(FluxRequestError) as caught:
         build_request(model, {"prompt": "", **media})
     assert str(caught.value).count("prompt") == 1
+
+
+@pytest.mark.parametrize("validate", [True, False])
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (2**64 - 1, "seed=18446744073709551615 is out of range: records and manifests hold whole"),
+        (2**63, "seed=9223372036854775808 is out of range"),
+        (-(2**63) - 1, "seed=-9223372036854775809 is out of range"),
+        pytest.param(10**5000, "seed has 16610 bits and is out of range", id="of 5000 digits"),
+    ],
+)
+def test_a_seed_that_no_manifest_can_hold_is_refused_before_the_submit(
+    value: int, message: str, validate: bool
+) -> None:
+    """Fault 16: a seed of 2**64-1 was billed, and its Parquet manifest could not be written."""
+    parameters = {"prompt": "a fox", "seed": value}
+    with pytest.raises(FluxRequestError) as caught:
+        build_request("flux-2-pro", parameters, validate=validate)
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("validate", [True, False])
+@pytest.mark.parametrize("seed", [2**63 - 1, -(2**63), 0])
+def test_a_seed_of_64_bits_is_sent(seed: int, validate: bool) -> None:
+    """Fault 16: the limit is that of the column, not less."""
+    request = build_request("flux-2-pro", {"prompt": "a", "seed": seed}, validate=validate)
+    assert request.parameters["seed"] == seed
+
+
+def _nest(levels: int) -> object:
+    return [_nest(levels - 1)] if levels else 1
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ({"list": [1, {"n": 2**80}]}, "extra=1208925819614629174706176 is out of range"),
+        (float("nan"), "extra=nan is not a finite number"),
+        ([float("-inf")], "extra=-inf is not a finite number"),
+        (_nest(60), "extra has more than 50 levels of lists and dicts"),
+    ],
+)
+def test_a_parameter_that_is_passed_through_fits_every_output(value: object, message: str) -> None:
+    """Fault 16: values of parameters that this version does not know are checked, too."""
+    with pytest.raises(FluxRequestError) as caught:
+        build_request("flux-9", {"prompt": "a fox", "extra": value}, validate=False)
+    assert message in str(caught.value)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Any, TypedDict, get_args, get_type_hints
+from typing import Any, TypedDict, cast, get_args, get_type_hints
 
 from airflow_provider_flux.batch.report.counters import WITH_IMAGE
 from airflow_provider_flux.batch.row_reader import RowReader
 from airflow_provider_flux.batch.row_states import EndedRow
 from airflow_provider_flux.bfl.errors import FluxConfigurationError, FluxRequestError
+from airflow_provider_flux.bfl.storable import is_storable_integer
 from airflow_provider_flux.landing.object_name import find_character_problem, find_length_problem
 from airflow_provider_flux.object_store.backends import WriteOptions
 from airflow_provider_flux.object_store.filesystem import run_sync
@@ -39,7 +41,7 @@ class ManifestRow(TypedDict):
     :param sidecar: URI of the JSON file with the provenance.
     :param request_id: BFL's id of the request.
     :param model: model that was submitted, or that the row names.
-    :param seed: seed that BFL used.
+    :param seed: seed that BFL used. ``None`` if it is beyond 64 bits with a sign.
     :param cost: credits (1 credit = 0.01 USD).
     :param cost_source: ``reported`` by BFL, ``estimated`` from the price list, or ``reused``.
     :param estimated_cost: credits by the price list.
@@ -73,6 +75,12 @@ class ManifestRow(TypedDict):
     seconds: float | None
     fallback: bool
     uncertain_submits: int
+
+
+#: Type of each column. Any column may also hold ``None``.
+_COLUMN_TYPES: dict[str, type] = {
+    name: (get_args(hint) or (hint,))[0] for name, hint in get_type_hints(ManifestRow).items()
+}
 
 
 def check_manifest_path(uri: Any) -> str:
@@ -135,7 +143,7 @@ def _to_manifest_row(ended: EndedRow) -> ManifestRow:
     if ended.outcome in WITH_IMAGE:
         landed = generation.get("image") or generation.get("video") or {}
     is_charged = ended.is_charged or not generation
-    return ManifestRow(
+    row = ManifestRow(
         index=ended.index,
         key=ended.key,
         outcome=ended.outcome,
@@ -159,12 +167,28 @@ def _to_manifest_row(ended: EndedRow) -> ManifestRow:
         fallback=ended.is_fallback,
         uncertain_submits=ended.uncertain_submits,
     )
+    # Records and answers may have values of any type, and no such value may cost the manifest.
+    fitted = {name: _fit(value, _COLUMN_TYPES[name]) for name, value in row.items()}
+    return cast(ManifestRow, fitted)
+
+
+def _fit(value: Any, column_type: type) -> Any:
+    """Return a value that the column of a manifest can hold; ``None`` if there is none."""
+    if column_type is str:
+        return value.encode(errors="replace").decode() if isinstance(value, str) else None
+    if column_type is bool:
+        return bool(value)
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    if column_type is int:
+        return value if isinstance(value, int) and is_storable_integer(value) else None
+    return float(value) if abs(value) <= sys.float_info.max else None
 
 
 def _write_jsonl(rows: Iterator[ManifestRow], file: Path) -> None:
-    with file.open("w", encoding="utf-8", errors="surrogatepass") as stream:
+    with file.open("w", encoding="utf-8") as stream:
         for row in rows:
-            stream.write(json.dumps(row, ensure_ascii=False) + "\n")
+            stream.write(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def _write_parquet(rows: Iterator[ManifestRow], file: Path) -> None:
@@ -177,10 +201,7 @@ def _write_parquet(rows: Iterator[ManifestRow], file: Path) -> None:
         float: pyarrow.float64(),
         bool: pyarrow.bool_(),
     }
-    hints = get_type_hints(ManifestRow)
-    schema = pyarrow.schema(
-        [(name, column_types[(get_args(hint) or (hint,))[0]]) for name, hint in hints.items()]
-    )
+    schema = pyarrow.schema([(name, column_types[kind]) for name, kind in _COLUMN_TYPES.items()])
     with parquet.ParquetWriter(file, schema) as writer:
         while batch := list(islice(rows, _WRITE_BATCH_ROWS)):
             writer.write_table(pyarrow.Table.from_pylist(batch, schema=schema))

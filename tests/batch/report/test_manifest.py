@@ -197,3 +197,30 @@ def test_a_manifest_that_a_store_would_keep_elsewhere_is_refused(path: str) -> N
     """Faults 15 and 31: a manifest has a name as an image has."""
     with pytest.raises(FluxRequestError, match=r"as another name|The limit of a local disk"):
         check_manifest_path(path)
+
+
+@pytest.mark.parametrize("name", ["m.jsonl", "m.parquet"])
+def test_no_value_of_a_record_or_an_answer_costs_the_manifest(
+    rows: Any, tmp_path: Path, name: str
+) -> None:
+    """Fault 16: seeds beyond 64 bits, infinite numbers, surrogates and other types fit."""
+    strange: Any = {
+        **LANDED,
+        "seed": 2**64 - 1,
+        "cost": float("inf"),
+        "cost_source": "a\udc80b",
+        "request_id": 17,
+        "submitted_at": ["2026"],
+        "image": {"uri": {"a": 1}, "bytes": "many", "width": 2.5, "height": True},
+    }
+    rows.end(rows.pending_rows("flux-2-pro")[0], "landed", generation=strange, latency=1.0)
+    uri = str(tmp_path / name)
+    write(rows, uri)
+    written = (
+        pq.read_table(uri).to_pylist()
+        if name.endswith("parquet")
+        else [json.loads(line) for line in Path(uri).read_text("utf-8").split("\n")[:-1]]
+    )
+    assert (written[2]["outcome"], written[2]["cost_source"]) == ("landed", "a?b")
+    empty = ("seed", "cost", "request_id", "submitted_at", "uri", "bytes", "width", "height")
+    assert [written[2][column] for column in empty] == [None] * len(empty)
