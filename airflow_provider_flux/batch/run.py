@@ -46,6 +46,7 @@ from airflow_provider_flux.ledger.journal_segments import JOURNAL_SUFFIX
 from airflow_provider_flux.ledger.ledger_folder import publish_ledger_folder
 from airflow_provider_flux.ledger.record_files import record_write_options, stem_of
 from airflow_provider_flux.object_store.filesystem import open_path
+from airflow_provider_flux.object_store.write_probe import prove_writable
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -155,6 +156,13 @@ class BatchRun:
         write_options = self._plan.target.companion_write_options(content_type)
         open_path(settings.manifest, field="manifest_path")
         open_path(settings.ledger, field="ledger_path")
+        target = self._plan.target
+        prove_writable(
+            target.path,
+            root=target.root,
+            ledger=settings.ledger,
+            write_options=target.companion_write_options("text/plain"),
+        )
         return ManifestTarget(settings.manifest, write_options, self._folder)
 
     def _restore_request(self, model: str, parameters: Mapping[str, Any]) -> GenerationRequest:

@@ -171,6 +171,20 @@ class FluxLandingOperator(TextTemplatesOperator):
 
         check_names(target, getattr(self, "model", None))
 
+    def _prove_writable(self, plan: LandingPlan | None, ledger: str | None) -> None:
+        """Prove before the submit that the image can be written.
+
+        :param plan: how the image lands; ``None`` without a path.
+        :param ledger: folder of the ledger; ``None`` if its records are no files.
+        :raises FluxStorageError: if the store refuses the write, or does not answer.
+        """
+        if plan is not None:
+            from airflow_provider_flux.object_store.write_probe import prove_writable
+
+            target = plan.target
+            options = target.companion_write_options("text/plain")
+            prove_writable(target.path, root=target.root, ledger=ledger, write_options=options)
+
     def _check_names_of_mapped_tasks(self, context: Context, path: str, map_index: int) -> None:
         """Refuse a path that gives the images of all map indexes one name; warn if it may.
 

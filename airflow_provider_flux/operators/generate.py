@@ -279,6 +279,7 @@ class FluxGenerateOperator(FluxLandingOperator):
                 case "submit":
                     if existing := find_existing_image(request, plan):
                         return existing
+                    self._prove_writable(plan, folder)
                     submission.submit(self.hook, request, plan, self._wait_policy.max_wait)
                     inputs.close()
                     return self._wait(plan, context)

@@ -147,6 +147,17 @@ class CephLikeProxy(AnsweringProxy):
         data: bytes = self._store.client.get_object(**_location(uri))["Body"].read()
         return data
 
+    def versions(self, uri: str) -> list[str]:
+        """Return the ids of the versions of an object.
+
+        :param uri: URI of the object, with a connection.
+        """
+        location = _location(uri)
+        answer = self._store.client.list_object_versions(
+            Bucket=location["Bucket"], Prefix=location["Key"]
+        )
+        return [item["VersionId"] for item in answer.get("Versions", [])]
+
     def remove(self, uri: str) -> None:
         """Remove an object; in a versioned bucket, its versions stay.
 
