@@ -75,6 +75,8 @@ def find_suffix_problem(
     suffix = _suffix_of(name)
     if (model.output == "video") != (promised == "mp4"):
         return f"ends in .{suffix}, but {model.name} generates {model.output}s. Write .{{ext}}"
+    if _FORMAT not in model.fields and model.image_format not in {None, promised}:
+        return f"ends in .{suffix}, but {model.name} delivers {model.image_format}. Write .{{ext}}"
     requested = parameters.get(_FORMAT) or _default_format(model, parameters)
     if requested not in FORMAT_OF_SUFFIX or FORMAT_OF_SUFFIX[requested] == promised:
         return None

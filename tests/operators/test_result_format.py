@@ -33,7 +33,9 @@ def test_a_result_has_the_format_that_the_suffix_names(
         assert image.format == IMAGE_FORMATS[suffix]
 
 
-@pytest.mark.parametrize("model", ["flux-2-pro", "flux-kontext-pro", "flux-pro-1.1-ultra"])
+@pytest.mark.parametrize(
+    "model", ["flux-2-pro", "flux-kontext-pro", "flux-pro-1.1-ultra", "flux-3-image-klein"]
+)
 @pytest.mark.parametrize("suffix", ["png", "jpeg"])
 def test_other_models_are_asked_for_the_format_of_the_suffix(
     emulator: EmulatorServer, tmp_path: Path, model: str, suffix: str
@@ -59,6 +61,11 @@ def test_other_models_are_asked_for_the_format_of_the_suffix(
         ("x.webp", {"output_format": "png"}, "Set output_format='webp'"),
         ("x.mp4", {}, "ends in .mp4, but flux-pro-1.1 generates images"),
         ("{{ ds }}.png", {"output_format": "jpeg"}, "the result is a jpeg"),
+        (
+            "x.jpg",
+            {"model": "flux-3-image"},
+            "ends in .jpg, but flux-3-image delivers png. Write .{ext}",
+        ),
         ("x.tif", {}, "ends in .tif, but a result is a jpeg, png, webp or mp4"),
         ("x.json", {}, "ends in .json, but a result is a jpeg"),
         (
@@ -81,6 +88,12 @@ def test_a_suffix_of_another_format_is_refused_at_parse(
 def test_a_path_whose_suffix_names_no_format_is_accepted(name: str) -> None:
     """Fault 28: run ids and versions have dots, too."""
     assert image_task(f"/data/{name}", output_format="png").output_format == "png"
+
+
+def test_an_image_of_flux_3_lands_as_png(emulator: EmulatorServer, tmp_path: Path) -> None:
+    """Fault 28: the route has no `output_format`, and delivers PNG."""
+    generation = run_task(image_task(f"{tmp_path}/hero.png", model="flux-3-image"))
+    assert generation["image"]["content_type"] == "image/png"
 
 
 def test_a_rendered_suffix_of_another_format_is_refused_before_the_submit(

@@ -86,7 +86,8 @@ class Model:
         model promises them and the API's own may differ, for example ``height``.
     :param prompt_required: whether a prompt is needed even if there is an input image.
     :param output: kind of the result.
-    :param image_format: format of an image if the route has no parameter ``output_format``.
+    :param image_format: format of each image if the route has no parameter ``output_format``.
+        ``None`` if it is not known.
     :param cost_reported: whether the service reports the cost with the answer to the submit, with
         the result, or never.
     :param max_active: requests that may be active at once on this route, for one account.
@@ -108,7 +109,7 @@ class Model:
     sent_defaults: Mapping[str, Any] = field(default_factory=dict)
     prompt_required: bool = True
     output: Literal["image", "video"] = "image"
-    image_format: Literal["jpeg", "png", "webp"] = "jpeg"
+    image_format: Literal["jpeg", "png", "webp"] | None = None
     cost_reported: Literal["at submit", "when ready", "never"] = "never"
     max_active: int = 24
     url_lifetime: float = IMAGE_URL_LIFETIME
@@ -149,7 +150,7 @@ class Model:
         if self.output == "video":
             return "mp4"
         field_info = self.schema.model_fields.get("output_format")
-        return self.image_format if field_info is None else str(field_info.default)
+        return self.image_format or "jpeg" if field_info is None else str(field_info.default)
 
     @property
     def has_webhooks(self) -> bool:
