@@ -44,6 +44,14 @@ _CONNECTION_FIELDS: dict[str, Any] = {
         ),
         "schema": {"type": ["string", "null"], "format": "password"},
     },
+    "webhook_hosts": {
+        "label": "Webhook hosts",
+        "description": (
+            "Hosts that may get the webhook secret beside those that a DAG file names, "
+            "comma-separated."
+        ),
+        "schema": {"type": ["string", "null"]},
+    },
     "trusted_hosts": {
         "label": "Trusted hosts",
         "description": (

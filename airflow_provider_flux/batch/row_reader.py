@@ -96,6 +96,13 @@ class RowReader:
         ).fetchone()
         return float(total), int(unknown or 0)
 
+    def expected_by_model(self) -> list[tuple[str, int, float]]:
+        """Return model, number and expected cost of the rows to submit, the dearest model first."""
+        return self._db.execute(
+            "SELECT model, count(*), coalesce(sum(estimate), 0.0) FROM rows "
+            "WHERE outcome IS NULL AND claim IS NULL GROUP BY model ORDER BY 3 DESC, 1"
+        ).fetchall()
+
     def unpriced_rows(self, limit: int) -> tuple[list[str], int]:
         """Return the rows to submit whose price is not known, whatever their inputs are.
 

@@ -46,6 +46,9 @@ from airflow_provider_flux.object_store.filesystem import run_sync
 
 log = logging.getLogger(__name__)
 
+#: Models that the log lists with their rows and credits.
+_MAX_LISTED_MODELS = 10
+
 #: Abandoned submits that are logged with their key and request id.
 _MAX_LOGGED_SUBMITS = 20
 #: Rows without a known price that an error names.
@@ -143,6 +146,7 @@ def check_budget(hook: FluxHook, counters: Counters, reader: RowReader) -> None:
     usd = expected * USD_PER_CREDIT
     message = f"The rows to submit are expected to cost {expected:g} credits (${usd:.2f}){more}"
     log.info("%s. Earlier tries spent %s", message, counters.describe_spent())
+    _log_models(reader)
     if not counters.can_afford(expected):
         raise FluxBudgetError(
             f"{message}, and {counters.describe_spent()} were spent by earlier tries, more than "
@@ -165,6 +169,20 @@ def check_budget(hook: FluxHook, counters: Counters, reader: RowReader) -> None:
             f"{message}, and the account has {balance:g}. Nothing was submitted. Add credits, or "
             "pass fewer rows."
         )
+
+
+def _log_models(reader: RowReader) -> None:
+    """Log the cost of each model, because a row may name a dearer one than the task."""
+    models = reader.expected_by_model()
+    if len(models) < 2:
+        return
+    shown = [
+        f"{model}: {count} {'row' if count == 1 else 'rows'}, {cost:g} credits"
+        for model, count, cost in models[:_MAX_LISTED_MODELS]
+    ]
+    others = len(models) - len(shown)
+    more = [f"and {others} other models"] if others else []
+    log.warning("The rows have several models. %s", "; ".join([*shown, *more]))
 
 
 def _check_prices(reader: RowReader, max_cost: float) -> None:

@@ -31,6 +31,8 @@ class FluxSettings:
     :param max_active: how many requests may be active at once on the account, by default 24
         (source: BFL's concurrency limits).
     :param webhook_secret: default for ``webhook_secret`` of requests with a ``webhook_url``.
+    :param webhook_hosts: hosts, or ``*.domain`` patterns, that may get ``webhook_secret``, besides
+        those that the source of a DAG names.
     :param trusted_hosts: hosts, or ``*.domain`` patterns, that may also serve polling and delivery
         URLs, for example your own gateway. BFL's hosts are always trusted.
     :param private_input_hosts: hosts, or ``*.domain`` patterns, with private addresses from which
@@ -44,6 +46,7 @@ class FluxSettings:
     proxy: str | None = field(default=None, repr=False)
     max_active: int = 24
     webhook_secret: str | None = field(default=None, repr=False)
+    webhook_hosts: tuple[str, ...] = ()
     trusted_hosts: tuple[str, ...] = ()
     private_input_hosts: tuple[str, ...] = ()
 
@@ -73,6 +76,7 @@ def read_settings(
         proxy=_check_proxy(extra.get("proxy"), source),
         max_active=_whole_number(extra, "max_active", 24, source),
         webhook_secret=str(extra["webhook_secret"]) if extra.get("webhook_secret") else None,
+        webhook_hosts=_names(extra, "webhook_hosts", source),
         trusted_hosts=_names(extra, "trusted_hosts", source),
         private_input_hosts=_names(extra, "private_input_hosts", source),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import cached_property
@@ -17,11 +17,13 @@ from airflow.providers.common.compat.sdk import (
     BaseHook,
 )
 
-from airflow_provider_flux.bfl.errors import FluxConfigurationError, FluxError
+from airflow_provider_flux.bfl.errors import FluxConfigurationError, FluxError, FluxRequestError
 from airflow_provider_flux.bfl.pricing import USD_PER_CREDIT
+from airflow_provider_flux.bfl.redaction import describe_url
 from airflow_provider_flux.bfl.request import GenerationRequest, build_request
 from airflow_provider_flux.bfl.responses import Submission
 from airflow_provider_flux.bfl.settings import FluxSettings, read_settings
+from airflow_provider_flux.bfl.urls import host_of, matches_any
 from airflow_provider_flux.compat import mask_secret
 from airflow_provider_flux.configured_models import known_models
 
@@ -43,7 +45,10 @@ class FluxHook(BaseHook):
 
     :param flux_conn_id: connection of type ``flux``: password = API key, host = base URL (default
         ``https://api.bfl.ai``), extras ``region``, ``connect_timeout``, ``read_timeout``,
-        ``proxy``, ``max_active``, ``webhook_secret``, ``trusted_hosts``, ``private_input_hosts``.
+        ``proxy``, ``max_active``, ``webhook_secret``, ``webhook_hosts``, ``trusted_hosts``,
+        ``private_input_hosts``.
+    :param webhook_hosts: hosts of webhooks that the source of the DAG names. The secret of the
+        connection goes to them and to ``webhook_hosts`` of the connection only.
     """
 
     conn_name_attr: ClassVar[str] = "flux_conn_id"
@@ -51,8 +56,11 @@ class FluxHook(BaseHook):
     conn_type: ClassVar[str] = "flux"
     hook_name: ClassVar[str] = "FLUX (Black Forest Labs)"
 
-    def __init__(self, flux_conn_id: str = default_conn_name) -> None:
+    def __init__(
+        self, flux_conn_id: str = default_conn_name, *, webhook_hosts: Collection[str] = ()
+    ) -> None:
         super().__init__()
+        self.webhook_hosts = webhook_hosts
         self.flux_conn_id = flux_conn_id
 
     @classmethod
@@ -189,11 +197,32 @@ class FluxHook(BaseHook):
         """Add the secret of the connection to a request that has a webhook and no secret.
 
         :param request: the request.
+        :raises FluxRequestError: if neither the source of the DAG nor the connection names the host
+            of the webhook. Whoever supplies the URL would get the secret.
         """
         secret, parameters = self.settings.webhook_secret, request.parameters
         if not secret or not parameters.get("webhook_url") or parameters.get("webhook_secret"):
             return request
+        self.check_webhook(parameters["webhook_url"])
         return replace(request, parameters={**parameters, "webhook_secret": secret})
+
+    def check_webhook(self, url: Any) -> None:
+        """Check that the secret of the connection, if there is one, may be sent to a webhook.
+
+        :param url: URL of the webhook; ``None`` for none.
+        :raises FluxRequestError: if neither the source of the DAG nor the connection names its
+            host.
+        """
+        hosts = (*self.webhook_hosts, *self.settings.webhook_hosts)
+        if not url or not self.settings.webhook_secret:
+            return
+        host = host_of(str(url))
+        if host is None or not matches_any(host, hosts):
+            raise FluxRequestError(
+                f"webhook_url={describe_url(str(url))}: the webhook_secret of the connection "
+                f"{self.flux_conn_id!r} goes only to hosts that the DAG file names in plain text, "
+                "or that the connection names. Add the host to 'webhook_hosts' of the connection."
+            )
 
     def test_connection(self) -> tuple[bool, str]:
         """Check key and host for the Test button, with a call that BFL does not bill.

@@ -9,6 +9,7 @@ from typing import Any, get_args
 from airflow_provider_flux.bfl.catalog import MediaKind, Model, get_model
 from airflow_provider_flux.bfl.errors import FluxRequestError
 from airflow_provider_flux.bfl.request import resolve_mode_alias
+from airflow_provider_flux.bfl.urls import host_of
 from airflow_provider_flux.bfl.validation import find_problems
 from airflow_provider_flux.configured_models import known_models
 from airflow_provider_flux.landing.object_name import find_character_problem
@@ -106,6 +107,28 @@ def refuse_template(argument: str, path: str) -> str:
             "params are not rendered. Write the template in the DAG file."
         )
     return path
+
+
+def find_webhook_hosts(*sources: Any) -> tuple[str, ...]:
+    """Return the hosts of webhooks that the source of a DAG names in plain text.
+
+    A host before a template counts, as in ``https://hooks.example.com/{{ run_id }}``. A template
+    may hold values from outside, so a host within one does not.
+
+    :param sources: arguments as the DAG file has them: each a URL, or a dict with a
+        ``webhook_url``.
+    """
+    urls = [
+        source.get("webhook_url") if isinstance(source, Mapping) else source for source in sources
+    ]
+    hosts = (_find_fixed_host(url) for url in urls if isinstance(url, str))
+    return tuple(host for host in hosts if host)
+
+
+def _find_fixed_host(url: str) -> str | None:
+    fixed, template, _ = url.partition("{")
+    is_whole = not template or "/" in fixed.partition("://")[2]
+    return host_of(fixed) if is_whole else None
 
 
 def check_reuse(reuse: Any, path: Any, sidecar: Any) -> None:

@@ -80,6 +80,8 @@ class FluxLandingOperator(TextTemplatesOperator):
         super().__init__(**kwargs)
         checked = None if output_path is None else arguments.check_output_path_argument(output_path)
         self._is_from_mapped = is_from_mapped(self)
+        #: Hosts of webhooks that the DAG file names, to which the secret of the connection may go.
+        self._webhook_hosts: tuple[str, ...] = ()
         self.output_path = output_path if self._is_from_mapped else checked
         self.if_exists = if_exists
         self.sidecar = sidecar
@@ -98,6 +100,21 @@ class FluxLandingOperator(TextTemplatesOperator):
     def _draws_seeds(self) -> bool:
         """Whether each image gets a random seed, so that ``{seed}`` tells images apart."""
         return True
+
+    def _webhook_hosts_in_source(self, context: Context, names: Sequence[str]) -> tuple[str, ...]:
+        """Return the hosts of webhooks that the DAG file names.
+
+        The arguments of a mapped task may be data, so only those of ``partial()`` count.
+
+        :param context: context of the task.
+        :param names: arguments that are, or may hold, the URL of a webhook.
+        """
+        if not self._is_from_mapped:
+            return self._webhook_hosts
+        dag = context.get("dag")
+        task = dag.task_dict.get(self.task_id) if dag is not None else None
+        supplied = getattr(task, "partial_kwargs", {})
+        return arguments.find_webhook_hosts(*map(supplied.get, names))
 
     def _check_landing_options(self) -> None:
         """Check literal arguments at parse time; others are checked before the submit."""

@@ -202,6 +202,8 @@ class FluxGenerateBatchOperator(FluxLandingOperator):
             on_change=on_change,
             on_clear=on_clear,
         )
+        if not self._is_from_mapped:
+            self._webhook_hosts = arguments.find_webhook_hosts(defaults)
         arguments.check_reuse(reuse, self.output_path, self.sidecar)
         self._check_literals()
 
@@ -273,7 +275,7 @@ class FluxGenerateBatchOperator(FluxLandingOperator):
     @cached_property
     def hook(self) -> FluxHook:
         """The hook of the connection."""
-        return FluxHook(self.flux_conn_id)
+        return FluxHook(self.flux_conn_id, webhook_hosts=self._webhook_hosts)
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Try all rows; fail if too many of them have no image.
@@ -295,6 +297,9 @@ class FluxGenerateBatchOperator(FluxLandingOperator):
             max_moderated = RowThreshold.parse("max_moderated", self.max_moderated)
 
             settings = self._settings(plan)
+            self._webhook_hosts = self._webhook_hosts_in_source(context, ("defaults",))
+            if isinstance(self.defaults, Mapping):
+                self.hook.check_webhook(self.defaults.get("webhook_url"))
             self._batch_run = BatchRun(self.hook, settings, context, plan, Path(folder))
             if self._is_killed:  # before there was a run to stop
                 self._batch_run.stop()

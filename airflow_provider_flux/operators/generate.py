@@ -210,6 +210,11 @@ class FluxGenerateOperator(FluxLandingOperator):
 
     def _resolve_arguments(self) -> None:
         """Set the defaults that will be sent, list the templated arguments, and hide secrets."""
+        self._webhook_hosts = (
+            ()
+            if self._is_from_mapped
+            else arguments.find_webhook_hosts(self.webhook_url, self.parameters)
+        )
         parameters = dict(self.parameters) if isinstance(self.parameters, Mapping) else {}
         supplied = {**self._named_parameters(), **parameters}
         self._resolved_later = frozenset(
@@ -256,7 +261,7 @@ class FluxGenerateOperator(FluxLandingOperator):
         """The hook of the connection."""
         from airflow_provider_flux.hooks.flux import FluxHook
 
-        return FluxHook(self.flux_conn_id)
+        return FluxHook(self.flux_conn_id, webhook_hosts=self._webhook_hosts)
 
     def execute(self, context: Context) -> Generation:
         """Submit the request, or resume what an earlier try submitted; wait for it, and land it.
@@ -267,6 +272,8 @@ class FluxGenerateOperator(FluxLandingOperator):
         :raises FluxError: for errors that a retry may help.
         """
         submission = self._start_tracking()
+        names = ("webhook_url", "parameters")
+        self._webhook_hosts = self._webhook_hosts_in_source(context, names)
         with fail_without_retry(submission), ExitStack() as inputs:
             folder = self._ledger_folder()
             publish_ledger_folder(context, folder)

@@ -173,7 +173,7 @@ def test_a_submit_with_an_undocumented_answer_is_uncertain_and_not_repeated(
 def test_an_error_holds_no_webhook_secret_of_the_connection(
     emulator: EmulatorServer, connect
 ) -> None:
-    connect(emulator.url, webhook_secret="whs_from_connection")
+    connect(emulator.url, webhook_secret="whs_from_connection", webhook_hosts="127.0.0.1")
     with pytest.raises(errors.FluxRequestError) as caught:
         submit_by_hook(
             "flux-pro-1.1",
@@ -422,7 +422,7 @@ def test_a_webhook_is_called_with_the_secret_of_the_connection(
 
     thread = threading.Thread(target=receive, daemon=True)
     thread.start()
-    connect(emulator.url, webhook_secret="whs_from_connection")
+    connect(emulator.url, webhook_secret="whs_from_connection", webhook_hosts="127.0.0.1")
     url = f"http://127.0.0.1:{listener.getsockname()[1]}/hook"
     submission = submit_by_hook("flux-pro-1.1", {"prompt": "x", "webhook_url": url})
     assert submission.polling_url is None

@@ -416,6 +416,16 @@ def test_the_fallback_of_a_row_is_submitted_once(
         assert submits(emulator) == 5
 
 
+def test_the_log_has_the_expected_credits_of_each_model(
+    emulator: EmulatorServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Fault 4: a column ``model`` raises the price of its row, without a mapping."""
+    rows = ["a fox", {"prompt": "b", "model": "flux-2-max", "width": 256, "height": 256}]
+    batch(tmp_path, rows).retry()
+    assert "several models. flux-2-max: 1 row, 7 credits; flux-pro-1.1: 1 row, 4" in caplog.text
+    assert submits(emulator) == 2
+
+
 def test_a_fallback_may_use_another_model(emulator: EmulatorServer, tmp_path: Path) -> None:
     rows = [
         {
@@ -690,8 +700,8 @@ def test_a_batch_writes_no_secret_to_any_file_log_or_xcom(
     monkeypatch.setattr(row_store.RowStore, "close", read_and_close)
     hook = f"{emulator.url}/hook"
     rows = [
-        {"prompt": "a fox", "webhook_url": hook},
-        {"prompt": "bad [[fault:echo-secrets]]", "webhook_url": hook},
+        {"prompt": "a fox"},
+        {"prompt": "bad [[fault:echo-secrets]]"},
         {"prompt": "expired [[fault:expired]]"},
         {"prompt": "moderated [[fault:moderated]]"},
         {
@@ -700,7 +710,9 @@ def test_a_batch_writes_no_secret_to_any_file_log_or_xcom(
             "input_image": f"{emulator.url}/x.png?X-Amz-Signature=abc123",
         },
     ]
-    task = batch(tmp_path, rows, on_invalid_row="skip", max_failed=1)
+    task = batch(
+        tmp_path, rows, on_invalid_row="skip", max_failed=1, defaults={"webhook_url": hook}
+    )
     with caplog.at_level("DEBUG"):
         task.retry()
     assert task.counts() == {"landed": 2, "invalid": 1, "moderated": 1, "failed": 1}

@@ -24,6 +24,11 @@ NULL_TEXTS = frozenset(
 )
 #: Problem of a row, or of ``defaults``, with a webhook secret.
 SECRET_PROBLEM = "webhook_secret would be stored with the row. Set it in the connection"  # noqa: S105 - no secret
+#: Problem of a row that sets a webhook, or of ``columns`` that lets rows set one.
+WEBHOOK_PROBLEM = (
+    "webhook_url cannot come from a row, because BFL sends results, and the secret of the "
+    "connection, there. Set it in defaults"
+)
 _NOT_IN_DEFAULTS = {
     "key": "it must differ by row",
     "model": "pass model=... to the operator",
@@ -87,6 +92,14 @@ def check_mapping(mapping: InputMapping) -> None:
     defaults_of(mapping)
 
 
+def is_webhook(name: str) -> bool:
+    """Whether a parameter sets where, or how, BFL reports a result.
+
+    :param name: name of the parameter, as a row may write it.
+    """
+    return name.strip().lower().startswith("webhook")
+
+
 def defaults_of(mapping: InputMapping) -> dict[str, Any]:
     """Return the defaults as plain JSON, without those that are ``None``.
 
@@ -103,6 +116,8 @@ def defaults_of(mapping: InputMapping) -> dict[str, Any]:
 def _check_name(argument: str, name: Any, validate: bool) -> None:
     if name == "webhook_secret":
         raise FluxRequestError(f"{argument}: {SECRET_PROBLEM}.")
+    if argument == "columns" and is_webhook(str(name)):
+        raise FluxRequestError(f"columns: {WEBHOOK_PROBLEM}.")
     parameters = (parameter for model in known_models().values() for parameter in model.fields)
     known = dict.fromkeys([*SPECIAL_NAMES, *parameters])
     if not isinstance(name, str) or (validate and name not in known):

@@ -10,7 +10,9 @@ from airflow_provider_flux.batch.input.json_values import NotJsonError, to_json_
 from airflow_provider_flux.batch.input.mapping import (
     SECRET_PROBLEM,
     SPECIAL_NAMES,
+    WEBHOOK_PROBLEM,
     InputMapping,
+    is_webhook,
 )
 from airflow_provider_flux.bfl.catalog import MediaKind, Model, did_you_mean, get_model, route_of
 from airflow_provider_flux.bfl.catalog.model import fields_of
@@ -63,6 +65,8 @@ class RequestBuilder:
         """
         if "webhook_secret" in parameters:
             raise FluxRequestError(SECRET_PROBLEM)
+        if any(map(is_webhook, own)):
+            raise FluxRequestError(WEBHOOK_PROBLEM)
         if not self._mapping.validate:
             return build_request(model, parameters, validate=False, models=self._models)
 

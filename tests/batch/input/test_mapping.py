@@ -51,6 +51,7 @@ def test_one_column_may_set_several_parameters() -> None:
         ({"columns": {"prompt": True}}, "columns['prompt']=True must be the name of a column"),
         ({"columns": {"prompt": 0, "key": "sku"}}, "columns has names and positions"),
         ({"columns": {"webhook_secret": "s"}}, "columns: webhook_secret would be stored"),
+        ({"columns": {"webhook_url": "s"}}, "columns: webhook_url cannot come from a row"),
         ({"defaults": ["a"]}, "defaults is list, not a dict"),
         ({"defaults": {"widht": 5}}, "Did you mean 'width'"),
         ({"defaults": {"webhook_secret": "hunter2"}}, "defaults: webhook_secret would be stored"),

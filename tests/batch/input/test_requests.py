@@ -180,5 +180,23 @@ def test_a_row_with_a_webhook_secret_is_refused_without_showing_it(validate: boo
     assert "hunter2" not in str(read)
 
 
+@pytest.mark.parametrize("validate", [True, False])
+@pytest.mark.parametrize("name", ["webhook_url", "Webhook_URL", "webhook_headers"])
+def test_a_row_cannot_set_a_webhook(name: str, validate: bool) -> None:
+    """Fault 4: a row of a stranger would get the results, and the secret of the connection."""
+    row = {"prompt": "a", name: "https://evil.example/h"}
+    (read,) = read_all_rows([row], validate=validate)
+    assert "webhook_url cannot come from a row" in (read.problem or "")
+    (plain,) = read_all_rows([{"prompt": "a", name: None}], validate=validate)
+    assert plain.request is not None
+
+
+def test_all_rows_share_the_webhook_of_the_defaults() -> None:
+    hook = "https://hooks.example.com/h"
+    (read,) = read_all_rows([{"prompt": "a"}], defaults={"webhook_url": hook})
+    assert read.request is not None
+    assert read.request.parameters["webhook_url"] == hook
+
+
 def _base64(content: bytes) -> str:
     return base64.b64encode(content).decode()
