@@ -47,7 +47,8 @@ def prove_writable(
     if ledger and _store_of(ledger) == _store_of(path):
         return
     folder = path.partition("{")[0].rpartition("/")[0] + "/"
-    folders = list(dict.fromkeys(name for name in (root, folder) if name))
+    is_root_there = _store_of(root) == _store_of(path)
+    folders = list(dict.fromkeys([root, folder] if is_root_there else [folder]))
     errors = []
     for uri in (f"{name}{PROBE_NAME}" for name in folders):
         error = None if uri in _PROVED else run_sync(_find_error(uri, write_options))

@@ -45,7 +45,7 @@ def proxy(s3: str, monkeypatch: pytest.MonkeyPatch) -> Any:
 def test_credentials_that_may_not_write_are_found_before_the_submit(
     emulator: EmulatorServer, ceph_folder: Callable[..., str], tmp_path: Path
 ) -> None:
-    """Fault 38: the image was paid for first, and could not be written."""
+    """Fault 38: the image was billed first, and could not be written."""
     task = image_task(f"{ceph_folder('reader')}/{{key}}.{{ext}}", ledger_path=f"{tmp_path}")
     with pytest.raises(FluxStorageError, match=r"AccessDenied, HTTP 403\).*Nothing was submitted"):
         run_task(task)
@@ -66,7 +66,7 @@ def test_a_store_that_refuses_the_form_of_the_write_is_found_before_the_submit(
 def test_a_batch_finds_a_store_that_it_may_not_write_before_its_first_submit(
     emulator: EmulatorServer, ceph_folder: Callable[..., str], tmp_path: Path
 ) -> None:
-    """Fault 38: a batch paid for its first rows."""
+    """Fault 38: a batch submitted its first rows."""
     task = FluxGenerateBatchOperator(
         task_id="hero",
         requests=[{"prompt": "a fox"}],
