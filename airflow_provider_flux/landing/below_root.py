@@ -47,7 +47,7 @@ def find_escape(uri: str, root: str) -> str | None:
         # Also for links: a link below the folder may lead out of it, and the folder may be one.
         stays = _resolves_below(uri, root)
     else:
-        stays = bool(root) and uri.startswith(root) and "//" not in uri[len(root) :]
+        stays = bool(root) and uri.startswith(root)
     if stays and uri.rstrip("/") != root.rstrip("/"):
         return None
     return f"is not below {hide_userinfo(root)}" if root else "may be anywhere"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+#: End of the name of a draft cache.
+DRAFT_CACHE_SUFFIX = ".draft.bin"
+
 
 def sidecar_uri(image_uri: str) -> str:
     """Return the URI of the sidecar of an image: ``hero.jpeg.json`` for ``hero.jpeg``.
@@ -16,4 +19,4 @@ def draft_cache_uri(video_uri: str) -> str:
 
     :param video_uri: URI of the video.
     """
-    return f"{video_uri.removesuffix('.mp4')}.draft.bin"
+    return f"{video_uri.removesuffix('.mp4')}{DRAFT_CACHE_SUFFIX}"

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 
+from airflow_provider_flux.bfl.delivery import MAX_RESULT_BYTES
 from airflow_provider_flux.bfl.errors import FluxError, FluxExistsError
 from airflow_provider_flux.generation import LandedImage
-from airflow_provider_flux.landing.companion_names import sidecar_uri
+from airflow_provider_flux.landing.below_root import is_below
+from airflow_provider_flux.landing.companion_names import DRAFT_CACHE_SUFFIX, sidecar_uri
 from airflow_provider_flux.landing.download import VerifiedResult, inspect_result
 from airflow_provider_flux.landing.sidecar import Sidecar, parse_sidecar
 from airflow_provider_flux.media.info import MediaInfo
-from airflow_provider_flux.object_store.objects import exists, read
+from airflow_provider_flux.media.trailing import ends_before
+from airflow_provider_flux.object_store.objects import exists, read, read_hint
+
+log = logging.getLogger(__name__)
+
+#: Bytes of the largest sidecar: more than any prompt has.
+_MAX_SIDECAR_BYTES = 2 * 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -37,6 +46,14 @@ class ExistingImage:
     def draft_cache(self) -> str | None:
         """URI of the draft cache of a video."""
         return self.sidecar.media.draft_cache if self.sidecar else None
+
+    @property
+    def has_trailing_bytes(self) -> bool:
+        """Whether bytes follow the end of the image, for example an archive of code.
+
+        BFL delivers no such images, but lands one if it does. It is not copied elsewhere.
+        """
+        return ends_before(self.data, self.info.format)
 
     def as_result(self) -> VerifiedResult:
         """Return the image as a result that can land elsewhere."""
@@ -69,7 +86,7 @@ async def load_image(uri: str) -> ExistingImage | None:
     :raises FluxExistsError: if the object is not a whole image.
     :raises FluxStorageError: if it cannot be read.
     """
-    data = await read(uri)
+    data = await read(uri, max_bytes=MAX_RESULT_BYTES)
     if data is None:
         return None
     try:
@@ -90,9 +107,15 @@ async def load_sidecar(uri: str, sha256: str | None = None) -> Sidecar | None:
     :return: ``None`` if there is none, or if it describes other bytes.
     :raises FluxStorageError: if it cannot be read.
     """
-    data = await read(sidecar_uri(uri))
+    data = await read_hint(sidecar_uri(uri), _MAX_SIDECAR_BYTES)
     sidecar = parse_sidecar(data) if data else None
-    return sidecar if sidecar and sha256 in {None, sidecar.media.sha256} else None
+    if sidecar is None or sha256 not in {None, sidecar.media.sha256}:
+        return None
+    cache = sidecar.media.draft_cache
+    if cache is None or _is_draft_cache_beside(cache, uri):
+        return sidecar
+    log.warning("The sidecar of %s names a draft cache elsewhere, which is not used.", uri)
+    return _without_draft_cache(sidecar)
 
 
 async def _load_checked_sidecar(uri: str, sha256: str) -> Sidecar | None:
@@ -102,5 +125,19 @@ async def _load_checked_sidecar(uri: str, sha256: str) -> Sidecar | None:
         return sidecar
     if await exists(sidecar.media.draft_cache) is not False:
         return sidecar
+    return _without_draft_cache(sidecar)
+
+
+def _is_draft_cache_beside(cache: str, uri: str) -> bool:
+    """Whether a draft cache is in the store of an image, and has the name of a draft cache.
+
+    The sidecar of a copy names the draft cache of the original. BFL gets the bytes of a draft cache
+    unchecked, so a sidecar may name no other file.
+    """
+    store = uri[: uri.index("/", uri.index("://") + 3) + 1] if "://" in uri else "/"
+    return cache.endswith(DRAFT_CACHE_SUFFIX) and is_below(cache, store)
+
+
+def _without_draft_cache(sidecar: Sidecar) -> Sidecar:
     media = sidecar.media.model_copy(update={"draft_cache": None})
     return sidecar.model_copy(update={"media": media})

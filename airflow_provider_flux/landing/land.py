@@ -72,7 +72,7 @@ def land(
         return hook.get_conn().wait(poller, generation["polling_url"])
 
     earlier, read_error = (None, None) if result else _load_earlier_landing(generation)
-    if earlier:
+    if earlier and _may_copy(earlier, generation, plan):
         return _copy(earlier, generation, plan, guard)
     if not generation["request_id"]:
         raise FluxStorageError(
@@ -170,6 +170,18 @@ def _load_earlier_landing(
         )
         return None, None
     return existing, None
+
+
+def _may_copy(existing: ExistingImage, generation: Generation, plan: LandingPlan) -> bool:
+    """Whether an image is where it belongs, or ends where its file does and so may be copied."""
+    is_in_place = plan.target.uri_of(generation, existing.info) == existing.uri
+    if is_in_place or not existing.has_trailing_bytes:
+        return True
+    log.warning(
+        "Other bytes follow the image at %s, so it is not copied. Getting the image from BFL.",
+        existing.uri,
+    )
+    return False
 
 
 def _copy(

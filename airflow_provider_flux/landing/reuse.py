@@ -58,6 +58,9 @@ async def _find_by_fingerprint(uris: Iterable[str], plan: LandingPlan) -> Existi
             existing = await load_image(uri)
         except FluxExistsError:
             existing = None
+        if existing and existing.sidecar and existing.has_trailing_bytes:
+            log.warning("Other bytes follow the image at %s. It is not reused.", uri)
+            continue
         if existing and existing.sidecar:
             return existing
         log.warning("%s differs from what its sidecar describes. It is not reused.", uri)

@@ -11,10 +11,14 @@ import json
 import logging
 
 from airflow_provider_flux.bfl.errors import FluxError
+from airflow_provider_flux.landing.below_root import is_below
 from airflow_provider_flux.landing.plan import LandingPlan
-from airflow_provider_flux.object_store.objects import put, read
+from airflow_provider_flux.object_store.objects import put, read_hint
 
 log = logging.getLogger(__name__)
+
+#: Bytes of the largest index entry, which holds one URI.
+_MAX_ENTRY_BYTES = 64 * 1024
 
 
 async def add_to_index(uri: str, plan: LandingPlan) -> None:
@@ -44,14 +48,12 @@ async def find_in_index(plan: LandingPlan) -> list[str]:
     :raises FluxStorageError: if the entry cannot be read.
     """
     entry_uri = _entry_uri(plan)
-    data = await read(entry_uri) if entry_uri else None
+    data = await read_hint(entry_uri, _MAX_ENTRY_BYTES) if entry_uri else None
     try:
         uri = json.loads(data)["uri"] if data else None
     except (ValueError, LookupError, TypeError, RecursionError):
         return []
-    if not isinstance(uri, str) or not uri.startswith(plan.target.root) or not uri.isprintable():
-        return []
-    return [] if ".." in uri.split("/") else [uri]
+    return [uri] if isinstance(uri, str) and is_below(uri, plan.target.root) else []
 
 
 def _entry_uri(plan: LandingPlan) -> str | None:

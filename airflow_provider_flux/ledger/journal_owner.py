@@ -19,6 +19,7 @@ from airflow_provider_flux.object_store.objects import put, read
 OWNER_CHECK_SECONDS = 3.0
 
 _OWNER_FILE = "owner.json"
+_MAX_OWNER_BYTES = 64 * 1024
 
 
 def claim_journal(folder: str, header: SegmentHeader, options: WriteOptions) -> None:
@@ -52,7 +53,7 @@ async def read_owner(folder: str) -> SessionSummary | None:
     :raises FluxStorageError: if the store fails.
     """
     uri = f"{folder}{_OWNER_FILE}"
-    data = await read(uri, retry=True)
+    data = await read(uri, retry=True, max_bytes=_MAX_OWNER_BYTES)
     try:
         return None if data is None else SessionSummary.model_validate_json(data)
     except ValidationError:

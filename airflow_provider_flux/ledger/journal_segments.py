@@ -25,6 +25,8 @@ from airflow_provider_flux.object_store.objects import list_uris, read
 JOURNAL_SUFFIX = ".rows/"
 #: Bytes at which a segment is full. Each write puts the whole segment, so it has to stay small.
 SEGMENT_BYTES = 64 * 1024
+#: Bytes of the largest segment that is read. A put may add many entries to one that is almost full.
+_MAX_SEGMENT_BYTES = 16 * 1024 * 1024
 
 _SEGMENT_NAME = re.compile(r"-[0-9a-f]{16}\.rows/[0-9a-f]{32}\.[0-9]{6}\.jsonl$")
 _SEGMENT_NUMBER = re.compile(r"\.([0-9]{6})\.jsonl$")
@@ -175,7 +177,9 @@ def _read_segments(folder: str) -> Iterator[tuple[str, SegmentHeader, list[Journ
 
 
 async def _read_all(uris: list[str]) -> list[bytes | None]:
-    return list(await asyncio.gather(*(read(uri, retry=True) for uri in uris)))
+    return list(
+        await asyncio.gather(*(read(uri, retry=True, max_bytes=_MAX_SEGMENT_BYTES) for uri in uris))
+    )
 
 
 def _number_of(uri: str) -> int:

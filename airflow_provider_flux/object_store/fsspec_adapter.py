@@ -37,7 +37,7 @@ async def call(fs: Any, name: str, *arguments: Any) -> Any:
     return await asyncio.to_thread(getattr(fs, name), *arguments)
 
 
-async def read_bytes(fs: Any, path: str) -> bytes:
+async def read_bytes(fs: Any, path: str, max_bytes: int | None = None) -> bytes:
     """Read an object in one request.
 
     Newer versions of s3fs send a HEAD first, to read large objects in pieces. Its answer has no
@@ -45,11 +45,12 @@ async def read_bytes(fs: Any, path: str) -> bytes:
 
     :param fs: the filesystem.
     :param path: path of the object.
+    :param max_bytes: number of bytes to read at most; ``None`` for all.
     """
     method = getattr(fs, "_cat_file", None)
     if method is not None and "max_concurrency" in inspect.signature(method).parameters:
-        return bytes(await method(path, max_concurrency=1))
-    return bytes(await call(fs, "cat_file", path))
+        return bytes(await method(path, end=max_bytes, max_concurrency=1))
+    return bytes(await call(fs, "cat_file", path, None if max_bytes is None else 0, max_bytes))
 
 
 async def write_bytes(fs: Any, path: str, data: bytes, *, exclusive: bool, **options: Any) -> Any:

@@ -72,7 +72,7 @@ async def put(
         raise FluxStorageError(f"{uri} could not be written ({describe_error(error)}).") from None
 
 
-async def read(uri: str, *, retry: bool = False) -> bytes | None:
+async def read(uri: str, *, retry: bool = False, max_bytes: int | None = None) -> bytes | None:
     """Read an object.
 
     A 403 counts as "no such object", with a warning: S3 answers so for a missing object if the role
@@ -80,22 +80,51 @@ async def read(uri: str, *, retry: bool = False) -> bytes | None:
 
     :param uri: URI of the object.
     :param retry: retry transient errors as :func:`put` does.
+    :param max_bytes: size from which on the object is refused, and not read further; ``None`` for
+        no limit. Whoever may write to the bucket chooses the size.
     :return: its bytes; ``None`` if it does not exist.
+    :raises FluxStorageError: if the store cannot answer, or if the object is too large.
+    """
+    data = await _read(uri, retry, None if max_bytes is None else max_bytes + 1)
+    if data is not None and max_bytes is not None and len(data) > max_bytes:
+        raise FluxStorageError(f"{uri} has more than {max_bytes} bytes, and is not read further.")
+    return data
+
+
+async def read_hint(uri: str, max_bytes: int) -> bytes | None:
+    """Read an object that nothing depends on: one that is too large counts as missing.
+
+    :param uri: URI of the object.
+    :param max_bytes: size from which on it is not read further.
+    :return: its bytes; ``None`` if it does not exist, or is too large.
     :raises FluxStorageError: if the store cannot answer.
     """
+    data = await _read(uri, False, max_bytes + 1)
+    if data is None or len(data) <= max_bytes:
+        return data
+    log.warning("%s has more than %d bytes. It is treated as missing.", uri, max_bytes)
+    return None
+
+
+async def _read(uri: str, retry: bool, limit: int | None) -> bytes | None:
     path = reopen_path(uri)
     try:
         if retry:
-            data: bytes = await retry_transient()(fsspec_adapter.read_bytes, path.fs, path.path)
-            return data
-        return await fsspec_adapter.read_bytes(path.fs, path.path)
+            data: bytes = await retry_transient()(
+                fsspec_adapter.read_bytes, path.fs, path.path, limit
+            )
+        else:
+            data = await fsspec_adapter.read_bytes(path.fs, path.path, limit)
     except FileNotFoundError:
         return None
     except Exception as error:
+        if limit is not None and await _is_empty(path):  # it has no range to read
+            return b""
         if is_withheld(error):
             log.warning("The store forbids reading %s. It is treated as missing.", uri)
             return None
         raise FluxStorageError(f"{uri} could not be read ({describe_error(error)}).") from None
+    return data
 
 
 async def exists(uri: str) -> bool | None:
@@ -113,6 +142,14 @@ async def exists(uri: str) -> bool | None:
     except Exception:
         return None
     return True
+
+
+async def _is_empty(path: ObjectStoragePath) -> bool:
+    """Whether an object exists and has no bytes."""
+    try:
+        return bool((await fsspec_adapter.call(path.fs, "info", path.path)).get("size") == 0)
+    except Exception:
+        return False
 
 
 async def list_uris(uri: str) -> list[str]:
