@@ -31,6 +31,8 @@ class MediaFile:
     :param width: pixels. ``None`` if unknown.
     :param height: pixels. ``None`` if unknown.
     :param seconds: length of a video. ``None`` if unknown.
+    :param orientation: EXIF orientation of an image, from 1 (upright, the default) to 8. The width
+        and the height are those of the image as it is displayed.
     """
 
     source: str
@@ -41,6 +43,7 @@ class MediaFile:
     width: int | None = None
     height: int | None = None
     seconds: float | None = None
+    orientation: int = 1
 
     def __str__(self) -> str:
         """Return a description that is safe for a log."""
@@ -62,6 +65,14 @@ class InlineMedia:
         return f"<base64 text of {len(self.text)} characters>"
 
     __repr__ = __str__
+
+
+def is_turned(orientation: int) -> bool:
+    """Whether an image is displayed with its sides exchanged.
+
+    :param orientation: EXIF orientation, from 1 to 8.
+    """
+    return orientation >= 5
 
 
 def is_path(value: Any) -> bool:
@@ -149,7 +160,7 @@ def find_media_warnings(model: Model, parameters: Mapping[str, Any]) -> list[str
     :return: one sentence each.
     """
     files = [file for values in inputs_of(model, parameters).values() for file in _files(values)]
-    warnings = []
+    warnings = [_describe_orientation(file) for file in files if file.orientation != 1]
     if model.name == "flux-tools/video-upscale-v1":
         warnings += [
             f"input_video is {f.seconds:.0f} s long: only {_UPSCALED_SECONDS} s are upscaled"
@@ -190,10 +201,23 @@ def _problems_of(spec: MediaField, file: MediaFile) -> Iterator[str]:
 
 
 def _differ_in_size(files: Sequence[MediaFile], others: Sequence[MediaFile]) -> bool:
-    return any(
-        (file.width, file.height) != (other.width, other.height)
-        for file in files
-        for other in others
+    return any(_sizes_of(file).isdisjoint(_sizes_of(other)) for file in files for other in others)
+
+
+def _sizes_of(file: MediaFile) -> set[tuple[int | None, int | None]]:
+    """Return the size of an image as it is displayed, and as it is stored: masks have either."""
+    sizes = {(file.width, file.height)}
+    return sizes | {(file.height, file.width)} if is_turned(file.orientation) else sizes
+
+
+def _describe_orientation(file: MediaFile) -> str:
+    width, height = file.width, file.height
+    stored = f"{height}x{width}" if is_turned(file.orientation) else f"{width}x{height}"
+    return (
+        f"the image from {file.source} has EXIF orientation {file.orientation}: it is displayed as "
+        f"{width}x{height} and stored as {stored}. BFL receives it as it is stored, and may ignore "
+        "the orientation. If the result is turned, store the image upright: "
+        "magick input.jpg -auto-orient output.jpg"
     )
 
 

@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any, NamedTuple
 from weakref import WeakValueDictionary
 
-from PIL import Image
+from PIL import Image, ImageOps
 
 from airflow_provider_flux.bfl.catalog import MediaField, MediaKind, Model
 from airflow_provider_flux.bfl.inputs import MediaFile, inputs_of
@@ -165,6 +165,8 @@ def _probe_image(data: bytes) -> Probe:
     with Image.open(io.BytesIO(data), formats=_IMAGE_FORMATS) as image:
         if image.width * image.height <= _MAX_DECODED_PIXELS:
             image.convert("RGB")  # decodes the whole image, which detects a truncated file
+            upright = ImageOps.exif_transpose(image)
+            return Probe(Image.MIME[image.format or ""], upright.width, upright.height)
         return Probe(Image.MIME[image.format or ""], image.width, image.height)
 
 

@@ -73,6 +73,7 @@ def _read(spec: MediaField, names: Iterator[Path], settings: FluxSettings, value
         width=facts.width,
         height=facts.height,
         seconds=facts.seconds,
+        orientation=facts.orientation,
     )
     log.info("%s: %s", spec.name, file)
     return file

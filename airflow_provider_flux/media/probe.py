@@ -6,11 +6,16 @@ import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image
+from PIL import ExifTags, Image
 
 from airflow_provider_flux.bfl.catalog import MediaKind
 from airflow_provider_flux.bfl.errors import FluxRequestError
+from airflow_provider_flux.bfl.inputs import is_turned
+from airflow_provider_flux.media.other_formats import HEAD_BYTES, describe_other_format
 from airflow_provider_flux.media.video import DamagedVideoError, is_mp4, read_video
+
+#: Formats of Pillow that an input may have, as the emulator accepts them.
+_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 
 
 @dataclass(frozen=True)
@@ -21,12 +26,15 @@ class InputFacts:
     :param width: width in pixels; ``None`` for a draft cache.
     :param height: height in pixels; ``None`` for a draft cache.
     :param seconds: length of a video; ``None`` for another file, or if the header does not name it.
+    :param orientation: EXIF orientation, from 1 (upright, the default) to 8. The width and the
+        height are those of the image as it is displayed.
     """
 
     media_type: str
     width: int | None = None
     height: int | None = None
     seconds: float | None = None
+    orientation: int = 1
 
 
 def probe_input(path: Path, kind: MediaKind, label: str) -> InputFacts:
@@ -41,13 +49,16 @@ def probe_input(path: Path, kind: MediaKind, label: str) -> InputFacts:
         raise FluxRequestError(f"{label} is empty.")
     if kind is MediaKind.DRAFT:
         return InputFacts("application/octet-stream")
-    is_video = kind is MediaKind.VIDEO or (kind is MediaKind.FILE and is_mp4(_head(path)))
+    head = _head(path)
+    if other := describe_other_format(head):
+        raise FluxRequestError(f"{label} {other}.")
+    is_video = kind is MediaKind.VIDEO or (kind is MediaKind.FILE and is_mp4(head))
     return _probe_video(path, label) if is_video else _probe_image(path, label)
 
 
 def _head(path: Path) -> bytes:
     with path.open("rb") as file:
-        return file.read(12)
+        return file.read(HEAD_BYTES)
 
 
 def _probe_image(path: Path, label: str) -> InputFacts:
@@ -55,13 +66,27 @@ def _probe_image(path: Path, label: str) -> InputFacts:
         with warnings.catch_warnings():
             # The limit of pixels is checked later.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(path) as image:
+            with Image.open(path, formats=_FORMATS) as image:
                 media_type = Image.MIME.get(image.format or "", "image/unknown")
-                return InputFacts(media_type, image.width, image.height)
+                orientation = _orientation_of(image)
+                sides = (image.width, image.height)
+                width, height = reversed(sides) if is_turned(orientation) else sides
+                return InputFacts(media_type, width, height, orientation=orientation)
     except Image.DecompressionBombError:
         raise FluxRequestError(f"{label} has too many pixels.") from None
     except Exception:  # damaged headers raise many kinds
         raise FluxRequestError(f"{label} is not an image.") from None
+
+
+def _orientation_of(image: Image.Image) -> int:
+    """Return the EXIF orientation of an image. ``getexif`` would decode a PNG for it."""
+    exif = Image.Exif()
+    try:
+        exif.load(image.info.get("exif") or b"")
+        orientation = exif.get(ExifTags.Base.Orientation, 1)
+    except Exception:  # damaged EXIF data raise many kinds, and no viewer applies them
+        return 1
+    return orientation if orientation in range(1, 9) else 1
 
 
 def _probe_video(path: Path, label: str) -> InputFacts:

@@ -40,7 +40,7 @@ def decode_image(file: MediaFile) -> Image.Image:
     with file.open() as stream:
         image = Image.open(stream)
         image.load()
-    return image
+    return ImageOps.exif_transpose(image)
 
 
 def fit_image(file: MediaFile, size: Size) -> Image.Image:
