@@ -10,6 +10,8 @@ import json
 import math
 import os
 import tempfile
+import threading
+import time
 from collections import Counter
 from collections.abc import Collection, Iterator
 from pathlib import Path
@@ -193,7 +195,31 @@ class BatchHistory(RuleBasedStateMachine):
         self._make_try(**arguments)
         self._make_try(**arguments)
 
-    def _make_try(self, key_type: Any, order: Any, max_cost: float | None, **policies: Any) -> None:
+    @precondition(lambda self: self.rows)
+    @rule(delay=st.floats(0.05, 0.6), **TRY)
+    def make_stopped_try(self, delay: float, **arguments: Any) -> None:
+        def stop() -> None:
+            if self.task.operator:
+                self.task.operator.on_kill()
+
+        timer = threading.Timer(delay, stop)
+        timer.start()
+        self.task.arguments["grace"] = 0
+        try:
+            self._make_try(is_stopped=True, **arguments)
+        finally:
+            del self.task.arguments["grace"]
+            timer.cancel()
+            timer.join()
+
+    def _make_try(
+        self,
+        key_type: Any,
+        order: Any,
+        max_cost: float | None,
+        is_stopped: bool = False,
+        **policies: Any,
+    ) -> None:
         rows = [{"key": key_type(key), **row} for key, row in self.rows.items()]
         order.shuffle(rows)
         on_clear = policies["on_clear"]
@@ -207,10 +233,10 @@ class BatchHistory(RuleBasedStateMachine):
             assert "FluxLedgerError" in message
         if "FluxLedgerError" in message:
             assert self.lost_clear_ids
-            assert self.emulator.stats() == before
+            assert self._posts(self.emulator.stats()) == self._posts(before)
             return
         self.has_gone_on |= bool(self.lost_clear_ids)
-        self._check_submits(before, known)
+        self._check_submits(before, known, is_stopped=is_stopped)
         self._check_credits(on_clear)
         if max_cost is not None and self._posts(self.emulator.stats()) > self._posts(before):
             assert self.task.summary
@@ -230,15 +256,21 @@ class BatchHistory(RuleBasedStateMachine):
     def _posts(self, stats: Any) -> int:
         return int(stats["submits"] + stats["refused"])
 
-    def _check_submits(self, before: Any, known: Collection[str]) -> None:
-        """Compare the submits of the last try in the journal with those that the service saw."""
+    def _check_submits(self, before: Any, known: Collection[str], *, is_stopped: bool) -> None:
+        """Compare the submits of the last try in the journal with those that the service saw.
+
+        A submit that was stopped before its answer may have reached the service, or not.
+        """
+        if is_stopped:
+            time.sleep(0.2)
         kinds: Counter[str] = Counter()
         for claim, (_, submit) in submits_of(self.task):
             if claim not in known:
                 kinds[kind_of(submit)] += 1
         after = self.emulator.stats()
         sent = kinds["accepted"] + kinds["refused"] + kinds["uncertain"]
-        assert sent == self._posts(after) - self._posts(before)
+        seen = self._posts(after) - self._posts(before)
+        assert sent - (kinds["uncertain"] if is_stopped else 0) <= seen <= sent
         made = after["submits"] - before["submits"]
         assert kinds["accepted"] <= made <= kinds["accepted"] + kinds["uncertain"]
 
