@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterator, Sequence
 
 from airflow_provider_flux.batch.costs import cost_of
 from airflow_provider_flux.batch.input.row_names import RowNames
+from airflow_provider_flux.batch.input.row_warnings import RowWarnings
 from airflow_provider_flux.batch.input.rows import Row, describe_problems
 from airflow_provider_flux.batch.report.counters import Counters
 from airflow_provider_flux.batch.row_policy import (
@@ -69,12 +70,15 @@ def load_rows(
     """
     count = invalid = 0
     names = RowNames(store.builder.plan.target, reserved)
+    warnings = RowWarnings()
     for row in rows:
         checked = names.check(row)
+        warnings.add(checked)
         store.add(checked)
         count += 1
         invalid += checked.problem is not None
     store.commit()
+    warnings.log()
     if invalid:
         _report_invalid_rows(store, policies)
     return count, invalid
