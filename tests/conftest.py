@@ -35,6 +35,7 @@ from airflow_provider_flux.emulator import EmulatorConfig, EmulatorServer
 from tests.support.ceph_like_proxy import CephLikeProxy
 from tests.support.object_stores import (
     AzureStore,
+    CephStore,
     FileStore,
     GcsStore,
     S3Store,
@@ -118,11 +119,17 @@ def aws_lab(s3: str, monkeypatch: pytest.MonkeyPatch) -> str:
 def store(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
     """An empty folder in each kind of store, and a connection to it.
 
+    A test can also ask for ``ceph``: a versioned bucket of a server that behaves as Ceph does.
     Airflow caches filesystems by connection id, so a test with another endpoint needs a new id.
     """
     if request.param == "file":
         (tmp_path / "store").mkdir()
         return FileStore(tmp_path / "store")
+    if request.param == "ceph":
+        proxy: CephLikeProxy = request.getfixturevalue("ceph")
+        proxy.make_versioned_bucket("versioned")
+        monkeypatch.setenv("AIRFLOW_CONN_CEPH_LAB", proxy.connection())
+        return CephStore(request.getfixturevalue("s3"), "versioned")
     server, kind = _BUCKET_STORES[request.param]
     store = kind(request.getfixturevalue(server))
     store.make_bucket()

@@ -31,9 +31,9 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
 MIB = 1024 * 1024
 PNG = WriteOptions("image/png", "max-age=60", {"model": "flux-pro-1.1", "seed": "7"})
-CLOUDS = pytest.mark.parametrize("store", ["s3", "gs", "abfs"], indirect=True)
+CLOUDS = pytest.mark.parametrize("store", ["s3", "ceph", "gs", "abfs"], indirect=True)
 #: gcp-storage-emulator ignores ifGenerationMatch, which the real store does not.
-CONDITIONAL = pytest.mark.parametrize("store", ["file", "s3", "abfs"], indirect=True)
+CONDITIONAL = pytest.mark.parametrize("store", ["file", "s3", "ceph", "abfs"], indirect=True)
 
 
 def on_worker(work: Any) -> Any:

@@ -19,7 +19,13 @@ from tests.support.run_operator import WAYS, new_context, run_trigger
 #: Each kind of store once and each way of waiting at least once, instead of all combinations.
 each_store_and_way = pytest.mark.parametrize(
     ("store", "way"),
-    [("file", "sync"), ("s3", "deferred"), ("gs", "between"), ("abfs", "deferred")],
+    [
+        ("file", "sync"),
+        ("s3", "deferred"),
+        ("ceph", "sync"),
+        ("gs", "between"),
+        ("abfs", "deferred"),
+    ],
     indirect=["store"],
 )
 

@@ -233,6 +233,12 @@ class S3Store(BucketStore):
         return [item["Key"] for page in pages for item in page.get("Contents", [])]
 
 
+class CephStore(S3Store):
+    """A folder in a versioned bucket behind a Ceph-like proxy, inspected without the proxy."""
+
+    conn_id = "ceph_lab"
+
+
 class GcsStore(BucketStore):
     """A folder in a bucket of a GCS server. It is inspected by the JSON API over plain HTTP."""
 
