@@ -2,7 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+PIP := $(BIN)/python -m pip install --disable-pip-version-check --progress-bar off
+STEP := $(PYTHON) scripts/run_step.py
 OLDEST := .venv-airflow-3.0
 AZURITE := azurite@3.35.0
 
@@ -12,7 +13,7 @@ help: ## Say what there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
 demo: $(VENV)/runtime ## Generate and land one image with a real Airflow DAG
-	@$(BIN)/python scripts/demo.py
+	@$(BIN)/python -m scripts.demo
 
 test: $(VENV)/dev ## Run all tests, with branch coverage; those of clusters beside all others
 	$(BIN)/python scripts/run_tests.py
@@ -61,16 +62,17 @@ $(VENV)/python:
 	@touch $@
 
 $(VENV)/runtime: requirements/runtime.txt pyproject.toml | $(VENV)/python
-	@echo "Installing Airflow and the provider into $(VENV), once..."
-	@$(PIP) --no-deps --require-hashes -r requirements/runtime.txt
-	@$(PIP) --no-deps --no-build-isolation -e .
+	@$(STEP) 1/3 "Installing Airflow and the provider into $(VENV), once" "2 to 5 minutes" \
+		$(PIP) --no-deps --require-hashes -r requirements/runtime.txt
+	@$(PIP) --quiet --no-deps --no-build-isolation -e .
 	@touch $@
 
 $(VENV)/dev: requirements/dev.txt pyproject.toml | $(VENV)/python
-	@echo "Installing what tests and linters need into $(VENV), once..."
-	@$(PIP) --no-deps --require-hashes -r requirements/dev.txt
-	@$(PIP) --no-deps --no-build-isolation -e .
-	@if command -v npm >/dev/null; then npm install --silent --no-audit --no-fund --prefix $(VENV)/npm $(AZURITE); \
+	@$(STEP) 1/2 "Installing what tests and linters need into $(VENV), once" "3 to 8 minutes" \
+		$(PIP) --no-deps --require-hashes -r requirements/dev.txt
+	@$(PIP) --quiet --no-deps --no-build-isolation -e .
+	@if command -v npm >/dev/null; then $(STEP) 2/2 "Installing azurite, the Azure server of the tests" "10 to 60 seconds" \
+		npm install --silent --no-audit --no-fund --prefix $(VENV)/npm $(AZURITE); \
 	else echo "There is no npm to install azurite with: the Azure tests will be skipped."; fi
 	@touch $@ $(VENV)/runtime
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 #: The standard fields of the connection form; the hook gives the same to Airflow before 3.2.
+#: Airflow's Test button sends port 0 for a connection without a port, and the API server refuses to
+#: test another port than the stored one. So the form shows the port, which may be stored as 0.
 CONNECTION_FORM: dict[str, Any] = {
-    "hidden_fields": ["schema", "port", "login"],
-    "relabeling": {"password": "API key", "host": "Base URL"},
-    "placeholders": {"host": "https://api.bfl.ai", "password": "bfl_..."},
+    "hidden_fields": ["schema", "login"],
+    "relabeling": {"password": "API key", "host": "Base URL", "port": "Port (0: none)"},
+    "placeholders": {"host": "https://api.bfl.ai", "password": "bfl_...", "port": "0"},
 }
 
 _CONNECTION_FIELDS: dict[str, Any] = {

@@ -9,12 +9,13 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-import subprocess
 import sys
 import time
 from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Any
+
+from scripts.run_step import StepError, run_step
 
 ROOT = Path(__file__).resolve().parents[1]
 HOME = ROOT / ".demo"
@@ -40,8 +41,8 @@ def main() -> int:
     }
     database, is_set_up = HOME / "airflow" / "airflow.db", HOME / "is-set-up"
     if not is_set_up.exists():
-        print("Setting up an Airflow in .demo/ ...", flush=True)
-        _run([*AIRFLOW, "db", "migrate"], environment)
+        title = "Creating the database of an Airflow in .demo/, once"
+        _run("2/3", title, "15 to 60 seconds", [*AIRFLOW, "db", "migrate"], environment)
         is_set_up.touch()
     with _service(environment) as emulator:
         if emulator:
@@ -50,8 +51,8 @@ def main() -> int:
                 "BFL_API_BASE": emulator.url,
                 "NO_PROXY": "127.0.0.1",
             }
-        print(f"Running the DAG {DAG} ...", flush=True)
-        _run([*AIRFLOW, "dags", "test", DAG], environment)
+        title = f"Running the DAG {DAG}: submit, wait, land"
+        _run("3/3", title, "20 to 60 seconds", [*AIRFLOW, "dags", "test", DAG], environment)
     generation = _result(database)
     image = generation["image"]
     path = image["uri"].removeprefix("file://")
@@ -79,23 +80,25 @@ def _service(environment: dict[str, str]) -> Any:
     return EmulatorServer(EmulatorConfig())
 
 
-def _run(command: list[str], environment: dict[str, str]) -> None:
-    """Run a command, print its progress, log all of its output, and exit if it fails."""
+def _run(
+    number: str, title: str, usual: str, command: list[str], environment: dict[str, str]
+) -> None:
+    """Run a step, print its progress, log all of its output, and exit if it fails."""
     HOME.mkdir(exist_ok=True)
     log = HOME / "demo.log"
-    with (
-        log.open("a") as file,
-        subprocess.Popen(
-            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        ) as process,
-    ):
-        for line in process.stdout or ():
+    with log.open("a") as file:
+
+        def show(line: str) -> None:
             file.write(line)
             if any(text in line for text in PROGRESS_TEXTS):
-                print(f"  {line.partition(']')[2].partition('[airflow')[0].strip()}", flush=True)
-    if process.returncode:
-        print(*log.read_text().splitlines()[-40:], sep="\n")
-        sys.exit(f"The demo failed. See the log: {log}")
+                text = line.partition("]")[2].partition("[airflow")[0].strip()
+                print(f"      {text}", flush=True)
+
+        try:
+            run_step(number, title, usual, command, env=environment, on_line=show)
+        except StepError as error:
+            print(*str(error).splitlines()[-40:], sep="\n")
+            sys.exit(f"The demo failed. See the log: {log}")
 
 
 def _result(database: Path) -> dict[str, Any]:

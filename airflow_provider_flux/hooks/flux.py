@@ -86,7 +86,8 @@ class FluxHook(BaseHook):
             return self._settings_from_environment()
         self._check_type(connection.conn_type)
         host = connection.host
-        if host and connection.port:
+        # Airflow's UI stores and sends port 0 for none.
+        if host and connection.port and not host.endswith(f":{connection.port}"):
             host = f"{host}:{connection.port}"
         return _read_and_mask(
             connection.password, host, connection.extra_dejson, f"connection {self.flux_conn_id!r}"

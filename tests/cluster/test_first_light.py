@@ -39,7 +39,7 @@ OUTPUT = "{{{{ var.value.flux_output }}}}"
 with DAG("one_slot", schedule=None):
     FluxGenerateOperator(
         task_id="generate",
-        prompt="slow [[fault:slow=20]]",
+        prompt="slow [[fault:held]]",
         pool="only_slot",
         deferrable=True,
         inline_wait=0,
@@ -116,7 +116,8 @@ def cluster(
     # Its scheduled first run would generate 500 images.
     nightly = dags / "flux_nightly_catalogue.py"
     nightly.write_text(nightly.read_text().replace('schedule="@daily"', "schedule=None"))
-    with Cluster(folder, dags, env=flux_environment(emulator, output)) as running:
+    environment = flux_environment(emulator, output) | {"AIRFLOW__CORE__TEST_CONNECTION": "Enabled"}
+    with Cluster(folder, dags, env=environment) as running:
         init_pool(running, POOL_SLOTS)
         running.create_pool("only_slot", 1, include_deferred=False)
         yield running
@@ -242,13 +243,17 @@ def test_a_nightly_catalogue_continues_with_the_next_products(
     assert emulator.stats()["submits"] == 60
 
 
-def test_the_worker_slot_is_free_while_the_image_is_generated(cluster: Cluster) -> None:
+def test_the_worker_slot_is_free_while_the_image_is_generated(
+    cluster: Cluster, emulator: EmulatorServer
+) -> None:
+    """Fault 37: under load, the image was ready before the other task had ended."""
     run = cluster.run_dag("one_slot")
     cluster.wait_task(run, "generate", "deferred")
     cluster.wait_task(run, "neighbour", "success")
     (generate,) = [row for row in cluster.task_instances(run) if row.task_id == "generate"]
     assert generate.state == "deferred"
     assert len(cluster.trigger_rows()) == 1
+    assert emulator.release() == 1
     assert cluster.wait(run) == "success", cluster.dump()
 
 
@@ -267,6 +272,23 @@ def test_a_connection_in_the_database_works_on_the_triggerer(
     assert cluster.xcom(run, "generate")["status"] == "Ready"
     assert "hand_over" not in cluster.task_log(run, "generate")
     assert emulator.stats()["submits"] == 1
+
+
+def test_the_test_button_works_for_a_connection_saved_as_documented(
+    cluster: Cluster, emulator: EmulatorServer
+) -> None:
+    """Fault 34: Airflow refused the test, because the UI sends port 0 for a missing port."""
+    command = [sys.executable, "-m", "airflow", "connections", "add", "flux_with_button"]
+    options = ["--conn-type", "flux", "--conn-password", KEY, "--conn-host", emulator.url]
+    subprocess.run(
+        [*command, *options, "--conn-port", "0"], env=cluster.env, check=True, capture_output=True
+    )
+    stored = cluster.rest.get("/connections/flux_with_button")
+    texts = ("conn_type", "connection_id", "description", "extra", "host", "password", "schema")
+    sent = {name: stored[name] or "" for name in texts} | {"login": "", "port": stored["port"] or 0}
+    answer = cluster.rest.post("/connections/test", sent | {"extra": stored["extra"] or "{}"})
+    assert answer["status"], answer
+    assert "credits left" in answer["message"]
 
 
 def test_no_secret_is_in_logs_or_database(

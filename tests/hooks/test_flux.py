@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from airflow_provider_flux.bfl import errors
@@ -72,6 +74,26 @@ def test_the_error_of_a_missing_connection_names_the_remedies() -> None:
         errors.FluxConfigurationError, match=r"'flux_default' does not exist.*BFL_API_KEY"
     ):
         _ = FluxHook().settings
+
+
+@pytest.mark.parametrize(
+    ("host", "port", "base_url"),
+    [
+        ("http://127.0.0.1:8484", 0, "http://127.0.0.1:8484"),
+        ("http://127.0.0.1:8484", None, "http://127.0.0.1:8484"),
+        ("http://127.0.0.1:8484", 8484, "http://127.0.0.1:8484"),
+        ("http://127.0.0.1", 8484, "http://127.0.0.1:8484"),
+        (None, 0, "https://api.bfl.ai"),
+        (None, 443, "https://api.bfl.ai"),
+    ],
+)
+def test_a_port_of_0_means_none_and_a_repeated_one_counts_once(
+    monkeypatch: pytest.MonkeyPatch, host: str | None, port: int | None, base_url: str
+) -> None:
+    """Fault 34: the UI sends port 0 for a connection without a port."""
+    connection = {"conn_type": "flux", "password": KEY, "host": host, "port": port}
+    monkeypatch.setenv("AIRFLOW_CONN_FLUX_DEFAULT", json.dumps(connection))
+    assert FluxHook().settings.base_url == base_url
 
 
 def test_the_connection_of_a_hook_may_be_a_uri(monkeypatch: pytest.MonkeyPatch) -> None:
