@@ -226,6 +226,7 @@ def poller_for(
     poll_interval: float = 0.5,
     pause_at: float | None = None,
     pace: Callable[[float], float] | None = None,
+    hide_texts: bool = False,
 ) -> Poller:
     """Return the poller that decides when to poll a generation, and when to give up.
 
@@ -235,6 +236,7 @@ def poller_for(
     :param pause_at: epoch seconds at which to pause; by default the poller never pauses.
     :param pace: returns the seconds until the next poll for the seconds since the submit; by
         default the interval grows with the time waited.
+    :param hide_texts: leave the texts of BFL out of errors, because they may quote the prompt.
     """
     from airflow_provider_flux.bfl.polling import Poller  # not at DAG parse time
 
@@ -246,6 +248,7 @@ def poller_for(
         cost=generation["cost"] if generation["cost_source"] == "reported" else None,
         pause_at=pause_at,
         pace=pace,
+        hide_texts=hide_texts,
     )
 
 

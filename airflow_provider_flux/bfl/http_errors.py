@@ -21,6 +21,7 @@ from airflow_provider_flux.bfl.http_messages import (
     parse_retry_after,
     read_json,
 )
+from airflow_provider_flux.bfl.quotes import remove_quotes
 from airflow_provider_flux.bfl.redaction import describe_url, redact_line
 
 _MAX_DETAIL_CHARACTERS = 300
@@ -45,15 +46,18 @@ def is_refusal(answer: HttpAnswer) -> bool:
     return answer.status in _REFUSALS and not is_generation
 
 
-def error_from_answer(answer: HttpAnswer, refusal: str, *secrets: str) -> FluxError:
+def error_from_answer(
+    answer: HttpAnswer, refusal: str, *secrets: str, quoted: tuple[str, ...] = ()
+) -> FluxError:
     """Return the typed error of an unexpected answer.
 
     :param answer: the answer of the service.
     :param refusal: beginning of the message, for example ``BFL refused the poll``.
     :param secrets: texts that the message must not quote, besides the secrets of the connection.
+    :param quoted: texts of the request. A text of BFL that quotes one is left out.
     """
     body = read_json(answer)
-    detail = describe_detail(body, (*answer.secrets, *secrets))
+    detail = describe_detail(body, (*answer.secrets, *secrets), quoted)
     is_key_format = (
         answer.status == 422
         and isinstance(body, Mapping)
@@ -113,20 +117,22 @@ def uncertain_submit_error(reason: str) -> FluxSubmitUncertainError:
     )
 
 
-def describe_detail(body: Any, secrets: tuple[str, ...]) -> str:
+def describe_detail(body: Any, secrets: tuple[str, ...], quoted: tuple[str, ...] = ()) -> str:
     """Return the reason that the service gave, without ``input``, which quotes the request.
 
     :param body: the JSON value of the answer.
     :param secrets: texts that the reason must not contain.
+    :param quoted: texts of the request. A part of the reason that quotes one is left out.
     :return: the reason after a colon, or an empty text.
     """
     detail = body.get("detail", body.get("message")) if isinstance(body, Mapping) else None
     if isinstance(detail, list):
-        text = "; ".join(_sentence(item) for item in detail[:_MAX_DETAILS])
+        sentences = (remove_quotes(_sentence(item), quoted) for item in detail[:_MAX_DETAILS])
+        text = remove_quotes("; ".join(sentences), quoted)
     elif isinstance(detail, Mapping):
-        text = _sentence(detail)
+        text = remove_quotes(_sentence(detail), quoted)
     else:
-        text = str(detail or "")
+        text = remove_quotes(str(detail or ""), quoted)
     return f": {redact_line(text, *secrets)[:_MAX_DETAIL_CHARACTERS]}" if text else ""
 
 

@@ -14,7 +14,9 @@ from airflow_provider_flux.bfl.errors import (
     FluxServiceError,
     FluxTimeoutError,
     FluxTransientError,
+    error_from_dict,
 )
+from airflow_provider_flux.bfl.quotes import hide_detail
 from airflow_provider_flux.bfl.responses import GenerationResult
 from airflow_provider_flux.bfl.status import Status
 
@@ -78,6 +80,7 @@ class Poller:
     :param pace: returns the seconds until the next poll for the seconds since the submit. It
         replaces ``poll_interval`` and its growth.
     :param jitter: returns a random number in [0, 1).
+    :param hide_texts: leave the texts of BFL out of errors, because they may quote the prompt.
     :ivar pending_at: when a poll last answered that the generation is not ready; the submit, if
         none has.
     """
@@ -93,6 +96,7 @@ class Poller:
         pause_at: float | None = None,
         pace: Callable[[float], float] | None = None,
         jitter: Callable[[], float] = random.random,
+        hide_texts: bool = False,
     ) -> None:
         self.request_id = request_id
         self.submitted_at = submitted_at
@@ -103,6 +107,7 @@ class Poller:
         self.pending_at = submitted_at
         self._pace = pace
         self._jitter = jitter
+        self._hide_texts = hide_texts
         self._failures = 0
         self._missing_since: float | None = None
         self._no_image_since: float | None = None
@@ -128,6 +133,8 @@ class Poller:
         :param now: when it arrived, in epoch seconds.
         """
         self._failures = 0
+        if self._hide_texts:
+            result = result.without_texts()
         if result.status.is_success:
             return Done(result) if result.sample else self._wait_for_image(now)
         self._no_image_since = None
@@ -167,13 +174,19 @@ class Poller:
         :param now: when it occurred, in epoch seconds.
         """
         if not isinstance(error, FluxTransientError):
-            return Failed(error)
+            return Failed(self._without_texts(error))
         self._failures += 1
-        self._last_error = error.message
+        self._last_error = hide_detail(error.message) if self._hide_texts else error.message
         backoff = min(self.poll_interval * 2 ** min(self._failures, 10), _MAX_INTERVAL_SECONDS) * (
             0.5 + self._jitter() / 2
         )
         return self._wait(max(backoff, self.poll_interval, error.retry_after or 0.0), now)
+
+    def _without_texts(self, error: FluxError) -> FluxError:
+        message = hide_detail(error.message)
+        if not self._hide_texts or message == error.message:
+            return error
+        return error_from_dict({**error.as_dict(), "message": message})
 
     def _interval(self, now: float) -> float:
         if self._pace is not None:

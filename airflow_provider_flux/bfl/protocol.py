@@ -29,6 +29,7 @@ from airflow_provider_flux.bfl.http_messages import (
     read_json,
     request_headers,
 )
+from airflow_provider_flux.bfl.quotes import texts_of
 from airflow_provider_flux.bfl.request import GenerationRequest
 from airflow_provider_flux.bfl.responses import GenerationResult, Submission, read_id
 from airflow_provider_flux.bfl.settings import FluxSettings
@@ -106,16 +107,17 @@ def read_submission(answer: HttpAnswer, request: GenerationRequest, *, now: floa
         408, 409, 499 or 503.
     :raises FluxError: a typed error for a refusal. Nothing was billed.
     """
+    quoted = texts_of(request.parameters)
     secrets = (*answer.secrets, str(request.parameters.get("webhook_secret") or ""))
     body = read_json(answer)
     if 200 <= answer.status < 300 and isinstance(body, Mapping) and read_id(body):
         return Submission.from_body(body, now=now)
     if not is_refusal(answer):
         raise uncertain_submit_error(
-            f"BFL answered with HTTP {answer.status}{describe_detail(body, secrets)}"
+            f"BFL answered with HTTP {answer.status}{describe_detail(body, secrets, quoted)}"
         )
     raise error_from_answer(
-        answer, f"BFL refused {request.model}, and nothing was billed", *secrets
+        answer, f"BFL refused {request.model}, and nothing was billed", *secrets, quoted=quoted
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from airflow_provider_flux.bfl.errors import (
@@ -17,6 +17,7 @@ from airflow_provider_flux.bfl.errors import (
     FluxModeratedError,
     FluxTaskNotFoundError,
 )
+from airflow_provider_flux.bfl.quotes import HIDDEN, hide_reason
 from airflow_provider_flux.bfl.redaction import redact_line
 from airflow_provider_flux.bfl.status import Status
 
@@ -127,6 +128,16 @@ class GenerationResult:
             progress=read_number(body.get("progress")),
             error=_error_text(parts, secrets),
             moderation_reasons=_reasons(parts, secrets),
+        )
+
+    def without_texts(self) -> GenerationResult:
+        """Return the result without the texts of BFL, which may quote a prompt."""
+        is_known = self.status is not Status.UNKNOWN
+        return replace(
+            self,
+            status_text=self.status.value if is_known else HIDDEN,
+            error=HIDDEN if self.error else None,
+            moderation_reasons=tuple(map(hide_reason, self.moderation_reasons)),
         )
 
     def as_error(self, *, request_id: str, cost: float | None) -> FluxError | None:

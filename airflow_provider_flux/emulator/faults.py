@@ -92,6 +92,11 @@ _KINDS = (
     FaultKind(
         "echo-secrets", "submit", "400 that echoes the key, the secret, base64 and a signed URL"
     ),
+    FaultKind(
+        "quote-prompt",
+        "submit",
+        "422 that quotes the prompt: plain, in upper case, escaped and cut",
+    ),
     FaultKind("foreign-polling-url", "submit", "polling_url on a host that is not BFL's"),
     FaultKind("no-polling-url", "submit", "no polling_url in the answer"),
     FaultKind(
@@ -212,6 +217,7 @@ _ANSWERS_WITHOUT_COUNT = frozenset(
         "submit-503",
         "detail-object",
         "echo-secrets",
+        "quote-prompt",
         "poll-redirect",
         "poll-403",
         "redirect-download",

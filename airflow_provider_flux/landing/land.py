@@ -68,7 +68,8 @@ def land(
 
     def refresh() -> GenerationResult:
         end = time.time() + DEFAULT_TIMEOUT if deadline is None else deadline
-        poller = poller_for(generation, deadline=end)
+        hide_texts = plan.target.options.hide_prompt
+        poller = poller_for(generation, deadline=end, hide_texts=hide_texts)
         return hook.get_conn().wait(poller, generation["polling_url"])
 
     earlier, read_error = (None, None) if result else _load_earlier_landing(generation)

@@ -69,6 +69,7 @@ def deferral_arguments(
     deadline: float,
     poll_interval: float,
     now: float,
+    hide_texts: bool = False,
 ) -> dict[str, Any]:
     """Return the arguments of ``BaseOperator.defer``.
 
@@ -77,6 +78,7 @@ def deferral_arguments(
     :param deadline: epoch seconds at which the trigger gives up.
     :param poll_interval: shortest seconds between two polls.
     :param now: epoch seconds.
+    :param hide_texts: leave the texts of BFL out of the event, because they may quote the prompt.
     """
     assert state.generation is not None  # noqa: S101 - a task defers for an accepted generation
     trigger = FluxResultTrigger(
@@ -87,6 +89,7 @@ def deferral_arguments(
         poll_interval=poll_interval,
         landing_plan=state.plan.model_dump(mode="json") if state.plan else None,
         record_uri=state.record_uri,
+        hide_texts=hide_texts,
     )
     seconds = max(deadline - now, _MIN_DEFERRAL_SECONDS) + _BACKSTOP_SECONDS
     return {

@@ -331,6 +331,7 @@ class FluxGenerateOperator(FluxLandingOperator):
                 deadline=policy.deadline_of(generation, time.time()),
                 poll_interval=self.poll_interval,
                 pause_at=policy.pause_at(time.time()),
+                hide_texts=self.hide_prompt,
             )
             try:
                 client = self.hook.get_conn()
@@ -357,6 +358,7 @@ class FluxGenerateOperator(FluxLandingOperator):
                 deadline=self._wait_policy.deadline_of(generation, time.time()),
                 poll_interval=self.poll_interval,
                 now=time.time(),
+                hide_texts=self.hide_prompt,
             )
         )
 
@@ -460,7 +462,12 @@ class FluxGenerateOperator(FluxLandingOperator):
         deadline = max(self._wait_policy.deadline_of(generation, now), now)
         if plan is not None:  # the triggerer may have landed it, and BFL may keep it no longer
             return self._land(plan, deadline=deadline)
-        poller = poller_for(generation, deadline=deadline, poll_interval=self.poll_interval)
+        poller = poller_for(
+            generation,
+            deadline=deadline,
+            poll_interval=self.poll_interval,
+            hide_texts=self.hide_prompt,
+        )
         return self._land(None, self.hook.get_conn().wait(poller, generation["polling_url"]))
 
     def resume_execution(

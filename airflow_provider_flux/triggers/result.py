@@ -80,6 +80,7 @@ class FluxResultTrigger(BaseTrigger):
     :param landing_plan: :class:`~airflow_provider_flux.landing.plan.LandingPlan` as JSON; ``None``
         lands nothing.
     :param record_uri: URI of the record in the ledger; ``None`` if it is no file.
+    :param hide_texts: leave the texts of BFL out of the event, because they may quote the prompt.
     """
 
     def __init__(
@@ -92,6 +93,7 @@ class FluxResultTrigger(BaseTrigger):
         poll_interval: float = 0.5,
         landing_plan: Mapping[str, Any] | None = None,
         record_uri: str | None = None,
+        hide_texts: bool = False,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.flux_conn_id = flux_conn_id
@@ -101,6 +103,7 @@ class FluxResultTrigger(BaseTrigger):
         self.poll_interval = poll_interval
         self.landing_plan = landing_plan
         self.record_uri = record_uri
+        self.hide_texts = hide_texts
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the path of the class, and the arguments as JSON."""
@@ -114,6 +117,7 @@ class FluxResultTrigger(BaseTrigger):
                 "poll_interval": self.poll_interval,
                 "landing_plan": self.landing_plan,
                 "record_uri": self.record_uri,
+                "hide_texts": self.hide_texts,
             },
         )
 
@@ -168,7 +172,10 @@ class FluxResultTrigger(BaseTrigger):
         # is as far in the future then.
         ahead = submitted_epoch(self.generation) - wait_start(self.generation, time.time())
         poller = poller_for(
-            self.generation, deadline=self.deadline - ahead, poll_interval=self.poll_interval
+            self.generation,
+            deadline=self.deadline - ahead,
+            poll_interval=self.poll_interval,
+            hide_texts=self.hide_texts,
         )
         return await client.wait(poller, self.generation["polling_url"])
 

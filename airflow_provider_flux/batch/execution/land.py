@@ -99,7 +99,7 @@ class Lander:
         context, generation = self._context, row.generation
         submitted_at = submitted_epoch(generation)
         schedule = self._schedule_of(generation["model"])
-        poller = self._build_poller(generation)
+        poller = self._build_poller(row)
         began = time.time()
         try:
             result = await context.client.wait(poller, generation["polling_url"])
@@ -119,7 +119,7 @@ class Lander:
         """Land a result, with a fresh URL for each attempt."""
 
         async def refresh() -> GenerationResult:
-            poller = self._build_poller(row.generation)
+            poller = self._build_poller(row)
             poller.deadline = time.time() + _REFRESH_SECONDS
             return await self._context.client.wait(poller, row.generation["polling_url"])
 
@@ -204,13 +204,15 @@ class Lander:
             self._schedules[model] = PollSchedule(expected_latency(model), self._poll_interval)
         return self._schedules[model]
 
-    def _build_poller(self, generation: Generation) -> Poller:
+    def _build_poller(self, row: SubmittedRow) -> Poller:
+        generation = row.generation
         timeout, now = self._timeout or default_timeout(generation["model"]), time.time()
         return poller_for(
             generation,
             deadline=max(wait_start(generation, now) + timeout, now),
             poll_interval=self._poll_interval,
             pace=self._schedule_of(generation["model"]).seconds_until_poll,
+            hide_texts=row.plan.target.options.hide_prompt,
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import math
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -11,6 +12,7 @@ from functools import reduce
 from http import HTTPStatus
 from operator import or_
 from typing import Annotated, Any
+from urllib.parse import quote
 
 from fastapi import APIRouter, Body, Request
 from fastapi.exceptions import RequestValidationError
@@ -243,6 +245,18 @@ def _echo_secrets(fault: Fault, key: str, parameters: Mapping[str, Any]) -> Refu
     return RefusalError(400, f"Bad request: key {key}, secret {secret}, image {image}, see {url}")
 
 
+def _quote_prompt(_: Fault, __: str, parameters: Mapping[str, Any]) -> RefusalError:
+    prompt = str(parameters.get("prompt"))
+    forms = [prompt, prompt.upper(), json.dumps(prompt), quote(prompt), f"{prompt[:40]}..."]
+    return RefusalError(
+        422,
+        [
+            {"loc": ["body", "prompt"], "msg": f"Not allowed: {form}", "input": prompt}
+            for form in forms
+        ],
+    )
+
+
 #: The refusal of each fault that refuses a submit.
 _REFUSALS: Mapping[str, Callable[[Fault, str, Mapping[str, Any]], RefusalError]] = {
     "rate-limit": lambda fault, *_: RefusalError(
@@ -257,4 +271,5 @@ _REFUSALS: Mapping[str, Callable[[Fault, str, Mapping[str, Any]], RefusalError]]
     "submit-status": lambda fault, *_: RefusalError(fault.status, _phrase(fault.status)),
     "detail-object": lambda *_: RefusalError(422, {"message": "The request was refused"}),
     "echo-secrets": _echo_secrets,
+    "quote-prompt": _quote_prompt,
 }

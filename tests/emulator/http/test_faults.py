@@ -99,6 +99,12 @@ def _echo_secrets(client: Client) -> None:
     )
 
 
+def _quote_prompt(client: Client) -> None:
+    answer = _submit(client, "quote-prompt")
+    assert answer.status_code == 422
+    assert "QUOTE-PROMPT" in answer.json()["detail"][1]["msg"]
+
+
 def _foreign_polling_url(client: Client) -> None:
     assert (
         _submit(client, "foreign-polling-url")
@@ -379,6 +385,7 @@ CHECKS: dict[str, Callable[[Client], None]] = {
     "submit-lost": _submit_lost,
     "detail-object": _detail_object,
     "echo-secrets": _echo_secrets,
+    "quote-prompt": _quote_prompt,
     "foreign-polling-url": _foreign_polling_url,
     "no-polling-url": _no_polling_url,
     "absurd-cost": _absurd_cost,
