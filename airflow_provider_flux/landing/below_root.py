@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from urllib.parse import unquote
 
 from airflow_provider_flux.bfl.errors import FluxStorageError
 from airflow_provider_flux.bfl.redaction import escape_control, hide_userinfo
@@ -16,8 +17,9 @@ from airflow_provider_flux.landing.suffixes import format_of_name
 from airflow_provider_flux.media.info import MediaInfo
 
 _LOCAL_PREFIX = re.compile(r"(?:file|local)://(?=/)")
-#: Characters and escapes that a store, or a later reader, may take for another name.
-_AMBIGUOUS = re.compile(r"[\x00-\x1f\x7f-\x9f\\]|%(?:2[ef]|5c|25|00)|\?versionId=", re.IGNORECASE)
+#: Characters that a store, or a later reader, may take for another name.
+_AMBIGUOUS = re.compile(r"[\x00-\x1f\x7f-\x9f\\]|\?versionId=")
+_MAX_DECODINGS = 4
 _MAX_SHOWN_CHARACTERS = 200
 
 
@@ -38,9 +40,10 @@ def find_escape(uri: str, root: str) -> str | None:
     :return: the end of a sentence about the URI.
     """
     uri, root = _LOCAL_PREFIX.sub("", uri), _LOCAL_PREFIX.sub("", root)
-    if _AMBIGUOUS.search(uri):
+    decoded = _decode(uri)
+    if _AMBIGUOUS.search(decoded):
         return "holds a character or an escape that stores read as another name"
-    if {"..", "."} & set(uri.partition("://")[2 if "://" in uri else 0].split("/")):
+    if {"..", "."} & set(decoded.split("/")):
         return "holds a folder '.' or '..'"
     is_local = root.startswith("/")
     if is_local and uri.startswith("/"):
@@ -51,6 +54,13 @@ def find_escape(uri: str, root: str) -> str | None:
     if stays and uri.rstrip("/") != root.rstrip("/"):
         return None
     return f"is not below {hide_userinfo(root)}" if root else "may be anywhere"
+
+
+def _decode(uri: str) -> str:
+    """Return a URI without percent-encoding, also if it was encoded several times."""
+    for _ in range(_MAX_DECODINGS):
+        uri = unquote(uri)
+    return uri
 
 
 def _resolves_below(path: str, root: str) -> bool:
