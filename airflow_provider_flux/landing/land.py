@@ -27,6 +27,7 @@ from airflow_provider_flux.hooks.flux import FluxHook
 from airflow_provider_flux.landing.below_root import LandingGuard
 from airflow_provider_flux.landing.download import download_result, download_result_async
 from airflow_provider_flux.landing.existing import ExistingImage, load_image, load_sidecar
+from airflow_provider_flux.landing.other_tasks import name_beside
 from airflow_provider_flux.landing.plan import LandingPlan
 from airflow_provider_flux.landing.write import write_result
 from airflow_provider_flux.object_store.filesystem import open_path, run_async, run_sync
@@ -129,7 +130,8 @@ async def find_landed(generation: Generation, plan: LandingPlan) -> Generation |
     :param plan: the plan by which it would have landed.
     :return: the generation with ``image`` or ``video``; ``None`` if no image is found.
     """
-    for uri in plan.target.possible_uris(generation):
+    uris = plan.target.possible_uris(generation)
+    for uri in [*uris, *(name_beside(uri, generation["request_id"]) for uri in uris)]:
         try:
             sidecar = await load_sidecar(uri)
             if sidecar is None or sidecar.request_id != generation["request_id"]:

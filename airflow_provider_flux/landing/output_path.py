@@ -33,7 +33,8 @@ PLACEHOLDERS: Mapping[str, str] = {
 #: may differ.
 _DISTINCT = frozenset({"key", "index", "request_id", "sha256"})
 _MAYBE_DISTINCT = frozenset({"seed", "fingerprint"})
-_JINJA = re.compile(r"\{\{.*?\}\}|\{%.*?%\}|\{#.*?#\}", re.DOTALL)
+#: A template of Jinja in a path.
+JINJA = re.compile(r"\{\{.*?\}\}|\{%.*?%\}|\{#.*?#\}", re.DOTALL)
 _INDEX_FORMAT = re.compile(r"0?[1-9]d")
 #: Folder of the ledger and of the index of ``reuse``.
 _RESERVED_NAME = "_flux"
@@ -66,7 +67,7 @@ def check_output_path(path: Any) -> str:
         raise _refusal(
             text, "is empty. Write, for example, s3://my_conn@bucket/images/{request_id}.{ext}"
         )
-    plain = _JINJA.sub("x", text)
+    plain = JINJA.sub("x", text)
     _check_placeholders(text, plain)
     if text.lstrip().startswith(("{{", "{%")):
         return text  # the template brings even the scheme
@@ -83,7 +84,7 @@ def check_output_path(path: Any) -> str:
             f"has the scheme {scheme}://, which Airflow's object storage does not support. "
             f"{remedy}",
         )
-    if scheme and _JINJA.match(text.partition("://")[2]):
+    if scheme and JINJA.match(text.partition("://")[2]):
         # The template may bring a bucket, or the root of an absolute path.
         _check_key(text, plain, rest)
         return text
@@ -146,7 +147,7 @@ def has_jinja(path: str) -> bool:
 
     :param path: the path.
     """
-    return bool(_JINJA.search(path))
+    return bool(JINJA.search(path))
 
 
 def placeholders_in(path: str) -> set[str]:

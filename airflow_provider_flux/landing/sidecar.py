@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
@@ -151,6 +152,17 @@ def encode_sidecar(sidecar: Sidecar) -> bytes:
     :param sidecar: the sidecar.
     """
     return (sidecar.model_dump_json(indent=2) + "\n").encode()
+
+
+def is_sidecar(data: bytes) -> bool:
+    """Whether the content of an object is that of a sidecar, of whatever version.
+
+    :param data: the content.
+    """
+    try:
+        return isinstance(json.loads(data), dict)
+    except (ValueError, RecursionError):
+        return False
 
 
 def parse_sidecar(data: bytes) -> Sidecar | None:

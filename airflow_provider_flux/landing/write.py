@@ -13,6 +13,11 @@ from airflow_provider_flux.landing.companion_names import draft_cache_uri, sidec
 from airflow_provider_flux.landing.download import VerifiedResult, inspect_result
 from airflow_provider_flux.landing.existing import describe_landed, load_image
 from airflow_provider_flux.landing.expectations import find_mismatches
+from airflow_provider_flux.landing.other_tasks import (
+    find_other_task,
+    name_beside,
+    read_stored_sidecar,
+)
 from airflow_provider_flux.landing.plan import LandingPlan
 from airflow_provider_flux.landing.reuse_index import add_to_index
 from airflow_provider_flux.landing.sidecar import MediaFacts, Sidecar
@@ -53,6 +58,9 @@ async def write_result(
     if guard:
         guard.check_landing(uri, info)
     _warn_about_suffix(uri, info)
+    stored = await read_stored_sidecar(uri, plan) if target.options.sidecar else None
+    if target.options.if_exists == "overwrite":
+        uri, stored = _spare_other_task(uri, stored, generation, plan)
     is_exclusive = target.options.if_exists != "overwrite"
     try:
         await put(uri, data, target.write_options_of(generation, info), exclusive=is_exclusive)
@@ -67,7 +75,7 @@ async def write_result(
         sidecar = sidecars.build_sidecar(generation, plan, media, mismatches)
         if result.copied_from:
             sidecar = sidecars.with_origin(sidecar, result.copied_from, result.origin)
-        landed["sidecar"] = await _put_sidecar(sidecar, plan)
+        landed["sidecar"] = await _put_sidecar(sidecar, plan, stored)
         await add_to_index(uri, plan)
     log.info("Landed request %s at %s (%d bytes)", generation["request_id"], uri, info.size)
     return with_landed(generation, landed, info.seconds, draft_cache)
@@ -111,6 +119,30 @@ def _warn_about_suffix(uri: str, info: MediaInfo) -> None:
             uri,
             info.format,
         )
+
+
+def _spare_other_task(
+    uri: str, stored: bytes | None, generation: Generation, plan: LandingPlan
+) -> tuple[str, bytes | None]:
+    """Return the name for an image, and the sidecar there: another name if that one is taken.
+
+    :param stored: the content of the sidecar under the name.
+    """
+    request_id = generation["request_id"]
+    other = find_other_task(stored, uri, request_id, plan)
+    if other is None:
+        return uri, stored
+    beside = name_beside(uri, request_id)
+    log.warning(
+        "%s is the image of the task %r (map index %s) of this DAG run, and is not replaced. The "
+        "image of request %s lands at %s. Give the tasks names that differ.",
+        uri,
+        other.task_id,
+        other.map_index,
+        request_id,
+        beside,
+    )
+    return beside, None
 
 
 async def _keep_existing(uri: str, generation: Generation) -> Generation:
@@ -174,10 +206,15 @@ def _describe_media(
     )
 
 
-async def _put_sidecar(sidecar: Sidecar, plan: LandingPlan) -> str | None:
+async def _put_sidecar(sidecar: Sidecar, plan: LandingPlan, stored: bytes | None) -> str | None:
     """Write the sidecar; if that fails, the task must not fail and submit again."""
     uri = sidecar_uri(sidecar.media.uri)
     write_options = plan.target.companion_write_options(sidecars.CONTENT_TYPE)
+    if stored and not sidecars.is_sidecar(stored):
+        log.warning(
+            "The object at %s is no sidecar, and is not replaced. The image has no sidecar.", uri
+        )
+        return None
     try:
         await put(uri, sidecars.encode_sidecar(sidecar), write_options)
     except FluxStorageError as error:

@@ -17,6 +17,7 @@ from airflow_provider_flux.landing.output_path import (
 )
 from airflow_provider_flux.landing.target import IfExists, LandingOptions, Reuse, Target
 from airflow_provider_flux.operators import arguments
+from airflow_provider_flux.operators.sibling_tasks import check_sibling_tasks
 from airflow_provider_flux.operators.templates import TextTemplatesOperator
 
 if TYPE_CHECKING:
@@ -62,6 +63,8 @@ class FluxLandingOperator(TextTemplatesOperator):
         {"output_path", "cache_control", "flux_conn_id"}
     )
     ui_color = "#e8e3f4"
+    #: Source of ``{key}`` in an operator that submits; ``None`` if it submits nothing.
+    key_source: ClassVar[Literal["task", "rows"] | None] = None
 
     def __init__(
         self,
@@ -92,7 +95,7 @@ class FluxLandingOperator(TextTemplatesOperator):
         self.store_options = store_options
         self.flux_conn_id = flux_conn_id
         #: ``output_path`` before Airflow renders it, and the fixed folder that it begins with.
-        self._unrendered_path = checked
+        self._unrendered_output_path = checked
         self._root = fixed_folder(checked) if isinstance(checked, str) else ""
         self._check_landing_options()
 
@@ -130,7 +133,7 @@ class FluxLandingOperator(TextTemplatesOperator):
                 if not arguments.is_resolved_later(value)
             }
         options = LandingOptions.parse(**literals)
-        path = self._unrendered_path
+        path = self._unrendered_output_path
         if isinstance(path, str) and not path.lstrip().startswith("{"):
             options.check_store_options(path)
 
@@ -178,6 +181,7 @@ class FluxLandingOperator(TextTemplatesOperator):
             options=options,
         )
         self._check_names(target)
+        check_sibling_tasks(self.task_id, context.get("dag"))
         open_path(path)
         check_writable(path)
         return LandingPlan(target=target, task=task)
@@ -210,7 +214,7 @@ class FluxLandingOperator(TextTemplatesOperator):
         is_distinct = has_distinct_names(path)
         if is_distinct:
             return
-        literal = self._literal_output_path(context)
+        literal = self._literal_argument(context, "output_path")
         if is_distinct is False and literal is not None:
             raise FluxRequestError(
                 f"output_path={path!r} is the same for all mapped tasks. Add {{index}} or {{key}}."
@@ -221,13 +225,14 @@ class FluxLandingOperator(TextTemplatesOperator):
                 "output_path=%r may be the same for all mapped tasks. Add {index} or {key}.", path
             )
 
-    def _literal_output_path(self, context: Context) -> str | None:
-        """Return the ``output_path`` of a mapped task if it is one literal for all map indexes."""
+    def _literal_argument(self, context: Context, name: str) -> str | None:
+        """Return an argument of a mapped task if it is one literal for all map indexes."""
         dag = context.get("dag")
         task = dag.task_dict.get(self.task_id) if dag is not None else None
         if task is None:
             return None
         # In a mapped task group the operator itself is not mapped.
-        supplied = getattr(task, "partial_kwargs", {"output_path": self._unrendered_path})
-        path = supplied.get("output_path")
-        return path if isinstance(path, str) and not has_jinja(path) else None
+        own = {name: getattr(self, f"_unrendered_{name}", None)}
+        value = getattr(task, "partial_kwargs", own).get(name)
+        text = str(value) if is_path(value) else value
+        return text if isinstance(text, str) and not has_jinja(text) else None

@@ -134,6 +134,7 @@ class FluxGenerateBatchOperator(FluxLandingOperator):
         "ledger_path",
         *FluxLandingOperator.template_fields,
     )
+    key_source = "rows"
     template_fields_renderers: ClassVar[dict[str, str]] = {
         **FluxLandingOperator.template_fields_renderers,
         "columns": "json",
@@ -171,7 +172,7 @@ class FluxGenerateBatchOperator(FluxLandingOperator):
         self.requests = requests
         self.columns = columns
         self.defaults = defaults
-        self.model = model
+        self.model = self._unrendered_model = model
         self.max_active = max_active
         self.model_limits = model_limits
         self.max_cost = max_cost
@@ -187,6 +188,7 @@ class FluxGenerateBatchOperator(FluxLandingOperator):
         self.manifest_path: Any = manifest_path
         if is_path(manifest_path) and not self._is_from_mapped:
             self.manifest_path = str(manifest_path)
+        self._unrendered_manifest_path = self.manifest_path
         self.timeout = (
             None if timeout is None else arguments.parse_seconds("timeout", timeout, minimum=1)
         )
@@ -211,8 +213,8 @@ class FluxGenerateBatchOperator(FluxLandingOperator):
         """Check literal arguments at parse time; others are checked before the first submit."""
         if self.output_path is None:
             raise FluxRequestError("output_path is required: a batch lands its images.")
-        if isinstance(self._unrendered_path, str):
-            self._check_rows_differ(self._unrendered_path)
+        if isinstance(self._unrendered_output_path, str):
+            self._check_rows_differ(self._unrendered_output_path)
         arguments.check_count("max_active", self.max_active)
         self._check_model_limits()
         self._check_literal_thresholds()
@@ -253,7 +255,15 @@ class FluxGenerateBatchOperator(FluxLandingOperator):
         """Check nothing: each row has names of its own, which are checked with the row."""
 
     def _check_names_of_mapped_tasks(self, context: Context, path: str, map_index: int) -> None:
-        """Warn if rows of another map index may get the same names."""
+        """Warn if rows of another map index may get the same names.
+
+        :raises FluxRequestError: if another map index would replace the manifest.
+        """
+        if manifest := self._literal_argument(context, "manifest_path"):
+            raise FluxRequestError(
+                f"manifest_path={manifest!r} is the same for all mapped tasks. Add "
+                "{{ ti.map_index }}, or leave it out."
+            )
         is_distinct = placeholders_in(path) & {"request_id", "sha256"} or str(map_index) in path
         if not is_distinct:
             self.log.warning(

@@ -142,6 +142,7 @@ class FluxGenerateOperator(FluxLandingOperator):
         "ledger_path",
         *FluxLandingOperator.template_fields,
     )
+    key_source = "task"
     template_fields_renderers: ClassVar[dict[str, str]] = {
         **FluxLandingOperator.template_fields_renderers,
         "parameters": "json",
@@ -177,7 +178,7 @@ class FluxGenerateOperator(FluxLandingOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.model = model
+        self.model = self._unrendered_model = model
         self.prompt = prompt
         self.width = width
         self.height = height

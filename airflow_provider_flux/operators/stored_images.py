@@ -20,17 +20,22 @@ def find_existing_image(request: GenerationRequest, plan: LandingPlan | None) ->
     :param request: the request that the operator is about to submit.
     :param plan: its landing plan, if it has one.
     :return: the generation of the image, with a cost of 0; ``None`` if there is no such image.
-    :raises FluxExistsError: if an object exists that ``if_exists`` does not allow.
+    :raises FluxExistsError: if an object exists that ``if_exists`` does not allow, or the image of
+        another task of this DAG run.
     :raises FluxStorageError: if the store cannot be read.
     """
     if plan is None:
         return None
-    if plan.target.reuse == "never" and plan.target.options.if_exists == "overwrite":
-        return None
+    from airflow_provider_flux.landing.other_tasks import refuse_names_of_other_tasks
     from airflow_provider_flux.landing.reuse import find_reusable
     from airflow_provider_flux.object_store.filesystem import run_sync
 
-    return run_sync(find_reusable(plan, estimate_cost(request).credits))
+    existing = None
+    if plan.target.reuse != "never" or plan.target.options.if_exists != "overwrite":
+        existing = run_sync(find_reusable(plan, estimate_cost(request).credits))
+    if existing is None and plan.target.options.if_exists == "overwrite":
+        run_sync(refuse_names_of_other_tasks(plan))
+    return existing
 
 
 def find_landed_image(generation: Generation, plan: LandingPlan | None) -> Generation | None:

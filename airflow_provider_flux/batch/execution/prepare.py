@@ -10,6 +10,8 @@ from airflow_provider_flux.batch.row_states import PendingRow
 from airflow_provider_flux.bfl.errors import FluxError, FluxExistsError, FluxRequestError
 from airflow_provider_flux.generation import Generation
 from airflow_provider_flux.hooks.flux import FluxHook
+from airflow_provider_flux.landing.other_tasks import refuse_names_of_other_tasks
+from airflow_provider_flux.landing.output_path import has_distinct_names, placeholders_in
 from airflow_provider_flux.landing.reuse import find_reusable
 from airflow_provider_flux.landing.target import Target
 from airflow_provider_flux.object_store.filesystem import run_async
@@ -27,16 +29,19 @@ class Preparer:
     def __init__(self, context: BatchContext, hook: FluxHook) -> None:
         self._context = context
         self._hook = hook
+        self._indexes_by_name: dict[str, int] = {}
 
     def must_prepare(self, row: PendingRow) -> bool:
         """Return whether a row has inputs to read, or may have an image already.
 
+        The image may be that of another map index, whose rows have the same keys.
+
         :param row: a row as the store returns it.
         """
         request = row.request
-        return _may_reuse(row.plan.target) or any(
-            request.parameters.get(name) for name in request.media_fields
-        )
+        if _may_reuse(row.plan.target) or _is_mapped(row):
+            return True
+        return any(request.parameters.get(name) for name in request.media_fields)
 
     async def prepare(self, row: PendingRow) -> PendingRow | None:
         """Prepare a row.
@@ -47,6 +52,7 @@ class Preparer:
         """
         try:
             row = await self._read_inputs(row)
+            self._check_name(row)
             generation = await self._find_existing(row)
         except FluxError as error:
             is_invalid = isinstance(error, (FluxRequestError, FluxExistsError))
@@ -66,10 +72,34 @@ class Preparer:
         inputs = self._hook.prepare_inputs(row.request)
         return row.with_prepared(await asyncio.to_thread(row.inputs.enter_context, inputs))
 
+    def _check_name(self, row: PendingRow) -> None:
+        """Refuse a row that turns out to be the same request as another, with the same name.
+
+        :raises FluxRequestError: if the inputs of two rows have the same bytes, and the names
+            depend on nothing else.
+        """
+        target = row.plan.target
+        if has_distinct_names(target.path) or placeholders_in(target.path) & {"seed"}:
+            return
+        first = self._indexes_by_name.setdefault(row.plan.expected_uri("ext"), row.index)
+        if first != row.index:
+            raise FluxRequestError(
+                f"The row is the same request as index {first}, and would get the same name. Add "
+                "{key} to output_path."
+            )
+
     async def _find_existing(self, row: PendingRow) -> Generation | None:
-        if not _may_reuse(row.plan.target):
-            return None
-        return await run_async(find_reusable(row.plan, row.estimate))
+        if _may_reuse(row.plan.target):
+            return await run_async(find_reusable(row.plan, row.estimate))
+        if _is_mapped(row):
+            await run_async(refuse_names_of_other_tasks(row.plan))
+        return None
+
+
+def _is_mapped(row: PendingRow) -> bool:
+    """Return whether the batch is a mapped task, which another map index runs beside."""
+    map_index = row.plan.task.map_index
+    return map_index is not None and map_index >= 0
 
 
 def _may_reuse(target: Target) -> bool:
