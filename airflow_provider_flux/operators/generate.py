@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NoReturn
 
 from airflow.providers.common.compat.sdk import conf
 
+from airflow_provider_flux.bfl.catalog import route_of
 from airflow_provider_flux.bfl.errors import (
     FluxError,
     FluxInputError,
@@ -207,6 +208,8 @@ class FluxGenerateOperator(FluxLandingOperator):
         arguments.check_reuse(reuse, self.output_path, self.sidecar)
         if validate:
             arguments.check_literals(model, self._named_parameters(), parameters)
+        elif not arguments.is_resolved_later(model):
+            route_of(model, known_models())
         self._resolve_arguments()
 
     def _resolve_arguments(self) -> None:

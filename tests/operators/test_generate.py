@@ -24,6 +24,7 @@ from airflow_provider_flux.emulator.faults import FAULTS
 from airflow_provider_flux.object_store.filesystem import open_path
 from airflow_provider_flux.operators import generate
 from airflow_provider_flux.operators.generate import FluxGenerateOperator
+from tests.support.batch_tries import batch
 from tests.support.run_operator import WAYS, new_context, run_operator
 from tests.support.task_tries import Task
 
@@ -561,6 +562,23 @@ def test_the_arguments_of_a_mapped_task_are_checked_when_it_is_mapped() -> None:
             FluxGenerateOperator.partial(task_id="n", prompt="a").expand(seed=["x"]).unmap(
                 {"seed": "x"}
             )
+
+
+def test_a_route_of_the_account_is_no_model_of_any_operator(
+    emulator: EmulatorServer, tmp_path: Path
+) -> None:
+    """Fault 5: a literal when the DAG is parsed, a template and a row before the submit."""
+    with pytest.raises(FluxRequestError, match="generates nothing"):
+        operator(model="delete_finetune", validate=False)
+    with DAG("d", schedule=None):
+        task = operator(model="{{ m }}", validate=False)
+    task.render_template_fields({"m": "my_finetunes"})
+    with pytest.raises(AirflowFailException, match="generates nothing"):
+        run_operator(task)
+    for row in ({"model": "credits"}, {"fallback_model": "get_result"}):
+        rows = batch(tmp_path, [{"prompt": "a fox", **row}], validate=False)
+        rows.fail(AirflowFailException, "generates nothing")
+    assert emulator.stats()["submits"] + emulator.stats()["refused"] == 0
 
 
 def test_validate_false_sends_unknown_models_and_parameters() -> None:
