@@ -194,6 +194,6 @@ def parse_segment(data: bytes, location: str) -> tuple[SegmentHeader, list[Journ
         raise FluxLedgerError(
             f"The journal {location} cannot be read (after {len(entries)} entries, "
             f"{describe_invalid(error)}). It may name images that BFL bills, so nothing is "
-            "submitted. Inspect it. Remove it only if you accept a possible second charge."
+            "submitted. Inspect it. Remove its folder only if you accept a possible second charge."
         ) from None
     return header, entries
