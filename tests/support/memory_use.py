@@ -40,10 +40,15 @@ def measure(function: Callable[..., Any], *args: Any) -> Measured:
         pytest.skip("Linux only: the peak of the memory is read from /proc")
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=context) as pool:
-        return pool.submit(_run, function, args).result()
+        return pool.submit(run_measured, function, *args).result()
 
 
-def _run(function: Callable[..., Any], args: tuple[Any, ...]) -> Measured:
+def run_measured(function: Callable[..., Any], *args: Any) -> Measured:
+    """Run a function in this process, and measure it.
+
+    :param function: the function.
+    :param args: its arguments.
+    """
     Path("/proc/self/clear_refs").write_text("5")  # resets the peak
     before, begin = _status("VmRSS"), time.monotonic()
     try:

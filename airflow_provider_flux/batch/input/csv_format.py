@@ -9,7 +9,12 @@ from collections.abc import Collection, Generator, Iterator
 from itertools import chain
 from typing import IO, Any
 
-from airflow_provider_flux.batch.input.file_formats import MAX_LINE_BYTES, read_lines
+from airflow_provider_flux.batch.input.file_formats import (
+    MAX_LINE_BYTES,
+    has_too_many_values,
+    max_line_bytes,
+    read_lines,
+)
 from airflow_provider_flux.batch.input.mapping import SPECIAL_NAMES
 from airflow_provider_flux.batch.input.raw_rows import (
     Column,
@@ -43,7 +48,8 @@ def read_csv(file: IO[bytes], columns: Collection[Column] | None, source: str) -
     """
     # The limit belongs to the process, and its default is too low for a cell with an image.
     csv.field_size_limit(max(csv.field_size_limit(), MAX_LINE_BYTES))
-    lines = _decode_lines(file, source)
+    row_size = _RowSize(max_line_bytes(file), source)
+    lines = _decode_lines(file, source, row_size)
     skipped, first_line = _skip_to_header(lines)
     if not first_line:
         return
@@ -52,7 +58,9 @@ def read_csv(file: IO[bytes], columns: Collection[Column] | None, source: str) -
         first_line, skipped = "", skipped + 1
     reader = csv.reader(chain(filter(None, [first_line]), lines), strict=True, delimiter=delimiter)
     try:
-        yield from _read_table(reader, skipped, columns, source)
+        for row in _read_table(reader, skipped, columns, source):
+            row_size.reset()
+            yield row
     except csv.Error as error:
         raise FluxRequestError(
             f"{source}: line {skipped + reader.line_num} is not CSV ({error}). A cell with quotes, "
@@ -177,8 +185,41 @@ class _Table:
         return {name: cells[position] or None for position, name in self._selected}
 
 
-def _decode_lines(file: IO[bytes], source: str) -> Iterator[str]:
+class _RowSize:
+    """Size of the row that is read now, whose cells may have many lines.
+
+    :param limit: largest size in bytes.
+    :param source: the argument and its value, for errors.
+    """
+
+    def __init__(self, limit: int, source: str) -> None:
+        self._limit = limit
+        self._source = source
+        self._size = 0
+
+    def reset(self) -> None:
+        """Begin a row."""
+        self._size = 0
+
+    def add(self, number: int, line: bytes) -> None:
+        """Add a line to the row.
+
+        :param number: number of the line, from 1.
+        :param line: the line.
+        :raises FluxRequestError: if the row is too large.
+        """
+        self._size += len(line)
+        is_too_wide = has_too_many_values(line, "".join(_DELIMITERS).encode())
+        if self._size > self._limit or is_too_wide:
+            raise FluxRequestError(
+                f"{self._source}: the row that has line {number} is too large. Is a quote of an "
+                "earlier line not closed?"
+            )
+
+
+def _decode_lines(file: IO[bytes], source: str, row_size: _RowSize) -> Iterator[str]:
     for number, line in read_lines(file, source):
+        row_size.add(number, line)
         if number == 1 and (line.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))):
             raise FluxRequestError(f"{source} is UTF-16. Save it as UTF-8 (in Excel: CSV UTF-8).")
         try:

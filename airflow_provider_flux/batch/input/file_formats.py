@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import codecs
+import gzip
 import json
 import re
 from collections.abc import Callable, Collection, Generator, Iterator
 from typing import IO, Any, TypeAlias
 
+from airflow_provider_flux.batch.input import parquet_limits
 from airflow_provider_flux.batch.input.json_values import NotJsonError
 from airflow_provider_flux.batch.input.raw_rows import (
     Column,
@@ -25,8 +27,14 @@ from airflow_provider_flux.bfl.errors import FluxConfigurationError, FluxRequest
 READ_BLOCK_BYTES = MIB
 #: Longest line of a file. A file without line ends would otherwise fill the memory.
 MAX_LINE_BYTES = 64 * MIB
-#: Rows of a Parquet file that are in memory at a time.
-_PARQUET_BATCH_ROWS = 256
+#: Longest line of a small gzipped file: a few kilobytes can expand to gigabytes. In a larger one, a
+#: line may have four times the size of the file.
+_MAX_EXPANDED_BYTES = 8 * MIB
+_MAX_EXPANSION = 4
+#: Lines of more bytes are searched for too many values.
+_LONG_LINE_BYTES = MIB // 4
+#: Values of a row. In Python, each takes up to a hundred bytes.
+_MAX_ROW_VALUES = 200_000
 #: Column that pandas writes for the index of a data frame.
 _PANDAS_INDEX = re.compile(r"__index_level_\d+__")
 
@@ -50,6 +58,9 @@ def read_jsonl(
         if not line.strip():
             continue
         is_first, was_first = False, is_first
+        if has_too_many_values(line, b",[{"):
+            yield RawRow(number, UnreadableRow(f"has more than {_MAX_ROW_VALUES} values"))
+            continue
         try:
             row = json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
         except UnicodeDecodeError:
@@ -78,12 +89,12 @@ def _not_lines_error(source: str) -> FluxRequestError:
 def read_parquet(
     file: IO[bytes], columns: Collection[Column] | None, source: str
 ) -> Generator[RawRow]:
-    """Read a Parquet file in small batches.
+    """Read a Parquet file in small batches. Its pages must not expand too much.
 
     :param file: open binary file.
     :param columns: names to read, ``None`` for all.
     :param source: the argument and its value, for errors.
-    :raises FluxRequestError: if a column is missing.
+    :raises FluxRequestError: if a column is missing, or expands too much.
     :raises FluxConfigurationError: if pyarrow is not installed.
     """
     try:
@@ -92,8 +103,7 @@ def read_parquet(
         raise FluxConfigurationError(
             f"{source} needs pyarrow. Run pip install 'airflow-provider-flux[parquet]'."
         ) from None
-    # These options keep pyarrow from reading whole row groups ahead.
-    with ParquetFile(file, pre_buffer=False, buffer_size=READ_BLOCK_BYTES) as table:
+    with parquet_limits.open_file(ParquetFile, file, READ_BLOCK_BYTES) as table:
         header = table.schema_arrow.names
         check_header(header, columns, source)
         selected = [
@@ -101,9 +111,7 @@ def read_parquet(
             for name in header
             if (name in columns if columns is not None else not _PANDAS_INDEX.fullmatch(name))
         ]
-        for batch in table.iter_batches(
-            batch_size=_PARQUET_BATCH_ROWS, columns=selected, use_threads=False
-        ):
+        for batch in parquet_limits.iterate_batches(table, selected, source):
             for index in range(batch.num_rows):
                 yield RawRow(None, _read_parquet_row(batch, index))
 
@@ -128,11 +136,31 @@ def read_lines(file: IO[bytes], source: str) -> Iterator[tuple[int, bytes]]:
     :param source: the argument and its value, for errors.
     :raises FluxRequestError: if a line is too long.
     """
-    number = 0
-    while line := file.readline(MAX_LINE_BYTES + 1):
+    number, limit = 0, max_line_bytes(file)
+    while line := file.readline(limit + 1):
         number += 1
-        if len(line) > MAX_LINE_BYTES:
-            raise FluxRequestError(
-                f"{source}: line {number} is longer than {MAX_LINE_BYTES // MIB} MiB."
-            )
+        if len(line) > limit:
+            raise FluxRequestError(f"{source}: line {number} is longer than {limit // MIB} MiB.")
         yield number, line
+
+
+def max_line_bytes(file: IO[bytes]) -> int:
+    """Return the size of the longest line that is read from a file.
+
+    :param file: open binary file.
+    """
+    if not isinstance(file, gzip.GzipFile):
+        return MAX_LINE_BYTES
+    compressed = getattr(file.fileobj, "size", None) or 0
+    return min(MAX_LINE_BYTES, max(_MAX_EXPANDED_BYTES, _MAX_EXPANSION * compressed))
+
+
+def has_too_many_values(line: bytes, separators: bytes) -> bool:
+    """Whether a line would give far more values than any row has.
+
+    :param line: the line as it was read.
+    :param separators: bytes of which one stands before each value.
+    """
+    if len(line) <= _LONG_LINE_BYTES:
+        return False
+    return sum(line.count(separator) for separator in separators) > _MAX_ROW_VALUES
