@@ -18,6 +18,10 @@ from airflow_provider_flux.media.info import MediaInfo
 
 #: Pixels of the largest accepted image: four times the largest output of the service, "4k".
 MAX_RESULT_PIXELS = 64 * 1024 * 1024
+#: Pixels of the largest image that is decoded, which takes four bytes for each of them.
+_MAX_DECODED_PIXELS = 16 * 1024 * 1024
+#: Formats that Pillow may try. Some others start a program or open further files.
+_PILLOW_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "JPEG2000", "AVIF")
 #: Pillow calls a JPEG that holds several pictures MPO.
 _FORMAT_NAMES = {"MPO": "jpeg"}
 _JPEG_END = b"\xff\xd9"
@@ -36,7 +40,7 @@ def inspect_image(data: bytes) -> MediaInfo:
     if not data:
         raise FluxImageError("The result is empty.")
     try:
-        with Image.open(io.BytesIO(data)) as image:
+        with Image.open(io.BytesIO(data), formats=_PILLOW_FORMATS) as image:
             pillow_name, (width, height) = image.format or "", image.size
     except Image.DecompressionBombError:
         raise FluxImageError(
@@ -102,8 +106,11 @@ def _is_whole_png(data: bytes) -> bool:
 
 
 def _can_decode(data: bytes) -> bool:
+    """Whether an image decodes. A large one is not tried: its file may be small."""
     try:
-        with Image.open(io.BytesIO(data)) as image:
+        with Image.open(io.BytesIO(data), formats=_PILLOW_FORMATS) as image:
+            if image.width * image.height > _MAX_DECODED_PIXELS:
+                return False
             image.load()
     except Exception:
         return False

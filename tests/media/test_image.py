@@ -16,6 +16,7 @@ from PIL import Image, ImageFile
 
 from airflow_provider_flux.bfl.errors import FluxImageError
 from airflow_provider_flux.media.image import inspect_image
+from tests.support.memory_use import MAX_GROWTH_MIB, measure
 from tests.support.sample_media import decode
 
 TRIALS = 200
@@ -241,3 +242,36 @@ def test_what_is_not_a_whole_image_is_refused(
 def test_an_image_of_an_unexpected_kind_is_paid_for_and_kept(name: str) -> None:
     info = inspect_image(picture(name))
     assert (info.format, info.content_type) == (name, f"image/{name}")
+
+
+def test_no_small_result_fills_the_memory() -> None:
+    """Fault 9: a result of few bytes that claims many pixels is not decoded."""
+    files = [
+        encode((8000, 8000), "jpeg") + b"trailing bytes",
+        encode((8000, 8000), "gif"),
+        encode((8000, 8000), "tiff"),
+    ]
+    assert max(map(len, files)) < 8_100_000
+    run = measure(_inspect_all, files)
+    assert run.grown_mib < MAX_GROWTH_MIB
+    assert [outcome.partition(" result")[0] for outcome in run.outcome] == [
+        "The jpeg",
+        "The gif",
+        "The tiff",
+    ]
+
+
+def encode(size: tuple[int, int], kind: str) -> bytes:
+    file = io.BytesIO()
+    Image.new("1" if kind == "tiff" else "L", size).save(file, kind.upper())
+    return file.getvalue()
+
+
+def _inspect_all(files: list[bytes]) -> list[str]:
+    outcomes = []
+    for data in files:
+        try:
+            outcomes.append(str(inspect_image(data)))
+        except FluxImageError as error:
+            outcomes.append(str(error))
+    return outcomes
