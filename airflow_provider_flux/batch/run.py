@@ -45,7 +45,7 @@ from airflow_provider_flux.ledger.journal_entries import SegmentHeader, phase_en
 from airflow_provider_flux.ledger.journal_segments import JOURNAL_SUFFIX
 from airflow_provider_flux.ledger.ledger_folder import publish_ledger_folder
 from airflow_provider_flux.ledger.record_files import record_write_options, stem_of
-from airflow_provider_flux.object_store.filesystem import open_path
+from airflow_provider_flux.object_store.filesystem import check_writable, open_path
 from airflow_provider_flux.object_store.write_probe import prove_writable
 
 if TYPE_CHECKING:
@@ -155,6 +155,7 @@ class BatchRun:
         content_type = content_type_of(settings.manifest)
         write_options = self._plan.target.companion_write_options(content_type)
         open_path(settings.manifest, field="manifest_path")
+        check_writable(settings.manifest, field="manifest_path")
         open_path(settings.ledger, field="ledger_path")
         target = self._plan.target
         prove_writable(

@@ -80,19 +80,20 @@ def reopen_path(uri: str) -> ObjectStoragePath:
     return ObjectStoragePath(uri)
 
 
-def check_writable(uri: str) -> None:
+def check_writable(uri: str, *, field: str = "output_path") -> None:
     """Check before the submit that an image can be written, if the store reports that for free.
 
     :param uri: URI or local path with its placeholders. Its store must be open.
+    :param field: name of the operator's argument, for the error message.
     :raises FluxConfigurationError: if the bucket does not exist, or if the worker may not write to
         the local folder.
     """
     path = reopen_path(uri)
     if path.protocol in {"", "file", "local"}:
-        _check_folder(Path(path.path.partition("{")[0] + "x").parent, uri)
+        _check_folder(Path(path.path.partition("{")[0] + "x").parent, f"{field}={uri!r}")
     elif bucket := find_missing_bucket(uri):
         raise FluxConfigurationError(
-            f"output_path={hide_userinfo(uri)!r}: there is no bucket {bucket!r}. Create it first."
+            f"{field}={hide_userinfo(uri)!r}: there is no bucket {bucket!r}. Create it first."
         )
 
 
@@ -167,13 +168,13 @@ async def _has_bucket(fs: Any, bucket: str) -> bool:
     return True
 
 
-def _check_folder(folder: Path, uri: str) -> None:
+def _check_folder(folder: Path, label: str) -> None:
     """Refuse a folder that cannot be created, judged by the nearest one that exists."""
     nearest = next((path for path in (folder, *folder.parents) if path.exists()), folder)
     if not nearest.is_dir():
-        raise FluxConfigurationError(f"output_path={uri!r}: {nearest} is a file, not a folder.")
+        raise FluxConfigurationError(f"{label}: {nearest} is a file, not a folder.")
     if not os.access(nearest, os.W_OK | os.X_OK):
-        raise FluxConfigurationError(f"output_path={uri!r}: the worker may not write to {nearest}.")
+        raise FluxConfigurationError(f"{label}: the worker may not write to {nearest}.")
 
 
 def _store_of(uri: str) -> tuple[str, str]:

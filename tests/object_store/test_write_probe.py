@@ -8,8 +8,13 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from airflow.providers.common.compat.sdk import AirflowFailException
 
-from airflow_provider_flux.bfl.errors import FluxStorageError
+from airflow_provider_flux.bfl.errors import (
+    FluxConfigurationError,
+    FluxInputError,
+    FluxStorageError,
+)
 from airflow_provider_flux.emulator import EmulatorServer
 from airflow_provider_flux.object_store import write_probe
 from airflow_provider_flux.object_store.write_probe import PROBE_NAME
@@ -141,3 +146,41 @@ def test_a_versioned_bucket_that_ignores_the_condition_keeps_one_version_of_the_
         monkeypatch.setattr(write_probe, "_PROVED", set())
         run_task(image_task(f"{folder}/{prompt}.{{ext}}", prompt, ledger_path=f"{tmp_path}"))
     assert len(ceph.versions(f"{folder}/{PROBE_NAME}")) == 1
+
+
+@pytest.mark.parametrize("argument", ["manifest_path", "ledger_path"])
+def test_a_batch_finds_a_missing_bucket_of_its_own_files_before_its_first_submit(
+    emulator: EmulatorServer, ceph_folder: Callable[..., str], tmp_path: Path, argument: str
+) -> None:
+    """Fault 38: the manifest is written last, when all images are billed."""
+    paths = {argument: f"{ceph_folder(bucket='nowhere')}/manifest.jsonl"}
+    task = FluxGenerateBatchOperator(
+        task_id="hero",
+        requests=[{"prompt": "a fox"}],
+        output_path=f"{tmp_path}/{{key}}.{{ext}}",
+        **paths,
+    )
+    with pytest.raises((FluxConfigurationError, FluxStorageError, AirflowFailException)) as caught:
+        task.execute(task_context(task))
+    assert "nowhere" in str(caught.value)
+    assert emulator.stats()["submits"] == 0
+
+
+def test_an_input_and_rows_that_the_store_refuses_name_its_error_code(
+    emulator: EmulatorServer, ceph_folder: Callable[..., str], tmp_path: Path
+) -> None:
+    """Fault 40: the messages named a class, or told to allow a read, for a wrong signature."""
+    folder = ceph_folder("forged")
+    task = image_task(
+        f"{tmp_path}/{{key}}.{{ext}}",
+        model="flux-kontext-pro",
+        parameters={"input_image": f"{folder}/fox.png"},
+    )
+    with pytest.raises(FluxInputError, match="403"):
+        run_task(task)
+    batch = FluxGenerateBatchOperator(
+        task_id="hero", requests=f"{folder}/rows.csv", output_path=f"{tmp_path}/{{key}}.{{ext}}"
+    )
+    with pytest.raises(AirflowFailException, match="Check the credentials"):
+        batch.execute(task_context(batch))
+    assert emulator.stats()["submits"] == 0
