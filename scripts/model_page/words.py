@@ -111,6 +111,10 @@ REFUSED = (
         lambda m: "keyframes" in m.media_fields,
         "Keyframes with and without times in one list.",
     ),
+    Rule(
+        lambda m: m.name.startswith("flux-2-"),
+        "A side of more than 8192 pixels, or more than 16 megapixels of output.",
+    ),
 )
 WARNED = (
     Rule(

@@ -137,6 +137,7 @@ REFUSED = {
         "flux-3-video",
         {"mode": "i2v", "prompt": "x", "keyframes": [[0, "/a"], "/b"]},
     ),
+    "A side of more than 8192": ("flux-2-pro", {"prompt": "x", "width": 8208, "height": 64}),
 }
 KONTEXT = {"prompt": "x", "input_image": file()}
 WARNED = {
