@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +15,12 @@ from airflow_provider_flux.batch.input.mapping import InputMapping
 from airflow_provider_flux.batch.input.requests import restore_request
 from airflow_provider_flux.batch.input.rows import read_rows
 from airflow_provider_flux.batch.limit_groups import limits_by_group
-from airflow_provider_flux.batch.report.counters import ALL_OUTCOMES, Counters
-from airflow_provider_flux.batch.report.manifest import content_type_of
+from airflow_provider_flux.batch.report.counters import ALL_OUTCOMES, WITH_IMAGE, Counters
+from airflow_provider_flux.batch.report.manifest import (
+    ManifestRow,
+    content_type_of,
+    to_manifest_row,
+)
 from airflow_provider_flux.batch.row_policy import RowPolicies
 from airflow_provider_flux.batch.row_reader import RowReader
 from airflow_provider_flux.batch.row_states import RowBuilder
@@ -52,6 +56,9 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
 log = logging.getLogger(__name__)
+
+#: Name of the row store in the local folder of the run.
+ROWS_FILE = "rows.sqlite"
 
 
 @dataclass(frozen=True)
@@ -127,7 +134,7 @@ class BatchRun:
         manifest = self._open_output()
         self._hook.prepare_async()
         builder = RowBuilder(self._plan, self._restore_request)
-        with closing(RowStore(self._folder / "rows.sqlite", builder)) as store:
+        with closing(RowStore(self._folder / ROWS_FILE, builder)) as store:
             counters = self._load_rows(store)
             journal = self._open_journal(store, counters)
             with RowReader(store.path) as reader:
@@ -147,6 +154,13 @@ class BatchRun:
                 self._settings.grace,
                 FluxBatchError("The task was stopped. A retry resumes the batch."),
             )
+
+    def rows_with_image(self) -> Iterator[ManifestRow]:
+        """Yield the rows that have an image, in the order of the input, after :meth:`run`."""
+        with RowReader(self._folder / ROWS_FILE) as reader:
+            for ended in reader.all_rows():
+                if ended.outcome in WITH_IMAGE:
+                    yield to_manifest_row(ended)
 
     def _open_output(self) -> ManifestTarget:
         """Check that the stores of the manifest and of the journal can be used."""

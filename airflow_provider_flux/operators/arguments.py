@@ -152,6 +152,22 @@ def check_reuse(reuse: Any, path: Any, sidecar: Any) -> None:
         )
 
 
+def check_prompt_in_events(prompt_in_events: Any, sidecar: Any, hide_prompt: Any) -> None:
+    """Check that the operator can put prompts into asset events.
+
+    :param prompt_in_events: argument ``prompt_in_events`` of the operator.
+    :param sidecar: argument ``sidecar``.
+    :param hide_prompt: argument ``hide_prompt``.
+    :raises FluxRequestError: if another argument rules it out.
+    """
+    if prompt_in_events and (hide_prompt or not sidecar):
+        other = "hide_prompt=False" if hide_prompt else "sidecar=True"
+        raise FluxRequestError(
+            f"prompt_in_events=True needs {other}: the prompts of the events come from the "
+            "sidecars."
+        )
+
+
 def merge_parameters(named: Mapping[str, Any], parameters: Any) -> dict[str, Any]:
     """Return the named arguments and ``parameters`` as one dict.
 
@@ -191,7 +207,9 @@ def split_off_secret(secret: Any, parameters: Any) -> tuple[str | None, Any, Any
     return literal, None, parameters
 
 
-def check_literals(model: Any, named: Mapping[str, Any], parameters: Any) -> None:
+def check_literals(
+    model: Any, named: Mapping[str, Any], parameters: Any, *, is_complete: bool = True
+) -> None:
     """Check the literal arguments of a request at parse time.
 
     What is resolved later is checked before the submit.
@@ -199,6 +217,8 @@ def check_literals(model: Any, named: Mapping[str, Any], parameters: Any) -> Non
     :param model: argument ``model`` of the operator.
     :param named: named arguments of the operator by name.
     :param parameters: argument ``parameters``.
+    :param is_complete: whether the arguments are the whole request. Otherwise no parameter counts
+        as missing. Default ``True``.
     :raises FluxRequestError: naming each field, its value and the allowed range.
     """
     if is_resolved_later(model):
@@ -209,6 +229,8 @@ def check_literals(model: Any, named: Mapping[str, Any], parameters: Any) -> Non
     else:
         merged = merge_parameters(named, parameters)
         unresolved = {name for name, value in merged.items() if is_resolved_later(value)}
+    if not is_complete:
+        unresolved |= {name for name in entry.fields if merged.get(name) is None}
 
     literals = {
         name: value

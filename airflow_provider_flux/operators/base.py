@@ -23,6 +23,7 @@ from airflow_provider_flux.operators.templates import TextTemplatesOperator
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context, ObjectStoragePath
 
+    from airflow_provider_flux.generation import Generation
     from airflow_provider_flux.landing.plan import LandingPlan
 
 log = logging.getLogger(__name__)
@@ -48,6 +49,8 @@ class FluxLandingOperator(TextTemplatesOperator):
     :param cache_control: ``Cache-Control`` header of the stored image. (templated)
     :param store_options: further options of the write, by the names of the store, for example
         ``{"StorageClass": "STANDARD_IA"}`` for S3. (templated)
+    :param prompt_in_events: put the prompt of the sidecar into the asset events of the images.
+        Default ``False``.
     :param flux_conn_id: id of the connection to BFL. Default ``flux_default``. (templated)
     :raises FluxRequestError: when the DAG is parsed, if a literal argument is wrong.
     """
@@ -77,6 +80,7 @@ class FluxLandingOperator(TextTemplatesOperator):
         on_mismatch: Literal["warn", "fail"] = "warn",
         cache_control: str | None = None,
         store_options: Mapping[str, Any] | None = None,
+        prompt_in_events: bool = False,
         flux_conn_id: str = "flux_default",
         **kwargs: Any,
     ) -> None:
@@ -93,11 +97,13 @@ class FluxLandingOperator(TextTemplatesOperator):
         self.on_mismatch = on_mismatch
         self.cache_control = cache_control
         self.store_options = store_options
+        self.prompt_in_events = prompt_in_events
         self.flux_conn_id = flux_conn_id
         #: ``output_path`` before Airflow renders it, and the fixed folder that it begins with.
         self._unrendered_output_path = checked
         self._root = fixed_folder(checked) if isinstance(checked, str) else ""
         self._check_landing_options()
+        arguments.check_prompt_in_events(prompt_in_events, sidecar, hide_prompt)
 
     @property
     def _draws_seeds(self) -> bool:
@@ -224,6 +230,31 @@ class FluxLandingOperator(TextTemplatesOperator):
             log.warning(
                 "output_path=%r may be the same for all mapped tasks. Add {index} or {key}.", path
             )
+
+    def _emit_image_events(
+        self, context: Context, returned: Generation | list[Generation], partition_key: str = ""
+    ) -> None:
+        """Fill the extras of the asset events of the task, which declares them in ``outlets``.
+
+        :param context: context of the task.
+        :param returned: the generation, or the list of them, that the task returns.
+        :param partition_key: partition of the assets; by default they have none.
+        """
+        if not self.outlets:
+            return
+        from airflow_provider_flux.operators import asset_events
+
+        is_list = isinstance(returned, list)
+        generations = returned if isinstance(returned, list) else [returned]
+        describe = asset_events.describe_generation
+        asset_events.emit_events(
+            context,
+            self.outlets,
+            asset_events.describe_list(generations) if is_list else describe(generations[0]),
+            lambda: map(describe, generations),
+            with_prompts=self.prompt_in_events,
+            partition_keys=(lambda: [partition_key]) if partition_key else None,
+        )
 
     def _literal_argument(self, context: Context, name: str) -> str | None:
         """Return an argument of a mapped task if it is one literal for all map indexes."""

@@ -112,6 +112,9 @@ class FluxGenerateBatchOperator(FluxLandingOperator):
     :param ledger_path: folder for the journal, as an absolute path or a URI of
         ``ObjectStoragePath``. Default: ``_flux/ledger/`` below the folder that ``output_path``
         begins with before any template. (templated)
+    :param partition_by_key: give the assets in ``outlets`` a partition for each row that has an
+        image, named by the key of the row. Airflow 3.2 and newer have partitions. Default
+        ``False``.
     :param timeout: seconds, or a ``timedelta``, from the submit of a row after which to give it up.
         Default: ten times the usual duration of its model, and at least ten minutes.
     :param validate: check the model and its parameters against the catalog of this version. Default
@@ -163,6 +166,7 @@ class FluxGenerateBatchOperator(FluxLandingOperator):
         reuse: Reuse = "never",
         manifest_path: str | PathLike[str] | None = None,
         ledger_path: str | None = None,
+        partition_by_key: bool = False,
         timeout: float | timedelta | None = None,
         validate: bool = True,
         keep_null_text: bool = False,
@@ -189,6 +193,7 @@ class FluxGenerateBatchOperator(FluxLandingOperator):
         if is_path(manifest_path) and not self._is_from_mapped:
             self.manifest_path = str(manifest_path)
         self._unrendered_manifest_path = self.manifest_path
+        self.partition_by_key = partition_by_key
         self.timeout = (
             None if timeout is None else arguments.parse_seconds("timeout", timeout, minimum=1)
         )
@@ -323,7 +328,26 @@ class FluxGenerateBatchOperator(FluxLandingOperator):
                 on_invalid_row=self.on_invalid_row,
                 on_uncertain=self.on_uncertain,
             )
+            self._emit_batch_events(context, summary, self._batch_run)
             return summary
+
+    def _emit_batch_events(
+        self, context: Context, summary: Mapping[str, Any], run: BatchRun
+    ) -> None:
+        """Fill the extras of the asset events of the task, which declares them in ``outlets``."""
+        if not self.outlets:
+            return
+        from airflow_provider_flux.operators import asset_events
+
+        keys = (row["key"] for row in run.rows_with_image())
+        asset_events.emit_events(
+            context,
+            self.outlets,
+            asset_events.describe_batch(summary),
+            lambda: map(asset_events.describe_image, run.rows_with_image()),
+            with_prompts=self.prompt_in_events,
+            partition_keys=(lambda: keys) if self.partition_by_key else None,
+        )
 
     def _settings(self, plan: LandingPlan) -> BatchSettings:
         from airflow_provider_flux.batch.run import BatchSettings

@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 #: Difference between the clocks of worker and triggerer that changes nothing.
 _CLOCK_TOLERANCE_SECONDS = 5.0
 #: Parameters of a request that are arguments of the operator.
-_NAMED = (
+NAMED_PARAMETERS = (
     "prompt",
     "width",
     "height",
@@ -131,25 +131,31 @@ class FluxGenerateOperator(FluxLandingOperator):
         whichever try. Default: ten times the usual duration of the model, and at least ten minutes.
         ``execution_timeout`` shortens it, because Airflow does not enforce that while a task is
         deferred.
+    :param partition_key: partition of the assets in ``outlets``, for example
+        ``{{ params.sku }}``. Airflow 3.2 and newer have partitions. None by default. (templated)
     :param validate: check the model and its parameters against the catalog of this version. Default
         ``True``. ``False`` sends unknown models and parameters.
     :raises FluxRequestError: when the DAG is parsed, if a literal argument is wrong.
     """
 
     template_fields: Sequence[str] = (
-        *_NAMED,
+        *NAMED_PARAMETERS,
         "model",
         "parameters",
         "ledger_path",
+        "partition_key",
         *FluxLandingOperator.template_fields,
     )
     key_source = "task"
+    #: Whether the arguments hold the whole request when the DAG is parsed.
+    has_whole_request: ClassVar[bool] = True
     template_fields_renderers: ClassVar[dict[str, str]] = {
         **FluxLandingOperator.template_fields_renderers,
         "parameters": "json",
     }
     text_fields: ClassVar[frozenset[str]] = FluxLandingOperator.text_fields | {
-        *("prompt", "model", "output_format", "webhook_url", "webhook_secret", "ledger_path")
+        *("prompt", "model", "output_format", "webhook_url", "webhook_secret", "ledger_path"),
+        "partition_key",
     }
 
     def __init__(
@@ -175,6 +181,7 @@ class FluxGenerateOperator(FluxLandingOperator):
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         poll_interval: float | timedelta = 0.5,
         timeout: float | timedelta | None = None,
+        partition_key: str | None = None,
         validate: bool = True,
         **kwargs: Any,
     ) -> None:
@@ -197,6 +204,7 @@ class FluxGenerateOperator(FluxLandingOperator):
         self.timeout = (
             None if timeout is None else arguments.parse_seconds("timeout", timeout, minimum=1)
         )
+        self.partition_key = partition_key
         self.validate = validate
         checked = arguments.check_ledger_path(ledger_path)
         self.ledger_path = ledger_path if self._is_from_mapped else checked
@@ -207,22 +215,25 @@ class FluxGenerateOperator(FluxLandingOperator):
         self._submission: TrackedSubmission | None = None
         arguments.check_reuse(reuse, self.output_path, self.sidecar)
         if validate:
-            arguments.check_literals(model, self._named_parameters(), parameters)
+            named, is_complete = self._named_parameters(), self.has_whole_request
+            arguments.check_literals(model, named, parameters, is_complete=is_complete)
         elif not arguments.is_resolved_later(model):
             route_of(model, known_models())
-        self._resolve_arguments()
+        self._hide_secrets()
+        if self.has_whole_request:
+            self._set_defaults()
 
-    def _resolve_arguments(self) -> None:
-        """Set the defaults that will be sent, list the templated arguments, and hide secrets."""
+    def _hide_secrets(self) -> None:
+        """Take secrets and base64 out of the arguments, and list those that are templated."""
         self._webhook_hosts = (
             ()
             if self._is_from_mapped
             else arguments.find_webhook_hosts(self.webhook_url, self.parameters)
         )
-        parameters = dict(self.parameters) if isinstance(self.parameters, Mapping) else {}
-        supplied = {**self._named_parameters(), **parameters}
         self._resolved_later = frozenset(
-            name for name, value in supplied.items() if arguments.is_resolved_later(value)
+            name
+            for name, value in self._supplied_parameters().items()
+            if arguments.is_resolved_later(value)
         )
         self._secret: str | None = None
         if not self._is_from_mapped:  # what another task returned must stay the same object
@@ -230,12 +241,16 @@ class FluxGenerateOperator(FluxLandingOperator):
                 self.webhook_secret, self.parameters
             )
             self.parameters = arguments.hide_inputs(self.model, self.parameters)
+
+    def _set_defaults(self) -> None:
+        """Set the defaults that will be sent with the request of this model."""
+        supplied = self._supplied_parameters()
         self._has_own_format = supplied.get("output_format") is not None
         if self.parameters is not None and not isinstance(self.parameters, Mapping):
             return  # an XComArg, which may set any parameter
         supplied["output_format"] = self._format_for(supplied)
         self.output_format = (
-            supplied["output_format"] if "output_format" not in parameters else None
+            supplied["output_format"] if "output_format" not in (self.parameters or {}) else None
         )
         for name, value in arguments.sent_defaults(self.model).items():
             if supplied.get(name) is None:
@@ -258,7 +273,12 @@ class FluxGenerateOperator(FluxLandingOperator):
         return self.seed is None
 
     def _named_parameters(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in _NAMED}
+        return {name: getattr(self, name) for name in NAMED_PARAMETERS}
+
+    def _supplied_parameters(self) -> dict[str, Any]:
+        """Return the named arguments and the members of ``parameters``."""
+        parameters = self.parameters if isinstance(self.parameters, Mapping) else {}
+        return {**self._named_parameters(), **parameters}
 
     @cached_property
     def hook(self) -> FluxHook:
@@ -275,6 +295,11 @@ class FluxGenerateOperator(FluxLandingOperator):
         :raises AirflowFailException: for errors that a retry must not follow.
         :raises FluxError: for errors that a retry may help.
         """
+        generation = self._submit_or_resume(context)
+        self._emit_image_events(context, generation, self.partition_key or "")
+        return generation
+
+    def _submit_or_resume(self, context: Context) -> Generation:
         submission = self._start_tracking()
         names = ("webhook_url", "parameters")
         self._webhook_hosts = self._webhook_hosts_in_source(context, names)
@@ -400,6 +425,11 @@ class FluxGenerateOperator(FluxLandingOperator):
         :raises AirflowFailException: for errors that a retry must not follow.
         :raises FluxError: for errors that a retry may help.
         """
+        generation = self._complete(context, event)
+        self._emit_image_events(context, generation, self.partition_key or "")
+        return generation
+
+    def _complete(self, context: Context, event: Mapping[str, Any]) -> Generation:
         from airflow_provider_flux.triggers.result import read_event
 
         submission = self._start_tracking()
@@ -521,8 +551,10 @@ class FluxGenerateOperator(FluxLandingOperator):
 
     @property
     def _wait_policy(self) -> WaitPolicy:
+        # After a deferral, a request may be known by its generation alone.
+        generation = self._submission.generation if self._submission else None
         return WaitPolicy(
-            model=self.model,
+            model=generation["model"] if generation else self.model,
             deferrable=self.deferrable,
             inline_wait=self.inline_wait,
             timeout=self.timeout,

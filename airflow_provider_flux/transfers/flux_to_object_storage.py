@@ -88,7 +88,9 @@ class FluxToObjectStorageOperator(FluxLandingOperator):
             plans = _plans_of_list(plan, len(generations)) if is_list else [plan]
             _check_names_differ(plans, generations)
             landed = self._land_all(plans, generations)
-        return landed if is_list else landed[0]
+        returned = landed if is_list else landed[0]
+        self._emit_image_events(context, returned)
+        return returned
 
     def _land_all(
         self, plans: list[LandingPlan], generations: list[Generation]

@@ -116,6 +116,10 @@ def cluster(
     # Its scheduled first run would generate 500 images.
     nightly = dags / "flux_nightly_catalogue.py"
     nightly.write_text(nightly.read_text().replace('schedule="@daily"', "schedule=None"))
+    # The image of the asset lands on the triggerer.
+    campaign = dags / "flux_assets.py"
+    deferred = campaign.read_text().replace("deferrable=True", "deferrable=True, inline_wait=0")
+    campaign.write_text(deferred)
     environment = flux_environment(emulator, output) | {"AIRFLOW__CORE__TEST_CONNECTION": "Enabled"}
     with Cluster(folder, dags, env=environment) as running:
         init_pool(running, POOL_SLOTS)
@@ -241,6 +245,22 @@ def test_a_nightly_catalogue_continues_with_the_next_products(
     assert (states["load"], states["report"]) == ("skipped", "upstream_failed")
     assert "FluxBudgetError" in cluster.task_log(run, "generate")
     assert emulator.stats()["submits"] == 60
+
+
+def test_a_dag_scheduled_by_an_asset_reads_the_image_that_the_trigger_landed(
+    cluster: Cluster, emulator: EmulatorServer
+) -> None:
+    cluster.wait_parsed("flux_campaign_page")
+    cluster.rest.patch("/dags/flux_campaign_page", {"is_paused": False})
+    run = succeed(cluster, "flux_campaign")
+    runs = "SELECT run_id FROM dag_run WHERE dag_id = 'flux_campaign_page'"
+    assert wait_until(lambda: bool(cluster.sql(runs)), 60), cluster.dump()
+    page = DagRun("flux_campaign_page", cluster.sql(runs)[0][0])
+    assert cluster.wait(page) == "success", cluster.dump()
+    hero = cluster.xcom(run, "hero")
+    members = {name: hero["image"][name] for name in ("uri", "width", "height")}
+    assert cluster.xcom(page, "publish") == [members | {"seed": hero["seed"], "cost": 4}]
+    assert "trigger" in cluster.task_log(run, "hero").lower()
 
 
 def test_the_worker_slot_is_free_while_the_image_is_generated(

@@ -130,14 +130,18 @@ def write_manifest(reader: RowReader, uri: str, write_options: WriteOptions, fol
     :raises FluxStorageError: if the manifest cannot be written.
     """
     local = folder / "manifest"
-    rows = (_to_manifest_row(ended) for ended in reader.all_rows())
+    rows = (to_manifest_row(ended) for ended in reader.all_rows())
     is_parquet = write_options.content_type == PARQUET
     (_write_parquet if is_parquet else _write_jsonl)(rows, local)
     run_sync(put_file(uri, local, write_options))
     local.unlink()
 
 
-def _to_manifest_row(ended: EndedRow) -> ManifestRow:
+def to_manifest_row(ended: EndedRow) -> ManifestRow:
+    """Return the row of the manifest for a row of the batch.
+
+    :param ended: the row with its outcome.
+    """
     generation = ended.generation or {}
     landed: dict[str, Any] = {}
     if ended.outcome in WITH_IMAGE:
