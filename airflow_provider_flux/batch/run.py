@@ -21,6 +21,7 @@ from airflow_provider_flux.batch.report.manifest import (
     content_type_of,
     to_manifest_row,
 )
+from airflow_provider_flux.batch.report.monitor import BatchMonitor, ExpectedSubmits
 from airflow_provider_flux.batch.row_policy import RowPolicies
 from airflow_provider_flux.batch.row_reader import RowReader
 from airflow_provider_flux.batch.row_states import RowBuilder
@@ -104,6 +105,7 @@ class BatchRun:
     :param context: context of the task.
     :param plan: landing plan of the batch. Each row gets its own index, key and request.
     :param folder: local folder for temporary files.
+    :param monitor: user who watches the batch; ``None`` if nobody does.
     :ivar error: the error that ended the try before all rows were tried; ``None`` if they were.
     """
 
@@ -114,12 +116,14 @@ class BatchRun:
         context: Context,
         plan: LandingPlan,
         folder: Path,
+        monitor: BatchMonitor | None = None,
     ) -> None:
         self._hook = hook
         self._settings = settings
         self._context = context
         self._plan = plan
         self._folder = folder
+        self._monitor = monitor
         self._models = dict(known_models())
         self._began = time.monotonic()
         self._engine: Engine | None = None
@@ -139,19 +143,24 @@ class BatchRun:
             journal = self._open_journal(store, counters)
             with RowReader(store.path) as reader:
                 expected, _ = reader.expected_cost()
-                refusal = self._check_budget(reader, counters)
+                refusal = self._check_budget(reader, counters) or self._ask(reader, counters)
                 engine = self._build_engine(store, journal, counters)
+                if self._monitor:
+                    self._monitor.start(self.stop)
                 if refusal:
                     engine.stop(float("inf"), refusal)
                 self._run_engine(store, engine, self._build_reporter(engine, reader, manifest))
                 return self._summarize(counters, reader, expected)
 
-    def stop(self) -> None:
-        """Submit nothing more. Rows in flight have a moment to land."""
+    def stop(self, grace: float | None = None) -> None:
+        """Submit nothing more. Rows in flight have a moment to land.
+
+        :param grace: seconds that they have; ``None`` for those of the settings.
+        """
         self._is_stopped = True
         if self._engine:
             self._engine.stop(
-                self._settings.grace,
+                self._settings.grace if grace is None else grace,
                 FluxBatchError("The task was stopped. A retry resumes the batch."),
             )
 
@@ -239,6 +248,19 @@ class BatchRun:
             return error
         return None
 
+    def _ask(self, reader: RowReader, counters: Counters) -> FluxError | None:
+        """Ask the user who watches the batch. A refusal is one of :meth:`_check_budget`."""
+        if self._monitor is None:
+            return None
+        credits_, unpriced = reader.expected_cost()
+        models = tuple(reader.expected_by_model())
+        submitted = reader.count_outcomes().get("submitted", 0)
+        expected = ExpectedSubmits(counters.rows, models, credits_, unpriced, submitted)
+        refusal = self._monitor.confirm(expected)
+        if refusal and not submitted:
+            raise refusal
+        return refusal
+
     def _build_engine(self, store: RowStore, journal: Journal, counters: Counters) -> Engine:
         settings = self._settings
         engine = Engine(
@@ -263,6 +285,7 @@ class BatchRun:
             manifest,
             self._settings.manifest_interval,
             self._context.get("task_state_store"),
+            self._monitor,
         )
 
     def _run_engine(self, store: RowStore, engine: Engine, reporter: ProgressReporter) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 from airflow_provider_flux.batch.execution.engine import Engine
 from airflow_provider_flux.batch.report.manifest import write_manifest
+from airflow_provider_flux.batch.report.monitor import BatchMonitor
 from airflow_provider_flux.batch.report.progress import Progress, format_report
 from airflow_provider_flux.batch.row_reader import RowReader
 from airflow_provider_flux.object_store.backends import WriteOptions
@@ -52,6 +53,7 @@ class ProgressReporter:
     :param manifest: location of the manifest.
     :param manifest_interval: seconds between two manifests.
     :param state_store: task state store of Airflow 3.3; ``None`` on an older Airflow.
+    :param monitor: user who watches the batch; ``None`` if nobody does.
     """
 
     def __init__(
@@ -61,12 +63,14 @@ class ProgressReporter:
         manifest: ManifestTarget,
         manifest_interval: float,
         state_store: Any,
+        monitor: BatchMonitor | None = None,
     ) -> None:
         self._engine = engine
         self._reader = reader
         self._manifest = manifest
         self._manifest_interval = manifest_interval
         self._state_store = state_store
+        self._monitor = monitor
         now = time.monotonic()
         self._progress = Progress(engine.counters, now)
         self._next_manifest = now + manifest_interval
@@ -76,6 +80,8 @@ class ProgressReporter:
 
         :param now: time of the monotonic clock.
         """
+        if self._monitor:
+            self._monitor.update(self._progress.report(now, active=self._engine.active))
         if self._progress.is_due(now):
             self.report()
         if now >= self._next_manifest:
@@ -88,6 +94,8 @@ class ProgressReporter:
         """Log the progress, and set it in the task state store."""
         report = self._progress.report(time.monotonic(), active=self._engine.active)
         log.info("%s", format_report(report, self._engine.counters.max_cost))
+        if self._monitor:
+            self._monitor.update(report)
         if self._state_store is None:
             return
         try:

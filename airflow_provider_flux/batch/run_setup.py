@@ -28,6 +28,7 @@ from airflow_provider_flux.bfl.errors import (
 )
 from airflow_provider_flux.bfl.pricing import USD_PER_CREDIT
 from airflow_provider_flux.hooks.flux import FluxHook
+from airflow_provider_flux.ledger.clear_id import COMMAND_CLEAR_ID
 from airflow_provider_flux.ledger.journal_entries import SegmentHeader
 from airflow_provider_flux.ledger.journal_owner import (
     OWNER_CHECK_SECONDS,
@@ -105,11 +106,13 @@ def resume_earlier_tries(
     :raises FluxLedgerError: if a part of the journal is missing or cannot be read.
     :raises FluxStorageError: if the store of the journal does not answer.
     """
-    header, is_complete = _claim_journal(folder, header, write_options, policies)
+    header, is_complete, first_clear_id = _claim_journal(folder, header, write_options, policies)
     segments = read_journal(folder)
     if not is_complete:
         segments = without_orphans(read_journal(folder, clear_id=header.clear_id))
     for segment_header, entries in segments:
+        if segment_header.clear_id == COMMAND_CLEAR_ID:  # a task goes on with it, or has gone on
+            segment_header = segment_header.model_copy(update={"clear_id": first_clear_id})
         store.history.add_segment(segment_header, entries)
     if not store.history.create_index():
         return header
@@ -214,17 +217,21 @@ def _report_invalid_rows(store: RowStore, policies: RowPolicies) -> None:
 
 def _claim_journal(
     folder: str, header: SegmentHeader, write_options: WriteOptions, policies: RowPolicies
-) -> tuple[SegmentHeader, bool]:
+) -> tuple[SegmentHeader, bool, str]:
     """Make this try the one that may submit, and wait if another one may be about to submit.
 
     A try that Airflow assumed to have ended may still work. It checks the owner before each submit,
     but not more often than every ``OWNER_CHECK_SECONDS``.
 
-    :return: the header with the sessions before it, and whether the journal is complete.
+    :return: the header with the sessions before it, whether the journal is complete, and the clear
+        id of the first try of a task, to which the sessions of commands before it belong.
     """
     # Checked before the claim, which replaces the name of the owner.
     owner = run_sync(read_owner(folder))
     check = inspect_journal(folder)
+    clear_ids = check.clear_ids_of_tasks
+    if clear_ids and header.clear_id == COMMAND_CLEAR_ID:  # a command goes on with a task
+        header = header.model_copy(update={"clear_id": clear_ids[-1]})
     missing = check.missing_parts(owner)
     if missing:
         error = describe_missing(folder, missing)
@@ -237,7 +244,7 @@ def _claim_journal(
     known = {session.session for session in check.sessions} | {header.session}
     if missing or check.has_open_session or sessions_in(folder) - known:
         time.sleep(OWNER_CHECK_SECONDS)
-    return header, not missing
+    return header, not missing, clear_ids[0] if clear_ids else header.clear_id
 
 
 def _plan_row(store: RowStore, row: Row, clear_id: str, policies: RowPolicies) -> RowPlan:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from airflow.cli.cli_config import (
     ARG_OUTPUT,
@@ -19,51 +18,12 @@ from airflow.cli.cli_config import (
     lazy_load_command,
 )
 
-_RECOVER_OPTIONS: dict[str, dict[str, Any]] = {
-    "--prefix": {
-        "action": "append",
-        "default": [],
-        "metavar": "URI",
-        "help": "Folder at the beginning of output_path or ledger_path; repeatable. By default, "
-        "Airflow's database names the folders in which tasks keep their records",
-    },
-    "--dag-id": {"help": "Recover only what tasks of this DAG submitted"},
-    "--run-id": {"help": "Recover only what tasks of this DAG run submitted"},
-    "--output-path": {
-        "help": "Where to land instead of the output_path of each task, for example "
-        "s3://my_conn@bucket/{request_id}.{ext}. Needed for tasks without output_path",
-    },
-    "--flux-conn-id": {
-        "metavar": "CONN_ID",
-        "help": "Connection to BFL for all records. By default that of each task by Airflow's "
-        "database, or flux_default. A record in a bucket cannot choose one",
-    },
-    "--dry-run": {
-        "action": "store_true",
-        "help": "List the records that would be recovered, and change nothing",
-    },
-}
-_INIT_POOL_OPTIONS: dict[str, dict[str, Any]] = {
-    "--pool": {"default": "flux", "metavar": "NAME", "help": "Name of the pool; flux by default"},
-    "--slots": {
-        "type": int,
-        "help": "Number of slots, 1 or more. By default max_active of the connection, or 24 if the "
-        "connection flux_default does not exist",
-    },
-    "--flux-conn-id": {
-        "default": "flux_default",
-        "metavar": "CONN_ID",
-        "help": "Connection whose max_active counts without --slots; flux_default by default",
-    },
-    "--dry-run": {
-        "action": "store_true",
-        "help": "Print what would be changed, and change nothing",
-    },
-}
+from airflow_provider_flux.cli import options
+from airflow_provider_flux.emulator.options import OPTIONS as EMULATOR_OPTIONS
 
 
-def _args(options: dict[str, dict[str, Any]], *common: Arg) -> tuple[Arg, ...]:
-    own = (Arg((flag,), **settings) for flag, settings in options.items())  # type: ignore[no-untyped-call]
+def _args(arguments: options.Options, *common: Arg) -> tuple[Arg, ...]:
+    own = (Arg((flag,), **settings) for flag, settings in arguments.items())  # type: ignore[no-untyped-call]
     return (*own, *common, ARG_VERBOSE)
 
 
@@ -87,12 +47,50 @@ class Command:
 
 COMMANDS = (
     Command(
+        "credits",
+        "Print the balance of the BFL account",
+        "Prints the balance in credits and US dollars, which BFL reports free of charge.",
+        _args(options.CREDITS, ARG_OUTPUT),
+        "airflow_provider_flux.cli.credits.run",
+    ),
+    Command(
+        "models",
+        "List the models with their prices and limits",
+        "Lists the models of this version and of the option [flux] models. It needs no key.",
+        _args(options.MODELS, ARG_OUTPUT),
+        "airflow_provider_flux.cli.models.run",
+    ),
+    Command(
+        "estimate",
+        "Price a file of rows by model",
+        "Reads a file of rows as the batch does, and prints the expected cost by model. It needs "
+        "no key, and calls nobody. Exits with 1 if a row is not valid.",
+        _args(options.ESTIMATE, ARG_OUTPUT),
+        "airflow_provider_flux.cli.estimate.run",
+    ),
+    Command(
+        "generate",
+        "Generate one image or video, and land it",
+        "Generates one image with the operator and the ledger of a task. The same command again "
+        "lands the same image and pays nothing. It prints the cost and asks before it submits.",
+        _args(options.GENERATE, ARG_OUTPUT),
+        "airflow_provider_flux.cli.generate.run",
+    ),
+    Command(
+        "batch",
+        "Generate an image for each row of a file, and land them",
+        "Works on a file of rows with the engine and the journal of a task. The same command "
+        "again works on unfinished rows only. It prints the cost and asks before it submits.",
+        _args(options.BATCH, ARG_OUTPUT),
+        "airflow_provider_flux.cli.batch.run",
+    ),
+    Command(
         "recover",
         "Land the images that BFL bills and that no task returned",
         "Lists the generations that tasks submitted and did not return, and lands their images. It "
         "submits nothing, replaces no image, and can be repeated. Exits with 1 if a record or "
         "folder cannot be read, or if an image cannot be landed because of an error.",
-        _args(_RECOVER_OPTIONS, ARG_OUTPUT),
+        _args(options.RECOVER, ARG_OUTPUT),
         "airflow_provider_flux.cli.recover.run",
     ),
     Command(
@@ -100,8 +98,23 @@ COMMANDS = (
         "Create or update the pool that keeps tasks within the limit of the BFL account",
         "Creates an Airflow pool that counts deferred tasks, or updates the pool of that name, and "
         "prints what it changed. It can be repeated. Tasks with pool=NAME use the pool.",
-        _args(_INIT_POOL_OPTIONS),
+        _args(options.INIT_POOL),
         "airflow_provider_flux.cli.init_pool.run",
+    ),
+    Command(
+        "emulator",
+        "Run a local BFL service for tests and demonstrations",
+        "Runs an emulator of the BFL API until Ctrl-C. Any key like bfl_emulator works.",
+        _args(EMULATOR_OPTIONS),
+        "airflow_provider_flux.cli.emulator.run",
+    ),
+    Command(
+        "doctor",
+        "Check what a task needs, free of charge",
+        "Checks the connection, the service, the store and Airflow, and says how to fix what is "
+        "wrong. Exits with 1 if a check fails. Only --spend submits a request.",
+        _args(options.DOCTOR, ARG_OUTPUT),
+        "airflow_provider_flux.cli.doctor.command.run",
     ),
 )
 
@@ -142,4 +155,9 @@ def main(argv: Sequence[str] | None = None) -> None:
             arg.add_to_parser(subparser)
         subparser.set_defaults(run=lazy_load_command(command.function))
     args = parser.parse_args(argv)
-    args.run(args)
+    try:
+        args.run(args)
+    except KeyboardInterrupt:  # before the command was imported
+        from airflow_provider_flux.cli.exit_codes import INTERRUPTED
+
+        raise SystemExit(INTERRUPTED) from None

@@ -5,17 +5,31 @@
 
 from __future__ import annotations
 
-from airflow_provider_flux.emulator.config import EmulatorConfig
+from typing import TYPE_CHECKING, Any
 
-try:
+if TYPE_CHECKING:
+    from airflow_provider_flux.emulator.config import EmulatorConfig
     from airflow_provider_flux.emulator.server import EmulatorServer
-except ModuleNotFoundError as error:
-    if (error.name or "").partition(".")[0] not in {"fastapi", "starlette", "uvicorn"}:
-        raise
-    raise ImportError(
-        f"The emulator needs the package {error.name}, which is not installed. Install it: "
-        "pip install 'airflow-provider-flux[emulator]'",
-        name=error.name,
-    ) from None
 
 __all__ = ["EmulatorConfig", "EmulatorServer"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is used: ``airflow --help`` needs the options alone."""
+    if name == "EmulatorConfig":
+        from airflow_provider_flux.emulator.config import EmulatorConfig
+
+        return EmulatorConfig
+    if name != "EmulatorServer":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        from airflow_provider_flux.emulator.server import EmulatorServer
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in {"fastapi", "starlette", "uvicorn"}:
+            raise
+        raise ImportError(
+            f"The emulator needs the package {error.name}, which is not installed. Install it: "
+            "pip install 'airflow-provider-flux[emulator]'",
+            name=error.name,
+        ) from None
+    return EmulatorServer

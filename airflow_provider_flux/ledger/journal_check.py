@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from airflow_provider_flux.ledger.clear_id import COMMAND_CLEAR_ID
 from airflow_provider_flux.ledger.journal_entries import SegmentHeader, SessionSummary
 
 
@@ -28,6 +29,7 @@ class MissingPart:
 @dataclass
 class _Session:
     clear_id: str
+    opened_at: str = ""
     is_closed: bool = False
     numbers: set[int] = field(default_factory=set)
     #: Segments that there must be, by the segments of this session and of later ones.
@@ -50,7 +52,9 @@ class JournalCheck:
         :param header: its header.
         :param entries: number of entries that it has.
         """
-        session = self._sessions.setdefault(header.session, _Session(header.clear_id))
+        session = self._sessions.setdefault(
+            header.session, _Session(header.clear_id, header.opened_at)
+        )
         session.numbers.add(number)
         session.is_closed = header.is_closed
         session.expected = max(session.expected, number + 1 + header.has_next)
@@ -65,6 +69,14 @@ class JournalCheck:
         return tuple(
             SessionSummary(session=name, clear_id=session.clear_id, segments=len(session.numbers))
             for name, session in self._sessions.items()
+        )
+
+    @property
+    def clear_ids_of_tasks(self) -> tuple[str, ...]:
+        """The clear ids of the sessions of tasks, the oldest session first."""
+        sessions = sorted(self._sessions.values(), key=lambda session: session.opened_at)
+        return tuple(
+            session.clear_id for session in sessions if session.clear_id != COMMAND_CLEAR_ID
         )
 
     @property

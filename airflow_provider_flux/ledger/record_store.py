@@ -109,6 +109,16 @@ class StoredRecord:
         self._store.update(self.number, changed)
         self.record = changed
 
+    def adopt(self, clear_id: str) -> None:
+        """Make the record, which a command wrote, one of the clear of a task.
+
+        :param clear_id: clear id of the task that goes on with it.
+        :raises FluxStorageError: if it cannot be written.
+        """
+        changed = self.record.model_copy(update={"clear_id": clear_id})
+        self._store.update(self.number, changed)
+        self.record = changed
+
     def write_or_warn(
         self, phase: Phase, *, generation: Generation | None = None, error: FluxError | None = None
     ) -> bool:

@@ -10,6 +10,7 @@ from airflow_provider_flux.generation import Generation, describe_cost, new_gene
 from airflow_provider_flux.hooks.flux import FluxHook
 from airflow_provider_flux.landing.plan import LandingPlan
 from airflow_provider_flux.landing.target import Target
+from airflow_provider_flux.ledger.clear_id import COMMAND_CLEAR_ID
 from airflow_provider_flux.ledger.record_store import StoredRecord
 from airflow_provider_flux.ledger.resume_policy import ResumePolicy, decide
 from airflow_provider_flux.ledger.submit_recorder import SubmitRecorder
@@ -92,6 +93,17 @@ class TrackedSubmission:
             )
             return
         self._earlier = self._ledger.read_records()
+        self._join_clears(self._ledger)
+
+    def _join_clears(self, ledger: TaskLedger) -> None:
+        """Let a command and the task that has the same ledger be tries of one clear."""
+        latest = self._latest
+        if latest is None or latest.record.clear_id == ledger.clear_id:
+            return
+        if ledger.clear_id == COMMAND_CLEAR_ID:
+            ledger.clear_id = latest.record.clear_id
+        elif latest.record.clear_id == COMMAND_CLEAR_ID:
+            latest.adopt(ledger.clear_id)
 
     def decide(self, fingerprint: str | None) -> Literal["submit", "resume", "return"]:
         """Decide by the records of earlier tries, and resume a generation if there is one.

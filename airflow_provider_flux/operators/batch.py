@@ -44,6 +44,7 @@ from airflow_provider_flux.operators.failures import fail_without_retry
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
+    from airflow_provider_flux.batch.report.monitor import BatchMonitor
     from airflow_provider_flux.batch.run import BatchRun, BatchSettings
     from airflow_provider_flux.landing.target import Target
 
@@ -201,6 +202,8 @@ class FluxGenerateBatchOperator(FluxLandingOperator):
         self.keep_null_text = keep_null_text
         self._batch_run: BatchRun | None = None
         self._is_killed = False
+        #: Set by the command line: it asks before a submit, and shows the progress.
+        self._monitor: BatchMonitor | None = None
         #: Durations of :class:`BatchSettings` that tests shorten, in seconds.
         self._timings: dict[str, float] = {}
         self._policies = RowPolicies.of(
@@ -315,7 +318,9 @@ class FluxGenerateBatchOperator(FluxLandingOperator):
             self._webhook_hosts = self._webhook_hosts_in_source(context, ("defaults",))
             if isinstance(self.defaults, Mapping):
                 self.hook.check_webhook(self.defaults.get("webhook_url"))
-            self._batch_run = BatchRun(self.hook, settings, context, plan, Path(folder))
+            self._batch_run = BatchRun(
+                self.hook, settings, context, plan, Path(folder), self._monitor
+            )
             if self._is_killed:  # before there was a run to stop
                 self._batch_run.stop()
             summary = self._batch_run.run()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import timedelta
 from functools import cached_property
@@ -213,6 +213,8 @@ class FluxGenerateOperator(FluxLandingOperator):
             on_uncertain=on_uncertain, on_change=on_change, on_clear=on_clear
         )
         self._submission: TrackedSubmission | None = None
+        #: Set by the command line: it asks before the submit.
+        self._confirm: Callable[[GenerationRequest], object] | None = None
         arguments.check_reuse(reuse, self.output_path, self.sidecar)
         if validate:
             named, is_complete = self._named_parameters(), self.has_whole_request
@@ -316,6 +318,8 @@ class FluxGenerateOperator(FluxLandingOperator):
                     if existing := find_existing_image(request, plan):
                         return existing
                     self._prove_writable(plan, folder)
+                    if self._confirm:
+                        self._confirm(request)
                     submission.submit(self.hook, request, plan, self._wait_policy.max_wait)
                     inputs.close()
                     return self._wait(plan, context)

@@ -1,0 +1,212 @@
+"""The options of the commands: flag, and arguments of ``ArgumentParser.add_argument``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+Options = dict[str, dict[str, Any]]
+
+_CONNECTION: Options = {
+    "--flux-conn-id": {
+        "default": "flux_default",
+        "metavar": "CONN_ID",
+        "help": "Connection to BFL; flux_default by default",
+    },
+}
+_YES: Options = {
+    "--yes": {
+        "action": "store_true",
+        "help": "Submit without a question. The cost is printed nevertheless",
+    },
+}
+_IDS: Options = {
+    "--as": {
+        "nargs": 3,
+        "dest": "as_task",
+        "metavar": ("DAG", "TASK", "RUN"),
+        "help": "Keep the ledger under the ids of a task, so that this task goes on with what the "
+        "command did, and the command with what the task did",
+    },
+    "--map-index": {
+        "type": int,
+        "default": -1,
+        "metavar": "N",
+        "help": "Map index of the task of --as; -1, the default, for a task that is not mapped",
+    },
+    "--run-id": {
+        "metavar": "NAME",
+        "help": "Name of this run without --as. The same command with another name pays again",
+    },
+}
+_LANDING: Options = {
+    "--output-path": {
+        "required": True,
+        "metavar": "PATH",
+        "help": "Where to land, as output_path of the operator: a local path or a URI, for example "
+        "s3://my_conn@bucket/{key}.{ext}",
+    },
+    "--ledger-path": {
+        "metavar": "FOLDER",
+        "help": "Folder of the ledger; _flux/ledger/ below the folder of --output-path by default",
+    },
+    "--if-exists": {
+        "choices": ("overwrite", "skip", "error"),
+        "default": "overwrite",
+        "help": "Action for an object that exists; overwrite by default",
+    },
+    "--no-sidecar": {"action": "store_true", "help": "Write no <name>.json beside an image"},
+    "--on-uncertain": {
+        "choices": ("fail", "resubmit"),
+        "default": "fail",
+        "help": "Action for a submit whose answer was lost: fail, the default, or resubmit, which "
+        "BFL may bill twice",
+    },
+}
+_MODEL: Options = {
+    "--model": {
+        "default": "flux-pro-1.1",
+        "metavar": "NAME",
+        "help": "Name of the model; flux-pro-1.1 by default. In a file, that of rows without one",
+    },
+}
+_ROWS: Options = {
+    "file": {
+        "metavar": "FILE",
+        "help": "Rows as .jsonl, .csv or .parquet: a local path or a URI",
+    },
+    **_MODEL,
+    "--columns": {
+        "metavar": "JSON",
+        "help": 'Column for each parameter, for example \'{"prompt": "description"}\'',
+    },
+    "--defaults": {
+        "metavar": "JSON",
+        "help": "Parameters of rows that do not set them, for example '{\"width\": 512}'",
+    },
+}
+_MAX_COST: Options = {
+    "--max-cost": {
+        "type": float,
+        "metavar": "CREDITS",
+        "help": "Credits (1 credit = 0.01 USD) that the command, with all its earlier runs, may "
+        "cost; no limit by default",
+    },
+}
+
+CREDITS: Options = _CONNECTION
+MODELS: Options = {}
+ESTIMATE: Options = _ROWS
+GENERATE: Options = {
+    "prompt": {"nargs": "?", "metavar": "PROMPT", "help": "Description of the image"},
+    **_MODEL,
+    "--width": {"type": int, "metavar": "PIXELS", "help": "Width of the image"},
+    "--height": {"type": int, "metavar": "PIXELS", "help": "Height of the image"},
+    "--seed": {"type": int, "metavar": "N", "help": "Number that makes an image reproducible"},
+    "--output-format": {"metavar": "FORMAT", "help": "jpeg, png or webp; by default the suffix"},
+    "--parameters": {
+        "metavar": "JSON",
+        "help": 'Further parameters, for example \'{"input_image": "/tmp/a.png"}\'',
+    },
+    **_LANDING,
+    **_MAX_COST,
+    **_IDS,
+    **_CONNECTION,
+    **_YES,
+}
+BATCH: Options = {
+    **_ROWS,
+    **_LANDING,
+    "--manifest-path": {
+        "metavar": "PATH",
+        "help": "Path of the manifest; manifest-<task>.jsonl beside the images by default",
+    },
+    **_MAX_COST,
+    "--max-active": {
+        "type": int,
+        "metavar": "N",
+        "help": "Active generations at most; by default max_active of the connection",
+    },
+    "--max-failed": {
+        "default": "0",
+        "metavar": "ROWS",
+        "help": "Rows, or a share such as 2%%, that may have no image with exit code 0; 0 by "
+        "default",
+    },
+    "--max-moderated": {
+        "metavar": "ROWS",
+        "help": "Rows, or a share such as 2%%, that may be moderated; any number by default",
+    },
+    "--on-invalid-row": {
+        "choices": ("fail", "skip"),
+        "default": "fail",
+        "help": "Action for rows that are not valid: fail, the default, before the first submit, "
+        "or skip",
+    },
+    **_IDS,
+    **_CONNECTION,
+    **_YES,
+}
+RECOVER: Options = {
+    "--prefix": {
+        "action": "append",
+        "default": [],
+        "metavar": "URI",
+        "help": "Folder at the beginning of output_path or ledger_path; repeatable. By default, "
+        "Airflow's database names the folders in which tasks keep their records",
+    },
+    "--dag-id": {"help": "Recover only what tasks of this DAG submitted"},
+    "--run-id": {"help": "Recover only what tasks of this DAG run submitted"},
+    "--output-path": {
+        "help": "Where to land instead of the output_path of each task, for example "
+        "s3://my_conn@bucket/{request_id}.{ext}. Needed for tasks without output_path",
+    },
+    "--flux-conn-id": {
+        "metavar": "CONN_ID",
+        "help": "Connection to BFL for all records. By default that of each task by Airflow's "
+        "database, or flux_default. A record in a bucket cannot choose one",
+    },
+    "--dry-run": {
+        "action": "store_true",
+        "help": "List the records that would be recovered, and change nothing",
+    },
+}
+INIT_POOL: Options = {
+    "--pool": {"default": "flux", "metavar": "NAME", "help": "Name of the pool; flux by default"},
+    "--slots": {
+        "type": int,
+        "help": "Number of slots, 1 or more. By default max_active of the connection, or 24 if the "
+        "connection flux_default does not exist",
+    },
+    "--flux-conn-id": {
+        "default": "flux_default",
+        "metavar": "CONN_ID",
+        "help": "Connection whose max_active counts without --slots; flux_default by default",
+    },
+    "--dry-run": {
+        "action": "store_true",
+        "help": "Print what would be changed, and change nothing",
+    },
+}
+DOCTOR: Options = {
+    **_CONNECTION,
+    "--output-path": {
+        "metavar": "PATH",
+        "help": "Check the store of this output_path with an object that is written and deleted",
+    },
+    "--ledger-path": {
+        "metavar": "FOLDER",
+        "help": "Folder of the ledger; _flux/ledger/ below the folder of --output-path by default",
+    },
+    "--pool": {"default": "flux", "metavar": "NAME", "help": "Name of the pool; flux by default"},
+    "--timeout": {
+        "type": float,
+        "default": 20.0,
+        "metavar": "SECONDS",
+        "help": "Time that each check has in all; 20 by default",
+    },
+    "--spend": {
+        "action": "store_true",
+        "help": "Generate one image of the cheapest model, which BFL bills",
+    },
+    **_YES,
+}
