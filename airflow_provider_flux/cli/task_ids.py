@@ -29,6 +29,8 @@ class CommandTaskInstance:
     :param run_id: id of the DAG run.
     :param task_id: id of the task.
     :param map_index: map index; -1 for a task that is not mapped.
+    :param try_number: number of the try; a command is always the first.
+    :param is_command: read by :func:`~airflow_provider_flux.ledger.clear_id.clear_id_of`.
     """
 
     dag_id: str
@@ -36,7 +38,6 @@ class CommandTaskInstance:
     task_id: str
     map_index: int = -1
     try_number: int = 1
-    #: Read by :func:`~airflow_provider_flux.ledger.clear_id.clear_id_of`.
     is_command: bool = True
     _xcoms: dict[str, Any] = field(default_factory=dict)
 

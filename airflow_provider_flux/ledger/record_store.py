@@ -109,7 +109,7 @@ class StoredRecord:
         self._store.update(self.number, changed)
         self.record = changed
 
-    def adopt(self, clear_id: str) -> None:
+    def set_clear_id(self, clear_id: str) -> None:
         """Make the record, which a command wrote, one of the clear of a task.
 
         :param clear_id: clear id of the task that goes on with it.

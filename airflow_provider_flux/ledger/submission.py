@@ -103,7 +103,7 @@ class TrackedSubmission:
         if ledger.clear_id == COMMAND_CLEAR_ID:
             ledger.clear_id = latest.record.clear_id
         elif latest.record.clear_id == COMMAND_CLEAR_ID:
-            latest.adopt(ledger.clear_id)
+            latest.set_clear_id(ledger.clear_id)
 
     def decide(self, fingerprint: str | None) -> Literal["submit", "resume", "return"]:
         """Decide by the records of earlier tries, and resume a generation if there is one.

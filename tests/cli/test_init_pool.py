@@ -7,14 +7,9 @@ tested within the process.
 from __future__ import annotations
 
 import json
-import os
 import re
 import shlex
-import sqlite3
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -25,59 +20,11 @@ from airflow_provider_flux.bfl.settings import FluxSettings
 from airflow_provider_flux.cli.commands import main
 from airflow_provider_flux.cli.init_pool import PoolChange, init_pool, slots_of_connection
 from airflow_provider_flux.emulator import EmulatorConfig, EmulatorServer
+from tests.support.installation import Installation
 from tests.support.run_operator import run_operator
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "share-the-quota.md"
 KEY = "bfl_canary_key_0123456789"
-
-
-class Installation:
-    """An Airflow of its own: a home with a migrated database, and its command line."""
-
-    def __init__(self, home: Path) -> None:
-        from airflow.providers_manager import ProvidersManager
-
-        self._database = home / "airflow.db"
-        self._env = {
-            **os.environ,
-            "AIRFLOW_HOME": str(home),
-            "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-        }
-        takes_commands = hasattr(ProvidersManager, "cli_command_functions")  # from Airflow 3.2 on
-        self._module = ["airflow", "flux"] if takes_commands else ["airflow_provider_flux"]
-
-    def airflow(self, *arguments: str) -> str:
-        """Run a command of Airflow."""
-        return self._run("airflow", *arguments).stdout
-
-    def init_pool(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run the command of the provider."""
-        return self._run(*self._module, "init-pool", *arguments)
-
-    def pools(self) -> dict[str, tuple[int, bool, str]]:
-        """Return slots, whether deferred tasks count, and the description of each pool."""
-        query = "select pool, slots, include_deferred, description from slot_pool"
-        with closing(sqlite3.connect(self._database)) as connection:
-            rows = connection.execute(query).fetchall()
-        return {
-            name: (slots, bool(deferred), description)
-            for name, slots, deferred, description in rows
-        }
-
-    def _run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", *arguments]
-        done = subprocess.run(
-            command, env=self._env, capture_output=True, text=True, timeout=120, check=False
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done
-
-
-@pytest.fixture(scope="module")
-def installation(tmp_path_factory: pytest.TempPathFactory) -> Installation:
-    created = Installation(tmp_path_factory.mktemp("airflow-home"))
-    created.airflow("db", "migrate")
-    return created
 
 
 def test_init_pool_creates_updates_and_repeats_without_a_change(installation: Installation) -> None:

@@ -15,7 +15,7 @@ Status = Literal["ok", "warning", "failed", "skipped"]
 
 @dataclass(frozen=True)
 class Finding:
-    """What a check found.
+    """The result of a check.
 
     :param status: ``ok``; ``warning`` for what works and should be changed; ``failed``; or
         ``skipped`` if there was nothing to check.
