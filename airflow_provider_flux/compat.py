@@ -13,7 +13,7 @@ except ImportError:
     # Airflow 3.0. common-compat has the name since 1.22, but managed images ship older versions.
     from airflow.sdk.execution_time.secrets_masker import mask_secret  # type: ignore[no-redef]
 
-__all__ = ["arguments_in_source", "is_from_mapped", "mask_secret"]
+__all__ = ["arguments_in_source", "function_arguments_in_source", "is_from_mapped", "mask_secret"]
 
 
 def is_from_mapped(operator: BaseOperator) -> bool:
@@ -43,3 +43,25 @@ def arguments_in_source(operator: BaseOperator, context: Any) -> frozenset[str] 
     if isinstance(value, (list, tuple)):
         value = value[context["ti"].map_index]
     return frozenset(task.partial_kwargs) if hasattr(value, "iter_references") else None
+
+
+def function_arguments_in_source(operator: BaseOperator, context: Any) -> frozenset[str] | None:
+    """Return the arguments of a mapped function that its DAG file sets, if all others are data.
+
+    That is so for ``expand_kwargs()`` of what another task returned, as in
+    :func:`arguments_in_source`.
+
+    :param operator: a decorated operator that Airflow built for one map index.
+    :param context: context of the task.
+    :return: names of arguments of the function, ``None`` if Airflow tells data from arguments
+        itself.
+    """
+    if not is_from_mapped(operator) or context.get("dag") is None:
+        return None
+    task = context["dag"].task_dict.get(operator.task_id)
+    value = getattr(getattr(task, "op_kwargs_expand_input", None), "value", None)
+    if isinstance(value, (list, tuple)):
+        value = value[context["ti"].map_index]
+    if not hasattr(value, "iter_references"):
+        return None
+    return frozenset(task.partial_kwargs.get("op_kwargs", {}))

@@ -111,6 +111,10 @@ def get_provider_info() -> dict[str, Any]:
             "airflow_provider_flux.operators.generate",
             "airflow_provider_flux.operators.batch",
         ),
+        "task-decorators": [
+            {"name": name, "class-name": f"airflow_provider_flux.decorators.{name}.{name}_task"}
+            for name in ("flux", "flux_batch")
+        ],
         "triggers": _modules(integration, "airflow_provider_flux.triggers.result"),
         "transfers": [
             {

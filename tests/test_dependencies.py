@@ -91,7 +91,15 @@ def _third_party_imports() -> Iterator[tuple[Path, str, bool]]:
     for path in sorted(PACKAGE.rglob("*.py")):
         tree = ast.parse(path.read_text())
         at_top = set(map(id, tree.body))
+        for_checkers = {
+            id(node)
+            for block in tree.body
+            if isinstance(block, ast.If) and ast.unparse(block.test) == "TYPE_CHECKING"
+            for node in ast.walk(block)
+        }
         for node in ast.walk(tree):
+            if id(node) in for_checkers:  # imported by no program
+                continue
             for module in _modules(node):
                 top = module.partition(".")[0]
                 if top not in sys.stdlib_module_names and top != PACKAGE.name:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from airflow_provider_flux.batch.input.files import ACCEPTED_SOURCES, read_input_file
@@ -37,9 +37,9 @@ def read_raw_rows(source: Any, columns: Collection[Column] | None = None) -> Ite
     :raises FluxInputError: if the file does not exist or cannot be read now. A retry may help.
     :raises FluxConfigurationError: if the store cannot be used, or pyarrow is missing.
     """
-    text = str(source).strip() if isinstance(source, str) or is_path(source) else None
+    text = _as_text(check_source(source))
     if text is None or text.startswith("["):
-        rows = _check_iterable(source) if text is None else _parse_json_list(text)
+        rows = source if text is None else _parse_json_list(text)
         return _check_columns((RawRow(None, select_values(row, columns)) for row in rows), columns)
     return _check_columns(read_input_file(text, columns), columns)
 
@@ -76,18 +76,30 @@ def _check_columns(rows: Iterator[RawRow], columns: Collection[Column] | None) -
         raise missing_columns_error(missing, available, text if unreadable else "")
 
 
-def _check_iterable(source: Any) -> Iterable[Any]:
-    """Refuse an iterable that does not iterate over rows, for example a dict or a data frame."""
+def check_source(source: Any, name: str = "requests") -> Any:
+    """Return a source of rows, unless it is of a type that cannot be one.
+
+    :param source: the source, as for :func:`read_raw_rows`.
+    :param name: subject of the error. Default: the argument of the operator.
+    :raises FluxRequestError: if it does not iterate over rows, for example a dict or a data frame.
+    """
+    if _as_text(source) is not None:
+        return source
     if hasattr(source, "to_dict") and hasattr(source, "columns"):
         raise FluxRequestError(
-            "requests is a data frame. Write it to a .parquet file, or pass df.to_dict('records')."
+            f"{name} is a data frame. Write it to a .parquet file, or pass df.to_dict('records')."
         )
     is_unsuited = isinstance(source, (Mapping, bytes, bytearray, set, frozenset))
     if is_unsuited or not (hasattr(source, "__iter__") or hasattr(source, "__getitem__")):
         raise FluxRequestError(
-            f"requests is {with_article(type(source).__name__)}. It must be {ACCEPTED_SOURCES}."
+            f"{name} is {with_article(type(source).__name__)}. It must be {ACCEPTED_SOURCES}."
         )
-    return source  # type: ignore[no-any-return]
+    return source
+
+
+def _as_text(source: Any) -> str | None:
+    """Return a path or JSON text; ``None`` for rows."""
+    return str(source).strip() if isinstance(source, str) or is_path(source) else None
 
 
 def _parse_json_list(text: str) -> list[Any]:

@@ -1,0 +1,177 @@
+"""``@task.flux_batch``: a function returns the rows of a batch."""
+
+from __future__ import annotations
+
+from collections.abc import (
+    AsyncIterable,
+    Awaitable,
+    Callable,
+    Collection,
+    Iterable,
+    Mapping,
+    Sequence,
+)
+from datetime import timedelta
+from os import PathLike
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias, overload
+
+from airflow.providers.common.compat.sdk import DecoratedOperator, task_decorator_factory
+
+from airflow_provider_flux.batch.input.sources import check_source
+from airflow_provider_flux.bfl.errors import FluxRequestError
+from airflow_provider_flux.decorators.function_task import (
+    FunctionOperator,
+    FunctionTask,
+    iterate_async,
+)
+from airflow_provider_flux.operators.batch import FluxGenerateBatchOperator
+from airflow_provider_flux.operators.failures import fail_without_retry
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context, ObjectStoragePath
+
+    from airflow_provider_flux.batch.row_policy import OnBatchClear, OnInvalidRow, OnRowChange
+    from airflow_provider_flux.landing.target import IfExists, Reuse
+    from airflow_provider_flux.ledger.resume_policy import OnUncertain
+
+#: A row: a prompt, a dict of parameters, or a list of values by position.
+FluxRow: TypeAlias = str | Mapping[str, Any] | Sequence[Any]
+#: What the function of ``@task.flux_batch`` returns: rows, or the path of a file of rows.
+FluxRows: TypeAlias = Iterable[FluxRow] | PathLike[str]
+FluxBatchFunction: TypeAlias = (
+    Callable[..., FluxRows]
+    | Callable[..., Awaitable[FluxRows]]
+    | Callable[..., AsyncIterable[FluxRow]]
+)
+
+
+class FluxBatchDecoratedOperator(FunctionOperator, FluxGenerateBatchOperator):
+    """Call a function, and generate an image for each row that it returns.
+
+    :param python_callable: the function. It returns a list of rows, the path of a file of rows, or
+        it yields rows.
+    :param op_args: positional arguments of the function. (templated)
+    :param op_kwargs: keyword arguments of the function. (templated)
+    :param kwargs: arguments of
+        :class:`~airflow_provider_flux.operators.batch.FluxGenerateBatchOperator`, without
+        ``requests``.
+    :raises FluxRequestError: when the DAG is parsed, if a literal argument is wrong.
+    """
+
+    template_fields: Sequence[str] = (
+        *DecoratedOperator.template_fields,
+        *(name for name in FluxGenerateBatchOperator.template_fields if name != "requests"),
+    )
+    template_fields_renderers: ClassVar[dict[str, str]] = {
+        **DecoratedOperator.template_fields_renderers,
+        **FluxGenerateBatchOperator.template_fields_renderers,
+    }
+    custom_operator_name = "@task.flux_batch"
+
+    def __init__(
+        self,
+        *,
+        python_callable: Callable[..., Any],
+        op_args: Collection[Any] | None = None,
+        op_kwargs: Mapping[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if "requests" in kwargs:
+            raise FluxRequestError(
+                "requests is no argument of @task.flux_batch. Return the rows from the function."
+            )
+        super().__init__(
+            python_callable=python_callable,
+            op_args=op_args,
+            op_kwargs=op_kwargs,
+            requests=(),
+            **kwargs,
+        )
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Call the function, and try all rows that it returns.
+
+        :param context: context of the task.
+        :return: the summary.
+        :raises FluxError: for errors that a retry may help.
+        :raises AirflowFailException: for errors that a retry cannot help.
+        """
+        with fail_without_retry():
+            rows = self.call_function(context)
+            if isinstance(rows, AsyncIterable):
+                rows = iterate_async(rows)
+            name = f"The value that the function {self.function_name!r} returned"
+            self.requests = check_source(rows, name)
+        return super().execute(context)  # type: ignore[no-any-return]
+
+
+@overload
+def flux_batch_task(python_callable: FluxBatchFunction) -> FunctionTask: ...
+
+
+@overload
+def flux_batch_task(
+    *,
+    output_path: str | ObjectStoragePath,
+    task_id: str = ...,
+    columns: Mapping[str, str | int] | None = ...,
+    defaults: Mapping[str, Any] | None = ...,
+    model: str = ...,
+    max_active: int | None = ...,
+    model_limits: Mapping[str, int] | None = ...,
+    max_cost: float | str | None = ...,
+    max_failed: float | str | None = ...,
+    max_moderated: float | str | None = ...,
+    on_invalid_row: OnInvalidRow = ...,
+    on_uncertain: OnUncertain = ...,
+    on_change: OnRowChange = ...,
+    on_clear: OnBatchClear = ...,
+    reuse: Reuse = ...,
+    manifest_path: str | PathLike[str] | None = ...,
+    ledger_path: str | None = ...,
+    partition_by_key: bool = ...,
+    timeout: float | timedelta | None = ...,
+    validate: bool = ...,
+    keep_null_text: bool = ...,
+    if_exists: IfExists = ...,
+    sidecar: bool = ...,
+    hide_prompt: bool = ...,
+    embed_metadata: bool = ...,
+    on_mismatch: Literal["warn", "fail"] = ...,
+    cache_control: str | None = ...,
+    store_options: Mapping[str, Any] | None = ...,
+    prompt_in_events: bool = ...,
+    flux_conn_id: str = ...,
+    multiple_outputs: bool = ...,
+    **kwargs: Any,
+) -> Callable[[FluxBatchFunction], FunctionTask]: ...
+
+
+def flux_batch_task(
+    python_callable: FluxBatchFunction | None = None,
+    *,
+    multiple_outputs: bool = False,
+    **kwargs: Any,
+) -> Any:
+    """Make a function a task that generates images for rows: ``@task.flux_batch``, for checkers.
+
+    The function returns a list of rows, the path of a file of rows, or it yields rows. Rows that it
+    yields are never in memory together. It runs again in each try, and each row resumes the
+    generation that an earlier try submitted for its key. What it returns is data: no template in it
+    is rendered.
+
+    :param python_callable: the function, which may be asynchronous.
+    :param multiple_outputs: push each member of the summary as an XCom of its own, so that
+        ``my_task()["manifest"]`` works. Default ``False``.
+    :param kwargs: arguments of
+        :class:`~airflow_provider_flux.operators.batch.FluxGenerateBatchOperator`, without
+        ``requests``. ``output_path`` is required.
+    :return: the decorated function, or a decorator.
+    """
+    return task_decorator_factory(
+        python_callable=python_callable,
+        # Airflow infers it from the return type of the function, which is not that of the task.
+        multiple_outputs=multiple_outputs,
+        decorated_operator_class=FluxBatchDecoratedOperator,
+        **kwargs,
+    )
