@@ -123,6 +123,10 @@ def get_provider_info() -> dict[str, Any]:
                 "python-module": "airflow_provider_flux.transfers.flux_to_object_storage",
             }
         ],
+        "extra-links": [
+            "airflow_provider_flux.links.object_store.LandedImageLink",
+            "airflow_provider_flux.links.object_store.ManifestLink",
+        ],
         "config": _CONFIG,
         "cli": ["airflow_provider_flux.cli.commands.get_flux_cli_commands"],
         "connection-types": [

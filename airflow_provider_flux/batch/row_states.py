@@ -63,6 +63,11 @@ class PendingRow(_OpenRow):
     fingerprint: str
     inputs: ExitStack = field(default_factory=ExitStack, repr=False)
 
+    @property
+    def model(self) -> str:
+        """The model to submit to."""
+        return self.request.model
+
     def with_prepared(self, request: GenerationRequest) -> PendingRow:
         """Return the row with its prepared request, and with the cost and summary of that.
 
@@ -118,6 +123,11 @@ class SubmittedRow(_OpenRow):
     claim: str
     generation: Generation
     is_resumed: bool = False
+
+    @property
+    def model(self) -> str:
+        """The model of the generation."""
+        return self.generation["model"]
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_flux.batch.execution.engine import Engine, EngineOptions
 from airflow_provider_flux.batch.input.mapping import InputMapping
 from airflow_provider_flux.batch.input.requests import restore_request
-from airflow_provider_flux.batch.input.rows import read_rows
+from airflow_provider_flux.batch.input.rows import Row, read_rows
 from airflow_provider_flux.batch.limit_groups import limits_by_group
 from airflow_provider_flux.batch.report.counters import ALL_OUTCOMES, WITH_IMAGE, Counters
 from airflow_provider_flux.batch.report.manifest import (
@@ -40,9 +40,11 @@ from airflow_provider_flux.bfl.errors import (
     FluxError,
     FluxInsufficientCreditsError,
 )
+from airflow_provider_flux.bfl.inputs import is_path
 from airflow_provider_flux.bfl.request import GenerationRequest
 from airflow_provider_flux.configured_models import known_models
 from airflow_provider_flux.hooks.flux import FluxHook
+from airflow_provider_flux.landing.output_path import fixed_folder
 from airflow_provider_flux.landing.plan import LandingPlan
 from airflow_provider_flux.ledger.clear_id import clear_id_of
 from airflow_provider_flux.ledger.journal import Journal
@@ -50,8 +52,11 @@ from airflow_provider_flux.ledger.journal_entries import SegmentHeader, phase_en
 from airflow_provider_flux.ledger.journal_segments import JOURNAL_SUFFIX
 from airflow_provider_flux.ledger.ledger_folder import publish_ledger_folder
 from airflow_provider_flux.ledger.record_files import record_write_options, stem_of
+from airflow_provider_flux.media.input_files import add_input_files
 from airflow_provider_flux.object_store.filesystem import check_writable, open_path
 from airflow_provider_flux.object_store.write_probe import prove_writable
+from airflow_provider_flux.observability.metrics import OUTCOMES, MetricBuffer
+from airflow_provider_flux.observability.task_files import TaskFiles
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -106,6 +111,7 @@ class BatchRun:
     :param plan: landing plan of the batch. Each row gets its own index, key and request.
     :param folder: local folder for temporary files.
     :param monitor: user who watches the batch; ``None`` if nobody does.
+    :ivar files: files of the batch, for links and lineage.
     :ivar error: the error that ended the try before all rows were tried; ``None`` if they were.
     """
 
@@ -128,6 +134,11 @@ class BatchRun:
         self._began = time.monotonic()
         self._engine: Engine | None = None
         self._is_stopped = False
+        self.files = TaskFiles(
+            rows_file=_file_of(settings.requests),
+            folder=fixed_folder(plan.target.path) or None,
+            manifest=settings.manifest,
+        )
         self.error: FluxError | None = None
 
     def run(self) -> dict[str, Any]:
@@ -204,8 +215,20 @@ class BatchRun:
         settings = self._settings
         rows = read_rows(settings.requests, settings.mapping)
         reserved = (settings.manifest, settings.ledger)
-        count, invalid = load_rows(store, rows, settings.policies, reserved)
-        counters = Counters(count, self._max_active, settings.max_cost)
+        metrics = MetricBuffer()
+
+        def observe(row: Row) -> None:
+            if row.request is None:
+                metrics.count(OUTCOMES, row.model, outcome="invalid")
+            else:
+                add_input_files(self.files.inputs, row.request.model, row.request.parameters)
+
+        try:
+            count, invalid = load_rows(store, rows, settings.policies, reserved, observe)
+        except BaseException:
+            metrics.flush()
+            raise
+        counters = Counters(count, self._max_active, settings.max_cost, metrics=metrics)
         counters.outcomes["invalid"] = invalid
         return counters
 
@@ -291,6 +314,15 @@ class BatchRun:
     def _run_engine(self, store: RowStore, engine: Engine, reporter: ProgressReporter) -> None:
         """Run the engine, and write the manifest however it ends."""
         try:
+            self._run_and_report(store, engine, reporter)
+        finally:
+            engine.counters.metrics.flush()
+            self.files.image_count = engine.counters.images
+            if reporter.has_manifest:
+                self.files.manifest_rows = engine.counters.rows
+
+    def _run_and_report(self, store: RowStore, engine: Engine, reporter: ProgressReporter) -> None:
+        try:
             with silence_image_logs():
                 EngineThread(engine, reporter.tick, self._settings.grace).run()
         except BaseException:
@@ -316,3 +348,9 @@ class BatchRun:
         figures = ", ".join(f"{name} {value}" for name, value in summary.items() if value)
         log.info("Summary: %s", figures)
         return summary
+
+
+def _file_of(requests: Any) -> str | None:
+    """Return the path of the file of rows; ``None`` for a list, and for text that is no path."""
+    text = str(requests).strip() if isinstance(requests, str) or is_path(requests) else ""
+    return text if text.startswith("/") or "://" in text.partition("\n")[0][:32] else None

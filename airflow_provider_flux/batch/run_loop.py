@@ -18,6 +18,7 @@ from airflow_provider_flux.batch.report.monitor import BatchMonitor
 from airflow_provider_flux.batch.report.progress import Progress, format_report
 from airflow_provider_flux.batch.row_reader import RowReader
 from airflow_provider_flux.object_store.backends import WriteOptions
+from airflow_provider_flux.observability.metrics import record_quota_share
 
 log = logging.getLogger(__name__)
 
@@ -72,6 +73,8 @@ class ProgressReporter:
         self._state_store = state_store
         self._monitor = monitor
         now = time.monotonic()
+        #: Whether this try has written a manifest.
+        self.has_manifest = False
         self._progress = Progress(engine.counters, now)
         self._next_manifest = now + manifest_interval
 
@@ -82,6 +85,7 @@ class ProgressReporter:
         """
         if self._monitor:
             self._monitor.update(self._progress.report(now, active=self._engine.active))
+        self._send_metrics()
         if self._progress.is_due(now):
             self.report()
         if now >= self._next_manifest:
@@ -90,8 +94,14 @@ class ProgressReporter:
             pause = max(self._manifest_interval, (ended - now) / _MAX_MANIFEST_SHARE)
             self._next_manifest = ended + pause
 
+    def _send_metrics(self) -> None:
+        counters = self._engine.counters
+        counters.metrics.flush()
+        record_quota_share(self._engine.active / max(counters.max_active, 1))
+
     def report(self) -> None:
-        """Log the progress, and set it in the task state store."""
+        """Send the metrics, log the progress, and set it in the task state store."""
+        self._send_metrics()
         report = self._progress.report(time.monotonic(), active=self._engine.active)
         log.info("%s", format_report(report, self._engine.counters.max_cost))
         if self._monitor:
@@ -112,6 +122,7 @@ class ProgressReporter:
         if self._engine.journal.is_owner():
             manifest = self._manifest
             write_manifest(self._reader, manifest.uri, manifest.write_options, manifest.folder)
+            self.has_manifest = True
         else:
             log.warning("A later try of this task works on the batch: its manifest is kept")
 

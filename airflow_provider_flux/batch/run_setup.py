@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 from airflow_provider_flux.batch.costs import cost_of
 from airflow_provider_flux.batch.input.row_names import RowNames
@@ -58,7 +58,11 @@ _MAX_LOGGED_ROWS = 20
 
 
 def load_rows(
-    store: RowStore, rows: Iterator[Row], policies: RowPolicies, reserved: Collection[str] = ()
+    store: RowStore,
+    rows: Iterator[Row],
+    policies: RowPolicies,
+    reserved: Collection[str] = (),
+    observe: Callable[[Row], object] = lambda row: None,
 ) -> tuple[int, int]:
     """Store the rows of the input.
 
@@ -66,6 +70,7 @@ def load_rows(
     :param rows: the rows of the input.
     :param policies: choices of the user. ``on_invalid_row`` decides about rows that are not valid.
     :param reserved: URIs of the manifest and of the folder of the journal, which no image may have.
+    :param observe: called with each checked row; does nothing by default.
     :return: the number of rows, and the number of those that are not valid.
     :raises FluxRequestError: naming the rows that are not valid, with ``on_invalid_row="fail"``.
     """
@@ -76,6 +81,7 @@ def load_rows(
         checked = names.check(row)
         warnings.add(checked)
         store.add(checked)
+        observe(checked)
         count += 1
         invalid += checked.problem is not None
     store.commit()

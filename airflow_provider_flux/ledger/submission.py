@@ -15,6 +15,11 @@ from airflow_provider_flux.ledger.record_store import StoredRecord
 from airflow_provider_flux.ledger.resume_policy import ResumePolicy, decide
 from airflow_provider_flux.ledger.submit_recorder import SubmitRecorder
 from airflow_provider_flux.ledger.task_ledger import TaskLedger, find_record, open_ledger
+from airflow_provider_flux.observability.generation_events import (
+    SubmitEvents,
+    record_resumed,
+    record_returned,
+)
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -31,6 +36,7 @@ class TrackedSubmission:
     :param log: logger of the task.
     :ivar generation: the accepted request; ``None`` until BFL has answered.
     :ivar is_recorded: whether a retry will find the generation in the ledger.
+    :ivar has_submitted: whether this phase of the task submitted the generation.
     """
 
     def __init__(self, policies: ResumePolicy, log: Any) -> None:
@@ -44,6 +50,7 @@ class TrackedSubmission:
         self._is_stopped = False
         self.generation: Generation | None = None
         self.is_recorded = False
+        self.has_submitted = False
 
     @property
     def accepted(self) -> Generation:
@@ -163,9 +170,13 @@ class TrackedSubmission:
         self._recorder = recorder
         if self._is_stopped:
             recorder.stop()
-        submission = hook.submit(request, max_wait=max_wait, observer=recorder)
         uncertain = sum(stored.record.is_uncertain for stored in self._earlier)
-        self.generation = new_generation(request, submission, uncertain)
+        events = SubmitEvents(request.model)
+        with events.observe():
+            submission = hook.submit(request, max_wait=max_wait, observer=recorder)
+            self.generation = new_generation(request, submission, uncertain)
+            events.record_accepted(submission, self.generation)
+        self.has_submitted = True
         self._stored = recorder.stored
         self.ensure_recorded()
         self._log.info(
@@ -229,6 +240,8 @@ class TrackedSubmission:
 
         :param generation: the generation that the task returns.
         """
+        if self._stored is None or self._stored.record.phase != "returned":
+            record_returned(self.accepted, generation)
         if self._stored and self._stored.record.phase != "returned":
             self._stored.write_or_warn("returned", generation=generation)
         return generation
@@ -268,6 +281,7 @@ class TrackedSubmission:
         self._stored = stored
         self.generation = self._accepted_of(stored)
         self.is_recorded = True
+        record_resumed(self.generation)
         self._log.info(
             "Try %s submitted request %s at %s (%s). This try resumes it and submits nothing",
             stored.record.owner.try_number,

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from airflow_provider_flux.bfl.errors import FluxError
+from airflow_provider_flux.bfl.errors import FluxError, FluxRateLimitedError
 from airflow_provider_flux.bfl.request import GenerationRequest
 from airflow_provider_flux.landing.plan import LandingPlan
 from airflow_provider_flux.ledger.record_store import StoredRecord
 from airflow_provider_flux.ledger.resume_policy import describe_uncertain
 from airflow_provider_flux.ledger.task_ledger import TaskLedger
+from airflow_provider_flux.observability.generation_events import record_rate_limited
 
 
 class SubmitRecorder:
@@ -75,6 +76,8 @@ class SubmitRecorder:
         :param error: the reason.
         """
         self.is_posting = False
+        if isinstance(error, FluxRateLimitedError):
+            record_rate_limited(self._request.model)
         if self.stored is None:
             return
         if not isinstance(error, FluxError):

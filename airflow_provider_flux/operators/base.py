@@ -16,12 +16,15 @@ from airflow_provider_flux.landing.output_path import (
     has_jinja,
 )
 from airflow_provider_flux.landing.target import IfExists, LandingOptions, Reuse, Target
+from airflow_provider_flux.links.object_store import LandedImageLink
+from airflow_provider_flux.observability.task_files import TaskFiles
 from airflow_provider_flux.operators import arguments
 from airflow_provider_flux.operators.sibling_tasks import check_sibling_tasks
 from airflow_provider_flux.operators.templates import TextTemplatesOperator
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import Context, ObjectStoragePath
+    from airflow.providers.common.compat.sdk import BaseOperatorLink, Context, ObjectStoragePath
+    from airflow.providers.openlineage.extractors import OperatorLineage
 
     from airflow_provider_flux.generation import Generation
     from airflow_provider_flux.landing.plan import LandingPlan
@@ -66,6 +69,7 @@ class FluxLandingOperator(TextTemplatesOperator):
         {"output_path", "cache_control", "flux_conn_id"}
     )
     ui_color = "#e8e3f4"
+    operator_extra_links: Sequence[BaseOperatorLink] = (LandedImageLink(),)
     #: Source of ``{key}`` in an operator that submits; ``None`` if it submits nothing.
     key_source: ClassVar[Literal["task", "rows"] | None] = None
 
@@ -102,8 +106,26 @@ class FluxLandingOperator(TextTemplatesOperator):
         #: ``output_path`` before Airflow renders it, and the fixed folder that it begins with.
         self._unrendered_output_path = checked
         self._root = fixed_folder(checked) if isinstance(checked, str) else ""
+        #: Files of this phase of the task, for links and lineage.
+        self.task_files = TaskFiles()
         self._check_landing_options()
         arguments.check_prompt_in_events(prompt_in_events, sidecar, hide_prompt)
+
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage:
+        """Return the datasets that the task read and wrote, for the OpenLineage provider.
+
+        :param task_instance: the task instance; not needed.
+        """
+        from airflow_provider_flux.observability.lineage import build_lineage
+
+        return build_lineage(self.task_files)
+
+    def get_openlineage_facets_on_failure(self, task_instance: Any) -> OperatorLineage:
+        """Return the datasets that the failed task read, and those that it wrote until then.
+
+        :param task_instance: the task instance; not needed.
+        """
+        return self.get_openlineage_facets_on_complete(task_instance)
 
     @property
     def _draws_seeds(self) -> bool:
@@ -190,6 +212,7 @@ class FluxLandingOperator(TextTemplatesOperator):
         check_sibling_tasks(self.task_id, context.get("dag"))
         open_path(path)
         check_writable(path)
+        self.task_files.folder = fixed_folder(path) or None
         return LandingPlan(target=target, task=task)
 
     def _check_names(self, target: Target) -> None:

@@ -37,6 +37,8 @@ from airflow_provider_flux.landing.plan import LandingPlan
 from airflow_provider_flux.landing.target import Reuse
 from airflow_provider_flux.ledger.ledger_folder import LEDGER_FOLDER
 from airflow_provider_flux.ledger.resume_policy import OnUncertain
+from airflow_provider_flux.links.object_store import ManifestLink
+from airflow_provider_flux.observability.spans import BATCH_SPAN, set_attributes, span
 from airflow_provider_flux.operators import arguments
 from airflow_provider_flux.operators.base import FluxLandingOperator
 from airflow_provider_flux.operators.failures import fail_without_retry
@@ -50,6 +52,8 @@ if TYPE_CHECKING:
 
 #: XCom key of the summary. A task that fails leaves it, too.
 SUMMARY_XCOM = "flux_batch"
+#: Members of the summary that the span of a batch has.
+_SPAN_FIGURES = ("rows", "landed", "reused", "credits", "rate_limited", "quota_share")
 
 
 class FluxGenerateBatchOperator(FluxLandingOperator):
@@ -139,6 +143,7 @@ class FluxGenerateBatchOperator(FluxLandingOperator):
         *FluxLandingOperator.template_fields,
     )
     key_source = "rows"
+    operator_extra_links = (ManifestLink(),)
     template_fields_renderers: ClassVar[dict[str, str]] = {
         **FluxLandingOperator.template_fields_renderers,
         "columns": "json",
@@ -321,9 +326,12 @@ class FluxGenerateBatchOperator(FluxLandingOperator):
             self._batch_run = BatchRun(
                 self.hook, settings, context, plan, Path(folder), self._monitor
             )
+            self.task_files = self._batch_run.files
             if self._is_killed:  # before there was a run to stop
                 self._batch_run.stop()
-            summary = self._batch_run.run()
+            with span(BATCH_SPAN, {}) as opened:
+                summary = self._batch_run.run()
+                set_attributes(opened, {f"flux.{name}": summary[name] for name in _SPAN_FIGURES})
             context["ti"].xcom_push(key=SUMMARY_XCOM, value=summary)
             check_thresholds(
                 summary,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NoReturn
@@ -24,9 +24,24 @@ from airflow_provider_flux.bfl.request import GenerationRequest, build_request
 from airflow_provider_flux.bfl.status import Status
 from airflow_provider_flux.compat import mask_secret
 from airflow_provider_flux.configured_models import known_models
-from airflow_provider_flux.generation import Generation, describe_cost, poller_for, with_result
+from airflow_provider_flux.generation import (
+    Generation,
+    describe_cost,
+    poller_for,
+    submitted_epoch,
+    with_result,
+)
 from airflow_provider_flux.ledger.ledger_folder import LEDGER_FOLDER, publish_ledger_folder
 from airflow_provider_flux.ledger.resume_policy import OnChange, OnClear, OnUncertain, ResumePolicy
+from airflow_provider_flux.media.input_files import add_input_files
+from airflow_provider_flux.observability.generation_events import (
+    observe_failure,
+    observe_landing,
+    record_deferred,
+    record_generated,
+    record_reused,
+)
+from airflow_provider_flux.observability.task_files import TaskFiles
 from airflow_provider_flux.operators import arguments
 from airflow_provider_flux.operators.base import FluxLandingOperator
 from airflow_provider_flux.operators.failures import describe_recovery, fail_without_retry
@@ -305,7 +320,7 @@ class FluxGenerateOperator(FluxLandingOperator):
         submission = self._start_tracking()
         names = ("webhook_url", "parameters")
         self._webhook_hosts = self._webhook_hosts_in_source(context, names)
-        with fail_without_retry(submission), ExitStack() as inputs:
+        with fail_without_retry(submission), self._observe_failure(), ExitStack() as inputs:
             folder = self._ledger_folder()
             publish_ledger_folder(context, folder)
             request = self._build_request()
@@ -316,7 +331,8 @@ class FluxGenerateOperator(FluxLandingOperator):
             match decision:
                 case "submit":
                     if existing := find_existing_image(request, plan):
-                        return existing
+                        record_reused(existing, request.model)
+                        return self._add_landed(existing)
                     self._prove_writable(plan, folder)
                     if self._confirm:
                         self._confirm(request)
@@ -371,9 +387,11 @@ class FluxGenerateOperator(FluxLandingOperator):
                 result = client.wait_or_pause(poller, generation["polling_url"])
             except (FluxTaskNotFoundError, FluxResultExpiredError):
                 if landed := find_landed_image(generation, plan):
-                    return self._tracked.mark_returned(landed)
+                    return self._return(landed)
                 raise
             if result is not None:
+                if self._tracked.has_submitted:
+                    record_generated(generation, time.time() - submitted_epoch(generation))
                 return self._land(plan, result)
         return self._defer(plan, context)
 
@@ -417,8 +435,22 @@ class FluxGenerateOperator(FluxLandingOperator):
             from airflow_provider_flux.object_store.filesystem import open_path
 
             open_path(plan.target.path)
-            generation = land(self.hook, generation, plan, result=result, deadline=deadline)
-        return self._tracked.mark_returned(generation)
+            with observe_landing(generation):
+                generation = land(self.hook, generation, plan, result=result, deadline=deadline)
+        return self._return(generation)
+
+    def _return(self, generation: Generation) -> Generation:
+        """Record that the task returns a generation, and return it."""
+        return self._add_landed(self._tracked.mark_returned(generation))
+
+    def _add_landed(self, generation: Generation) -> Generation:
+        """Remember the landed image for links and lineage, and return its generation."""
+        self.task_files.request_id = generation["request_id"] or None
+        self.task_files.add_landed([generation])
+        return generation
+
+    def _observe_failure(self) -> AbstractContextManager[None]:
+        return observe_failure(self.model, lambda: self._tracked.generation)
 
     def execute_complete(self, context: Context, event: Mapping[str, Any]) -> Generation:
         """Finish after the deferral: return what the trigger landed, or go on in its place.
@@ -437,8 +469,9 @@ class FluxGenerateOperator(FluxLandingOperator):
         from airflow_provider_flux.triggers.result import read_event
 
         submission = self._start_tracking()
-        with fail_without_retry(submission):
+        with fail_without_retry(submission), self._observe_failure():
             submission.generation = generation = read_event(event)
+            record_deferred(generation, event.get("timings"))
             state = self._read_state(context)
             target = state.plan.target if state.plan else None
             submission.resume_deferred(context, state.record_uri, self._ledger_folder(), target)
@@ -446,7 +479,7 @@ class FluxGenerateOperator(FluxLandingOperator):
             match event["status"]:
                 case "landed":
                     self._log_ready(generation)
-                    return submission.mark_returned(generation)
+                    return self._return(generation)
                 case _ if submission.has_landed:
                     return self._land(self._plan_after_deferral(context, state))
                 case "error":
@@ -546,6 +579,8 @@ class FluxGenerateOperator(FluxLandingOperator):
         from airflow_provider_flux.ledger.submission import TrackedSubmission
 
         self._submission = TrackedSubmission(self._policy, self.log)
+        self.task_files = TaskFiles()
+        add_input_files(self.task_files.inputs, self.model, self.parameters)
         return self._submission
 
     @property

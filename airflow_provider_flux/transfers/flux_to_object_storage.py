@@ -20,6 +20,8 @@ from airflow_provider_flux.generation_input import parse_generations
 from airflow_provider_flux.hooks.flux import FluxHook
 from airflow_provider_flux.landing.output_path import placeholders_in
 from airflow_provider_flux.landing.plan import LandingPlan
+from airflow_provider_flux.observability.generation_events import observe_landing
+from airflow_provider_flux.observability.task_files import TaskFiles
 from airflow_provider_flux.operators.arguments import parse_seconds
 from airflow_provider_flux.operators.base import FluxLandingOperator
 from airflow_provider_flux.operators.failures import fail_without_retry
@@ -81,16 +83,31 @@ class FluxToObjectStorageOperator(FluxLandingOperator):
         :raises AirflowFailException: for errors that a retry cannot help.
         :raises FluxError: for errors that a retry may help.
         """
+        self.task_files = TaskFiles()
         with fail_without_retry():
             generations, is_list = parse_generations(self.generation)
             plan = self._landing_plan(context)
             assert plan is not None  # noqa: S101 - output_path is required
             plans = _plans_of_list(plan, len(generations)) if is_list else [plan]
             _check_names_differ(plans, generations)
+            self._add_inputs(generations)
             landed = self._land_all(plans, generations)
         returned = landed if is_list else landed[0]
+        self._add_landed(landed, is_list)
         self._emit_image_events(context, returned)
         return returned
+
+    def _add_inputs(self, generations: list[Generation]) -> None:
+        """Remember the images that are copied, for lineage."""
+        for generation in generations:
+            if earlier := generation["image"] or generation["video"]:
+                self.task_files.inputs.add(earlier["uri"])
+
+    def _add_landed(self, generations: list[Generation], is_list: bool) -> None:
+        """Remember the landed images for links and lineage."""
+        self.task_files.add_landed(generations)
+        if not is_list:
+            self.task_files.request_id = generations[0]["request_id"] or None
 
     def _land_all(
         self, plans: list[LandingPlan], generations: list[Generation]
@@ -103,7 +120,8 @@ class FluxToObjectStorageOperator(FluxLandingOperator):
 
         def try_to_land(plan: LandingPlan, generation: Generation) -> Generation | FluxError:
             try:
-                return land(hook, generation, plan, deadline=deadline)
+                with observe_landing(generation):
+                    return land(hook, generation, plan, deadline=deadline)
             except FluxTaskNotFoundError as error:
                 return FluxTaskNotFoundError(
                     f"{error} {describe_loss(generation)}",

@@ -70,6 +70,9 @@ class FluxResultTrigger(BaseTrigger):
     - ``{"status": "hand_over", "reason": ..., "generation": {...}}``: the triggerer cannot wait,
       for example because it cannot read the connection. The worker has to.
 
+    The first two may have ``timings`` for metrics: the epoch seconds ``ready_at`` and
+    ``landed_at``, and ``is_exact``, whether a poll of the trigger saw the generation pending.
+
     :param flux_conn_id: id of the connection to poll with.
     :param generation: the submitted generation.
     :param deadline: epoch seconds at which to give up, after a last poll.
@@ -104,6 +107,8 @@ class FluxResultTrigger(BaseTrigger):
         self.landing_plan = landing_plan
         self.record_uri = record_uri
         self.hide_texts = hide_texts
+        #: Whether a poll of this trigger found the generation not ready yet.
+        self._has_seen_pending = False
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the path of the class, and the arguments as JSON."""
@@ -154,18 +159,20 @@ class FluxResultTrigger(BaseTrigger):
                 if landed := await self._landing.find_landed():
                     return self._event("landed", landed)
                 raise
+            timings = {"ready_at": time.time(), "is_exact": self._has_seen_pending}
             generation = with_result(self.generation, result)
             if self.landing_plan is None:
-                return self._event("ready", generation)
+                return self._event("ready", generation, timings=timings)
             try:
                 landed = await self._landing.land(client, result, lambda: self._poll(client))
-                return self._event("landed", landed)
+                timings["landed_at"] = time.time()
+                return self._event("landed", landed, timings=timings)
             except Exception as error:  # the worker tries again, and raises what remains
                 message = redact(str(error)) if isinstance(error, FluxError) else "unexpected"
                 details = f"{type(error).__name__}: {message}"
                 reason = f"the triggerer could not land the image ({details})"
                 self.log.warning("Request %s: %s", generation["request_id"], reason)
-                return self._event("ready", generation, reason=reason)
+                return self._event("ready", generation, reason=reason, timings=timings)
 
     async def _poll(self, client: FluxAsyncClient) -> GenerationResult:
         # If the clock of this machine is behind, the submit seems to be in the future. The deadline
@@ -177,7 +184,11 @@ class FluxResultTrigger(BaseTrigger):
             poll_interval=self.poll_interval,
             hide_texts=self.hide_texts,
         )
-        return await client.wait(poller, self.generation["polling_url"])
+        pending_at = poller.pending_at
+        try:
+            return await client.wait(poller, self.generation["polling_url"])
+        finally:
+            self._has_seen_pending = poller.pending_at != pending_at
 
     @cached_property
     def _landing(self) -> RecordedLanding:

@@ -25,6 +25,7 @@ from airflow_provider_flux.configured_models import typical_seconds
 from airflow_provider_flux.generation import Generation
 from airflow_provider_flux.ledger.journal import Journal
 from airflow_provider_flux.ledger.journal_entries import phase_entry
+from airflow_provider_flux.observability import metrics
 
 log = logging.getLogger(__name__)
 
@@ -100,8 +101,14 @@ class BatchContext:
             row.release()
         self.store.end(row, outcome, generation=generation, reason=reason, latency=latency)
         self.counters.outcomes[outcome] += 1
+        self._count_outcome(row.model, outcome)
         if reason:
             self._log_outcome(row, outcome, reason)
+
+    def _count_outcome(self, model: str, outcome: RowOutcome) -> None:
+        self.counters.metrics.count(metrics.OUTCOMES, model, outcome=outcome)
+        if outcome == "reused":
+            self.counters.metrics.count(metrics.REUSED, model)
 
     def record_failure(self, row: PendingRow | SubmittedRow, claim: str, error: FluxError) -> None:
         """Record in the journal that a submit gives no image.

@@ -24,6 +24,7 @@ from airflow_provider_flux.bfl.errors import FluxBatchError, FluxBudgetError, Fl
 from airflow_provider_flux.hooks.flux import FluxHook
 from airflow_provider_flux.ledger.journal import Journal
 from airflow_provider_flux.ledger.resume_policy import OnUncertain
+from airflow_provider_flux.observability import metrics
 
 log = logging.getLogger(__name__)
 
@@ -195,6 +196,7 @@ class EngineLoop:
             row = self._to_resume.popleft()
             limiter.record_resumed(row.group)
             counters.record_resumed(time.monotonic())
+            counters.metrics.count(metrics.RESUMED, row.model)
             self._start(row)
 
     def _start_submits(self) -> None:

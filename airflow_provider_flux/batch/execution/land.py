@@ -33,6 +33,7 @@ from airflow_provider_flux.generation import Generation, poller_for, submitted_e
 from airflow_provider_flux.landing.land import RESULT_GONE, find_landed, land_async
 from airflow_provider_flux.ledger.journal_entries import phase_entry
 from airflow_provider_flux.object_store.filesystem import run_async
+from airflow_provider_flux.observability import metrics
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +61,7 @@ class Lander:
 
     def __init__(self, context: BatchContext, poll_interval: float, timeout: float | None) -> None:
         self._context = context
+        self._metrics = context.counters.metrics
         self._poll_interval = poll_interval
         self._timeout = timeout
         self._schedules: dict[str, PollSchedule] = {}
@@ -88,6 +90,9 @@ class Lander:
         self._not_landed = 0
         self._context.refund(row.generation)
         self._context.charge(generation)
+        difference = (generation["cost"] or 0) - (row.generation["cost"] or 0)
+        self._metrics.count(metrics.CREDITS, row.model, difference)
+        self._metrics.count(metrics.CREDITS_REFUNDED, row.model, -difference)
         self._end_landed(row, generation, latency)
         return None
 
@@ -113,6 +118,7 @@ class Lander:
         latency = time.time() - submitted_at
         schedule.observe(poller.pending_at - submitted_at, latency)
         context.counters.latencies.append(latency)
+        self._metrics.record_duration(metrics.GENERATION, row.model, latency)
         return result, latency
 
     async def _land_result(self, row: SubmittedRow, result: GenerationResult) -> Generation:
@@ -127,17 +133,22 @@ class Lander:
             return await land_async(self._context.client, row.generation, row.plan, result, refresh)
 
         self.landing += 1
+        began = time.monotonic()
         try:
             for seconds in _RETRY_SECONDS:
                 try:
-                    return await land(result)
+                    landed = await land(result)
+                    break
                 except (FluxTransientError, FluxStorageError, FluxImageError) as error:
                     if _is_intended(error, row):
                         raise
                     self._log_retry(row, seconds, error)
                 await asyncio.sleep(seconds)
                 result = await refresh()
-            return await land(result)
+            else:
+                landed = await land(result)
+            self._metrics.record_duration(metrics.LANDING, row.model, time.monotonic() - began)
+            return landed
         finally:
             self.landing -= 1
             self._context.wake()
@@ -146,6 +157,7 @@ class Lander:
         """Go on after BFL ended a generation without an image. It charges nothing."""
         context = self._context
         context.refund(row.generation)
+        self._metrics.count(metrics.CREDITS_REFUNDED, row.model, row.generation["cost"])
         context.record_failure(row, row.claim, error)
         if row.fallback is None:
             outcome: RowOutcome = "moderated" if isinstance(error, FluxModeratedError) else "failed"

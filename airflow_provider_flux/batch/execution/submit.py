@@ -26,6 +26,7 @@ from airflow_provider_flux.bfl.errors import (
 from airflow_provider_flux.generation import Generation, new_generation
 from airflow_provider_flux.ledger.journal_entries import intent_entry, phase_entry
 from airflow_provider_flux.ledger.resume_policy import OnUncertain
+from airflow_provider_flux.observability import metrics
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +48,8 @@ class Submitter:
         self._context = context
         self._on_uncertain = on_uncertain
         self._stop = stop
+        #: Monotonic time of the first POST of each row that BFL has not accepted yet.
+        self._first_posts: dict[int, float] = {}
 
     async def submit(self, row: PendingRow) -> SubmittedRow | PendingRow | None:
         """Submit a row for which a slot and its expected cost are reserved.
@@ -68,6 +71,7 @@ class Submitter:
         if self._stop.is_made:
             self._record_not_sent(row, claim)
             return row
+        self._first_posts.setdefault(row.index, time.monotonic())
         try:
             submission = await self._context.client.submit_once(row.request)
         except FluxSubmitUncertainError as error:
@@ -115,8 +119,14 @@ class Submitter:
         context.journal.append_soon(phase_entry(claim, row.key, "submitted", generation=generation))
         context.breaker.record_answer()
         context.limiter.record_accepted(row.group)
-        context.counters.record_submit(time.monotonic())
+        now = time.monotonic()
+        context.counters.record_submit(now)
         context.charge(generation)
+        sent = context.counters.metrics
+        sent.count(metrics.SUBMITS, row.model)
+        sent.count(metrics.CREDITS, row.model, generation["cost"])
+        first_post = self._first_posts.pop(row.index, now)
+        sent.record_duration(metrics.QUEUE, row.model, now - first_post)
         context.wake()
         row.release()
         submitted = row.accept(claim, generation)
@@ -131,6 +141,7 @@ class Submitter:
             context.breaker.record_answer()
             context.limiter.record_refused(row.group, now, error.retry_after)
             context.counters.rate_limited += 1
+            context.counters.metrics.count(metrics.RATE_LIMITED, row.model)
             return row
         context.limiter.record_dropped(row.group)
         if isinstance(error, FluxConnectionError):
@@ -152,6 +163,7 @@ class Submitter:
         context = self._context
         self._hold_slot(row)
         context.counters.record_lost_answer(row.estimate)
+        context.counters.metrics.count(metrics.UNCERTAIN, row.model)
         must_stop = context.breaker.record_failure(error, time.monotonic())
         row = row.with_lost_answer()
         if self._on_uncertain == "fail" or row.lost_answers >= _MAX_LOST_ANSWERS:
@@ -173,6 +185,7 @@ class Submitter:
         context = self._context
         context.limiter.record_dropped(row.group)
         context.counters.record_lost_answer(row.estimate)
+        context.counters.metrics.count(metrics.UNCERTAIN, row.model)
         row = row.with_lost_answer()
         if self._on_uncertain == "resubmit":
             context.store.save(row)

@@ -10,6 +10,7 @@ from typing import Any, get_args
 
 from airflow_provider_flux.batch.row_policy import RowOutcome
 from airflow_provider_flux.bfl.pricing import USD_PER_CREDIT
+from airflow_provider_flux.observability.metrics import MetricBuffer
 
 ALL_OUTCOMES: tuple[RowOutcome, ...] = get_args(RowOutcome)
 #: Outcomes of rows that have an image.
@@ -43,6 +44,7 @@ class Counters:
         submit is uncertain, or the row has changed.
     :param saved: expected cost of the rows that reused an image.
     :param latencies: seconds from the submit until the result was ready, of the rows of this try.
+    :param metrics: metrics of this try, which are sent while it works.
     """
 
     rows: int
@@ -61,6 +63,7 @@ class Counters:
     wasted: float = 0.0
     saved: float = 0.0
     latencies: array[float] = field(default_factory=lambda: array("d"))
+    metrics: MetricBuffer = field(default_factory=MetricBuffer)
     _active: int = 0
     _changed_at: float = 0.0
     _active_seconds: float = 0.0

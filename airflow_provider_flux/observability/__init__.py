@@ -1,0 +1,1 @@
+"""Reports of a task to the monitoring of Airflow: metrics, traces, links and lineage."""

@@ -1,0 +1,175 @@
+"""Metrics of a DAG run, as a real StatsD receiver gets them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from airflow.sdk import DAG
+from airflow.utils.db import initdb
+
+from airflow_provider_flux.emulator import EmulatorServer
+from airflow_provider_flux.observability import metrics
+from airflow_provider_flux.operators.batch import FluxGenerateBatchOperator
+from airflow_provider_flux.operators.generate import FluxGenerateOperator
+from tests.conftest import KEY
+from tests.support.dag_run import run_dag
+from tests.support.receivers import StatsdReceiver
+
+pytestmark = pytest.mark.usefixtures("hurry")
+pytest.importorskip("statsd")
+stats_utils = pytest.importorskip("airflow.sdk.observability.metrics.stats_utils")
+
+MODEL = "model=flux-pro-1.1"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def database() -> None:
+    initdb()
+
+
+@pytest.fixture
+def statsd(monkeypatch: pytest.MonkeyPatch) -> Iterator[StatsdReceiver]:
+    """A StatsD server to which Airflow sends the metrics of this process, with tags."""
+    from airflow.sdk.observability import stats
+
+    receiver = StatsdReceiver()
+    options = {"ON": True, "HOST": "127.0.0.1", "PORT": receiver.port, "INFLUXDB_ENABLED": True}
+    for name, value in options.items():
+        monkeypatch.setenv(f"AIRFLOW__METRICS__STATSD_{name}", str(value))
+    stats.initialize(factory=stats_utils.get_stats_factory(), export_legacy_names=False)
+    yield receiver
+    monkeypatch.undo()
+    stats.initialize(factory=stats_utils.get_stats_factory(), export_legacy_names=False)
+    receiver.close()
+
+
+def flux_counts(receiver: StatsdReceiver) -> tuple[Counter[str], list[str]]:
+    """Return the sums of the counters of this provider, and the names of its timers."""
+    counts: Counter[str] = Counter()
+    timers = []
+    for line in receiver.lines():
+        name, _, value = line.partition(":")
+        assert KEY not in line
+        if not name.startswith("airflow.flux."):
+            continue
+        number, _, kind = value.partition("|")
+        if kind == "c":
+            counts[name.removeprefix("airflow.")] += float(number)  # type: ignore[assignment]
+        elif kind == "ms":
+            assert float(number) >= 0
+            timers.append(name.removeprefix("airflow."))
+    return counts, timers
+
+
+@pytest.mark.parametrize("inline_wait", [30, 0])
+def test_a_landed_image_is_counted_once_with_its_credits_and_times(
+    emulator: EmulatorServer, statsd: StatsdReceiver, tmp_path: Path, inline_wait: float
+) -> None:
+    with DAG("landed", schedule=None) as dag:
+        FluxGenerateOperator(
+            task_id="hero",
+            prompt="a fox [[fault:rate-limit=2]]",
+            output_path=f"{tmp_path}/hero.{{ext}}",
+            deferrable=True,
+            inline_wait=inline_wait,
+        )
+    assert run_dag(dag).state == "success"
+    counts, timers = flux_counts(statsd)
+    assert counts == {
+        f"flux.submits,{MODEL}": 1,
+        f"flux.rate_limited,{MODEL}": 2,
+        f"flux.credits,{MODEL}": 4,
+        f"flux.outcomes,{MODEL},outcome=landed": 1,
+    }
+    assert sorted(timers) == [
+        f"flux.generation.duration,{MODEL}",
+        f"flux.landing.duration,{MODEL}",
+        f"flux.queue.duration,{MODEL}",
+    ]
+
+
+def test_failures_are_counted_by_their_outcome_and_refunds_by_their_credits(
+    emulator: EmulatorServer, statsd: StatsdReceiver
+) -> None:
+    with DAG("failures", schedule=None) as dag:
+        FluxGenerateOperator(task_id="moderated", prompt="a [[fault:moderated=Violence]]")
+        FluxGenerateOperator(task_id="uncertain", prompt="b [[fault:submit-lost]]")
+        FluxGenerateOperator(task_id="invalid", prompt="{{ 'c' }}", model="{{ 'no-model' }}")
+    run_dag(dag)
+    counts, _ = flux_counts(statsd)
+    assert counts[f"flux.outcomes,{MODEL},outcome=moderated"] == 1
+    assert counts[f"flux.credits,{MODEL}"] == counts[f"flux.credits_refunded,{MODEL}"] == 4
+    assert counts[f"flux.outcomes,{MODEL},outcome=uncertain"] == 1
+    assert counts[f"flux.uncertain,{MODEL}"] == 1
+    assert counts["flux.outcomes,model=other,outcome=invalid"] == 1
+
+
+def test_a_batch_sends_the_same_metrics_and_its_share_of_the_quota(
+    emulator: EmulatorServer, statsd: StatsdReceiver, tmp_path: Path
+) -> None:
+    rows = [f"fox {number}" for number in range(6)]
+    with DAG("rows", schedule=None) as dag:
+        FluxGenerateBatchOperator(
+            task_id="made",
+            requests=[*rows, "bad [[fault:moderated=Violence]]", {"prompt": "x", "width": 1}],
+            output_path=f"{tmp_path}/{{key}}.jpeg",
+            on_invalid_row="skip",
+            max_active=3,
+        )
+    assert run_dag(dag).state == "success"
+    lines = statsd.lines()
+    gauges = [line for line in lines if line.startswith("airflow.flux.quota_share:")]
+    shares = [float(line.partition(":")[2].partition("|")[0]) for line in gauges]
+    assert shares
+    assert all(0 <= share <= 1 for share in shares)
+    assert shares[-1] == 0
+    sums: Counter[str] = Counter()
+    for line in lines:
+        name, _, value = line.partition(":")
+        sums[name.removeprefix("airflow.")] += float(value.partition("|")[0])  # type: ignore[assignment]
+    assert sums[f"flux.submits,{MODEL}"] == 7
+    assert sums[f"flux.outcomes,{MODEL},outcome=landed"] == 6
+    assert sums[f"flux.outcomes,{MODEL},outcome=moderated"] == 1
+    assert sums[f"flux.outcomes,{MODEL},outcome=invalid"] == 1
+    assert sums[f"flux.credits,{MODEL}"] - sums[f"flux.credits_refunded,{MODEL}"] == 24
+    for timer in ("queue", "generation", "landing"):
+        count = sum(line.startswith(f"airflow.flux.{timer}.duration,") for line in lines)
+        assert count == {"queue": 7, "generation": 6, "landing": 6}[timer]
+
+
+def test_a_reused_image_and_a_resumed_generation_have_counters_of_their_own(
+    emulator: EmulatorServer, statsd: StatsdReceiver, tmp_path: Path
+) -> None:
+    from tests.support.task_tries import Task
+
+    arguments = {"prompt": "a fox", "output_path": f"{tmp_path}/{{fingerprint}}.{{ext}}"}
+    arguments |= {"reuse": "always", "inline_wait": 0, "deferrable": True}
+    lost = Task(dict(arguments))
+    lost.defer()  # its worker and its triggerer are gone
+    lost.retry()
+    Task(dict(arguments)).retry()
+    counts, _ = flux_counts(statsd)
+    assert counts[f"flux.submits,{MODEL}"] == 1
+    assert counts[f"flux.resumed,{MODEL}"] == 1
+    assert counts[f"flux.reused,{MODEL}"] == 1
+    assert counts[f"flux.outcomes,{MODEL},outcome=reused"] == 1
+
+
+def test_a_metric_that_cannot_be_sent_fails_no_task(
+    emulator: EmulatorServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from airflow.sdk.observability import stats
+
+    def broken() -> None:
+        raise RuntimeError("no exporter")
+
+    stats.initialize(factory=broken, export_legacy_names=False)  # type: ignore[arg-type]
+    try:
+        metrics.count(metrics.SUBMITS, "flux-pro-1.1")
+        metrics.record_duration(metrics.LANDING, "flux-pro-1.1", 0.5)
+        metrics.record_quota_share(0.5)
+    finally:
+        stats.initialize(factory=stats_utils.get_stats_factory(), export_legacy_names=False)
