@@ -36,6 +36,7 @@ bench: $(VENV)/dev ## Print the figures of benchmarks/
 	$(BIN)/python -m benchmarks.inputs
 	$(BIN)/python -m benchmarks.stores
 	$(BIN)/python -m benchmarks.ledger
+	$(BIN)/python -m benchmarks.observability
 	$(BIN)/python -m benchmarks.batch
 
 soak: $(VENV)/dev $(OLDEST)/ready ## All trials many times over, and the kill matrix on the oldest Airflow too; takes hours

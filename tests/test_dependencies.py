@@ -22,8 +22,11 @@ SHARED = {
     "airflow": {
         "airflow": "apache-airflow",
         "airflow.providers.common.compat": "apache-airflow-providers-common-compat",
+        "airflow.providers.openlineage": "apache-airflow-providers-openlineage",
     },
     "azure": {"azure.storage.blob": "azure-storage-blob"},
+    "opentelemetry": {"opentelemetry": "opentelemetry-api"},
+    "openlineage": {"openlineage.client": "openlineage-python"},
 }
 #: Only the emulator imports these at the top of a module.
 EMULATOR = PACKAGE / "emulator"
@@ -64,7 +67,9 @@ def test_every_dependency_has_a_lower_bound() -> None:
 
 def test_every_extra_is_imported_or_opens_a_store() -> None:
     """Fault 33: the extra ``openlineage`` installed what nothing used."""
-    assert set(PROJECT["optional-dependencies"]) == {"s3", "gcs", "azure", "emulator", "parquet"}
+    stores = {"s3", "gcs", "azure"}
+    imported = {"emulator", "openlineage", "parquet"}
+    assert set(PROJECT["optional-dependencies"]) == stores | imported
 
 
 def test_an_emulator_without_its_extra_names_the_command_that_installs_it(

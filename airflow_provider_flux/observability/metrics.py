@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache, lru_cache
 from threading import Lock
 from typing import Any, Literal
 
@@ -162,8 +163,14 @@ class MetricBuffer:
 
 
 def _tags_of(model: str, outcome: str | None) -> Mapping[str, str]:
-    tags = {"model": model if model in known_models() else OTHER_MODEL}
+    tags = {"model": _tag_of(model)}
     return tags if outcome is None else {**tags, "outcome": outcome}
+
+
+@lru_cache(maxsize=256)
+def _tag_of(model: str) -> str:
+    """Return the tag of a model. The configuration of a process does not change."""
+    return model if model in known_models() else OTHER_MODEL
 
 
 def _as_number(amount: float) -> Any:
@@ -171,11 +178,17 @@ def _as_number(amount: float) -> Any:
     return int(amount) if amount == int(amount) else round(amount, 4)
 
 
+@cache
+def _stats() -> Any:
+    """Return the ``Stats`` of Airflow, which common-compat looks up anew at each access."""
+    from airflow.providers.common.compat.sdk import Stats  # not at DAG parse time
+
+    return Stats
+
+
 def _send(send: Callable[[Any], object]) -> None:
     """Send through the ``Stats`` of Airflow, whatever happens to the metric."""
     try:
-        from airflow.providers.common.compat.sdk import Stats  # not at DAG parse time
-
-        send(Stats)
+        send(_stats())
     except Exception as error:
         log.debug("A metric could not be sent (%s)", type(error).__name__)

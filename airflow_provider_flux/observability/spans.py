@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ def set_attributes(opened: Span, attributes: Mapping[str, Any]) -> None:
     opened.set_attributes(_without_none(attributes))
 
 
+@cache
 def _tracer() -> Tracer:
     from opentelemetry import trace  # not at DAG parse time
 

@@ -8,7 +8,9 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import closing
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -16,12 +18,19 @@ from PIL import Image
 from airflow_provider_flux.emulator import EmulatorConfig, EmulatorServer
 from tests.support.cluster.harness import Cluster, DagRun
 from tests.support.cluster.processes import wait_until
+from tests.support.receivers import (
+    HttpReceiver,
+    attributes_of,
+    http_receiver,
+    monitoring_environment,
+)
 
 from .conftest import KEY, WEBHOOK_SECRET, copy_examples, flux_environment
 
 pytestmark = pytest.mark.cluster
 
 LITERAL_SECRET = "canary-webhook-secret-of-a-dag-file"
+PROMPT_CANARY = "canary-prompt-of-an-observed-task"
 #: Fewer than the images of the mapped example, which would all be active together without the pool.
 POOL_SLOTS = 2
 
@@ -57,6 +66,15 @@ with DAG("connection_in_database", schedule=None):
         task_id="generate",
         prompt="x",
         flux_conn_id="flux_in_database",
+        deferrable=True,
+        inline_wait=0,
+    )
+
+with DAG("observed", schedule=None):
+    FluxGenerateOperator(
+        task_id="hero",
+        prompt="{PROMPT_CANARY}",
+        output_path=f"{{OUTPUT}}/observed/{{{{seed}}}}.{{{{ext}}}}",
         deferrable=True,
         inline_wait=0,
     )
@@ -107,8 +125,18 @@ def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
+def monitoring() -> Iterator[HttpReceiver]:
+    """A receiver of OTLP and of OpenLineage, to which all components of the cluster send."""
+    with http_receiver() as receiver:
+        yield receiver
+
+
+@pytest.fixture(scope="module")
 def cluster(
-    emulator: EmulatorServer, output: Path, tmp_path_factory: pytest.TempPathFactory
+    emulator: EmulatorServer,
+    output: Path,
+    monitoring: HttpReceiver,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Cluster]:
     folder = tmp_path_factory.mktemp("cluster")
     dags = copy_examples(folder / "dags", output)
@@ -121,6 +149,7 @@ def cluster(
     deferred = campaign.read_text().replace("deferrable=True", "deferrable=True, inline_wait=0")
     campaign.write_text(deferred)
     environment = flux_environment(emulator, output) | {"AIRFLOW__CORE__TEST_CONNECTION": "Enabled"}
+    environment |= monitoring_environment(monitoring.url)
     with Cluster(folder, dags, env=environment) as running:
         init_pool(running, POOL_SLOTS)
         running.create_pool("only_slot", 1, include_deferred=False)
@@ -309,6 +338,60 @@ def test_the_test_button_works_for_a_connection_saved_as_documented(
     answer = cluster.rest.post("/connections/test", sent | {"extra": stored["extra"] or "{}"})
     assert answer["status"], answer
     assert "credits left" in answer["message"]
+
+
+def test_a_deferred_image_reaches_traces_metrics_lineage_and_the_api_of_links(
+    cluster: Cluster, monitoring: HttpReceiver
+) -> None:
+    pytest.importorskip("opentelemetry.proto")
+    run = succeed(cluster, "observed")
+    image = cluster.xcom(run, "hero")["image"]
+
+    def own_spans() -> dict[str, Any]:
+        parents = {
+            span.span_id
+            for span in monitoring.spans()
+            if attributes_of(span).get("airflow.dag_id") == "observed"
+        }
+        spans = monitoring.spans()
+        parents |= {span.span_id for span in spans if span.parent_span_id in parents}
+        return {span.name: span for span in spans if span.parent_span_id in parents}
+
+    def metric_names() -> set[str]:
+        return {metric.name for metric in monitoring.metrics()}
+
+    expected = {"airflow.flux.submits", "airflow.flux.outcomes", "airflow.flux.landing.duration"}
+    assert wait_until(lambda: "flux.landing" in own_spans() and expected <= metric_names(), 60), (
+        sorted(own_spans()),
+        sorted(name for name in metric_names() if "flux" in name),
+    )
+    submit, landing = own_spans()["flux.submit"], own_spans()["flux.landing"]
+    assert attributes_of(submit)["flux.credits"] == 4
+    assert attributes_of(submit)["gen_ai.request.model"] == "flux-pro-1.1"
+    assert submit.trace_id == landing.trace_id
+    assert submit.end_time_unix_nano <= landing.start_time_unix_nano
+
+    links = cluster.rest.get(f"{run.path}/taskInstances/hero/links")
+    assert links["extra_links"] == {"Landed image": None}  # no console shows a local folder
+    assert "[error" not in cluster.task_log(run, "hero")
+
+    if find_spec("airflow.providers.openlineage"):
+
+        def outputs() -> list[tuple[str, str]]:
+            return [
+                (dataset["namespace"], dataset["name"])
+                for event in monitoring.lineage_events()
+                if event["eventType"] == "COMPLETE" and event["job"]["name"] == "observed.hero"
+                for dataset in event["outputs"]
+            ]
+
+        path = image["uri"].removeprefix("file://")
+        assert wait_until(lambda: outputs() == [("file", path)], 60), outputs()
+    for _, body in monitoring.bodies:
+        for canary in (KEY, WEBHOOK_SECRET, "sig="):
+            assert canary.encode() not in body
+    for body in monitoring.telemetry():
+        assert PROMPT_CANARY.encode() not in body
 
 
 def test_no_secret_is_in_logs_or_database(

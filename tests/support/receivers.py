@@ -84,9 +84,7 @@ class HttpReceiver:
             ExportMetricsServiceRequest,
         )
 
-        exports = [
-            ExportMetricsServiceRequest.FromString(body) for body in self._of("/v1/metrics")
-        ]
+        exports = [ExportMetricsServiceRequest.FromString(body) for body in self._of("/v1/metrics")]
         return [
             metric
             for export in exports
@@ -99,6 +97,10 @@ class HttpReceiver:
         """Return all OpenLineage events."""
         return [json.loads(body) for body in self._of("/api/v1/lineage")]
 
+    def telemetry(self) -> list[bytes]:
+        """Return the bodies of OTLP."""
+        return [body for path, body in list(self.bodies) if path.startswith("/v1/")]
+
     def _of(self, path: str) -> list[bytes]:
         return [body for sent_to, body in list(self.bodies) if sent_to == path]
 
@@ -110,6 +112,19 @@ class HttpReceiver:
         """Stop the server."""
         self._server.shutdown()
         self._server.server_close()
+
+
+def monitoring_environment(url: str) -> dict[str, str]:
+    """Return the settings by which Airflow sends traces, metrics and lineage to a receiver."""
+    return {
+        "AIRFLOW__TRACES__OTEL_ON": "True",
+        "AIRFLOW__METRICS__OTEL_ON": "True",
+        "OTEL_EXPORTER_OTLP_ENDPOINT": url,
+        "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
+        "OTEL_TRACES_EXPORTER": "otlp_proto_http",
+        "OTEL_METRIC_EXPORT_INTERVAL": "5000",
+        "AIRFLOW__OPENLINEAGE__TRANSPORT": json.dumps({"type": "http", "url": url}),
+    }
 
 
 @contextmanager
