@@ -97,10 +97,6 @@ class HttpReceiver:
         """Return all OpenLineage events."""
         return [json.loads(body) for body in self._of("/api/v1/lineage")]
 
-    def telemetry(self) -> list[bytes]:
-        """Return the bodies of OTLP."""
-        return [body for path, body in list(self.bodies) if path.startswith("/v1/")]
-
     def _of(self, path: str) -> list[bytes]:
         return [body for sent_to, body in list(self.bodies) if sent_to == path]
 
