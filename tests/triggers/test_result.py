@@ -75,7 +75,9 @@ async def test_a_trigger_may_run_again_and_twice_at_once(emulator: EmulatorServe
     waiting = trigger()
     first, second = await asyncio.gather(run_trigger(waiting), run_trigger(waiting))
     again = await run_trigger(waiting)
+    times = [event.pop("timings")["ready_at"] for event in (first, second, again)]
     assert first == second == again
+    assert max(times[:2]) < times[2]
     assert emulator.stats()["submits"] == 1
 
 
