@@ -136,9 +136,13 @@ RECOVERS = [
     "absurd-cost=-3",
     "poll-moved=3",
     "poll-moved=5",
+    "poll-bomb=1",
+    "bomb=1",
     "result-lists",
     "no-result=2",
 ]
+#: Faults that end at the read timeout, which is short in their test.
+SLOW_ANSWERS = ["poll-drip=1,0.05", "drip=1,0.05"]
 
 
 @ways
@@ -150,6 +154,34 @@ def test_a_task_lands_its_image_in_spite_of_a_transient_fault(
         operator(f"x [[fault:{fault}]]", way=way, output_path=f"{tmp_path}/x.{{ext}}")
     )
     assert Path(generation["image"]["uri"]).stat().st_size == generation["image"]["bytes"]
+    assert emulator.stats()["submits"] == 1
+
+
+@ways
+@pytest.mark.parametrize("fault", SLOW_ANSWERS)
+def test_a_task_lands_its_image_although_an_answer_drips(
+    emulator: EmulatorServer, connect: Any, tmp_path: Path, fault: str, way: str
+) -> None:
+    """Fault 9: an answer that drips held the task for ten minutes, past its timeout."""
+    connect(emulator.url, read_timeout=0.5)
+    started = time.monotonic()
+    generation = run_operator(
+        operator(f"x [[fault:{fault}]]", way=way, output_path=f"{tmp_path}/x.{{ext}}")
+    )
+    assert Path(generation["image"]["uri"]).stat().st_size == generation["image"]["bytes"]
+    assert emulator.stats()["submits"] == 1
+    assert time.monotonic() - started < 60
+
+
+@ways
+def test_a_task_lands_its_image_from_a_regional_host_that_the_connection_trusts(
+    emulator: EmulatorServer, connect: Any, tmp_path: Path, way: str
+) -> None:
+    """Fault 19: a poll that was redirected to a trusted host ended the generation for good."""
+    connect(emulator.url, trusted_hosts="localhost, 127.0.0.1")
+    task = operator("x [[fault:poll-regional=1]]", way=way, output_path=f"{tmp_path}/x.{{ext}}")
+    image = run_operator(task)["image"]
+    assert Path(image["uri"]).stat().st_size == image["bytes"]
     assert emulator.stats()["submits"] == 1
 
 
@@ -199,6 +231,7 @@ ENDS: list[tuple[str, type[FluxError], int, bool]] = [
     ("failed", errors.FluxGenerationError, 1, True),
     ("lost", errors.FluxTaskNotFoundError, 1, False),
     ("stuck", errors.FluxTimeoutError, 1, False),
+    ("held", errors.FluxTimeoutError, 1, False),
     ("poll-403", errors.FluxAuthenticationError, 1, False),
     ("poll-redirect", errors.FluxUntrustedURLError, 1, False),
     ("truncate=always", errors.FluxServiceError, 1, False),
@@ -212,11 +245,8 @@ ENDS: list[tuple[str, type[FluxError], int, bool]] = [
 
 
 def test_the_tests_of_the_operator_cover_every_fault_script() -> None:
-    tried = [
-        *RECOVERS,
-        *(fault for fault, *_ in ENDS),
-        "submit-hang",
-    ]  # which needs a read timeout of its own
+    tried = [*RECOVERS, *SLOW_ANSWERS, *(fault for fault, *_ in ENDS)]
+    tried += ["submit-hang", "poll-regional"]  # which need a connection of their own
     assert {fault.partition("=")[0] for fault in tried} == set(FAULTS)
 
 
