@@ -17,7 +17,6 @@ from airflow_provider_flux.landing.output_path import (
 )
 from airflow_provider_flux.landing.target import IfExists, LandingOptions, Reuse, Target
 from airflow_provider_flux.operators import arguments
-from airflow_provider_flux.operators.sibling_tasks import check_sibling_tasks
 from airflow_provider_flux.operators.templates import TextTemplatesOperator
 
 if TYPE_CHECKING:
@@ -181,7 +180,6 @@ class FluxLandingOperator(TextTemplatesOperator):
             options=options,
         )
         self._check_names(target)
-        check_sibling_tasks(self.task_id, context.get("dag"))
         open_path(path)
         check_writable(path)
         return LandingPlan(target=target, task=task)
