@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,11 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException, TaskDeferred
 from airflow.sdk import DAG, task, task_group
 
+from airflow_provider_flux.bfl.errors import FluxRequestError
 from airflow_provider_flux.emulator import EmulatorServer
 from airflow_provider_flux.operators.batch import FluxGenerateBatchOperator
 from airflow_provider_flux.operators.generate import FluxGenerateOperator
+from airflow_provider_flux.operators.sibling_tasks import check_sibling_tasks
 from tests.support.batch_tries import batch, prompts, quick
 from tests.support.image_task import copy_task, image_task, run_task, task_context
 from tests.support.memory_use import MAX_GROWTH_MIB, run_measured
@@ -80,6 +83,30 @@ class Same(dict[str, str]):
 
     def __missing__(self, name: str) -> str:
         return f"{{{name}}}"
+
+
+@pytest.mark.parametrize(
+    ("second", "is_refused"),
+    [
+        ({"output_format": "png"}, False),
+        ({"model": "flux-2-pro", "parameters": {"output_format": "png"}}, False),
+        ({"model": "flux-3-image"}, False),
+        ({"model": "flux-3-video", "parameters": {"mode": "t2v"}}, False),
+        ({"output_format": "jpeg"}, True),
+        ({"model": "flux-2-pro"}, True),
+    ],
+)
+def test_one_name_with_different_suffixes_is_not_refused(
+    second: dict[str, Any], is_refused: bool
+) -> None:
+    """Fault 14: ``hero.jpeg`` and ``hero.png`` are two files."""
+    path = "/images/hero.{ext}"
+    with DAG("ads") as dag:
+        FluxGenerateOperator(task_id="hero", prompt="a fox", output_path=path)
+        FluxGenerateOperator(task_id="other", prompt="a fox", output_path=path, **second)
+    for task_id in dag.task_dict:
+        with pytest.raises(FluxRequestError, match=REFUSED) if is_refused else nullcontext():
+            check_sibling_tasks(task_id, dag)
 
 
 @pytest.mark.parametrize("name", ["hero.png", "{{ ds }}/{index}.{ext}"])
