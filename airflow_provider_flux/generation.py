@@ -170,8 +170,8 @@ def with_landed(
 def _warn_of_cost(request_id: str, problem: str | None) -> None:
     if problem is not None:
         log.warning(
-            "BFL reported a cost of %s for request %s, which is not a number of 0 or more. The "
-            "reported cost is ignored, and the estimate of the price list counts",
+            "BFL reported a cost of %s for request %s, which is not a number from 0 to a trillion. "
+            "The reported cost is ignored, and the estimate of the price list counts",
             problem,
             request_id,
         )

@@ -96,19 +96,20 @@ def _third_party_imports() -> Iterator[tuple[Path, str, bool]]:
     for path in sorted(PACKAGE.rglob("*.py")):
         tree = ast.parse(path.read_text())
         at_top = set(map(id, tree.body))
-        for_checkers = {
-            id(node)
-            for block in tree.body
-            if isinstance(block, ast.If) and ast.unparse(block.test) == "TYPE_CHECKING"
-            for node in ast.walk(block)
-        }
-        for node in ast.walk(tree):
-            if id(node) in for_checkers:  # imported by no program
-                continue
+        for node in _walk_what_runs(tree):
             for module in _modules(node):
                 top = module.partition(".")[0]
                 if top not in sys.stdlib_module_names and top != PACKAGE.name:
                     yield path, module, id(node) in at_top
+
+
+def _walk_what_runs(tree: ast.AST) -> Iterator[ast.AST]:
+    """Yield all nodes but those that only a type checker reads."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            continue
+        yield node
+        yield from _walk_what_runs(node)
 
 
 def _modules(node: ast.AST) -> list[str]:

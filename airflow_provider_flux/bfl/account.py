@@ -40,8 +40,8 @@ def read_credits(answer: HttpAnswer) -> float:
     """Read the balance in credits.
 
     :param answer: the answer of the service.
-    :raises FluxError: if the answer has no balance, or one that is not a finite number of 0 or
-        more.
+    :raises FluxError: if the answer has no balance, or one that is not a number from 0 to a
+        trillion.
     """
     body = read_json(answer)
     value = body.get("credits") if isinstance(body, Mapping) else None
@@ -50,8 +50,8 @@ def read_credits(answer: HttpAnswer) -> float:
         return credits_left
     if answer.status == 200 and (problem := describe_bad_amount(value)):
         raise FluxServiceError(
-            f"BFL reported a balance of {problem}, which is not a number of 0 or more. The balance "
-            "is unknown."
+            f"BFL reported a balance of {problem}, which is not a number from 0 to a trillion. The "
+            "balance is unknown."
         )
     raise error_from_answer(answer, "BFL did not return the balance")
 

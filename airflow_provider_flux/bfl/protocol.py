@@ -31,7 +31,7 @@ from airflow_provider_flux.bfl.http_messages import (
 )
 from airflow_provider_flux.bfl.quotes import texts_of
 from airflow_provider_flux.bfl.request import GenerationRequest
-from airflow_provider_flux.bfl.responses import GenerationResult, Submission, read_id
+from airflow_provider_flux.bfl.responses import GenerationResult, Submission, read_id, read_status
 from airflow_provider_flux.bfl.settings import FluxSettings
 from airflow_provider_flux.bfl.status import Status
 from airflow_provider_flux.bfl.url_trust import check_polling_url
@@ -162,7 +162,7 @@ def _is_about_generation(http_status: int, body: Mapping[str, Any]) -> bool:
     Gateways answer with bodies such as ``{"status": "Error", "message": "upstream"}`` too, which
     must not end a generation that is billed.
     """
-    text = body.get("status", body.get("state"))
+    text = read_status(body)
     if not isinstance(text, str):
         return False
     if http_status < 300 or any(body.get(name) for name in ("id", "result", "details")):

@@ -21,6 +21,8 @@ _KNOWN_REASONS = frozenset(
 )
 #: Letters and digits in a row that a text and a value have to share. It may be a part of the value.
 _FRAGMENT_CHARACTERS = 14
+#: Characters of a text that are compared and kept. A refusal may quote inputs of megabytes.
+_MAX_TEXT_CHARACTERS = 64 * 1024
 #: Shorter texts, for example ``png``, are options and no secrets. A prompt always counts.
 _MIN_CHARACTERS = 16
 _ESCAPE = re.compile(r"\\+(?:u([0-9a-fA-F]{4})|x([0-9a-fA-F]{2})|[nrt])")
@@ -44,9 +46,10 @@ def texts_of(parameters: Mapping[str, Any]) -> tuple[str, ...]:
 def remove_quotes(text: str, values: Iterable[str]) -> str:
     """Return a text, or a placeholder if it quotes a value, also escaped, cut or in other case.
 
-    :param text: a text of the service.
+    :param text: a text of the service. A very long one is cut.
     :param values: texts of the request.
     """
+    text = text[:_MAX_TEXT_CHARACTERS]
     words = _words_of(text)
     is_quoting = bool(words) and any(_quotes(words, _words_of(value)) for value in values)
     return REMOVED if is_quoting else text
@@ -98,6 +101,10 @@ def _quotes(words: list[str], value: list[str]) -> bool:
         return False
     if len(whole) < _FRAGMENT_CHARACTERS:
         return f" {' '.join(value)} " in f" {' '.join(words)} "
-    text = "".join(words)
-    last = len(whole) - _FRAGMENT_CHARACTERS
-    return any(whole[start : start + _FRAGMENT_CHARACTERS] in text for start in range(last + 1))
+    fragments = set(_fragments_of("".join(words)))
+    return any(fragment in fragments for fragment in _fragments_of(whole))
+
+
+def _fragments_of(text: str) -> Iterator[str]:
+    last = len(text) - _FRAGMENT_CHARACTERS
+    return (text[start : start + _FRAGMENT_CHARACTERS] for start in range(last + 1))

@@ -41,11 +41,14 @@ _SECRET_PATTERNS = (
 #: Text that looks like base64. A URI is checked folder by folder, because a deep path is not a
 #: secret.
 _URI_OR_LONG = re.compile(r"[a-z][a-z0-9+.\-]{0,30}://[^\s'\"]*|[A-Za-z0-9+/=_\-]{80,}")
+#: Longest name, and largest mean, in a local path. Base64 has a slash every 64 characters.
+_MAX_NAME = 64
+_MEAN_NAME = 24
 _LONG_SEGMENT = re.compile(r"[A-Za-z0-9+=_\-]{80,}")
 #: Characters that move the cursor of a terminal, start an escape sequence or turn the direction of
-#: the text. Line feeds and tabs are not among them.
+#: the text, and lone surrogates, which no file accepts. Line feeds and tabs are not among them.
 _CONTROL = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]"
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
 )
 
 
@@ -67,9 +70,7 @@ def redact(text: str, *secrets: str | None) -> str:
     text = hide_userinfo(text)
     for pattern, replacement in _SECRET_PATTERNS:
         text = pattern.sub(replacement, text)
-    text = _URI_OR_LONG.sub(
-        lambda match: _LONG_SEGMENT.sub(_REMOVED, match[0]) if "://" in match[0] else _REMOVED, text
-    )
+    text = _URI_OR_LONG.sub(lambda match: _shorten_long(match[0]), text)
     return escape_control(text)
 
 
@@ -91,6 +92,16 @@ def redact_line(text: str, *secrets: str | None) -> str:
     :param secrets: see :func:`redact`.
     """
     return " ".join(redact(text, *secrets).split())
+
+
+def _shorten_long(text: str) -> str:
+    """Return a URI without long parts, a local path as it is, and a placeholder for other texts."""
+    if "://" in text:
+        return _LONG_SEGMENT.sub(_REMOVED, text)
+    lengths = [len(part) for part in text.split("/")]
+    is_path = text.startswith("/") and not {"+", "="} & set(text)
+    has_short_names = max(lengths) <= _MAX_NAME and len(text) <= _MEAN_NAME * len(lengths)
+    return text if is_path and has_short_names else _REMOVED
 
 
 def _written_forms(secret: str) -> list[str]:

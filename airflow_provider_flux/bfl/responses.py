@@ -7,6 +7,7 @@ document of api.bfl.ai and published answers of the service.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -20,11 +21,15 @@ from airflow_provider_flux.bfl.errors import (
 from airflow_provider_flux.bfl.quotes import HIDDEN, hide_reason
 from airflow_provider_flux.bfl.redaction import redact_line
 from airflow_provider_flux.bfl.status import Status
+from airflow_provider_flux.bfl.storable import is_storable_integer
 
 _MAX_STATUS_CHARACTERS = 80
+_URL = re.compile(r"(?i)\s*https?://")
 _MAX_ERROR_CHARACTERS = 300
 _MAX_REASON_CHARACTERS = 100
 _MAX_AMOUNT_CHARACTERS = 40
+#: Credits above this are no cost and no balance. Sums of smaller ones stay finite and exact enough.
+_MAX_AMOUNT = 1e12
 
 
 @dataclass(frozen=True)
@@ -38,7 +43,7 @@ class Submission:
     :param cost: credits that the service reported. ``None`` for models whose cost it does not
         report at the submit, for example FLUX.1.
     :param cost_problem: the value that the service reported as the cost, as text, if it is not a
-        finite number of 0 or more. Then ``cost`` is ``None``. ``None`` if there is no problem.
+        number from 0 to a trillion. Then ``cost`` is ``None``. ``None`` if there is no problem.
     """
 
     request_id: str
@@ -60,7 +65,7 @@ class Submission:
             raise KeyError("id")
         return cls(
             request_id=request_id,
-            polling_url=polling_url.strip() or None if isinstance(polling_url, str) else None,
+            polling_url=_read_text(polling_url),
             submitted_at=now,
             cost=read_amount(body.get("cost")),
             cost_problem=describe_bad_amount(body.get("cost")),
@@ -107,20 +112,25 @@ class GenerationResult:
 
         :param body: the JSON object. It has ``status`` or ``state``, and ``result`` may be an
             object, a text or absent. The URLs may be in the lists ``samples`` and ``draft_caches``,
-            and the reason of a failure in ``details``, ``result.details`` or ``error``.
+            and that of the image may be the ``result`` itself or beside ``status``. The reason of a
+            failure may be in ``details``, ``result.details`` or ``error``.
         :param secrets: texts that ``error`` and ``moderation_reasons`` must not quote.
         """
-        text = str(body.get("status", body.get("state")))
+        text = str(read_status(body))
         result = body.get("result")
         if isinstance(result, list) and result:
             result = result[0]
         fields: Mapping[str, Any] = result if isinstance(result, Mapping) else {}
+        sample = result if isinstance(result, str) and _URL.match(result) else None
         parts = [body.get("details"), fields.get("details"), result, body.get("error"), body]
         return cls(
             request_id=read_id(body),
             status=Status.of(text),
             status_text=redact_line(text, *secrets)[:_MAX_STATUS_CHARACTERS],
-            sample=_first_url(fields.get("sample"), fields.get("samples")),
+            sample=_first_url(
+                *(fields.get("sample"), fields.get("samples"), sample),
+                *(body.get("sample"), body.get("samples")),
+            ),
             draft_cache=_first_url(fields.get("draft_cache"), fields.get("draft_caches")),
             seed=_read_seed(fields.get("seed")),
             cost=read_amount(body.get("cost")),
@@ -181,6 +191,14 @@ class GenerationResult:
         return None
 
 
+def read_status(body: Mapping[str, Any]) -> Any:
+    """Return the status of a generation as the service wrote it: ``status``, or else ``state``.
+
+    :param body: the JSON object of an answer.
+    """
+    return body.get("state") if body.get("status") is None else body["status"]
+
+
 def read_id(body: Mapping[str, Any]) -> str | None:
     """Return the id of a generation: a text or a number.
 
@@ -212,10 +230,10 @@ def read_amount(value: object) -> float | None:
     """Return an amount of credits: a cost or a balance.
 
     :param value: a JSON value.
-    :return: the credits, or ``None`` if the value is not a finite number of 0 or more.
+    :return: the credits, or ``None`` if the value is not a number from 0 to a trillion.
     """
     number = read_number(value)
-    return number if number is not None and number >= 0 else None
+    return number if number is not None and 0 <= number <= _MAX_AMOUNT else None
 
 
 def describe_bad_amount(value: object) -> str | None:
@@ -240,18 +258,28 @@ def drop_bad_number(value: object) -> object:
 
 
 def _read_seed(value: object) -> int | None:
-    """Return a seed: a whole number, which some JSON writers end with ``.0``."""
+    """Return a seed: a whole number, which some JSON writers end with ``.0``.
+
+    A manifest and a database hold no more than 64 bits.
+    """
     if isinstance(value, float) and value.is_integer():
-        return int(value)
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
+        value = int(value)
+    is_number = isinstance(value, int) and not isinstance(value, bool)
+    return value if is_number and is_storable_integer(value) else None  # type: ignore[arg-type,return-value]
+
+
+def _read_text(value: object) -> str | None:
+    """Return a text that a record can hold; ``None`` if it is empty or has a lone surrogate."""
+    text = value.strip() if isinstance(value, str) else ""
+    return text if text and text.encode(errors="ignore").decode() == text else None
 
 
 def _first_url(*candidates: object) -> str | None:
     """Return the first text of some members, each of which may be a list."""
     for candidate in candidates:
         for value in candidate if isinstance(candidate, list) else [candidate]:
-            if isinstance(value, str) and value:
-                return value
+            if text := _read_text(value):
+                return text
     return None
 
 

@@ -48,13 +48,18 @@ def find_problems(
     checked = {
         name: _text(value) for name, value in parameters.items() if name in schema.model_fields
     }
+    missing_prompt = []
+    if not is_mode_open and "prompt" in known:
+        missing_prompt = _missing_prompt(model, schema, parameters, unresolved)
     try:
         schema.model_validate(checked, strict=True)
     except ValidationError as error:
-        problems += _describe_all(model, schema, error.errors(include_url=False), unresolved)
+        details = error.errors(include_url=False)
+        if missing_prompt:  # its sentence says more than the rule of the schema
+            details = [detail for detail in details if detail["loc"][:1] != ("prompt",)]
+        problems += _describe_all(model, schema, details, unresolved)
     problems += find_size_problems(model, checked)
-    if not is_mode_open and "prompt" in known:
-        problems += _missing_prompt(model, schema, parameters, unresolved)
+    problems += missing_prompt
     if (
         parameters.get("webhook_secret")
         and not parameters.get("webhook_url")
@@ -159,8 +164,6 @@ def _describe_all(
             continue
         if not name:
             problems += [_rule(detail) for detail in faults]
-        elif name == "prompt" and faults[0]["input"] == "":  # one sentence for all models follows
-            continue
         elif faults[0]["type"] != "missing":
             problems.append(_describe(model, schema, name, faults))
         else:

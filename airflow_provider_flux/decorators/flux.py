@@ -12,7 +12,8 @@ from airflow_provider_flux.bfl.errors import FluxRequestError
 from airflow_provider_flux.decorators.function_task import FunctionOperator, FunctionTask
 from airflow_provider_flux.operators import arguments
 from airflow_provider_flux.operators.failures import fail_without_retry
-from airflow_provider_flux.operators.generate import NAMED_PARAMETERS, FluxGenerateOperator
+from airflow_provider_flux.operators.generate import FluxGenerateOperator
+from airflow_provider_flux.operators.request_arguments import NAMED_PARAMETERS
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context, ObjectStoragePath

@@ -11,15 +11,12 @@ from airflow_provider_flux.generation import LandedImage
 from airflow_provider_flux.landing.below_root import is_below
 from airflow_provider_flux.landing.companion_names import DRAFT_CACHE_SUFFIX, sidecar_uri
 from airflow_provider_flux.landing.download import VerifiedResult, inspect_result
-from airflow_provider_flux.landing.sidecar import Sidecar, parse_sidecar
+from airflow_provider_flux.landing.sidecar import MAX_SIDECAR_BYTES, Sidecar, parse_sidecar
 from airflow_provider_flux.media.info import MediaInfo
 from airflow_provider_flux.media.trailing import ends_before
 from airflow_provider_flux.object_store.objects import exists, read, read_hint
 
 log = logging.getLogger(__name__)
-
-#: Bytes of the largest sidecar: more than any prompt has.
-_MAX_SIDECAR_BYTES = 2 * 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -107,7 +104,7 @@ async def load_sidecar(uri: str, sha256: str | None = None) -> Sidecar | None:
     :return: ``None`` if there is none, or if it describes other bytes.
     :raises FluxStorageError: if it cannot be read.
     """
-    data = await read_hint(sidecar_uri(uri), _MAX_SIDECAR_BYTES)
+    data = await read_hint(sidecar_uri(uri), MAX_SIDECAR_BYTES)
     sidecar = parse_sidecar(data) if data else None
     if sidecar is None or sha256 not in {None, sidecar.media.sha256}:
         return None

@@ -11,8 +11,8 @@ from airflow_provider_flux.landing.object_name import safe_name
 from airflow_provider_flux.landing.output_path import MAX_REQUEST_ID_BYTES, placeholders_in
 from airflow_provider_flux.landing.plan import LandingPlan
 from airflow_provider_flux.landing.provenance import TaskIdentity
-from airflow_provider_flux.landing.sidecar import parse_sidecar
-from airflow_provider_flux.object_store.objects import read
+from airflow_provider_flux.landing.sidecar import MAX_SIDECAR_BYTES, parse_sidecar
+from airflow_provider_flux.object_store.objects import read_start
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +36,8 @@ async def refuse_names_of_other_tasks(plan: LandingPlan) -> None:
             raise FluxExistsError(
                 f"The task {other.task_id!r} (map index {other.map_index}) of this DAG run has "
                 f"landed its image at {uri}. It is untouched, and nothing was submitted. "
-                "Give this task another output_path, for example with {{ task.task_id }}."
+                "Give this task another output_path, for example with {{ task.task_id }}. If the "
+                "mapped values moved since, remove that image and its sidecar."
             )
 
 
@@ -45,13 +46,13 @@ async def read_stored_sidecar(uri: str, plan: LandingPlan) -> bytes | None:
 
     :param uri: URI of the image.
     :param plan: its landing plan.
-    :return: the content; ``None`` if there is none, if no other image can have the name, or if it
-        cannot be read.
+    :return: the content, cut if it is too large for a sidecar; ``None`` if there is none, if no
+        other image can have the name, or if it cannot be read.
     """
     if _UNIQUE & placeholders_in(plan.target.path):
         return None
     try:
-        return await read(sidecar_uri(uri))
+        return await read_start(sidecar_uri(uri), MAX_SIDECAR_BYTES + 1)
     except FluxError as error:
         log.warning("Another image may be replaced at %s. %s", uri, error)
         return None

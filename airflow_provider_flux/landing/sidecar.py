@@ -18,6 +18,8 @@ from airflow_provider_flux.landing.provenance import RequestSummary, TaskIdentit
 #: IPTC's term for media that a model made which was trained on existing media.
 DIGITAL_SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
 CONTENT_TYPE = "application/json"
+#: Bytes of the largest sidecar: more than any prompt has.
+MAX_SIDECAR_BYTES = 2 * 1024 * 1024
 #: Fields that the sidecar of a copy takes from the original.
 _FIELDS_OF_ORIGIN = (
     "request_id",

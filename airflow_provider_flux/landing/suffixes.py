@@ -54,7 +54,7 @@ def choose_format(name: str, model: Model, parameters: Mapping[str, Any]) -> dic
     promised = format_of_name(name)
     if promised in {None, "mp4"} or parameters.get(_FORMAT) is not None:
         return {}
-    default = _default_format(model, parameters)
+    default = _default_parameter(model, parameters)
     return {} if default in {None, promised} else {_FORMAT: str(promised)}
 
 
@@ -77,7 +77,7 @@ def find_suffix_problem(
         return f"ends in .{suffix}, but {model.name} generates {model.output}s. Write .{{ext}}"
     if _FORMAT not in model.fields and model.image_format not in {None, promised}:
         return f"ends in .{suffix}, but {model.name} delivers {model.image_format}. Write .{{ext}}"
-    requested = parameters.get(_FORMAT) or _default_format(model, parameters)
+    requested = parameters.get(_FORMAT) or _default_parameter(model, parameters)
     if requested not in FORMAT_OF_SUFFIX or FORMAT_OF_SUFFIX[requested] == promised:
         return None
     return (
@@ -86,8 +86,20 @@ def find_suffix_problem(
     )
 
 
-def _default_format(model: Model, parameters: Mapping[str, Any]) -> Any:
-    """Return the format that a model delivers by default; ``None`` if it has no such parameter."""
+def default_format(model: Model, parameters: Mapping[str, Any]) -> Any:
+    """Return the format in which a model delivers if the request names none.
+
+    :param model: the model.
+    :param parameters: parameters of the request.
+    :return: ``None`` if it is not known.
+    """
+    if model.output == "video":
+        return "mp4"
+    return _default_parameter(model, parameters) or model.image_format
+
+
+def _default_parameter(model: Model, parameters: Mapping[str, Any]) -> Any:
+    """Return the default of ``output_format``; ``None`` if a model has no such parameter."""
     fields = model.schema_for(parameters).model_fields
     return fields[_FORMAT].default if _FORMAT in fields else None
 

@@ -106,6 +106,17 @@ async def read_hint(uri: str, max_bytes: int) -> bytes | None:
     return None
 
 
+async def read_start(uri: str, max_bytes: int) -> bytes | None:
+    """Read the first bytes of an object, however large it is.
+
+    :param uri: URI of the object.
+    :param max_bytes: number of bytes to read at most.
+    :return: the bytes; ``None`` if it does not exist.
+    :raises FluxStorageError: if the store cannot answer.
+    """
+    return await _read(uri, False, max_bytes)
+
+
 async def _read(uri: str, retry: bool, limit: int | None) -> bytes | None:
     path = reopen_path(uri)
     try:
@@ -215,7 +226,7 @@ async def _accept_same_bytes(
 
     :raises FluxExistsError: if the object has other bytes.
     """
-    stored = await read(str(path))
+    stored = await read_start(str(path), len(data) + 1)
     if stored is None and conflict is not None and await exists(str(path)) is False:
         raise conflict
     if stored is None:

@@ -19,7 +19,6 @@ from airflow_provider_flux.landing.target import IfExists, LandingOptions, Reuse
 from airflow_provider_flux.links.object_store import LandedImageLink
 from airflow_provider_flux.observability.task_files import TaskFiles
 from airflow_provider_flux.operators import arguments
-from airflow_provider_flux.operators.sibling_tasks import check_sibling_tasks
 from airflow_provider_flux.operators.templates import TextTemplatesOperator
 
 if TYPE_CHECKING:
@@ -209,7 +208,6 @@ class FluxLandingOperator(TextTemplatesOperator):
             options=options,
         )
         self._check_names(target)
-        check_sibling_tasks(self.task_id, context.get("dag"))
         open_path(path)
         check_writable(path)
         self.task_files.folder = fixed_folder(path) or None

@@ -42,6 +42,7 @@ from airflow_provider_flux.observability.spans import BATCH_SPAN, set_attributes
 from airflow_provider_flux.operators import arguments
 from airflow_provider_flux.operators.base import FluxLandingOperator
 from airflow_provider_flux.operators.failures import fail_without_retry
+from airflow_provider_flux.operators.sibling_tasks import check_sibling_tasks
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -316,6 +317,7 @@ class FluxGenerateBatchOperator(FluxLandingOperator):
             plan = self._landing_plan(context, reuse=self.reuse)
             assert plan is not None  # noqa: S101 - output_path is required
             self._check_rows_differ(plan.target.path)
+            check_sibling_tasks(self.task_id, context.get("dag"))
             max_failed = RowThreshold.parse("max_failed", self.max_failed)
             max_moderated = RowThreshold.parse("max_moderated", self.max_moderated)
 

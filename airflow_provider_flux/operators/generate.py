@@ -2,84 +2,38 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import ExitStack
 from datetime import timedelta
-from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from airflow.providers.common.compat.sdk import conf
 
 from airflow_provider_flux.bfl.catalog import route_of
-from airflow_provider_flux.bfl.errors import (
-    FluxError,
-    FluxInputError,
-    FluxResultExpiredError,
-    FluxTaskNotFoundError,
-    FluxTimeoutError,
-    error_from_dict,
-)
-from airflow_provider_flux.bfl.request import GenerationRequest, build_request
-from airflow_provider_flux.bfl.status import Status
-from airflow_provider_flux.compat import mask_secret
+from airflow_provider_flux.bfl.errors import FluxInputError, error_from_dict
+from airflow_provider_flux.bfl.request import GenerationRequest
 from airflow_provider_flux.configured_models import known_models
-from airflow_provider_flux.generation import (
-    Generation,
-    describe_cost,
-    poller_for,
-    submitted_epoch,
-    with_result,
-)
+from airflow_provider_flux.generation import Generation
 from airflow_provider_flux.ledger.ledger_folder import LEDGER_FOLDER, publish_ledger_folder
 from airflow_provider_flux.ledger.resume_policy import OnChange, OnClear, OnUncertain, ResumePolicy
-from airflow_provider_flux.media.input_files import add_input_files
-from airflow_provider_flux.observability.generation_events import (
-    observe_failure,
-    observe_landing,
-    record_deferred,
-    record_generated,
-    record_reused,
-)
-from airflow_provider_flux.observability.task_files import TaskFiles
+from airflow_provider_flux.observability.generation_events import record_deferred, record_reused
 from airflow_provider_flux.operators import arguments
 from airflow_provider_flux.operators.base import FluxLandingOperator
 from airflow_provider_flux.operators.failures import describe_recovery, fail_without_retry
-from airflow_provider_flux.operators.result_format import (
-    check_literal_suffix,
-    check_suffix,
-    format_of_path,
-)
-from airflow_provider_flux.operators.stored_images import find_existing_image, find_landed_image
-from airflow_provider_flux.operators.wait_policy import WaitPolicy
+from airflow_provider_flux.operators.request_arguments import NAMED_PARAMETERS, FluxRequestOperator
+from airflow_provider_flux.operators.sibling_tasks import check_sibling_tasks
+from airflow_provider_flux.operators.stored_images import find_existing_image
+from airflow_provider_flux.operators.waiting import FluxWaitingOperator
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
-    from airflow_provider_flux.bfl.responses import GenerationResult
-    from airflow_provider_flux.hooks.flux import FluxHook
     from airflow_provider_flux.landing.plan import LandingPlan
     from airflow_provider_flux.landing.target import Reuse
     from airflow_provider_flux.ledger.submission import TrackedSubmission
-    from airflow_provider_flux.operators.deferral import DeferredState
-
-#: Difference between the clocks of worker and triggerer that changes nothing.
-_CLOCK_TOLERANCE_SECONDS = 5.0
-#: Parameters of a request that are arguments of the operator.
-NAMED_PARAMETERS = (
-    "prompt",
-    "width",
-    "height",
-    "prompt_upsampling",
-    "seed",
-    "safety_tolerance",
-    "output_format",
-    "webhook_url",
-    "webhook_secret",
-)
 
 
-class FluxGenerateOperator(FluxLandingOperator):
+class FluxGenerateOperator(FluxRequestOperator, FluxWaitingOperator):
     """Generate one image or video with FLUX and, with ``output_path``, land it in object storage.
 
     The task submits the request once and waits for up to ``inline_wait`` seconds on the worker.
@@ -162,8 +116,6 @@ class FluxGenerateOperator(FluxLandingOperator):
         *FluxLandingOperator.template_fields,
     )
     key_source = "task"
-    #: Whether the arguments hold the whole request when the DAG is parsed.
-    has_whole_request: ClassVar[bool] = True
     template_fields_renderers: ClassVar[dict[str, str]] = {
         **FluxLandingOperator.template_fields_renderers,
         "parameters": "json",
@@ -240,70 +192,6 @@ class FluxGenerateOperator(FluxLandingOperator):
         if self.has_whole_request:
             self._set_defaults()
 
-    def _hide_secrets(self) -> None:
-        """Take secrets and base64 out of the arguments, and list those that are templated."""
-        self._webhook_hosts = (
-            ()
-            if self._is_from_mapped
-            else arguments.find_webhook_hosts(self.webhook_url, self.parameters)
-        )
-        self._resolved_later = frozenset(
-            name
-            for name, value in self._supplied_parameters().items()
-            if arguments.is_resolved_later(value)
-        )
-        self._secret: str | None = None
-        if not self._is_from_mapped:  # what another task returned must stay the same object
-            self._secret, self.webhook_secret, self.parameters = arguments.split_off_secret(
-                self.webhook_secret, self.parameters
-            )
-            self.parameters = arguments.hide_inputs(self.model, self.parameters)
-
-    def _set_defaults(self) -> None:
-        """Set the defaults that will be sent with the request of this model."""
-        supplied = self._supplied_parameters()
-        self._has_own_format = supplied.get("output_format") is not None
-        if self.parameters is not None and not isinstance(self.parameters, Mapping):
-            return  # an XComArg, which may set any parameter
-        supplied["output_format"] = self._format_for(supplied)
-        self.output_format = (
-            supplied["output_format"] if "output_format" not in (self.parameters or {}) else None
-        )
-        for name, value in arguments.sent_defaults(self.model).items():
-            if supplied.get(name) is None:
-                setattr(self, name, value)
-        if self.validate:
-            check_literal_suffix(self.output_path, self.model, supplied)
-
-    def _format_for(self, parameters: Mapping[str, Any]) -> Any:
-        """Return the format to request: that of the user, or of the suffix of ``output_path``.
-
-        :param parameters: parameters that the user has set.
-        """
-        requested = parameters.get("output_format")
-        if requested is not None or not self.validate:
-            return requested
-        return format_of_path(self.output_path, self.model, parameters)
-
-    @property
-    def _draws_seeds(self) -> bool:
-        return self.seed is None
-
-    def _named_parameters(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in NAMED_PARAMETERS}
-
-    def _supplied_parameters(self) -> dict[str, Any]:
-        """Return the named arguments and the members of ``parameters``."""
-        parameters = self.parameters if isinstance(self.parameters, Mapping) else {}
-        return {**self._named_parameters(), **parameters}
-
-    @cached_property
-    def hook(self) -> FluxHook:
-        """The hook of the connection."""
-        from airflow_provider_flux.hooks.flux import FluxHook
-
-        return FluxHook(self.flux_conn_id, webhook_hosts=self._webhook_hosts)
-
     def execute(self, context: Context) -> Generation:
         """Submit the request, or resume what an earlier try submitted; wait for it, and land it.
 
@@ -330,6 +218,7 @@ class FluxGenerateOperator(FluxLandingOperator):
             request, plan, decision = self._decide(request, plan, inputs)
             match decision:
                 case "submit":
+                    check_sibling_tasks(self.task_id, context.get("dag"))
                     if existing := find_existing_image(request, plan):
                         record_reused(existing, request.model)
                         return self._add_landed(existing)
@@ -371,87 +260,6 @@ class FluxGenerateOperator(FluxLandingOperator):
             plan = submission.with_recorded_request(plan)
         return request, plan, decision
 
-    def _wait(self, plan: LandingPlan | None, context: Context) -> Generation:
-        """Wait on the worker, if the policy says so, and land the image; otherwise defer."""
-        policy, generation = self._wait_policy, self._tracked.accepted
-        if policy.starts_on_worker:
-            poller = poller_for(
-                generation,
-                deadline=policy.deadline_of(generation, time.time()),
-                poll_interval=self.poll_interval,
-                pause_at=policy.pause_at(time.time()),
-                hide_texts=self.hide_prompt,
-            )
-            try:
-                client = self.hook.get_conn()
-                result = client.wait_or_pause(poller, generation["polling_url"])
-            except (FluxTaskNotFoundError, FluxResultExpiredError):
-                if landed := find_landed_image(generation, plan):
-                    return self._return(landed)
-                raise
-            if result is not None:
-                if self._tracked.has_submitted:
-                    record_generated(generation, time.time() - submitted_epoch(generation))
-                return self._land(plan, result)
-        return self._defer(plan, context)
-
-    def _defer(self, plan: LandingPlan | None, context: Context) -> NoReturn:
-        from airflow_provider_flux.operators.deferral import DeferredState, deferral_arguments
-
-        submission, generation = self._tracked, self._tracked.accepted
-        submission.ensure_recorded()
-        state = DeferredState(generation, plan, submission.record_uri)
-        state.save(context["ti"])
-        self.defer(
-            **deferral_arguments(
-                state,
-                flux_conn_id=self.flux_conn_id,
-                deadline=self._wait_policy.deadline_of(generation, time.time()),
-                poll_interval=self.poll_interval,
-                now=time.time(),
-                hide_texts=self.hide_prompt,
-            )
-        )
-
-    def _land(
-        self,
-        plan: LandingPlan | None,
-        result: GenerationResult | None = None,
-        *,
-        deadline: float | None = None,
-    ) -> Generation:
-        """Land the image, if there is a plan, and return the generation.
-
-        :param result: the result, if it was read just now; otherwise BFL is asked for it.
-        :param deadline: epoch seconds until which to wait for a generation that is not ready yet.
-        """
-        generation = self._tracked.accepted
-        if result is not None:
-            generation = with_result(generation, result)
-        if generation["status"] == Status.READY:
-            self._log_ready(generation)
-        if plan is not None:
-            from airflow_provider_flux.landing.land import land  # Pillow: not at DAG parse time
-            from airflow_provider_flux.object_store.filesystem import open_path
-
-            open_path(plan.target.path)
-            with observe_landing(generation):
-                generation = land(self.hook, generation, plan, result=result, deadline=deadline)
-        return self._return(generation)
-
-    def _return(self, generation: Generation) -> Generation:
-        """Record that the task returns a generation, and return it."""
-        return self._add_landed(self._tracked.mark_returned(generation))
-
-    def _add_landed(self, generation: Generation) -> Generation:
-        """Remember the landed image for links and lineage, and return its generation."""
-        self.task_files.request_id = generation["request_id"] or None
-        self.task_files.add_landed([generation])
-        return generation
-
-    def _observe_failure(self) -> AbstractContextManager[None]:
-        return observe_failure(self.model, lambda: self._tracked.generation)
-
     def execute_complete(self, context: Context, event: Mapping[str, Any]) -> Generation:
         """Finish after the deferral: return what the trigger landed, or go on in its place.
 
@@ -492,55 +300,6 @@ class FluxGenerateOperator(FluxLandingOperator):
                     self._log_handover(event)
                     return self._wait_on_worker(self._plan_after_deferral(context, state))
 
-    def _read_state(self, context: Context) -> DeferredState:
-        """Return the state from before the deferral; an empty one if it cannot be read.
-
-        The ledger and the arguments of the task then stand in for it.
-        """
-        from airflow_provider_flux.operators.deferral import DeferredState
-
-        try:
-            return DeferredState.load(context["ti"], self.task_id)
-        except Exception as error:
-            self.log.warning("The state of the deferred task cannot be read (%s).", error)
-            return DeferredState()
-
-    def _plan_after_deferral(self, context: Context, state: DeferredState) -> LandingPlan | None:
-        plan = state.plan or self._landing_plan(context, reuse=self.reuse)
-        return self._tracked.with_recorded_request(plan)
-
-    def _check_timeout(self, error: FluxError) -> None:
-        """Raise the error of a trigger, unless only the clock of the triggerer says it is late.
-
-        :param error: the error of the event.
-        :raises FluxError: the same, unless it is a timeout whose deadline this worker, by the clock
-            that set it, has not reached.
-        """
-        now = time.time()
-        left = self._wait_policy.deadline_of(self._tracked.accepted, now) - now
-        if not isinstance(error, FluxTimeoutError) or left <= _CLOCK_TOLERANCE_SECONDS:
-            raise error
-        self.log.warning(
-            "By the clock of the triggerer the deadline has passed, by that of this worker %.0f s "
-            "are left. The worker waits on. Synchronize the clocks.",
-            left,
-        )
-
-    def _wait_on_worker(self, plan: LandingPlan | None) -> Generation:
-        """Wait until the deadline without another deferral, and land the image."""
-        generation = self._tracked.accepted
-        now = time.time()
-        deadline = max(self._wait_policy.deadline_of(generation, now), now)
-        if plan is not None:  # the triggerer may have landed it, and BFL may keep it no longer
-            return self._land(plan, deadline=deadline)
-        poller = poller_for(
-            generation,
-            deadline=deadline,
-            poll_interval=self.poll_interval,
-            hide_texts=self.hide_prompt,
-        )
-        return self._land(None, self.hook.get_conn().wait(poller, generation["polling_url"]))
-
     def resume_execution(
         self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context
     ) -> Any:
@@ -575,65 +334,8 @@ class FluxGenerateOperator(FluxLandingOperator):
             remedy = describe_recovery(submission) if submission.generation else ""
             self.log.warning("%s %s", message, remedy)
 
-    def _start_tracking(self) -> TrackedSubmission:
-        from airflow_provider_flux.ledger.submission import TrackedSubmission
-
-        self._submission = TrackedSubmission(self._policy, self.log)
-        self.task_files = TaskFiles()
-        add_input_files(self.task_files.inputs, self.model, self.parameters)
-        return self._submission
-
-    @property
-    def _tracked(self) -> TrackedSubmission:
-        assert self._submission is not None  # noqa: S101 - set at the start of each phase
-        return self._submission
-
-    @property
-    def _wait_policy(self) -> WaitPolicy:
-        # After a deferral, a request may be known by its generation alone.
-        generation = self._submission.generation if self._submission else None
-        return WaitPolicy(
-            model=generation["model"] if generation else self.model,
-            deferrable=self.deferrable,
-            inline_wait=self.inline_wait,
-            timeout=self.timeout,
-            execution_timeout=self.execution_timeout,
-        )
-
-    def _build_request(self) -> GenerationRequest:
-        named = {**self._named_parameters(), "webhook_secret": self._secret or self.webhook_secret}
-        parameters = arguments.merge_parameters(named, self.parameters)
-        if secret := parameters.get("webhook_secret"):
-            mask_secret(secret)
-        if not self._has_own_format and "output_format" not in (self.parameters or {}):
-            # The suffix may come from a template.
-            own = {name: value for name, value in parameters.items() if name != "output_format"}
-            if chosen := self._format_for(own):
-                parameters["output_format"] = chosen
-        request = build_request(
-            self.model,
-            parameters,
-            validate=self.validate,
-            rendered=self._resolved_later,
-            models=known_models(),
-        )
-        check_suffix(self.output_path, request)
-        return request
-
     def _ledger_folder(self) -> str | None:
         """Return the folder of the task's records; ``None`` if they are no files."""
         if self.ledger_path:
             return f"{arguments.check_rendered_ledger_path(self.ledger_path)}/"
         return f"{folder}{LEDGER_FOLDER}" if (folder := self._fixed_folder()) else None
-
-    def _log_ready(self, generation: Generation) -> None:
-        self.log.info(
-            "Request %s is ready, seed %s, %s",
-            generation["request_id"],
-            generation["seed"],
-            describe_cost(generation),
-        )
-
-    def _log_handover(self, event: Mapping[str, Any]) -> None:
-        if reason := event.get("reason"):
-            self.log.warning("Going on on the worker: %s", reason)

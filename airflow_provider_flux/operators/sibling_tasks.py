@@ -7,8 +7,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from airflow_provider_flux.bfl.errors import FluxRequestError
+from airflow_provider_flux.configured_models import known_models
 from airflow_provider_flux.landing.object_name import safe_name
 from airflow_provider_flux.landing.output_path import JINJA, placeholders_in
+from airflow_provider_flux.landing.suffixes import default_format
 
 #: Variables of a template that may differ between two tasks of a run.
 _OF_A_TASK = re.compile(
@@ -61,8 +63,21 @@ def _names_of(task: Any) -> str | None:
     is_many = source == "rows" or _is_mapped(task)
     path = path.replace("{key}", _ANY_INDEX if is_many else safe_name(task.task_id))
     path = _INDEX.sub(_ANY_INDEX if is_many else "0", path)
-    model = _argument_of(task, "model")
-    return re.sub(r"\s+", " ", path.replace("{model}", f"\0{model}"))
+    path = path.replace("{ext}", f"\0{_format_of(task)}")
+    path = path.replace("{model}", f"\0{_argument_of(task, 'model')}")
+    return re.sub(r"\s+", " ", path)
+
+
+def _format_of(task: Any) -> Any:
+    """Return the format of the images of a task, or an argument that stands for it."""
+    supplied = _argument_of(task, "parameters")
+    parameters = supplied if isinstance(supplied, Mapping) else {}
+    requested = parameters.get("output_format") or _argument_of(task, "output_format")
+    if requested:
+        return requested
+    name = _argument_of(task, "model")
+    model = known_models().get(name) if isinstance(name, str) else None
+    return default_format(model, parameters) if model else None
 
 
 def _path_of(task: Any) -> Any:

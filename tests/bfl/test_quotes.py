@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+import time
 from urllib.parse import quote, quote_plus
 
 import pytest
@@ -39,6 +40,15 @@ FORMS = [
 def test_a_text_that_quotes_the_prompt_is_removed(form: str) -> None:
     """Fault 6: plain, in other case, escaped, and cut at both ends."""
     assert remove_quotes(f"Not allowed: {form} (policy 7)", [PROMPT]) == REMOVED
+
+
+def test_a_refusal_of_megabytes_is_compared_in_a_moment() -> None:
+    """Fault 9: a long prompt and a long refusal held the loop of a batch for half a minute."""
+    prompt, refusal = (" ".join(map(str, range(start, start + 4000))) for start in (10**6, 10**7))
+    begin = time.process_time()
+    assert len(remove_quotes(refusal * 60, [prompt])) < 100_000
+    assert remove_quotes(f"{refusal} {prompt[:40]}", [prompt]) == REMOVED
+    assert time.process_time() - begin < 2
 
 
 @pytest.mark.parametrize("prompt", ["a", "fox", "red fox", "赤い狐"])

@@ -24,6 +24,11 @@ def test_a_deep_path_stays_in_a_text_and_base64_is_removed() -> None:
     assert redact(f"{path} could not be written") == f"{path} could not be written"
     blob = base64.b64encode(bytes(range(256)) * 3).decode()
     assert "/" in blob
+    jpeg = base64.b64encode(
+        bytes.fromhex("ffd8ffe000104a46494600010100000100010000ffdb") * 5
+    ).decode()
+    assert jpeg.startswith("/9j/")
+    assert redact(f"{jpeg} end") == "<long value removed> end"
     for before in ("input_image=", "image: ", "image:", "'", "(", ""):
         clean = redact(f"{before}{blob} end")
         assert clean.endswith("<long value removed> end")
@@ -71,6 +76,8 @@ def test_no_way_to_write_a_url_leaves_its_secret_in_a_text(url: str, frame: str)
         "https://api.bfl.ai/v1/flux-2-pro did not answer",
         "first line\nsecond line\twith a tab",
         "clé: 日本語 नमस्ते 👨‍👩‍👧",
+        "The journal /opt/airflow/data/images/_flux/ledger/my_dag/"
+        "manual__2026-11-29T00_00_00_00_00/catalogue-0123456789abcdef.rows/ is incomplete",
     ],
 )
 def test_a_text_without_secrets_stays_as_it_is(text: str) -> None:

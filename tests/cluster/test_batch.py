@@ -38,12 +38,18 @@ VARIANTS = {
     "resubmit": {"on_uncertain": "resubmit", "retries": 9},
     "once": {"retries": 0},
 }
+#: From this row on, the rows of "once" are in flight until they are released.
+HELD = {"resubmit": IMAGES, "once": 12}
 for name, arguments in VARIANTS.items():
     with DAG(name, schedule=None, max_active_runs=99):
         FluxGenerateBatchOperator(
             task_id="images",
             requests=[
-                {"key": f"sku-{n}", "prompt": f"{{{{ run_id }}}} {n}"} for n in range(IMAGES)
+                {
+                    "key": f"sku-{n}",
+                    "prompt": f"{{{{ run_id }}}} {n}" + " [[fault:held]]" * (n >= HELD[name]),
+                }
+                for n in range(IMAGES)
             ],
             defaults={"width": 256, "height": 256},
             output_path="s3://my_s3@media/out/{{ run_id }}/{key}.{ext}",
@@ -74,6 +80,16 @@ def submits(site: Site, run: DagRun) -> int:
 def wait_submits(site: Site, run: DagRun, count: int) -> None:
     """Wait until a run has made ``count`` submits."""
     assert wait_until(lambda: submits(site, run) >= count, 120), site.cluster.dump()
+
+
+def release_until_success(site: Site, run: DagRun) -> None:
+    """Make each image ready as soon as it is submitted, until the run has succeeded."""
+
+    def is_over() -> bool:
+        site.emulator.release(run.run_id)
+        return site.cluster.run_state(run) == "success"
+
+    assert wait_until(is_over, 240), site.cluster.dump()
 
 
 def runner_of(site: Site, run: DagRun) -> int | None:
@@ -142,7 +158,7 @@ def test_a_batch_marked_failed_and_cleared_submits_no_row_twice(site: Site) -> N
     submitted = submits(site, run)
     assert submitted < IMAGES
     site.cluster.clear(run, "images")
-    assert wait_until(lambda: site.cluster.run_state(run) == "success", 180), site.cluster.dump()
+    release_until_success(site, run)
     assert_each_row_landed_once(site, run, max_uncertain=0)
 
 
@@ -153,7 +169,8 @@ def test_flux_recover_lands_the_rows_that_a_killed_batch_left_in_flight(site: Si
     pid = runner_of(site, run)
     assert pid is not None
     psutil.Process(pid).kill()
-    assert site.cluster.wait(run, 120) == "failed"
+    assert site.cluster.wait(run, 180) == "failed"
+    site.emulator.release(run.run_id)
     records = recover(site, "--run-id", run.run_id)
     assert {record["outcome"] for record in records} <= {"recovered", "uncertain"}
     recovered = [record for record in records if record["outcome"] == "recovered"]
@@ -164,7 +181,7 @@ def test_flux_recover_lands_the_rows_that_a_killed_batch_left_in_flight(site: Si
     images = [key for key in site.bucket.keys(f"out/{run.run_id}/") if key.endswith(".jpeg")]
     assert submitted - uncertain <= len(images) <= submitted
     site.cluster.clear(run, "images")  # a user accepts that uncertain rows are submitted again
-    assert wait_until(lambda: site.cluster.run_state(run) == "success", 180), site.cluster.dump()
+    release_until_success(site, run)
     assert_each_row_landed_once(site, run, max_uncertain=uncertain)
 
 

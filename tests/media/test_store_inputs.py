@@ -71,12 +71,17 @@ def test_an_object_that_is_too_large_is_refused_before_it_is_read(
     assert asked == []
 
 
-@pytest.mark.parametrize("key", ["inputs/no-such.png", "no-such-bucket/a.png"])
+@pytest.mark.parametrize(
+    ("key", "reason"),
+    [("inputs/no-such.png", "inputs/no-such.png"), ("no-such-bucket/a.png", "NoSuchBucket")],
+)
 def test_a_missing_object_may_be_retried(
-    bucket: str, aws_lab: str, tmp_path: Path, key: str
+    bucket: str, aws_lab: str, tmp_path: Path, key: str, reason: str
 ) -> None:
     message = fetch_error(FluxInputError, f"s3://{aws_lab}@{key}", tmp_path)
-    assert message == f"image (s3://aws_lab@{key}) could not be read (FileNotFoundError)."
+    beginning = f"image (s3://aws_lab@{key}) could not be read (FileNotFoundError: "
+    assert message.startswith(beginning)
+    assert reason in message.removeprefix(beginning)
 
 
 def test_a_folder_is_no_input(bucket: str, tmp_path: Path) -> None:

@@ -348,7 +348,7 @@ def test_a_batch_counts_an_undocumented_answer_as_an_uncertain_submit(
     assert (submits(emulator), emulator.stats()["refused"]) == (1, 1)
 
 
-@pytest.mark.parametrize("cost", ["-100", "NaN", "Infinity"])
+@pytest.mark.parametrize("cost", ["-100", "NaN", "Infinity", "1e308"])
 def test_an_absurd_cost_neither_lowers_the_credits_of_a_batch_nor_breaks_its_manifest(
     emulator: EmulatorServer, tmp_path: Path, cost: str
 ) -> None:

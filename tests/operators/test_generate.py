@@ -22,8 +22,8 @@ from airflow_provider_flux.bfl.errors import FluxError, FluxRequestError, FluxTi
 from airflow_provider_flux.emulator import EmulatorServer
 from airflow_provider_flux.emulator.faults import FAULTS
 from airflow_provider_flux.object_store.filesystem import open_path
-from airflow_provider_flux.operators import generate
 from airflow_provider_flux.operators.generate import FluxGenerateOperator
+from airflow_provider_flux.operators.request_arguments import NAMED
 from tests.support.batch_tries import batch
 from tests.support.run_operator import WAYS, new_context, run_operator
 from tests.support.task_tries import Task
@@ -136,9 +136,13 @@ RECOVERS = [
     "absurd-cost=-3",
     "poll-moved=3",
     "poll-moved=5",
+    "poll-bomb=1",
+    "bomb=1",
     "result-lists",
     "no-result=2",
 ]
+#: Faults that end at the read timeout, which is short in their test.
+SLOW_ANSWERS = ["poll-drip=1,0.05", "drip=1,0.05"]
 
 
 @ways
@@ -154,7 +158,37 @@ def test_a_task_lands_its_image_in_spite_of_a_transient_fault(
 
 
 @ways
-@pytest.mark.parametrize("cost", ["-3", "NaN", "Infinity", "-Infinity", "1e999", "true", "a lot"])
+@pytest.mark.parametrize("fault", SLOW_ANSWERS)
+def test_a_task_lands_its_image_although_an_answer_drips(
+    emulator: EmulatorServer, connect: Any, tmp_path: Path, fault: str, way: str
+) -> None:
+    """Fault 9: an answer that drips held the task for ten minutes, past its timeout."""
+    connect(emulator.url, read_timeout=0.5)
+    started = time.monotonic()
+    generation = run_operator(
+        operator(f"x [[fault:{fault}]]", way=way, output_path=f"{tmp_path}/x.{{ext}}")
+    )
+    assert Path(generation["image"]["uri"]).stat().st_size == generation["image"]["bytes"]
+    assert emulator.stats()["submits"] == 1
+    assert time.monotonic() - started < 60
+
+
+@ways
+def test_a_task_lands_its_image_from_a_regional_host_that_the_connection_trusts(
+    emulator: EmulatorServer, connect: Any, tmp_path: Path, way: str
+) -> None:
+    """Fault 19: a poll that was redirected to a trusted host ended the generation for good."""
+    connect(emulator.url, trusted_hosts="localhost, 127.0.0.1")
+    task = operator("x [[fault:poll-regional=1]]", way=way, output_path=f"{tmp_path}/x.{{ext}}")
+    image = run_operator(task)["image"]
+    assert Path(image["uri"]).stat().st_size == image["bytes"]
+    assert emulator.stats()["submits"] == 1
+
+
+@ways
+@pytest.mark.parametrize(
+    "cost", ["-3", "NaN", "Infinity", "-Infinity", "1e999", "1e308", "true", "a lot"]
+)
 def test_an_absurd_cost_is_unknown_and_the_estimate_counts(
     emulator: EmulatorServer, tmp_path: Path, cost: str, way: str, caplog: Any
 ) -> None:
@@ -163,7 +197,7 @@ def test_an_absurd_cost_is_unknown_and_the_estimate_counts(
         operator(f"x [[fault:absurd-cost={cost}]]", way=way, output_path=f"{tmp_path}/x.{{ext}}")
     )
     assert (generation["cost"], generation["cost_source"]) == (4, "estimated")
-    assert "which is not a number of 0 or more" in caplog.text
+    assert "which is not a number from 0 to a trillion" in caplog.text
     sidecar = Path(generation["image"]["sidecar"]).read_text()
     assert json.loads(sidecar, parse_constant=pytest.fail)["cost"] == 4
 
@@ -199,6 +233,7 @@ ENDS: list[tuple[str, type[FluxError], int, bool]] = [
     ("failed", errors.FluxGenerationError, 1, True),
     ("lost", errors.FluxTaskNotFoundError, 1, False),
     ("stuck", errors.FluxTimeoutError, 1, False),
+    ("held", errors.FluxTimeoutError, 1, False),
     ("poll-403", errors.FluxAuthenticationError, 1, False),
     ("poll-redirect", errors.FluxUntrustedURLError, 1, False),
     ("truncate=always", errors.FluxServiceError, 1, False),
@@ -212,11 +247,8 @@ ENDS: list[tuple[str, type[FluxError], int, bool]] = [
 
 
 def test_the_tests_of_the_operator_cover_every_fault_script() -> None:
-    tried = [
-        *RECOVERS,
-        *(fault for fault, *_ in ENDS),
-        "submit-hang",
-    ]  # which needs a read timeout of its own
+    tried = [*RECOVERS, *SLOW_ANSWERS, *(fault for fault, *_ in ENDS)]
+    tried += ["submit-hang", "poll-regional"]  # which need a connection of their own
     assert {fault.partition("=")[0] for fault in tried} == set(FAULTS)
 
 
@@ -405,7 +437,7 @@ def test_the_documented_defaults_are_arguments_of_the_task() -> None:
     assert (task.safety_tolerance, task.output_format, task.seed) == (2, "jpeg", None)
     assert operator(model="flux-2-pro").width is None
     assert operator(parameters={"width": 512}).width is None
-    assert set(generate._NAMED) <= set(task.template_fields)
+    assert set(NAMED) <= set(task.template_fields)
 
 
 def test_rendered_templates_are_converted_to_the_types_of_their_parameters(

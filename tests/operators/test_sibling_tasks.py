@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowFailException
+from airflow.providers.common.compat.sdk import AirflowFailException, TaskDeferred
 from airflow.sdk import DAG, task, task_group
 
+from airflow_provider_flux.bfl.errors import FluxRequestError
 from airflow_provider_flux.emulator import EmulatorServer
 from airflow_provider_flux.operators.batch import FluxGenerateBatchOperator
 from airflow_provider_flux.operators.generate import FluxGenerateOperator
+from airflow_provider_flux.operators.sibling_tasks import check_sibling_tasks
 from tests.support.batch_tries import batch, prompts, quick
-from tests.support.image_task import copy_task, image_task, run_task
+from tests.support.image_task import copy_task, image_task, run_task, task_context
+from tests.support.memory_use import MAX_GROWTH_MIB, run_measured
 
 __all__ = ["quick"]
 
@@ -79,6 +83,30 @@ class Same(dict[str, str]):
 
     def __missing__(self, name: str) -> str:
         return f"{{{name}}}"
+
+
+@pytest.mark.parametrize(
+    ("second", "is_refused"),
+    [
+        ({"output_format": "png"}, False),
+        ({"model": "flux-2-pro", "parameters": {"output_format": "png"}}, False),
+        ({"model": "flux-3-image"}, False),
+        ({"model": "flux-3-video", "parameters": {"mode": "t2v"}}, False),
+        ({"output_format": "jpeg"}, True),
+        ({"model": "flux-2-pro"}, True),
+    ],
+)
+def test_one_name_with_different_suffixes_is_not_refused(
+    second: dict[str, Any], is_refused: bool
+) -> None:
+    """Fault 14: ``hero.jpeg`` and ``hero.png`` are two files."""
+    path = "/images/hero.{ext}"
+    with DAG("ads") as dag:
+        FluxGenerateOperator(task_id="hero", prompt="a fox", output_path=path)
+        FluxGenerateOperator(task_id="other", prompt="a fox", output_path=path, **second)
+    for task_id in dag.task_dict:
+        with pytest.raises(FluxRequestError, match=REFUSED) if is_refused else nullcontext():
+            check_sibling_tasks(task_id, dag)
 
 
 @pytest.mark.parametrize("name", ["hero.png", "{{ ds }}/{index}.{ext}"])
@@ -153,6 +181,38 @@ def test_a_copy_does_not_replace_an_image_of_its_run(
     copy = run_task(copy_task(second, f"{tmp_path}/a.png"))
     assert copy["image"]["uri"] == f"{tmp_path}/a-{second['request_id']}.png"
     assert run_task(copy_task(first, f"{tmp_path}/a.png"))["image"] == first["image"]
+
+
+def test_a_large_object_under_the_name_of_a_sidecar_is_neither_read_whole_nor_replaced(
+    emulator: EmulatorServer, tmp_path: Path
+) -> None:
+    """Fault 9: whoever may write to the bucket chose how much a worker reads."""
+    planted = tmp_path / "x.png.json"
+    with planted.open("wb") as file:
+        file.truncate(512 * 1024 * 1024)
+    run_task(image_task(f"{tmp_path}/imports.png"))
+    measured = run_measured(run_task, image_task(f"{tmp_path}/x.png"))
+    assert measured.outcome["image"]["sidecar"] is None
+    assert planted.stat().st_size == 512 * 1024 * 1024
+    assert measured.grown_mib < MAX_GROWTH_MIB
+
+
+def test_a_submitted_image_lands_although_another_task_has_its_name_by_now(
+    emulator: EmulatorServer, tmp_path: Path
+) -> None:
+    """Fault 14: the names of other tasks matter before a submit, and must not hold an image."""
+    path = f"{tmp_path}/x.png"
+    with DAG("ads"):
+        task = new_task("hero", path, deferrable=True, inline_wait=0)
+    around = task_context(task)
+    with pytest.raises(TaskDeferred):
+        task.execute(around)
+    with DAG("ads") as dag:
+        retried = new_task("hero", path)
+        new_task("thumb", path)
+    around["ti"].try_number = 2
+    assert retried.execute({**around, "dag": dag})["image"]["uri"] == path
+    assert emulator.stats()["submits"] == 1
 
 
 def test_a_sidecar_replaces_a_sidecar_only(emulator: EmulatorServer, tmp_path: Path) -> None:

@@ -18,8 +18,9 @@ from typing import Literal
 from airflow.sdk import ObjectStoragePath
 
 from airflow_provider_flux.generation import Generation
-from airflow_provider_flux.landing import sidecar
+from airflow_provider_flux.landing.companion_names import sidecar_uri
 from airflow_provider_flux.landing.plan import LandingPlan
+from airflow_provider_flux.landing.sidecar import parse_sidecar
 from airflow_provider_flux.landing.target import LandingOptions, Target
 from tests.support.cutting_proxy import Cut, CuttingProxy
 from tests.support.landing_process import DIED, LANDED, Lander, Order, Way
@@ -106,7 +107,7 @@ class Trial:
                 path = ObjectStoragePath(self.uri)
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(_OLD)
-                ObjectStoragePath(sidecar.sidecar_uri(self.uri)).write_bytes(_OLD_SIDECAR)
+                ObjectStoragePath(sidecar_uri(self.uri)).write_bytes(_OLD_SIDECAR)
             begin = time.monotonic()
             self.lander = self.cleanup.enter_context(Lander(self.order))
             outcome = self.lander.outcome(_LANDING_SECONDS)
@@ -141,7 +142,7 @@ class Trial:
 
     def _judge(self) -> Verdict:
         before = (_OLD, _OLD_SIDECAR) if self.old else (None, None)
-        found, described = self.store.read(self.uri), self.store.read(sidecar.sidecar_uri(self.uri))
+        found, described = self.store.read(self.uri), self.store.read(sidecar_uri(self.uri))
         if (found, described) == before:
             return "old" if self.old else "absent"
         if found is None or hashlib.sha256(found).hexdigest() != self.image.sha256:
@@ -149,7 +150,7 @@ class Trial:
         return "complete" if described == before[1] or self._is_described(described) else "partial"
 
     def _is_described(self, described: bytes | None) -> bool:
-        facts = sidecar.parse_sidecar(described or b"")
+        facts = parse_sidecar(described or b"")
         return facts is not None and facts.media.sha256 == self.image.sha256
 
     def _complaints(
@@ -163,9 +164,7 @@ class Trial:
             yield f"struck: {self.struck}, and the outcome is {outcome!r}"
         if outcome == LANDED and verdict != "complete":
             yield f"landed, and what is there is {verdict}"
-        if outcome == LANDED and not self._is_described(
-            self.store.read(sidecar.sidecar_uri(self.uri))
-        ):
+        if outcome == LANDED and not self._is_described(self.store.read(sidecar_uri(self.uri))):
             yield "landed without its sidecar"
         if fault.prevents and verdict == "complete":
             yield "landed in spite of the fault"
@@ -187,7 +186,7 @@ class Trial:
         return [
             one
             for one in there
-            if one not in {name, sidecar.sidecar_uri(name)} and not hidden.fullmatch(one)
+            if one not in {name, sidecar_uri(name)} and not hidden.fullmatch(one)
         ]
 
 

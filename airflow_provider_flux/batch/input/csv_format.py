@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import csv
 import logging
+import unicodedata
 from collections.abc import Collection, Generator, Iterator
 from itertools import chain
 from typing import IO, Any
@@ -33,13 +34,16 @@ _DELIMITERS = (",", ";", "\t", "|")
 #: First line by which Excel names the delimiter of a file.
 _EXCEL_DELIMITER_LINE = "sep="
 _MAX_SHOWN_CHARACTERS = 60
+#: Characters around a name that do not belong to it: white space, and the BOM of a joined file.
+_JOINED = " \t\r\n\ufeff"
 
 
 def read_csv(file: IO[bytes], columns: Collection[Column] | None, source: str) -> Generator[RawRow]:
     """Read a CSV file with a header. An empty cell is no value.
 
     The cells are separated by a comma, semicolon, tab or bar, whichever gives the header the most
-    of the expected names. Lines without a value, and columns without a name, are skipped.
+    of the expected names. Lines without a value, lines that repeat the header, and columns without
+    a name are skipped.
 
     :param file: open binary file.
     :param columns: names to read, ``None`` for all.
@@ -125,22 +129,43 @@ def _read_table(
     header = next((cells for cells in reader if any(map(str.strip, cells))), None)
     if header is None:
         return
-    names = [name.strip() for name in header]
+    names = _match_names([name.strip() for name in header], columns)
     check_header(names, columns, source)
     if unnamed := [position for position, name in enumerate(names) if not name]:
         log.info("Columns without a name are not read: %s", [n + 1 for n in unnamed])
     table = _Table(names, columns)
 
-    blank = 0
+    blank = repeated = 0
     previous_line = reader.line_num
     for cells in reader:
         line, previous_line = previous_line + 1, reader.line_num
-        if any(map(str.strip, cells)):
-            yield RawRow(skipped + line, table.read(cells))
-        else:
+        if not any(map(str.strip, cells)):
             blank += bool(cells)
+        elif _is_header(cells, header):
+            repeated += 1
+        else:
+            yield RawRow(skipped + line, table.read(cells))
     if blank:
         log.info("Lines of the CSV file with empty cells only, which are skipped: %d", blank)
+    if repeated:
+        log.warning("Lines of the CSV file that repeat the header, which are skipped: %d", repeated)
+
+
+def _match_names(names: list[str], columns: Collection[Column] | None) -> list[str]:
+    """Return the names of a header, written as in ``columns`` if they differ in their normal form.
+
+    :param names: names of all columns.
+    :param columns: names to read, ``None`` for all.
+    """
+    expected = {unicodedata.normalize("NFC", name): name for name in map(str, columns or ())}
+    return [expected.get(unicodedata.normalize("NFC", name), name) for name in names]
+
+
+def _is_header(cells: list[str], header: list[str]) -> bool:
+    """Whether a row repeats the header, as in a file that was joined from several."""
+    return cells == header or [cell.strip(_JOINED) for cell in cells] == [
+        name.strip(_JOINED) for name in header
+    ]
 
 
 class _Table:

@@ -62,7 +62,7 @@ def read_jsonl(
             yield RawRow(number, UnreadableRow(f"has more than {_MAX_ROW_VALUES} values"))
             continue
         try:
-            row = json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
+            row = json.loads(line.decode("utf-8-sig"))  # joined files have a BOM each
         except UnicodeDecodeError:
             yield RawRow(number, UnreadableRow("is not UTF-8"))
         except json.JSONDecodeError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,14 +15,18 @@ from airflow_provider_flux.configured_models import known_models
 
 #: Names of values of a row that are not parameters of a model.
 SPECIAL_NAMES = ("key", "model", "fallback_prompt", "fallback_model")
-#: Texts that programs write for a missing value, and errors of spreadsheets.
+#: Texts that programs write for a missing value, and errors of spreadsheets. See also
+#: :func:`is_null_text`.
 NULL_TEXTS = frozenset(
     {
         *("nan", "NaN", "NAN", "-nan", "-NaN", "<NA>", "NaT", "None", "NULL", "null"),
         *("N/A", "n/a", "\\N", "#N/A", "#NA"),
         *("#NULL!", "#REF!", "#VALUE!", "#DIV/0!", "#NAME?", "#NUM!"),
+        *("#N/D", "#NV", "#GETTING_DATA"),
     }
 )
+#: Error of a spreadsheet in any of its languages, for example ``#SPILL!`` or ``#¿NOMBRE?``.
+_SPREADSHEET_ERROR = re.compile(r"#[¡¿]?[^\W\d_a-z]{3,}(/0)?[!?]|Err:\d{3}")
 #: Problem of a row, or of ``defaults``, with a webhook secret.
 SECRET_PROBLEM = "webhook_secret would be stored with the row. Set it in the connection"  # noqa: S105 - no secret
 #: Problem of a row that sets a webhook, or of ``columns`` that lets rows set one.
@@ -33,6 +38,15 @@ _NOT_IN_DEFAULTS = {
     "key": "it must differ by row",
     "model": "pass model=... to the operator",
 }
+
+
+def is_null_text(text: str) -> bool:
+    """Whether a text stands for a missing value, or is an error of a spreadsheet.
+
+    :param text: text of a cell.
+    """
+    text = text.strip()
+    return text in NULL_TEXTS or bool(_SPREADSHEET_ERROR.fullmatch(text))
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,11 @@ from typing import Any
 
 from airflow_provider_flux.batch.input.json_values import NotJsonError, to_json_value
 from airflow_provider_flux.batch.input.mapping import (
-    NULL_TEXTS,
     SPECIAL_NAMES,
     InputMapping,
     check_mapping,
     defaults_of,
+    is_null_text,
 )
 from airflow_provider_flux.batch.input.raw_rows import (
     RawRow,
@@ -188,7 +188,7 @@ class _RowChecker:
             return values
         resolved = dict(values)
         for name, value in values.items():
-            if isinstance(value, str) and value.strip() in NULL_TEXTS:
+            if isinstance(value, str) and is_null_text(value):
                 position, unit = _position_of(index, raw.line)
                 resolved[name] = None
                 self._null_cells += 1

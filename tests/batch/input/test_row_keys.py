@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_flux.batch.input.mapping import NULL_TEXTS
+from airflow_provider_flux.batch.input.mapping import is_null_text
 from airflow_provider_flux.landing.object_name import safe_name
 from tests.support.batch_inputs import (
     SHORT_TEXT,
@@ -41,7 +41,7 @@ def test_the_first_row_with_a_key_keeps_it(keys: list[str | None]) -> None:
     valid: set[str] = set()
     for row, key in zip(rows, keys, strict=True):
         text = unicodedata.normalize("NFC", key or "").strip()
-        if not text or text in NULL_TEXTS:
+        if not text or is_null_text(text):
             assert row.problem == f"index {row.index}: key is empty"
         elif (first := first_by_name.get(safe_name(text))) is not None:
             assert row.key == text

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -63,8 +62,11 @@ class Deployment:
         api_port = free_port()
         self.api_url = f"http://127.0.0.1:{api_port}"
         self.rest = RestApi(self.api_url)
+        # Not below the folder of pytest, which another pytest of root closes to the user of the
+        # server: it would end at its next checkpoint.
+        self._data = tempfile.TemporaryDirectory(prefix="test-cluster-database-")
         self.postgres = PostgresServer(
-            self.home / "postgres", log=self.component_logs / "postgres.log"
+            Path(self._data.name) / "postgres", log=self.component_logs / "postgres.log"
         )
         self.database = self.postgres.database
         self.env = environment(
@@ -193,7 +195,7 @@ class Deployment:
         """End every process, and delete the data of PostgreSQL; all other files stay."""
         # A stack ends the other processes even if one cannot be ended.
         with ExitStack() as last_first:
-            last_first.callback(shutil.rmtree, self.postgres.data_dir, ignore_errors=True)
+            last_first.callback(self._data.cleanup)
             last_first.callback(self.postgres.stop)
             last_first.callback(self.rest.close)
             for component in self.components:

