@@ -15,7 +15,7 @@ from airflow_provider_flux.bfl.errors import FluxRequestError
 from airflow_provider_flux.bfl.inputs import MediaFile
 from airflow_provider_flux.bfl.request import GenerationRequest, build_request
 from airflow_provider_flux.operators.generate import FluxGenerateOperator
-from airflow_provider_flux.operators.request_arguments import NAMED
+from airflow_provider_flux.operators.request_arguments import NAMED_PARAMETERS
 from scripts import model_page
 from scripts.model_page import examples, words
 from scripts.model_page.tables import ARGUMENTS
@@ -102,7 +102,7 @@ def test_every_example_of_the_model_page_is_accepted(code: str) -> None:
 
 
 def test_the_bold_parameters_of_the_model_page_are_arguments_of_the_operator() -> None:
-    assert set(ARGUMENTS) == set(NAMED)
+    assert set(ARGUMENTS) == set(NAMED_PARAMETERS)
 
 
 def file(width: int = 1024, height: int = 768, seconds: float | None = None) -> MediaFile:

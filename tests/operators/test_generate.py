@@ -23,7 +23,7 @@ from airflow_provider_flux.emulator import EmulatorServer
 from airflow_provider_flux.emulator.faults import FAULTS
 from airflow_provider_flux.object_store.filesystem import open_path
 from airflow_provider_flux.operators.generate import FluxGenerateOperator
-from airflow_provider_flux.operators.request_arguments import NAMED
+from airflow_provider_flux.operators.request_arguments import NAMED_PARAMETERS
 from tests.support.batch_tries import batch
 from tests.support.run_operator import WAYS, new_context, run_operator
 from tests.support.task_tries import Task
@@ -437,7 +437,7 @@ def test_the_documented_defaults_are_arguments_of_the_task() -> None:
     assert (task.safety_tolerance, task.output_format, task.seed) == (2, "jpeg", None)
     assert operator(model="flux-2-pro").width is None
     assert operator(parameters={"width": 512}).width is None
-    assert set(NAMED) <= set(task.template_fields)
+    assert set(NAMED_PARAMETERS) <= set(task.template_fields)
 
 
 def test_rendered_templates_are_converted_to_the_types_of_their_parameters(

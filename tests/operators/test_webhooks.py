@@ -80,7 +80,7 @@ def generate(**arguments: Any) -> FluxGenerateOperator:
 
 partial = FluxGenerateOperator.partial
 #: Tasks whose DAG file names the host of the webhook.
-NAMED: dict[str, Callable[[str, Path], Any]] = {
+NAMED_PARAMETERS: dict[str, Callable[[str, Path], Any]] = {
     "argument": lambda url, _: generate(webhook_url=url),
     "parameters": lambda url, _: generate(parameters={"webhook_url": url}),
     "template behind the host": lambda url, _: generate(webhook_url=url + "/{{ run_id }}"),
@@ -116,12 +116,12 @@ def run(make: Callable[[str, Path], Any], url: str, root: Path) -> str:
 
 
 @pytest.mark.usefixtures("database")
-@pytest.mark.parametrize("way", NAMED)
+@pytest.mark.parametrize("way", NAMED_PARAMETERS)
 def test_a_host_that_the_dag_file_names_gets_the_secret(
     receiver: Receiver, tmp_path: Path, way: str
 ) -> None:
     """Fault 4: the webhook of a DAG file needs no entry in the connection."""
-    assert run(NAMED[way], receiver.url, tmp_path) == "success"
+    assert run(NAMED_PARAMETERS[way], receiver.url, tmp_path) == "success"
     assert receiver.is_called.wait(20)
     assert receiver.secrets == [SECRET]
 
