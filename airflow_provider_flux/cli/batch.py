@@ -6,6 +6,7 @@ import argparse
 import signal
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from airflow_provider_flux.cli.task_ids import (
     own_task_id,
     read_ids,
     read_json_option,
+    refuse_other_ledger,
 )
 from airflow_provider_flux.operators.batch import SUMMARY_XCOM, FluxGenerateBatchOperator
 
@@ -47,6 +49,7 @@ def run(args: argparse.Namespace) -> None:
     with logs_on_stderr(is_verbose=args.verbose), exit_on_error("batch"):
         operator, ids = _new_operator(args)
         monitor = TerminalMonitor(is_confirmed=args.yes, max_cost=args.max_cost)
+        monitor.check = partial(refuse_other_ledger, args, ids)
         operator._monitor = monitor
         context: Any = {"ti": ids}
         try:
@@ -104,6 +107,7 @@ class TerminalMonitor:
 
     :param is_confirmed: whether ``--yes`` was given.
     :param max_cost: credits that the batch may cost; ``None`` for no limit.
+    :ivar check: called before the question; an error of it ends the batch before a submit.
     :ivar is_interrupted: whether a signal ended the batch.
     """
 
@@ -112,6 +116,7 @@ class TerminalMonitor:
         self._max_cost = max_cost
         self._stop: Callable[[float], None] | None = None
         self._bar = BatchBar()
+        self.check: Callable[[], object] = lambda: None
         self.is_interrupted = False
 
     def confirm(self, expected: ExpectedSubmits) -> FluxError | None:
@@ -129,6 +134,7 @@ class TerminalMonitor:
             for model, count, credits_ in expected.models
         )
         unpriced = f", and {expected.unpriced} of unknown price" if expected.unpriced else ""
+        self.check()
         question = (
             f"{expected.to_submit} of {expected.rows} rows are submitted, expected to cost "
             f"{describe_credits(expected.credits)}{unpriced}: {models}."

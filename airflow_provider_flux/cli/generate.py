@@ -21,6 +21,7 @@ from airflow_provider_flux.cli.task_ids import (
     own_task_id,
     read_ids,
     read_json_option,
+    refuse_other_ledger,
 )
 from airflow_provider_flux.configured_models import typical_seconds
 from airflow_provider_flux.generation import Generation
@@ -142,8 +143,10 @@ class _GenerateCommand:
     def _confirm(self, request: GenerationRequest) -> None:
         """Ask before the submit.
 
+        :raises FluxConfigurationError: if the task of ``--as`` has another ledger.
         :raises FluxBudgetError: if the user declines, or ``--max-cost`` does not allow it.
         """
+        refuse_other_ledger(self._args, self._context["ti"])
         estimate = estimate_cost(request)
         limit = self._args.max_cost
         if limit is not None and (estimate.credits is None or estimate.credits > limit):

@@ -14,6 +14,7 @@ from airflow_provider_flux.bfl.errors import FluxConfigurationError, FluxRequest
 from airflow_provider_flux.cli.console import tell
 from airflow_provider_flux.landing.object_name import safe_name
 from airflow_provider_flux.landing.provenance import identify_task
+from airflow_provider_flux.ledger.ledger_folder import LEDGER_FOLDER_XCOM
 
 #: DAG and run that the ledger of a command names, unless it has the ids of a task.
 COMMAND_DAG_ID = "flux_command"
@@ -74,6 +75,32 @@ def read_ids(args: argparse.Namespace, own_task_id: str) -> CommandTaskInstance:
     ti = CommandTaskInstance(dag_id, run_id, task_id, args.map_index)
     _refuse_active_task(ti)
     return ti
+
+
+def refuse_other_ledger(args: argparse.Namespace, ti: CommandTaskInstance) -> None:
+    """Refuse to pay if the task of ``--as`` keeps its ledger in another folder.
+
+    Call it before the submit, after the operator has published the folder of the ledger.
+
+    :param args: the parsed options of the command. ``--ledger-path`` overrides the check.
+    :param ti: the ids of the command.
+    :raises FluxConfigurationError: if Airflow's database names other folders only.
+    """
+    from airflow_provider_flux.recovery.metadata_db import ledger_folders_of_task
+
+    own = ti.xcom_pull(key=LEDGER_FOLDER_XCOM)
+    if args.as_task is None or args.ledger_path or own is None:
+        return
+    try:
+        folders = ledger_folders_of_task(identify_task(ti))
+    except Exception:  # read_ids has said so
+        return
+    if folders and own not in folders:
+        raise FluxConfigurationError(
+            f"The task {ti.dag_id}/{ti.task_id} keeps its ledger in {', '.join(sorted(folders))}, "
+            f"and this command in {own}, so that both would pay. Nothing was submitted. Add "
+            f"--ledger-path {min(folders)}"
+        )
 
 
 def _refuse_active_task(ti: CommandTaskInstance) -> None:

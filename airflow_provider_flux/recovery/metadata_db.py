@@ -122,6 +122,21 @@ def ledger_folders_of(dag_id: str | None) -> set[str]:
     return {folder for folder in values if isinstance(folder, str)}
 
 
+def ledger_folders_of_task(owner: TaskIdentity) -> set[str]:
+    """Return the folders in which one task keeps its records, by the XComs of all its runs.
+
+    :param owner: a task instance of the task.
+    """
+    from airflow.models.xcom import XComModel
+
+    query = select(XComModel.value).filter_by(
+        dag_id=owner.dag_id, task_id=owner.task_id, key=LEDGER_FOLDER_XCOM
+    )
+    with create_session() as session:
+        values = [_decode(value) for value in session.scalars(query.distinct())]
+    return {folder for folder in values if isinstance(folder, str)}
+
+
 @dataclass(frozen=True)
 class TaskFacts:
     """The arguments of a task instance, as Airflow's database shows them.

@@ -302,6 +302,30 @@ def test_a_command_is_refused_while_the_task_of_its_ids_runs(
     assert emulator.stats()["submits"] == 1
 
 
+@pytest.mark.parametrize("name", ["generate", "batch"])
+def test_a_command_with_another_ledger_than_the_task_pays_nothing(
+    name: str,
+    rows: Path,
+    tmp_path: Path,
+    emulator: EmulatorServer,
+    command: Command,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The ``output_path`` of the task has a template, so its ledger is in a folder above."""
+    from airflow_provider_flux.recovery import metadata_db
+
+    folder = f"{tmp_path}/_flux/ledger/"
+    monkeypatch.setattr(metadata_db, "ledger_folders_of_task", lambda owner: {folder})
+    day = tmp_path / "2026-11-29"
+    arguments = {"generate": image_arguments(day), "batch": batch_arguments(rows, day)}[name]
+    arguments = [*arguments, "--as", "ads", "hero", "run", "--yes"]
+    refused = command(*arguments)
+    assert refused.code == 2
+    assert f"Add --ledger-path {folder}" in refused.err
+    assert emulator.stats()["submits"] == 0
+    assert command(*arguments, "--ledger-path", folder).code == 0
+
+
 # The page
 
 
@@ -363,6 +387,13 @@ def test_a_dag_of_the_page_goes_on_with_the_command_of_the_page(
     assert (run.run_id, str(run.state)) == (run_id, "success")
     assert emulator.stats()["submits"] == 3
     assert len(list((tmp_path / "doors").glob("*.jpeg"))) == 2
+
+    # Airflow's database now knows the folder of the ledger.
+    other = [text.replace("/doors/", "/doors/2026-11-29/") for text in arguments[2:]]
+    refused = command(*other)
+    assert refused.code == 2
+    assert f"Add --ledger-path {tmp_path}/doors/_flux/ledger/" in refused.err
+    assert emulator.stats()["submits"] == 3
 
 
 def test_the_emulator_of_the_command_has_the_defaults_of_its_configuration() -> None:

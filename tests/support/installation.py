@@ -26,6 +26,7 @@ class Installation:
             **os.environ,
             "AIRFLOW_HOME": str(home),
             "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{self._database}",
         }
         self.env.pop("_AIRFLOW_PROCESS_CONTEXT", None)
         takes_commands = hasattr(ProvidersManager, "cli_command_functions")  # from Airflow 3.2 on
@@ -36,7 +37,7 @@ class Installation:
 
         :param home: folder of the new home.
         """
-        shutil.copytree(self.home, home, dirs_exist_ok=True)
+        shutil.copy(self._database, home / self._database.name)
         return Installation(home)
 
     def airflow(self, *arguments: str) -> str:
