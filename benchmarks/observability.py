@@ -25,7 +25,12 @@ from airflow_provider_flux.emulator import EmulatorConfig, EmulatorServer
 from airflow_provider_flux.observability import metrics, spans
 from airflow_provider_flux.operators.generate import FluxGenerateOperator
 from benchmarks.ledger import context
-from tests.support.receivers import StatsdReceiver, http_receiver, monitoring_environment
+from tests.support.receivers import (
+    StatsdReceiver,
+    http_receiver,
+    monitoring_environment,
+    restart_stats,
+)
 
 
 class Clock:
@@ -72,10 +77,8 @@ def configure(statsd: StatsdReceiver, url: str) -> None:
     }
     from airflow.sdk._shared.observability.traces import configure_otel
     from airflow.sdk.configuration import conf
-    from airflow.sdk.observability import stats
-    from airflow.sdk.observability.metrics import stats_utils
 
-    stats.initialize(factory=stats_utils.get_stats_factory(), export_legacy_names=False)
+    restart_stats()
     configure_otel(conf)
 
 

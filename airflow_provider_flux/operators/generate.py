@@ -14,6 +14,7 @@ from airflow_provider_flux.bfl.errors import FluxInputError, error_from_dict
 from airflow_provider_flux.bfl.request import GenerationRequest
 from airflow_provider_flux.configured_models import known_models
 from airflow_provider_flux.generation import Generation
+from airflow_provider_flux.landing.recorded_inputs import add_recorded_inputs
 from airflow_provider_flux.ledger.ledger_folder import LEDGER_FOLDER, publish_ledger_folder
 from airflow_provider_flux.ledger.resume_policy import OnChange, OnClear, OnUncertain, ResumePolicy
 from airflow_provider_flux.observability.generation_events import record_deferred, record_reused
@@ -282,6 +283,8 @@ class FluxGenerateOperator(FluxRequestOperator, FluxWaitingOperator):
             record_deferred(generation, event.get("timings"))
             state = self._read_state(context)
             target = state.plan.target if state.plan else None
+            if state.plan:  # a decorated function, which set parameters, does not run again
+                add_recorded_inputs(self.task_files.inputs, state.plan.request)
             submission.resume_deferred(context, state.record_uri, self._ledger_folder(), target)
 
             match event["status"]:

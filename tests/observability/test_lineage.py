@@ -49,7 +49,7 @@ def input_file(folder: Path, name: str = "in.png") -> str:
     return str(path)
 
 
-@pytest.mark.parametrize("way", ["sync", "deferred"])
+@pytest.mark.parametrize("way", ["sync", "deferred", "decorated"])
 def test_an_image_has_its_inputs_and_its_version_also_after_a_deferral(
     emulator: EmulatorServer, tmp_path: Path, way: str
 ) -> None:
@@ -60,8 +60,8 @@ def test_an_image_has_its_inputs_and_its_version_also_after_a_deferral(
             "model": "flux-2-pro",
             "parameters": {"input_image": source},
             "output_path": f"{tmp_path}/out/{{seed}}.{{ext}}",
-            "deferrable": way == "deferred",
-            "inline_wait": 0 if way == "deferred" else 30,
+            "deferrable": way != "sync",
+            "inline_wait": 30 if way == "sync" else 0,
         }
     )
     if way == "sync":
@@ -70,6 +70,8 @@ def test_an_image_has_its_inputs_and_its_version_also_after_a_deferral(
     else:
         _, deferred, context = task.defer()
         event = asyncio.run(run_trigger(deferred.trigger))
+        if way == "decorated":  # the function that returned the parameters does not run again
+            del task.arguments["parameters"]
         operator = task.new_operator()  # of another process, without the attributes of the first
         generation = operator.resume_execution(deferred.method_name, {"event": event}, context)
     lineage = extract(operator)

@@ -16,12 +16,11 @@ from airflow_provider_flux.operators.batch import FluxGenerateBatchOperator
 from airflow_provider_flux.operators.generate import FluxGenerateOperator
 from tests.conftest import KEY
 from tests.support.dag_run import run_dag
-from tests.support.receivers import StatsdReceiver
+from tests.support.receivers import StatsdReceiver, restart_stats
 from tests.support.task_tries import Task
 
 pytestmark = pytest.mark.usefixtures("hurry")
 pytest.importorskip("statsd")
-stats_utils = pytest.importorskip("airflow.sdk.observability.metrics.stats_utils")
 
 MODEL = "model=flux-pro-1.1"
 
@@ -34,16 +33,15 @@ def database() -> None:
 @pytest.fixture
 def statsd(monkeypatch: pytest.MonkeyPatch) -> Iterator[StatsdReceiver]:
     """A StatsD server to which Airflow sends the metrics of this process, with tags."""
-    from airflow.sdk.observability import stats
-
     receiver = StatsdReceiver()
     options = {"ON": True, "HOST": "127.0.0.1", "PORT": receiver.port, "INFLUXDB_ENABLED": True}
     for name, value in options.items():
         monkeypatch.setenv(f"AIRFLOW__METRICS__STATSD_{name}", str(value))
-    stats.initialize(factory=stats_utils.get_stats_factory(), export_legacy_names=False)
+    restart_stats()
     yield receiver
-    monkeypatch.undo()
-    stats.initialize(factory=stats_utils.get_stats_factory(), export_legacy_names=False)
+    for name in options:
+        monkeypatch.delenv(f"AIRFLOW__METRICS__STATSD_{name}")
+    restart_stats()
     receiver.close()
 
 
@@ -181,18 +179,16 @@ def test_a_reused_image_and_a_resumed_generation_have_counters_of_their_own(
 def test_a_metric_that_cannot_be_sent_fails_no_task(
     emulator: EmulatorServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from airflow.sdk.observability import stats
-
     def broken() -> None:
         raise RuntimeError("no exporter")
 
-    stats.initialize(factory=broken, export_legacy_names=False)  # type: ignore[arg-type]
+    restart_stats(broken)
     try:
         metrics.count(metrics.SUBMITS, "flux-pro-1.1")
         metrics.record_duration(metrics.LANDING, "flux-pro-1.1", 0.5)
         metrics.record_quota_share(0.5)
     finally:
-        stats.initialize(factory=stats_utils.get_stats_factory(), export_legacy_names=False)
+        restart_stats()
 
 
 def test_the_page_lists_each_metric_with_its_kind_tags_and_meaning() -> None:

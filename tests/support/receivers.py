@@ -5,9 +5,10 @@ from __future__ import annotations
 import gzip
 import json
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from inspect import signature
 from threading import Thread
 from typing import Any
 
@@ -121,6 +122,30 @@ def monitoring_environment(url: str) -> dict[str, str]:
         "OTEL_METRIC_EXPORT_INTERVAL": "5000",
         "AIRFLOW__OPENLINEAGE__TRANSPORT": json.dumps({"type": "http", "url": url}),
     }
+
+
+def restart_stats(factory: Callable[[], Any] | None = None) -> None:
+    """Let the ``Stats`` of Airflow begin anew, as in a new process.
+
+    :param factory: builds the backend; that of the settings by default.
+    """
+    from airflow.providers.common.compat.sdk import Stats
+
+    try:
+        from airflow.sdk.observability.metrics.stats_utils import get_stats_factory
+    except ImportError:  # before Airflow 3.2 the metaclass reads the settings, once
+        meta: Any = type(Stats)
+        if "factory" in vars(meta):
+            del meta.factory
+        meta.__init__(Stats, "Stats", (), {})
+        meta.factory = meta.factory if factory is None else staticmethod(factory)
+        Stats.instance = None  # type: ignore[attr-defined]
+        return
+    own = [Stats] if signature(get_stats_factory).parameters else []  # in Airflow 3.2
+    arguments: dict[str, Any] = {"factory": factory or get_stats_factory(*own)}
+    if "export_legacy_names" in signature(Stats.initialize).parameters:
+        arguments["export_legacy_names"] = False
+    Stats.initialize(**arguments)
 
 
 @contextmanager
