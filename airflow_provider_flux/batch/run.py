@@ -15,6 +15,7 @@ from airflow_provider_flux.batch.input.mapping import InputMapping
 from airflow_provider_flux.batch.input.requests import restore_request
 from airflow_provider_flux.batch.input.rows import Row, read_rows
 from airflow_provider_flux.batch.limit_groups import limits_by_group
+from airflow_provider_flux.batch.lost_journal import check_lost_journal
 from airflow_provider_flux.batch.report.counters import ALL_OUTCOMES, WITH_IMAGE, Counters
 from airflow_provider_flux.batch.report.manifest import (
     ManifestRow,
@@ -32,7 +33,11 @@ from airflow_provider_flux.batch.run_loop import (
     ProgressReporter,
     silence_image_logs,
 )
-from airflow_provider_flux.batch.run_setup import check_budget, load_rows, resume_earlier_tries
+from airflow_provider_flux.batch.run_setup import (
+    check_budget,
+    load_rows,
+    resume_earlier_tries,
+)
 from airflow_provider_flux.batch.schedule.concurrency import ConcurrencyLimiter
 from airflow_provider_flux.bfl.errors import (
     FluxBatchError,
@@ -51,6 +56,7 @@ from airflow_provider_flux.ledger.journal import Journal
 from airflow_provider_flux.ledger.journal_entries import SegmentHeader, phase_entry
 from airflow_provider_flux.ledger.journal_segments import JOURNAL_SUFFIX
 from airflow_provider_flux.ledger.ledger_folder import publish_ledger_folder
+from airflow_provider_flux.ledger.ledger_host import open_ledger_host
 from airflow_provider_flux.ledger.record_files import record_write_options, stem_of
 from airflow_provider_flux.media.input_files import add_input_files
 from airflow_provider_flux.object_store.filesystem import check_writable, open_path
@@ -132,6 +138,7 @@ class BatchRun:
         self._monitor = monitor
         self._models = dict(known_models())
         self._began = time.monotonic()
+        self._ledger_host = open_ledger_host(context, settings.ledger)
         self._engine: Engine | None = None
         self._is_stopped = False
         self.files = TaskFiles(
@@ -160,6 +167,8 @@ class BatchRun:
                     self._monitor.start(self.stop)
                 if refusal:
                     engine.stop(float("inf"), refusal)
+                elif self._ledger_host:
+                    self._ledger_host.remember()
                 self._run_engine(store, engine, self._build_reporter(engine, reader, manifest))
                 return self._summarize(counters, reader, expected)
 
@@ -242,6 +251,7 @@ class BatchRun:
         )
         write_options = record_write_options(self._settings.ledger, target)
         folder = f"{stem_of(self._settings.ledger, owner)}{JOURNAL_SUFFIX}"
+        check_lost_journal(self._ledger_host, folder, self._settings.policies)
         header = resume_earlier_tries(
             store,
             counters,

@@ -10,6 +10,7 @@ from airflow_provider_flux.bfl.errors import FluxRequestError
 from airflow_provider_flux.generation import describe_cost
 
 if TYPE_CHECKING:
+    from airflow_provider_flux.ledger.ledger_host import LostLedger
     from airflow_provider_flux.ledger.record import Record
 
 OnUncertain = Literal["fail", "resubmit"]
@@ -112,6 +113,24 @@ def decide(
             _describe_abandoned(latest, "The request has changed"),
         )
     return Decision("resume" if latest.is_in_flight else "return")
+
+
+def decide_without_records(
+    lost: LostLedger | None, *, clear_id: str, policies: ResumePolicy
+) -> Decision:
+    """Decide if this machine has no record of the task.
+
+    :param lost: the ledger of earlier tries on another machine; ``None`` if none is known.
+    :param clear_id: clear id of this try.
+    :param policies: the choices of the user.
+    """
+    if lost is None:
+        return Decision("submit")
+    is_cleared = lost.clear_id != clear_id
+    if is_cleared and policies.on_clear == "new":
+        return Decision("submit")
+    may_resubmit = is_cleared or policies.on_uncertain == "resubmit"
+    return Decision("submit" if may_resubmit else "fail_uncertain", lost.describe())
 
 
 def describe_uncertain(record: Record) -> str:

@@ -12,7 +12,12 @@ from airflow_provider_flux.landing.plan import LandingPlan
 from airflow_provider_flux.landing.target import Target
 from airflow_provider_flux.ledger.clear_id import COMMAND_CLEAR_ID
 from airflow_provider_flux.ledger.record_store import StoredRecord
-from airflow_provider_flux.ledger.resume_policy import ResumePolicy, decide
+from airflow_provider_flux.ledger.resume_policy import (
+    Decision,
+    ResumePolicy,
+    decide,
+    decide_without_records,
+)
 from airflow_provider_flux.ledger.submit_recorder import SubmitRecorder
 from airflow_provider_flux.ledger.task_ledger import TaskLedger, find_record, open_ledger
 from airflow_provider_flux.observability.generation_events import (
@@ -48,6 +53,7 @@ class TrackedSubmission:
         self._recorder: SubmitRecorder | None = None
         self._folder: str | None = None
         self._is_stopped = False
+        self._has_lost_ledger = False
         self.generation: Generation | None = None
         self.is_recorded = False
         self.has_submitted = False
@@ -123,15 +129,9 @@ class TrackedSubmission:
             ``on_uncertain`` is ``fail``.
         :raises FluxLedgerError: if the request has changed, and ``on_change`` is ``fail``.
         """
-        latest = self._latest
-        if self._ledger is None or latest is None:
+        if self._ledger is None:
             return "submit"
-        decision = decide(
-            latest.record,
-            fingerprint=fingerprint,
-            clear_id=self._ledger.clear_id,
-            policies=self._policies,
-        )
+        latest, decision = self._latest, self._decide(self._ledger, fingerprint)
         match decision.action:
             case "fail_uncertain":
                 raise FluxSubmitUncertainError(
@@ -146,8 +146,23 @@ class TrackedSubmission:
                 if decision.warning:
                     self._log.warning("%s This try submits a new request.", decision.warning)
             case "resume" | "return":
+                assert latest is not None  # noqa: S101 - without a record, nothing is resumed
                 self._resume(latest)
         return decision.action
+
+    def _decide(self, ledger: TaskLedger, fingerprint: str | None) -> Decision:
+        """Return the decision by the last record, or by the lack of one."""
+        clear_id, latest = ledger.clear_id, self._latest
+        if latest is not None:
+            return decide(
+                latest.record,
+                fingerprint=fingerprint,
+                clear_id=clear_id,
+                policies=self._policies,
+            )
+        lost = None if self._earlier else ledger.find_lost_ledger()
+        self._has_lost_ledger = lost is not None and lost.clear_id == clear_id
+        return decide_without_records(lost, clear_id=clear_id, policies=self._policies)
 
     def submit(
         self, hook: FluxHook, request: GenerationRequest, plan: LandingPlan | None, max_wait: float
@@ -171,6 +186,7 @@ class TrackedSubmission:
         if self._is_stopped:
             recorder.stop()
         uncertain = sum(stored.record.is_uncertain for stored in self._earlier)
+        uncertain += self._has_lost_ledger
         events = SubmitEvents(request.model)
         with events.observe():
             submission = hook.submit(request, max_wait=max_wait, observer=recorder)

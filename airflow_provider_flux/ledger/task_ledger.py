@@ -13,6 +13,12 @@ from airflow_provider_flux.landing.plan import LandingPlan
 from airflow_provider_flux.landing.provenance import TaskIdentity, identify_task
 from airflow_provider_flux.landing.target import Target
 from airflow_provider_flux.ledger.clear_id import clear_id_of
+from airflow_provider_flux.ledger.ledger_host import (
+    HostedRecordStore,
+    LedgerHost,
+    LostLedger,
+    open_ledger_host,
+)
 from airflow_provider_flux.ledger.record import Record
 from airflow_provider_flux.ledger.record_files import (
     FileRecordStore,
@@ -35,11 +41,19 @@ class TaskLedger:
     :param owner: the task instance and its current try.
     :param clear_id: id of the clear that the current try belongs to, see
         :func:`~airflow_provider_flux.ledger.clear_id.clear_id_of`.
+    :param host: the machine of the ledger; ``None`` if the ledger is not on a local disk.
     """
 
-    def __init__(self, store: TaskRecordStore, owner: TaskIdentity, clear_id: str) -> None:
-        self._store = store
+    def __init__(
+        self,
+        store: TaskRecordStore,
+        owner: TaskIdentity,
+        clear_id: str,
+        host: LedgerHost | None = None,
+    ) -> None:
+        self._store = store if host is None else HostedRecordStore(store, host)
         self._owner = owner
+        self._host = host
         self._next_number = 1
         self.clear_id = clear_id
 
@@ -65,6 +79,10 @@ class TaskLedger:
                 self._next_number = number + 1
             number += 1
         return records
+
+    def find_lost_ledger(self) -> LostLedger | None:
+        """Find a ledger of earlier tries on another machine. Call it if there is no record."""
+        return self._host.find_lost_ledger() if self._host else None
 
     def find_record(self, generation: Generation) -> StoredRecord | None:
         """Return the record of a generation; ``None`` if there is none.
@@ -171,7 +189,7 @@ def open_ledger(
         store = TaskStateRecordStore(task_state)
     else:
         return None
-    return TaskLedger(store, owner, clear_id_of(context))
+    return TaskLedger(store, owner, clear_id_of(context), open_ledger_host(context, folder))
 
 
 def find_record(

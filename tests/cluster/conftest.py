@@ -15,11 +15,13 @@ KEY = "bfl_canary_key_0123456789"
 WEBHOOK_SECRET = "canary-webhook-secret-of-the-connection"
 
 
-def copy_examples(folder: Path, output: Path) -> Path:
+def copy_examples(folder: Path, output: str) -> Path:
     """Copy the example DAGs and that of the README, and add a hero image that defers immediately.
 
+    The nightly catalogue has no schedule: its scheduled first run would generate 500 images.
+
     :param folder: the new DAG folder.
-    :param output: the folder that the DAG of the README writes to.
+    :param output: URI of the folder that the DAG of the README writes to.
     :returns: ``folder``.
     """
     shutil.copytree(EXAMPLES, folder)
@@ -30,9 +32,9 @@ def copy_examples(folder: Path, output: Path) -> Path:
     changed = deferred.replace("deferrable=True", "deferrable=True, inline_wait=0")
     assert changed != deferred
     (folder / "flux_hero_deferred.py").write_text(changed)
-    (folder / "ten_lines.py").write_text(
-        README_DAG.read_text().replace("file:///tmp/flux", f"file://{output}")
-    )
+    nightly = folder / "flux_nightly_catalogue.py"
+    nightly.write_text(nightly.read_text().replace('schedule="@daily"', "schedule=None"))
+    (folder / "ten_lines.py").write_text(README_DAG.read_text().replace("file:///tmp/flux", output))
     return folder
 
 

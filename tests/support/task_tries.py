@@ -36,6 +36,10 @@ class StateStore:
         assert retention.days == 30
         self.rows[key] = json.dumps(value)
 
+    def delete(self, key: str) -> None:
+        """Remove a value, if there is one."""
+        self.rows.pop(key, None)
+
 
 @dataclass
 class Task:

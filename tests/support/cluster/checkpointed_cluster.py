@@ -125,19 +125,23 @@ def open_site(
     bucket: str = "media",
     versioned: bool = False,
     config: EmulatorConfig | None = None,
+    celery_workers: int = 0,
     env: Mapping[str, str] | None = None,
 ) -> Iterator[Site]:
-    """Start a cluster with two triggerers for one DAG file that lands in ``s3://my_s3@<bucket>/``.
+    """Start a cluster for one DAG file that lands in ``s3://my_s3@<bucket>/``.
 
-    :param folder: an empty folder for the cluster.
+    It has two triggerers, or one beside Celery workers.
+
+    :param folder: a folder for the cluster, which may have a folder ``dags`` with other DAG files.
     :param dag_file: source of the DAG file.
     :param s3: URL of the S3 server.
     :param bucket: name of a new bucket.
     :param versioned: keeps all versions of each object.
     :param config: configuration of the emulator; ``None`` gives a latency of 3 seconds.
+    :param celery_workers: number of workers of a CeleryExecutor; 0 for a LocalExecutor.
     :param env: settings that win over those of the cluster.
     """
-    (folder / "dags").mkdir()
+    (folder / "dags").mkdir(exist_ok=True)
     (folder / "dags" / "dags.py").write_text(dag_file)
     images = Bucket(s3, bucket)
     images.make(versioned=versioned)
@@ -156,5 +160,12 @@ def open_site(
             **_FAST_LOSS_DETECTION,
             **(env or {}),
         }
-        cluster = Cluster(folder, folder / "dags", triggerers=2, parallelism=16, env=environment)
+        cluster = Cluster(
+            folder,
+            folder / "dags",
+            triggerers=1 if celery_workers else 2,
+            parallelism=16,
+            celery_workers=celery_workers,
+            env=environment,
+        )
         yield Site(stack.enter_context(cluster), emulator, bfl, store, images)

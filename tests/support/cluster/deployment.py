@@ -16,6 +16,7 @@ from typing import Self
 
 from sqlalchemy.exc import OperationalError
 
+from tests.support.cluster.celery import CeleryWorker, RedisServer, celery_settings
 from tests.support.cluster.postgres import PostgresServer
 from tests.support.cluster.processes import (
     Component,
@@ -49,11 +50,14 @@ class Deployment:
         *,
         triggerers: int = 1,
         parallelism: int = 8,
+        celery_workers: int = 0,
         env: Mapping[str, str] | None = None,
     ) -> None:
         """Prepare the deployment; entering the context starts it.
 
-        ``env`` has settings that win over those of the deployment.
+        ``env`` has settings that win over those of the deployment. With ``celery_workers``, the
+        executor is CeleryExecutor, and each worker is a machine of its own. Otherwise it is
+        LocalExecutor.
         """
         self.home = tmp_dir / "airflow-home"
         self.logs = self.home / "logs"
@@ -69,14 +73,29 @@ class Deployment:
             Path(self._data.name) / "postgres", log=self.component_logs / "postgres.log"
         )
         self.database = self.postgres.database
+        self.redis = (
+            RedisServer(self.home, log=self.component_logs / "redis.log")
+            if celery_workers
+            else None
+        )
+        executor = celery_settings(self.redis, self.postgres) if self.redis else {}
         self.env = environment(
             self.home,
             dags_folder.resolve(),
             self.postgres,
             api_port=api_port,
             parallelism=parallelism,
-            extra=env or {},
+            extra={**executor, **(env or {})},
         )
+        #: Path of a folder that is another one on each Celery worker.
+        self.disk = self.home / "disk"
+        self.disk.mkdir()
+        self.celery_workers = [
+            self._celery_worker(
+                f"worker-{n + 1}", dags_folder, max(1, parallelism // celery_workers)
+            )
+            for n in range(celery_workers)
+        ]
         self.api_server = self._component("api-server", lambda _started_at: self.rest.is_up())
         self.scheduler = self._component("scheduler")
         self.dag_processor = self._component("dag-processor")
@@ -86,8 +105,15 @@ class Deployment:
 
     @property
     def components(self) -> list[Component]:
-        """The Airflow components, without PostgreSQL."""
-        return [self.api_server, self.scheduler, self.dag_processor, *self.triggerers]
+        """The components, without PostgreSQL."""
+        broker = [self.redis] if self.redis else []
+        airflow = [self.api_server, self.scheduler, self.dag_processor, *self.triggerers]
+        return [*broker, *airflow, *self.celery_workers]
+
+    @property
+    def log_folders(self) -> list[Path]:
+        """The folders of task logs: that of the deployment, and those of the Celery workers."""
+        return [self.logs, *(worker.logs for worker in self.celery_workers)]
 
     def __enter__(self) -> Self:
         """Start all processes and wait until they work; end all of them if one does not."""
@@ -125,7 +151,8 @@ class Deployment:
 
     def log_files(self) -> list[Path]:
         """Return all logs: of the components, of tasks and their triggers, of DAG parsing."""
-        paths = [*self.component_logs.rglob("*"), *self.logs.rglob("*")]
+        folders = [self.component_logs, *self.log_folders]
+        paths = [path for folder in folders for path in folder.rglob("*")]
         return sorted(path for path in paths if path.is_file() and not path.is_symlink())
 
     def dump(self, tail: int = 60) -> str:
@@ -150,6 +177,17 @@ class Deployment:
             cwd=self.home,
             log=self.component_logs / f"{name}.log",
             ready=ready or (lambda started_at: self._heart_beats(name, started_at)),
+        )
+
+    def _celery_worker(self, name: str, dags_folder: Path, concurrency: int) -> CeleryWorker:
+        return CeleryWorker(
+            name,
+            self.home / "machines" / name,
+            disk=self.disk,
+            dags_folder=dags_folder,
+            env=self.env,
+            log=self.component_logs / f"{name}.log",
+            concurrency=concurrency,
         )
 
     def _heart_beats(self, name: str, since: datetime) -> bool:

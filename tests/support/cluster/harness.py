@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from tests.support.cluster.deployment import Deployment
@@ -17,7 +18,8 @@ PARSED = """
 """
 RUN_STATE = "select state from dag_run where dag_id = :dag_id and run_id = :run_id"
 TASK_INSTANCES = """
-    select task_id, map_index, state, try_number, max_tries, pid, start_date, end_date, duration
+    select task_id, map_index, state, try_number, max_tries, pid, hostname, start_date, end_date,
+           duration
     from task_instance where dag_id = :dag_id and run_id = :run_id order by task_id, map_index
 """
 TRIGGERS = """
@@ -58,6 +60,7 @@ class TaskRow:
     try_number: int
     max_tries: int
     pid: int | None
+    hostname: str | None
     start_date: datetime | None
     end_date: datetime | None
     duration: float | None
@@ -168,10 +171,14 @@ class Cluster(Deployment):
 
     def task_log(self, run: DagRun, task_id: str, try_number: int = 1, map_index: int = -1) -> str:
         """Return the log files of one try: that of the worker, then those of its triggers."""
-        folder = self.logs / f"dag_id={run.dag_id}" / f"run_id={run.run_id}" / f"task_id={task_id}"
+        folder = Path(f"dag_id={run.dag_id}", f"run_id={run.run_id}", f"task_id={task_id}")
         if map_index >= 0:
             folder /= f"map_index={map_index}"
-        paths = sorted(folder.glob(f"attempt={try_number}.log*"))
+        paths = [
+            path
+            for root in self.log_folders
+            for path in sorted((root / folder).glob(f"attempt={try_number}.log*"))
+        ]
         return "\n".join(path.read_text(encoding="utf-8", errors="replace") for path in paths)
 
     def sql(self, query: str, **params: Any) -> list[tuple[Any, ...]]:
