@@ -116,8 +116,7 @@ class CeleryWorker(Component):
         super().__init__(
             name,
             [
-                *(*_unshare(), "sh", "-c", _ON_MACHINE, "machine"),
-                *(name, str(folders["disk"]), str(disk)),
+                *on_machine(name, folders["disk"], disk),
                 *(*worker, *(word for option in options.items() for word in option)),
             ],
             env={
@@ -163,6 +162,16 @@ def celery_settings(redis: RedisServer, postgres: PostgresServer) -> dict[str, s
         "CELERY_BROKER_TRANSPORT_OPTIONS__VISIBILITY_TIMEOUT": "86400",
     }
     return {f"AIRFLOW__{name}": value for name, value in options.items()}
+
+
+def on_machine(name: str, folder: Path, disk: Path) -> list[str]:
+    """Return the beginning of a command that runs on a machine of its own.
+
+    :param name: host name of the machine.
+    :param folder: folder with the content of its disk.
+    :param disk: path at which the machine sees its disk.
+    """
+    return [*_unshare(), "sh", "-c", _ON_MACHINE, "machine", name, str(folder), str(disk)]
 
 
 def _unshare() -> list[str]:

@@ -1,4 +1,7 @@
-"""CeleryExecutor with Redis, and two workers that share no disk but a bucket."""
+"""Executors whose workers share no disk but a bucket.
+
+Two Celery workers with Redis, and pods as KubernetesExecutor starts them.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +16,16 @@ from airflow_provider_flux.emulator import EmulatorConfig
 from tests.support.cluster.celery import missing_for_celery
 from tests.support.cluster.checkpointed_cluster import HAS_TASK_STATE_STORE, Site, open_site
 from tests.support.cluster.harness import FINISHED, DagRun, TaskRow
-from tests.support.cluster.processes import wait_until
+from tests.support.cluster.pod_executor import (
+    POD_DISK,
+    PODS_FOLDER,
+    PodExecutor,
+    pod_name,
+    pod_processes,
+)
+from tests.support.cluster.processes import is_alive, wait_until
 
-from .conftest import copy_examples
+from .conftest import ROOT, copy_examples
 
 pytestmark = pytest.mark.cluster
 
@@ -33,10 +43,10 @@ from airflow_provider_flux.operators.generate import FluxGenerateOperator
 HELD = "[[fault:held]]"
 RETRIES = {"retries": 5, "retry_delay": timedelta(seconds=1)}
 FOLDERS = {"bucket": "s3://my_s3@media/out", "disk": "file://{{ var.value.local_disk }}/out"}
-POLICIES = {"": {}, "_resubmit": {"on_uncertain": "resubmit"}}
+VARIANTS = {"": {}, "_resubmit": {"on_uncertain": "resubmit"}, "_pod": {"executor": "Pods"}}
 
 for place, folder in FOLDERS.items():
-    for suffix, policy in POLICIES.items():
+    for suffix, arguments in VARIANTS.items():
         path = folder + "/{{ run_id }}/{key}.{ext}"
         with DAG(f"image_{place}{suffix}", schedule=None):
             FluxGenerateOperator(
@@ -46,7 +56,7 @@ for place, folder in FOLDERS.items():
                 deferrable=True,
                 inline_wait=300,
                 **RETRIES,
-                **policy,
+                **arguments,
             )
         with DAG(f"batch_{place}{suffix}", schedule=None):
             FluxGenerateBatchOperator(
@@ -58,7 +68,7 @@ for place, folder in FOLDERS.items():
                 defaults={"width": 256, "height": 256},
                 output_path=path,
                 **RETRIES,
-                **policy,
+                **arguments,
             )
 """.replace("ROWS", str(ROWS))
 EXAMPLES = {
@@ -69,9 +79,11 @@ EXAMPLES = {
     "flux_product_catalog": {},
     "flux_nightly_catalogue": {"products": 12},
 }
-
 KILLED = ["image_bucket", "batch_bucket", "image_disk", "batch_disk"]
 KILLED += ["image_disk_resubmit", "batch_disk_resubmit"]
+PODS = ["image_bucket_pod", "batch_bucket_pod", "image_disk_pod"]
+#: Seconds after SIGTERM until Kubernetes kills what is left of a pod.
+GRACE = 30
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +97,13 @@ def site(s3: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     for path in copy_examples(folder / "dags", BUCKET).glob("*.py"):
         # A scheduled run would replace the images of the run that a test looks at.
         path.write_text(path.read_text().replace('schedule="@daily"', "schedule=None"))
+    pods = folder / "pods"
+    pods.mkdir()
     environment = {
+        "AIRFLOW__CORE__EXECUTOR": f"CeleryExecutor,Pods:{PodExecutor.__module__}.PodExecutor",
+        "PYTHONPATH": str(ROOT),
+        PODS_FOLDER: str(pods),
+        POD_DISK: str(folder / "airflow-home" / "disk"),
         "AIRFLOW_VAR_FLUX_OUTPUT": BUCKET,
         "AIRFLOW_VAR_FLUX_CATALOG_DB": str(tables / "catalog.db"),
         # Many tasks start at once on few cores, and a late heartbeat must not count as a loss.
@@ -192,10 +210,12 @@ def is_submitted(site: Site, run: DagRun) -> bool:
     """Whether all submits of a run are out, and its ledger has their answers."""
     if submits(site, run) < images_of(run):
         return False
-    local = site.cluster.celery_workers[0].machine / "disk" / "out"
-    texts = [path.read_text() for path in local.rglob("*") if run.run_id in str(path)]
-    keys = site.bucket.keys("out/_flux/ledger/")
-    texts += [site.bucket.read(key).decode() for key in keys if run.run_id in key]
+    pod = site.cluster.home.parent / "pods" / pod_name(run.dag_id, 1)
+    disks = [site.cluster.celery_workers[0].machine / "disk", pod / "disk"]
+    paths = [path for disk in disks for path in disk.rglob("*.json*")]
+    texts = [path.read_text() for path in paths if f"/_flux/ledger/{run.dag_id}/" in str(path)]
+    keys = site.bucket.keys(f"out/_flux/ledger/{run.dag_id}/")
+    texts += [site.bucket.read(key).decode() for key in keys]
     return sum(text.count('"submitted"') for text in texts) >= images_of(run)
 
 
@@ -227,7 +247,7 @@ def test_a_ledger_on_the_dead_machine_fails_the_retry_which_names_the_machine(
     assert submits(site, run) == images_of(run)
     log = site.cluster.task_log(run, row.task_id, row.try_number)
     assert "FluxSubmitUncertainError" in log
-    assert f"file://{site.cluster.disk}/out/_flux/ledger/ on the machine worker-1. This try" in log
+    assert "/_flux/ledger/ on the machine worker-1. This try runs on worker-2, whose" in log
 
 
 @pytest.mark.skipif(not HAS_TASK_STATE_STORE, reason="Airflow 3.3 remembers the dead machine")
@@ -249,3 +269,49 @@ def test_a_ledger_on_the_dead_machine_is_a_warning_if_the_user_accepts_a_second_
     assert "on the machine worker-1. This try runs on worker-2, whose disk has no record" in log
     landed = site.cluster.celery_workers[1].machine / "disk" / "out" / run.run_id
     assert len(list(landed.glob("*.jpeg"))) == images_of(run)
+
+
+@pytest.fixture(scope="module")
+def evicted(site: Site) -> dict[str, DagRun]:
+    """End the pods of all DAGs while their submits are out; return the runs.
+
+    The pod of the batch is evicted. The others are killed, as when their node is lost.
+    """
+    runs = {dag_id: site.cluster.run_dag(dag_id, run_id=f"{dag_id}-run") for dag_id in PODS}
+    assert wait_until(lambda: all(map(is_submitted, [site] * len(runs), runs.values())), 240), (
+        site.cluster.dump()
+    )
+    pods = {dag_id: pod_processes(pod_name(dag_id, 1)) for dag_id in PODS}
+    batch = pods.pop("batch_bucket_pod")
+    batch[0].terminate()
+    for process in [process for processes in pods.values() for process in processes]:
+        process.kill()
+    assert wait_until(lambda: not any(map(is_alive, batch)), GRACE), batch
+    site.emulator.release()
+    return runs
+
+
+@pytest.mark.parametrize("dag_id", ["image_bucket_pod", "batch_bucket_pod"])
+def test_the_next_pod_resumes_from_the_bucket_and_pays_nothing_again(
+    site: Site, evicted: dict[str, DagRun], dag_id: str
+) -> None:
+    run = evicted[dag_id]
+    assert site.cluster.wait(run, 240) == "success", site.cluster.dump()
+    row = row_of(site, run)
+    assert row.hostname == pod_name(dag_id, row.try_number) != pod_name(dag_id, 1)
+    images = images_in(site, run)
+    assert len(images) == submits(site, run) == images_of(run)
+
+
+@pytest.mark.skipif(not HAS_TASK_STATE_STORE, reason="Airflow 3.3 remembers the dead machine")
+def test_a_ledger_in_a_dead_pod_fails_the_retry_which_names_the_pod(
+    site: Site, evicted: dict[str, DagRun]
+) -> None:
+    run = evicted["image_disk_pod"]
+    assert site.cluster.wait(run, 240) == "failed", site.cluster.dump()
+    row = row_of(site, run)
+    log = site.cluster.task_log(run, row.task_id, row.try_number)
+    assert (
+        "/_flux/ledger/ on the machine image-disk-pod-1. This try runs on image-disk-pod-2" in log
+    )
+    assert submits(site, run) == 1
