@@ -8,8 +8,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from airflow_provider_flux.emulator import EmulatorConfig
@@ -171,22 +173,45 @@ def test_the_examples_ran_on_both_workers(site: Site, examples: dict[str, DagRun
 
 
 @pytest.fixture(scope="module")
-def killed(site: Site) -> dict[str, DagRun]:
-    """Kill the worker that runs all DAGs while their submits are out; return the runs.
+def lost(site: Site) -> dict[str, DagRun]:
+    """End a Celery worker and pods while their submits are out; return the runs by DAG.
 
     Until then the other worker takes no task, and the emulator finishes no image.
     """
     first, second = site.cluster.celery_workers
     assert second.control("cancel_consumer", queue="default")
-    runs = {dag_id: site.cluster.run_dag(dag_id, run_id=f"{dag_id}-run") for dag_id in KILLED}
-    assert wait_until(lambda: all(map(is_submitted, [site] * len(runs), runs.values())), 240), (
+    runs = {
+        dag_id: site.cluster.run_dag(dag_id, run_id=f"{dag_id}-run") for dag_id in (*KILLED, *PODS)
+    }
+    assert wait_until(lambda: all(is_submitted(site, run) for run in runs.values()), 300), (
         site.cluster.dump()
     )
-    assert {row_of(site, run).hostname for run in runs.values()} == {first.name}
+    assert {row_of(site, runs[dag_id]).hostname for dag_id in KILLED} == {first.name}
+    evict(pod_of(site, runs["batch_bucket_pod"]))
+    for dag_id in ("image_bucket_pod", "image_disk_pod"):
+        for process in pod_of(site, runs[dag_id]):
+            process.kill()
     first.kill()
     site.emulator.release()
     assert second.control("add_consumer", queue="default")
     return runs
+
+
+def pod_of(site: Site, run: DagRun) -> list[psutil.Process]:
+    """Return the processes of the pod that runs the task of a run."""
+    name = pod_name(run.dag_id, row_of(site, run).try_number)
+    return pod_processes(pods_folder(site), name)
+
+
+def pods_folder(site: Site) -> Path:
+    """Return the folder with the disks of all pods."""
+    return site.cluster.home.parent / "pods"
+
+
+def evict(pod: list[psutil.Process]) -> None:
+    """Stop a pod as Kubernetes does: with SIGTERM to its first process."""
+    pod[0].terminate()
+    assert wait_until(lambda: not any(map(is_alive, pod)), GRACE), pod
 
 
 def row_of(site: Site, run: DagRun) -> TaskRow:
@@ -210,8 +235,7 @@ def is_submitted(site: Site, run: DagRun) -> bool:
     """Whether all submits of a run are out, and its ledger has their answers."""
     if submits(site, run) < images_of(run):
         return False
-    pod = site.cluster.home.parent / "pods" / pod_name(run.dag_id, 1)
-    disks = [site.cluster.celery_workers[0].machine / "disk", pod / "disk"]
+    disks = [site.cluster.celery_workers[0].machine / "disk", *pods_folder(site).glob("*/disk")]
     paths = [path for disk in disks for path in disk.rglob("*.json*")]
     texts = [path.read_text() for path in paths if f"/_flux/ledger/{run.dag_id}/" in str(path)]
     keys = site.bucket.keys(f"out/_flux/ledger/{run.dag_id}/")
@@ -221,9 +245,9 @@ def is_submitted(site: Site, run: DagRun) -> bool:
 
 @pytest.mark.parametrize("dag_id", ["image_bucket", "batch_bucket"])
 def test_another_worker_resumes_from_the_bucket_and_pays_nothing_again(
-    site: Site, killed: dict[str, DagRun], dag_id: str
+    site: Site, lost: dict[str, DagRun], dag_id: str
 ) -> None:
-    run = killed[dag_id]
+    run = lost[dag_id]
     assert site.cluster.wait(run, 240) == "success", site.cluster.dump()
     assert row_of(site, run).hostname == "worker-2"
     images = images_in(site, run)
@@ -238,9 +262,9 @@ def test_another_worker_resumes_from_the_bucket_and_pays_nothing_again(
 @pytest.mark.skipif(not HAS_TASK_STATE_STORE, reason="Airflow 3.3 remembers the dead machine")
 @pytest.mark.parametrize("dag_id", ["image_disk", "batch_disk"])
 def test_a_ledger_on_the_dead_machine_fails_the_retry_which_names_the_machine(
-    site: Site, killed: dict[str, DagRun], dag_id: str
+    site: Site, lost: dict[str, DagRun], dag_id: str
 ) -> None:
-    run = killed[dag_id]
+    run = lost[dag_id]
     assert site.cluster.wait(run, 240) == "failed", site.cluster.dump()
     row = row_of(site, run)
     assert row.hostname == "worker-2"
@@ -253,9 +277,9 @@ def test_a_ledger_on_the_dead_machine_fails_the_retry_which_names_the_machine(
 @pytest.mark.skipif(not HAS_TASK_STATE_STORE, reason="Airflow 3.3 remembers the dead machine")
 @pytest.mark.parametrize("dag_id", ["image_disk_resubmit", "batch_disk_resubmit"])
 def test_a_ledger_on_the_dead_machine_is_a_warning_if_the_user_accepts_a_second_charge(
-    site: Site, killed: dict[str, DagRun], dag_id: str
+    site: Site, lost: dict[str, DagRun], dag_id: str
 ) -> None:
-    run = killed[dag_id]
+    run = lost[dag_id]
 
     def is_over() -> bool:
         site.emulator.release()  # the second submits
@@ -271,31 +295,11 @@ def test_a_ledger_on_the_dead_machine_is_a_warning_if_the_user_accepts_a_second_
     assert len(list(landed.glob("*.jpeg"))) == images_of(run)
 
 
-@pytest.fixture(scope="module")
-def evicted(site: Site) -> dict[str, DagRun]:
-    """End the pods of all DAGs while their submits are out; return the runs.
-
-    The pod of the batch is evicted. The others are killed, as when their node is lost.
-    """
-    runs = {dag_id: site.cluster.run_dag(dag_id, run_id=f"{dag_id}-run") for dag_id in PODS}
-    assert wait_until(lambda: all(map(is_submitted, [site] * len(runs), runs.values())), 240), (
-        site.cluster.dump()
-    )
-    pods = {dag_id: pod_processes(pod_name(dag_id, 1)) for dag_id in PODS}
-    batch = pods.pop("batch_bucket_pod")
-    batch[0].terminate()
-    for process in [process for processes in pods.values() for process in processes]:
-        process.kill()
-    assert wait_until(lambda: not any(map(is_alive, batch)), GRACE), batch
-    site.emulator.release()
-    return runs
-
-
 @pytest.mark.parametrize("dag_id", ["image_bucket_pod", "batch_bucket_pod"])
 def test_the_next_pod_resumes_from_the_bucket_and_pays_nothing_again(
-    site: Site, evicted: dict[str, DagRun], dag_id: str
+    site: Site, lost: dict[str, DagRun], dag_id: str
 ) -> None:
-    run = evicted[dag_id]
+    run = lost[dag_id]
     assert site.cluster.wait(run, 240) == "success", site.cluster.dump()
     row = row_of(site, run)
     assert row.hostname == pod_name(dag_id, row.try_number) != pod_name(dag_id, 1)
@@ -305,9 +309,9 @@ def test_the_next_pod_resumes_from_the_bucket_and_pays_nothing_again(
 
 @pytest.mark.skipif(not HAS_TASK_STATE_STORE, reason="Airflow 3.3 remembers the dead machine")
 def test_a_ledger_in_a_dead_pod_fails_the_retry_which_names_the_pod(
-    site: Site, evicted: dict[str, DagRun]
+    site: Site, lost: dict[str, DagRun]
 ) -> None:
-    run = evicted["image_disk_pod"]
+    run = lost["image_disk_pod"]
     assert site.cluster.wait(run, 240) == "failed", site.cluster.dump()
     row = row_of(site, run)
     log = site.cluster.task_log(run, row.task_id, row.try_number)

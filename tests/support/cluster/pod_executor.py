@@ -16,8 +16,8 @@ from tests.support.cluster.celery import on_machine
 
 #: Variables of the scheduler: the folder of the pods, and the path of the local disk in each pod.
 PODS_FOLDER, POD_DISK = "TEST_PODS_FOLDER", "TEST_POD_DISK"
-#: Variable of all processes of a pod.
-_POD_NAME = "TEST_POD_NAME"
+#: File in the folder of a pod with the id of its first process.
+_PID_FILE = "pid"
 
 
 class PodExecutor(BaseExecutor):
@@ -64,20 +64,14 @@ def pod_name(dag_id: str, try_number: int) -> str:
     return f"{dag_id.replace('_', '-')}-{try_number}"
 
 
-def pod_processes(name: str) -> list[psutil.Process]:
-    """Return the processes of a pod, its first one first.
+def pod_processes(pods_folder: Path, name: str) -> list[psutil.Process]:
+    """Return the processes of a running pod, its first one first.
 
+    :param pods_folder: the folder of the pods.
     :param name: host name of the pod.
     """
-
-    def is_in_pod(process: psutil.Process) -> bool:
-        try:
-            return process.environ().get(_POD_NAME) == name
-        except psutil.Error:
-            return False
-
-    found = [process for process in psutil.process_iter() if is_in_pod(process)]
-    return sorted(found, key=lambda process: process.create_time())
+    first = psutil.Process(int((pods_folder / name / _PID_FILE).read_text()))
+    return [first, *first.children(recursive=True)]
 
 
 def _start_pod(workload: Any) -> subprocess.Popen[bytes]:
@@ -87,14 +81,13 @@ def _start_pod(workload: Any) -> subprocess.Popen[bytes]:
         (folder / part).mkdir(parents=True)
     program = [sys.executable, "-m", "airflow.sdk.execution_time.execute_workload"]
     with (folder / "output.log").open("wb") as output:
-        return subprocess.Popen(
+        pod = subprocess.Popen(
             [
                 *on_machine(name, folder / "disk", Path(os.environ[POD_DISK])),
                 *(*program, "--json-string", workload.model_dump_json()),
             ],
             env={
                 **os.environ,
-                _POD_NAME: name,
                 "AIRFLOW_HOME": str(folder / "airflow-home"),
                 "AIRFLOW__LOGGING__BASE_LOG_FOLDER": f"{os.environ['AIRFLOW_HOME']}/logs",
                 "TMPDIR": str(folder / "tmp"),
@@ -105,3 +98,5 @@ def _start_pod(workload: Any) -> subprocess.Popen[bytes]:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
+    (folder / _PID_FILE).write_text(str(pod.pid))
+    return pod
