@@ -4,10 +4,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --progress-bar off
 STEP := $(PYTHON) scripts/run_step.py
-OLDEST := .venv-airflow-3.0
+MATRIX := .venv-matrix
+OLDEST := $(MATRIX)/airflow-3.0/bin/python
 AZURITE := azurite@3.35.0
 
-.PHONY: help demo test lint docs bench soak dist lock clean
+.PHONY: help demo test lint docs bench matrix soak dist lock clean
 
 help: ## Say what there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -39,14 +40,18 @@ bench: $(VENV)/dev ## Print the figures of benchmarks/
 	$(BIN)/python -m benchmarks.observability
 	$(BIN)/python -m benchmarks.batch
 
-soak: $(VENV)/dev $(OLDEST)/ready ## All trials many times over, and the kill matrix on the oldest Airflow too; takes hours
+matrix: $(VENV)/dev ## Run the core of the tests on each Airflow and Python; NAMES="airflow-3.1 lowest" for some
+	$(BIN)/python scripts/run_matrix.py $(NAMES)
+
+soak: $(VENV)/dev ## All trials many times over, and the kill matrix on the oldest Airflow too; takes hours
 	FLUX_TRIALS=500 $(BIN)/python -m pytest tests/landing/test_land_under_faults.py -q
 	FLUX_MONEY_EXAMPLES=300 $(BIN)/python -m pytest tests/batch/test_money_property.py tests/ledger/test_money_property.py -q
 	for n in 1 2 3; do FLUX_RACE_IMAGES=240 $(BIN)/python -m pytest tests/cluster/test_race.py -q -s || exit 1; done
 	for n in 1 2 3; do FLUX_BATCH_IMAGES=480 FLUX_BATCH_KILLS=5 $(BIN)/python -m pytest tests/cluster/test_batch.py -q -s || exit 1; done
 	FLUX_KILLS=5 $(BIN)/python -m pytest tests/cluster -q --deselect tests/cluster/test_race.py
-	$(OLDEST)/bin/python -m pytest tests/cluster/test_kill_worker.py tests/cluster/test_kill_services.py -q -k "not scheduler_is_terminated"
-	$(OLDEST)/bin/python -m pytest tests/cluster/test_ledger_table.py tests/cluster/test_batch.py -q
+	$(BIN)/python scripts/run_matrix.py --install-only airflow-3.0
+	$(OLDEST) -m pytest tests/cluster/test_kill_worker.py tests/cluster/test_kill_services.py -q -k "not scheduler_is_terminated"
+	$(OLDEST) -m pytest tests/cluster/test_ledger_table.py tests/cluster/test_batch.py -q
 
 dist: $(VENV)/dev ## Build wheel and sdist, check their contents, install the wheel, resolve each extra with pip
 	$(BIN)/python scripts/check_dist.py
@@ -55,7 +60,7 @@ lock: $(VENV)/dev ## Renew the hashed requirements
 	$(BIN)/python scripts/lock.py
 
 clean: ## Remove what the targets have made
-	rm -rf $(VENV) $(OLDEST) .demo dist build .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(MATRIX) .demo dist build .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 $(VENV)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11")'
@@ -76,9 +81,3 @@ $(VENV)/dev: requirements/dev.txt pyproject.toml | $(VENV)/python
 		npm install --silent --no-audit --no-fund --prefix $(VENV)/npm $(AZURITE); \
 	else echo "There is no npm to install azurite with: the Azure tests will be skipped."; fi
 	@touch $@ $(VENV)/runtime
-
-$(OLDEST)/ready: requirements/airflow-3.0.txt pyproject.toml
-	@$(PYTHON) -m venv $(OLDEST)
-	@$(OLDEST)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/airflow-3.0.txt
-	@$(OLDEST)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
-	@touch $@

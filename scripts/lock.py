@@ -7,35 +7,42 @@ import sys
 from pathlib import Path
 
 REQUIREMENTS = Path(__file__).resolve().parents[1] / "requirements"
-OPTIONS = (
-    "--universal",
-    "--python-version",
-    "3.11",
-    "--generate-hashes",
-    "--no-emit-index-url",
-    "--no-annotate",
+#: One file for all Pythons and platforms.
+UNIVERSAL = ("--universal", "--python-version", "3.11")
+#: The lowest versions need no file for others: they are tried once.
+LOWEST = (
+    *("--python-version", "3.11", "--python-platform", "linux", "--resolution", "lowest-direct"),
+    *("--extra", "s3", "--extra", "emulator", "--extra", "parquet"),
 )
+OPTIONS = ("--generate-hashes", "--no-emit-index-url", "--no-annotate")
 
 
-def compile_requirements(target: str, *sources: str) -> None:
+def compile_requirements(
+    target: str, *sources: str, constraint: str = "", override: str = "", lowest: bool = False
+) -> None:
     """Write ``requirements/<target>.txt`` from the dependencies of the package and further sources.
 
     :param target: name of the file, without its suffix.
-    :param sources: requirement files and options for ``uv pip compile``.
+    :param sources: names of further requirement files in ``requirements/``.
+    :param constraint: name of a file there that limits versions.
+    :param override: name of a file there that replaces requirements of dependencies.
+    :param lowest: choose the lowest version of each dependency of the package.
     """
     command = [sys.executable, "-m", "uv", "pip", "compile", "--quiet", *OPTIONS]
-    command += [
-        "--custom-compile-command",
-        "make lock",
-        "--output-file",
-        str(REQUIREMENTS / f"{target}.txt"),
-    ]
-    subprocess.run([*command, *sources, str(REQUIREMENTS.parent / "pyproject.toml")], check=True)
+    command += LOWEST if lowest else UNIVERSAL
+    command += ["--custom-compile-command", "make lock"]
+    for option, name in (("--constraint", constraint), ("--override", override)):
+        command += [option, str(REQUIREMENTS / name)] if name else []
+    files = [REQUIREMENTS / name for name in sources] + [REQUIREMENTS.parent / "pyproject.toml"]
+    target_file = str(REQUIREMENTS / f"{target}.txt")
+    subprocess.run([*command, "--output-file", target_file, *map(str, files)], check=True)
 
 
 if __name__ == "__main__":
-    runtime, dev = str(REQUIREMENTS / "runtime.in"), str(REQUIREMENTS / "dev.in")
-    compile_requirements("dev", runtime, dev, "--override", str(REQUIREMENTS / "overrides.txt"))
-    compile_requirements("airflow-3.0", runtime, str(REQUIREMENTS / "airflow-3.0.in"))
-    # The demo uses the same versions as the tests.
-    compile_requirements("runtime", runtime, "--constraint", str(REQUIREMENTS / "dev.txt"))
+    compile_requirements("dev", "runtime.in", "dev.in", override="overrides.txt")
+    # The demo, and the core run on other Pythons, use the same versions as the tests.
+    compile_requirements("runtime", "runtime.in", constraint="dev.txt")
+    compile_requirements("airflow-3.3", "runtime.in", "airflow-3.3.in", constraint="dev.txt")
+    for minor in ("3.0", "3.1", "3.2"):
+        compile_requirements(f"airflow-{minor}", "runtime.in", f"airflow-{minor}.in")
+    compile_requirements("lowest", "lowest.in", constraint="lowest-constraints.txt", lowest=True)

@@ -379,7 +379,7 @@ def test_a_dag_of_the_page_goes_on_with_the_command_of_the_page(
     assert emulator.stats()["submits"] == 2
 
     (tmp_path / "rows.csv").write_text("key,prompt\na,fox\nb,bear\n")
-    from airflow.dag_processing.dagbag import DagBag
+    from tests.support.airflow_names import DagBag
 
     file = tmp_path / "laptop_batch.py"
     file.write_text(source.replace("/tmp/flux", str(tmp_path)))

@@ -178,7 +178,7 @@ def test_the_page_explains_each_option_with_its_default() -> None:
 
 
 def shown_dag(name: str) -> Any:
-    from airflow.dag_processing.dagbag import DagBag
+    from tests.support.airflow_names import DagBag
 
     return DagBag(str(PAGE.parents[1] / "snippets" / f"{name}.py")).dags[f"flux_{name}"]
 

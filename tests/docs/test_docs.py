@@ -554,7 +554,7 @@ def test_an_error_while_waiting_does_not_submit_twice(flux: EmulatorServer, tmp_
 @pytest.fixture(scope="module")
 def shown_tasks() -> dict[str, Any]:
     """All tasks of docs/snippets, as ``dag.task``."""
-    from airflow.dag_processing.dagbag import DagBag
+    from tests.support.airflow_names import DagBag
 
     bag = DagBag(str(ROOT / "docs" / "snippets"))
     assert bag.import_errors == {}

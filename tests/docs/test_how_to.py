@@ -60,7 +60,7 @@ def bucket(tmp_path: Path, clips: dict[str, bytes]) -> Path:
 
 @pytest.fixture(scope="module")
 def page_tasks() -> dict[str, Any]:
-    from airflow.dag_processing.dagbag import DagBag
+    from tests.support.airflow_names import DagBag
 
     bag = DagBag(str(sync_snippets.ROOT / "docs" / "snippets"))
     assert bag.import_errors == {}

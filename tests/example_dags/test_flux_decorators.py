@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk import DAG
 from airflow.utils.db import initdb
 from PIL import Image
 
 from airflow_provider_flux.emulator import EmulatorServer
+from tests.support.airflow_names import DagBag
 from tests.support.dag_run import run_dag
 
 ROOT = Path(__file__).parents[2]

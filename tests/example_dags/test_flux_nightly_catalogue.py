@@ -12,13 +12,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from airflow.dag_processing.dagbag import DagBag
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
 from airflow.utils.db import initdb
 
 from airflow_provider_flux.bfl.errors import FluxBatchError
 from airflow_provider_flux.cli.commands import main
 from airflow_provider_flux.emulator import EmulatorConfig, EmulatorServer
+from tests.support.airflow_names import DagBag
 from tests.support.object_stores import S3Store
 from tests.support.run_operator import FakeTaskInstance
 

@@ -547,7 +547,7 @@ def test_a_malformed_connection_fails_before_the_submit(
 
 
 def test_the_serialized_dag_holds_no_literal_webhook_secret() -> None:
-    from airflow.serialization.serialized_objects import DagSerialization
+    from tests.support.airflow_names import DagSerialization
 
     with DAG("d", schedule=None) as dag:
         operator(webhook_url="https://a.b/c", webhook_secret="s3cret-value")

@@ -13,13 +13,13 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 from airflow.sdk import DAG, ObjectStoragePath
 from airflow.serialization.helpers import serialize_template_field
-from airflow.serialization.serialized_objects import DagSerialization
 
 from airflow_provider_flux.bfl import errors
 from airflow_provider_flux.bfl.errors import FluxRequestError
 from airflow_provider_flux.bfl.inputs import InlineMedia
 from airflow_provider_flux.emulator import EmulatorServer
 from airflow_provider_flux.operators.generate import FluxGenerateOperator
+from tests.support.airflow_names import DagSerialization
 from tests.support.run_operator import WAYS, new_context, run_operator
 from tests.support.sample_media import encode_base64, make_image
 from tests.support.scripted_host import ScriptedHost, status

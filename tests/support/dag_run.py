@@ -6,8 +6,9 @@ import os
 from typing import Any
 
 from airflow.dag_processing.bundles.manager import DagBundlesManager
-from airflow.dag_processing.dagbag import DagBag, sync_bag_to_db
 from airflow.sdk import DAG
+
+from tests.support.airflow_names import DagBag, sync_bag_to_db
 
 
 def run_dag(dag: DAG, **arguments: Any) -> Any:

@@ -7,22 +7,21 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from airflow_provider_flux.emulator import EmulatorConfig, EmulatorServer
 from tests.cluster.conftest import flux_environment
+from tests.support.airflow_names import AIRFLOW
 from tests.support.checkpoint_proxy import CheckpointProxy
 from tests.support.cluster.harness import Cluster
 from tests.support.object_stores import S3Store, s3_connection
 
-_AIRFLOW = tuple(map(int, version("apache-airflow").split(".")[:2]))
 #: Whether Airflow has the store that keeps the ledger of a task without output_path.
-HAS_TASK_STATE_STORE = _AIRFLOW >= (3, 3)
+HAS_TASK_STATE_STORE = AIRFLOW >= (3, 3)
 #: Whether Airflow retries a task whose process was killed. Airflow 3.0 fails it, and a user has to
 #: clear it.
-RETRIES_KILLED_TASKS = _AIRFLOW >= (3, 1)
+RETRIES_KILLED_TASKS = AIRFLOW >= (3, 1)
 
 #: The scheduler notices a lost worker within seconds. In return, workers send more heartbeats than
 #: by default: they share few cores with the tests, and a late heartbeat must not count as a loss.
