@@ -9,10 +9,10 @@ from pathlib import Path
 REQUIREMENTS = Path(__file__).resolve().parents[1] / "requirements"
 #: One file for all Pythons and platforms.
 UNIVERSAL = ("--universal", "--python-version", "3.11")
-#: The lowest versions need no file for others: they are tried once.
+#: The lowest versions, whatever the file had before. They are tried on one platform.
 LOWEST = (
     *("--python-version", "3.11", "--python-platform", "linux", "--resolution", "lowest-direct"),
-    *("--extra", "s3", "--extra", "emulator", "--extra", "parquet"),
+    *("--extra", "s3", "--extra", "emulator", "--extra", "parquet", "--upgrade"),
 )
 OPTIONS = ("--generate-hashes", "--no-emit-index-url", "--no-annotate")
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -47,6 +46,9 @@ from tests.support.object_stores import (
     s3_connection,
     s3_server,
 )
+from tests.support.skips import pytest_runtest_makereport
+
+__all__ = ["pytest_runtest_makereport"]
 
 KEY = "bfl_canary_key_0123456789"
 #: The fixture of the server and the class of the store, by URL scheme.
@@ -170,18 +172,3 @@ def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(polling, "_NOT_FOUND_GRACE_SECONDS", 0.5)
     monkeypatch.setattr(polling, "_NOT_FOUND_INTERVAL_SECONDS", 0.1)
     monkeypatch.setattr(deferral, "_MIN_DEFERRAL_SECONDS", 0.1)
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
-    """Fail skipped tests if FLUX_TESTS_MUST_NOT_SKIP is set: a green CI has run all tests.
-
-    Tests may be skipped whose reason matches the expression in FLUX_TESTS_MAY_SKIP.
-    """
-    report = yield
-    allowed = os.environ.get("FLUX_TESTS_MAY_SKIP")
-    is_allowed = bool(allowed and re.search(allowed, str(report.longrepr)))
-    if report.skipped and os.environ.get("FLUX_TESTS_MUST_NOT_SKIP") and not is_allowed:
-        report.outcome = "failed"
-        report.longrepr = f"{item.nodeid} was skipped, but no test may be: {report.longrepr}"
-    return report

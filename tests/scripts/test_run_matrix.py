@@ -120,7 +120,7 @@ class TestRunTests:
         self, body: str, passed: bool, tmp_path: Path
     ) -> None:
         (tmp_path / "conftest.py").write_text(
-            "from tests.conftest import pytest_runtest_makereport  # noqa: F401\n"
+            "from tests.support.skips import pytest_runtest_makereport  # noqa: F401\n"
         )
         test = tmp_path / "test_one.py"
         test.write_text(f"import pytest\ndef test_one():\n    {body}\n")
