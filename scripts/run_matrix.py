@@ -51,7 +51,7 @@ TESTS = (CORE, KILLS)
 #: Entries that run at the same time. Each waits for a lost worker for half of its time.
 JOBS = 2
 #: The commands that are running, to be stopped with this process.
-_RUNNING: list[subprocess.Popen[str]] = []
+_RUNNING: list[subprocess.Popen[bytes]] = []
 
 
 @dataclass(frozen=True)
