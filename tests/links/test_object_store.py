@@ -9,12 +9,15 @@ from typing import Any
 from urllib.parse import unquote
 
 import pytest
+from airflow.sdk import DAG
+from airflow.utils.db import initdb
 
 from airflow_provider_flux.emulator import EmulatorServer
 from airflow_provider_flux.links.object_store import LandedImageLink, ManifestLink
 from airflow_provider_flux.operators.batch import FluxGenerateBatchOperator
 from airflow_provider_flux.operators.generate import FluxGenerateOperator
 from tests.support.batch_tries import Batch, quick  # noqa: F401 - a fixture
+from tests.support.dag_run import run_dag
 from tests.support.run_operator import run_trigger
 from tests.support.task_tries import Task
 
@@ -48,6 +51,29 @@ def test_the_link_leads_to_the_folder_before_a_deferral_and_to_the_image_after_i
     assert unquote(link) == f"{CONSOLE}_details/{generation['image']['uri'].partition('@')[2]}"
     assert "?" not in link
     assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
+
+
+@pytest.mark.parametrize("store", ["gs"], indirect=True)
+def test_the_api_server_finds_the_link_in_the_database_and_the_log_has_no_error(
+    emulator: EmulatorServer, store: Any, capfd: pytest.CaptureFixture[str]
+) -> None:
+    initdb()
+    with DAG("links", schedule=None) as dag:
+        FluxGenerateOperator(
+            task_id="hero",
+            prompt="a fox",
+            output_path=f"{store.root}/{{key}}.{{ext}}",
+            deferrable=True,
+            inline_wait=0,
+        )
+    run = run_dag(dag)
+    assert run.state == "success"
+    (link,) = run.get_task_instance("hero").xcom_pull(
+        task_ids=["hero"], key="_link_LandedImageLink"
+    )
+    assert link == f"{CONSOLE}_details/{store.root.partition('@')[2]}/hero.jpeg"
+    written = capfd.readouterr()
+    assert "[error" not in written.out + written.err
 
 
 @pytest.mark.usefixtures("quick")
