@@ -44,6 +44,7 @@ from airflow_provider_flux.bfl.errors import (
     FluxBudgetError,
     FluxError,
     FluxInsufficientCreditsError,
+    FluxRequestError,
 )
 from airflow_provider_flux.bfl.inputs import is_path
 from airflow_provider_flux.bfl.request import GenerationRequest
@@ -87,6 +88,7 @@ class BatchSettings:
     :param ledger: URI of the folder of the journal, with a slash at its end.
     :param timeout: seconds from the submit of a row after which the try stops waiting for it;
         ``None`` for the default of its model.
+    :param max_rows: most rows that the input may have; ``None`` for any number.
     :param manifest_interval: seconds between two manifests while the batch works.
     :param poll_interval: seconds between two polls of BFL's documented loop. The schedule of a
         model makes about as many polls, at the times at which its generations usually end.
@@ -103,6 +105,7 @@ class BatchSettings:
     manifest: str
     ledger: str
     timeout: float | None
+    max_rows: int | None = None
     manifest_interval: float = 60.0
     poll_interval: float = 0.5
     grace: float = 4.0
@@ -237,6 +240,12 @@ class BatchRun:
         except BaseException:
             metrics.flush()
             raise
+        if settings.max_rows is not None and count > settings.max_rows:
+            raise FluxRequestError(
+                f"requests has {count} rows, and with partition_by_key=True a batch may have "
+                f"{settings.max_rows}. Split the rows over mapped tasks, or leave partition_by_key "
+                "out."
+            )
         counters = Counters(count, self._max_active, settings.max_cost, metrics=metrics)
         counters.outcomes["invalid"] = invalid
         return counters

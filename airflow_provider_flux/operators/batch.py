@@ -119,8 +119,8 @@ class FluxGenerateBatchOperator(FluxLandingOperator):
         ``ObjectStoragePath``. Default: ``_flux/ledger/`` below the folder that ``output_path``
         begins with before any template. (templated)
     :param partition_by_key: give the assets in ``outlets`` a partition for each row that has an
-        image, named by the key of the row. Airflow 3.2 and newer have partitions. Default
-        ``False``.
+        image, named by the key of the row. The batch may have 500 rows then. Airflow 3.2 and newer
+        have partitions. Default ``False``.
     :param timeout: seconds, or a ``timedelta``, from the submit of a row after which to give it up.
         Default: ten times the usual duration of its model, and at least ten minutes.
     :param validate: check the model and its parameters against the catalog of this version. Default
@@ -377,8 +377,18 @@ class FluxGenerateBatchOperator(FluxLandingOperator):
             manifest=self._manifest_uri(plan),
             ledger=self._journal_folder(plan),
             timeout=self.timeout,
+            max_rows=self._max_rows,
             **self._timings,
         )
+
+    @property
+    def _max_rows(self) -> int | None:
+        """The most rows whose partitions one task can emit; ``None`` without partitions."""
+        if not (self.partition_by_key and self.outlets):
+            return None
+        from airflow_provider_flux.operators.asset_events import MAX_PARTITIONS
+
+        return MAX_PARTITIONS
 
     def _manifest_uri(self, plan: LandingPlan) -> str:
         if self.manifest_path:

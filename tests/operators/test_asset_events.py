@@ -271,6 +271,16 @@ class TestBatch:
             f"file://{tmp_path}/manifest-all.jsonl"
         }
 
+    def test_more_rows_than_a_task_can_emit_partitions_for_are_refused_before_the_submit(
+        self, emulator: EmulatorServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(asset_events, "MAX_PARTITIONS", 2)
+        run, events = run_and_read_events(
+            lambda: catalogue(tmp_path, ["a", "b", "c"], partition_by_key=True)
+        )
+        assert (run.state, events) == ("failed", [])
+        assert emulator.stats()["submits"] == 0
+
     def test_a_key_that_is_no_partition_does_not_fail_the_batch(
         self, emulator: EmulatorServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
     ) -> None:
