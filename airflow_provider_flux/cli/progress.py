@@ -13,16 +13,21 @@ from airflow_provider_flux.cli.console import tell
 _T = TypeVar("_T")
 #: Seconds between two lines that are not on a terminal.
 _LINE_SECONDS = 15.0
+#: Widths of a bar and of the time, so that a narrow terminal shortens the text alone.
+_BAR_CHARS = 16
+_ELAPSED_CHARS = 7
 
 
 def _new_bar() -> Any:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+    from rich.table import Column
 
     # A description may quote the service, so it is no markup.
     text = TextColumn("{task.description}", markup=False)
-    console = Console(stderr=True)
-    return Progress(SpinnerColumn(), BarColumn(), text, TimeElapsedColumn(), console=console)
+    elapsed = TimeElapsedColumn(table_column=Column(min_width=_ELAPSED_CHARS))
+    bar = BarColumn(bar_width=_BAR_CHARS)
+    return Progress(SpinnerColumn(), bar, elapsed, text, console=Console(stderr=True))
 
 
 class BatchBar:
