@@ -13,7 +13,19 @@ except ImportError:
     # Airflow 3.0. common-compat has the name since 1.22, but managed images ship older versions.
     from airflow.sdk.execution_time.secrets_masker import mask_secret  # type: ignore[no-redef]
 
-__all__ = ["arguments_in_source", "function_arguments_in_source", "is_from_mapped", "mask_secret"]
+try:
+    from airflow.sdk.bases.decorator import determine_kwargs
+except ImportError:
+    # Airflow 3.0 and 3.1. common-compat 1.12 does not have the name.
+    from airflow.utils.operator_helpers import determine_kwargs  # type: ignore[no-redef]
+
+__all__ = [
+    "arguments_in_source",
+    "determine_kwargs",
+    "function_arguments_in_source",
+    "is_from_mapped",
+    "mask_secret",
+]
 
 
 def is_from_mapped(operator: BaseOperator) -> bool:

@@ -8,13 +8,9 @@ from collections.abc import AsyncIterable, Awaitable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
-from airflow.providers.common.compat.sdk import (
-    BaseOperator,
-    DecoratedOperator,
-    determine_kwargs,
-)
+from airflow.providers.common.compat.sdk import BaseOperator, DecoratedOperator
 
-from airflow_provider_flux.compat import function_arguments_in_source
+from airflow_provider_flux.compat import determine_kwargs, function_arguments_in_source
 from airflow_provider_flux.operators.templates import TextTemplatesOperator
 
 if TYPE_CHECKING:
