@@ -17,7 +17,7 @@ try:
     from airflow.sdk.bases.decorator import determine_kwargs
 except ImportError:
     # Airflow 3.0 and 3.1. common-compat 1.12 does not have the name.
-    from airflow.utils.operator_helpers import determine_kwargs  # type: ignore[no-redef]
+    from airflow.utils.operator_helpers import determine_kwargs  # type: ignore[attr-defined]
 
 __all__ = [
     "arguments_in_source",
