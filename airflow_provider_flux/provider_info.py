@@ -115,7 +115,12 @@ def get_provider_info() -> dict[str, Any]:
             {"name": name, "class-name": f"airflow_provider_flux.decorators.{name}.{name}_task"}
             for name in ("flux", "flux_batch")
         ],
-        "triggers": _modules(integration, "airflow_provider_flux.triggers.result"),
+        "sensors": _modules(integration, "airflow_provider_flux.sensors.credits"),
+        "triggers": _modules(
+            integration,
+            "airflow_provider_flux.triggers.credits",
+            "airflow_provider_flux.triggers.result",
+        ),
         "transfers": [
             {
                 "source-integration-name": integration,

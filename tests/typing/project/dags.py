@@ -21,12 +21,15 @@ from airflow_provider_flux.operators.asset_events import (
 )
 from airflow_provider_flux.operators.batch import FluxGenerateBatchOperator
 from airflow_provider_flux.operators.generate import FluxGenerateOperator
+from airflow_provider_flux.sensors.credits import FluxCreditsSensor
 from airflow_provider_flux.transfers.flux_to_object_storage import FluxToObjectStorageOperator
+from airflow_provider_flux.triggers.credits import FluxCreditsTrigger
 from airflow_provider_flux.triggers.result import FluxResultTrigger
 
 IMAGES = Asset("images")
 
 with DAG("operators", schedule=None):
+    FluxCreditsSensor(task_id="credits", minimum=100, poke_interval=60, deferrable=True)
     hero = FluxGenerateOperator(
         task_id="hero",
         prompt="a fox",
@@ -128,7 +131,7 @@ def submit(hook: FluxHook | None = None) -> str:
     return request_id
 
 
-def path_of(trigger: FluxResultTrigger) -> str:
+def path_of(trigger: FluxResultTrigger | FluxCreditsTrigger) -> str:
     """Return the class of a trigger as Airflow stores it."""
     path, _ = trigger.serialize()
     return path
