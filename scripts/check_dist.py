@@ -22,6 +22,15 @@ EXPECTED_OUTPUT = {
     "providers hooks": "airflow_provider_flux.hooks.flux.FluxHook",
     "providers triggers": "airflow_provider_flux.triggers.result",
 }
+#: Prints the DAGs of the bundle that Airflow makes of the example DAGs in the wheel.
+LIST_EXAMPLES = """
+from airflow.dag_processing.bundles.manager import DagBundlesManager
+from airflow.dag_processing.dagbag import BundleDagBag
+bundle = DagBundlesManager().get_bundle("airflow-provider-flux-example-dags")
+bag = BundleDagBag(bundle.path, bundle_path=bundle.path, bundle_name=bundle.name)
+assert not bag.import_errors, bag.import_errors
+print("Examples:", *sorted({dag.fileloc.rpartition("/")[2] for dag in bag.dags.values()}))
+"""
 #: Seconds in which plain pip must resolve each extra on a clean machine.
 MAX_RESOLVE_SECONDS = 180
 
@@ -64,6 +73,7 @@ def _check_wheel(wheel: Path) -> None:
     sources = {str(path.relative_to(ROOT)) for path in (ROOT / PACKAGE).rglob("*.py")} | {
         f"{PACKAGE}/py.typed"
     }
+    sources |= {f"{PACKAGE}/example_dags/{path.name}" for path in _list_examples()}
     _check(sources <= names, f"missing in the wheel: {sources - names}")
     _check(
         any(name.endswith("licenses/LICENSE") for name in names),
@@ -74,8 +84,10 @@ def _check_wheel(wheel: Path) -> None:
 def _check_sdist(sdist: Path) -> None:
     with tarfile.open(sdist) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
-    expected = {"README.md", "CHANGELOG.md", "LICENSE", "Makefile", "pyproject.toml"}
+    expected = {path.name for path in ROOT.glob("*.md")} | {"LICENSE", "Makefile", "pyproject.toml"}
     expected |= {
+        ".airflow-registry.yaml",
+        ".github/workflows/release.yml",
         "example_dags/products.csv",
         "docs/quickstart.md",
         "tests/conftest.py",
@@ -112,6 +124,20 @@ def _try_wheel(wheel: Path, target: Path) -> None:
             env=environment,
         )
         _check(expected in output, f"`airflow {command}` does not list {expected}:\n{output}")
+    _check_examples(python, target, environment)
+
+
+def _check_examples(python: str, target: Path, environment: dict[str, str]) -> None:
+    """Check that Airflow finds and imports the example DAGs of the installed wheel."""
+    environment = {**environment, "AIRFLOW__CORE__LOAD_EXAMPLES": "True"}
+    output = _run(python, "-c", LIST_EXAMPLES, cwd=target, env=environment)
+    (line,) = (line for line in output.splitlines() if line.startswith("Examples:"))
+    missing = {path.name for path in _list_examples() if path.suffix == ".py"} - {*line.split()}
+    _check(not missing, f"Airflow does not load these example DAGs of the wheel: {missing}")
+
+
+def _list_examples() -> list[Path]:
+    return [path for path in (ROOT / "example_dags").iterdir() if path.is_file()]
 
 
 def _resolve_extras(wheel: Path, target: Path) -> None:
