@@ -18,7 +18,12 @@ OPTIONS = ("--generate-hashes", "--no-emit-index-url", "--no-annotate")
 
 
 def compile_requirements(
-    target: str, *sources: str, constraint: str = "", override: str = "", lowest: bool = False
+    target: str,
+    *sources: str,
+    constraint: str = "",
+    override: str = "",
+    lowest: bool = False,
+    with_package: bool = True,
 ) -> None:
     """Write ``requirements/<target>.txt`` from the dependencies of the package and further sources.
 
@@ -27,13 +32,15 @@ def compile_requirements(
     :param constraint: name of a file there that limits versions.
     :param override: name of a file there that replaces requirements of dependencies.
     :param lowest: choose the lowest version of each dependency of the package.
+    :param with_package: also resolve the dependencies of the package, not only the sources.
     """
     command = [sys.executable, "-m", "uv", "pip", "compile", "--quiet", *OPTIONS]
     command += LOWEST if lowest else UNIVERSAL
     command += ["--custom-compile-command", "make lock"]
     for option, name in (("--constraint", constraint), ("--override", override)):
         command += [option, str(REQUIREMENTS / name)] if name else []
-    files = [REQUIREMENTS / name for name in sources] + [REQUIREMENTS.parent / "pyproject.toml"]
+    files = [REQUIREMENTS / name for name in sources]
+    files += [REQUIREMENTS.parent / "pyproject.toml"] if with_package else []
     target_file = str(REQUIREMENTS / f"{target}.txt")
     subprocess.run([*command, "--output-file", target_file, *map(str, files)], check=True)
 
@@ -46,3 +53,4 @@ if __name__ == "__main__":
     for minor in ("3.0", "3.1", "3.2"):
         compile_requirements(f"airflow-{minor}", "runtime.in", f"airflow-{minor}.in")
     compile_requirements("lowest", "lowest.in", constraint="lowest-constraints.txt", lowest=True)
+    compile_requirements("release", "release.in", with_package=False)

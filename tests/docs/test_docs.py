@@ -49,7 +49,7 @@ from tests.support.run_operator import run_operator
 from tests.support.submit_by_client import submit_by_hook
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "CHANGELOG.md", *sync_snippets.list_pages(ROOT)]
+PAGES = sorted({*ROOT.glob("*.md"), *sync_snippets.list_pages(ROOT)})
 NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
 each_page = pytest.mark.parametrize("page", PAGES, ids=NAMES)
 
