@@ -87,6 +87,7 @@ def _check_sdist(sdist: Path) -> None:
     expected = {path.name for path in ROOT.glob("*.md")} | {"LICENSE", "Makefile", "pyproject.toml"}
     expected |= {
         ".airflow-registry.yaml",
+        ".ci/run",
         ".github/workflows/release.yml",
         "example_dags/products.csv",
         "docs/quickstart.md",
