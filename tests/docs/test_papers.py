@@ -29,9 +29,10 @@ def load(path: str) -> Any:
 
 
 def declared_operators() -> set[str]:
-    """Return the operators in the modules that the metadata declares."""
+    """Return the operators and sensors in the modules that the metadata declares."""
     info = get_provider_info()
-    modules = [module for entry in info["operators"] for module in entry["python-modules"]]
+    entries = [*info["operators"], *info["sensors"]]
+    modules = [module for entry in entries for module in entry["python-modules"]]
     modules += [entry["python-module"] for entry in info["transfers"]]
     return {
         f"{module}.{name}"
