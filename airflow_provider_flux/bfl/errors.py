@@ -8,7 +8,7 @@ writes messages to task logs, to its database and to the UI.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 
 class FluxError(Exception):
@@ -22,8 +22,9 @@ class FluxError(Exception):
     """
 
     #: Whether a retry fails the same way, or may be billed twice. The operators raise a permanent
-    #: error as ``AirflowFailException``, so that Airflow's ``retries`` are not spent on it.
-    is_permanent: ClassVar[bool] = False
+    #: error as ``AirflowFailException``, and ``FluxRetryPolicy`` fails after it, so that Airflow's
+    #: ``retries`` are not spent on it.
+    is_permanent: bool = False
 
     def __init__(
         self, message: str, *, request_id: str | None = None, cost: float | None = None

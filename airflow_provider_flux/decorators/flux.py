@@ -71,7 +71,7 @@ class FluxDecoratedOperator(FunctionOperator, FluxGenerateOperator):
         :raises AirflowFailException: for errors that a retry must not follow.
         :raises FluxError: for errors that a retry may help.
         """
-        with fail_without_retry():
+        with fail_without_retry(self):
             self._use_request(self._check_request(self.call_function(context)))
         return super().execute(context)  # type: ignore[no-any-return]
 

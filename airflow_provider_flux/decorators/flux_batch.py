@@ -96,7 +96,7 @@ class FluxBatchDecoratedOperator(FunctionOperator, FluxGenerateBatchOperator):
         :raises FluxError: for errors that a retry may help.
         :raises AirflowFailException: for errors that a retry cannot help.
         """
-        with fail_without_retry():
+        with fail_without_retry(self):
             rows = self.call_function(context)
             if isinstance(rows, AsyncIterable):
                 rows = iterate_async(rows)

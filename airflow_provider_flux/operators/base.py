@@ -20,6 +20,7 @@ from airflow_provider_flux.links.object_store import LandedImageLink
 from airflow_provider_flux.observability.task_files import TaskFiles
 from airflow_provider_flux.operators import arguments
 from airflow_provider_flux.operators.templates import TextTemplatesOperator
+from airflow_provider_flux.policies.task_policy import add_retry_policy
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import BaseOperatorLink, Context, ObjectStoragePath
@@ -88,6 +89,7 @@ class FluxLandingOperator(TextTemplatesOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        add_retry_policy(self)
         checked = None if output_path is None else arguments.check_output_path_argument(output_path)
         self._is_from_mapped = is_from_mapped(self)
         #: Hosts of webhooks that the DAG file names, to which the secret of the connection may go.

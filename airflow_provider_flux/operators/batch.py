@@ -131,6 +131,8 @@ class FluxGenerateBatchOperator(FluxLandingOperator):
     :raises FluxRequestError: when the DAG is parsed, if a literal argument is wrong.
     """
 
+    #: Airflow's registry reads this marker: a retry resumes what an earlier try submitted.
+    __supports_durable_execution: ClassVar[bool] = True
     template_fields: Sequence[str] = (
         "requests",
         "columns",
@@ -313,7 +315,7 @@ class FluxGenerateBatchOperator(FluxLandingOperator):
         from airflow_provider_flux.batch.run import BatchRun
 
         temporary = tempfile.TemporaryDirectory(prefix="flux-batch-", ignore_cleanup_errors=True)
-        with fail_without_retry(), temporary as folder:
+        with fail_without_retry(self), temporary as folder:
             plan = self._landing_plan(context, reuse=self.reuse)
             assert plan is not None  # noqa: S101 - output_path is required
             self._check_rows_differ(plan.target.path)

@@ -18,8 +18,11 @@ from airflow_provider_flux.bfl.errors import (
 )
 from airflow_provider_flux.bfl.redaction import redact
 from airflow_provider_flux.generation import Generation, describe_loss
+from airflow_provider_flux.policies.task_policy import has_policy_of_user
 
 if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import BaseOperator
+
     from airflow_provider_flux.ledger.submission import TrackedSubmission
 
 #: Errors after which BFL has no result that a later try could land.
@@ -32,7 +35,9 @@ _NO_RESULT_LEFT = (
 
 
 @contextmanager
-def fail_without_retry(submission: TrackedSubmission | None = None) -> Iterator[None]:
+def fail_without_retry(
+    task: BaseOperator | None, submission: TrackedSubmission | None = None
+) -> Iterator[None]:
     """Raise ``AirflowFailException`` in place of errors that a retry must not follow.
 
     Without an accepted generation these are the permanent errors. With one, it depends on the
@@ -41,9 +46,15 @@ def fail_without_retry(submission: TrackedSubmission | None = None) -> Iterator[
     ``execution_timeout``. A generation that BFL ended without a charge is an exception: Airflow may
     retry it.
 
+    Airflow does not ask the ``retry_policy`` of a task about ``AirflowFailException``. If the user
+    has set one, an error whose retry cannot be billed twice stays as it is, so that the policy
+    decides.
+
+    :param task: the operator; ``None`` if no policy is asked.
     :param submission: submission of this task, if it has one.
     :raises AirflowFailException: in place of an error that a retry must not follow. The message
         says how to land an image that BFL bills.
+    :raises FluxError: the error, with that message, if a policy of the user decides.
     """
     try:
         yield
@@ -52,11 +63,26 @@ def fail_without_retry(submission: TrackedSubmission | None = None) -> Iterator[
         if accepted:
             _record(accepted, error)
         if not _is_final(error, submission):
+            if isinstance(error, FluxSubmitUncertainError):
+                error.is_permanent = False  # for the retry policy: on_uncertain="resubmit"
             raise
-        message = f"{type(error).__name__}: {redact(str(error))}"
+        message = redact(str(error))
         if accepted:
             message += _describe_remedy(error, accepted)
-        raise AirflowFailException(message) from error
+        if _is_decided_by_user(error, task, submission):
+            error.args = (message,)
+            raise
+        raise AirflowFailException(f"{type(error).__name__}: {message}") from error
+
+
+def _is_decided_by_user(
+    error: BaseException, task: BaseOperator | None, submission: TrackedSubmission | None
+) -> bool:
+    """Whether a policy of the user decides about a retry, because it cannot be billed twice."""
+    if not isinstance(error, FluxError) or isinstance(error, FluxSubmitUncertainError):
+        return False
+    may_pay_again = submission and submission.generation and not submission.is_recorded
+    return not may_pay_again and has_policy_of_user(task)
 
 
 def _record(submission: TrackedSubmission, error: BaseException) -> None:

@@ -108,6 +108,8 @@ class FluxGenerateOperator(FluxRequestOperator, FluxWaitingOperator):
     :raises FluxRequestError: when the DAG is parsed, if a literal argument is wrong.
     """
 
+    #: Airflow's registry reads this marker: a retry resumes what an earlier try submitted.
+    __supports_durable_execution: ClassVar[bool] = True
     template_fields: Sequence[str] = (
         *NAMED_PARAMETERS,
         "model",
@@ -209,7 +211,7 @@ class FluxGenerateOperator(FluxRequestOperator, FluxWaitingOperator):
         submission = self._start_tracking()
         names = ("webhook_url", "parameters")
         self._webhook_hosts = self._webhook_hosts_in_source(context, names)
-        with fail_without_retry(submission), self._observe_failure(), ExitStack() as inputs:
+        with fail_without_retry(self, submission), self._observe_failure(), ExitStack() as inputs:
             folder = self._ledger_folder()
             publish_ledger_folder(context, folder)
             request = self._build_request()
@@ -278,7 +280,7 @@ class FluxGenerateOperator(FluxRequestOperator, FluxWaitingOperator):
         from airflow_provider_flux.triggers.result import read_event
 
         submission = self._start_tracking()
-        with fail_without_retry(submission), self._observe_failure():
+        with fail_without_retry(self, submission), self._observe_failure():
             submission.generation = generation = read_event(event)
             record_deferred(generation, event.get("timings"))
             state = self._read_state(context)

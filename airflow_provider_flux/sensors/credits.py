@@ -21,6 +21,7 @@ from airflow_provider_flux.hooks.flux import FluxHook
 from airflow_provider_flux.operators.arguments import is_resolved_later
 from airflow_provider_flux.operators.failures import fail_without_retry
 from airflow_provider_flux.operators.templates import TextTemplatesOperator
+from airflow_provider_flux.policies.task_policy import add_retry_policy
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -58,6 +59,7 @@ class FluxCreditsSensor(TextTemplatesOperator, BaseSensorOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        add_retry_policy(self)
         self.minimum = minimum
         self.flux_conn_id = flux_conn_id
         self.deferrable = deferrable
@@ -69,6 +71,11 @@ class FluxCreditsSensor(TextTemplatesOperator, BaseSensorOperator):
         """The hook of the connection."""
         return FluxHook(self.flux_conn_id)
 
+    @property
+    def _policy_task(self) -> FluxCreditsSensor | None:
+        """The task whose retry policy is asked. A task that is skipped instead has no retries."""
+        return None if self.soft_fail or self.never_fail else self
+
     def poke(self, context: Context) -> PokeReturnValue:
         """Read the balance once.
 
@@ -76,7 +83,7 @@ class FluxCreditsSensor(TextTemplatesOperator, BaseSensorOperator):
         :return: whether the balance is high enough, with the balance.
         :raises AirflowFailException: if waiting longer does not help.
         """
-        with fail_without_retry():
+        with fail_without_retry(self._policy_task):
             minimum = parse_minimum(self.minimum)
             try:
                 balance = self.hook.get_conn().get_credits(retry=False)
@@ -128,7 +135,7 @@ class FluxCreditsSensor(TextTemplatesOperator, BaseSensorOperator):
         """
         from airflow_provider_flux.triggers.credits import read_credits_event
 
-        with fail_without_retry():
+        with fail_without_retry(self._policy_task):
             balance = read_credits_event(event)
         self.log.info("The account has %g credits.", balance)
         return balance

@@ -84,7 +84,7 @@ class FluxToObjectStorageOperator(FluxLandingOperator):
         :raises FluxError: for errors that a retry may help.
         """
         self.task_files = TaskFiles()
-        with fail_without_retry():
+        with fail_without_retry(self):
             generations, is_list = parse_generations(self.generation)
             plan = self._landing_plan(context)
             assert plan is not None  # noqa: S101 - output_path is required

@@ -18,7 +18,11 @@ PROJECT = Path(__file__).parent / "project"
 #: Packages whose ``__all__`` is public.
 PACKAGES = ("client", "decorators", "emulator", "exceptions")
 #: Modules whose public classes are types of what users read.
-TYPES = ("airflow_provider_flux.generation", "airflow_provider_flux.operators.asset_events")
+TYPES = (
+    "airflow_provider_flux.generation",
+    "airflow_provider_flux.operators.asset_events",
+    "airflow_provider_flux.policies.retry",
+)
 
 
 def public_names() -> Iterator[str]:

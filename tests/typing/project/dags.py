@@ -21,6 +21,7 @@ from airflow_provider_flux.operators.asset_events import (
 )
 from airflow_provider_flux.operators.batch import FluxGenerateBatchOperator
 from airflow_provider_flux.operators.generate import FluxGenerateOperator
+from airflow_provider_flux.policies.retry import FluxRetryPolicy
 from airflow_provider_flux.sensors.credits import FluxCreditsSensor
 from airflow_provider_flux.transfers.flux_to_object_storage import FluxToObjectStorageOperator
 from airflow_provider_flux.triggers.credits import FluxCreditsTrigger
@@ -42,6 +43,7 @@ with DAG("operators", schedule=None):
         outlets=[IMAGES, AssetAlias("single_images")],
         prompt_in_events=True,
         retries=2,
+        retry_policy=FluxRetryPolicy(max_delay=timedelta(minutes=1)),
     )
     FluxToObjectStorageOperator(
         task_id="copy", generation=hero.output, output_path="s3://my_s3@media/copy.jpeg"

@@ -1,0 +1,74 @@
+"""FluxRetryPolicy: whether and when Airflow retries after an error of this provider.
+
+Import this module in Airflow 3.3 and newer only: before, Airflow has no retry policies.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from airflow.sdk.definitions.retry_policy import RetryAction, RetryDecision, RetryPolicy
+
+from airflow_provider_flux.bfl.errors import FluxError, FluxTransientError
+from airflow_provider_flux.bfl.redaction import redact
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+#: Shortest wait before a retry, if the service asks for less.
+_MIN_DELAY = timedelta(seconds=1)
+#: Airflow stores 500 characters of a reason.
+_MAX_REASON = 500
+
+
+class FluxRetryPolicy(RetryPolicy):
+    """Fail at once after a permanent error, and wait as long as the service asks after others.
+
+    The operators and the sensor of this provider have this policy without being told, around the
+    ``retry_policy`` of the task. Set it yourself on a task that calls
+    :class:`~airflow_provider_flux.hooks.flux.FluxHook`.
+
+    - A permanent error (moderation, a bad request, no credits, a refused key, an uncertain submit)
+      fails the task, whatever ``retries`` says.
+    - A temporary failure with a ``Retry-After`` is retried after that time.
+    - For everything else the ``retries`` and the ``retry_delay`` of the task apply.
+
+    :param first: policy that is asked before. Its decision counts, unless it is the default one.
+        ``None`` by default.
+    :param max_delay: longest wait for a ``Retry-After``. Default 5 minutes.
+    """
+
+    def __init__(
+        self, first: RetryPolicy | None = None, *, max_delay: timedelta = timedelta(minutes=5)
+    ) -> None:
+        self.first = first
+        self.max_delay = max_delay
+
+    def evaluate(
+        self,
+        exception: BaseException,
+        try_number: int,
+        max_tries: int,
+        context: Context | None = None,
+    ) -> RetryDecision:
+        """Decide about a retry.
+
+        :param exception: the error that ended the try.
+        :param try_number: number of the try, from 1.
+        :param max_tries: ``retries`` of the task, and the tries before it was cleared.
+        :param context: context of the task.
+        """
+        if self.first is not None:
+            decision = self.first.evaluate(exception, try_number, max_tries, context)
+            if decision.action is not RetryAction.DEFAULT:
+                return decision
+        if not isinstance(exception, FluxError):
+            return RetryDecision.default()
+        reason = f"{type(exception).__name__}: {redact(str(exception))}"[:_MAX_REASON]
+        if exception.is_permanent:
+            return RetryDecision.fail(reason)
+        if isinstance(exception, FluxTransientError) and exception.retry_after is not None:
+            requested = timedelta(seconds=exception.retry_after)
+            return RetryDecision.retry(min(max(requested, _MIN_DELAY), self.max_delay), reason)
+        return RetryDecision.default()
