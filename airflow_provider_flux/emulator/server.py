@@ -15,6 +15,7 @@ import uvicorn
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 from airflow_provider_flux.emulator.config import EmulatorConfig
+from airflow_provider_flux.emulator.fault_scripts import parse_faults
 from airflow_provider_flux.emulator.http.app import Emulator, create_app
 from airflow_provider_flux.emulator.http.responses import CONNECTION_KEY
 from airflow_provider_flux.emulator.stats import Stats, Timeline
@@ -101,6 +102,28 @@ class EmulatorServer:
     def timeline(self) -> Timeline:
         """Return the history of the tasks, as ``GET /_emulator/timeline`` does."""
         return self._call(self._require_running().emulator.service.timeline)
+
+    def submits(self, text: str = "") -> int:
+        """Return how many tasks were submitted, and so billed.
+
+        :param text: a part of their prompts; empty counts all.
+        """
+        if not text:
+            return self.stats()["submits"]
+        per_prompt = self.stats()["submits_per_prompt"]
+        return sum(number for prompt, number in per_prompt.items() if text in prompt)
+
+    def set_faults(self, *faults: str) -> None:
+        """Replace the faults for every request, from the next submit on.
+
+        Faults in a prompt or a header still beat them. A reset keeps them.
+
+        :param faults: fault scripts (``NAME=ARG``); none lets every request succeed.
+        :raises ValueError: if a fault is unknown, or its argument cannot be read.
+        """
+        service = self._require_running().emulator.service
+        parsed = parse_faults(faults)
+        self._call(lambda: setattr(service, "default_faults", parsed))
 
     def reset(self) -> None:
         """Forget every account, task and count."""
