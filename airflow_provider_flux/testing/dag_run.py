@@ -56,5 +56,6 @@ def _store(dag: DAG) -> None:
     bag.bag_dag(dag)
     if hasattr(module, "sync_bag_to_db"):
         module.sync_bag_to_db(bag, _BUNDLE, None)
-    else:  # Airflow 3.0
+    else:  # Airflow 3.0, which sets this path of a DAG only if it loads the file itself
+        dag.relative_fileloc = dag.relative_fileloc or os.path.basename(dag.fileloc)
         bag.sync_to_db(_BUNDLE, None)
