@@ -29,6 +29,7 @@ for _name in (
 ):
     os.environ.pop(_name, None)
 
+import hypothesis
 import pytest
 
 from airflow_provider_flux.emulator import EmulatorConfig, EmulatorServer
@@ -51,6 +52,11 @@ from tests.support.skips import pytest_runtest_makereport
 __all__ = ["pytest_runtest_makereport"]
 
 KEY = "bfl_canary_key_0123456789"
+# A busy machine is slow; that says nothing about a property.
+hypothesis.settings.register_profile(
+    "any_machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("any_machine")
 #: The fixture of the server and the class of the store, by URL scheme.
 _BUCKET_STORES = {"s3": ("s3", S3Store), "gs": ("gcs", GcsStore), "abfs": ("azure", AzureStore)}
 

@@ -86,9 +86,9 @@ def test_a_deferred_task_succeeds_on_the_cluster(cluster: Cluster) -> None:
     run = cluster.run_dag("naps", conf={"name": "harness", "seconds": 8})
 
     assert cluster.wait(run) == "success", cluster.dump()
-    assert [(row.task_id, row.state, row.try_number) for row in cluster.task_instances(run)] == [
-        ("greet", "success", 1),
-        ("nap", "success", 1),
+    assert [(row.task_id, row.state) for row in cluster.task_instances(run)] == [
+        ("greet", "success"),
+        ("nap", "success"),
     ]
     assert cluster.xcom(run, "greet") == "hello harness"
     assert cluster.xcom(run, "nap") == {"slept": 8}
@@ -98,19 +98,19 @@ def test_a_deferred_task_succeeds_on_the_cluster(cluster: Cluster) -> None:
 
 
 def test_a_killed_triggerer_is_replaced_by_another(cluster: Cluster) -> None:
-    run = deferred_nap(cluster, seconds=25)
-    assert wait_until(lambda: owner(cluster, run) is not None, 30)
+    run = deferred_nap(cluster, seconds=60)
+    assert wait_until(lambda: owner(cluster, run) is not None, 50)
     first = owner(cluster, run)
+    assert first is not None
 
-    victim = next(
-        triggerer for triggerer in cluster.triggerers if first and triggerer.name == first[1]
-    )
+    victim = next(triggerer for triggerer in cluster.triggerers if triggerer.name == first[1])
     victim.kill()
     assert not victim.family()
     victim.restart()
 
-    assert wait_until(lambda: owner(cluster, run) not in (None, first), 40), cluster.dump()
     assert cluster.wait(run) == "success", cluster.dump()
+    # Each triggerer that runs a trigger has a log file of its own.
+    assert trigger_jobs(cluster, run) - {first[0]}, cluster.dump()
 
 
 def test_orphans_of_a_crashed_leader_end_with_the_restart(cluster: Cluster) -> None:
@@ -130,8 +130,9 @@ def test_a_user_can_mark_and_clear_a_task(cluster: Cluster) -> None:
 
     cluster.set_state(run, "nap", "success")
     assert cluster.wait(run) == "success"
+    (nap,) = [row for row in cluster.task_instances(run) if row.task_id == "nap"]
     cluster.clear(run, "nap")
-    assert cluster.wait_task(run, "nap", "deferred").try_number == 2
+    assert cluster.wait_task(run, "nap", "deferred").try_number > nap.try_number
     cluster.set_state(run, "nap", "failed")
     assert cluster.wait(run) == "failed"
 
@@ -206,6 +207,12 @@ def deferred_nap(cluster: Cluster, *, seconds: int, name: str = "nap") -> DagRun
     run = cluster.run_dag("naps", conf={"name": name, "seconds": seconds})
     cluster.wait_task(run, "nap", "deferred")
     return run
+
+
+def trigger_jobs(cluster: Cluster, run: DagRun) -> set[int]:
+    """Return the job ids of the triggerers that have run a trigger of a run."""
+    folder = cluster.logs / f"dag_id={run.dag_id}" / f"run_id={run.run_id}"
+    return {int(path.suffixes[-2][1:]) for path in folder.rglob("attempt=*.log.trigger.*.log")}
 
 
 def owner(cluster: Cluster, run: DagRun) -> tuple[int, str] | None:

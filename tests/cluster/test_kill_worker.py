@@ -49,7 +49,7 @@ for name, arguments in VARIANTS.items():
     with DAG(name, schedule=None, max_active_runs=99):
         FluxGenerateOperator(
             task_id="image",
-            prompt="{{ run_id }} [[fault:slow=5]]",
+            prompt="{{ run_id }} [[fault:{{ dag_run.conf['fault'] }}]]",
             deferrable=True,
             retries=5,
             retry_delay=timedelta(seconds=1),
@@ -81,10 +81,18 @@ class Case:
     def start(self, site: Site) -> tuple[ImageTask, Strike]:
         """Plan the strike and run the DAG."""
         token = f"{self.name}-{uuid4().hex[:8]}"
+        # There is a second poll only if the image is not ready at the first, on a slow machine too.
+        fault = "held" if self.checkpoint is kill.SECOND_POLL else "slow=5"
+
+        def release_and_act(pid: int) -> None:
+            site.emulator.release(token)
+            self.act(pid)
+
         proxy = site.bfl if kill.is_of_bfl(self.checkpoint) else site.store
-        strike = proxy.plan(token, self.checkpoint, self.act)
-        run = site.cluster.run_dag(self.dag, run_id=token)
-        return ImageTask(run, f"{token} [[fault:slow=5]]", lands="unlanded" not in self.dag), strike
+        strike = proxy.plan(token, self.checkpoint, release_and_act)
+        run = site.cluster.run_dag(self.dag, {"fault": fault}, run_id=token)
+        lands = "unlanded" not in self.dag
+        return ImageTask(run, f"{token} [[fault:{fault}]]", lands=lands), strike
 
 
 #: Struck before the answer to the submit was recorded: nobody knows whether BFL billed it.
@@ -155,12 +163,12 @@ def test_a_killed_worker_is_paid_once_and_its_image_lands(
     site: Site, started: dict[Case, tuple[ImageTask, Strike]], case: Case
 ) -> None:
     image, strike = started[case]
-    state = site.cluster.wait(image.run, 240)
+    state = site.cluster.wait(image.run, 480)
     assert strike.done.is_set(), f"no request reached {case.checkpoint}"
     assert strike.error is None, strike.error
     if case.act is kill_runner and not RETRIES_KILLED_TASKS:
         site.cluster.clear(image.run, image.task_id)
-        state = site.cluster.wait(image.run, 240)
+        state = site.cluster.wait(image.run, 480)
     if case.uncertain is None:
         assert_failed_without_paying_again(site, image, submits=case.submits)
     else:

@@ -21,26 +21,25 @@ from airflow.sdk import DAG
 
 from airflow_provider_flux.operators.generate import FluxGenerateOperator
 
-for seconds in (8, 15, 30):
-    with DAG(f"batch_{seconds}", schedule=None, max_active_runs=99):
-        for task_id, inline_wait in (("inline", 120), ("deferred", 0)):
-            prompts = [
-                f"{{{{ run_id }}}} {task_id} {n} [[fault:slow={seconds}]]" for n in range(EACH)
-            ]
-            FluxGenerateOperator.partial(
-                task_id=task_id,
-                output_path="s3://my_s3@batches/out/{{ run_id }}/" + task_id + "-{key}.{ext}",
-                deferrable=True,
-                inline_wait=inline_wait,
-                retries=5,
-                retry_delay=timedelta(seconds=1),
-            ).expand(prompt=prompts)
+with DAG("batch", schedule=None, max_active_runs=99):
+    for task_id, inline_wait in (("inline", 300), ("deferred", 0)):
+        prompts = [f"{{{{ run_id }}}} {task_id} {n} [[fault:held]]" for n in range(EACH)]
+        FluxGenerateOperator.partial(
+            task_id=task_id,
+            output_path="s3://my_s3@batches/out/{{ run_id }}/" + task_id + "-{key}.{ext}",
+            deferrable=True,
+            inline_wait=inline_wait,
+            retries=5,
+            retry_delay=timedelta(seconds=1),
+        ).expand(prompt=prompts)
 """.replace("EACH", str(EACH))
 
 
 @dataclass(frozen=True)
 class Batch:
     """Images of one DAG run: half of them wait on workers, half on triggerers.
+
+    None is ready before :meth:`release`, however slow the machine is.
 
     :param run: the DAG run.
     :param images: its images.
@@ -50,22 +49,19 @@ class Batch:
     images: list[ImageTask]
 
     @classmethod
-    def start(
-        cls, site: Site, name: str, seconds: int, plan: Callable[[str], object] | None = None
-    ) -> Batch:
+    def start(cls, site: Site, name: str, plan: Callable[[str], object] | None = None) -> Batch:
         """Start a batch.
 
         :param site: the cluster.
         :param name: beginning of the run id.
-        :param seconds: latency of the images: 8, 15 or 30.
         :param plan: plans strikes for a run id, which is in all prompts and paths.
         """
         token = f"{name}-{uuid4().hex[:8]}"
         if plan:
             plan(token)
-        run = site.cluster.run_dag(f"batch_{seconds}", run_id=token)
+        run = site.cluster.run_dag("batch", run_id=token)
         images = [
-            ImageTask(run, f"{token} {task_id} {n} [[fault:slow={seconds}]]", task_id, n)
+            ImageTask(run, f"{token} {task_id} {n} [[fault:held]]", task_id, n)
             for task_id in ("inline", "deferred")
             for n in range(EACH)
         ]
@@ -79,7 +75,11 @@ class Batch:
                 is_recorded(site, image) for image in self.images
             )
 
-        assert wait_until(is_in_flight, 90), site.cluster.dump()
+        assert wait_until(is_in_flight, 180), site.cluster.dump()
+
+    def release(self, site: Site) -> None:
+        """Make the submitted images ready."""
+        site.emulator.release(self.run.run_id)
 
     def triggerer(self, site: Site) -> Component:
         """Return the triggerer that runs most of the deferred tasks."""
@@ -88,10 +88,14 @@ class Batch:
         return next(triggerer for triggerer in site.cluster.triggerers if triggerer.name == busiest)
 
     def assert_all_landed(self, site: Site) -> None:
-        """Restart ended components until the run ends, then assert that each image landed once."""
+        """Release the images and restart ended components until the run ends, then check it.
+
+        Each image was submitted once and landed.
+        """
 
         def is_over() -> bool:
             restart_ended(site.cluster)
+            self.release(site)
             return site.cluster.run_state(self.run) in FINISHED
 
         assert wait_until(is_over, 240), site.cluster.dump()

@@ -23,10 +23,10 @@ HAS_TASK_STATE_STORE = AIRFLOW >= (3, 3)
 #: clear it.
 RETRIES_KILLED_TASKS = AIRFLOW >= (3, 1)
 
-#: The scheduler notices a lost worker within seconds. In return, workers send more heartbeats than
+#: The scheduler notices a lost worker within a minute. In return, workers send more heartbeats than
 #: by default: they share few cores with the tests, and a late heartbeat must not count as a loss.
 _FAST_LOSS_DETECTION = {
-    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "20",
+    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "60",
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "2",
     "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "2",
 }
