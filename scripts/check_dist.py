@@ -22,8 +22,8 @@ EXPECTED_OUTPUT = {
     "providers hooks": "airflow_provider_flux.hooks.flux.FluxHook",
     "providers triggers": "airflow_provider_flux.triggers.result",
 }
-#: Plain pip must resolve each extra in three minutes. A machine may be half as fast as the others.
-MAX_RESOLVE_SECONDS = 360
+#: Seconds in which plain pip must resolve each extra on a clean machine.
+MAX_RESOLVE_SECONDS = 180
 
 
 def main() -> None:
