@@ -74,7 +74,7 @@ $(VENV)/runtime: requirements/runtime.txt pyproject.toml | $(VENV)/python
 	@touch $@
 
 $(VENV)/dev: requirements/dev.txt pyproject.toml | $(VENV)/python
-	@$(STEP) 1/2 "Installing what tests and linters need into $(VENV), once" "3 to 8 minutes" \
+	@$(STEP) 1/2 "Installing what tests and linters need into $(VENV), once" "3 to 10 minutes" \
 		$(PIP) --no-deps --require-hashes -r requirements/dev.txt
 	@$(PIP) --quiet --no-deps --no-build-isolation -e .
 	@if command -v npm >/dev/null; then $(STEP) 2/2 "Installing azurite, the Azure server of the tests" "10 to 60 seconds" \
