@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _SOURCE = "https://api.bfl.ai"
 
 
-def build_lineage(files: TaskFiles) -> OperatorLineage:
+def build_lineage(files: TaskFiles) -> OperatorLineage[Any, Any]:
     """Return the lineage of a task.
 
     :param files: files of the task.
@@ -67,7 +67,7 @@ def _image_dataset(image: LandedImage) -> Any:
     return _output(image["uri"], facets={"version": version}, size=image["bytes"], fileCount=1)
 
 
-def _output(uri: str, *, facets: dict[str, Any] | None = None, **statistics: int) -> Any:
+def _output(uri: str, *, facets: dict[str, Any] | None = None, **statistics: Any) -> Any:
     from airflow.providers.common.compat.openlineage.facet import (
         OutputDataset,
         OutputStatisticsOutputDatasetFacet,

@@ -112,7 +112,7 @@ class FluxLandingOperator(TextTemplatesOperator):
         self._check_landing_options()
         arguments.check_prompt_in_events(prompt_in_events, sidecar, hide_prompt)
 
-    def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage:
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage[Any, Any]:
         """Return the datasets that the task read and wrote, for the OpenLineage provider.
 
         :param task_instance: the task instance; not needed.
@@ -121,7 +121,7 @@ class FluxLandingOperator(TextTemplatesOperator):
 
         return build_lineage(self.task_files)
 
-    def get_openlineage_facets_on_failure(self, task_instance: Any) -> OperatorLineage:
+    def get_openlineage_facets_on_failure(self, task_instance: Any) -> OperatorLineage[Any, Any]:
         """Return the datasets that the failed task read, and those that it wrote until then.
 
         :param task_instance: the task instance; not needed.
