@@ -7,6 +7,7 @@ where the image is, what it shows and what it cost from the extra of the asset e
 from __future__ import annotations
 
 # [START flux_assets]
+from datetime import timedelta
 from typing import Any
 
 import pendulum
@@ -24,6 +25,8 @@ with DAG("flux_campaign", schedule=None, start_date=pendulum.datetime(2026, 1, 1
         output_path=f"{OUTPUT}/campaign/{{{{ run_id }}}}/hero.{{ext}}",
         outlets=[HERO],
         deferrable=True,
+        retries=3,
+        retry_delay=timedelta(seconds=30),
     )
 
 with DAG("flux_campaign_page", schedule=[HERO], start_date=pendulum.datetime(2026, 1, 1)):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 # [START flux_decorator]
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import pendulum
@@ -29,6 +30,8 @@ with DAG(
         model="flux-2-pro",
         output_path=f"{OUTPUT}/{{{{ run_id }}}}/{{key}}.{{ext}}",
         deferrable=True,
+        retries=3,
+        retry_delay=timedelta(seconds=30),
     )
     def hero(brief: Any, product: str) -> dict[str, Any]:
         prompt = f"{brief['style']} of {product}, {brief['background']}"
@@ -43,6 +46,8 @@ with DAG("flux_batch_decorator", schedule=None, start_date=pendulum.datetime(202
     @task.flux_batch(
         output_path=f"{OUTPUT}/{{{{ run_id }}}}/{{key}}.{{ext}}",
         max_cost=500,  # credits (1 credit = 0.01 USD)
+        retries=3,
+        retry_delay=timedelta(seconds=30),
     )
     def products() -> Iterator[dict[str, Any]]:
         for number in range(1, 4):  # for example the rows of a database cursor

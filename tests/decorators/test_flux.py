@@ -337,7 +337,11 @@ class TestResume:
         assert emulator.stats()["submits"] == 1
 
     def test_a_retry_with_another_value_submits_it_and_warns(
-        self, emulator: EmulatorServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
+        self,
+        emulator: EmulatorServer,
+        tmp_path: Path,
+        capfd: pytest.CaptureFixture[str],
+        caplog: pytest.LogCaptureFixture,
     ) -> None:
         values = iter(["a fox", "a hare"])
 
@@ -351,7 +355,8 @@ class TestResume:
         again = new_operator(hero, output_path=f"file://{tmp_path}/x.jpeg", **SMALL)
         again.execute(context)
         assert prompts(emulator) == {"a fox", "a hare"}
-        assert "This try submits a new request" in caplog.text
+        log = "".join(capfd.readouterr()) + caplog.text
+        assert "This try submits a new request" in log
 
     def test_the_function_does_not_run_again_after_a_deferral(
         self, emulator: EmulatorServer, tmp_path: Path, hurry: None

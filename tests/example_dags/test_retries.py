@@ -20,6 +20,8 @@ def flux_calls(path: Path) -> Iterator[ast.Call]:
             "FluxGenerateOperator",
             "FluxGenerateBatchOperator",
             "FluxToObjectStorageOperator",
+            "task.flux",
+            "task.flux_batch",
         }:
             yield node
 
