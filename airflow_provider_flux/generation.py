@@ -20,6 +20,25 @@ log = logging.getLogger(__name__)
 CostSource = Literal["reported", "estimated", "reused"]
 
 
+class Rendition(TypedDict):
+    """A smaller or cropped copy of a landed image, which is stored beside it.
+
+    :ivar uri: URI of the rendition.
+    :ivar sha256: SHA-256 of its bytes, in hexadecimal.
+    :ivar bytes: size in bytes.
+    :ivar width: width in pixels.
+    :ivar height: height in pixels.
+    :ivar content_type: MIME type.
+    """
+
+    uri: str
+    sha256: str
+    bytes: int
+    width: int
+    height: int
+    content_type: str
+
+
 class LandedImage(TypedDict):
     """An image that has landed.
 
@@ -30,6 +49,8 @@ class LandedImage(TypedDict):
     :ivar height: height in pixels.
     :ivar content_type: MIME type.
     :ivar sidecar: URI of the JSON file with its provenance; ``None`` if there is none.
+    :ivar renditions: its renditions by name, for example ``thumb``; empty if there are none. An
+        image that an earlier version of this package landed has no such member.
     """
 
     uri: str
@@ -39,6 +60,7 @@ class LandedImage(TypedDict):
     height: int
     content_type: str
     sidecar: str | None
+    renditions: dict[str, Rendition]
 
 
 class LandedVideo(LandedImage):

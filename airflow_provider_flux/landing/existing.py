@@ -72,6 +72,7 @@ def describe_landed(uri: str, info: MediaInfo, sidecar: str | None) -> LandedIma
         height=info.height,
         content_type=info.content_type,
         sidecar=sidecar,
+        renditions={},
     )
 
 

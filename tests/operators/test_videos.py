@@ -62,6 +62,7 @@ def test_a_video_is_landed_as_mp4(emulator: EmulatorServer, tmp_path: Path, way:
         "height": video["height"],
         "content_type": "video/mp4",
         "sidecar": f"{video['uri']}.json",
+        "renditions": {},
         "seconds": 5,
         "draft_cache": None,
     }
