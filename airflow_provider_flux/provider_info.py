@@ -86,6 +86,17 @@ _CONFIG: dict[str, Any] = {
                 "example": '{"flux-2-next": {"like": "flux-2-pro", "price": 4}}',
                 "default": "",
             },
+            "gallery": {
+                "description": (
+                    "Show the gallery of landed images in Airflow's UI: tabs on task instance, run "
+                    "and DAG, and a page in the menu. Airflow 3.1 and newer can show it. Restart "
+                    "the API server after a change."
+                ),
+                "version_added": None,
+                "type": "boolean",
+                "example": None,
+                "default": "True",
+            },
         },
     },
 }
@@ -129,6 +140,7 @@ def get_provider_info() -> dict[str, Any]:
             }
         ],
         "extra-links": [
+            "airflow_provider_flux.links.gallery.GalleryLink",
             "airflow_provider_flux.links.object_store.LandedImageLink",
             "airflow_provider_flux.links.object_store.ManifestLink",
         ],

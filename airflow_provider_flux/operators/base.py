@@ -16,6 +16,7 @@ from airflow_provider_flux.landing.output_path import (
     has_jinja,
 )
 from airflow_provider_flux.landing.target import IfExists, LandingOptions, Reuse, Target
+from airflow_provider_flux.links.gallery import GalleryLink
 from airflow_provider_flux.links.object_store import LandedImageLink
 from airflow_provider_flux.observability.task_files import TaskFiles
 from airflow_provider_flux.operators import arguments
@@ -69,7 +70,7 @@ class FluxLandingOperator(TextTemplatesOperator):
         {"output_path", "cache_control", "flux_conn_id"}
     )
     ui_color = "#e8e3f4"
-    operator_extra_links: Sequence[BaseOperatorLink] = (LandedImageLink(),)
+    operator_extra_links: Sequence[BaseOperatorLink] = (GalleryLink(), LandedImageLink())
     #: Source of ``{key}`` in an operator that submits; ``None`` if it submits nothing.
     key_source: ClassVar[Literal["task", "rows"] | None] = None
 

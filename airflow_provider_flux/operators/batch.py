@@ -37,6 +37,7 @@ from airflow_provider_flux.landing.plan import LandingPlan
 from airflow_provider_flux.landing.target import Reuse
 from airflow_provider_flux.ledger.ledger_folder import LEDGER_FOLDER
 from airflow_provider_flux.ledger.resume_policy import OnUncertain
+from airflow_provider_flux.links.gallery import GalleryLink
 from airflow_provider_flux.links.object_store import ManifestLink
 from airflow_provider_flux.observability.spans import BATCH_SPAN, set_attributes, span
 from airflow_provider_flux.operators import arguments
@@ -146,7 +147,7 @@ class FluxGenerateBatchOperator(FluxLandingOperator):
         *FluxLandingOperator.template_fields,
     )
     key_source = "rows"
-    operator_extra_links = (ManifestLink(),)
+    operator_extra_links = (GalleryLink(), ManifestLink())
     template_fields_renderers: ClassVar[dict[str, str]] = {
         **FluxLandingOperator.template_fields_renderers,
         "columns": "json",

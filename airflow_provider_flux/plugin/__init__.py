@@ -1,0 +1,1 @@
+"""The plugin of Airflow's UI: the gallery of landed images, as pages of the API server."""

@@ -1,0 +1,69 @@
+"""Who may see what: Airflow's auth manager decides about every request.
+
+Images, prompts and costs come from the XComs of a task. So whoever may read the XComs of a DAG may
+see its images.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlsplit
+
+from airflow.api_fastapi.app import get_auth_manager
+from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity, DagDetails
+from airflow.api_fastapi.core_api.security import get_user, requires_access_dag
+from airflow.models.dag import DagModel
+from fastapi import Depends, HTTPException, Request, status
+
+#: Dependency that returns the logged-in user; 401 for anybody else.
+logged_in_user = get_user
+
+#: Dependencies of a route with ``{dag_id}`` in its path that shows what tasks of the DAG returned.
+READS_DAG = [Depends(requires_access_dag("GET", DagAccessEntity.XCOM))]
+
+_SAFE_FETCH_SITES = frozenset({"same-origin", "none"})
+
+
+def may_read_dag(user: Any, dag_id: str) -> bool:
+    """Whether a user may see the images of a DAG.
+
+    :param user: the user, as :data:`logged_in_user` returns it.
+    :param dag_id: id of the DAG.
+    """
+    return get_auth_manager().is_authorized_dag(
+        method="GET",
+        access_entity=DagAccessEntity.XCOM,
+        details=_details_of(dag_id),
+        user=user,
+    )
+
+
+def readable_dag_ids(user: Any) -> set[str]:
+    """Return the ids of the DAGs that a user may read. Each DAG may still hide its XComs.
+
+    :param user: the user, as :data:`logged_in_user` returns it.
+    """
+    return get_auth_manager().get_authorized_dag_ids(user=user, method="GET")
+
+
+def require_same_origin(request: Request) -> None:
+    """Refuse a request that changes something and that a page of another site sent.
+
+    The browser sends the cookie of the user with it, so the cookie alone proves nothing.
+
+    :param request: the request.
+    :raises HTTPException: 403, if it comes from another site.
+    """
+    site = request.headers.get("sec-fetch-site")
+    origin = request.headers.get("origin")
+    if site is not None and site not in _SAFE_FETCH_SITES:
+        raise HTTPException(status.HTTP_403_FORBIDDEN, "The request comes from another site.")
+    if origin is not None and urlsplit(origin).netloc != request.url.netloc:
+        raise HTTPException(status.HTTP_403_FORBIDDEN, "The request comes from another site.")
+
+
+def _details_of(dag_id: str) -> DagDetails:
+    get_team_name = getattr(DagModel, "get_team_name", None)  # since Airflow 3.2
+    if get_team_name is None:
+        return DagDetails(id=dag_id)
+    return DagDetails(id=dag_id, team_name=get_team_name(dag_id))
