@@ -38,6 +38,10 @@ class CardOrigin:
     map_index: int = -1
 
 
+#: The origin of a card that belongs to no known task instance.
+NO_ORIGIN = CardOrigin()
+
+
 @dataclass(frozen=True, slots=True)
 class Card:
     """One row, image or video, as a tile shows it. A value that is not known is ``None``.
@@ -83,7 +87,7 @@ class Card:
     uri: str | None = None
     sidecar: str | None = None
     thumb: str | None = None
-    origin: CardOrigin = CardOrigin()
+    origin: CardOrigin = NO_ORIGIN
 
     @property
     def has_media(self) -> bool:
@@ -115,7 +119,7 @@ _RECORDED = tuple(field.name for field in fields(Card) if field.name != "origin"
 _REQUIRED = {"index": 0, "key": "", "outcome": "", "model": ""}
 
 
-def card_of_row(row: object, origin: CardOrigin = CardOrigin()) -> Card:
+def card_of_row(row: object, origin: CardOrigin = NO_ORIGIN) -> Card:
     """Return the card of a row of a manifest, or of an index.
 
     :param row: the row; any object that JSON can hold.
@@ -130,7 +134,7 @@ def card_of_generation(
     *,
     index: int = 0,
     key: str = "",
-    origin: CardOrigin = CardOrigin(),
+    origin: CardOrigin = NO_ORIGIN,
 ) -> Card:
     """Return the card of the XCom of one generation.
 
@@ -211,7 +215,7 @@ def _clean_value(name: str, value: object) -> Any:
     if name in _INTEGERS:
         return _integer(value)
     if name in _NUMBERS:
-        return _number(value)
+        return clean_number(value)
     if name in _URIS:
         is_uri = isinstance(value, str) and 0 < len(value) <= MAX_URI_CHARACTERS
         return value if is_uri else None
@@ -229,7 +233,11 @@ def _integer(value: object) -> int | None:
     return value if is_integer and is_storable_integer(value) else None  # type: ignore[return-value,arg-type]
 
 
-def _number(value: object) -> float | None:
+def clean_number(value: object) -> float | None:
+    """Return a value as a finite number; ``None`` if it is none.
+
+    :param value: any object that JSON can hold.
+    """
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
     try:

@@ -1,6 +1,6 @@
 """Sources of cards: a list, and several sources behind each other.
 
-A source of an index is :class:`~airflow_provider_flux.gallery.manifest_index.IndexedCards`.
+A source of an index is :class:`~airflow_provider_flux.gallery.indexed_cards.IndexedCards`.
 """
 
 from __future__ import annotations

@@ -109,7 +109,7 @@ class CardFilter:
         return (
             (not self.outcomes or outcome in self.outcomes)
             and (not self.models or model in self.models)
-            and self._accepts_cost(cost)
+            and self.accepts_cost(cost)
         )
 
     def accepts_texts(self, card: Card) -> bool:
@@ -125,7 +125,11 @@ class CardFilter:
         texts = (card.prompt, card.key, card.reason, card.model, card.request_id)
         return any(text in value.casefold() for value in texts if value)
 
-    def _accepts_cost(self, cost: float | None) -> bool:
+    def accepts_cost(self, cost: float | None) -> bool:
+        """Whether a card with this cost may pass.
+
+        :param cost: its cost in credits.
+        """
         if self.min_cost is None and self.max_cost is None:
             return True
         if cost is None:

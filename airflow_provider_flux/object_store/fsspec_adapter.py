@@ -47,10 +47,21 @@ async def read_bytes(fs: Any, path: str, max_bytes: int | None = None) -> bytes:
     :param path: path of the object.
     :param max_bytes: number of bytes to read at most; ``None`` for all.
     """
+    return await read_range(fs, path, None if max_bytes is None else 0, max_bytes)
+
+
+async def read_range(fs: Any, path: str, start: int | None, end: int | None) -> bytes:
+    """Read a part of an object in one request, as :func:`read_bytes` reads a whole one.
+
+    :param fs: the filesystem.
+    :param path: path of the object.
+    :param start: first byte, from 0; ``None`` for the first one.
+    :param end: byte after the last one; ``None`` for all that follow.
+    """
     method = getattr(fs, "_cat_file", None)
     if method is not None and "max_concurrency" in inspect.signature(method).parameters:
-        return bytes(await method(path, end=max_bytes, max_concurrency=1))
-    return bytes(await call(fs, "cat_file", path, None if max_bytes is None else 0, max_bytes))
+        return bytes(await method(path, start=start or None, end=end, max_concurrency=1))
+    return bytes(await call(fs, "cat_file", path, start, end))
 
 
 async def write_bytes(fs: Any, path: str, data: bytes, *, exclusive: bool, **options: Any) -> Any:
