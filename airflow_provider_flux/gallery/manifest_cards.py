@@ -1,0 +1,190 @@
+"""The cards of a manifest in a store: by its index, or without one by reading the manifest once."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import logging
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from functools import partial
+from threading import Lock
+from typing import Any
+
+from airflow_provider_flux.bfl.errors import FluxConfigurationError, FluxStorageError
+from airflow_provider_flux.gallery.card import NO_ORIGIN, CardOrigin, card_of_row
+from airflow_provider_flux.gallery.index_format import (
+    INDEX_SUFFIX,
+    MAX_CARDS,
+    DamagedIndexError,
+)
+from airflow_provider_flux.gallery.index_writer import IndexWriter
+from airflow_provider_flux.gallery.indexed_cards import IndexedCards, MatchCache, open_index
+from airflow_provider_flux.object_store.filesystem import open_path, run_sync
+from airflow_provider_flux.object_store.ranges import ObjectFacts, find_object, read_range
+
+log = logging.getLogger(__name__)
+
+#: Most bytes of a manifest without an index. A row has about 900 bytes.
+MAX_MANIFEST_BYTES = 512 * 1024 * 1024
+#: Most bytes of a Parquet manifest without an index, compressed and not: it is read in memory.
+MAX_PARQUET_BYTES = 64 * 1024 * 1024
+#: Most bytes of one row.
+_MAX_ROW_BYTES = 1024 * 1024
+_READ_BYTES = 1024 * 1024
+#: Most bytes of indexes that are kept in memory for manifests without one.
+_CACHED_BYTES = 32 * 1024 * 1024
+
+#: Cards by filter, for all indexes that this process reads.
+_MATCHES = MatchCache()
+
+
+def index_uri(manifest: str) -> str:
+    """Return the URI of the index of a manifest.
+
+    :param manifest: URI of the manifest.
+    """
+    return f"{manifest}{INDEX_SUFFIX}"
+
+
+def open_manifest_cards(manifest: str, origin: CardOrigin = NO_ORIGIN) -> IndexedCards:
+    """Return the cards of a manifest. Blocks: call it in a thread.
+
+    With an index, this reads the size of the manifest and 64 KiB of the index. Without one, or if
+    the index is of an earlier manifest, it reads the whole manifest once, and keeps an index of it
+    in memory. A manifest does not have the prompts that an index has.
+
+    :param manifest: URI of the manifest. Check it before: whoever knows it can read it.
+    :param origin: task instance that wrote the manifest.
+    :raises FluxConfigurationError: if the store cannot be opened.
+    :raises FluxStorageError: if the manifest does not exist, cannot be read, or is too large.
+    """
+    open_path(manifest, field="manifest_path")
+    facts, index = run_sync(_find_both(manifest))
+    if facts is None:
+        raise FluxStorageError(f"{manifest} does not exist.")
+    if index is not None:
+        cards = _open_stored_index(manifest, index, origin)
+        if cards is not None and cards.manifest_bytes == facts.bytes:
+            return cards
+    return _open_without_index(manifest, facts, origin)
+
+
+async def _find_both(manifest: str) -> tuple[ObjectFacts | None, ObjectFacts | None]:
+    return await asyncio.gather(find_object(manifest), find_object(index_uri(manifest)))
+
+
+def _open_stored_index(
+    manifest: str, index: ObjectFacts, origin: CardOrigin
+) -> IndexedCards | None:
+    uri = index_uri(manifest)
+
+    def read(start: int, end: int) -> bytes:
+        end = min(end, index.bytes)
+        return run_sync(read_range(uri, start, end)) if start < end else b""
+
+    try:
+        return open_index(read, origin=origin, cache=_MATCHES, version=f"{uri} {index.version}")
+    except DamagedIndexError as error:
+        log.warning("%s is not used, because %s. Its manifest is read instead.", uri, error)
+        return None
+
+
+class _BuiltIndexes:
+    """The indexes of manifests without one, in memory. The oldest are dropped.
+
+    :param max_bytes: bytes that are kept in all.
+    """
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._indexes: OrderedDict[str, bytes] = OrderedDict()
+        self._lock = Lock()
+
+    def get(self, version: str, build: Callable[[], bytes]) -> bytes:
+        """Return the index of a version of a manifest; one thread builds it."""
+        with self._lock:
+            if version in self._indexes:
+                self._indexes.move_to_end(version)
+            else:
+                self._indexes[version] = build()
+            while len(self._indexes) > 1 and self._total() > self._max_bytes:
+                self._indexes.popitem(last=False)
+            return self._indexes[version]
+
+    def _total(self) -> int:
+        return sum(map(len, self._indexes.values()))
+
+
+_BUILT = _BuiltIndexes(_CACHED_BYTES)
+
+
+def _open_without_index(manifest: str, facts: ObjectFacts, origin: CardOrigin) -> IndexedCards:
+    version = f"{manifest} {facts.version}"
+    data = _BUILT.get(version, partial(_build_index, manifest, facts))
+    return open_index(
+        lambda start, end: data[start:end], origin=origin, cache=_MATCHES, version=version
+    )
+
+
+def _build_index(manifest: str, facts: ObjectFacts) -> bytes:
+    is_parquet = manifest.lower().endswith(".parquet")
+    limit = MAX_PARQUET_BYTES if is_parquet else MAX_MANIFEST_BYTES
+    if facts.bytes > limit:
+        raise FluxStorageError(
+            f"{manifest} has no index and more than {limit >> 20} MiB. Run its batch again with "
+            "this version, which writes the index."
+        )
+    read = _read_parquet_rows if is_parquet else _read_lines
+    file = io.BytesIO()
+    with IndexWriter() as writer:
+        for count, card in enumerate(map(card_of_row, read(manifest, facts.bytes))):
+            if count >= MAX_CARDS:
+                raise FluxStorageError(f"{manifest} has more than {MAX_CARDS} rows.")
+            writer.add(card)
+        writer.finish(file, manifest_bytes=facts.bytes)
+    return file.getvalue()
+
+
+def _read_lines(manifest: str, size: int) -> Iterator[Any]:
+    """Yield the rows of a JSONL manifest. A line that is no row is an empty one."""
+    rest = b""
+    for start in range(0, size, _READ_BYTES):
+        part = run_sync(read_range(manifest, start, min(start + _READ_BYTES, size)))
+        *lines, rest = (rest + part).split(b"\n")
+        yield from map(_parse_line, filter(None, lines))
+        if len(rest) > _MAX_ROW_BYTES:
+            raise FluxStorageError(f"{manifest} has a row of more than {_MAX_ROW_BYTES >> 20} MiB.")
+    if rest:
+        yield _parse_line(rest)
+
+
+def _parse_line(line: bytes) -> Any:
+    try:
+        return json.loads(line)
+    except (ValueError, RecursionError):
+        return {"outcome": "damaged", "reason": "This row of the manifest is not JSON."}
+
+
+def _read_parquet_rows(manifest: str, size: int) -> Iterator[Any]:
+    try:
+        from pyarrow import parquet  # type: ignore[import-untyped]
+    except ImportError:
+        raise FluxConfigurationError(
+            f"{manifest} has no index, and pyarrow, which reads it, is not installed."
+        ) from None
+    data = run_sync(read_range(manifest, 0, size)) if size else b""
+    try:
+        file = parquet.ParquetFile(io.BytesIO(data))
+        groups = range(file.metadata.num_row_groups)
+        if sum(file.metadata.row_group(n).total_byte_size for n in groups) > 4 * MAX_PARQUET_BYTES:
+            raise FluxStorageError(f"{manifest} is too large when it is decompressed.")
+        for batch in file.iter_batches(1000):
+            yield from batch.to_pylist()
+    except FluxStorageError:
+        raise
+    except Exception as error:
+        raise FluxStorageError(
+            f"{manifest} is no Parquet file that can be read ({type(error).__name__})."
+        ) from None
