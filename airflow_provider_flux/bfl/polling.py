@@ -30,6 +30,7 @@ _NOT_FOUND_INTERVAL_SECONDS = 1.0
 _NO_IMAGE_GRACE_SECONDS = 60.0
 _NO_IMAGE_INTERVAL_SECONDS = 1.0
 _MIN_INTERVAL_SECONDS = 0.01
+_WEBHOOK_FREQUENT_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,34 @@ class Paused:
 
 
 PollDecision = PollAgain | Done | Failed | Paused
+
+
+@dataclass(frozen=True)
+class WebhookPace:
+    """Intervals of the polls of a generation whose end a webhook reports.
+
+    Polls remain the truth: a webhook may be lost. They are frequent until a webhook can have an
+    effect, so that none is missed that came before.
+
+    :param frequent_until: seconds since the submit until which polls are frequent.
+    :param poll_interval: shortest seconds between two polls until then. They are at least 2.
+    :param interval: seconds between two polls after that. Each differs by up to a tenth.
+    :param jitter: returns a random number in [0, 1).
+    """
+
+    frequent_until: float
+    poll_interval: float
+    interval: float
+    jitter: Callable[[], float] = random.random
+
+    def __call__(self, waited: float) -> float:
+        """Return the seconds until the next poll.
+
+        :param waited: seconds since the submit.
+        """
+        if waited < self.frequent_until:
+            return max(self.poll_interval, _WEBHOOK_FREQUENT_SECONDS)
+        return self.interval * (0.9 + 0.2 * self.jitter())
 
 
 class Poller:

@@ -16,7 +16,7 @@ from airflow_provider_flux.operators.generate import FluxGenerateOperator
 from airflow_provider_flux.operators.request_arguments import NAMED_PARAMETERS
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import Context, ObjectStoragePath
+    from airflow.providers.common.compat.sdk import Asset, Context, ObjectStoragePath
 
     from airflow_provider_flux.generation import Generation
     from airflow_provider_flux.landing.target import IfExists, Reuse
@@ -151,6 +151,8 @@ def flux_task(
     deferrable: bool = ...,
     poll_interval: float | timedelta = ...,
     timeout: float | timedelta | None = ...,
+    wait: bool = ...,
+    ready_asset: Asset | None = ...,
     partition_key: str | None = ...,
     validate: bool = ...,
     multiple_outputs: bool = ...,

@@ -18,6 +18,7 @@ from airflow_provider_flux.bfl.errors import (
     FluxSubmitUncertainError,
     FluxTaskNotFoundError,
 )
+from airflow_provider_flux.bfl.status import Status
 from airflow_provider_flux.generation import Generation, submitted_epoch
 from airflow_provider_flux.observability import metrics
 from airflow_provider_flux.observability.spans import (
@@ -147,7 +148,9 @@ def record_returned(accepted: Generation, returned: Generation) -> None:
     :param returned: the generation that the task returns.
     """
     model = returned["model"]
-    outcome = "landed" if returned["image"] or returned["video"] else "ready"
+    outcome = "ready" if returned["status"] == Status.READY else "submitted"
+    if returned["image"] or returned["video"]:
+        outcome = "landed"
     metrics.count(metrics.OUTCOMES, model, outcome=outcome)
     difference = (returned["cost"] or 0) - (accepted["cost"] or 0)
     metrics.count(metrics.CREDITS, model, difference)

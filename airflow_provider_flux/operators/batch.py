@@ -44,6 +44,7 @@ from airflow_provider_flux.operators import arguments
 from airflow_provider_flux.operators.base import FluxLandingOperator
 from airflow_provider_flux.operators.failures import fail_without_retry
 from airflow_provider_flux.operators.sibling_tasks import check_sibling_tasks
+from airflow_provider_flux.operators.webhook_reference import refuse_receiver
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -230,6 +231,8 @@ class FluxGenerateBatchOperator(FluxLandingOperator):
         """Check literal arguments at parse time; others are checked before the first submit."""
         if self.output_path is None:
             raise FluxRequestError("output_path is required: a batch lands its images.")
+        if isinstance(self.defaults, Mapping):
+            refuse_receiver(self.defaults.get("webhook_url"))
         if isinstance(self._unrendered_output_path, str):
             self._check_rows_differ(self._unrendered_output_path)
         arguments.check_count("max_active", self.max_active)
@@ -327,6 +330,7 @@ class FluxGenerateBatchOperator(FluxLandingOperator):
             settings = self._settings(plan)
             self._webhook_hosts = self._webhook_hosts_in_source(context, ("defaults",))
             if isinstance(self.defaults, Mapping):
+                refuse_receiver(self.defaults.get("webhook_url"))
                 self.hook.check_webhook(self.defaults.get("webhook_url"))
             self._batch_run = BatchRun(
                 self.hook, settings, context, plan, Path(folder), self._monitor

@@ -16,6 +16,8 @@ STATE_XCOM = "submitted"
 #: Shortest duration of a deferral. Airflow's scheduler can fail a task whose trigger fires while
 #: the scheduler still handles the first half of the task (apache/airflow issues 71580, 72716).
 _MIN_DEFERRAL_SECONDS = 10.0
+#: Time between two polls if a webhook resumes the task. Signed URLs live for ten minutes.
+_WEBHOOK_INTERVAL_SECONDS = 60.0
 #: Time after the deadline at which Airflow ends a deferral whose trigger is gone.
 _BACKSTOP_SECONDS = 60.0
 
@@ -70,6 +72,7 @@ def deferral_arguments(
     poll_interval: float,
     now: float,
     hide_texts: bool = False,
+    has_receiver: bool = False,
 ) -> dict[str, Any]:
     """Return the arguments of ``BaseOperator.defer``.
 
@@ -79,6 +82,7 @@ def deferral_arguments(
     :param poll_interval: shortest seconds between two polls.
     :param now: epoch seconds.
     :param hide_texts: leave the texts of BFL out of the event, because they may quote the prompt.
+    :param has_receiver: whether a webhook resumes the task, so that the trigger polls rarely.
     """
     assert state.generation is not None  # noqa: S101 - a task defers for an accepted generation
     trigger = FluxResultTrigger(
@@ -90,6 +94,7 @@ def deferral_arguments(
         landing_plan=state.plan.model_dump(mode="json") if state.plan else None,
         record_uri=state.record_uri,
         hide_texts=hide_texts,
+        webhook_interval=max(_WEBHOOK_INTERVAL_SECONDS, poll_interval) if has_receiver else None,
     )
     seconds = max(deadline - now, _MIN_DEFERRAL_SECONDS) + _BACKSTOP_SECONDS
     return {

@@ -25,9 +25,14 @@ from airflow_provider_flux.operators.request_arguments import NAMED_PARAMETERS, 
 from airflow_provider_flux.operators.sibling_tasks import check_sibling_tasks
 from airflow_provider_flux.operators.stored_images import find_existing_image
 from airflow_provider_flux.operators.waiting import FluxWaitingOperator
+from airflow_provider_flux.operators.webhook_reference import (
+    add_reference,
+    check_ready_asset,
+    push_ready_asset,
+)
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import Context
+    from airflow.providers.common.compat.sdk import Asset, Context
 
     from airflow_provider_flux.landing.plan import LandingPlan
     from airflow_provider_flux.landing.target import Reuse
@@ -70,7 +75,9 @@ class FluxGenerateOperator(FluxRequestOperator, FluxWaitingOperator):
     :param safety_tolerance: moderation, from 0 (most strict) to 6. Default 2.
     :param output_format: ``jpeg``, ``png`` or ``webp``. Default: the format that the suffix of
         ``output_path`` names, else ``jpeg``.
-    :param webhook_url: URL that BFL calls when the image is ready. The task polls as well.
+    :param webhook_url: URL that BFL calls when the image is ready. The task polls as well. If it
+        ends with ``/flux/webhooks``, it is the receiver in Airflow's API server, which resumes the
+        deferred task.
     :param webhook_secret: secret that BFL sends to the webhook in ``X-Webhook-Secret``. Default:
         the ``webhook_secret`` of the connection, which is the better place for it, because Airflow
         stores the source of DAG files, and the arguments of ``partial()``, in its database.
@@ -101,6 +108,11 @@ class FluxGenerateOperator(FluxRequestOperator, FluxWaitingOperator):
         whichever try. Default: ten times the usual duration of the model, and at least ten minutes.
         ``execution_timeout`` shortens it, because Airflow does not enforce that while a task is
         deferred.
+    :param wait: whether the task waits for the image. Default ``True``. With ``False`` it ends when
+        BFL has accepted the request. Its XCom is the generation, for
+        :class:`~airflow_provider_flux.transfers.flux_to_object_storage.FluxToObjectStorageOperator`.
+    :param ready_asset: with ``wait=False``: asset that gets an event from the receiver when the
+        image is ready. The extra of the event is the generation. None by default.
     :param partition_key: partition of the assets in ``outlets``, for example
         ``{{ params.sku }}``. Airflow 3.2 and newer have partitions. None by default. (templated)
     :param validate: check the model and its parameters against the catalog of this version. Default
@@ -151,6 +163,8 @@ class FluxGenerateOperator(FluxRequestOperator, FluxWaitingOperator):
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         poll_interval: float | timedelta = 0.5,
         timeout: float | timedelta | None = None,
+        wait: bool = True,
+        ready_asset: Asset | None = None,
         partition_key: str | None = None,
         validate: bool = True,
         **kwargs: Any,
@@ -174,6 +188,9 @@ class FluxGenerateOperator(FluxRequestOperator, FluxWaitingOperator):
         self.timeout = (
             None if timeout is None else arguments.parse_seconds("timeout", timeout, minimum=1)
         )
+        self.wait = wait
+        self.ready_asset = ready_asset
+        check_ready_asset(ready_asset, wait=wait, output_path=self.output_path)
         self.partition_key = partition_key
         self.validate = validate
         checked = arguments.check_ledger_path(ledger_path)
@@ -228,6 +245,7 @@ class FluxGenerateOperator(FluxRequestOperator, FluxWaitingOperator):
                     self._prove_writable(plan, folder)
                     if self._confirm:
                         self._confirm(request)
+                    request = self._add_webhook(request, context)
                     submission.submit(self.hook, request, plan, self._wait_policy.max_wait)
                     inputs.close()
                     return self._wait(plan, context)
@@ -235,6 +253,11 @@ class FluxGenerateOperator(FluxRequestOperator, FluxWaitingOperator):
                     return self._wait(plan, context)
                 case "return":
                     return self._land(plan)
+
+    def _add_webhook(self, request: GenerationRequest, context: Context) -> GenerationRequest:
+        """Return the request with a webhook URL by which the receiver finds this task."""
+        push_ready_asset(self.ready_asset, request, context["ti"])
+        return add_reference(request, self.hook, context["ti"])
 
     def _decide(
         self, request: GenerationRequest, plan: LandingPlan | None, inputs: ExitStack
@@ -301,6 +324,10 @@ class FluxGenerateOperator(FluxRequestOperator, FluxWaitingOperator):
                 case "ready":
                     self._log_handover(event)
                     return self._land(self._plan_after_deferral(context, state))
+                case "notified":
+                    return self._wait_after_webhook(
+                        self._plan_after_deferral(context, state), context
+                    )
                 case _:
                     self._log_handover(event)
                     return self._wait_on_worker(self._plan_after_deferral(context, state))

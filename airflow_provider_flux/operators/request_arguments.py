@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from airflow_provider_flux.bfl.request import GenerationRequest, build_request
+from airflow_provider_flux.bfl.webhook import is_receiver
 from airflow_provider_flux.compat import mask_secret
 from airflow_provider_flux.configured_models import known_models
 from airflow_provider_flux.operators import arguments
@@ -95,6 +96,10 @@ class FluxRequestOperator(FluxLandingOperator):
     @property
     def _draws_seeds(self) -> bool:
         return self.seed is None
+
+    @property
+    def _has_receiver(self) -> bool:
+        return is_receiver(self._supplied_parameters().get("webhook_url"))
 
     def _named_parameters(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in NAMED_PARAMETERS}

@@ -44,6 +44,8 @@ if TYPE_CHECKING:
     from airflow_provider_flux.ledger.submission import TrackedSubmission
     from airflow_provider_flux.operators.deferral import DeferredState
 
+#: Seconds on the worker in which BFL's polls should confirm what a webhook said.
+_AFTER_WEBHOOK_SECONDS = 30.0
 #: Difference between the clocks of worker and triggerer that changes nothing.
 _CLOCK_TOLERANCE_SECONDS = 5.0
 
@@ -61,6 +63,7 @@ class FluxWaitingOperator(FluxLandingOperator):
     deferrable: bool
     poll_interval: float
     timeout: float | None
+    wait: bool
     _policy: ResumePolicy
     _submission: TrackedSubmission | None
 
@@ -73,27 +76,46 @@ class FluxWaitingOperator(FluxLandingOperator):
 
     def _wait(self, plan: LandingPlan | None, context: Context) -> Generation:
         """Wait on the worker, if the policy says so, and land the image; otherwise defer."""
-        policy, generation = self._wait_policy, self._tracked.accepted
+        policy = self._wait_policy
+        if not self.wait:
+            return self._return(self._tracked.accepted)
         if policy.starts_on_worker:
-            poller = poller_for(
-                generation,
-                deadline=policy.deadline_of(generation, time.time()),
-                poll_interval=self.poll_interval,
-                pause_at=policy.pause_at(time.time()),
-                hide_texts=self.hide_prompt,
-            )
-            try:
-                client = self.hook.get_conn()
-                result = client.wait_or_pause(poller, generation["polling_url"])
-            except (FluxTaskNotFoundError, FluxResultExpiredError):
-                if landed := find_landed_image(generation, plan):
-                    return self._return(landed)
-                raise
-            if result is not None:
-                if self._tracked.has_submitted:
-                    record_generated(generation, time.time() - submitted_epoch(generation))
-                return self._land(plan, result)
+            return self._wait_until(policy.pause_at(time.time()), plan, context)
         return self._defer(plan, context)
+
+    def _wait_after_webhook(self, plan: LandingPlan | None, context: Context) -> Generation:
+        """Poll, because a webhook reported the end, and land the image.
+
+        What a webhook says is a hint. If BFL's polls contradict it, the task defers again.
+        """
+        request_id = self._tracked.accepted["request_id"]
+        self.log.info("A webhook of BFL reported the end of request %s", request_id)
+        return self._wait_until(time.time() + _AFTER_WEBHOOK_SECONDS, plan, context)
+
+    def _wait_until(
+        self, pause_at: float | None, plan: LandingPlan | None, context: Context
+    ) -> Generation:
+        """Wait on the worker, and land the image; defer at ``pause_at``."""
+        generation = self._tracked.accepted
+        poller = poller_for(
+            generation,
+            deadline=self._wait_policy.deadline_of(generation, time.time()),
+            poll_interval=self.poll_interval,
+            pause_at=pause_at,
+            hide_texts=self.hide_prompt,
+        )
+        try:
+            client = self.hook.get_conn()
+            result = client.wait_or_pause(poller, generation["polling_url"])
+        except (FluxTaskNotFoundError, FluxResultExpiredError):
+            if landed := find_landed_image(generation, plan):
+                return self._return(landed)
+            raise
+        if result is None:
+            return self._defer(plan, context)
+        if self._tracked.has_submitted:
+            record_generated(generation, time.time() - submitted_epoch(generation))
+        return self._land(plan, result)
 
     def _defer(self, plan: LandingPlan | None, context: Context) -> NoReturn:
         from airflow_provider_flux.operators.deferral import DeferredState, deferral_arguments
@@ -110,6 +132,7 @@ class FluxWaitingOperator(FluxLandingOperator):
                 poll_interval=self.poll_interval,
                 now=time.time(),
                 hide_texts=self.hide_prompt,
+                has_receiver=self._has_receiver,
             )
         )
 
@@ -208,6 +231,11 @@ class FluxWaitingOperator(FluxLandingOperator):
         self.task_files = TaskFiles()
         add_input_files(self.task_files.inputs, self.model, self.parameters)
         return self._submission
+
+    @property
+    def _has_receiver(self) -> bool:
+        """Whether BFL calls the receiver in Airflow's API server when the image is ready."""
+        return False
 
     @property
     def _tracked(self) -> TrackedSubmission:

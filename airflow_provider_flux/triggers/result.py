@@ -20,6 +20,7 @@ from airflow_provider_flux.bfl.errors import (
     FluxTaskNotFoundError,
     FluxTriggerEventError,
 )
+from airflow_provider_flux.bfl.polling import WebhookPace
 from airflow_provider_flux.bfl.redaction import redact
 from airflow_provider_flux.bfl.responses import GenerationResult
 from airflow_provider_flux.generation import (
@@ -44,7 +45,9 @@ _FINAL_STATES = frozenset({"failed", "success", "skipped", "removed"})
 _MAX_CANCELS = 10
 #: Seconds to wait for that report after each of them.
 _REPORT_SECONDS = 10.0
-_STATUSES = frozenset({"landed", "ready", "error", "hand_over"})
+_STATUSES = frozenset({"landed", "ready", "error", "hand_over", "notified"})
+#: Seconds after ``not_before`` in which a webhook may have arrived too early for its task.
+_WEBHOOK_MARGIN_SECONDS = 2.0
 
 
 class FluxResultTrigger(BaseTrigger):
@@ -60,7 +63,7 @@ class FluxResultTrigger(BaseTrigger):
     With a ``record_uri`` it records the landing in the ledger, so that no other triggerer repeats
     it.
 
-    The event is one of these:
+    The event that resumes the task is one of these:
 
     - ``{"status": "landed", "generation": {...}}``: the image is in the store.
     - ``{"status": "ready", "generation": {...}}``: the image is ready. If the trigger could not
@@ -69,6 +72,9 @@ class FluxResultTrigger(BaseTrigger):
       generation, or the wait for it, failed.
     - ``{"status": "hand_over", "reason": ..., "generation": {...}}``: the triggerer cannot wait,
       for example because it cannot read the connection. The worker has to.
+
+    - ``{"status": "notified", "generation": {...}}``: not from the trigger, but from the webhook
+      receiver in the API server. BFL reported the end of the generation.
 
     The first two may have ``timings`` for metrics: the epoch seconds ``ready_at`` and
     ``landed_at``, and ``is_exact``, whether a poll of the trigger saw the generation pending.
@@ -84,6 +90,8 @@ class FluxResultTrigger(BaseTrigger):
         lands nothing.
     :param record_uri: URI of the record in the ledger; ``None`` if it is no file.
     :param hide_texts: leave the texts of BFL out of the event, because they may quote the prompt.
+    :param webhook_interval: seconds between two polls once a webhook can resume the task, which is
+        after ``not_before``; ``None`` if none will.
     """
 
     def __init__(
@@ -97,6 +105,7 @@ class FluxResultTrigger(BaseTrigger):
         landing_plan: Mapping[str, Any] | None = None,
         record_uri: str | None = None,
         hide_texts: bool = False,
+        webhook_interval: float | None = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.flux_conn_id = flux_conn_id
@@ -107,6 +116,7 @@ class FluxResultTrigger(BaseTrigger):
         self.landing_plan = landing_plan
         self.record_uri = record_uri
         self.hide_texts = hide_texts
+        self.webhook_interval = webhook_interval
         #: Whether a poll of this trigger found the generation not ready yet.
         self._has_seen_pending = False
 
@@ -123,6 +133,7 @@ class FluxResultTrigger(BaseTrigger):
                 "landing_plan": self.landing_plan,
                 "record_uri": self.record_uri,
                 "hide_texts": self.hide_texts,
+                "webhook_interval": self.webhook_interval,
             },
         )
 
@@ -177,11 +188,13 @@ class FluxResultTrigger(BaseTrigger):
     async def _poll(self, client: FluxAsyncClient) -> GenerationResult:
         # If the clock of this machine is behind, the submit seems to be in the future. The deadline
         # is as far in the future then.
-        ahead = submitted_epoch(self.generation) - wait_start(self.generation, time.time())
+        start = wait_start(self.generation, time.time())
+        ahead = submitted_epoch(self.generation) - start
         poller = poller_for(
             self.generation,
             deadline=self.deadline - ahead,
             poll_interval=self.poll_interval,
+            pace=self._pace_from(start),
             hide_texts=self.hide_texts,
         )
         pending_at = poller.pending_at
@@ -189,6 +202,13 @@ class FluxResultTrigger(BaseTrigger):
             return await client.wait(poller, self.generation["polling_url"])
         finally:
             self._has_seen_pending = poller.pending_at != pending_at
+
+    def _pace_from(self, start: float) -> WebhookPace | None:
+        """Return the intervals of polls beside a webhook; ``None`` if there is no webhook."""
+        if self.webhook_interval is None:
+            return None
+        until = self.not_before + _WEBHOOK_MARGIN_SECONDS - start
+        return WebhookPace(until, self.poll_interval, self.webhook_interval)
 
     @cached_property
     def _landing(self) -> RecordedLanding:

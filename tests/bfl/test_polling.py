@@ -15,7 +15,15 @@ from airflow_provider_flux.bfl.errors import (
     FluxTaskNotFoundError,
     FluxTimeoutError,
 )
-from airflow_provider_flux.bfl.polling import Done, Failed, Paused, PollAgain, PollDecision, Poller
+from airflow_provider_flux.bfl.polling import (
+    Done,
+    Failed,
+    Paused,
+    PollAgain,
+    PollDecision,
+    Poller,
+    WebhookPace,
+)
 from airflow_provider_flux.bfl.responses import GenerationResult
 
 START = 1_000_000.0
@@ -235,3 +243,16 @@ def test_a_timeout_names_the_last_error() -> None:
     outcome = p.on_error(FluxServiceError("HTTP 500 all day"), START + 2)
     assert isinstance(outcome, Failed)
     assert "HTTP 500 all day" in str(outcome.error)
+
+
+class TestWebhookPace:
+    def test_polls_beside_a_webhook_are_rare_once_it_can_resume_the_task(self) -> None:
+        pace = WebhookPace(12.0, 0.5, 60.0, jitter=lambda: 0.5)
+        assert [pace(waited) for waited in (0.0, 11.9, 12.0, 300.0)] == [2.0, 2.0, 60.0, 60.0]
+
+    def test_many_rare_polls_are_spread(self) -> None:
+        paces = [WebhookPace(0.0, 0.5, 60.0, jitter=lambda share=share: share) for share in (0, 1)]
+        assert [pace(1.0) for pace in paces] == [54.0, 66.0]
+
+    def test_a_longer_interval_of_the_user_counts_at_first_too(self) -> None:
+        assert WebhookPace(12.0, 5.0, 60.0)(0.0) == 5.0
