@@ -97,6 +97,26 @@ _CONFIG: dict[str, Any] = {
                 "example": None,
                 "default": "True",
             },
+            "webhooks": {
+                "description": (
+                    "Receive webhooks of BFL in the API server, at /flux/webhooks. They resume "
+                    "deferred tasks at once. Airflow 3.1 and newer can receive them. Restart the "
+                    "API server after a change."
+                ),
+                "version_added": None,
+                "type": "boolean",
+                "example": None,
+                "default": "False",
+            },
+            "webhook_conn_ids": {
+                "description": (
+                    "Connections whose webhook_secret the receiver accepts, comma-separated."
+                ),
+                "version_added": None,
+                "type": "string",
+                "example": "flux_default,flux_eu",
+                "default": "flux_default",
+            },
         },
     },
 }

@@ -1,13 +1,14 @@
 """The application that the API server mounts at ``/flux``.
 
-Each router checks on every route who asks: see :mod:`~airflow_provider_flux.plugin.access`.
+Each router of pages checks on every route who asks: see
+:mod:`~airflow_provider_flux.plugin.access`. Webhooks of BFL prove themselves by a secret.
 """
 
 from __future__ import annotations
 
 from fastapi import APIRouter, FastAPI
 
-from airflow_provider_flux.links.gallery import has_gallery
+from airflow_provider_flux.links.gallery import has_gallery, has_webhooks
 from airflow_provider_flux.plugin.error_pages import add_error_pages
 from airflow_provider_flux.plugin.headers import SecurityHeaders
 
@@ -34,4 +35,8 @@ def _routers() -> list[APIRouter]:
         from airflow_provider_flux.plugin.gallery_routes import router
 
         routers.append(router)
+    if has_webhooks():
+        from airflow_provider_flux.plugin.webhooks import router as webhook_router
+
+        routers.append(webhook_router)
     return routers

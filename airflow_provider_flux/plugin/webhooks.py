@@ -10,7 +10,7 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from contextlib import suppress
 from uuid import UUID
 
@@ -100,6 +100,7 @@ class WebhookReceiver:
         self.refusals = RefusalLimiter()
         self._secrets = _Secrets()
         self._handled = HandledNotices()
+        self._in_progress: set[Hashable] = set()
         self._slots = asyncio.Semaphore(_MAX_PARALLEL)
 
     async def receive(self, reference: str, request: Request) -> Response:
@@ -136,19 +137,30 @@ class WebhookReceiver:
 
     async def _handle(self, task_instance: UUID, notice: WebhookNotice) -> Response:
         key = (task_instance, notice.request_id)
-        if key in self._handled:
+        if key in self._handled or key in self._in_progress:
             return _answer(200, "ignored")
-        effect = await self._apply(task_instance, notice)
-        deadline = time.monotonic() + _EARLY_SECONDS
-        while effect == "early" and time.monotonic() < deadline:
-            await asyncio.sleep(_EARLY_INTERVAL_SECONDS)
-            effect = await self._apply(task_instance, notice)
+        self._in_progress.add(key)
+        try:
+            effect = await self._apply_when_recorded(task_instance, notice)
+        finally:
+            self._in_progress.discard(key)
         if effect is None or effect == "early":
             return _answer(503, "not handled yet", {"Retry-After": "5"})
         if effect != "ignored":
             self._handled.add(key)
         log.info("Webhook for request %s: %s", notice.request_id, effect)
         return _answer(200, effect)
+
+    async def _apply_when_recorded(
+        self, task_instance: UUID, notice: WebhookNotice
+    ) -> Effect | None:
+        """Apply a notice as soon as its task has recorded the submit; wait for a moment only."""
+        deadline = time.monotonic() + _EARLY_SECONDS
+        while True:
+            effect = await self._apply(task_instance, notice)
+            if effect != "early" or time.monotonic() >= deadline:
+                return effect
+            await asyncio.sleep(_EARLY_INTERVAL_SECONDS)
 
     async def _apply(self, task_instance: UUID, notice: WebhookNotice) -> Effect | None:
         async with self._slots:

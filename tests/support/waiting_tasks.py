@@ -1,0 +1,90 @@
+"""Task instances in the metadata database of the tests, in the states that a webhook may meet."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID, uuid4
+
+from airflow.dag_processing.bundles.manager import DagBundlesManager
+from airflow.models.taskinstance import TaskInstance
+from airflow.models.trigger import Trigger
+from airflow.models.xcom import XComModel
+from airflow.sdk import DAG
+from airflow.utils.session import create_session
+from airflow.utils.state import DagRunState
+from airflow.utils.types import DagRunTriggeredByType, DagRunType
+from sqlalchemy import select
+
+from tests.support.airflow_names import DagBag, DagSerialization, sync_bag_to_db
+
+
+def new_task_instance(build: Callable[[], Any]) -> UUID:
+    """Store a DAG of one task and a run of it, and return the id of the task instance.
+
+    :param build: makes the task.
+    """
+    with DAG(f"webhook-{uuid4().hex[:8]}", schedule=None) as dag:
+        build()
+    DagBundlesManager().sync_bundles_to_db()
+    bag = DagBag(os.devnull)
+    bag.bag_dag(dag)
+    sync_bag_to_db(bag, "dags-folder", None)
+    stored = DagSerialization.deserialize_dag(DagSerialization.serialize_dag(dag))
+    with create_session() as session:
+        run = stored.create_dagrun(
+            run_id="manual",
+            run_after=datetime.now(UTC),
+            run_type=DagRunType.MANUAL,
+            triggered_by=DagRunTriggeredByType.TEST,
+            state=DagRunState.RUNNING,
+            session=session,
+        )
+        (ti,) = run.get_task_instances(session=session)
+        return UUID(str(ti.id))
+
+
+def set_state(task_instance: UUID, state: str) -> None:
+    """Set the state of a task instance, without any other effect."""
+    with create_session() as session:
+        find(task_instance, session).state = state
+
+
+def defer(task_instance: UUID, deferred: Any) -> None:
+    """Let a task instance wait for a trigger, as Airflow does after ``BaseOperator.defer``.
+
+    :param task_instance: its id.
+    :param deferred: the ``TaskDeferred`` that the operator raised.
+    """
+    with create_session() as session:
+        trigger = Trigger.from_object(deferred.trigger)
+        session.add(trigger)
+        session.flush()
+        ti = find(task_instance, session)
+        ti.state, ti.trigger_id = "deferred", trigger.id
+        ti.next_method, ti.next_kwargs = deferred.method_name, {}
+
+
+def push_xcom(task_instance: UUID, key: str, value: Any) -> None:
+    """Store an XCom of a task instance as a worker does."""
+    with create_session() as session:
+        ti = find(task_instance, session)
+        XComModel.set(
+            key=key,
+            value=value,
+            dag_id=ti.dag_id,
+            task_id=ti.task_id,
+            run_id=ti.run_id,
+            map_index=ti.map_index,
+            serialize=False,  # as the Execution API does, which workers call
+            session=session,
+        )
+
+
+def find(task_instance: UUID, session: Any) -> Any:
+    """Return the row of a task instance."""
+    is_text = TaskInstance.__table__.c.id.type.python_type is str
+    key: Any = str(task_instance) if is_text else task_instance
+    return session.scalar(select(TaskInstance).where(TaskInstance.id == key))
