@@ -66,8 +66,8 @@ class CardFilter:
             max_cost=_parse_cost(last("max_cost")),
         )
 
-    def to_query(self) -> str:
-        """Return the filter as a query string without question mark; empty if all cards pass."""
+    def to_pairs(self) -> list[tuple[str, str]]:
+        """Return names and values of the query string that gives this filter."""
         pairs: list[tuple[str, str]] = []
         groups = (("outcome", self.outcomes), ("model", self.models), ("run", self.runs))
         for name, values in groups:
@@ -76,7 +76,20 @@ class CardFilter:
         for name in ("min_cost", "max_cost"):
             if (cost := getattr(self, name)) is not None:
                 pairs.append((name, f"{cost:g}"))
-        return urlencode(pairs, errors="replace")
+        return pairs
+
+    def to_query(self) -> str:
+        """Return the filter as a query string without question mark; empty if all cards pass."""
+        return urlencode(self.to_pairs(), errors="replace")
+
+    @property
+    def has_details(self) -> bool:
+        """Whether it has any field besides outcomes and text."""
+        return bool(self.models or self.runs or self.key) or self._has_cost
+
+    @property
+    def _has_cost(self) -> bool:
+        return self.min_cost is not None or self.max_cost is not None
 
     @property
     def is_empty(self) -> bool:
@@ -130,7 +143,7 @@ class CardFilter:
 
         :param cost: its cost in credits.
         """
-        if self.min_cost is None and self.max_cost is None:
+        if not self._has_cost:
             return True
         if cost is None:
             return False

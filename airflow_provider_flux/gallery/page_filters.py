@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 from airflow_provider_flux.bfl.pricing import USD_PER_CREDIT
-from airflow_provider_flux.bfl.redaction import escape_control
+from airflow_provider_flux.bfl.redaction import escape_control, hide_userinfo
+from airflow_provider_flux.gallery.card import Card, CardOrigin
 
-_LINK = re.compile(r"(?:/(?![/\\])|\?|\#|https://)[^\s\\]*\Z")
+_LINK = re.compile(r"(?:/(?![/\\])|\./|\?|\#|https://)[^\s\\]*\Z")
 _IMAGE_DATA = re.compile(r"data:image/(?:webp|jpeg|png);base64,[A-Za-z0-9+/=]+\Z")
 _UNITS = ("B", "kB", "MB", "GB", "TB")
 
@@ -66,12 +68,117 @@ def show_number(number: float) -> str:
 
 
 def show_usd(credits_: float) -> str:
-    """Return credits in US dollars, for example ``$0.04``.
+    """Return credits in US dollars, for example ``$0.04``, or ``$0.055`` for parts of a cent.
 
     :param credits_: credits (1 credit = 0.01 USD).
     """
-    return f"${credits_ * USD_PER_CREDIT:,.2f}"
+    usd = round(credits_ * USD_PER_CREDIT, 4)
+    has_parts = usd < 1 and usd != round(usd, 2)
+    return f"${usd:.4f}".rstrip("0") if has_parts else f"${usd:,.2f}"
 
+
+def show_cost(credits_: float | None) -> str | None:
+    """Return a cost for people, for example ``4 credits ($0.04)``.
+
+    :param credits_: credits; ``None`` for an unknown cost.
+    """
+    if credits_ is None:
+        return None
+    return f"{show_number(credits_)} credits ({show_usd(credits_)})"
+
+
+def show_size(card: Card) -> str | None:
+    """Return width and height of a card.
+
+    :param card: the card.
+    """
+    return f"{card.width} \u00d7 {card.height}" if card.width and card.height else None
+
+
+def show_file(card: Card) -> str | None:
+    """Return type and size of the file of a card.
+
+    :param card: the card.
+    """
+    size = None if card.bytes is None else show_bytes(card.bytes)
+    return ", ".join(filter(None, (card.content_type, size))) or None
+
+
+def show_seconds(seconds: float | None) -> str | None:
+    """Return a duration.
+
+    :param seconds: the seconds; ``None`` if they are not known.
+    """
+    return None if seconds is None else f"{seconds:.1f} s"
+
+
+def show_time(moment: str | None) -> str | None:
+    """Return a time to the second, in UTC; any other text as it is.
+
+    :param moment: time in ISO 8601.
+    """
+    try:
+        time = datetime.fromisoformat(moment or "")
+    except ValueError:
+        return moment
+    return f"{time.astimezone(UTC) if time.tzinfo else time:%Y-%m-%d %H:%M:%S} UTC"
+
+
+def show_task(origin: CardOrigin) -> str:
+    """Return task id and map index.
+
+    :param origin: the task instance.
+    """
+    index = "" if origin.map_index < 0 else f" [{origin.map_index}]"
+    return f"{origin.task_id}{index}" if origin.task_id else ""
+
+
+def show_uri(uri: str | None) -> str | None:
+    """Return a URI without user and password.
+
+    :param uri: the URI.
+    """
+    return None if uri is None else hide_userinfo(uri)
+
+
+def show_outcome(outcome: str) -> str:
+    """Return an outcome as a label, for example ``Landed``.
+
+    :param outcome: outcome of a card.
+    """
+    return outcome[:1].upper() + outcome[1:] if outcome else "Unknown"
+
+
+def outcome_kind(outcome: str) -> str:
+    """Return an outcome that the style sheet has a color for; ``other`` for any other.
+
+    :param outcome: outcome of a card.
+    """
+    return outcome if outcome in _EXPLANATIONS else "other"
+
+
+def explain_outcome(outcome: str, has_media: bool) -> str:
+    """Return why a card has no picture, if its record does not say so.
+
+    :param outcome: outcome of a card.
+    :param has_media: whether there is an image or a video, so that only its thumbnail is missing.
+    """
+    if has_media:
+        return "It has no thumbnail."
+    return _EXPLANATIONS.get(outcome, "It has no image.")
+
+
+_EXPLANATIONS = {
+    "landed": "The record does not name the image.",
+    "reused": "The record does not name the image.",
+    "moderated": "BFL moderated the request or the image.",
+    "invalid": "The row is not valid.",
+    "failed": "The generation failed.",
+    "uncertain": "The answer to the submit was lost.",
+    "lost": "BFL no longer has the result.",
+    "submitted": "BFL accepted the request. The image has not landed yet.",
+    "pending": "The row was not submitted yet.",
+}
 
 FILTERS: dict[str, Callable[..., Any]] = {
     "safe_link": safe_link,
@@ -79,4 +186,14 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "show_bytes": show_bytes,
     "show_number": show_number,
     "show_usd": show_usd,
+    "show_cost": show_cost,
+    "show_size": show_size,
+    "show_file": show_file,
+    "show_seconds": show_seconds,
+    "show_time": show_time,
+    "show_task": show_task,
+    "show_uri": show_uri,
+    "show_outcome": show_outcome,
+    "outcome_kind": outcome_kind,
+    "explain_outcome": explain_outcome,
 }

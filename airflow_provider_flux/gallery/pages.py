@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
 
 from airflow_provider_flux.gallery import page_filters
 from airflow_provider_flux.gallery.card import Card
@@ -102,6 +103,8 @@ def render_gallery(
     :param link_card: returns the links of a card.
     :param limit: most cards of one page, 100 by default.
     """
+    end = page.offset + len(page.cards)
+    has_next = len(page.cards) > 0 and end < page.totals.cards
     return _render(
         "gallery.html",
         view=view,
@@ -111,6 +114,12 @@ def render_gallery(
         filter=filter_,
         tiles=[_tile(card, link_card) for card in page.cards],
         limit=limit,
+        tiles_url=_url(view, filter_, ("part", "tiles")),
+        reset_url=_url(view, CardFilter()),
+        previous_url=_url(view, filter_, ("offset", str(max(page.offset - limit, 0))))
+        if page.offset
+        else None,
+        next_url=_url(view, filter_, ("offset", str(end))) if has_next else None,
     )
 
 
@@ -131,6 +140,12 @@ def render_message(view: View, text: str) -> str:
     :param text: sentences of the message.
     """
     return _render("message.html", view=view, text=text)
+
+
+def _url(view: View, filter_: CardFilter, *more: tuple[str, str]) -> str:
+    """Return the URL of the page with a filter, and further names and values."""
+    query = urlencode([*view.query, *filter_.to_pairs(), *more], errors="replace")
+    return f"{view.action}?{query}"
 
 
 def _tile(card: Card, link_card: LinkCard) -> dict[str, Any]:
