@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Literal, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, cast
 
 from airflow_provider_flux.bfl.request import GenerationRequest, estimate_cost
 from airflow_provider_flux.bfl.status import Status
@@ -37,6 +37,17 @@ class Rendition(TypedDict):
     width: int
     height: int
     content_type: str
+
+
+#: Members of a rendition, with their types.
+_RENDITION_TYPES: Mapping[str, type] = {
+    "uri": str,
+    "sha256": str,
+    "bytes": int,
+    "width": int,
+    "height": int,
+    "content_type": str,
+}
 
 
 class LandedImage(TypedDict):
@@ -197,6 +208,22 @@ def _warn_of_cost(request_id: str, problem: str | None) -> None:
             problem,
             request_id,
         )
+
+
+def renditions_of(landed: Mapping[str, Any] | None) -> dict[str, Rendition]:
+    """Return the renditions of a landed image, without those that are not whole.
+
+    :param landed: member ``image`` or ``video`` of a generation, which another version of this
+        package, or a stranger, may have written.
+    """
+    listed = landed.get("renditions") if isinstance(landed, Mapping) else None
+    return {
+        name: cast(Rendition, {member: rendition[member] for member in _RENDITION_TYPES})
+        for name, rendition in (listed.items() if isinstance(listed, Mapping) else ())
+        if isinstance(name, str)
+        and isinstance(rendition, Mapping)
+        and all(isinstance(rendition.get(key), kind) for key, kind in _RENDITION_TYPES.items())
+    }
 
 
 def describe_cost(generation: Generation) -> str:

@@ -84,6 +84,7 @@ def _new_operator(
         columns=read_json_option("--columns", args.columns),
         defaults=read_json_option("--defaults", args.defaults),
         sidecar=not args.no_sidecar,
+        renditions=read_json_option("--renditions", args.renditions),
         **paths,
         **{name: getattr(args, name) for name in _ARGUMENTS},
     )

@@ -74,6 +74,7 @@ class _GenerateCommand:
             parameters=read_json_option("--parameters", args.parameters),
             output_path=output_path,
             sidecar=not args.no_sidecar,
+            renditions=read_json_option("--renditions", args.renditions),
             deferrable=False,
             **arguments,
         )

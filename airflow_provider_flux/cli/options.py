@@ -55,6 +55,11 @@ _LANDING: Options = {
         "help": "Action for an object that exists; overwrite by default",
     },
     "--no-sidecar": {"action": "store_true", "help": "Write no <name>.json beside an image"},
+    "--renditions": {
+        "metavar": "JSON",
+        "help": "Smaller or cropped copies beside an image, for example "
+        "'{\"small\": {\"width\": 640}}'; by default a thumb of 320 pixels, none with '{}'",
+    },
     "--on-uncertain": {
         "choices": ("fail", "resubmit"),
         "default": "fail",

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Asset, Context, ObjectStoragePath
 
     from airflow_provider_flux.generation import Generation
+    from airflow_provider_flux.landing.rendition_options import RenditionSpec
     from airflow_provider_flux.landing.target import IfExists, Reuse
     from airflow_provider_flux.ledger.resume_policy import OnChange, OnClear, OnUncertain
 
@@ -140,6 +141,7 @@ def flux_task(
     on_mismatch: Literal["warn", "fail"] = ...,
     cache_control: str | None = ...,
     store_options: Mapping[str, Any] | None = ...,
+    renditions: Mapping[str, RenditionSpec] | None = ...,
     prompt_in_events: bool = ...,
     reuse: Reuse = ...,
     ledger_path: str | None = ...,

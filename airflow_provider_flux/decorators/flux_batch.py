@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context, ObjectStoragePath
 
     from airflow_provider_flux.batch.row_policy import OnBatchClear, OnInvalidRow, OnRowChange
+    from airflow_provider_flux.landing.rendition_options import RenditionSpec
     from airflow_provider_flux.landing.target import IfExists, Reuse
     from airflow_provider_flux.ledger.resume_policy import OnUncertain
 
@@ -140,6 +141,7 @@ def flux_batch_task(
     on_mismatch: Literal["warn", "fail"] = ...,
     cache_control: str | None = ...,
     store_options: Mapping[str, Any] | None = ...,
+    renditions: Mapping[str, RenditionSpec] | None = ...,
     prompt_in_events: bool = ...,
     flux_conn_id: str = ...,
     multiple_outputs: bool = ...,

@@ -101,7 +101,7 @@ class LandingGuard:
                 f"The output_path {describe_uri(path)} of its record is a template. "
                 "Set --output-path."
             )
-        self._check_below(path)
+        self.check_below(path)
 
     def check_landing(self, uri: str, info: MediaInfo) -> None:
         """Check the name that an image gets, now that its format is known.
@@ -111,14 +111,19 @@ class LandingGuard:
         :raises FluxStorageError: if the name leaves the folder, or has the suffix of something
             else.
         """
-        self._check_below(uri)
+        self.check_below(uri)
         if "." in uri.rpartition("/")[2] and format_of_name(uri) != info.format:
             raise FluxStorageError(
                 f"By its record, the image of format {info.format} would land as "
                 f"{describe_uri(uri)}, which has another suffix. Set --output-path."
             )
 
-    def _check_below(self, uri: str) -> None:
+    def check_below(self, uri: str) -> None:
+        """Check that a name stays below the folder.
+
+        :param uri: URI of an image, or of a file beside it.
+        :raises FluxStorageError: if it leaves the folder.
+        """
         if problem := find_escape(uri, self._root):
             raise FluxStorageError(
                 f"The output_path {describe_uri(uri)} of its record {problem}. A record may not "

@@ -7,11 +7,16 @@ from dataclasses import dataclass
 
 from airflow_provider_flux.bfl.delivery import MAX_RESULT_BYTES
 from airflow_provider_flux.bfl.errors import FluxError, FluxExistsError
-from airflow_provider_flux.generation import LandedImage
+from airflow_provider_flux.generation import LandedImage, renditions_of
 from airflow_provider_flux.landing.below_root import is_below
 from airflow_provider_flux.landing.companion_names import DRAFT_CACHE_SUFFIX, sidecar_uri
 from airflow_provider_flux.landing.download import VerifiedResult, inspect_result
-from airflow_provider_flux.landing.sidecar import MAX_SIDECAR_BYTES, Sidecar, parse_sidecar
+from airflow_provider_flux.landing.sidecar import (
+    MAX_SIDECAR_BYTES,
+    Sidecar,
+    parse_sidecar,
+    with_renditions,
+)
 from airflow_provider_flux.media.info import MediaInfo
 from airflow_provider_flux.media.trailing import ends_before
 from airflow_provider_flux.object_store.objects import exists, read, read_hint
@@ -37,7 +42,12 @@ class ExistingImage:
     @property
     def landed(self) -> LandedImage:
         """The image as the XCom describes it."""
-        return describe_landed(self.uri, self.info, sidecar_uri(self.uri) if self.sidecar else None)
+        sidecar = sidecar_uri(self.uri) if self.sidecar else None
+        landed = describe_landed(self.uri, self.info, sidecar)
+        if self.sidecar:
+            listed = self.sidecar.media.model_dump(include={"renditions"})
+            landed["renditions"] = renditions_of(listed)
+        return landed
 
     @property
     def draft_cache(self) -> str | None:
@@ -109,6 +119,7 @@ async def load_sidecar(uri: str, sha256: str | None = None) -> Sidecar | None:
     sidecar = parse_sidecar(data) if data else None
     if sidecar is None or sha256 not in {None, sidecar.media.sha256}:
         return None
+    sidecar = _without_foreign_renditions(sidecar, uri)
     cache = sidecar.media.draft_cache
     if cache is None or _is_draft_cache_beside(cache, uri):
         return sidecar
@@ -134,6 +145,16 @@ def _is_draft_cache_beside(cache: str, uri: str) -> bool:
     """
     store = uri[: uri.index("/", uri.index("://") + 3) + 1] if "://" in uri else "/"
     return cache.endswith(DRAFT_CACHE_SUFFIX) and is_below(cache, store)
+
+
+def _without_foreign_renditions(sidecar: Sidecar, uri: str) -> Sidecar:
+    """Return a sidecar with the renditions that are below the folder of their image."""
+    media, folder = sidecar.media, f"{uri.rpartition('/')[0]}/"
+    own = {name: facts for name, facts in media.renditions.items() if is_below(facts.uri, folder)}
+    if len(own) == len(media.renditions):
+        return sidecar
+    log.warning("The sidecar of %s names renditions elsewhere, which do not count.", uri)
+    return with_renditions(sidecar, own)
 
 
 def _without_draft_cache(sidecar: Sidecar) -> Sidecar:

@@ -25,7 +25,7 @@ _LOCAL_SCHEMES = frozenset({"", "file", "local"})
 class WrittenName(NamedTuple):
     """One name that the landing of an image writes.
 
-    :param kind: ``image``, ``sidecar`` or ``draft cache``.
+    :param kind: ``image``, ``sidecar``, ``draft cache``, or ``rendition`` and its name.
     :param uri: the name.
     """
 
@@ -67,7 +67,21 @@ def planned_names(
         names.append(WrittenName("sidecar", sidecar_uri(uri)))
     if is_video:
         names.append(WrittenName("draft cache", draft_cache_uri(uri)))
+    names += _names_of_renditions(target, uri, ext or "jpeg")
     return names
+
+
+def _names_of_renditions(target: Target, uri: str, ext: str) -> list[WrittenName]:
+    """Return the names of the renditions, also for a model of which only a result shows its kind.
+
+    A video has none.
+    """
+    if ext == "mp4":
+        return []
+    return [
+        WrittenName(f"rendition {name}", options.uri_for(uri, name, ext))
+        for name, options in target.options.renditions.items()
+    ]
 
 
 def find_name_problem(names: Iterable[WrittenName], reserved: Collection[str] = ()) -> str | None:
@@ -132,12 +146,12 @@ class NameRegister:
     It keeps a digest of 16 bytes of each name, and not the name.
 
     :param path: ``output_path``. If its suffix is that of an image, a sidecar can never have the
-        name of an image, and only the names of images are kept.
+        name of an image, and only the names of images and renditions are kept.
     """
 
     def __init__(self, path: str) -> None:
         has_suffix = path.endswith(".{ext}") or format_of_name(path) in FORMAT_OF_SUFFIX.values()
-        self._kinds = {"image"} if has_suffix else {"image", "sidecar", "draft cache"}
+        self._ignored = {"sidecar", "draft cache"} if has_suffix else set()
         self._owners: dict[bytes, tuple[int, str]] = {}
 
     def register(self, names: Iterable[WrittenName], owner: int) -> tuple[str, str, int] | None:
@@ -151,7 +165,7 @@ class NameRegister:
         digests = {
             hashlib.blake2b(normalize_uri(name.uri).encode(), digest_size=16).digest(): name.kind
             for name in names
-            if name.kind in self._kinds
+            if name.kind not in self._ignored
         }
         for digest, kind in digests.items():
             if digest in self._owners:

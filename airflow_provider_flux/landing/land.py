@@ -29,6 +29,7 @@ from airflow_provider_flux.landing.download import download_result, download_res
 from airflow_provider_flux.landing.existing import ExistingImage, load_image, load_sidecar
 from airflow_provider_flux.landing.other_tasks import name_beside
 from airflow_provider_flux.landing.plan import LandingPlan
+from airflow_provider_flux.landing.renditions import add_missing_renditions
 from airflow_provider_flux.landing.write import write_result
 from airflow_provider_flux.object_store.filesystem import open_path, run_async, run_sync
 
@@ -192,7 +193,7 @@ def _copy(
 ) -> Generation:
     """Copy an image that has landed elsewhere: BFL may no longer keep it."""
     if plan.target.uri_of(generation, existing.info) == existing.uri:
-        return generation
+        return run_sync(add_missing_renditions(existing, generation, plan))
     if existing.sidecar and plan.request.model is None:
         plan = plan.with_request(existing.sidecar.request)
     return run_sync(write_result(existing.as_result(), generation, plan, guard))

@@ -11,6 +11,7 @@ from airflow_provider_flux.generation import Generation, with_landed
 from airflow_provider_flux.landing.existing import ExistingImage, load_image, load_sidecar
 from airflow_provider_flux.landing.expectations import expected_formats
 from airflow_provider_flux.landing.plan import LandingPlan
+from airflow_provider_flux.landing.renditions import add_missing_renditions
 from airflow_provider_flux.landing.reuse_index import find_in_index
 from airflow_provider_flux.landing.sidecar import Sidecar
 from airflow_provider_flux.landing.write import write_result
@@ -42,7 +43,7 @@ async def find_reusable(plan: LandingPlan, estimated_cost: float | None) -> Gene
     if may_reuse and _is_reusable(existing.sidecar, plan):
         generation = await _bring_to_target(existing, plan)
     else:
-        generation = _generation_of(existing)
+        generation = await add_missing_renditions(existing, _generation_of(existing), plan)
     log.info("Reused %s: nothing is submitted (saves %s credits)", existing.uri, estimated_cost)
     generation["cost"], generation["cost_source"] = 0.0, "reused"
     generation["estimated_cost"], generation["reused"] = estimated_cost, True
@@ -99,7 +100,7 @@ async def _bring_to_target(existing: ExistingImage, plan: LandingPlan) -> Genera
     result = existing.as_result()
     needs_mark = plan.target.options.embed_metadata and not result.is_marked
     if not needs_mark or existing.sidecar is None:
-        return generation
+        return await add_missing_renditions(existing, generation, plan)
     in_place = plan.with_if_exists("overwrite").model_copy(update={"task": existing.sidecar.run})
     return await write_result(result, generation, in_place)
 

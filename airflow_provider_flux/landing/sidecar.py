@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 import pendulum
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, JsonValue, ValidationError
 
 from airflow_provider_flux import __version__
 from airflow_provider_flux.bfl.responses import drop_bad_number
@@ -31,6 +31,27 @@ _FIELDS_OF_ORIGIN = (
 )
 
 
+class RenditionFacts(BaseModel):
+    """A rendition of the file that a sidecar describes.
+
+    :param uri: where it is.
+    :param sha256: hash of its bytes, in hexadecimal.
+    :param bytes: number of its bytes.
+    :param width: pixels.
+    :param height: pixels.
+    :param content_type: its MIME type.
+    :param spec: how it was made: the members of ``renditions`` that are set.
+    """
+
+    uri: str
+    sha256: str
+    bytes: int
+    width: int
+    height: int
+    content_type: str
+    spec: dict[str, JsonValue] = {}
+
+
 class MediaFacts(BaseModel):
     """The file that a sidecar describes.
 
@@ -44,6 +65,7 @@ class MediaFacts(BaseModel):
         them.
     :param seconds: length of a video.
     :param draft_cache: URI of the file that ``draft_enhance`` needs of a draft video.
+    :param renditions: the renditions of an image by name.
     """
 
     uri: str
@@ -55,6 +77,7 @@ class MediaFacts(BaseModel):
     delivered_sha256: str | None = None
     seconds: float | None = None
     draft_cache: str | None = None
+    renditions: dict[str, RenditionFacts] = {}
 
 
 class Sidecar(BaseModel):
@@ -146,6 +169,16 @@ def with_origin(sidecar: Sidecar, copied_from: str, origin: Sidecar | None) -> S
         changes["reused_from"] = origin.reused_from if is_in_place else copied_from
         changes.update({name: getattr(origin, name) for name in _FIELDS_OF_ORIGIN})
     return sidecar.model_copy(update=changes)
+
+
+def with_renditions(sidecar: Sidecar, renditions: dict[str, RenditionFacts]) -> Sidecar:
+    """Return a sidecar with other renditions.
+
+    :param sidecar: the sidecar.
+    :param renditions: the renditions by name.
+    """
+    media = sidecar.media.model_copy(update={"renditions": renditions})
+    return sidecar.model_copy(update={"media": media})
 
 
 def encode_sidecar(sidecar: Sidecar) -> bytes:

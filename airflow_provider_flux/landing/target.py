@@ -4,9 +4,18 @@ from __future__ import annotations
 
 import re
 import socket
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    ValidationError,
+)
 
 from airflow_provider_flux.bfl.errors import FluxRequestError
 from airflow_provider_flux.generation import Generation
@@ -14,6 +23,13 @@ from airflow_provider_flux.landing.output_path import (
     fill_placeholders,
     fixed_folder,
     placeholders_in,
+)
+from airflow_provider_flux.landing.rendition_options import (
+    Renditions,
+    check_renditions,
+    default_renditions,
+    find_image_problem,
+    find_unknown_member,
 )
 from airflow_provider_flux.media.info import ALL_FORMATS, MediaInfo
 
@@ -47,6 +63,7 @@ class LandingOptions(BaseModel):
     :param on_mismatch: ``warn`` about a result that differs from the request, or ``fail``.
     :param cache_control: ``Cache-Control`` header of the stored image.
     :param store_options: further options of the write, by the store's own names.
+    :param renditions: renditions of the image by name; empty for none.
     """
 
     model_config = ConfigDict(frozen=True, defer_build=True)
@@ -58,6 +75,9 @@ class LandingOptions(BaseModel):
     on_mismatch: Literal["warn", "fail"] = "warn"
     cache_control: Annotated[str, Field(pattern="^[ -~]+$")] | None = None
     store_options: dict[str, JsonValue] = Field(default_factory=dict)
+    renditions: Annotated[Renditions, AfterValidator(check_renditions)] = Field(
+        default_factory=default_renditions
+    )
 
     @classmethod
     def parse(cls, **arguments: Any) -> LandingOptions:
@@ -67,13 +87,17 @@ class LandingOptions(BaseModel):
         :raises FluxRequestError: if a value is invalid. The message names the argument, its value
             and the allowed ones.
         """
+        if problem := find_unknown_member(arguments.get("renditions")):
+            raise FluxRequestError(problem)
         try:
             return cls(**{name: value for name, value in arguments.items() if value is not None})
         except ValidationError as error:
             first = error.errors(include_url=False, include_context=False)[0]
-            name = str(first["loc"][0])
+            name, *members = first["loc"]
+            member = "".join(f"[{part!r}]" for part in members if part != "[key]")
+            value = first["input"] if members else arguments[str(name)]
             reason = first["msg"].removeprefix("Value error, ").removeprefix("Input ")
-            raise FluxRequestError(f"{name}={arguments[name]!r}: {reason}.") from None
+            raise FluxRequestError(f"{name}{member}={value!r}: {reason}.") from None
 
     @property
     def hides_prompt(self) -> bool:
@@ -100,6 +124,15 @@ class LandingOptions(BaseModel):
         for name, value in self.store_options.items():
             if problem := backend.find_problem(name, value):
                 raise FluxRequestError(f"store_options[{name!r}]={value!r} {problem}.")
+
+    def check_rendition_paths(self, path: str) -> None:
+        """Check that no rendition replaces its image.
+
+        :param path: ``output_path``, whose templates may not be rendered yet.
+        :raises FluxRequestError: if a rendition may have the name of the image.
+        """
+        if problem := find_image_problem(self.renditions, path):
+            raise FluxRequestError(problem)
 
 
 class Target(BaseModel):
@@ -220,6 +253,15 @@ class Target(BaseModel):
             name: value for name, value in self.options.store_options.items() if name in shared
         }
         return WriteOptions(content_type, options=options)
+
+    def rendition_write_options(self, generation: Generation, info: MediaInfo) -> WriteOptions:
+        """Return how to store a rendition: as its image, with the options of a file beside it.
+
+        :param generation: the Ready generation.
+        :param info: format and hash of the rendition.
+        """
+        options = self.companion_write_options(info.content_type).options
+        return replace(self.write_options_of(generation, info), options=options)
 
     def is_on_this_host(self) -> bool:
         """Whether this machine can write to the target: a local path is on the worker's disk."""

@@ -1,4 +1,4 @@
-"""Write a verified result: the image in one put, then its draft cache, sidecar and index entry."""
+"""Write a verified result: the image in one put, then the files beside it."""
 
 from __future__ import annotations
 
@@ -19,8 +19,13 @@ from airflow_provider_flux.landing.other_tasks import (
     read_stored_sidecar,
 )
 from airflow_provider_flux.landing.plan import LandingPlan
+from airflow_provider_flux.landing.renditions import (
+    add_missing_renditions,
+    as_renditions,
+    write_renditions,
+)
 from airflow_provider_flux.landing.reuse_index import add_to_index
-from airflow_provider_flux.landing.sidecar import MediaFacts, Sidecar
+from airflow_provider_flux.landing.sidecar import MediaFacts, RenditionFacts, Sidecar
 from airflow_provider_flux.landing.suffixes import format_of_name
 from airflow_provider_flux.landing.xmp import embed_xmp
 from airflow_provider_flux.media.info import MediaInfo
@@ -67,11 +72,15 @@ async def write_result(
     except FluxExistsError:
         if target.options.if_exists == "error":
             raise
-        return await _keep_existing(uri, generation)
+        return await _keep_existing(uri, generation, plan)
     draft_cache = await _put_draft_cache(uri, result, plan)
+    renditions = await write_renditions(
+        uri, data, info, generation, plan, exclusive=is_exclusive, guard=guard
+    )
     landed = describe_landed(uri, info, None)
+    landed["renditions"] = as_renditions(renditions)
     if target.options.sidecar:
-        media = _describe_media(result, landed, draft_cache)
+        media = _describe_media(result, landed, draft_cache, renditions)
         sidecar = sidecars.build_sidecar(generation, plan, media, mismatches)
         if result.copied_from:
             sidecar = sidecars.with_origin(sidecar, result.copied_from, result.origin)
@@ -145,7 +154,7 @@ def _spare_other_task(
     return beside, None
 
 
-async def _keep_existing(uri: str, generation: Generation) -> Generation:
+async def _keep_existing(uri: str, generation: Generation, plan: LandingPlan) -> Generation:
     """Return the generation with the image that ``if_exists="skip"`` keeps."""
     existing = await load_image(uri)
     if existing is None and await exists(uri) is False:
@@ -166,7 +175,8 @@ async def _keep_existing(uri: str, generation: Generation) -> Generation:
         uri,
         generation["request_id"],
     )
-    return with_landed(generation, existing.landed, existing.info.seconds, existing.draft_cache)
+    kept = with_landed(generation, existing.landed, existing.info.seconds, existing.draft_cache)
+    return await add_missing_renditions(existing, kept, plan)
 
 
 async def _put_draft_cache(uri: str, result: VerifiedResult, plan: LandingPlan) -> str | None:
@@ -188,7 +198,10 @@ async def _put_draft_cache(uri: str, result: VerifiedResult, plan: LandingPlan) 
 
 
 def _describe_media(
-    result: VerifiedResult, landed: LandedImage, draft_cache: str | None
+    result: VerifiedResult,
+    landed: LandedImage,
+    draft_cache: str | None,
+    renditions: dict[str, RenditionFacts],
 ) -> MediaFacts:
     delivered_sha256 = result.info.sha256 if landed["sha256"] != result.info.sha256 else None
     if result.origin and result.is_marked:
@@ -203,6 +216,7 @@ def _describe_media(
         delivered_sha256=delivered_sha256,
         seconds=result.info.seconds,
         draft_cache=draft_cache,
+        renditions=renditions,
     )
 
 

@@ -22,7 +22,7 @@ from pydantic import (
 from airflow_provider_flux.bfl.errors import FluxError, FluxLedgerError
 from airflow_provider_flux.bfl.redaction import redact
 from airflow_provider_flux.bfl.responses import drop_bad_number
-from airflow_provider_flux.generation import Generation, without_media
+from airflow_provider_flux.generation import Generation, renditions_of, without_media
 from airflow_provider_flux.generation_input import parse_generation
 from airflow_provider_flux.landing.below_root import describe_uri, find_escape, is_below
 from airflow_provider_flux.landing.plan import LandingPlan
@@ -238,8 +238,10 @@ def drop_media_outside(generation: Generation, root: str) -> Generation:
     :param root: the folder, with a slash at its end.
     """
     landed = generation["image"] or generation["video"]
-    if landed is None or is_below(landed["uri"], root):
+    if landed is None:
         return generation
+    if is_below(landed["uri"], root):
+        return _without_renditions_outside(generation, root)
     log.warning(
         "The record of request %s names an image at %s. It %s, so it does not count.",
         generation["request_id"],
@@ -247,6 +249,21 @@ def drop_media_outside(generation: Generation, root: str) -> Generation:
         find_escape(landed["uri"], root),
     )
     return without_media(generation)
+
+
+def _without_renditions_outside(generation: Generation, root: str) -> Generation:
+    """Return a generation without renditions that are not below a folder."""
+    image = generation["image"]
+    if image is None or not image.get("renditions"):
+        return generation
+    own = {
+        name: rendition
+        for name, rendition in renditions_of(image).items()
+        if is_below(rendition["uri"], root)
+    }
+    changed = generation.copy()
+    changed["image"] = {**image, "renditions": own}
+    return changed
 
 
 def parse_record(stored: bytes | Mapping[str, Any], location: str) -> Record:

@@ -6,11 +6,12 @@ import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import ExifTags, Image
+from PIL import Image
 
 from airflow_provider_flux.bfl.catalog import MediaKind
 from airflow_provider_flux.bfl.errors import FluxRequestError
 from airflow_provider_flux.bfl.inputs import is_turned
+from airflow_provider_flux.media.orientation import read_orientation
 from airflow_provider_flux.media.other_formats import HEAD_BYTES, describe_other_format
 from airflow_provider_flux.media.video import DamagedVideoError, is_mp4, read_video
 
@@ -68,7 +69,7 @@ def _probe_image(path: Path, label: str) -> InputFacts:
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             with Image.open(path, formats=_FORMATS) as image:
                 media_type = Image.MIME.get(image.format or "", "image/unknown")
-                orientation = _orientation_of(image)
+                orientation = read_orientation(image)
                 sides = (image.width, image.height)
                 width, height = reversed(sides) if is_turned(orientation) else sides
                 return InputFacts(media_type, width, height, orientation=orientation)
@@ -76,17 +77,6 @@ def _probe_image(path: Path, label: str) -> InputFacts:
         raise FluxRequestError(f"{label} has too many pixels.") from None
     except Exception:  # damaged headers raise many kinds
         raise FluxRequestError(f"{label} is not an image.") from None
-
-
-def _orientation_of(image: Image.Image) -> int:
-    """Return the EXIF orientation of an image. ``getexif`` would decode a PNG for it."""
-    exif = Image.Exif()
-    try:
-        exif.load(image.info.get("exif") or b"")
-        orientation = exif.get(ExifTags.Base.Orientation, 1)
-    except Exception:  # damaged EXIF data raise many kinds, and no viewer applies them
-        return 1
-    return orientation if orientation in range(1, 9) else 1
 
 
 def _probe_video(path: Path, label: str) -> InputFacts:

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit, urlunsplit
 from airflow.providers.common.compat.sdk import Asset, AssetAlias
 
 from airflow_provider_flux.bfl.storable import is_storable_integer
-from airflow_provider_flux.generation import Generation
+from airflow_provider_flux.generation import Generation, renditions_of
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -47,6 +47,7 @@ class ImageEventExtra(TypedDict, total=False):
     :ivar height: height in pixels.
     :ivar content_type: MIME type.
     :ivar sidecar: URI of the JSON file with its provenance.
+    :ivar thumb: URI of the rendition ``thumb``.
     :ivar seconds: length of a video in seconds.
     :ivar key: key of the row, for an image of a batch.
     :ivar model: name of the model.
@@ -65,6 +66,7 @@ class ImageEventExtra(TypedDict, total=False):
     height: int
     content_type: str
     sidecar: str
+    thumb: str
     seconds: float
     key: str
     model: str
@@ -132,7 +134,8 @@ def describe_generation(generation: Generation) -> ImageEventExtra:
     :param generation: the generation that the task returns.
     """
     landed: Mapping[str, Any] = generation["image"] or generation["video"] or {}
-    return describe_image({**generation, **landed})
+    thumb = renditions_of(landed).get("thumb")
+    return describe_image({**generation, **landed, "thumb": thumb["uri"] if thumb else None})
 
 
 def describe_image(members: Mapping[str, Any]) -> ImageEventExtra:

@@ -15,6 +15,7 @@ from airflow_provider_flux.landing.output_path import (
     has_distinct_names,
     has_jinja,
 )
+from airflow_provider_flux.landing.rendition_options import find_shared_path
 from airflow_provider_flux.landing.target import IfExists, LandingOptions, Reuse, Target
 from airflow_provider_flux.links.gallery import GalleryLink
 from airflow_provider_flux.links.object_store import LandedImageLink
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_flux.generation import Generation
     from airflow_provider_flux.landing.plan import LandingPlan
+    from airflow_provider_flux.landing.rendition_options import RenditionSpec
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +55,10 @@ class FluxLandingOperator(TextTemplatesOperator):
     :param cache_control: ``Cache-Control`` header of the stored image. (templated)
     :param store_options: further options of the write, by the names of the store, for example
         ``{"StorageClass": "STANDARD_IA"}`` for S3. (templated)
+    :param renditions: dict of smaller or cropped copies of the image by name, each a
+        :class:`~airflow_provider_flux.landing.rendition_options.RenditionSpec`, for example
+        ``{"square": {"width": 1080, "height": 1080, "fit": "crop"}}``. Default: a ``thumb`` of 320
+        pixels in width, as webp. ``{}`` writes none. Videos have none. (templated)
     :param prompt_in_events: put the prompt of the sidecar into the asset events of the images.
         Default ``False``.
     :param flux_conn_id: id of the connection to BFL. Default ``flux_default``. (templated)
@@ -63,9 +69,13 @@ class FluxLandingOperator(TextTemplatesOperator):
         "output_path",
         "cache_control",
         "store_options",
+        "renditions",
         "flux_conn_id",
     )
-    template_fields_renderers: ClassVar[dict[str, str]] = {"store_options": "json"}
+    template_fields_renderers: ClassVar[dict[str, str]] = {
+        "store_options": "json",
+        "renditions": "json",
+    }
     text_fields: ClassVar[frozenset[str]] = frozenset(
         {"output_path", "cache_control", "flux_conn_id"}
     )
@@ -85,6 +95,7 @@ class FluxLandingOperator(TextTemplatesOperator):
         on_mismatch: Literal["warn", "fail"] = "warn",
         cache_control: str | None = None,
         store_options: Mapping[str, Any] | None = None,
+        renditions: Mapping[str, RenditionSpec] | None = None,
         prompt_in_events: bool = False,
         flux_conn_id: str = "flux_default",
         **kwargs: Any,
@@ -103,6 +114,7 @@ class FluxLandingOperator(TextTemplatesOperator):
         self.on_mismatch = on_mismatch
         self.cache_control = cache_control
         self.store_options = store_options
+        self.renditions = renditions
         self.prompt_in_events = prompt_in_events
         self.flux_conn_id = flux_conn_id
         #: ``output_path`` before Airflow renders it, and the fixed folder that it begins with.
@@ -156,16 +168,18 @@ class FluxLandingOperator(TextTemplatesOperator):
             for name, value in self._landing_options().items()
             if not arguments.is_resolved_later(value)
         }
-        if isinstance(self.store_options, Mapping):
-            literals["store_options"] = {
-                name: value
-                for name, value in self.store_options.items()
-                if not arguments.is_resolved_later(value)
-            }
+        for name in ("store_options", "renditions"):
+            if isinstance(members := getattr(self, name), Mapping):
+                literals[name] = {
+                    member: value
+                    for member, value in members.items()
+                    if not arguments.is_resolved_later(value)
+                }
         options = LandingOptions.parse(**literals)
         path = self._unrendered_output_path
         if isinstance(path, str) and not path.lstrip().startswith("{"):
             options.check_store_options(path)
+            options.check_rendition_paths(path)
 
     def _landing_options(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in LandingOptions.model_fields}
@@ -199,9 +213,11 @@ class FluxLandingOperator(TextTemplatesOperator):
         arguments.refuse_template("output_path", path)
         options = LandingOptions.parse(**self._landing_options())
         options.check_store_options(path)
+        options.check_rendition_paths(path)
         task = identify_task(context["ti"])
         if task.map_index >= 0:
             self._check_names_of_mapped_tasks(context, path, task.map_index)
+            self._warn_of_shared_renditions(options, path, task.map_index)
         target = Target(
             path=path,
             index=max(task.map_index, 0),
@@ -253,6 +269,15 @@ class FluxLandingOperator(TextTemplatesOperator):
         if not has_random_seed and str(map_index) not in path:
             log.warning(
                 "output_path=%r may be the same for all mapped tasks. Add {index} or {key}.", path
+            )
+
+    def _warn_of_shared_renditions(
+        self, options: LandingOptions, path: str, map_index: int
+    ) -> None:
+        name = find_shared_path(options.renditions, path)
+        if name and str(map_index) not in path.rpartition("/")[0]:
+            log.warning(
+                "The path of renditions[%r] may be the same for all mapped tasks. Add {stem}.", name
             )
 
     def _emit_image_events(

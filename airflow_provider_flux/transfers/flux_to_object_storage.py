@@ -186,3 +186,23 @@ def _check_names_differ(plans: list[LandingPlan], generations: list[Generation])
                 f"output_path={plan.target.path!r} gives generation[{first}] and "
                 f"generation[{index}] the same name. Add {{index}} or {{request_id}}."
             )
+    if len(plans) > 1:
+        _check_renditions_differ(plans, generations)
+
+
+def _check_renditions_differ(plans: list[LandingPlan], generations: list[Generation]) -> None:
+    """Refuse renditions that would replace those of another image of a list, or that image."""
+    owners: dict[str, int] = {}
+    for index, (plan, generation) in enumerate(zip(plans, generations, strict=True)):
+        for ext in ("jpeg", "png", "webp"):
+            image = plan.target.uri_for(generation, ext=ext, sha256=str(index))
+            uris = {
+                options.uri_for(image, name, ext)
+                for name, options in plan.target.options.renditions.items()
+            }
+            for uri in (image, *uris):
+                if owners.setdefault(uri, index) != index:
+                    raise FluxRequestError(
+                        f"The renditions of generation[{owners[uri]}] and generation[{index}] get "
+                        f"the same name {uri!r}. Add {{stem}} and {{name}} to their paths."
+                    )

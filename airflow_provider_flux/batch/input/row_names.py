@@ -14,7 +14,11 @@ from airflow_provider_flux.landing.image_names import (
     planned_names,
     seed_of,
 )
-from airflow_provider_flux.landing.suffixes import find_foreign_suffix, find_suffix_problem
+from airflow_provider_flux.landing.suffixes import (
+    default_format,
+    find_foreign_suffix,
+    find_suffix_problem,
+)
 from airflow_provider_flux.landing.target import Target
 
 #: Value of ``{ext}`` for a name whose suffix is to be that of any result.
@@ -22,7 +26,7 @@ _ANY_FORMAT = "ext"
 
 
 class RowNames:
-    """Checks the names that each row will write: image, sidecar and draft cache.
+    """Checks the names that each row will write: image, renditions, sidecar and draft cache.
 
     :param target: the target of the batch. Each row gets its own index and key.
     :param reserved: URIs of the manifest and of the folder of the journal.
@@ -44,7 +48,7 @@ class RowNames:
         return row
 
     def _find_problem(self, row: Row, request: GenerationRequest) -> str | None:
-        names = self._names_of(row, request)
+        names = self._all_names_of(row, request)
         if problem := find_name_problem(names, self._reserved):
             return f"output_path {problem}"
         if problem := self._register_names(row, request, names):
@@ -55,6 +59,20 @@ class RowNames:
             image, model, request.parameters
         )
         return f"the name {image!r} {problem}" if problem else None
+
+    def _all_names_of(self, row: Row, request: GenerationRequest) -> list[WrittenName]:
+        """Return the names of a row, also those in the format that its request asks for.
+
+        The rendition of an image may have the name of another image only in this format.
+        """
+        names = self._names_of(row, request)
+        model = request.catalog_model
+        expected = request.parameters.get("output_format") or (
+            default_format(model, request.parameters) if model else None
+        )
+        if self._target.options.renditions and expected in {"png", "webp"}:
+            names += self._names_of(row, request, ext=expected)
+        return names
 
     def _names_of(
         self, row: Row, request: GenerationRequest, ext: str | None = None
@@ -83,7 +101,12 @@ class RowNames:
                 f"is the same request as {unit} {first}, and would get the same name. Add {{key}} "
                 "to output_path"
             )
+        remedy = (
+            "Change the key, or the path in renditions"
+            if "rendition" in kind + first_kind
+            else "Change the key, or write {key}.{ext} in output_path"
+        )
         return (
             f"its {kind} would replace the {first_kind} of {unit} {first}: both get the same name. "
-            "Change the key, or write {key}.{ext} in output_path"
+            f"{remedy}"
         )

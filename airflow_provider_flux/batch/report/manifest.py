@@ -14,6 +14,7 @@ from airflow_provider_flux.batch.row_reader import RowReader
 from airflow_provider_flux.batch.row_states import EndedRow
 from airflow_provider_flux.bfl.errors import FluxConfigurationError, FluxRequestError
 from airflow_provider_flux.bfl.storable import is_storable_integer
+from airflow_provider_flux.generation import renditions_of
 from airflow_provider_flux.landing.object_name import find_character_problem, find_length_problem
 from airflow_provider_flux.object_store.backends import WriteOptions
 from airflow_provider_flux.object_store.filesystem import run_sync
@@ -39,6 +40,8 @@ class ManifestRow(TypedDict):
     :param height: height in pixels.
     :param content_type: MIME type of the file.
     :param sidecar: URI of the JSON file with the provenance.
+    :param thumb: URI of the rendition ``thumb``.
+    :param renditions: URIs of all renditions by their names: an object in JSONL, a map in Parquet.
     :param request_id: BFL's id of the request.
     :param model: model that was submitted, or that the row names.
     :param seed: seed that BFL used. ``None`` if it is beyond 64 bits with a sign.
@@ -64,6 +67,8 @@ class ManifestRow(TypedDict):
     height: int | None
     content_type: str | None
     sidecar: str | None
+    thumb: str | None
+    renditions: dict[str, str] | None
     request_id: str | None
     model: str
     seed: int | None
@@ -79,7 +84,8 @@ class ManifestRow(TypedDict):
 
 #: Type of each column. Any column may also hold ``None``.
 _COLUMN_TYPES: dict[str, type] = {
-    name: (get_args(hint) or (hint,))[0] for name, hint in get_type_hints(ManifestRow).items()
+    name: dict if name == "renditions" else (get_args(hint) or (hint,))[0]
+    for name, hint in get_type_hints(ManifestRow).items()
 }
 
 
@@ -146,6 +152,7 @@ def to_manifest_row(ended: EndedRow) -> ManifestRow:
     landed: dict[str, Any] = {}
     if ended.outcome in WITH_IMAGE:
         landed = generation.get("image") or generation.get("video") or {}
+    renditions = {name: item["uri"] for name, item in renditions_of(landed).items()}
     is_charged = ended.is_charged or not generation
     row = ManifestRow(
         index=ended.index,
@@ -159,6 +166,8 @@ def to_manifest_row(ended: EndedRow) -> ManifestRow:
         height=landed.get("height"),
         content_type=landed.get("content_type"),
         sidecar=landed.get("sidecar"),
+        thumb=renditions.get("thumb"),
+        renditions=renditions or None,
         request_id=generation.get("request_id") or None,
         model=generation.get("model") or ended.model,
         seed=generation.get("seed"),
@@ -178,6 +187,8 @@ def to_manifest_row(ended: EndedRow) -> ManifestRow:
 
 def _fit(value: Any, column_type: type) -> Any:
     """Return a value that the column of a manifest can hold; ``None`` if there is none."""
+    if column_type is dict:
+        return {_fit(name, str): _fit(item, str) for name, item in value.items()} if value else None
     if column_type is str:
         return value.encode(errors="replace").decode() if isinstance(value, str) else None
     if column_type is bool:
@@ -204,6 +215,7 @@ def _write_parquet(rows: Iterator[ManifestRow], file: Path) -> None:
         str: pyarrow.string(),
         float: pyarrow.float64(),
         bool: pyarrow.bool_(),
+        dict: pyarrow.map_(pyarrow.string(), pyarrow.string()),
     }
     schema = pyarrow.schema([(name, column_types[kind]) for name, kind in _COLUMN_TYPES.items()])
     with parquet.ParquetWriter(file, schema) as writer:
