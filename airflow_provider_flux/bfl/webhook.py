@@ -46,7 +46,7 @@ _OLDER_STATUSES = {
 
 @dataclass(frozen=True)
 class WebhookNotice:
-    """What a webhook reports about a generation. A poll has to confirm it.
+    """Status of a generation, as a webhook reports it. A poll has to confirm it.
 
     :param request_id: BFL's id of the generation.
     :param status: its status; ``UNKNOWN`` is any text that this version does not know.

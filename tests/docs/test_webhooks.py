@@ -1,0 +1,61 @@
+"""The webhook page: its DAGs run against the emulator, and its proxy forwards references alone."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from airflow_provider_flux.bfl.webhook import RECEIVER_PATH, is_receiver, make_reference
+from airflow_provider_flux.emulator import EmulatorServer
+from airflow_provider_flux.plugin.webhooks import MAX_BODY_BYTES
+from tests.support.airflow_names import DagBag
+from tests.support.run_operator import new_context
+
+SNIPPETS = Path(__file__).parents[2] / "docs" / "snippets"
+SECRET = "a-random-secret-of-the-connection"
+
+
+def tasks_of(name: str) -> dict[str, Any]:
+    """Return the tasks of a snippet by their ids."""
+    bag = DagBag(str(SNIPPETS / name))
+    assert not bag.import_errors
+    return {task.task_id: task for dag in bag.dags.values() for task in dag.tasks}
+
+
+def test_the_documented_tasks_name_the_receiver() -> None:
+    hero = tasks_of("webhook_deferred.py")["hero"]
+    submit = tasks_of("webhook_submit_only.py")["submit"]
+    assert is_receiver(hero.webhook_url)
+    assert is_receiver(submit.partial_kwargs["webhook_url"])
+
+
+def test_the_documented_event_lands_the_submitted_image(
+    emulator: EmulatorServer, connect: Callable[..., None], tmp_path: Path
+) -> None:
+    connect(emulator.url, webhook_secret=SECRET, webhook_hosts=["hooks.example.com"])
+    tasks = tasks_of("webhook_submit_only.py")
+    submit = tasks["submit"].unmap({"prompt": "A canvas bag on white"})
+    context = new_context()
+    context["ti"].id = uuid4()
+    generation = submit.execute(context)
+    assert generation["image"] is None
+    landing = tasks["land"]
+    landing.generation = [generation]
+    landing.output_path = landing.output_path.replace("/tmp/flux", str(tmp_path))
+    (landed,) = landing.execute(new_context())
+    assert [path.stem for path in (tmp_path / "products").glob("*.jpeg")] == [landed["request_id"]]
+    assert emulator.stats()["submits"] == 1
+
+
+def test_the_documented_proxy_forwards_references_and_nothing_else() -> None:
+    text = (SNIPPETS / "webhook_proxy.conf").read_text()
+    (pattern,) = re.findall(r'location ~ "(.*)" {', text)
+    reference = make_reference(uuid4(), SECRET)
+    assert re.fullmatch(pattern, f"{RECEIVER_PATH}/{reference}")
+    for path in ("/", "/flux/", f"{RECEIVER_PATH}/", f"{RECEIVER_PATH}/x", "/api/v2/dags"):
+        assert not re.fullmatch(pattern, path)
+    (size,) = re.findall(r"client_max_body_size (\d+)k;", text)
+    assert int(size) * 1024 == MAX_BODY_BYTES
