@@ -59,14 +59,20 @@ class RowReader:
         for index, key, model, reason in rows:
             yield Row(index, key, model, None, None, reason)
 
-    def all_rows(self) -> Iterator[EndedRow]:
-        """Yield all rows with their outcomes, in the order of the input."""
+    def all_rows(self, *, with_prompts: bool = False) -> Iterator[EndedRow]:
+        """Yield all rows with their outcomes, in the order of the input.
+
+        :param with_prompts: also read the prompt of each row, ``False`` by default.
+        """
+        request = "CASE WHEN is_fallback THEN fallback ELSE parameters END"
         rows = self._db.execute(
             f"SELECT n, key, {_OUTCOME}, reason, model, estimate, generation, "  # noqa: S608
-            "is_fallback, uncertain_submits, latency FROM rows ORDER BY n"
+            f"is_fallback, uncertain_submits, latency, {request if with_prompts else 'NULL'} "
+            "FROM rows ORDER BY n"
         )
         for row in rows:
             index, key, outcome, reason, model, estimate, generation, is_fallback, *rest = row
+            *rest, request_json = rest
             yield EndedRow(
                 index,
                 key,
@@ -77,6 +83,7 @@ class RowReader:
                 None if generation is None else json.loads(generation),
                 bool(is_fallback),
                 *rest,
+                prompt=_prompt_of(request_json),
             )
 
     def count_outcomes(self) -> dict[RowOutcome, int]:
@@ -114,6 +121,15 @@ class RowReader:
             "WHERE outcome IS NULL AND claim IS NULL AND is_unpriced ORDER BY n"
         ).fetchall()
         return [f"key {key!r}: {model}" for key, model in rows[:limit]], len(rows)
+
+
+def _prompt_of(request: str | None) -> str | None:
+    """Return the prompt of the parameters of a row, or of model and parameters of its fallback."""
+    parameters = json.loads(request) if request else {}
+    if isinstance(parameters, list):
+        parameters = parameters[1]
+    prompt = parameters.get("prompt")
+    return prompt if isinstance(prompt, str) else None
 
 
 def open_database(path: Path) -> sqlite3.Connection:

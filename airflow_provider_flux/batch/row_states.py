@@ -145,6 +145,7 @@ class EndedRow:
     :param uncertain_submits: submits of all tries whose answer is not known.
     :param latency: seconds from its submit until it was seen to be ready; ``None`` if this try did
         not both submit it and land it.
+    :param prompt: its prompt, or that of its fallback; ``None`` if it has none, or was not read.
     """
 
     index: int
@@ -157,6 +158,7 @@ class EndedRow:
     is_fallback: bool
     uncertain_submits: int
     latency: float | None
+    prompt: str | None = None
 
     @property
     def is_charged(self) -> bool:

@@ -49,6 +49,7 @@ from airflow_provider_flux.bfl.errors import (
 from airflow_provider_flux.bfl.inputs import is_path
 from airflow_provider_flux.bfl.request import GenerationRequest
 from airflow_provider_flux.configured_models import known_models
+from airflow_provider_flux.gallery.manifest_cards import index_uri
 from airflow_provider_flux.hooks.flux import FluxHook
 from airflow_provider_flux.landing.output_path import fixed_folder
 from airflow_provider_flux.landing.plan import LandingPlan
@@ -210,7 +211,10 @@ class BatchRun:
             ledger=settings.ledger,
             write_options=target.companion_write_options("text/plain"),
         )
-        return ManifestTarget(settings.manifest, write_options, self._folder)
+        # A prompt of the input may not be that of an image which an earlier try submitted.
+        is_known = settings.policies.on_change == "new"
+        with_prompts = is_known and not target.options.hides_prompt
+        return ManifestTarget(settings.manifest, write_options, self._folder, with_prompts)
 
     def _restore_request(self, model: str, parameters: Mapping[str, Any]) -> GenerationRequest:
         """Rebuild the request of a row that was checked before."""
@@ -226,7 +230,7 @@ class BatchRun:
     def _load_rows(self, store: RowStore) -> Counters:
         settings = self._settings
         rows = read_rows(settings.requests, settings.mapping)
-        reserved = (settings.manifest, settings.ledger)
+        reserved = (settings.manifest, index_uri(settings.manifest), settings.ledger)
         metrics = MetricBuffer()
 
         def observe(row: Row) -> None:

@@ -39,11 +39,13 @@ class ManifestTarget:
     :param uri: URI of the manifest.
     :param write_options: how it is written.
     :param folder: local folder for its temporary file.
+    :param with_prompts: whether its index has the prompts, ``False`` by default.
     """
 
     uri: str
     write_options: WriteOptions
     folder: Path
+    with_prompts: bool = False
 
 
 class ProgressReporter:
@@ -121,7 +123,13 @@ class ProgressReporter:
         """
         if self._engine.journal.is_owner():
             manifest = self._manifest
-            write_manifest(self._reader, manifest.uri, manifest.write_options, manifest.folder)
+            write_manifest(
+                self._reader,
+                manifest.uri,
+                manifest.write_options,
+                manifest.folder,
+                with_prompts=manifest.with_prompts,
+            )
             self.has_manifest = True
         else:
             log.warning("A later try of this task works on the batch: its manifest is kept")

@@ -376,11 +376,11 @@ class TestManifest:
 
         write, tried = run_loop.write_manifest, list[int]()
 
-        def full(*arguments: Any) -> None:
+        def full(*arguments: Any, **options: Any) -> None:
             tried.append(1)
             if len(tried) == 1:
                 raise OSError(errno.ENOSPC, "No space left on device")
-            write(*arguments)
+            write(*arguments, **options)
 
         monkeypatch.setattr(run_loop, "write_manifest", full)
         task = batch(tmp_path, prompts(9, "slow=0.8"), max_active=3, manifest_interval=1)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypedDict, cast, get_args, get_type_hints
@@ -12,16 +14,26 @@ from typing import Any, TypedDict, cast, get_args, get_type_hints
 from airflow_provider_flux.batch.report.counters import WITH_IMAGE
 from airflow_provider_flux.batch.row_reader import RowReader
 from airflow_provider_flux.batch.row_states import EndedRow
-from airflow_provider_flux.bfl.errors import FluxConfigurationError, FluxRequestError
+from airflow_provider_flux.bfl.errors import (
+    FluxConfigurationError,
+    FluxRequestError,
+    FluxStorageError,
+)
 from airflow_provider_flux.bfl.storable import is_storable_integer
+from airflow_provider_flux.gallery.card import Card, card_of_row
+from airflow_provider_flux.gallery.index_writer import IndexWriter
+from airflow_provider_flux.gallery.manifest_cards import index_uri
 from airflow_provider_flux.generation import renditions_of
 from airflow_provider_flux.landing.object_name import find_character_problem, find_length_problem
 from airflow_provider_flux.object_store.backends import WriteOptions
 from airflow_provider_flux.object_store.filesystem import run_sync
 from airflow_provider_flux.object_store.uploads import put_file
 
+log = logging.getLogger(__name__)
+
 JSONL = "application/x-ndjson"
 PARQUET = "application/vnd.apache.parquet"
+GZIP = "application/gzip"
 _CONTENT_TYPES = {".jsonl": JSONL, ".ndjson": JSONL, ".parquet": PARQUET}
 _WRITE_BATCH_ROWS = 1000
 
@@ -126,21 +138,57 @@ def content_type_of(uri: str) -> str:
     return content_type
 
 
-def write_manifest(reader: RowReader, uri: str, write_options: WriteOptions, folder: Path) -> None:
+def write_manifest(
+    reader: RowReader,
+    uri: str,
+    write_options: WriteOptions,
+    folder: Path,
+    *,
+    with_prompts: bool = False,
+) -> None:
     """Write the outcome of all rows until now, in one put that replaces an earlier manifest.
+
+    The index for the gallery is written after it. Without the index, the gallery reads the
+    manifest, so a failure of that write is only a warning.
 
     :param reader: reader of the rows of the batch.
     :param uri: location of the manifest.
     :param write_options: options of the put. Their content type chooses JSONL or Parquet.
-    :param folder: local folder for a temporary file, which keeps the rows out of memory.
+    :param folder: local folder for temporary files, which keep the rows out of memory.
+    :param with_prompts: whether the index has the prompts, ``False`` by default.
     :raises FluxStorageError: if the manifest cannot be written.
     """
     local = folder / "manifest"
-    rows = (to_manifest_row(ended) for ended in reader.all_rows())
     is_parquet = write_options.content_type == PARQUET
-    (_write_parquet if is_parquet else _write_jsonl)(rows, local)
-    run_sync(put_file(uri, local, write_options))
+    with IndexWriter(str(folder)) as index:
+        rows = _index_rows(reader.all_rows(with_prompts=with_prompts), index)
+        (_write_parquet if is_parquet else _write_jsonl)(rows, local)
+        run_sync(put_file(uri, local, write_options))
+        size = local.stat().st_size
+        with local.open("wb") as stream:
+            index.finish(stream, manifest_bytes=size)
+    try:
+        run_sync(put_file(index_uri(uri), local, replace(write_options, content_type=GZIP)))
+    except FluxStorageError as error:
+        log.warning("The gallery reads the whole manifest, because its index is missing. %s", error)
     local.unlink()
+
+
+def _index_rows(rows: Iterator[EndedRow], index: IndexWriter) -> Iterator[ManifestRow]:
+    """Yield the rows of the manifest, and add each to the index."""
+    for ended in rows:
+        row = to_manifest_row(ended)
+        index.add(to_card(row, ended.prompt))
+        yield row
+
+
+def to_card(row: ManifestRow, prompt: str | None) -> Card:
+    """Return the card of a row for the gallery.
+
+    :param row: the row of the manifest.
+    :param prompt: its prompt; ``None`` to leave it out.
+    """
+    return card_of_row({**row, "prompt": prompt})
 
 
 def to_manifest_row(ended: EndedRow) -> ManifestRow:

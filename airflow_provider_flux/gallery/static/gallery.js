@@ -396,6 +396,10 @@
       event.preventDefault();
       show(list.position(tile));
     });
+    grid.addEventListener("focusin", (event) => {
+      const tile = event.target.closest(".tile:not(.blank)");
+      if (tile) current = list.position(tile);
+    });
     grid.addEventListener("change", (event) => {
       if (event.target.closest(".pick")) pick(event.target.closest(".tile"), event.target.checked);
     });
@@ -406,6 +410,7 @@
     viewer.querySelector(".next").addEventListener("click", () => show(current + 1));
     viewer.querySelector(".copy-code").addEventListener("click", () => copyCode(currentTile()));
     viewer.querySelector(".copy-link").addEventListener("click", copyLink);
+    compare.addEventListener("close", () => focus(current));
     viewer.addEventListener("close", () => {
       viewer.querySelector(".stage").replaceChildren();
       history.replaceState(null, "", location.pathname + location.search);
@@ -427,7 +432,8 @@
       const isText = event.target.matches("input:not([type=checkbox]), textarea");
       if (isText || event.ctrlKey || event.metaKey || event.altKey || compare.open) return;
       if (event.key === "?") { openKeys(); return; }
-      const focused = event.target.closest?.(".tile:not(.blank)");
+      const isFree = event.target === document.body || event.target.closest?.(".picked");
+      const focused = event.target.closest?.(".tile:not(.blank)") || (isFree ? list.find(current) : null);
       const step = viewer.open
         ? { ArrowLeft: -1, ArrowUp: -1, ArrowRight: 1, ArrowDown: 1 }[event.key]
         : { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -list.columns(), ArrowDown: list.columns() }[event.key];

@@ -26,6 +26,8 @@ from airflow_provider_flux.bfl.errors import (
     FluxRequestError,
     FluxStorageError,
 )
+from airflow_provider_flux.gallery.card import card_of_row
+from airflow_provider_flux.gallery.manifest_cards import open_manifest_cards
 from airflow_provider_flux.generation import Generation
 from airflow_provider_flux.object_store.backends import WriteOptions
 from airflow_provider_flux.object_store.filesystem import open_path
@@ -57,9 +59,10 @@ def rows(tmp_path: Path) -> Any:
     store.close()
 
 
-def write(store: RowStore, uri: str) -> None:
+def write(store: RowStore, uri: str, *, with_prompts: bool = False) -> None:
+    write_options = WriteOptions(content_type_of(uri))
     with RowReader(store.path) as reader:
-        write_manifest(reader, uri, WriteOptions(content_type_of(uri)), store.path.parent)
+        write_manifest(reader, uri, write_options, store.path.parent, with_prompts=with_prompts)
 
 
 EXPECTED = [
@@ -157,7 +160,7 @@ def test_an_earlier_manifest_is_replaced_in_one_step(rows: RowStore, tmp_path: P
         write(rows, str(uri))
         assert old.read() == "old"
     assert uri.read_text().count("\n") == 4
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["local", "m.jsonl"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["local", "m.jsonl", "m.jsonl.index"]
     assert not (rows.path.parent / "manifest").exists()
 
 
@@ -224,3 +227,46 @@ def test_no_value_of_a_record_or_an_answer_costs_the_manifest(
     assert (written[2]["outcome"], written[2]["cost_source"]) == ("landed", "a?b")
     empty = ("seed", "cost", "request_id", "submitted_at", "uri", "bytes", "width", "height")
     assert [written[2][column] for column in empty] == [None] * len(empty)
+
+
+class TestIndex:
+    def test_the_index_has_a_card_for_each_row_of_the_manifest(
+        self, rows: RowStore, tmp_path: Path
+    ) -> None:
+        uri = f"{tmp_path}/out/m.jsonl"
+        write(rows, uri)
+        cards = open_manifest_cards(uri)
+        manifest = [json.loads(line) for line in Path(uri).read_bytes().split(b"\n")[:-1]]
+        assert list(cards) == [card_of_row(row) for row in manifest]
+        assert cards.manifest_bytes == Path(uri).stat().st_size
+        assert cards.totals.outcomes == dict.fromkeys(
+            ("landed", "moderated", "pending", "invalid"), 1
+        )
+
+    @pytest.mark.parametrize("with_prompts", [True, False])
+    def test_the_index_has_prompts_only_if_it_may(
+        self, rows: RowStore, tmp_path: Path, with_prompts: bool
+    ) -> None:
+        uri = f"{tmp_path}/out/m.jsonl"
+        write(rows, uri, with_prompts=with_prompts)
+        prompts = [card.prompt for card in open_manifest_cards(uri)]
+        assert prompts == (["x", None, "x", None] if with_prompts else [None] * 4)
+
+    def test_a_manifest_without_its_index_gives_the_same_cards(
+        self, rows: RowStore, tmp_path: Path
+    ) -> None:
+        uri = f"{tmp_path}/out/m.jsonl"
+        write(rows, uri)
+        indexed = list(open_manifest_cards(uri))
+        Path(f"{uri}.index").unlink()
+        assert list(open_manifest_cards(uri)) == indexed
+
+    def test_an_index_that_cannot_be_written_costs_no_manifest(
+        self, rows: RowStore, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        uri = f"{tmp_path}/out/m.jsonl"
+        Path(f"{uri}.index").mkdir(parents=True)
+        write(rows, uri)
+        assert len(Path(uri).read_text().splitlines()) >= 4
+        assert "index is missing" in caplog.text
+        assert len(list(open_manifest_cards(uri))) == 4
