@@ -71,18 +71,13 @@ class RowReader:
             "FROM rows ORDER BY n"
         )
         for row in rows:
-            index, key, outcome, reason, model, estimate, generation, is_fallback, *rest = row
-            *rest, request_json = rest
+            *facts, generation, is_fallback, uncertain_submits, latency, request_json = row
             yield EndedRow(
-                index,
-                key,
-                outcome,
-                reason,
-                model,
-                estimate,
-                None if generation is None else json.loads(generation),
-                bool(is_fallback),
-                *rest,
+                *facts,
+                generation=None if generation is None else json.loads(generation),
+                is_fallback=bool(is_fallback),
+                uncertain_submits=uncertain_submits,
+                latency=latency,
                 prompt=_prompt_of(request_json),
             )
 
