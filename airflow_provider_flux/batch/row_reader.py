@@ -64,22 +64,16 @@ class RowReader:
 
         :param with_prompts: also read the prompt of each row, ``False`` by default.
         """
-        request = "CASE WHEN is_fallback THEN fallback ELSE parameters END"
+        request_json = "CASE WHEN is_fallback THEN fallback ELSE parameters END"
         rows = self._db.execute(
             f"SELECT n, key, {_OUTCOME}, reason, model, estimate, generation, "  # noqa: S608
-            f"is_fallback, uncertain_submits, latency, {request if with_prompts else 'NULL'} "
+            f"is_fallback, uncertain_submits, latency, {request_json if with_prompts else 'NULL'} "
             "FROM rows ORDER BY n"
         )
-        for row in rows:
-            *facts, generation, is_fallback, uncertain_submits, latency, request_json = row
-            yield EndedRow(
-                *facts,
-                generation=None if generation is None else json.loads(generation),
-                is_fallback=bool(is_fallback),
-                uncertain_submits=uncertain_submits,
-                latency=latency,
-                prompt=_prompt_of(request_json),
-            )
+        for *facts, generation, is_fallback, uncertain_submits, latency, request in rows:
+            parsed = None if generation is None else json.loads(generation)
+            state = (parsed, bool(is_fallback), uncertain_submits, latency, _prompt_of(request))
+            yield EndedRow(*facts, *state)
 
     def count_outcomes(self) -> dict[RowOutcome, int]:
         """Return the number of rows of each outcome that occurs, with pending and submitted."""
