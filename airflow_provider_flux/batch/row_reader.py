@@ -70,10 +70,22 @@ class RowReader:
             f"is_fallback, uncertain_submits, latency, {request_json if with_prompts else 'NULL'} "
             "FROM rows ORDER BY n"
         )
-        for *facts, generation, is_fallback, uncertain_submits, latency, request in rows:
-            parsed = None if generation is None else json.loads(generation)
-            state = (parsed, bool(is_fallback), uncertain_submits, latency, _prompt_of(request))
-            yield EndedRow(*facts, *state)
+        for row in rows:
+            index, key, outcome, reason, model, estimate, generation, is_fallback, *rest = row
+            uncertain_submits, latency, request = rest
+            yield EndedRow(
+                index,
+                key,
+                outcome,
+                reason,
+                model,
+                estimate,
+                None if generation is None else json.loads(generation),
+                bool(is_fallback),
+                uncertain_submits,
+                latency,
+                _prompt_of(request),
+            )
 
     def count_outcomes(self) -> dict[RowOutcome, int]:
         """Return the number of rows of each outcome that occurs, with pending and submitted."""
