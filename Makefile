@@ -36,6 +36,7 @@ bench: $(VENV)/dev ## Print the figures of benchmarks/
 	$(BIN)/python -m benchmarks.triggers
 	$(BIN)/python -m benchmarks.inputs
 	$(BIN)/python -m benchmarks.stores
+	$(BIN)/python -m benchmarks.renditions
 	$(BIN)/python -m benchmarks.ledger
 	$(BIN)/python -m benchmarks.observability
 	$(BIN)/python -m benchmarks.batch

@@ -52,6 +52,7 @@ def main(name: str, folder: str, count: int, arguments: dict[str, Any]) -> None:
         task_id="batch",
         requests=make_rows(name, count),
         output_path=f"file://{folder}/{name}/{{key}}.{{ext}}",
+        renditions={},  # the other ways make none
         **{"model": "flux-pro-1.1", "defaults": {"width": 1024, "height": 1024}, **arguments},
     )
     cpu_before, started_at = own_cpu(), time.time()

@@ -86,7 +86,7 @@ def land(root: str, data: bytes) -> Lander:
     from airflow_provider_flux.generation_input import parse_generation
     from airflow_provider_flux.landing.download import VerifiedResult, inspect_result
     from airflow_provider_flux.landing.plan import LandingPlan
-    from airflow_provider_flux.landing.target import Target
+    from airflow_provider_flux.landing.target import LandingOptions, Target
     from airflow_provider_flux.landing.write import write_result
     from airflow_provider_flux.object_store.filesystem import run_async
 
@@ -94,7 +94,8 @@ def land(root: str, data: bytes) -> Lander:
 
     async def write(index: int) -> None:
         info = await asyncio.to_thread(inspect_result, data, "flux-pro-1.1")
-        target = Target(path=f"{root}/land-{{index}}.png", index=index)
+        options = LandingOptions(renditions={})
+        target = Target(path=f"{root}/land-{{index}}.png", index=index, options=options)
         plan = LandingPlan(target=target)
         await run_async(write_result(VerifiedResult(data, info), generation, plan))
 

@@ -93,7 +93,8 @@ def find_name_problem(names: Iterable[WrittenName], reserved: Collection[str] = 
     """
     for kind, uri in names:
         if problem := find_length_problem(uri):
-            return f"{problem}, for the {kind}. Shorten it"
+            other = ", or set renditions={} for none" if kind.startswith("rendition") else ""
+            return f"{problem}, for the {kind}. Shorten it{other}"
         if is_reserved(uri.partition("://")[2] or uri):
             return f"gives the {kind} the name {uri!r}, but _flux is the folder of the ledger"
         normalized = normalize_uri(uri)

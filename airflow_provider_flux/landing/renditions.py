@@ -166,7 +166,13 @@ async def _write(
 ) -> RenditionFacts:
     loop = asyncio.get_running_loop()
     async with _DECODERS.setdefault(loop, asyncio.Semaphore(_MAX_DECODING)):
-        made, info = await asyncio.to_thread(_make, data, options, generation)
+        made, info = await asyncio.to_thread(
+            make_marked,
+            data,
+            options,
+            model=generation["model"],
+            request_id=generation["request_id"],
+        )
     await put(uri, made, plan.target.rendition_write_options(generation, info), exclusive=exclusive)
     return RenditionFacts(
         uri=uri,
@@ -179,19 +185,23 @@ async def _write(
     )
 
 
-def _make(
-    data: bytes, options: RenditionOptions, generation: Generation
+def make_marked(
+    data: bytes, options: RenditionOptions, *, model: str, request_id: str
 ) -> tuple[bytes, MediaInfo]:
-    """Return a rendition that is marked as AI-generated, and inspected.
+    """Return a rendition that is marked as AI-generated and inspected.
 
     The mark of the image is lost with its other metadata, and so are content credentials, which
     hold for the very bytes of the image.
+
+    :param data: the image.
+    :param options: the rendition.
+    :param model: name of the model.
+    :param request_id: BFL's id of the request.
+    :return: the rendition, and its format, size and hash.
+    :raises RenditionError: if the image cannot be decoded.
     """
     made = make_rendition(data, options)
-    image_format = inspect_image(made).format
-    marked = embed_xmp(
-        made, image_format, model=generation["model"], request_id=generation["request_id"]
-    )
+    marked = embed_xmp(made, inspect_image(made).format, model=model, request_id=request_id)
     return marked, inspect_image(marked)
 
 

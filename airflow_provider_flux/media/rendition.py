@@ -38,8 +38,8 @@ _PROFILE_SPACES = {"RGB": b"RGB ", "RGBA": b"RGB ", "L": b"GRAY", "CMYK": b"CMYK
 _SAVE_OPTIONS: dict[str, dict[str, Any]] = {
     "jpeg": {"quality": 85},
     "png": {},
-    # Method 2 takes a third of the CPU time of the default, for files that are 5 % larger.
-    "webp": {"quality": 80, "method": 2},
+    # Method 1 takes less than half of the CPU time of the default, for files that are 8 % larger.
+    "webp": {"quality": 80, "method": 1},
 }
 
 
@@ -76,7 +76,7 @@ def _render(image: Image.Image, shape: RenditionShape) -> bytes:
     steps = (shape.turned() if is_turned(orientation) else shape).plan(*image.size)
     box = _decode(image, steps.box, steps.scaled)
     pixels, profile = _to_screen_mode(image, profile)
-    small = pixels.resize(steps.scaled, Image.Resampling.LANCZOS, box=box, reducing_gap=2.0)
+    small = pixels.resize(steps.scaled, Image.Resampling.BICUBIC, box=box, reducing_gap=2.0)
     size = steps.size
     if orientation in _TURNS:
         small = small.transpose(_TURNS[orientation])

@@ -126,6 +126,7 @@ def test_an_image_of_another_format_does_not_count_as_the_requested_one(
     assert [name for name in FileStore(tmp_path).names() if not name.endswith(".json")] == [
         "hero.jpeg",
         "hero.png",
+        "hero.thumb.webp",
     ]
 
 

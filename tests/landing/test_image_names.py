@@ -31,11 +31,27 @@ def names(path: str, key: str = "0", index: int = 0, is_video: bool = True) -> l
     return [name.uri for name in planned]
 
 
-def test_an_image_has_a_sidecar_and_a_video_a_draft_cache_too() -> None:
-    assert names("/x/{key}.{ext}", is_video=False) == ["/x/0.jpeg", "/x/0.jpeg.json"]
-    assert names("/x/{key}.{ext}") == ["/x/0.mp4", "/x/0.mp4.json", "/x/0.draft.bin"]
-    planned = planned_names(target("/x/a.png", sidecar=False), model="m", is_video=False)
+def test_an_image_has_a_sidecar_and_renditions_and_a_video_a_draft_cache_too() -> None:
+    image = ["/x/0.jpeg", "/x/0.jpeg.json", "/x/0.thumb.webp"]
+    assert names("/x/{key}.{ext}", is_video=False) == image
+    video = ["/x/0.mp4", "/x/0.mp4.json", "/x/0.draft.bin"]
+    assert names("/x/{key}.{ext}")[:3] == video
+    bare = target("/x/a.png", sidecar=False, renditions={})
+    planned = planned_names(bare, model="m", is_video=False)
     assert [name.kind for name in planned] == ["image"]
+
+
+def test_a_rendition_may_not_have_the_name_of_another_image() -> None:
+    register = NameRegister("/x/{key}.{ext}")
+    small: Any = {"small": {"width": 9, "format": "jpeg"}}
+
+    def register_names(key: str, index: int) -> tuple[str, str, int] | None:
+        image = target("/x/{key}.{ext}", key, index, renditions=small)
+        return register.register(planned_names(image, model="m", is_video=False), index)
+
+    assert register_names("hero", 0) is None
+    assert register_names("hero.thumb", 1) is None
+    assert register_names("hero.small", 2) == ("image", "rendition small", 0)
 
 
 @given(PATHS, st.lists(KEYS, max_size=8))
@@ -65,7 +81,8 @@ def test_images_that_register_share_no_name(path: str, keys: list[str]) -> None:
         ("/out/{key}/x", [], "but _flux is the folder of the ledger"),
         ("/out/{key}", [], "but _flux is the folder of the ledger"),
         ("/out/" + "x" * 251, [], "of 256 bytes"),
-        ("/out/" + "x" * 250, [], None),
+        ("/out/" + "x" * 250, [], "for the rendition thumb"),
+        ("/out/" + "x" * 244, [], None),
         ("/out/" + "x" * 160 + "{request_id}.{ext}", [], None),
         ("/out/" + "x" * 190 + "{request_id}.{ext}", [], "of 259 bytes"),
         ("/out/" + "x" * 190 + "{sha256}.{ext}", [], "of 259 bytes"),

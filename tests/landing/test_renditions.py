@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from airflow.providers.common.compat.sdk import AirflowFailException
 from PIL import ExifTags, Image, ImageCms
 
 from airflow_provider_flux.bfl.errors import FluxError
@@ -19,6 +20,7 @@ from airflow_provider_flux.emulator import EmulatorServer
 from airflow_provider_flux.generation import Generation, renditions_of
 from airflow_provider_flux.landing import renditions
 from airflow_provider_flux.landing.sidecar import DIGITAL_SOURCE_TYPE
+from tests.support.batch_tries import batch, quick
 from tests.support.image_metadata import READERS, read_metadata
 from tests.support.image_task import (
     copy_task,
@@ -30,6 +32,8 @@ from tests.support.image_task import (
 )
 from tests.support.object_stores import FileStore, Store
 from tests.support.run_operator import WAYS
+
+__all__ = ["quick"]
 
 pytestmark = [
     pytest.mark.usefixtures("hurry"),
@@ -205,6 +209,44 @@ class TestPath:
         spec = {"width": 64, "format": "webp", "path": "{stem}.{ext}"}
         run_task(image_task(f"{tmp_path}/x.jpg", renditions={"web": spec}))
         assert names_in(tmp_path) == ["x.jpg", "x.jpg.json", "x.webp"]
+
+
+@pytest.mark.usefixtures("quick")
+class TestBatch:
+    def test_the_manifest_has_the_thumb_and_all_renditions_of_each_row(
+        self, emulator: EmulatorServer, tmp_path: Path
+    ) -> None:
+        renditions_ = {"thumb": THUMB, "square": SQUARE}
+        task = batch(tmp_path, [{"prompt": "a"}, {"prompt": "b"}], renditions=renditions_)
+        task.retry()
+        for number, row in enumerate(task.manifest()):
+            folder = f"{tmp_path}/out"
+            assert row["thumb"] == f"{folder}/{number}.thumb.webp"
+            assert row["renditions"] == {
+                "thumb": row["thumb"],
+                "square": f"{folder}/{number}.square.jpeg",
+            }
+            assert Path(row["thumb"]).exists()
+
+    @pytest.mark.parametrize(
+        ("output_format", "is_refused"), [("webp", True), ("jpeg", False), (None, False)]
+    )
+    def test_a_row_whose_image_a_thumb_would_replace_is_refused_before_the_submit(
+        self,
+        emulator: EmulatorServer,
+        tmp_path: Path,
+        output_format: str | None,
+        is_refused: bool,
+    ) -> None:
+        more = {"output_format": output_format} if output_format else {}
+        rows = [{"prompt": "a", "key": key, **more} for key in ("hero", "hero.thumb")]
+        task = batch(tmp_path, rows)
+        if not is_refused:
+            assert task.retry()["landed"] == 2
+            return
+        with pytest.raises(AirflowFailException, match="would replace the rendition thumb"):
+            task.retry()
+        assert submits(emulator) == 0
 
 
 class TestMark:

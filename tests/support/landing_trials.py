@@ -83,7 +83,8 @@ class Trial:
             before = len(_OLD) + len(_OLD_SIDECAR) if self.old else 0
             self.put = self.cleanup.enter_context(WatchedFolder(self.folder, before))
         exclusive = not self.old and rng.random() < 0.5
-        options = LandingOptions(if_exists="error" if exclusive else "overwrite")
+        # Only the puts of image and sidecar are struck and counted.
+        options = LandingOptions(if_exists="error" if exclusive else "overwrite", renditions={})
         plan = LandingPlan(target=Target(path=f"{root}/{self.name}", options=options))
         linger = rng.choice([0.0, rng.uniform(0.2, 0.5)])
         self.order = Order(environment, image.generation, plan, way, linger)

@@ -34,6 +34,14 @@ from airflow_provider_flux.object_store.filesystem import open_path
 from tests.support.batch_rows import build_request, row_builder
 from tests.support.journal_samples import ACCEPTED, LANDED
 
+_FACTS = {"sha256": "cd", "bytes": 1, "width": 1, "height": 1, "content_type": "image/webp"}
+#: Renditions of the landed image, and what a stranger may have written among them.
+RENDITIONS: Any = {
+    "thumb": {"uri": "/x/0.thumb.webp", **_FACTS},
+    "square": {"uri": "/x/0.square.webp", **_FACTS},
+    "planted": {"uri": 7},
+}
+
 
 @pytest.fixture
 def rows(tmp_path: Path) -> Any:
@@ -47,7 +55,8 @@ def rows(tmp_path: Path) -> Any:
         request = None if problem else build_request("flux-2-pro", parameters)
         store.add(Row(index, key, "flux-2-pro", request, None, problem))
     landed, moderated, _ = store.pending_rows("flux-2-pro")
-    generation: Generation = {**LANDED, "seed": 2**32 - 1}
+    image: Any = {**LANDED["image"], "renditions": RENDITIONS}
+    generation: Generation = {**LANDED, "seed": 2**32 - 1, "image": image}
     store.end(landed.with_lost_answer(), "landed", generation=generation, latency=1.23456)
     store.end(
         replace(moderated, is_fallback=True),
@@ -78,6 +87,8 @@ EXPECTED = [
         "height": 1,
         "content_type": "image/jpeg",
         "sidecar": None,
+        "thumb": "/x/0.thumb.webp",
+        "renditions": {"thumb": "/x/0.thumb.webp", "square": "/x/0.square.webp"},
         "request_id": "r1",
         "model": "flux-2-pro",
         "seed": 2**32 - 1,
@@ -95,6 +106,8 @@ EXPECTED = [
         "reason": "refused for\nViolence",
         "uri": None,
         "sha256": None,
+        "thumb": None,
+        "renditions": None,
         "request_id": "r1",
         "cost": 0.0,
         "seconds": None,
@@ -133,6 +146,8 @@ def test_the_manifest_has_all_rows_in_the_order_of_the_input(
     assert len(written) == len(EXPECTED)
     for row, expected in zip(written, EXPECTED, strict=True):
         assert list(row) == list(ManifestRow.__annotations__)
+        if isinstance(row["renditions"], list):  # a map of Parquet
+            row["renditions"] = dict(row["renditions"])
         assert {name: row[name] for name in expected} == expected
 
 
@@ -151,6 +166,7 @@ def test_a_parquet_manifest_has_typed_columns_even_if_they_are_empty(
     assert schemas[0].field("sha256").type == pa.string()
     assert schemas[0].field("cost").type == pa.float64()
     assert schemas[0].field("fallback").type == pa.bool_()
+    assert schemas[0].field("renditions").type == pa.map_(pa.string(), pa.string())
 
 
 def test_an_earlier_manifest_is_replaced_in_one_step(rows: RowStore, tmp_path: Path) -> None:
