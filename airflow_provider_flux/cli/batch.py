@@ -25,6 +25,7 @@ from airflow_provider_flux.cli.task_ids import (
     read_json_option,
     refuse_other_ledger,
 )
+from airflow_provider_flux.observability.command_metrics import start_metrics
 from airflow_provider_flux.operators.batch import SUMMARY_XCOM, FluxGenerateBatchOperator
 
 #: Options that are arguments of the operator with the same name and meaning.
@@ -46,6 +47,7 @@ def run(args: argparse.Namespace) -> None:
     :raises SystemExit: with the code of :mod:`~airflow_provider_flux.cli.exit_codes`.
     """
     use_database_connections()
+    start_metrics()
     with logs_on_stderr(is_verbose=args.verbose), exit_on_error("batch"):
         operator, ids = _new_operator(args)
         monitor = TerminalMonitor(is_confirmed=args.yes, max_cost=args.max_cost)

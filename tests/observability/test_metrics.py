@@ -176,9 +176,7 @@ def test_a_reused_image_and_a_resumed_generation_have_counters_of_their_own(
     assert counts[f"flux.outcomes,{MODEL},outcome=reused"] == 1
 
 
-def test_a_metric_that_cannot_be_sent_fails_no_task(
-    emulator: EmulatorServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_metric_that_cannot_be_sent_fails_no_task() -> None:
     def broken() -> None:
         raise RuntimeError("no exporter")
 
