@@ -217,7 +217,7 @@ def _fill(accessor: Any, extra: Mapping[str, Any], partition_keys: list[str]) ->
     if hasattr(accessor, "add_partitions"):
         accessor.add_partitions(partition_keys)
     else:
-        log.warning("This version of Airflow has no partitions of assets. The event has no key.")
+        log.warning("Before Airflow 3.3 a task cannot name partitions. Its asset event has no key.")
 
 
 def _add_images(accessor: Any, images: Sequence[ImageEventExtra]) -> None:

@@ -119,8 +119,8 @@ class FluxGenerateBatchOperator(FluxLandingOperator):
         ``ObjectStoragePath``. Default: ``_flux/ledger/`` below the folder that ``output_path``
         begins with before any template. (templated)
     :param partition_by_key: give the assets in ``outlets`` a partition for each row that has an
-        image, named by the key of the row. The batch may have 500 rows then. Airflow 3.2 and newer
-        have partitions. Default ``False``.
+        image, named by the key of the row. The batch may have 500 rows then. A task may name
+        partitions from Airflow 3.3 on. Default ``False``.
     :param timeout: seconds, or a ``timedelta``, from the submit of a row after which to give it up.
         Default: ten times the usual duration of its model, and at least ten minutes.
     :param validate: check the model and its parameters against the catalog of this version. Default

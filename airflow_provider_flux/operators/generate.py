@@ -102,7 +102,8 @@ class FluxGenerateOperator(FluxRequestOperator, FluxWaitingOperator):
         ``execution_timeout`` shortens it, because Airflow does not enforce that while a task is
         deferred.
     :param partition_key: partition of the assets in ``outlets``, for example
-        ``{{ params.sku }}``. Airflow 3.2 and newer have partitions. None by default. (templated)
+        ``{{ params.sku }}``. A task may name them from Airflow 3.3 on. None by default.
+        (templated)
     :param validate: check the model and its parameters against the catalog of this version. Default
         ``True``. ``False`` sends unknown models and parameters.
     :raises FluxRequestError: when the DAG is parsed, if a literal argument is wrong.
