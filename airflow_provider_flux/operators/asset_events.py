@@ -47,7 +47,7 @@ class ImageEventExtra(TypedDict, total=False):
     :ivar height: height in pixels.
     :ivar content_type: MIME type.
     :ivar sidecar: URI of the JSON file with its provenance.
-    :ivar seconds: length of a video in seconds.
+    :ivar seconds: length of a video in seconds; missing for a video of a batch.
     :ivar key: key of the row, for an image of a batch.
     :ivar model: name of the model.
     :ivar seed: the effective seed.
@@ -138,12 +138,21 @@ def describe_generation(generation: Generation) -> ImageEventExtra:
 def describe_image(members: Mapping[str, Any]) -> ImageEventExtra:
     """Return the extra of an event for one image.
 
-    :param members: a row of a manifest, or the members of a generation and of its landed image.
+    :param members: the members of a generation and of its landed image.
     """
     fitted = {name: _fit(members.get(name)) for name in _MEMBERS}
     extra = cast(ImageEventExtra, {k: v for k, v in fitted.items() if v is not None})
     extra["reused"] = bool(members.get("reused")) or members.get("outcome") == "reused"
     return extra
+
+
+def describe_row(row: Mapping[str, Any]) -> ImageEventExtra:
+    """Return the extra of an event for the image of a row of a batch.
+
+    :param row: row of the manifest. Its ``seconds`` are those of the generation, so the extra does
+        not have them.
+    """
+    return describe_image({name: value for name, value in row.items() if name != "seconds"})
 
 
 def describe_list(generations: Sequence[Generation]) -> ImageListEventExtra:

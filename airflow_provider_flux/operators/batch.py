@@ -361,7 +361,7 @@ class FluxGenerateBatchOperator(FluxLandingOperator):
             context,
             self.outlets,
             asset_events.describe_batch(summary),
-            lambda: map(asset_events.describe_image, run.rows_with_image()),
+            lambda: map(asset_events.describe_row, run.rows_with_image()),
             with_prompts=self.prompt_in_events,
             partition_keys=(lambda: keys) if self.partition_by_key else None,
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import runpy
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +26,9 @@ from airflow_provider_flux.operators.generate import FluxGenerateOperator
 from airflow_provider_flux.transfers.flux_to_object_storage import FluxToObjectStorageOperator
 from tests.conftest import KEY
 from tests.support.airflow_names import AIRFLOW
-from tests.support.dag_run import run_dag
+from tests.support.dag_run import run_dag, store_dag
+
+ROOT = Path(__file__).resolve().parents[2]
 
 names_partitions = pytest.mark.skipif(
     AIRFLOW < (3, 3), reason="a task names the partitions of its events from Airflow 3.3 on"
@@ -248,6 +251,7 @@ class TestBatch:
         for key, event in images.items():
             assert event.asset == f"file://{tmp_path}/{key}.jpeg"
             assert event.extra["prompt"] == f"a {key}"
+            assert "seconds" not in event.extra  # the length of a video, not the time of the row
             content = (tmp_path / f"{key}.jpeg").read_bytes()
             assert event.extra["sha256"] == hashlib.sha256(content).hexdigest()
 
@@ -276,6 +280,27 @@ class TestBatch:
         assert {event.extra["manifest"] for event in events} == {
             f"file://{tmp_path}/manifest-all.jsonl"
         }
+
+    @names_partitions
+    def test_the_dags_of_the_page_plan_a_run_for_each_product(
+        self, emulator: EmulatorServer, tmp_path: Path
+    ) -> None:
+        from airflow.models.asset import AssetPartitionDagRun
+
+        page = runpy.run_path(str(ROOT / "docs/snippets/asset_partitions.py"))
+        page["pages"].is_paused_upon_creation = False
+        store_dag(page["pages"])
+        images = page["images"].get_task("products")
+        images.output_path = f"file://{tmp_path}/{{key}}.{{ext}}"
+        run = run_dag(page["images"])
+        assert run.state == "success"
+        with create_session() as session:
+            planned = session.scalars(
+                select(AssetPartitionDagRun.partition_key).where(
+                    AssetPartitionDagRun.target_dag_id == "flux_product_page"
+                )
+            ).all()
+        assert sorted(planned) == ["BAG-12", "MUG-07"]
 
     def test_more_rows_than_a_task_can_emit_partitions_for_are_refused_before_the_submit(
         self, emulator: EmulatorServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
