@@ -14,6 +14,8 @@ from uuid import uuid4
 _HOME = tempfile.TemporaryDirectory(prefix="flux-tests-")
 os.environ["AIRFLOW_HOME"] = _HOME.name
 os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
+# Many tests give their DAG one id. Airflow stores each of them at once, not after 30 seconds.
+os.environ["AIRFLOW__CORE__MIN_SERIALIZED_DAG_UPDATE_INTERVAL"] = "0"
 os.environ["AIRFLOW__CORE__UNIT_TEST_MODE"] = "False"
 # gcsfs reads this variable when it is imported. Without it, gcsfs asks Google's gRPC API for the
 # layout of a bucket, which takes a minute with an emulator.

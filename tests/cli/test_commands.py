@@ -20,7 +20,7 @@ from airflow_provider_flux.cli.commands import COMMANDS
 from airflow_provider_flux.cli.exit_codes import exit_code_of
 from airflow_provider_flux.configured_models import known_models
 from airflow_provider_flux.emulator import EmulatorConfig, EmulatorServer
-from tests.support.dag_run import run_dag
+from airflow_provider_flux.testing.dag_run import run_dag
 from tests.support.task_tries import Died
 
 PAGE = Path(__file__).parents[2] / "docs" / "cli.md"

@@ -19,9 +19,9 @@ from airflow_provider_flux.decorators.flux import FluxDecoratedOperator
 from airflow_provider_flux.emulator import EmulatorServer
 from airflow_provider_flux.operators.base import FluxLandingOperator
 from airflow_provider_flux.operators.generate import FluxGenerateOperator
+from airflow_provider_flux.testing.dag_run import run_dag
 from tests.conftest import KEY
 from tests.support.airflow_names import AIRFLOW
-from tests.support.dag_run import run_dag
 from tests.support.image_task import task_context
 
 SMALL = {"width": 256, "height": 256}

@@ -14,8 +14,8 @@ from airflow_provider_flux.emulator import EmulatorServer
 from airflow_provider_flux.observability import metrics
 from airflow_provider_flux.operators.batch import FluxGenerateBatchOperator
 from airflow_provider_flux.operators.generate import FluxGenerateOperator
+from airflow_provider_flux.testing.dag_run import run_dag
 from tests.conftest import KEY
-from tests.support.dag_run import run_dag
 from tests.support.receivers import StatsdReceiver, restart_stats
 from tests.support.task_tries import Task
 

@@ -23,10 +23,10 @@ from airflow_provider_flux.operators import asset_events
 from airflow_provider_flux.operators.asset_events import asset_uri, describe_image
 from airflow_provider_flux.operators.batch import FluxGenerateBatchOperator
 from airflow_provider_flux.operators.generate import FluxGenerateOperator
+from airflow_provider_flux.testing.dag_run import run_dag, store_dag
 from airflow_provider_flux.transfers.flux_to_object_storage import FluxToObjectStorageOperator
 from tests.conftest import KEY
 from tests.support.airflow_names import AIRFLOW
-from tests.support.dag_run import run_dag, store_dag
 
 ROOT = Path(__file__).resolve().parents[2]
 
