@@ -20,6 +20,7 @@ from airflow_provider_flux.cli.progress import BatchBar
 from airflow_provider_flux.cli.task_ids import (
     CommandTaskInstance,
     absolute_path,
+    existing_file,
     own_task_id,
     read_ids,
     read_json_option,
@@ -72,7 +73,7 @@ def _new_operator(
     args: argparse.Namespace,
 ) -> tuple[FluxGenerateBatchOperator, CommandTaskInstance]:
     """Return the operator with the arguments of the command, and the ids of its ledger."""
-    requests, output_path = absolute_path(args.file), absolute_path(args.output_path)
+    requests, output_path = existing_file(args.file), absolute_path(args.output_path)
     ids = read_ids(args, own_task_id(Path(requests).stem, requests, output_path))
     paths: dict[str, Any] = {
         name: absolute_path(value)

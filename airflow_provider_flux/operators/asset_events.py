@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypedDict, cast
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import quote, urlsplit, urlunsplit
 
 from airflow.providers.common.compat.sdk import Asset, AssetAlias
 
@@ -33,6 +33,7 @@ MAX_PARTITIONS = 500
 MAX_LISTED_IMAGES = 50
 #: Airflow's limit of a partition key, in characters.
 _MAX_PARTITION_CHARACTERS = 250
+_ASCII = "".join(map(chr, range(128)))
 #: Sidecars that are read at the same time.
 _MAX_PARALLEL = 16
 
@@ -183,7 +184,7 @@ def emit_events(
     images: Callable[[], Iterable[ImageEventExtra]],
     *,
     with_prompts: bool = False,
-    partition_keys: Callable[[], Iterable[str]] | None = None,
+    partition_keys: Callable[[], Iterable[Any]] | None = None,
 ) -> None:
     """Fill the extras of the assets of a task, and add an event for each image to its aliases.
 
@@ -231,16 +232,25 @@ def _fill(accessor: Any, extra: Mapping[str, Any], partition_keys: list[str]) ->
 
 def _add_images(accessor: Any, images: Sequence[ImageEventExtra]) -> None:
     for image in images:
-        accessor.add(Asset(asset_uri(image["uri"])), extra=dict(image))
+        try:
+            asset = Asset(asset_uri(image["uri"]))
+        except ValueError as error:  # longer than Airflow's limit of 1500 characters
+            log.warning("An image has no asset event (%s): %s", error, image["uri"])
+            continue
+        accessor.add(asset, extra=dict(image))
 
 
 def asset_uri(uri: str) -> str:
-    """Return the URI of the asset of an image: its URI without the id of a connection.
+    """Return the URI of the asset of an image: its URI without the id of a connection, in ASCII.
+
+    Airflow's API server fails a task that emits an event for a URI with other characters, so these
+    are percent-encoded.
 
     :param uri: URI of the image, for example ``s3://my_conn@bucket/hero.jpeg``.
     """
     parts = urlsplit(uri)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+    plain = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+    return quote(plain, safe=_ASCII, errors="replace")
 
 
 def _list_images(images: Iterable[ImageEventExtra]) -> list[ImageEventExtra]:
@@ -257,14 +267,18 @@ def _list_images(images: Iterable[ImageEventExtra]) -> list[ImageEventExtra]:
     return listed
 
 
-def _check_partitions(keys: Iterable[str]) -> list[str]:
-    """Return the keys that Airflow accepts, and warn about the others."""
-    listed = list(keys)
-    usable = [key for key in listed if key.strip() and len(key) <= _MAX_PARTITION_CHARACTERS]
+def _check_partitions(keys: Iterable[Any]) -> list[str]:
+    """Return the keys that Airflow accepts as texts, and warn about the others."""
+    listed = list(map(str, keys))  # data of another task may be a number
+    usable = [
+        key
+        for key in listed
+        if key.strip() and key.isprintable() and len(key) <= _MAX_PARTITION_CHARACTERS
+    ]
     if len(usable) < len(listed):
         log.warning(
-            "%d keys are empty or longer than %d characters, so the assets get no partition for "
-            "them.",
+            "%d keys are empty, not printable or longer than %d characters, so the assets get no "
+            "partition for them.",
             len(listed) - len(usable),
             _MAX_PARTITION_CHARACTERS,
         )

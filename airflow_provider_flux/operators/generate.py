@@ -205,7 +205,7 @@ class FluxGenerateOperator(FluxRequestOperator, FluxWaitingOperator):
         :raises FluxError: for errors that a retry may help.
         """
         generation = self._submit_or_resume(context)
-        self._emit_image_events(context, generation, self.partition_key or "")
+        self._emit_image_events(context, generation, self.partition_key)
         return generation
 
     def _submit_or_resume(self, context: Context) -> Generation:
@@ -274,7 +274,7 @@ class FluxGenerateOperator(FluxRequestOperator, FluxWaitingOperator):
         :raises FluxError: for errors that a retry may help.
         """
         generation = self._complete(context, event)
-        self._emit_image_events(context, generation, self.partition_key or "")
+        self._emit_image_events(context, generation, self.partition_key)
         return generation
 
     def _complete(self, context: Context, event: Mapping[str, Any]) -> Generation:

@@ -211,6 +211,32 @@ class TestOneImage:
         _, events = run_and_read_events(lambda: hero(tmp_path, partition_key="{{ 'BAG' }}-12"))
         assert [event.partition for event in events] == ["BAG-12"]
 
+    def test_a_partition_may_be_a_number(self, emulator: EmulatorServer, tmp_path: Path) -> None:
+        number: Any = 0
+        _, events = run_and_read_events(lambda: hero(tmp_path, partition_key=number))
+        assert [(event.partition, event.extra["width"]) for event in events] == [("0", 256)]
+
+    def test_an_image_whose_name_is_not_ascii_or_too_long_does_not_fail_its_task(
+        self, emulator: EmulatorServer, tmp_path: Path
+    ) -> None:
+        """Airflow's API server fails a task that emits an event for a URI that is not ASCII."""
+        long = "/".join(["x" * 200] * 8)
+
+        def build() -> None:
+            for number, name in enumerate(["t\u00fcr", long]):
+                FluxGenerateOperator(
+                    task_id=f"door_{number}",
+                    prompt="a door",
+                    output_path=f"file://{tmp_path}/{name}.jpeg",
+                    outlets=[AssetAlias("doors")],
+                    **SMALL,
+                )
+
+        run, events = run_and_read_events(build)
+        assert [event.asset for event in events] == [f"file://{tmp_path}/t%C3%BCr.jpeg"]
+        assert events[0].extra["uri"] == f"file://{tmp_path}/t\u00fcr.jpeg"
+        assert {ti.state for ti in run.get_task_instances()} == {"success"}
+
     def test_an_outlet_that_has_no_events_does_not_fail_the_task(
         self, emulator: EmulatorServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
     ) -> None:
@@ -376,9 +402,12 @@ class TestTransfer:
         ("gs://bucket/a b.png", "gs://bucket/a b.png"),
         ("abfs://conn@container/x.png", "abfs://container/x.png"),
         ("file:///tmp/x.png", "file:///tmp/x.png"),
+        ("file:///tmp/100%/t\u00fcr.png", "file:///tmp/100%/t%C3%BCr.png"),
     ],
 )
-def test_the_asset_of_an_image_does_not_name_its_connection(uri: str, expected: str) -> None:
+def test_the_asset_of_an_image_is_ascii_and_does_not_name_its_connection(
+    uri: str, expected: str
+) -> None:
     assert asset_uri(uri) == expected
 
 
