@@ -49,9 +49,9 @@ from tests.support.object_stores import (
     s3_connection,
     s3_server,
 )
-from tests.support.skips import pytest_runtest_makereport
+from tests.support.skips import pytest_collection_modifyitems, pytest_runtest_makereport
 
-__all__ = ["pytest_runtest_makereport"]
+__all__ = ["pytest_collection_modifyitems", "pytest_runtest_makereport"]
 
 KEY = "bfl_canary_key_0123456789"
 # A busy machine is slow; that says nothing about a property.
