@@ -33,23 +33,25 @@ CORE = (
     "tests/emulator/http/test_faults.py",
     "tests/hooks",
     "tests/ledger/test_submission.py",
+    "tests/decorators/test_flux.py",
+    "tests/sensors",
+    "tests/operators/test_asset_events.py::TestOneImage",
     "tests/operators/test_deferral.py",
-    "tests/operators/test_templates.py",
-    "tests/operators/test_webhooks.py",
-    "tests/example_dags/test_retries.py",
+    "tests/operators/test_templates.py::test_templates_of_the_dag_file_are_rendered_beside_data",
+    "tests/operators/test_webhooks.py::test_a_host_that_the_connection_names_gets_the_secret",
+    "tests/example_dags/test_flux_decorators.py",
     "tests/triggers/test_result.py",
-    "tests/cli/test_init_pool.py",
     "tests/recovery/test_metadata_db.py",
     "tests/batch/input/test_rows.py",
     "tests/batch/test_run.py",
 )
-#: A worker lost after the POST, while it polls, and after it resumed from a trigger; one is killed.
-KILLS = ("tests/cluster/test_kill_worker.py", "-k", "post-lost or poll-killed or resumed-lost")
+#: A worker lost with its machine after the POST, and one killed while it polls.
+KILLS = ("tests/cluster/test_kill_worker.py", "-k", "post-lost or poll-killed")
 #: Reasons for which a test of the core may be skipped: older Airflow, stores of the full suite.
 MAY_SKIP = r"Airflow 3\.\d|azurite|gcp_storage_emulator"
 TESTS = (CORE, KILLS)
 #: Entries that run at the same time. Each waits for a lost worker for half of its time.
-JOBS = 2
+JOBS = 3
 #: The commands that are running, to be stopped with this process.
 _RUNNING: list[subprocess.Popen[bytes]] = []
 

@@ -14,6 +14,8 @@ from uuid import uuid4
 _HOME = tempfile.TemporaryDirectory(prefix="flux-tests-")
 os.environ["AIRFLOW_HOME"] = _HOME.name
 os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
+# Many tests give their DAG one id. Airflow stores each of them at once, not after 30 seconds.
+os.environ["AIRFLOW__CORE__MIN_SERIALIZED_DAG_UPDATE_INTERVAL"] = "0"
 os.environ["AIRFLOW__CORE__UNIT_TEST_MODE"] = "False"
 # gcsfs reads this variable when it is imported. Without it, gcsfs asks Google's gRPC API for the
 # layout of a bucket, which takes a minute with an emulator.
@@ -47,9 +49,9 @@ from tests.support.object_stores import (
     s3_connection,
     s3_server,
 )
-from tests.support.skips import pytest_runtest_makereport
+from tests.support.skips import pytest_collection_modifyitems, pytest_runtest_makereport
 
-__all__ = ["pytest_runtest_makereport"]
+__all__ = ["pytest_collection_modifyitems", "pytest_runtest_makereport"]
 
 KEY = "bfl_canary_key_0123456789"
 # A busy machine is slow; that says nothing about a property.

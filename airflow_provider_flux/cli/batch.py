@@ -20,11 +20,13 @@ from airflow_provider_flux.cli.progress import BatchBar
 from airflow_provider_flux.cli.task_ids import (
     CommandTaskInstance,
     absolute_path,
+    existing_file,
     own_task_id,
     read_ids,
     read_json_option,
     refuse_other_ledger,
 )
+from airflow_provider_flux.observability.command_metrics import start_metrics
 from airflow_provider_flux.operators.batch import SUMMARY_XCOM, FluxGenerateBatchOperator
 
 #: Options that are arguments of the operator with the same name and meaning.
@@ -46,6 +48,7 @@ def run(args: argparse.Namespace) -> None:
     :raises SystemExit: with the code of :mod:`~airflow_provider_flux.cli.exit_codes`.
     """
     use_database_connections()
+    start_metrics()
     with logs_on_stderr(is_verbose=args.verbose), exit_on_error("batch"):
         operator, ids = _new_operator(args)
         monitor = TerminalMonitor(is_confirmed=args.yes, max_cost=args.max_cost)
@@ -70,7 +73,7 @@ def _new_operator(
     args: argparse.Namespace,
 ) -> tuple[FluxGenerateBatchOperator, CommandTaskInstance]:
     """Return the operator with the arguments of the command, and the ids of its ledger."""
-    requests, output_path = absolute_path(args.file), absolute_path(args.output_path)
+    requests, output_path = existing_file(args.file), absolute_path(args.output_path)
     ids = read_ids(args, own_task_id(Path(requests).stem, requests, output_path))
     paths: dict[str, Any] = {
         name: absolute_path(value)

@@ -12,7 +12,7 @@ from airflow_provider_flux.cli.connections import use_database_connections
 from airflow_provider_flux.cli.console import logs_on_stderr, print_rows, tell
 from airflow_provider_flux.cli.exit_codes import INCOMPLETE, exit_on_error
 from airflow_provider_flux.cli.progress import count_rows
-from airflow_provider_flux.cli.task_ids import absolute_path, read_json_option
+from airflow_provider_flux.cli.task_ids import existing_file, read_json_option
 
 #: Rows that are not valid and are named.
 _MAX_LISTED = 20
@@ -55,7 +55,7 @@ def run(args: argparse.Namespace) -> None:
             defaults=read_json_option("--defaults", args.defaults) or {},
             model=args.model,
         )
-        rows = count_rows(read_rows(absolute_path(args.file), mapping))
+        rows = count_rows(read_rows(existing_file(args.file), mapping))
         costs = _sum_up(rows, invalid)
     total = _Cost()
     for cost in costs.values():

@@ -25,6 +25,7 @@ from airflow_provider_flux.cli.task_ids import (
 )
 from airflow_provider_flux.configured_models import typical_seconds
 from airflow_provider_flux.generation import Generation
+from airflow_provider_flux.observability.command_metrics import start_metrics
 from airflow_provider_flux.operators.generate import FluxGenerateOperator
 
 #: Options that are arguments of the operator with the same name and meaning.
@@ -45,6 +46,7 @@ def run(args: argparse.Namespace) -> None:
     :raises SystemExit: with the code of :mod:`~airflow_provider_flux.cli.exit_codes`.
     """
     use_database_connections()
+    start_metrics()
     with logs_on_stderr(is_verbose=args.verbose), exit_on_error("generate"):
         command = _GenerateCommand(args)
         try:

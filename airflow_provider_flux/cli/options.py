@@ -2,9 +2,37 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 Options = dict[str, dict[str, Any]]
+#: Longest duration of an option. The waits of the operating system have a limit.
+_MAX_SECONDS = 86_400.0
+
+
+def amount(text: str) -> float:
+    """Return an amount of credits, 0 or more. No comparison with ``nan`` would ever stop a submit.
+
+    :param text: value of an option.
+    :raises ValueError: for any other text.
+    """
+    number = float(text)
+    if not 0 <= number < math.inf:
+        raise ValueError(text)
+    return number
+
+
+def duration(text: str) -> float:
+    """Return a number of seconds, more than 0 and at most a day.
+
+    :param text: value of an option.
+    :raises ValueError: for any other text.
+    """
+    number = float(text)
+    if not 0 < number <= _MAX_SECONDS:
+        raise ValueError(text)
+    return number
+
 
 _CONNECTION: Options = {
     "--flux-conn-id": {
@@ -91,7 +119,7 @@ _ROWS: Options = {
 }
 _MAX_COST: Options = {
     "--max-cost": {
-        "type": float,
+        "type": amount,
         "metavar": "CREDITS",
         "help": "Credits (1 credit = 0.01 USD) that the command, with all its earlier runs, may "
         "cost; no limit by default",
@@ -204,7 +232,7 @@ DOCTOR: Options = {
     },
     "--pool": {"default": "flux", "metavar": "NAME", "help": "Name of the pool; flux by default"},
     "--timeout": {
-        "type": float,
+        "type": duration,
         "default": 20.0,
         "metavar": "SECONDS",
         "help": "Time that each check has in all; 20 by default",

@@ -137,6 +137,18 @@ def absolute_path(path: str) -> str:
     return path if "://" in path else os.path.abspath(Path(path).expanduser())
 
 
+def existing_file(path: str) -> str:
+    """Return the absolute path of a file of the user. A URI stays as it is.
+
+    :param path: a local path or a URI.
+    :raises FluxRequestError: if a local file does not exist, so that no further try helps.
+    """
+    path = absolute_path(path)
+    if "://" not in path and not os.path.exists(path):
+        raise FluxRequestError(f"{path} does not exist.")
+    return path
+
+
 def read_json_option(name: str, text: str | None) -> dict[str, Any] | None:
     """Read an option that is a JSON object.
 

@@ -74,6 +74,16 @@ class FunctionOperator(DecoratedOperator, TextTemplatesOperator):
 
     _renders_function_arguments = False
 
+    @staticmethod
+    def xcom_push(context: Context, key: str, value: Any) -> None:
+        """Push an XCom. The decorators of Airflow 3.0 expect the method, which operators lack.
+
+        :param context: context of the task.
+        :param key: key of the XCom.
+        :param value: its value.
+        """
+        context["ti"].xcom_push(key=key, value=value)
+
     def call_function(self, context: Context) -> Any:
         """Call the function with its arguments, and with those parts of the context that it names.
 

@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypedDict, cast
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import quote, urlsplit, urlunsplit
 
 from airflow.providers.common.compat.sdk import Asset, AssetAlias
 
@@ -33,6 +33,7 @@ MAX_PARTITIONS = 500
 MAX_LISTED_IMAGES = 50
 #: Airflow's limit of a partition key, in characters.
 _MAX_PARTITION_CHARACTERS = 250
+_ASCII = "".join(map(chr, range(128)))
 #: Sidecars that are read at the same time.
 _MAX_PARALLEL = 16
 
@@ -48,7 +49,7 @@ class ImageEventExtra(TypedDict, total=False):
     :ivar content_type: MIME type.
     :ivar sidecar: URI of the JSON file with its provenance.
     :ivar thumb: URI of the rendition ``thumb``.
-    :ivar seconds: length of a video in seconds.
+    :ivar seconds: length of a video in seconds; missing for a video of a batch.
     :ivar key: key of the row, for an image of a batch.
     :ivar model: name of the model.
     :ivar seed: the effective seed.
@@ -141,12 +142,21 @@ def describe_generation(generation: Generation) -> ImageEventExtra:
 def describe_image(members: Mapping[str, Any]) -> ImageEventExtra:
     """Return the extra of an event for one image.
 
-    :param members: a row of a manifest, or the members of a generation and of its landed image.
+    :param members: the members of a generation and of its landed image.
     """
     fitted = {name: _fit(members.get(name)) for name in _MEMBERS}
     extra = cast(ImageEventExtra, {k: v for k, v in fitted.items() if v is not None})
     extra["reused"] = bool(members.get("reused")) or members.get("outcome") == "reused"
     return extra
+
+
+def describe_row(row: Mapping[str, Any]) -> ImageEventExtra:
+    """Return the extra of an event for the image of a row of a batch.
+
+    :param row: row of the manifest. Its ``seconds`` are those of the generation, so the extra does
+        not have them.
+    """
+    return describe_image({name: value for name, value in row.items() if name != "seconds"})
 
 
 def describe_list(generations: Sequence[Generation]) -> ImageListEventExtra:
@@ -177,7 +187,7 @@ def emit_events(
     images: Callable[[], Iterable[ImageEventExtra]],
     *,
     with_prompts: bool = False,
-    partition_keys: Callable[[], Iterable[str]] | None = None,
+    partition_keys: Callable[[], Iterable[Any]] | None = None,
 ) -> None:
     """Fill the extras of the assets of a task, and add an event for each image to its aliases.
 
@@ -220,21 +230,30 @@ def _fill(accessor: Any, extra: Mapping[str, Any], partition_keys: list[str]) ->
     if hasattr(accessor, "add_partitions"):
         accessor.add_partitions(partition_keys)
     else:
-        log.warning("This version of Airflow has no partitions of assets. The event has no key.")
+        log.warning("Before Airflow 3.3 a task cannot name partitions. Its asset event has no key.")
 
 
 def _add_images(accessor: Any, images: Sequence[ImageEventExtra]) -> None:
     for image in images:
-        accessor.add(Asset(asset_uri(image["uri"])), extra=dict(image))
+        try:
+            asset = Asset(asset_uri(image["uri"]))
+        except ValueError as error:  # longer than Airflow's limit of 1500 characters
+            log.warning("An image has no asset event (%s): %s", error, image["uri"])
+            continue
+        accessor.add(asset, extra=dict(image))
 
 
 def asset_uri(uri: str) -> str:
-    """Return the URI of the asset of an image: its URI without the id of a connection.
+    """Return the URI of the asset of an image: its URI without the id of a connection, in ASCII.
+
+    Airflow's API server fails a task that emits an event for a URI with other characters, so these
+    are percent-encoded.
 
     :param uri: URI of the image, for example ``s3://my_conn@bucket/hero.jpeg``.
     """
     parts = urlsplit(uri)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+    plain = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+    return quote(plain, safe=_ASCII, errors="replace")
 
 
 def _list_images(images: Iterable[ImageEventExtra]) -> list[ImageEventExtra]:
@@ -251,14 +270,18 @@ def _list_images(images: Iterable[ImageEventExtra]) -> list[ImageEventExtra]:
     return listed
 
 
-def _check_partitions(keys: Iterable[str]) -> list[str]:
-    """Return the keys that Airflow accepts, and warn about the others."""
-    listed = list(keys)
-    usable = [key for key in listed if key.strip() and len(key) <= _MAX_PARTITION_CHARACTERS]
+def _check_partitions(keys: Iterable[Any]) -> list[str]:
+    """Return the keys that Airflow accepts as texts, and warn about the others."""
+    listed = list(map(str, keys))  # data of another task may be a number
+    usable = [
+        key
+        for key in listed
+        if key.strip() and key.isprintable() and len(key) <= _MAX_PARTITION_CHARACTERS
+    ]
     if len(usable) < len(listed):
         log.warning(
-            "%d keys are empty or longer than %d characters, so the assets get no partition for "
-            "them.",
+            "%d keys are empty, not printable or longer than %d characters, so the assets get no "
+            "partition for them.",
             len(listed) - len(usable),
             _MAX_PARTITION_CHARACTERS,
         )

@@ -281,7 +281,10 @@ class FluxLandingOperator(TextTemplatesOperator):
             )
 
     def _emit_image_events(
-        self, context: Context, returned: Generation | list[Generation], partition_key: str = ""
+        self,
+        context: Context,
+        returned: Generation | list[Generation],
+        partition_key: str | None = None,
     ) -> None:
         """Fill the extras of the asset events of the task, which declares them in ``outlets``.
 
@@ -302,7 +305,7 @@ class FluxLandingOperator(TextTemplatesOperator):
             asset_events.describe_list(generations) if is_list else describe(generations[0]),
             lambda: map(describe, generations),
             with_prompts=self.prompt_in_events,
-            partition_keys=(lambda: [partition_key]) if partition_key else None,
+            partition_keys=None if partition_key in {None, ""} else lambda: [partition_key],
         )
 
     def _literal_argument(self, context: Context, name: str) -> str | None:

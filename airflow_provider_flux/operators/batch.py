@@ -121,8 +121,8 @@ class FluxGenerateBatchOperator(FluxLandingOperator):
         ``ObjectStoragePath``. Default: ``_flux/ledger/`` below the folder that ``output_path``
         begins with before any template. (templated)
     :param partition_by_key: give the assets in ``outlets`` a partition for each row that has an
-        image, named by the key of the row. The batch may have 500 rows then. Airflow 3.2 and newer
-        have partitions. Default ``False``.
+        image, named by the key of the row. The batch may have 500 rows then. A task may name
+        partitions from Airflow 3.3 on. Default ``False``.
     :param timeout: seconds, or a ``timedelta``, from the submit of a row after which to give it up.
         Default: ten times the usual duration of its model, and at least ten minutes.
     :param validate: check the model and its parameters against the catalog of this version. Default
@@ -366,7 +366,7 @@ class FluxGenerateBatchOperator(FluxLandingOperator):
             context,
             self.outlets,
             asset_events.describe_batch(summary),
-            lambda: map(asset_events.describe_image, run.rows_with_image()),
+            lambda: map(asset_events.describe_row, run.rows_with_image()),
             with_prompts=self.prompt_in_events,
             partition_keys=(lambda: keys) if self.partition_by_key else None,
         )

@@ -114,7 +114,8 @@ class FluxGenerateOperator(FluxRequestOperator, FluxWaitingOperator):
     :param ready_asset: with ``wait=False``: asset that gets an event from the receiver when the
         image is ready. The extra of the event is the generation. None by default.
     :param partition_key: partition of the assets in ``outlets``, for example
-        ``{{ params.sku }}``. Airflow 3.2 and newer have partitions. None by default. (templated)
+        ``{{ params.sku }}``. A task may name them from Airflow 3.3 on. None by default.
+        (templated)
     :param validate: check the model and its parameters against the catalog of this version. Default
         ``True``. ``False`` sends unknown models and parameters.
     :raises FluxRequestError: when the DAG is parsed, if a literal argument is wrong.
@@ -221,7 +222,7 @@ class FluxGenerateOperator(FluxRequestOperator, FluxWaitingOperator):
         :raises FluxError: for errors that a retry may help.
         """
         generation = self._submit_or_resume(context)
-        self._emit_image_events(context, generation, self.partition_key or "")
+        self._emit_image_events(context, generation, self.partition_key)
         return generation
 
     def _submit_or_resume(self, context: Context) -> Generation:
@@ -296,7 +297,7 @@ class FluxGenerateOperator(FluxRequestOperator, FluxWaitingOperator):
         :raises FluxError: for errors that a retry may help.
         """
         generation = self._complete(context, event)
-        self._emit_image_events(context, generation, self.partition_key or "")
+        self._emit_image_events(context, generation, self.partition_key)
         return generation
 
     def _complete(self, context: Context, event: Mapping[str, Any]) -> Generation:

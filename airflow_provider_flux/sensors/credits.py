@@ -100,7 +100,8 @@ class FluxCreditsSensor(TextTemplatesOperator, BaseSensorOperator):
         :return: the balance in credits.
         :raises AirflowFailException: if waiting longer does not help.
         :raises AirflowSensorTimeout: if the balance is still too low after ``timeout``.
-        :raises AirflowSkipException: instead of both, with ``soft_fail`` or ``never_fail``.
+        :raises AirflowSkipException: instead of both with ``soft_fail``, and instead of the first
+            with ``never_fail``.
         """
         if not self.deferrable:
             return super().execute(context)  # type: ignore[no-any-return]

@@ -42,6 +42,8 @@ class AirflowHome:
         self._folder = tempfile.TemporaryDirectory(prefix="flux-tests-", ignore_cleanup_errors=True)
         os.environ["AIRFLOW_HOME"] = os.environ[_MARK] = self._folder.name
         os.environ.setdefault("AIRFLOW__CORE__LOAD_EXAMPLES", "False")
+        # Tests may give two DAGs one id. Airflow stores the second one at once, not after 30 s.
+        os.environ.setdefault("AIRFLOW__CORE__MIN_SERIALIZED_DAG_UPDATE_INTERVAL", "0")
 
     def prepare(self) -> Path:
         """Return the home, and make the database of a temporary one.

@@ -26,10 +26,7 @@ def run_dag(dag: DAG, **arguments: Any) -> Any:
     :param dag: the DAG. Its file can be anywhere.
     :param arguments: arguments of ``dag.test()``, for example ``run_conf``.
     """
-    from airflow.dag_processing.bundles.manager import DagBundlesManager
-
-    DagBundlesManager().sync_bundles_to_db()  # type: ignore[no-untyped-call]
-    _store(dag)
+    store_dag(dag)
     with _params_restored(dag):
         return dag.test(**arguments)
 
@@ -46,8 +43,14 @@ def _params_restored(dag: DAG) -> Iterator[None]:
             owner.params = restored
 
 
-def _store(dag: DAG) -> None:
-    """Write the serialized DAG to the metadata database."""
+def store_dag(dag: DAG) -> None:
+    """Write a DAG to the metadata database, as the DAG processor does.
+
+    :param dag: the DAG. Its file can be anywhere.
+    """
+    from airflow.dag_processing.bundles.manager import DagBundlesManager
+
+    DagBundlesManager().sync_bundles_to_db()  # type: ignore[no-untyped-call]
     if tuple(map(int, version("apache-airflow").split(".")[:2])) >= (3, 2):
         module: Any = import_module("airflow.dag_processing.dagbag")
     else:

@@ -20,7 +20,7 @@ from airflow_provider_flux.cli.commands import COMMANDS
 from airflow_provider_flux.cli.exit_codes import exit_code_of
 from airflow_provider_flux.configured_models import known_models
 from airflow_provider_flux.emulator import EmulatorConfig, EmulatorServer
-from tests.support.dag_run import run_dag
+from airflow_provider_flux.testing.dag_run import run_dag
 from tests.support.task_tries import Died
 
 PAGE = Path(__file__).parents[2] / "docs" / "cli.md"
@@ -43,6 +43,29 @@ def image_arguments(folder: Path, prompt: str = "fox") -> list[str]:
 
 def batch_arguments(rows: Path, folder: Path) -> list[str]:
     return ["batch", str(rows), "--output-path", f"{folder}/{{key}}.{{ext}}", *SMALL]
+
+
+# Wrong options
+
+
+@pytest.mark.parametrize("value", ["nan", "-1", "inf", "many"])
+def test_a_limit_that_limits_nothing_is_refused_before_the_submit(
+    command: Command, emulator: EmulatorServer, tmp_path: Path, rows: Path, value: str
+) -> None:
+    for arguments in (image_arguments(tmp_path), batch_arguments(rows, tmp_path)):
+        ended = command(*arguments, "--yes", f"--max-cost={value}")
+        assert (ended.code, "--max-cost" in ended.err) == (2, True)
+    assert emulator.submits() == 0
+    assert command("doctor", f"--timeout={value}").code == 2
+
+
+def test_a_file_that_does_not_exist_is_a_wrong_argument(
+    command: Command, emulator: EmulatorServer, tmp_path: Path
+) -> None:
+    missing = tmp_path / "no.csv"
+    for arguments in (["estimate", str(missing)], batch_arguments(missing, tmp_path)):
+        ended = command(*arguments)
+        assert (ended.code, f"{missing} does not exist" in ended.err) == (2, True)
 
 
 # Formats

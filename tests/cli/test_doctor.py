@@ -185,6 +185,16 @@ def test_a_proxy_that_does_not_listen_fails_without_its_password(connect: Any) -
     assert "hunter2" not in str(finding)
 
 
+def test_a_proxy_without_a_valid_port_fails_with_its_remedy(
+    connect: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect("https://api.bfl.ai")
+    monkeypatch.setenv("HTTPS_PROXY", "http://ann:hunter2@proxy:port")
+    finding = ServiceChecks("flux_default").check_proxy()
+    assert (finding.status, "hunter2" in finding.detail) == ("failed", False)
+    assert "HTTPS_PROXY" in finding.remedy
+
+
 def test_the_proxy_of_the_environment_is_checked_unless_the_host_is_exempt(
     connect: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -20,8 +20,8 @@ from airflow.sdk import DAG
 from airflow_provider_flux.emulator import EmulatorConfig, EmulatorServer
 from airflow_provider_flux.operators.batch import SUMMARY_XCOM, FluxGenerateBatchOperator
 from airflow_provider_flux.operators.generate import FluxGenerateOperator
+from airflow_provider_flux.testing.dag_run import run_dag
 from tests.conftest import KEY
-from tests.support.dag_run import run_dag
 from tests.support.installation import Installation
 
 ROWS = 12

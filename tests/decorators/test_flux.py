@@ -19,8 +19,9 @@ from airflow_provider_flux.decorators.flux import FluxDecoratedOperator
 from airflow_provider_flux.emulator import EmulatorServer
 from airflow_provider_flux.operators.base import FluxLandingOperator
 from airflow_provider_flux.operators.generate import FluxGenerateOperator
+from airflow_provider_flux.testing.dag_run import run_dag
 from tests.conftest import KEY
-from tests.support.dag_run import run_dag
+from tests.support.airflow_names import AIRFLOW
 from tests.support.image_task import task_context
 
 SMALL = {"width": 256, "height": 256}
@@ -262,6 +263,7 @@ class TestFunctionCall:
         image = xcom(run(build), "poster")["image"]
         assert (image["uri"], image["width"]) == (f"file://{tmp_path}/poster.jpeg", 512)
 
+    @pytest.mark.skipif(AIRFLOW < (3, 1), reason="Airflow 3.0 stores no XCom that is null")
     def test_a_member_of_the_generation_is_an_output_on_request(
         self, emulator: EmulatorServer, tmp_path: Path
     ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from importlib import import_module
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,7 @@ def declared_operators() -> set[str]:
 class TestRegistryFile:
     @pytest.mark.parametrize("path", LISTED)
     def test_each_listed_name_can_be_imported(self, path: str) -> None:
-        assert load(path).__name__ == path.rpartition(".")[2]
+        assert load(path).__name__.rpartition(".")[2] == path.rpartition(".")[2]
 
     def test_it_lists_each_operator_that_the_metadata_declares(self) -> None:
         operators = {entry["module"] for entry in REGISTRY["operators"]}
@@ -59,6 +60,10 @@ class TestRegistryFile:
         info = get_provider_info()
         decorators = {entry["class-name"] for entry in info["task-decorators"]}
         assert {*decorators, *info["extra-links"]} <= set(LISTED)
+
+    def test_it_lists_the_commands_and_the_plugin_of_pytest(self) -> None:
+        (plugin,) = entry_points(group="pytest11", name="airflow_provider_flux")
+        assert {*get_provider_info()["cli"], plugin.value} <= set(LISTED)
 
     def test_it_names_the_package_as_the_metadata_does(self) -> None:
         info = get_provider_info()

@@ -10,8 +10,8 @@ from airflow.utils.db import initdb
 from PIL import Image
 
 from airflow_provider_flux.emulator import EmulatorServer
+from airflow_provider_flux.testing.dag_run import run_dag
 from tests.support.airflow_names import DagBag
-from tests.support.dag_run import run_dag
 
 ROOT = Path(__file__).parents[2]
 

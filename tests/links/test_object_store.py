@@ -17,8 +17,8 @@ from airflow_provider_flux.links.gallery import GalleryLink
 from airflow_provider_flux.links.object_store import LandedImageLink, ManifestLink
 from airflow_provider_flux.operators.batch import FluxGenerateBatchOperator
 from airflow_provider_flux.operators.generate import FluxGenerateOperator
+from airflow_provider_flux.testing.dag_run import run_dag
 from tests.support.batch_tries import Batch, quick  # noqa: F401 - a fixture
-from tests.support.dag_run import run_dag
 from tests.support.run_operator import run_trigger
 from tests.support.task_tries import Task
 

@@ -14,8 +14,8 @@ from airflow_provider_flux.emulator import EmulatorServer
 from airflow_provider_flux.observability import metrics
 from airflow_provider_flux.operators.batch import FluxGenerateBatchOperator
 from airflow_provider_flux.operators.generate import FluxGenerateOperator
+from airflow_provider_flux.testing.dag_run import run_dag
 from tests.conftest import KEY
-from tests.support.dag_run import run_dag
 from tests.support.receivers import StatsdReceiver, restart_stats
 from tests.support.task_tries import Task
 
@@ -176,9 +176,7 @@ def test_a_reused_image_and_a_resumed_generation_have_counters_of_their_own(
     assert counts[f"flux.outcomes,{MODEL},outcome=reused"] == 1
 
 
-def test_a_metric_that_cannot_be_sent_fails_no_task(
-    emulator: EmulatorServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_metric_that_cannot_be_sent_fails_no_task() -> None:
     def broken() -> None:
         raise RuntimeError("no exporter")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import runpy
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,10 +23,16 @@ from airflow_provider_flux.operators import asset_events
 from airflow_provider_flux.operators.asset_events import asset_uri, describe_image
 from airflow_provider_flux.operators.batch import FluxGenerateBatchOperator
 from airflow_provider_flux.operators.generate import FluxGenerateOperator
+from airflow_provider_flux.testing.dag_run import run_dag, store_dag
 from airflow_provider_flux.transfers.flux_to_object_storage import FluxToObjectStorageOperator
 from tests.conftest import KEY
-from tests.support.dag_run import run_dag
+from tests.support.airflow_names import AIRFLOW
 
+ROOT = Path(__file__).resolve().parents[2]
+
+names_partitions = pytest.mark.skipif(
+    AIRFLOW < (3, 3), reason="a task names the partitions of its events from Airflow 3.3 on"
+)
 SMALL = {"width": 256, "height": 256}
 CAMPAIGN = Asset("campaign", uri="x-campaign://spring")
 
@@ -198,11 +205,38 @@ class TestOneImage:
         assert (event.extra["team"], event.extra["model"]) == ("shop", "ours")
         assert event.extra["width"] == 256
 
+    @names_partitions
     def test_the_event_is_of_the_partition_that_the_task_names(
         self, emulator: EmulatorServer, tmp_path: Path
     ) -> None:
         _, events = run_and_read_events(lambda: hero(tmp_path, partition_key="{{ 'BAG' }}-12"))
         assert [event.partition for event in events] == ["BAG-12"]
+
+    def test_a_partition_may_be_a_number(self, emulator: EmulatorServer, tmp_path: Path) -> None:
+        number: Any = 0
+        _, events = run_and_read_events(lambda: hero(tmp_path, partition_key=number))
+        assert [(event.partition, event.extra["width"]) for event in events] == [("0", 256)]
+
+    def test_an_image_whose_name_is_not_ascii_or_too_long_does_not_fail_its_task(
+        self, emulator: EmulatorServer, tmp_path: Path
+    ) -> None:
+        """Airflow's API server fails a task that emits an event for a URI that is not ASCII."""
+        long = "/".join(["x" * 200] * 8)
+
+        def build() -> None:
+            for number, name in enumerate(["t\u00fcr", long]):
+                FluxGenerateOperator(
+                    task_id=f"door_{number}",
+                    prompt="a door",
+                    output_path=f"file://{tmp_path}/{name}.jpeg",
+                    outlets=[AssetAlias("doors")],
+                    **SMALL,
+                )
+
+        run, events = run_and_read_events(build)
+        assert [event.asset for event in events] == [f"file://{tmp_path}/t%C3%BCr.jpeg"]
+        assert events[0].extra["uri"] == f"file://{tmp_path}/t\u00fcr.jpeg"
+        assert {ti.state for ti in run.get_task_instances()} == {"success"}
 
     def test_an_outlet_that_has_no_events_does_not_fail_the_task(
         self, emulator: EmulatorServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
@@ -244,6 +278,7 @@ class TestBatch:
         for key, event in images.items():
             assert event.asset == f"file://{tmp_path}/{key}.jpeg"
             assert event.extra["prompt"] == f"a {key}"
+            assert "seconds" not in event.extra  # the length of a video, not the time of the row
             content = (tmp_path / f"{key}.jpeg").read_bytes()
             assert event.extra["sha256"] == hashlib.sha256(content).hexdigest()
 
@@ -261,6 +296,7 @@ class TestBatch:
         assert [event.extra["key"] for event in events] == ["0", "1"]
         assert "1 more images have none" in caplog.text
 
+    @names_partitions
     def test_each_row_with_an_image_is_a_partition_on_request(
         self, emulator: EmulatorServer, tmp_path: Path
     ) -> None:
@@ -272,6 +308,27 @@ class TestBatch:
             f"file://{tmp_path}/manifest-all.jsonl"
         }
 
+    @names_partitions
+    def test_the_dags_of_the_page_plan_a_run_for_each_product(
+        self, emulator: EmulatorServer, tmp_path: Path
+    ) -> None:
+        from airflow.models.asset import AssetPartitionDagRun
+
+        page = runpy.run_path(str(ROOT / "docs/snippets/asset_partitions.py"))
+        page["pages"].is_paused_upon_creation = False
+        store_dag(page["pages"])
+        images = page["images"].get_task("products")
+        images.output_path = f"file://{tmp_path}/{{key}}.{{ext}}"
+        run = run_dag(page["images"])
+        assert run.state == "success"
+        with create_session() as session:
+            planned = session.scalars(
+                select(AssetPartitionDagRun.partition_key).where(
+                    AssetPartitionDagRun.target_dag_id == "flux_product_page"
+                )
+            ).all()
+        assert sorted(planned) == ["BAG-12", "MUG-07"]
+
     def test_more_rows_than_a_task_can_emit_partitions_for_are_refused_before_the_submit(
         self, emulator: EmulatorServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -282,6 +339,7 @@ class TestBatch:
         assert (run.state, events) == ("failed", [])
         assert emulator.stats()["submits"] == 0
 
+    @names_partitions
     def test_a_key_that_is_no_partition_does_not_fail_the_batch(
         self, emulator: EmulatorServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
     ) -> None:
@@ -345,9 +403,12 @@ class TestTransfer:
         ("gs://bucket/a b.png", "gs://bucket/a b.png"),
         ("abfs://conn@container/x.png", "abfs://container/x.png"),
         ("file:///tmp/x.png", "file:///tmp/x.png"),
+        ("file:///tmp/100%/t\u00fcr.png", "file:///tmp/100%/t%C3%BCr.png"),
     ],
 )
-def test_the_asset_of_an_image_does_not_name_its_connection(uri: str, expected: str) -> None:
+def test_the_asset_of_an_image_is_ascii_and_does_not_name_its_connection(
+    uri: str, expected: str
+) -> None:
     assert asset_uri(uri) == expected
 
 

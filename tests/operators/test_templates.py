@@ -17,9 +17,9 @@ from airflow_provider_flux.configured_models import text_parameters
 from airflow_provider_flux.emulator import EmulatorServer
 from airflow_provider_flux.operators.batch import FluxGenerateBatchOperator
 from airflow_provider_flux.operators.generate import FluxGenerateOperator
+from airflow_provider_flux.testing.dag_run import run_dag
 from airflow_provider_flux.transfers.flux_to_object_storage import FluxToObjectStorageOperator
 from tests.conftest import KEY
-from tests.support.dag_run import run_dag
 
 #: A template in data. Rendered, it gives the API key.
 CANARY = "fox {{ conn.flux_default.password }}"

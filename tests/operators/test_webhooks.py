@@ -18,7 +18,7 @@ from airflow_provider_flux.hooks.flux import FluxHook
 from airflow_provider_flux.operators.arguments import find_webhook_hosts
 from airflow_provider_flux.operators.batch import FluxGenerateBatchOperator
 from airflow_provider_flux.operators.generate import FluxGenerateOperator
-from tests.support.dag_run import run_dag
+from airflow_provider_flux.testing.dag_run import run_dag
 
 SECRET = "whs_canary_of_the_connection"
 

@@ -31,8 +31,8 @@ from airflow_provider_flux.operators.batch import FluxGenerateBatchOperator
 from airflow_provider_flux.operators.generate import FluxGenerateOperator
 from airflow_provider_flux.policies.retry import FluxRetryPolicy
 from airflow_provider_flux.sensors.credits import FluxCreditsSensor
+from airflow_provider_flux.testing.dag_run import run_dag
 from airflow_provider_flux.transfers.flux_to_object_storage import FluxToObjectStorageOperator
-from tests.support.dag_run import run_dag
 from tests.support.scripted_host import ScriptedHost, status
 
 ROOT = Path(__file__).parents[2]

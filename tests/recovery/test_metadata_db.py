@@ -29,7 +29,8 @@ from airflow_provider_flux.recovery.record_trust import Landing, plan_landing
 pytest.importorskip("airflow.models.task_state_store", reason="Airflow 3.3 has the store first")
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
-DAG_RUN_IDS = itertools.count(1)
+#: Larger than the id of any run that other tests leave in the database.
+DAG_RUN_IDS = itertools.count(1_000_000)
 IDS = {"dag_id": "shop", "run_id": "monday", "task_id": "hero", "map_index": -1}
 
 

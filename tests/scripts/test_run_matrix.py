@@ -66,7 +66,13 @@ class TestEntries:
         assert set(differing) <= {"pydantic", "pydantic-core"}
 
     def test_every_test_of_the_core_exists(self) -> None:
-        assert [path for path in (*CORE, KILLS[0]) if not (ROOT / path).exists()] == []
+        missing = []
+        for test in (*CORE, KILLS[0]):
+            path, _, name = test.partition("::")
+            text = (ROOT / path).read_text() if name else ""
+            if not (ROOT / path).exists() or name not in text:
+                missing.append(test)
+        assert missing == []
 
 
 class TestRunEntry:

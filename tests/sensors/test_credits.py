@@ -19,9 +19,9 @@ from airflow_provider_flux.bfl.errors import (
 from airflow_provider_flux.emulator import EmulatorConfig, EmulatorServer
 from airflow_provider_flux.hooks.flux import FluxHook
 from airflow_provider_flux.sensors.credits import FluxCreditsSensor
+from airflow_provider_flux.testing.dag_run import run_dag
 from airflow_provider_flux.triggers.credits import FluxCreditsTrigger, read_credits_event
 from tests.conftest import KEY
-from tests.support.dag_run import run_dag
 from tests.support.run_operator import run_trigger
 from tests.support.scripted_host import Exchange, ScriptedHost, status
 

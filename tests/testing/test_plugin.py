@@ -46,7 +46,7 @@ def run_pytest(project: Path) -> Callable[..., str]:
             env=environ,
             capture_output=True,
             text=True,
-            timeout=240,
+            timeout=600,
             check=False,
         )
         assert done.returncode == exit_code, done.stdout + done.stderr

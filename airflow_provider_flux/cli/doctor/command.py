@@ -29,8 +29,8 @@ def run(args: argparse.Namespace) -> None:
     :raises SystemExit: with 1 if a check failed.
     """
     use_database_connections()
-    checks = list(_checks(args))
     with exit_on_error("doctor"):
+        checks = list(_checks(args))
         findings = list(progress_of(run_checks(checks), [check.name for check in checks]))
     print_rows([as_row(name, finding) for name, finding in findings], args.output)
     failed = [name for name, finding in findings if finding.status == "failed"]

@@ -93,8 +93,12 @@ class ServiceChecks:
         if not proxy:
             return Finding("ok", "No proxy is used.")
         source = "the connection" if settings.proxy else "the environment"
+        remedy = "Fix the field proxy of the connection, or HTTPS_PROXY and NO_PROXY."
         parts = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
-        address = (parts.hostname or "", parts.port or _DEFAULT_PORTS.get(parts.scheme, 80))
+        try:
+            address = (parts.hostname or "", parts.port or _DEFAULT_PORTS.get(parts.scheme, 80))
+        except ValueError:
+            return Finding("failed", f"The proxy from {source} has no valid port.", remedy)
         shown = f"{address[0]}:{address[1]}, from {source}"
         try:
             socket.create_connection(address, timeout=settings.connect_timeout).close()
@@ -102,7 +106,7 @@ class ServiceChecks:
             return Finding(
                 "failed",
                 f"The proxy {shown}, cannot be reached ({type(error).__name__}).",
-                "Fix the field proxy of the connection, or HTTPS_PROXY and NO_PROXY.",
+                remedy,
             )
         return Finding("ok", f"The proxy {shown}, accepts connections.")
 

@@ -11,6 +11,7 @@ from airflow_provider_flux.bfl.request import GenerationRequest, build_request, 
 from airflow_provider_flux.cli.doctor.check import Finding
 from airflow_provider_flux.cli.task_ids import CommandTaskInstance
 from airflow_provider_flux.configured_models import known_models
+from airflow_provider_flux.observability.command_metrics import start_metrics
 from airflow_provider_flux.operators.generate import FluxGenerateOperator
 
 _PROMPT = "A plain grey square"
@@ -44,6 +45,7 @@ def generate_one(flux_conn_id: str) -> Finding:
 
     :param flux_conn_id: id of the connection.
     """
+    start_metrics()
     request = cheapest_request()
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="flux-doctor-") as folder:
