@@ -13,14 +13,21 @@ from typing import Any
 
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
+from airflow.sdk import DAG
+from airflow.utils.db import initdb
 from PIL import ExifTags, Image, ImageCms
 
 from airflow_provider_flux.bfl.errors import FluxError
 from airflow_provider_flux.emulator import EmulatorServer
 from airflow_provider_flux.generation import Generation, renditions_of
 from airflow_provider_flux.landing import renditions
+from airflow_provider_flux.landing.plan import LandingPlan, read_landing_plan
 from airflow_provider_flux.landing.sidecar import DIGITAL_SOURCE_TYPE
+from airflow_provider_flux.landing.target import Target
+from airflow_provider_flux.ledger.record import drop_media_outside
+from airflow_provider_flux.operators.generate import FluxGenerateOperator
 from tests.support.batch_tries import batch, quick
+from tests.support.dag_run import run_dag
 from tests.support.image_metadata import READERS, read_metadata
 from tests.support.image_task import (
     copy_task,
@@ -211,6 +218,48 @@ class TestPath:
         assert names_in(tmp_path) == ["x.jpg", "x.jpg.json", "x.webp"]
 
 
+@pytest.fixture(scope="module")
+def database() -> None:
+    """The metadata database, which a DAG run needs."""
+    initdb()
+
+
+class TestTemplates:
+    @pytest.mark.usefixtures("database")
+    def test_members_of_renditions_are_templates(
+        self, emulator: EmulatorServer, tmp_path: Path
+    ) -> None:
+        with DAG("sizes", schedule=None, params={"width": 48, "fit": "crop"}) as dag:
+            FluxGenerateOperator(
+                task_id="hero",
+                prompt="a fox",
+                width=256,
+                height=256,
+                output_path=f"{tmp_path}/x.{{ext}}",
+                renditions={
+                    "small": {
+                        "width": "{{ params.width }}",
+                        "height": 32,
+                        "fit": "{{ params.fit }}",
+                    }
+                },
+            )
+        run = run_dag(dag)
+        assert run.state == "success"
+        with Image.open(tmp_path / "x.small.jpeg") as image:
+            assert image.size == (48, 32)
+
+    def test_a_wrong_value_of_a_template_is_refused_before_the_submit(
+        self, emulator: EmulatorServer, tmp_path: Path
+    ) -> None:
+        spec = {"width": "{{ 0 }}"}
+        task = image_task(f"{tmp_path}/x.{{ext}}", renditions={"small": spec})
+        task.render_template_fields({})
+        with pytest.raises(AirflowFailException, match="greater than or equal to 1"):
+            run_task(task)
+        assert submits(emulator) == 0
+
+
 @pytest.mark.usefixtures("quick")
 class TestBatch:
     def test_the_manifest_has_the_thumb_and_all_renditions_of_each_row(
@@ -307,7 +356,7 @@ class TestFailure:
         warnings = [
             record.getMessage()
             for record in caplog.records
-            if record.levelno == logging.WARNING and "rendition" in record.getMessage()
+            if record.levelno == logging.WARNING and "its rendition" in record.getMessage()
         ]
         assert len(warnings) == 1
         assert "'bad' has not" in warnings[0]
@@ -429,6 +478,30 @@ class TestExistingImages:
 
 
 class TestPlanted:
+    @pytest.mark.parametrize("path", ["../x.{ext}", "/tmp/x.{ext}", "s3://b/x.{ext}", "x.py"])
+    def test_a_plan_with_a_rendition_elsewhere_cannot_be_read(self, path: str) -> None:
+        plan = LandingPlan(target=Target(path="/lake/x.png")).model_dump(mode="json")
+        assert read_landing_plan(plan) is not None
+        plan["target"]["options"]["renditions"] = {"thumb": {"width": 9, "path": path}}
+        assert read_landing_plan(plan) is None
+
+    def test_a_plan_of_an_earlier_version_has_the_default_thumb(self) -> None:
+        plan = LandingPlan(target=Target(path="/lake/x.png")).model_dump(mode="json")
+        del plan["target"]["options"]["renditions"]
+        read = read_landing_plan(plan)
+        assert read is not None
+        assert list(read.target.options.renditions) == ["thumb"]
+
+    def test_a_record_counts_only_the_renditions_below_the_folder_of_the_images(self) -> None:
+        facts = {"sha256": "", "bytes": 1, "width": 1, "height": 1, "content_type": "image/webp"}
+        uris = {"own": "/lake/a.webp", "out": "/etc/a.webp", "up": "/lake/../etc/a.webp"}
+        listed = {name: {"uri": uri, **facts} for name, uri in uris.items()}
+        image = {"uri": "/lake/a.png", "renditions": {**listed, "odd": 7}}
+        generation: Any = {"request_id": "r", "image": image, "video": None}
+        kept = drop_media_outside(generation, "/lake/")["image"]
+        assert kept is not None
+        assert list(kept["renditions"]) == ["own"]
+
     def test_a_sidecar_that_names_a_rendition_elsewhere_leads_to_none(
         self, emulator: EmulatorServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
     ) -> None:

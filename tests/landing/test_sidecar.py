@@ -194,7 +194,7 @@ def test_requested_encryption_applies_to_every_file_that_lands(
     generation = run_task(image_task(f"{root}/x.{{ext}}", reuse="always", store_options=options))
     fs = ObjectStoragePath(f"{root}/x").fs
     written = sorted(fs.find("sealed/a"))
-    assert len(written) == 4  # the image, its sidecar, an index entry, a record
+    assert len(written) == 5  # the image, its thumb, its sidecar, an index entry, a record
     sealed = {
         name: fs.call_s3("head_object", Bucket="sealed", Key=name.partition("/")[2])
         for name in written

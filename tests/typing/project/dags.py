@@ -12,8 +12,16 @@ from typing import Any
 from airflow.sdk import DAG, Asset, AssetAlias, ObjectStoragePath, task
 
 from airflow_provider_flux.decorators import flux_batch_task, flux_task
-from airflow_provider_flux.generation import CostSource, Generation, LandedImage, LandedVideo
+from airflow_provider_flux.generation import (
+    CostSource,
+    Generation,
+    LandedImage,
+    LandedVideo,
+    Rendition,
+    renditions_of,
+)
 from airflow_provider_flux.hooks.flux import FluxHook
+from airflow_provider_flux.landing.rendition_options import RenditionSpec
 from airflow_provider_flux.operators.asset_events import (
     BatchEventExtra,
     ImageEventExtra,
@@ -28,6 +36,7 @@ from airflow_provider_flux.triggers.credits import FluxCreditsTrigger
 from airflow_provider_flux.triggers.result import FluxResultTrigger
 
 IMAGES = Asset("images")
+SQUARE: RenditionSpec = {"width": 1080, "height": 1080, "fit": "crop"}
 
 with DAG("operators", schedule=None):
     FluxCreditsSensor(task_id="credits", minimum=100, poke_interval=60, deferrable=True)
@@ -38,6 +47,7 @@ with DAG("operators", schedule=None):
         width="{{ params.width }}",
         parameters={"safety_tolerance": 2},
         output_path=ObjectStoragePath("s3://my_s3@media/hero.jpeg"),
+        renditions={"square": SQUARE, "thumb": {"width": "{{ params.width }}", "format": "webp"}},
         timeout=timedelta(minutes=5),
         on_clear="keep",
         outlets=[IMAGES, AssetAlias("single_images")],
@@ -118,6 +128,12 @@ def width_of(generation: Generation) -> int:
     if media is None:
         raise ValueError(f"{source}: nothing has landed")
     return media["width"]
+
+
+def thumb_of(generation: Generation) -> str | None:
+    """Return the URI of the thumb of an image."""
+    thumb: Rendition | None = renditions_of(generation["image"]).get("thumb")
+    return thumb["uri"] if thumb else None
 
 
 def describe(image: ImageEventExtra, images: ImageListEventExtra, batch: BatchEventExtra) -> str:
