@@ -159,6 +159,7 @@ def get_provider_info() -> dict[str, Any]:
                 "python-module": "airflow_provider_flux.transfers.flux_to_object_storage",
             }
         ],
+        "notifications": ["airflow_provider_flux.notifications.flux.FluxNotifier"],
         "extra-links": [
             "airflow_provider_flux.links.gallery.GalleryLink",
             "airflow_provider_flux.links.object_store.LandedImageLink",

@@ -1,0 +1,1 @@
+"""Notifications about tasks of this provider: a text, and small pictures of what has landed."""
