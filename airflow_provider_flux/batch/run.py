@@ -16,6 +16,7 @@ from airflow_provider_flux.batch.input.requests import restore_request
 from airflow_provider_flux.batch.input.rows import Row, read_rows
 from airflow_provider_flux.batch.limit_groups import limits_by_group
 from airflow_provider_flux.batch.lost_journal import check_lost_journal
+from airflow_provider_flux.batch.report.contact_sheet import sheet_uri, try_write_sheet
 from airflow_provider_flux.batch.report.counters import ALL_OUTCOMES, WITH_IMAGE, Counters
 from airflow_provider_flux.batch.report.manifest import (
     ManifestRow,
@@ -89,6 +90,7 @@ class BatchSettings:
     :param ledger: URI of the folder of the journal, with a slash at its end.
     :param timeout: seconds from the submit of a row after which the try stops waiting for it;
         ``None`` for the default of its model.
+    :param has_sheet: whether to write a contact sheet beside the manifest.
     :param max_rows: most rows that the input may have; ``None`` for any number.
     :param manifest_interval: seconds between two manifests while the batch works.
     :param poll_interval: seconds between two polls of BFL's documented loop. The schedule of a
@@ -106,6 +108,7 @@ class BatchSettings:
     manifest: str
     ledger: str
     timeout: float | None
+    has_sheet: bool = False
     max_rows: int | None = None
     manifest_interval: float = 60.0
     poll_interval: float = 0.5
@@ -173,7 +176,10 @@ class BatchRun:
                     engine.stop(float("inf"), refusal)
                 elif self._ledger_host:
                     self._ledger_host.remember()
-                self._run_engine(store, engine, self._build_reporter(engine, reader, manifest))
+                reporter = self._build_reporter(engine, reader, manifest)
+                self._run_engine(store, engine, reporter)
+                if self._settings.has_sheet and reporter.has_manifest and not self._is_stopped:
+                    self._write_sheet(reader, manifest)
                 return self._summarize(counters, reader, expected)
 
     def stop(self, grace: float | None = None) -> None:
@@ -230,7 +236,8 @@ class BatchRun:
     def _load_rows(self, store: RowStore) -> Counters:
         settings = self._settings
         rows = read_rows(settings.requests, settings.mapping)
-        reserved = (settings.manifest, index_uri(settings.manifest), settings.ledger)
+        sheet = (sheet_uri(settings.manifest),) if settings.has_sheet else ()
+        reserved = (settings.manifest, index_uri(settings.manifest), settings.ledger, *sheet)
         metrics = MetricBuffer()
 
         def observe(row: Row) -> None:
@@ -332,6 +339,17 @@ class BatchRun:
             self._settings.manifest_interval,
             self._context.get("task_state_store"),
             self._monitor,
+        )
+
+    def _write_sheet(self, reader: RowReader, manifest: ManifestTarget) -> None:
+        try_write_sheet(
+            reader,
+            manifest.uri,
+            manifest.write_options,
+            manifest.folder,
+            root=self._plan.target.folder,
+            title=self._plan.task.task_id or "Images",
+            with_prompts=manifest.with_prompts,
         )
 
     def _run_engine(self, store: RowStore, engine: Engine, reporter: ProgressReporter) -> None:

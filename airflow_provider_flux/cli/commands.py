@@ -94,6 +94,14 @@ COMMANDS = (
         "airflow_provider_flux.cli.recover.run",
     ),
     Command(
+        "gallery",
+        "Write the images of a folder or a batch to one HTML file",
+        "Finds manifests, sidecars and images below a folder, or the rows of one manifest, and "
+        "writes a contact sheet: one file with the thumbnails in it, which needs no server.",
+        _args(options.GALLERY),
+        "airflow_provider_flux.cli.gallery.run",
+    ),
+    Command(
         "init-pool",
         "Create or update the pool that keeps tasks within the limit of the BFL account",
         "Creates an Airflow pool that counts deferred tasks, or updates the pool of that name, and "

@@ -203,6 +203,27 @@ RECOVER: Options = {
         "help": "List the records that would be recovered, and change nothing",
     },
 }
+GALLERY: Options = {
+    "prefix": {
+        "metavar": "PREFIX",
+        "help": "Folder of the images, or a manifest: a local path or a URI, for example "
+        "s3://my_conn@bucket/catalog/",
+    },
+    "-o": {
+        "dest": "sheet",
+        "default": "sheet.html",
+        "metavar": "FILE",
+        "help": "HTML file to write: a local path or a URI; sheet.html by default. A file of this "
+        "name is replaced. Tiles link to images below the folder of this file",
+    },
+    "--title": {"metavar": "TEXT", "help": "Title; by default the last name of PREFIX"},
+    "--max-size": {
+        "type": float,
+        "default": 64.0,
+        "metavar": "MIB",
+        "help": "Size of all thumbnails at most; 64 MiB by default. Further images have none",
+    },
+}
 INIT_POOL: Options = {
     "--pool": {"default": "flux", "metavar": "NAME", "help": "Name of the pool; flux by default"},
     "--slots": {

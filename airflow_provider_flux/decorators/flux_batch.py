@@ -129,6 +129,7 @@ def flux_batch_task(
     on_clear: OnBatchClear = ...,
     reuse: Reuse = ...,
     manifest_path: str | PathLike[str] | None = ...,
+    contact_sheet: bool = ...,
     ledger_path: str | None = ...,
     partition_by_key: bool = ...,
     timeout: float | timedelta | None = ...,

@@ -112,7 +112,7 @@ def render_gallery(
         totals=page.totals,
         all_totals=all_totals,
         filter=filter_,
-        tiles=[_tile(card, link_card) for card in page.cards],
+        tiles=[make_tile(card, link_card(card)) for card in page.cards],
         limit=limit,
         tiles_url=_url(view, filter_, ("part", "tiles")),
         reset_url=_url(view, CardFilter()),
@@ -129,7 +129,7 @@ def render_tiles(page: CardPage, *, link_card: LinkCard) -> str:
     :param page: the cards.
     :param link_card: returns the links of a card.
     """
-    tiles = [_tile(card, link_card) for card in page.cards]
+    tiles = [make_tile(card, link_card(card)) for card in page.cards]
     return _render("tiles.html", page=page, tiles=tiles)
 
 
@@ -148,18 +148,23 @@ def _url(view: View, filter_: CardFilter, *more: tuple[str, str]) -> str:
     return f"{view.action}?{query}"
 
 
-def _tile(card: Card, link_card: LinkCard) -> dict[str, Any]:
-    links = link_card(card)
+def make_tile(card: Card, links: CardLinks) -> dict[str, Any]:
+    """Return the values of the template of one tile.
+
+    :param card: the card.
+    :param links: its links.
+    """
     code = None if links.code else dag_code_of_card(card)
     return {"card": card, "links": links, "code": code}
 
 
 def _render(name: str, **values: Any) -> str:
-    return str(_environment().get_template(name).render(**values))
+    return str(environment().get_template(name).render(**values))
 
 
 @cache
-def _environment() -> Environment:
+def environment() -> Environment:
+    """Return the environment of the templates: it escapes all values."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined  # not at DAG parse time
 
     environment = Environment(

@@ -117,6 +117,8 @@ class FluxGenerateBatchOperator(FluxLandingOperator):
     :param manifest_path: path of the manifest, which ends in ``.jsonl``, ``.ndjson`` or
         ``.parquet``. Default: ``manifest-<task_id>.jsonl`` in the folder that the rendered
         ``output_path`` begins with. (templated)
+    :param contact_sheet: also write a contact sheet beside the manifest: one HTML file with the
+        thumbnails in it, for example ``manifest-<task_id>.html``. Default ``False``.
     :param ledger_path: folder for the journal, as an absolute path or a URI of
         ``ObjectStoragePath``. Default: ``_flux/ledger/`` below the folder that ``output_path``
         begins with before any template. (templated)
@@ -176,6 +178,7 @@ class FluxGenerateBatchOperator(FluxLandingOperator):
         on_clear: OnBatchClear = "resume",
         reuse: Reuse = "never",
         manifest_path: str | PathLike[str] | None = None,
+        contact_sheet: bool = False,
         ledger_path: str | None = None,
         partition_by_key: bool = False,
         timeout: float | timedelta | None = None,
@@ -204,6 +207,7 @@ class FluxGenerateBatchOperator(FluxLandingOperator):
         if is_path(manifest_path) and not self._is_from_mapped:
             self.manifest_path = str(manifest_path)
         self._unrendered_manifest_path = self.manifest_path
+        self.contact_sheet = contact_sheet
         self.partition_by_key = partition_by_key
         self.timeout = (
             None if timeout is None else arguments.parse_seconds("timeout", timeout, minimum=1)
@@ -384,6 +388,7 @@ class FluxGenerateBatchOperator(FluxLandingOperator):
             manifest=self._manifest_uri(plan),
             ledger=self._journal_folder(plan),
             timeout=self.timeout,
+            has_sheet=self.contact_sheet,
             max_rows=self._max_rows,
             **self._timings,
         )
