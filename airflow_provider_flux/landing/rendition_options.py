@@ -24,11 +24,12 @@ from airflow_provider_flux.media.rendition_shape import RenditionShape
 
 #: The placeholders of the path of a rendition, with their meanings.
 RENDITION_PLACEHOLDERS: Mapping[str, str] = {
+    "image": "name of the image with its suffix",
     "stem": "name of the image without its suffix",
     "name": "name of the rendition",
     "ext": "jpeg, png or webp: the format of the rendition",
 }
-DEFAULT_PATH = "{stem}.{name}.{ext}"
+DEFAULT_PATH = "{image}.{name}.{ext}"
 #: Renditions of one image, and the longest name of one.
 MAX_RENDITIONS = 16
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}")
@@ -51,7 +52,7 @@ class RenditionSpec(TypedDict, total=False):
         ``black``, ``transparent`` or ``#rrggbb``. By default a png or webp keeps transparent
         pixels, and all others are white.
     :ivar path: path below the folder of the image, with placeholders. Default
-        ``{stem}.{name}.{ext}``, which gives ``hero.thumb.webp`` for ``hero.jpeg``.
+        ``{image}.{name}.{ext}``, which gives ``hero.jpeg.thumb.webp`` for ``hero.jpeg``.
     """
 
     width: int | str
@@ -101,7 +102,10 @@ class RenditionOptions(RenditionShape):
         """
         folder, slash, image_name = image_uri.rpartition("/")
         path = self.path.format(
-            stem=_stem_of(image_name), name=name, ext=self.format_for(image_format)
+            image=image_name,
+            stem=_stem_of(image_name),
+            name=name,
+            ext=self.format_for(image_format),
         )
         return f"{folder}{slash}{path}"
 
@@ -194,7 +198,7 @@ def find_shared_path(renditions: Mapping[str, RenditionOptions], output_path: st
         (
             name
             for name, options in renditions.items()
-            if "stem" not in placeholders_in(options.path)
+            if not placeholders_in(options.path) & {"image", "stem"}
         ),
         None,
     )

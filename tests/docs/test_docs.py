@@ -613,7 +613,7 @@ def test_a_list_of_generations_is_landed_by_one_task(
     assert {path.name for path in (tmp_path / "doors" / "r").iterdir()} == {
         *names,
         *(f"{name}.json" for name in names),
-        *(name.replace(".jpeg", ".thumb.webp") for name in names),
+        *(f"{name}.thumb.webp" for name in names),
     }
 
 

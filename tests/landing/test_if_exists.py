@@ -125,8 +125,9 @@ def test_an_image_of_another_format_does_not_count_as_the_requested_one(
     assert second["image"]["uri"].endswith("hero.png")
     assert [name for name in FileStore(tmp_path).names() if not name.endswith(".json")] == [
         "hero.jpeg",
+        "hero.jpeg.thumb.webp",
         "hero.png",
-        "hero.thumb.webp",
+        "hero.png.thumb.webp",
     ]
 
 

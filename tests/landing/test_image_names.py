@@ -32,7 +32,7 @@ def names(path: str, key: str = "0", index: int = 0, is_video: bool = True) -> l
 
 
 def test_an_image_has_a_sidecar_and_renditions_and_a_video_a_draft_cache_too() -> None:
-    image = ["/x/0.jpeg", "/x/0.jpeg.json", "/x/0.thumb.webp"]
+    image = ["/x/0.jpeg", "/x/0.jpeg.json", "/x/0.jpeg.thumb.webp"]
     assert names("/x/{key}.{ext}", is_video=False) == image
     video = ["/x/0.mp4", "/x/0.mp4.json", "/x/0.draft.bin"]
     assert names("/x/{key}.{ext}")[:3] == video
@@ -50,8 +50,8 @@ def test_a_rendition_may_not_have_the_name_of_another_image() -> None:
         return register.register(planned_names(image, model="m", is_video=False), index)
 
     assert register_names("hero", 0) is None
-    assert register_names("hero.thumb", 1) is None
-    assert register_names("hero.small", 2) == ("image", "rendition small", 0)
+    assert register_names("hero.jpeg.thumb", 1) is None
+    assert register_names("hero.jpeg.small", 2) == ("image", "rendition small", 0)
 
 
 @given(PATHS, st.lists(KEYS, max_size=8))

@@ -85,8 +85,8 @@ def test_an_image_lands_with_its_renditions_in_store_xcom_and_sidecar(
     generation = run_task(task)
     found = generation["image"]["renditions"]
     assert [found[name]["uri"] for name in ("thumb", "square")] == [
-        f"{store.root}/7.thumb.webp",
-        f"{store.root}/7.square.jpeg",
+        f"{store.root}/7.jpeg.thumb.webp",
+        f"{store.root}/7.jpeg.square.jpeg",
     ]
     assert check_rendition(store, found["thumb"]).size == (64, 64)
     assert check_rendition(store, found["square"]).size == (100, 100)
@@ -94,11 +94,16 @@ def test_an_image_lands_with_its_renditions_in_store_xcom_and_sidecar(
     assert {name: {**facts, "spec": None} for name, facts in described.items()} == {
         name: {**facts, "spec": None} for name, facts in found.items()
     }
-    assert described["square"]["spec"] == {**SQUARE, "path": "{stem}.{name}.{ext}"}
+    assert described["square"]["spec"] == {**SQUARE, "path": "{image}.{name}.{ext}"}
     if store.scheme != "file":
         stat = store.stat(found["thumb"]["uri"])
         assert (stat.content_type, stat.cache_control) == ("image/webp", "max-age=60")
-    assert store.names() == ["7.jpeg", "7.jpeg.json", "7.square.jpeg", "7.thumb.webp"]
+    assert store.names() == [
+        "7.jpeg",
+        "7.jpeg.json",
+        "7.jpeg.square.jpeg",
+        "7.jpeg.thumb.webp",
+    ]
 
 
 class TestDefault:
@@ -108,8 +113,16 @@ class TestDefault:
     ) -> None:
         task = image_task(f"{tmp_path}/x.{{ext}}", way=way, width=1024, height=512)
         (thumb,) = run_task(task)["image"]["renditions"].values()
-        assert thumb["uri"] == f"{tmp_path}/x.thumb.webp"
+        assert thumb["uri"] == f"{tmp_path}/x.jpeg.thumb.webp"
         assert check_rendition(FileStore(tmp_path), thumb).size == (320, 160)
+
+    def test_images_that_differ_in_the_suffix_have_thumbs_of_their_own(
+        self, emulator: EmulatorServer, tmp_path: Path
+    ) -> None:
+        for image_format in ("jpeg", "png"):
+            run_task(image_task(f"{tmp_path}/x.{{ext}}", output_format=image_format))
+        thumbs = [name for name in names_in(tmp_path) if "thumb" in name]
+        assert thumbs == ["x.jpeg.thumb.webp", "x.png.thumb.webp"]
 
     def test_an_empty_dict_switches_renditions_off(
         self, emulator: EmulatorServer, tmp_path: Path
@@ -123,7 +136,7 @@ class TestDefault:
     ) -> None:
         generation = run_task(image_task(f"{tmp_path}/x.{{ext}}", sidecar=False))
         assert list(generation["image"]["renditions"]) == ["thumb"]
-        assert names_in(tmp_path) == ["x.jpeg", "x.thumb.webp"]
+        assert names_in(tmp_path) == ["x.jpeg", "x.jpeg.thumb.webp"]
 
 
 class TestPath:
@@ -246,7 +259,7 @@ class TestTemplates:
             )
         run = run_dag(dag)
         assert run.state == "success"
-        with Image.open(tmp_path / "x.small.jpeg") as image:
+        with Image.open(tmp_path / "x.jpeg.small.jpeg") as image:
             assert image.size == (48, 32)
 
     def test_a_wrong_value_of_a_template_is_refused_before_the_submit(
@@ -270,10 +283,10 @@ class TestBatch:
         task.retry()
         for number, row in enumerate(task.manifest()):
             folder = f"{tmp_path}/out"
-            assert row["thumb"] == f"{folder}/{number}.thumb.webp"
+            assert row["thumb"] == f"{folder}/{number}.jpeg.thumb.webp"
             assert row["renditions"] == {
                 "thumb": row["thumb"],
-                "square": f"{folder}/{number}.square.jpeg",
+                "square": f"{folder}/{number}.jpeg.square.jpeg",
             }
             assert Path(row["thumb"]).exists()
 
@@ -288,7 +301,7 @@ class TestBatch:
         is_refused: bool,
     ) -> None:
         more = {"output_format": output_format} if output_format else {}
-        rows = [{"prompt": "a", "key": key, **more} for key in ("hero", "hero.thumb")]
+        rows = [{"prompt": "a", "key": key, **more} for key in ("hero", "hero.webp.thumb")]
         task = batch(tmp_path, rows)
         if not is_refused:
             assert task.retry()["landed"] == 2
@@ -366,7 +379,7 @@ class TestFailure:
         self, emulator: EmulatorServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
     ) -> None:
         other = run_task(
-            image_task(f"{tmp_path}/x.thumb.webp", task_id="other", output_format="webp")
+            image_task(f"{tmp_path}/x.jpeg.thumb.webp", task_id="other", output_format="webp")
         )
         before = Path(other["image"]["uri"]).read_bytes()
         generation = run_task(image_task(f"{tmp_path}/x.{{ext}}"))
@@ -431,7 +444,7 @@ class TestExistingImages:
             return run_task(task)["image"]["renditions"]
 
         run(thumb=THUMB, square=SQUARE)
-        (tmp_path / "x.thumb.webp").unlink()
+        (tmp_path / "x.jpeg.thumb.webp").unlink()
         found = run(thumb=THUMB, square={**SQUARE, "width": 40})
         assert check_rendition(FileStore(tmp_path), found["thumb"]).size == (64, 64)
         assert check_rendition(FileStore(tmp_path), found["square"]).size == (40, 100)
@@ -442,7 +455,7 @@ class TestExistingImages:
         self, emulator: EmulatorServer, tmp_path: Path
     ) -> None:
         Image.new("RGB", (300, 200), "teal").save(tmp_path / "x.jpeg")
-        (tmp_path / "x.square.jpeg").write_bytes(b"of the user")
+        (tmp_path / "x.jpeg.square.jpeg").write_bytes(b"of the user")
         task = image_task(
             f"{tmp_path}/x.{{ext}}",
             if_exists="skip",
@@ -451,13 +464,13 @@ class TestExistingImages:
         generation = run_task(task)
         assert submits(emulator) == 0
         assert list(generation["image"]["renditions"]) == ["thumb"]
-        assert (tmp_path / "x.square.jpeg").read_bytes() == b"of the user"
-        assert names_in(tmp_path) == ["x.jpeg", "x.square.jpeg", "x.thumb.webp"]
+        assert (tmp_path / "x.jpeg.square.jpeg").read_bytes() == b"of the user"
+        assert names_in(tmp_path) == ["x.jpeg", "x.jpeg.square.jpeg", "x.jpeg.thumb.webp"]
 
     def test_a_copy_has_renditions_of_its_own(self, emulator: EmulatorServer, store: Store) -> None:
         first = run_task(image_task(f"{store.root}/x.{{ext}}"))
         copy = run_task(copy_task(first, f"{store.root}/copy/y.{{ext}}"))
-        assert copy["image"]["renditions"]["thumb"]["uri"] == f"{store.root}/copy/y.thumb.webp"
+        assert copy["image"]["renditions"]["thumb"]["uri"] == f"{store.root}/copy/y.jpeg.thumb.webp"
         check_rendition(store, copy["image"]["renditions"]["thumb"])
 
     def test_a_landing_under_its_own_name_adds_what_is_missing(

@@ -97,7 +97,7 @@ def test_a_sidecar_records_media_request_cost_and_run(
         },
         "reused_from": None,
     }
-    assert store.names() == ["7.png", "7.png.json", "7.thumb.webp"]
+    assert store.names() == ["7.png", "7.png.json", "7.png.thumb.webp"]
     if store.scheme != "file":
         assert store.stat(image["sidecar"]).content_type == "application/json"
         expected = {
@@ -128,7 +128,7 @@ def test_an_image_lands_without_a_sidecar_if_sidecar_is_false(
 ) -> None:
     generation = run_task(image_task(f"{store.root}/x.{{ext}}", way=way, sidecar=False))
     assert generation["image"]["sidecar"] is None
-    assert store.names() == ["x.jpeg", "x.thumb.webp"]
+    assert store.names() == ["x.jpeg", "x.jpeg.thumb.webp"]
 
 
 @ways

@@ -109,7 +109,7 @@ class TestOneImage:
             "height": 256,
             "content_type": "image/jpeg",
             "sidecar": f"file://{tmp_path}/hero.jpeg.json",
-            "thumb": f"file://{tmp_path}/hero.thumb.webp",
+            "thumb": f"file://{tmp_path}/hero.jpeg.thumb.webp",
             "model": "flux-pro-1.1",
             "seed": 7,
             "cost": 4,

@@ -158,10 +158,10 @@ def test_a_list_lands_its_other_images_before_it_fails(
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "0.jpeg",
         "0.jpeg.json",
-        "0.thumb.webp",
+        "0.jpeg.thumb.webp",
         "2.jpeg",
         "2.jpeg.json",
-        "2.thumb.webp",
+        "2.jpeg.thumb.webp",
     ]
 
 

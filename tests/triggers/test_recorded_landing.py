@@ -76,7 +76,7 @@ def test_a_trigger_that_landed_an_image_fires_an_event_without_secrets(
     waiting = defer(task)
     event = asyncio.run(run_trigger(waiting.trigger))
     assert event["status"] == "landed"
-    assert store.names() == ["x.jpeg", "x.jpeg.json", "x.thumb.webp"]
+    assert store.names() == ["x.jpeg", "x.jpeg.json", "x.jpeg.thumb.webp"]
     stored = json.dumps([waiting.trigger.serialize(), waiting.deferred.kwargs, event])
     assert not [
         secret for secret in ("canary", KEY, "sig=", "testtest", "AccountKey") if secret in stored
@@ -164,7 +164,7 @@ def test_a_trigger_in_a_fresh_interpreter_uses_the_connection_of_the_store(
     event = json.loads(events[0].removeprefix("EVENT "))
     assert event["status"] == "landed", event.get("reason")
     assert len(read_image(store, event["generation"])) == event["generation"]["image"]["bytes"]
-    assert store.names() == ["x.jpeg", "x.jpeg.json", "x.thumb.webp"]
+    assert store.names() == ["x.jpeg", "x.jpeg.json", "x.jpeg.thumb.webp"]
 
 
 @S3
@@ -191,7 +191,7 @@ async def test_a_trigger_that_is_cancelled_and_runs_again_lands_one_image(
         assert event["status"] == "landed", event.get("reason")
         assert proxy.large == 2
     stem = event["generation"]["request_id"]
-    assert store.names() == [f"{stem}.{end}" for end in ("jpeg", "jpeg.json", "thumb.webp")]
+    assert store.names() == [f"{stem}.{end}" for end in ("jpeg", "jpeg.json", "jpeg.thumb.webp")]
     assert len(read_image(store, event["generation"])) == event["generation"]["image"]["bytes"]
     assert emulator.stats()["submits"] == 1
 
