@@ -26,8 +26,8 @@ from airflow_provider_flux.landing.sidecar import DIGITAL_SOURCE_TYPE
 from airflow_provider_flux.landing.target import Target
 from airflow_provider_flux.ledger.record import drop_media_outside
 from airflow_provider_flux.operators.generate import FluxGenerateOperator
+from airflow_provider_flux.testing.dag_run import run_dag
 from tests.support.batch_tries import batch, quick
-from tests.support.dag_run import run_dag
 from tests.support.image_metadata import READERS, read_metadata
 from tests.support.image_task import (
     copy_task,
