@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -23,9 +24,15 @@ __all__ = [
     "arguments_in_source",
     "determine_kwargs",
     "function_arguments_in_source",
+    "has_human_input",
     "is_from_mapped",
     "mask_secret",
 ]
+
+
+def has_human_input() -> bool:
+    """Whether this Airflow can ask a person: version 3.1 and newer."""
+    return find_spec("airflow.sdk.execution_time.hitl") is not None
 
 
 def is_from_mapped(operator: BaseOperator) -> bool:

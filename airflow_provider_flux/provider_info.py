@@ -141,6 +141,7 @@ def get_provider_info() -> dict[str, Any]:
             integration,
             "airflow_provider_flux.operators.generate",
             "airflow_provider_flux.operators.batch",
+            "airflow_provider_flux.operators.review",
         ),
         "task-decorators": [
             {"name": name, "class-name": f"airflow_provider_flux.decorators.{name}.{name}_task"}
@@ -164,6 +165,7 @@ def get_provider_info() -> dict[str, Any]:
             "airflow_provider_flux.links.gallery.GalleryLink",
             "airflow_provider_flux.links.object_store.LandedImageLink",
             "airflow_provider_flux.links.object_store.ManifestLink",
+            "airflow_provider_flux.links.review.ReviewLink",
         ],
         "config": _CONFIG,
         "cli": ["airflow_provider_flux.cli.commands.get_flux_cli_commands"],

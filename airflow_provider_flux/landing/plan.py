@@ -15,6 +15,7 @@ from airflow_provider_flux.landing.provenance import (
     summarize_request,
     without_prompt,
 )
+from airflow_provider_flux.landing.review_note import ReviewNote
 from airflow_provider_flux.landing.target import IfExists, Target
 from airflow_provider_flux.media.info import ALL_FORMATS
 
@@ -28,6 +29,7 @@ class LandingPlan(BaseModel):
     :param request: what was requested, for the sidecar, ``reuse`` and ``on_mismatch``; empty if it
         is not known.
     :param task: the task instance that lands the image, for the sidecar and for ``reuse="run"``.
+    :param review: the decision of the review that chose the image; ``None`` without one.
     """
 
     model_config = ConfigDict(frozen=True, defer_build=True)
@@ -35,6 +37,7 @@ class LandingPlan(BaseModel):
     target: Target
     request: RequestSummary = RequestSummary()
     task: TaskIdentity = TaskIdentity()
+    review: ReviewNote | None = None
 
     def with_request(self, request: RequestSummary) -> LandingPlan:
         """Return the plan with another request, without its prompt if the target hides prompts.

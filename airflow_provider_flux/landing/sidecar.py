@@ -14,6 +14,7 @@ from airflow_provider_flux.bfl.responses import drop_bad_number
 from airflow_provider_flux.generation import Generation
 from airflow_provider_flux.landing.plan import LandingPlan
 from airflow_provider_flux.landing.provenance import RequestSummary, TaskIdentity
+from airflow_provider_flux.landing.review_note import ReviewNote
 
 #: IPTC's term for media that a model made which was trained on existing media.
 DIGITAL_SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
@@ -100,6 +101,7 @@ class Sidecar(BaseModel):
     :param run: the task instance that landed the image.
     :param reused_from: URI of the image that this one is a copy of. The ``cost`` is that of the
         original, which BFL billed once.
+    :param review: the decision of a review about the image; ``None`` without one.
     """
 
     model_config = ConfigDict(extra="ignore")
@@ -120,6 +122,7 @@ class Sidecar(BaseModel):
     request: RequestSummary
     run: TaskIdentity
     reused_from: str | None = None
+    review: ReviewNote | None = None
 
 
 def build_sidecar(
@@ -150,6 +153,7 @@ def build_sidecar(
         mismatches=mismatches,
         request=request,
         run=plan.task,
+        review=plan.review,
     )
 
 

@@ -1,4 +1,4 @@
-"""Write, read and list objects.
+"""Write, read, list and remove objects.
 
 Every write is atomic: the object is the whole new one, or the old one. ``path.open("wb")``
 publishes a truncated object when its block raises, so all bytes are in memory before one write.
@@ -153,6 +153,22 @@ async def exists(uri: str) -> bool | None:
     except Exception:
         return None
     return True
+
+
+async def remove(uri: str) -> None:
+    """Remove an object; nothing happens if there is none.
+
+    :param uri: URI of the object.
+    :raises FluxStorageError: if the store does not remove it.
+    """
+    path = reopen_path(uri)
+    try:
+        await fsspec_adapter.call(path.fs, "rm_file", path.path)
+        path.fs.invalidate_cache()
+    except FileNotFoundError:
+        return
+    except Exception as error:
+        raise FluxStorageError(f"{uri} could not be removed ({describe_error(error)}).") from None
 
 
 async def _is_empty(path: ObjectStoragePath) -> bool:

@@ -40,6 +40,7 @@ from airflow_provider_flux.object_store.backends import BACKENDS
 from airflow_provider_flux.operators.base import FluxLandingOperator
 from airflow_provider_flux.operators.batch import FluxGenerateBatchOperator
 from airflow_provider_flux.operators.generate import FluxGenerateOperator
+from airflow_provider_flux.operators.review import FluxReviewOperator
 from airflow_provider_flux.provider_info import CONNECTION_FORM, get_provider_info
 from airflow_provider_flux.transfers.flux_to_object_storage import FluxToObjectStorageOperator
 from airflow_provider_flux.triggers.result import FluxResultTrigger
@@ -234,6 +235,7 @@ def test_every_error_that_a_page_names_exists(page: Path) -> None:
         (FluxGenerateOperator, "docs/operators/generate.md"),
         (FluxGenerateBatchOperator, "docs/operators/batch.md"),
         (FluxToObjectStorageOperator, "docs/operators/to_object_storage.md"),
+        (FluxReviewOperator, "docs/review.md"),
     ],
 )
 def test_every_parameter_of_an_operator_is_documented_with_its_default(

@@ -19,6 +19,7 @@ def flux_calls(path: Path) -> Iterator[ast.Call]:
         if isinstance(node, ast.Call) and ast.unparse(node.func).removesuffix(".partial") in {
             "FluxGenerateOperator",
             "FluxGenerateBatchOperator",
+            "FluxReviewOperator",
             "FluxToObjectStorageOperator",
             "task.flux",
             "task.flux_batch",

@@ -96,6 +96,7 @@ def test_a_sidecar_records_media_request_cost_and_run(
             "try_number": 2,
         },
         "reused_from": None,
+        "review": None,
     }
     assert store.names() == ["7.png", "7.png.json", "7.png.thumb.webp"]
     if store.scheme != "file":

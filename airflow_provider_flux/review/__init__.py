@@ -1,0 +1,1 @@
+"""Review of candidates: candidates, form, answer, record and promotion. It parks no task."""
