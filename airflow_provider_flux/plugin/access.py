@@ -1,4 +1,4 @@
-"""Who may see what: Airflow's auth manager decides about every request.
+"""Access by the permissions of Airflow: its auth manager decides about every request.
 
 Images, prompts and costs come from the XComs of a task. So whoever may read the XComs of a DAG may
 see its images.

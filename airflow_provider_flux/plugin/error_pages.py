@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Any
 
 from fastapi import FastAPI, Request, status
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import HTMLResponse, JSONResponse, Response
 from starlette.exceptions import HTTPException
 
-log = logging.getLogger(__name__)
+from airflow_provider_flux.plugin.views import message_page
 
 _SENTENCES = {
     status.HTTP_401_UNAUTHORIZED: "You are not logged in. Log in to Airflow and open it again.",
@@ -50,4 +49,6 @@ async def _answer_bug(request: Request, error: Any) -> Response:
 def _answer(
     request: Request, code: int, text: str, headers: dict[str, str] | None = None
 ) -> Response:
-    return JSONResponse({"detail": text}, code, headers=headers)
+    if "text/html" not in request.headers.get("accept", ""):
+        return JSONResponse({"detail": text}, code, headers=headers)
+    return HTMLResponse(message_page("FLUX images", text), code, headers=headers)

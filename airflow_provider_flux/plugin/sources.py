@@ -1,0 +1,213 @@
+"""Cards of a task instance, a run or a DAG, from what its tasks have recorded."""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from threading import Lock
+
+from airflow_provider_flux.bfl.catalog.model import MIB
+from airflow_provider_flux.bfl.errors import FluxError
+from airflow_provider_flux.gallery.card import Card, CardOrigin, card_of_generation
+from airflow_provider_flux.gallery.card_source import CardList, CardSource, ChainedCards
+from airflow_provider_flux.gallery.index_format import DamagedIndexError
+from airflow_provider_flux.gallery.manifest_cards import index_uri, open_manifest_cards
+from airflow_provider_flux.plugin.stored_objects import ObjectError, find_size
+from airflow_provider_flux.plugin.task_paths import TaskPaths
+from airflow_provider_flux.plugin.task_records import TaskRecord, find_record, find_records
+
+#: Seconds for which the cards of a task instance are known without a new query.
+_CACHE_SECONDS = 10.0
+#: Task instances of the cache. Each holds the cards that it returned, or an opened index.
+_CACHED_TASKS = 256
+#: Cards of a task instance that returned a list, as far as the cache keeps them.
+_MAX_CACHED_CARDS = 2000
+#: Bytes of the largest manifest that is shown without an index, which is built from all its rows.
+_MAX_PLAIN_MANIFEST_BYTES = 64 * MIB
+_NO_MANIFEST = "Its manifest is gone, too large, or the API server cannot read its store."
+#: Why a task has no image yet, by its state. A task in another state has no card.
+_REASONS = {
+    "failed": "The task failed. Its log says why.",
+    "up_for_retry": "The task waits for its next try.",
+    "running": "The task runs.",
+    "deferred": "The task waits for BFL on the triggerer.",
+    "queued": "The task waits for a worker.",
+    "scheduled": "The task waits for a slot.",
+    "awaiting_input": "The task waits for a decision.",
+}
+
+
+@dataclass(frozen=True)
+class TaskCards:
+    """The cards of one task instance.
+
+    :param cards: the cards.
+    :param paths: where its objects are; ``None`` if it landed none.
+    :param notice: a sentence about cards that cannot be shown; ``None`` if there are none.
+    """
+
+    cards: CardSource
+    paths: TaskPaths | None = None
+    notice: str | None = None
+
+
+@dataclass(frozen=True)
+class PageCards:
+    """The cards of a page.
+
+    :param cards: the cards.
+    :param notices: sentences about cards that cannot be shown.
+    :param has_tasks: whether there is any task of this package.
+    """
+
+    cards: CardSource
+    notices: Sequence[str]
+    has_tasks: bool
+
+
+def cards_of_page(
+    dag_id: str,
+    run_id: str | None = None,
+    task_id: str | None = None,
+    map_index: int | None = None,
+) -> PageCards:
+    """Return the cards of a DAG, a run, a task or a task instance.
+
+    Call it in a thread: it waits for the database and the stores.
+
+    :param dag_id: id of the DAG.
+    :param run_id: id of the run; ``None`` for all runs.
+    :param task_id: id of the task; ``None`` for all tasks.
+    :param map_index: map index of the task instance; ``None`` for all.
+    """
+    found = find_records(dag_id, run_id, task_id, map_index)
+    sources: list[CardSource] = []
+    singles: list[Card] = []
+    notices: list[str] = []
+    for record in found.tasks:
+        cards = _own_cards(record)
+        if cards is not None:
+            singles += cards
+            continue
+        if singles:
+            sources.append(CardList(singles))
+            singles = []
+        task = _open_batch(record)
+        sources.append(task.cards)
+        if task.notice:
+            notices.append(f"{record.origin.task_id}: {task.notice}")
+    if singles:
+        sources.append(CardList(singles))
+    if found.has_more:
+        notices.append(f"There are more tasks. The first {len(found.tasks)} are shown.")
+    return PageCards(ChainedCards(sources), notices, bool(found.tasks))
+
+
+def card_of_task(origin: CardOrigin, index: int) -> tuple[Card, TaskPaths] | None:
+    """Return one card of a task instance, and where the objects of the task are.
+
+    Call it in a thread: it waits for the database and the stores.
+
+    :param origin: the task instance.
+    :param index: ``index`` of the card.
+    :return: ``None`` if there is none.
+    """
+    task = _CACHE.get(origin)
+    if task is None:
+        record = find_record(origin)
+        if record is None:
+            return None
+        cards = _own_cards(record)
+        if cards is None:
+            task = _open_batch(record)
+        else:
+            task = TaskCards(CardList(cards), TaskPaths(record))
+        _CACHE.put(origin, task)
+    try:
+        card = task.cards.card(index)
+    except DamagedIndexError:
+        return None
+    return None if card is None or task.paths is None else (card, task.paths)
+
+
+def _own_cards(record: TaskRecord) -> list[Card] | None:
+    """Return the cards that a task instance itself returned; ``None`` for a batch."""
+    returned = record.returned
+    if _manifest_of(record) is not None:
+        return None
+    if isinstance(returned, list):
+        generations = filter(_is_generation, returned)
+        return [
+            card_of_generation(item, index=index, origin=record.origin)
+            for index, item in enumerate(generations)
+        ]
+    if _is_generation(returned):
+        return [card_of_generation(returned, origin=record.origin)]
+    if record.is_batch:
+        return None
+    reason = _REASONS.get(record.state or "")
+    if reason is None or returned is not None:
+        return []
+    key = record.origin.task_id
+    if record.origin.map_index >= 0:
+        key = f"{key}[{record.origin.map_index}]"
+    return [Card(key=key, outcome=record.state or "", reason=reason, origin=record.origin)]
+
+
+def _open_batch(record: TaskRecord) -> TaskCards:
+    paths = TaskPaths(record)
+    uri = paths.manifest(_manifest_of(record))
+    if uri is None:
+        text = "Its manifest is not where the arguments of the task say, or they are not known."
+        return TaskCards(CardList(()), paths, text)
+    try:
+        size, _ = find_size(uri)
+        if size > _MAX_PLAIN_MANIFEST_BYTES:
+            find_size(index_uri(uri))
+        return TaskCards(open_manifest_cards(uri, record.origin), paths)
+    except (FluxError, ObjectError, DamagedIndexError):
+        is_working = record.state in _REASONS and record.state != "failed"
+        text = "It has not written a manifest yet." if is_working else _NO_MANIFEST
+        return TaskCards(CardList(()), paths, text)
+
+
+def _manifest_of(record: TaskRecord) -> str | None:
+    """Return the manifest that the summary of a batch names; ``None`` if there is no summary."""
+    for value in (record.returned, record.summary):
+        if isinstance(value, Mapping) and isinstance(uri := value.get("manifest"), str):
+            return uri
+    return None
+
+
+def _is_generation(value: object) -> bool:
+    return isinstance(value, Mapping) and "request_id" in value and "image" in value
+
+
+class _TaskCache:
+    """The cards of the task instances whose objects a browser asks for, for some seconds."""
+
+    def __init__(self) -> None:
+        self._entries: OrderedDict[CardOrigin, tuple[float, TaskCards]] = OrderedDict()
+        self._lock = Lock()
+
+    def get(self, origin: CardOrigin) -> TaskCards | None:
+        """Return the cards of a task instance; ``None`` if they are not known, or too old."""
+        with self._lock:
+            since, task = self._entries.get(origin, (0.0, None))
+            return task if time.monotonic() - since < _CACHE_SECONDS else None
+
+    def put(self, origin: CardOrigin, task: TaskCards) -> None:
+        """Keep the cards of a task instance."""
+        is_large = isinstance(task.cards, CardList) and task.cards.totals.cards > _MAX_CACHED_CARDS
+        if is_large:
+            return
+        with self._lock:
+            self._entries[origin] = (time.monotonic(), task)
+            self._entries.move_to_end(origin)
+            while len(self._entries) > _CACHED_TASKS:
+                self._entries.popitem(last=False)
+
+
+_CACHE = _TaskCache()

@@ -1,0 +1,45 @@
+"""Threads of the plugin for what blocks: queries of the database, and requests to stores.
+
+Airflow's own pages use the threads of the API server. A store that hangs must not take those. The
+number of threads also bounds the memory, because each holds one object at most.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import ParamSpec, TypeVar
+
+_DATABASE_THREADS = 4
+_STORE_THREADS = 8
+_DATABASE = ThreadPoolExecutor(_DATABASE_THREADS, thread_name_prefix="flux-database")
+_STORES = ThreadPoolExecutor(_STORE_THREADS, thread_name_prefix="flux-stores")
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+async def in_database_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Run a function that asks the database alone.
+
+    :param function: the function.
+    :param args: its positional arguments.
+    :param kwargs: its named arguments.
+    :return: what it returns.
+    """
+    loop = asyncio.get_running_loop()
+    return await loop.run_in_executor(_DATABASE, partial(function, *args, **kwargs))
+
+
+async def in_store_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Run a function that asks a store.
+
+    :param function: the function.
+    :param args: its positional arguments.
+    :param kwargs: its named arguments.
+    :return: what it returns.
+    """
+    loop = asyncio.get_running_loop()
+    return await loop.run_in_executor(_STORES, partial(function, *args, **kwargs))
