@@ -37,10 +37,23 @@ def dag_code_of_sidecar(sidecar: Mapping[str, Any]) -> str:
         request.get("model") or sidecar.get("model"),
         request.get("prompt"),
         sidecar.get("seed"),
-        {str(name): value for name, value in parameters.items() if name != "seed"}
-        if isinstance(parameters, Mapping)
-        else {},
+        _parameters_of(parameters) if isinstance(parameters, Mapping) else {},
     )
+
+
+def _parameters_of(recorded: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the parameters of a record as an operator takes them: inputs by their URI."""
+    named = {str(name): _name_input(value) for name, value in recorded.items()}
+    return {name: value for name, value in named.items() if name != "seed" and value is not None}
+
+
+def _name_input(value: Any) -> Any:
+    """Return the URI of an input; ``None`` for base64, which a record does not have."""
+    if isinstance(value, Mapping) and isinstance(value.get("uri"), str):
+        return None if value["uri"] == "base64" else value["uri"]
+    if isinstance(value, list):
+        return [_name_input(item) for item in value]
+    return value
 
 
 def _call(

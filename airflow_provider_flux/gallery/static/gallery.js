@@ -41,6 +41,27 @@
   applyTheme();
   watchTheme();
 
+  /* Airflow shows this page in a sandbox that opens no windows: its own page opens them then. */
+  function openLink(href, target) {
+    try {
+      if (window.parent === window) throw new Error("not in a frame");
+      const link = window.parent.document.createElement("a");
+      Object.assign(link, { href, target: target === "_top" ? "_self" : target, rel: "noopener" });
+      window.parent.document.body.append(link);
+      link.click();
+      link.remove();
+    } catch {
+      window.open(href, target, "noopener");
+    }
+  }
+
+  document.addEventListener("click", (event) => {
+    const link = event.target.closest("a[target]");
+    if (!link || event.defaultPrevented || window.parent === window) return;
+    event.preventDefault();
+    openLink(link.href, link.target);
+  });
+
   document.addEventListener("DOMContentLoaded", () => {
     const grid = document.querySelector(".tiles");
     const form = document.querySelector(".filters");
@@ -325,6 +346,7 @@
       viewer.querySelector(".outcome").textContent = tile.querySelector(".outcome").textContent;
       const more = tile.querySelector(".more").cloneNode(true);
       more.hidden = false;
+      for (const part of more.querySelectorAll(".prompt, pre.source")) part.tabIndex = 0; // they may scroll
       viewer.querySelector(".body").replaceChildren(more);
       viewer.querySelector(".stage").replaceChildren(...pictureOf(tile));
       const full = tile.querySelector("a.frame")?.href;
@@ -367,6 +389,7 @@
         stage.append(...pictureOf(tile));
         const text = document.createElement("div");
         text.className = "text";
+        text.tabIndex = 0; // it may scroll
         const title = document.createElement("h3");
         title.textContent = keyOf(tile);
         text.append(title, ...[...tile.querySelectorAll(".more > .prompt, .more > dl")].map((node) => node.cloneNode(true)));
@@ -422,7 +445,7 @@
     }
 
     const actions = {
-      f: (tile) => { const full = tile.querySelector("a.frame")?.href; if (full) window.open(full, "_blank", "noopener"); },
+      f: (tile) => { const full = tile.querySelector("a.frame")?.href; if (full) openLink(full, "_blank"); },
       c: (tile) => pick(tile, !picked.includes(tile)),
       d: copyCode,
       l: async (tile) => { await show(list.position(tile)); copyLink(); },

@@ -1,0 +1,99 @@
+"""The cards of a manifest in each store: by its index, and without one."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from airflow_provider_flux.bfl.errors import FluxStorageError
+from airflow_provider_flux.gallery import manifest_cards
+from airflow_provider_flux.gallery.card import CardOrigin
+from airflow_provider_flux.gallery.filters import CardFilter
+from airflow_provider_flux.gallery.manifest_cards import index_uri, open_manifest_cards
+from airflow_provider_flux.object_store.backends import WriteOptions
+from airflow_provider_flux.object_store.filesystem import open_path, run_sync
+from airflow_provider_flux.object_store.objects import put
+from tests.support.gallery_cards import batch_cards, encode_index
+from tests.support.object_stores import Store
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+
+TEXT = WriteOptions("text/plain")
+LOCAL = pytest.mark.parametrize("store", ["file"], indirect=True)
+
+
+def write(store: Store, name: str, data: bytes) -> str:
+    uri = f"{store.root}/shop/{name}"
+    open_path(uri)
+    run_sync(put(uri, data, TEXT))
+    return uri
+
+
+def row_of(index: int) -> dict[str, Any]:
+    return {"index": index, "key": f"k{index}", "outcome": "landed", "uri": f"/x/{index}.png"}
+
+
+def manifest_of(count: int) -> bytes:
+    return "".join(json.dumps(row_of(n)) + "\n" for n in range(count)).encode()
+
+
+def test_the_cards_of_a_manifest_come_from_its_index(store: Store) -> None:
+    cards = list(batch_cards(150, origin=CardOrigin("d", "r", "t")))
+    manifest = write(store, "m.jsonl", b"not a manifest")
+    write(store, "m.jsonl.index", encode_index(cards, len(b"not a manifest")))
+    source = open_manifest_cards(manifest, CardOrigin("d", "r", "t"))
+    assert list(source.page(CardFilter(), 100).cards) == cards[100:]
+    assert source.card(149) == cards[149]
+
+
+def test_a_manifest_without_an_index_is_read_once(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest = write(store, "old.jsonl", manifest_of(250) + b"not json\n[7]")
+    source = open_manifest_cards(manifest)
+    assert source.totals.outcomes == {"landed": 250, "damaged": 1}
+    assert source.totals.cards == 252
+    monkeypatch.setattr(manifest_cards, "_build_index", lambda *_: pytest.fail("read again"))
+    assert len(open_manifest_cards(manifest).page(CardFilter(), 200).cards) == 52
+
+
+def test_an_index_of_an_earlier_manifest_is_not_used(store: Store) -> None:
+    manifest = write(store, "later.jsonl", manifest_of(3))
+    write(store, "later.jsonl.index", encode_index(batch_cards(2), 99))
+    assert [card.key for card in open_manifest_cards(manifest)] == ["k0", "k1", "k2"]
+
+
+@LOCAL
+@pytest.mark.parametrize("damage", [b"", b"\x1f\x8b broken", encode_index(batch_cards(5))[:200]])
+def test_a_damaged_index_is_a_warning(
+    store: Store, damage: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    manifest = write(store, "m.jsonl", manifest_of(3))
+    write(store, "m.jsonl.index", damage)
+    assert len(list(open_manifest_cards(manifest))) == 3
+    assert f"{index_uri(manifest)} is not used" in caplog.text
+
+
+@LOCAL
+def test_a_missing_manifest_and_a_row_without_an_end_are_errors(store: Store) -> None:
+    with pytest.raises(FluxStorageError, match="does not exist"):
+        open_manifest_cards(f"{store.root}/none.jsonl")
+    manifest = write(store, "m.jsonl", b"x" * (3 * 1024 * 1024))
+    with pytest.raises(FluxStorageError, match="a row of more than 1 MiB"):
+        open_manifest_cards(manifest)
+
+
+@LOCAL
+def test_a_parquet_manifest_without_an_index_gives_its_rows(store: Store) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    buffer = pa.BufferOutputStream()
+    pq.write_table(pa.Table.from_pylist([row_of(n) for n in range(5)]), buffer)
+    manifest = write(store, "m.parquet", buffer.getvalue().to_pybytes())
+    assert [card.key for card in open_manifest_cards(manifest)] == [f"k{n}" for n in range(5)]
+    broken = write(store, "broken.parquet", b"PAR1 no")
+    with pytest.raises(FluxStorageError, match="no Parquet file"):
+        open_manifest_cards(broken)
