@@ -93,7 +93,8 @@ def _cards_of_manifest(manifest: str, root: str, notices: list[str]) -> list[Car
 def _cards_of_images(images: list[str], known: set[str], root: str) -> list[Card]:
     """Return the cards of images that no manifest names: by sidecar, or by the name alone.
 
-    A rendition has no card of its own: the sidecar of its image names it.
+    A rendition has no card of its own: the sidecar of its image names it, or its name is that of
+    its image with an addition.
     """
     with_sidecar = [uri for uri in images if sidecar_uri(uri) in known]
     sidecars: list[dict[str, Any]] = []
@@ -106,10 +107,15 @@ def _cards_of_images(images: list[str], known: set[str], root: str) -> list[Card
     cards += [
         Card(key=uri.rpartition("/")[2], outcome="landed", uri=uri)
         for uri in images
-        if sidecar_uri(uri) not in known and uri not in renditions
+        if sidecar_uri(uri) not in known and uri not in renditions and _image_of(uri) not in known
     ]
     cards.sort(key=lambda card: card.uri or "")
     return _trusted((replace(card, index=index) for index, card in enumerate(cards)), root)
+
+
+def _image_of(rendition: str) -> str:
+    """Return the name of the image of a rendition: ``hero.jpeg`` of ``hero.jpeg.thumb.webp``."""
+    return rendition.rpartition(".")[0].rpartition(".")[0]
 
 
 async def _read_sidecars(images: list[str]) -> list[dict[str, Any]]:
