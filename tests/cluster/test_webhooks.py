@@ -22,6 +22,7 @@ import pytest
 from airflow_provider_flux.bfl.webhook import make_reference
 from airflow_provider_flux.emulator import EmulatorConfig, EmulatorServer
 from tests.support.airflow_names import AIRFLOW
+from tests.support.cluster.checkpointed_cluster import DEFAULT_THRESHOLDS
 from tests.support.cluster.harness import Cluster, DagRun
 from tests.support.cluster.processes import free_port, wait_until
 
@@ -136,6 +137,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         connection = json.loads(environment["AIRFLOW_CONN_FLUX_DEFAULT"])
         connection["extra"]["webhook_hosts"] = ["127.0.0.1"]
         environment |= {
+            **DEFAULT_THRESHOLDS,
             "AIRFLOW_CONN_FLUX_DEFAULT": json.dumps(connection),
             "AIRFLOW__FLUX__WEBHOOKS": "True",
             "AIRFLOW_VAR_NOBODY": f"http://127.0.0.1:{free_port()}/flux/webhooks",

@@ -8,6 +8,9 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from airflow_provider_flux.bfl.polling import PollAgain, Poller, WebhookPace
+from airflow_provider_flux.bfl.responses import GenerationResult
+from airflow_provider_flux.bfl.status import Status
 from airflow_provider_flux.bfl.webhook import RECEIVER_PATH, is_receiver, make_reference
 from airflow_provider_flux.emulator import EmulatorServer
 from airflow_provider_flux.plugin.webhooks import MAX_BODY_BYTES
@@ -48,6 +51,36 @@ def test_the_documented_event_lands_the_submitted_image(
     (landed,) = landing.execute(new_context())
     assert [path.stem for path in (tmp_path / "products").glob("*.jpeg")] == [landed["request_id"]]
     assert emulator.stats()["submits"] == 1
+
+
+def count_polls(seconds: float, pace: WebhookPace | None) -> int:
+    """Return the polls of a generation that is ready after so many seconds."""
+    poller = Poller(
+        request_id="r",
+        submitted_at=0.0,
+        deadline=1e6,
+        poll_interval=0.5,
+        pace=pace,
+        jitter=lambda: 0.5,
+    )
+    pending, now, polls = GenerationResult(None, Status.PENDING, "Pending"), 0.0, 0
+    now = poller.first_wait(now)
+    while now < seconds:
+        polls += 1
+        decision = poller.on_result(pending, now)
+        assert isinstance(decision, PollAgain)
+        now += decision.seconds
+    return polls + 1  # that of the trigger, or of the worker after the webhook
+
+
+def test_the_documented_numbers_of_polls_are_those_of_the_trigger() -> None:
+    page = (SNIPPETS.parent / "webhooks.md").read_text()
+    rows = re.findall(r"^\| (\d+) \| (\d+) \| (\d+) \|$", page, re.MULTILINE)
+    assert len(rows) == 3
+    for seconds, without, with_webhook in rows:
+        pace = WebhookPace(12.0, 0.5, 60.0, jitter=lambda: 0.5)
+        assert count_polls(float(seconds), None) == int(without)
+        assert count_polls(float(seconds), pace) == int(with_webhook)
 
 
 def test_the_documented_proxy_forwards_references_and_nothing_else() -> None:
