@@ -22,8 +22,8 @@ from airflow_provider_flux.emulator import EmulatorServer
 from airflow_provider_flux.notifications.flux import FluxNotifier
 from airflow_provider_flux.operators.batch import FluxGenerateBatchOperator
 from airflow_provider_flux.operators.generate import FluxGenerateOperator
+from airflow_provider_flux.testing.dag_run import run_dag
 from tests.support.cluster.processes import free_port
-from tests.support.dag_run import run_dag
 
 SMALL = {"width": 512, "height": 512}
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid4
 
-from airflow.dag_processing.bundles.manager import DagBundlesManager
 from airflow.models.taskinstance import TaskInstance
 from airflow.models.trigger import Trigger
 from airflow.models.xcom import XComModel
@@ -18,7 +16,8 @@ from airflow.utils.state import DagRunState
 from airflow.utils.types import DagRunTriggeredByType, DagRunType
 from sqlalchemy import select
 
-from tests.support.airflow_names import DagBag, DagSerialization, sync_bag_to_db
+from airflow_provider_flux.testing.dag_run import store_dag
+from tests.support.airflow_names import DagSerialization
 
 
 def new_task_instance(build: Callable[[], Any]) -> UUID:
@@ -28,10 +27,7 @@ def new_task_instance(build: Callable[[], Any]) -> UUID:
     """
     with DAG(f"webhook-{uuid4().hex[:8]}", schedule=None) as dag:
         build()
-    DagBundlesManager().sync_bundles_to_db()
-    bag = DagBag(os.devnull)
-    bag.bag_dag(dag)
-    sync_bag_to_db(bag, "dags-folder", None)
+    store_dag(dag)
     stored = DagSerialization.deserialize_dag(DagSerialization.serialize_dag(dag))
     with create_session() as session:
         run = stored.create_dagrun(

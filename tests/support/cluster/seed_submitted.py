@@ -28,8 +28,14 @@ from airflow_provider_flux.hooks.flux import FluxHook
 from airflow_provider_flux.operators.webhook_reference import READY_ASSET_XCOM
 
 
-def main(dag_id: str, count: int, receiver: str) -> None:
-    """Store a run of the DAG with so many task instances, submit, and print the ids."""
+def seed(dag_id: str, count: int, receiver: str) -> list[tuple[str, str]]:
+    """Store a run of a DAG with so many task instances, and submit their requests.
+
+    :param dag_id: id of a stored DAG with one task.
+    :param count: number of task instances.
+    :param receiver: URL of the webhooks.
+    :return: the id of each task instance, and that of its request.
+    """
     with create_session() as session:
         row = SerializedDagModel.get(dag_id, session=session)
         assert row is not None
@@ -62,7 +68,7 @@ def main(dag_id: str, count: int, receiver: str) -> None:
             for key, value in ((READY_ASSET_XCOM, asset), ("return_value", generation)):
                 session.add(new_xcom(run, tasks[index], key, value))
     pairs = zip(ids, generations, strict=True)
-    sys.stdout.write(json.dumps([(str(id_), made["request_id"]) for id_, made in pairs]))
+    return [(str(id_), made["request_id"]) for id_, made in pairs]
 
 
 def submit_all(task_instances: list[UUID], receiver: str) -> list[Generation]:
@@ -94,4 +100,4 @@ def new_xcom(run: Any, ti: Any, key: str, value: Any) -> XComModel:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), sys.argv[3])
+    sys.stdout.write(json.dumps(seed(sys.argv[1], int(sys.argv[2]), sys.argv[3])))
