@@ -142,6 +142,16 @@ def render_message(view: View, text: str) -> str:
     return _render("message.html", view=view, text=text)
 
 
+def render_links(view: View, text: str, links: Sequence[Crumb]) -> str:
+    """Return a page with a list of links to other pages.
+
+    :param view: which page this is.
+    :param text: sentences above the list.
+    :param links: the links.
+    """
+    return _render("links.html", view=view, text=text, links=links)
+
+
 def _url(view: View, filter_: CardFilter, *more: tuple[str, str]) -> str:
     """Return the URL of the page with a filter, and further names and values."""
     query = urlencode([*view.query, *filter_.to_pairs(), *more], errors="replace")

@@ -191,7 +191,8 @@ async def code_object(origin: Origin, index: Index) -> Response:
     return PlainTextResponse(code.encode(errors="replace"), headers=_AS_DATA)
 
 
-@router.api_route(f"{_OBJECT}/{{kind}}", methods=["GET", "HEAD"], dependencies=READS_DAG)
+@router.head(f"{_OBJECT}/{{kind}}", dependencies=READS_DAG, include_in_schema=False)
+@router.get(f"{_OBJECT}/{{kind}}", dependencies=READS_DAG)
 async def media_object(
     request: Request, origin: Origin, index: Index, kind: Literal["thumb", "full"]
 ) -> Response:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from urllib.parse import quote
 
 from airflow_provider_flux.gallery.card import Card
-from airflow_provider_flux.gallery.pages import CardLinks, Crumb, View, render_message
+from airflow_provider_flux.gallery.pages import CardLinks, Crumb, View, render_links, render_message
 from airflow_provider_flux.links.gallery import GALLERY_PREFIX, gallery_path, ui_path
 from airflow_provider_flux.plugin.sources import PageCards
 
@@ -46,15 +46,11 @@ def view_of_dags(dag_ids: Sequence[str]) -> str:
 
     :param dag_ids: ids of the DAGs that the user may read.
     """
-    view = View(
-        title="FLUX images",
-        action=gallery_path(),
-        crumbs=[Crumb(dag_id, gallery_path(dag_id)) for dag_id in dag_ids],
-        css=_static("gallery.css"),
-        js=_static("gallery.js"),
-    )
-    text = "Choose a DAG." if dag_ids else "No task of this provider has landed images yet."
-    return render_message(view, text)
+    if not dag_ids:
+        return message_page("FLUX images", "No task that you may see has landed images yet.")
+    view = View("FLUX images", gallery_path(), css=_static("gallery.css"), js=_static("gallery.js"))
+    links = [Crumb(dag_id, _tab_of([dag_id])) for dag_id in dag_ids]
+    return render_links(view, "These DAGs have landed images:", links)
 
 
 def message_page(title: str, text: str) -> str:
