@@ -7,8 +7,6 @@ import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from airflow.providers.smtp.hooks.smtp import SmtpHook
-
 from airflow_provider_flux.notifications.message import Message
 from airflow_provider_flux.notifications.pictures import Picture
 
@@ -29,6 +27,8 @@ def send_message(
     :param pictures: its pictures.
     :raises Exception: as the hook does, if the e-mail cannot be sent.
     """
+    from airflow.providers.smtp.hooks.smtp import SmtpHook  # an extra
+
     temporary = tempfile.TemporaryDirectory(prefix="flux-mail-", ignore_cleanup_errors=True)
     with temporary as folder, SmtpHook(smtp_conn_id=conn_id) as hook:
         files = []

@@ -5,8 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
-from airflow.providers.slack.hooks.slack import SlackHook
-
 from airflow_provider_flux.notifications.message import Message
 from airflow_provider_flux.notifications.pictures import Picture
 
@@ -24,6 +22,8 @@ def send_message(conn_id: str, channel: str, message: Message, pictures: Sequenc
     :param pictures: its pictures.
     :raises Exception: as the hook does, if the message cannot be posted.
     """
+    from airflow.providers.slack.hooks.slack import SlackHook  # an extra
+
     hook, text = SlackHook(slack_conn_id=conn_id, timeout=_TIMEOUT_SECONDS), format_text(message)
     if pictures:
         uploads = [
