@@ -42,7 +42,7 @@ router = APIRouter()
 
 _LARGEST_INDEX = 2**31 - 1
 _NO_IMAGES = "There are no images here yet. A task shows its images when it has landed them."
-_STATIC_FILES = frozenset({"gallery.css", "gallery.js"})
+_STATIC_FILES = frozenset({"gallery.css", "gallery.js", "icon.svg"})
 
 Id = Annotated[str, Path(min_length=1, max_length=250)]
 Index = Annotated[int, Path(ge=0, le=_LARGEST_INDEX)]
@@ -90,7 +90,7 @@ Chosen = Annotated[PageQuery, Depends(_query_of)]
 
 @router.get("/static/{name}")
 async def static_file(name: str) -> Response:
-    """Send a file that is the same for everybody: style or script.
+    """Send a file that is the same for everybody: style, script or icon.
 
     :param name: name of the file.
     """
