@@ -1,1 +1,1 @@
-"""The plugin of Airflow's UI: the gallery of landed images, as pages of the API server."""
+"""The plugin of Airflow's UI: the gallery and the review page, in the API server."""

@@ -6,6 +6,7 @@ see its images.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -67,3 +68,22 @@ def _details_of(dag_id: str) -> DagDetails:
     if get_team_name is None:
         return DagDetails(id=dag_id)
     return DagDetails(id=dag_id, team_name=get_team_name(dag_id))
+
+
+def may_answer(user: Any, dag_id: str, assigned_user_ids: Collection[str]) -> bool:
+    """Whether a user may answer the human-in-the-loop tasks of a DAG.
+
+    :param user: the user, as :data:`logged_in_user` returns it.
+    :param dag_id: id of the DAG.
+    :param assigned_user_ids: ids of the users who may answer the task; empty for no such limit.
+    """
+    manager = get_auth_manager()
+    is_allowed = manager.is_authorized_dag(
+        method="PUT",
+        access_entity=DagAccessEntity.HITL_DETAIL,
+        details=_details_of(dag_id),
+        user=user,
+    )
+    if not is_allowed or not assigned_user_ids:
+        return is_allowed
+    return manager.is_authorized_hitl_task(assigned_users=set(assigned_user_ids), user=user)

@@ -33,8 +33,9 @@ def _routers() -> list[APIRouter]:
     routers: list[APIRouter] = []
     if has_gallery():
         from airflow_provider_flux.plugin.gallery_routes import router
+        from airflow_provider_flux.plugin.review import router as review_router
 
-        routers.append(router)
+        routers += [router, review_router]
     if has_webhooks():
         from airflow_provider_flux.plugin.webhooks import router as webhook_router
 
