@@ -116,7 +116,7 @@ def main(folder: str, count: str, arguments: str, dag_id: str) -> None:
             output_path=f"{folder}/out/{{key}}.{{ext}}",
             **json.loads(arguments),
         )
-    from tests.support.dag_run import run_dag
+    from airflow_provider_flux.testing.dag_run import run_dag
 
     run = run_dag(dag)
     ti = run.get_task_instance("review")
