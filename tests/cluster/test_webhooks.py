@@ -34,7 +34,7 @@ pytestmark = [
 ]
 
 #: Webhooks that arrive together, each of them twice.
-AT_ONCE = int(os.environ.get("FLUX_WEBHOOKS", "1000"))
+AT_ONCE = int(os.environ.get("FLUX_WEBHOOKS", "100"))
 #: The trigger polls once a minute beside a webhook, so a task that ended sooner was resumed by it.
 POLL_SECONDS = 60
 DAGS = """
@@ -201,7 +201,6 @@ def test_many_webhooks_at_once_each_give_one_event_and_one_image(site: Site) -> 
     )
     pairs = json.loads(seeded.stdout.splitlines()[-1])
     assert len({request_id for _, request_id in pairs}) == AT_ONCE
-    site.emulator.release("seeded")
     started = time.monotonic()
     answers = asyncio.run(post_all(site.receiver, pairs))
     seconds = time.monotonic() - started

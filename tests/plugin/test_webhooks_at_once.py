@@ -8,7 +8,7 @@ import random
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from uuid import UUID
 
@@ -21,7 +21,7 @@ from airflow.utils.session import create_session
 from sqlalchemy import select
 
 from airflow_provider_flux.bfl.webhook import make_reference
-from airflow_provider_flux.emulator import EmulatorServer
+from airflow_provider_flux.emulator import EmulatorConfig, EmulatorServer
 from airflow_provider_flux.operators.generate import FluxGenerateOperator
 from airflow_provider_flux.plugin import webhooks
 from airflow_provider_flux.plugin.app import create_app
@@ -38,6 +38,13 @@ SECRET = "whs_canary_of_the_connection"
 AT_ONCE = int(os.environ.get("FLUX_WEBHOOKS", "1000"))
 
 
+@pytest.fixture
+def rich() -> Iterator[EmulatorServer]:
+    """An emulator whose account can pay all the images."""
+    with EmulatorServer(EmulatorConfig(latency=0.2, credits=1_000_000)) as server:
+        yield server
+
+
 def make_task() -> FluxGenerateOperator:
     """Return the task of the seeded run; its outlet makes Airflow know the asset."""
     return FluxGenerateOperator(
@@ -46,21 +53,20 @@ def make_task() -> FluxGenerateOperator:
 
 
 def test_a_thousand_webhooks_at_once_give_an_event_and_an_image_each(
-    emulator: EmulatorServer,
+    rich: EmulatorServer,
     connect: Callable[..., None],
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     initdb()
-    connect(emulator.url, webhook_secret=SECRET)
+    connect(rich.url, webhook_secret=SECRET)
     monkeypatch.setenv("AIRFLOW__FLUX__WEBHOOKS", "True")
     monkeypatch.setenv("AIRFLOW__FLUX__GALLERY", "False")
     monkeypatch.setattr(webhooks, "_receiver", webhooks.WebhookReceiver())
     with create_session() as session:
         dag_id = find(new_task_instance(make_task), session).dag_id
     pairs = seed(dag_id, AT_ONCE, f"http://127.0.0.1:{free_port()}/flux/webhooks")
-    emulator.release("seeded")
 
     started = time.monotonic()
     answers = asyncio.run(post_all(pairs))
@@ -78,7 +84,7 @@ def test_a_thousand_webhooks_at_once_give_an_event_and_an_image_each(
     assert len(landed) == AT_ONCE
     images = {path.stem for path in tmp_path.glob("*.jpeg")}
     assert {request_id for _, request_id in pairs} <= images
-    assert emulator.stats()["submits"] == AT_ONCE
+    assert rich.stats()["submits"] == AT_ONCE
 
 
 async def post_all(pairs: list[tuple[str, str]]) -> list[tuple[int, str]]:
