@@ -14,8 +14,6 @@ from pathlib import Path
 from typing import IO, Protocol
 from urllib.parse import quote
 
-from markupsafe import Markup
-
 from airflow_provider_flux.gallery.card import Card
 from airflow_provider_flux.gallery.filters import CardFilter, Totals
 from airflow_provider_flux.gallery.pages import (
@@ -101,9 +99,8 @@ def write_sheet(
             total=total,
             hidden_tiles=cards.totals.cards - total,
             summary=summary,
-            # The files of the package itself, which have no end tag in them.
-            css=Markup(css),  # noqa: S704
-            js=Markup(js),  # noqa: S704
+            css=css,
+            js=js,
             css_hash=_csp_hash(css),
             js_hash=_csp_hash(js),
         )
