@@ -92,6 +92,27 @@ async def _review_state(
     }
 
 
+# Before the objects, whose path fits this one too.
+@router.get(f"{_REVIEW}/candidates/{{number}}/request.json", dependencies=_READS_REVIEW)
+async def _candidate_request(
+    dag_id: Id, run_id: Id, task_id: Id, number: Number, map_index: MapIndex = -1
+) -> Response:
+    """Send what the sidecar of a candidate says about its request."""
+    review, candidate = await _find_candidate(dag_id, run_id, task_id, map_index, number)
+    uri = candidate.sidecar
+    if uri is None or not await in_store_thread(review.has, uri):
+        raise HTTPException(404)
+    try:
+        data = await in_store_thread(read_small, uri, MAX_SIDECAR_BYTES)
+    except ObjectError as problem:
+        raise HTTPException(problem.status, problem.text) from None
+    sidecar = parse_sidecar(data)
+    if sidecar is None or sidecar.media.sha256 != candidate.sha256:
+        raise HTTPException(404)
+    request = sidecar.request.model_dump(include={"model", "prompt", "parameters"})
+    return JSONResponse(json.loads(json.dumps(request)))
+
+
 @router.api_route(
     f"{_REVIEW}/candidates/{{number}}/{{kind}}",
     methods=["GET", "HEAD"],
@@ -120,26 +141,6 @@ async def _candidate_object(
     except ObjectError as problem:
         raise HTTPException(problem.status, problem.text) from None
     return answer_with(found, request)
-
-
-@router.get(f"{_REVIEW}/candidates/{{number}}/request.json", dependencies=_READS_REVIEW)
-async def _candidate_request(
-    dag_id: Id, run_id: Id, task_id: Id, number: Number, map_index: MapIndex = -1
-) -> Response:
-    """Send what the sidecar of a candidate says about its request."""
-    review, candidate = await _find_candidate(dag_id, run_id, task_id, map_index, number)
-    uri = candidate.sidecar
-    if uri is None or not await in_store_thread(review.has, uri):
-        raise HTTPException(404)
-    try:
-        data = await in_store_thread(read_small, uri, MAX_SIDECAR_BYTES)
-    except ObjectError as problem:
-        raise HTTPException(problem.status, problem.text) from None
-    sidecar = parse_sidecar(data)
-    if sidecar is None or sidecar.media.sha256 != candidate.sha256:
-        raise HTTPException(404)
-    request = sidecar.request.model_dump(include={"model", "prompt", "parameters"})
-    return JSONResponse(json.loads(json.dumps(request)))
 
 
 async def _find_review(dag_id: str, run_id: str, task_id: str, map_index: int) -> ReviewState:
