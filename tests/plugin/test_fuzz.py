@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import Any
 
+import httpx
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis.errors import Unsatisfiable
@@ -15,7 +16,7 @@ from tests.support.plugin_server import PluginServer
 schemathesis = pytest.importorskip("schemathesis")
 
 #: Requests to each operation for each user.
-EXAMPLES = 25
+EXAMPLES = 12
 SCRIPT = "<script>alert(1)</script>"
 #: The answer of Airflow itself: it takes no path with a line break to a plugin.
 NOT_REACHED = '{"detail":"Not Found"}'
@@ -50,12 +51,10 @@ def test_no_request_makes_the_server_fail_or_show_what_the_user_may_not_see(
                     path[name] = values[len(str(path)) % len(values)]
             case.path_parameters = path
             sent = case.as_transport_kwargs(base_url=f"{server.url}/flux")
-            answer = client.request(
-                sent["method"],
-                sent["url"],
-                params=sent.get("params"),
-                headers={k: v for k, v in (sent.get("headers") or {}).items() if k != "Cookie"},
-            )
+            try:
+                answer = client.request(sent["method"], sent["url"], params=sent.get("params"))
+            except httpx.InvalidURL:  # no client can send it
+                continue
             label = f"{user}: {sent['method']} {answer.request.url}"
             statuses.setdefault(operation.path, set()).add(answer.status_code)
             assert answer.status_code < 500, f"{label}: {answer.text[:500]}"
