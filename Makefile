@@ -7,6 +7,7 @@ STEP := $(PYTHON) scripts/run_step.py
 MATRIX := .venv-matrix
 OLDEST := $(MATRIX)/airflow-3.0/bin/python
 AZURITE := azurite@3.35.0
+AXE := axe-core@4.11.0
 
 .PHONY: help demo test lint docs bench matrix soak dist lock clean
 
@@ -37,6 +38,7 @@ bench: $(VENV)/dev ## Print the figures of benchmarks/
 	$(BIN)/python -m benchmarks.inputs
 	$(BIN)/python -m benchmarks.stores
 	$(BIN)/python -m benchmarks.renditions
+	$(BIN)/python -m benchmarks.gallery_server
 	$(BIN)/python -m benchmarks.ledger
 	$(BIN)/python -m benchmarks.observability
 	$(BIN)/python -m benchmarks.batch
@@ -46,6 +48,7 @@ matrix: $(VENV)/dev ## Run the core of the tests on each Airflow and Python; NAM
 
 soak: $(VENV)/dev ## All trials many times over, and the kill matrix on the oldest Airflow too; takes hours
 	FLUX_TRIALS=500 $(BIN)/python -m pytest tests/landing/test_land_under_faults.py -q
+	FLUX_GALLERY_ROWS=10000 $(BIN)/python -m pytest tests/browser -q -s
 	FLUX_MONEY_EXAMPLES=300 $(BIN)/python -m pytest tests/batch/test_money_property.py tests/ledger/test_money_property.py -q
 	for n in 1 2 3; do FLUX_RACE_IMAGES=240 $(BIN)/python -m pytest tests/cluster/test_race.py -q -s || exit 1; done
 	for n in 1 2 3; do FLUX_BATCH_IMAGES=480 FLUX_BATCH_KILLS=5 $(BIN)/python -m pytest tests/cluster/test_batch.py -q -s || exit 1; done
@@ -78,7 +81,7 @@ $(VENV)/dev: requirements/dev.txt pyproject.toml | $(VENV)/python
 	@$(STEP) 1/2 "Installing what tests and linters need into $(VENV), once" "3 to 10 minutes" \
 		$(PIP) --no-deps --require-hashes -r requirements/dev.txt
 	@$(PIP) --quiet --no-deps --no-build-isolation -e .
-	@if command -v npm >/dev/null; then $(STEP) 2/2 "Installing azurite, the Azure server of the tests" "10 to 60 seconds" \
-		npm install --silent --no-audit --no-fund --prefix $(VENV)/npm $(AZURITE); \
-	else echo "There is no npm to install azurite with: the Azure tests will be skipped."; fi
+	@if command -v npm >/dev/null; then $(STEP) 2/2 "Installing azurite and axe-core for the tests" "10 to 60 seconds" \
+		npm install --silent --no-audit --no-fund --prefix $(VENV)/npm $(AZURITE) $(AXE); \
+	else echo "There is no npm to install azurite and axe-core with: tests of Azure and in browsers will be skipped."; fi
 	@touch $@ $(VENV)/runtime
