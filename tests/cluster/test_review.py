@@ -86,10 +86,24 @@ class Review:
         self.token = f"{variant}-{uuid4().hex[:8]}"
         self.run = site.cluster.run_dag(f"review_{variant}", run_id=self.token)
         self.path = f"{self.run.path}/taskInstances/review/-1/hitlDetails"
+        self._parks = 0
 
     def wait(self) -> Review:
-        """Wait until the task waits for a person."""
+        """Wait until the task waits for a person, and the scheduler knows that its phase ended.
+
+        Airflow fails a task that resumes before that, which an answer within a second can cause.
+        """
+        self._parks += 1
         self.site.cluster.wait_task(self.run, "review", WAITING)
+        log = self.site.cluster.component_logs / "scheduler.log"
+
+        def is_known() -> bool:
+            lines = log.read_text(errors="replace").splitlines()
+            ended = [line for line in lines if "TaskInstance Finished" in line]
+            own = [line for line in ended if self.token in line and "task_id=review" in line]
+            return sum(f"state={WAITING}" in line for line in own) >= self._parks
+
+        assert wait_until(is_known, 120)
         return self
 
     def wait_round(self, round_: int) -> None:
