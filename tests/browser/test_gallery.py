@@ -14,10 +14,12 @@ import pytest
 
 from tests.support.browser import IMAGES_ARE_LOADED, Visit
 from tests.support.gallery_site import (
+    BATCH_DAG,
     BATCH_TASK,
     HOSTILE,
     HOSTILE_INDEX,
     MODERATED_INDEX,
+    SHOP_DAG,
     GallerySite,
 )
 
@@ -28,6 +30,8 @@ FIRST_THUMBNAILS = 1.0
 #: Tiles of one fetch.
 PAGE_TILES = 100
 Start = Callable[..., Visit]
+WIDTHS = "() => [document.documentElement.scrollWidth, innerWidth]"
+FOCUSED = "() => document.activeElement.closest('.tile')?.dataset.position"
 BACKGROUND = "() => getComputedStyle(document.body).backgroundColor"
 #: Seconds from the start of the navigation until the images in the window are shown.
 SECONDS_TO_IMAGES = f"""
@@ -41,6 +45,15 @@ SECONDS_TO_IMAGES = f"""
 
 def key_of(index: int) -> str:
     return f"sku-{index:05}"
+
+
+def focus_tile(page: Any, position: int) -> None:
+    page.wait_for_function(f"() => ({FOCUSED})() === '{position}'")
+
+
+def fits(page: Any) -> bool:
+    needed, width = page.evaluate(WIDTHS)
+    return bool(needed <= width)
 
 
 class TestTiles:
@@ -210,3 +223,107 @@ class TestViewer:
         page = visit().open(site.run_page)
         page.locator('.tile[data-media="video"] .frame').click()
         page.wait_for_function("() => document.querySelector('.viewer video')?.currentTime > 0.2")
+
+
+class TestKeyboard:
+    def test_everything_is_done_without_a_mouse(self, visit: Start, site: GallerySite) -> None:
+        page = visit().open(site.batch_page)
+        for _ in range(20):
+            page.keyboard.press("Tab")
+            if page.evaluate(FOCUSED):
+                break
+        focus_tile(page, 0)
+        columns = page.evaluate(
+            "() => getComputedStyle(document.querySelector('.tiles'))"
+            ".gridTemplateColumns.split(' ').length"
+        )
+        page.keyboard.press("ArrowDown")
+        focus_tile(page, columns)
+        page.keyboard.press("ArrowLeft")
+        focus_tile(page, columns - 1)
+        page.keyboard.press("Enter")
+        viewer = page.locator("dialog.viewer[open]")
+        viewer.wait_for()
+        page.keyboard.press("ArrowRight")
+        page.wait_for_function(
+            f"() => document.querySelector('.viewer h2').textContent === '{key_of(columns)}'"
+        )
+        page.keyboard.press("Escape")
+        focus_tile(page, columns)
+        page.keyboard.press("End")
+        focus_tile(page, site.rows - 1)
+        page.keyboard.press("Home")
+        focus_tile(page, 0)
+        page.keyboard.press("?")
+        page.locator("dialog.keys[open]").wait_for()
+        page.keyboard.press("Escape")
+        page.wait_for_selector("dialog.keys", state="hidden")
+
+    def test_the_focused_tile_has_a_visible_outline(self, visit: Start, site: GallerySite) -> None:
+        page = visit().open(site.batch_page)
+        for _ in range(20):
+            page.keyboard.press("Tab")
+            if page.evaluate(FOCUSED):
+                break
+        outline = "() => getComputedStyle(document.querySelector('.tile')).outlineStyle"
+        assert page.evaluate(outline) == "solid"
+
+
+class TestSmallWindow:
+    def test_page_and_dialogs_fit_360_pixels(self, visit: Start, site: GallerySite) -> None:
+        window = visit(size=(360, 740))
+        page = window.open(site.batch_page)
+        assert fits(page)
+        assert window.axe() == []
+        page.locator("summary").click()
+        assert fits(page)
+        page.keyboard.press("Escape")
+        for index, name in ((0, "viewer"), (1, "compare")):
+            if index:
+                for position in (0, 1):
+                    page.locator(f'[data-position="{position}"] .pick input').check(force=True)
+                page.get_by_role("button", name="Compare", exact=True).click()
+            else:
+                page.locator('[data-position="0"] .frame').click()
+            box = page.locator(f"dialog.{name}[open]").bounding_box()
+            assert box["x"] >= 0
+            assert box["x"] + box["width"] <= 360
+            assert fits(page)
+            page.keyboard.press("Escape")
+
+
+class TestAirflow:
+    @pytest.mark.parametrize("theme", ["light", "dark"])
+    def test_the_tab_of_a_run_shows_the_gallery_in_the_theme_of_airflow(
+        self, visit: Start, site: GallerySite, theme: str
+    ) -> None:
+        # The system has the other scheme: Airflow's own choice wins.
+        window = visit(scheme={"light": "dark", "dark": "light"}[theme], of_airflow=True)
+        window.page.add_init_script(f"localStorage.setItem('theme', '{theme}')")
+        window.page.goto(site.tab(SHOP_DAG, is_run=True))
+        frame = window.page.frame_locator("iframe")
+        frame.locator(".tile img").first.wait_for()
+        assert frame.locator(".tile").count() == 5
+        assert theme in (frame.locator("html").get_attribute("class") or "")
+
+    def test_each_page_has_a_place_in_the_ui(self, visit: Start, site: GallerySite) -> None:
+        window = visit(of_airflow=True)
+        for url in (
+            site.tab(BATCH_DAG),
+            site.tab(BATCH_DAG, task_id=BATCH_TASK),
+            site.tab(BATCH_DAG, is_run=True),
+        ):
+            window.page.goto(url)
+            tile = window.page.frame_locator("iframe").locator(".tile img").first
+            tile.wait_for()
+        window.page.goto(site.url("/plugin/flux"))
+        links = window.page.frame_locator("iframe").get_by_role("link")
+        links.first.wait_for()
+        assert {BATCH_DAG, SHOP_DAG} <= set(links.all_inner_texts())
+
+    def test_a_viewer_of_another_dag_sees_no_image(self, visit: Start, site: GallerySite) -> None:
+        window = visit(user="stranger")
+        answer = window.page.goto(site.batch_page)
+        assert answer.status == 403
+        assert window.page.locator("img").count() == 0
+        window.complaints.clear()

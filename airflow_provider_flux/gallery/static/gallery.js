@@ -75,6 +75,12 @@
     document.addEventListener("click", (event) => {
       if (!advanced.contains(event.target)) advanced.open = false;
     });
+    advanced.addEventListener("keydown", (event) => {
+      if (event.key !== "Escape" || !advanced.open) return;
+      advanced.open = false;
+      advanced.querySelector("summary").focus();
+      event.preventDefault();
+    });
     if (document.body.classList.contains("sheet")) return startSheetFilter(form, grid);
     form.addEventListener("submit", () => {
       for (const input of form.elements) if (input.name && input.value === "") input.disabled = true;
@@ -335,12 +341,13 @@
     const compare = document.querySelector(".compare");
     const picked = [];
     let current = 0;
+    let viewed = 0; // a closing viewer gives the focus back to the tile that opened it, so current changes
 
     async function show(position) {
       if (position < 0 || position >= list.total) return;
       const tile = await list.load(position);
       if (!tile) return;
-      current = position;
+      current = viewed = position;
       viewer.dataset.kind = tile.dataset.kind;
       viewer.querySelector("h2").textContent = keyOf(tile);
       viewer.querySelector(".outcome").textContent = tile.querySelector(".outcome").textContent;
@@ -437,7 +444,7 @@
     viewer.addEventListener("close", () => {
       viewer.querySelector(".stage").replaceChildren();
       history.replaceState(null, "", location.pathname + location.search);
-      focus(current);
+      focus(viewed);
     });
     for (const dialog of document.querySelectorAll("dialog")) {
       dialog.querySelector(".close").addEventListener("click", () => dialog.close());
