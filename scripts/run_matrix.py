@@ -44,6 +44,7 @@ CORE = (
     "tests/recovery/test_metadata_db.py",
     "tests/batch/input/test_rows.py",
     "tests/batch/test_run.py",
+    "tests/object_store/test_versions_of_s3fs.py",
 )
 #: A worker lost with its machine after the POST, and one killed while it polls.
 KILLS = ("tests/cluster/test_kill_worker.py", "-k", "post-lost or poll-killed")
