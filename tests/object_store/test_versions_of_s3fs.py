@@ -28,7 +28,7 @@ def test_an_empty_bucket_is_no_missing_bucket(folder: str) -> None:
     assert filesystem.find_missing_bucket(folder) is None
 
 
-def test_a_missing_bucket_is_named(aws_lab: str) -> None:
+def test_the_name_of_a_missing_bucket_is_returned(aws_lab: str) -> None:
     uri = f"s3://{aws_lab}@no-such-bucket/a"
     filesystem.open_path(uri)
     assert filesystem.find_missing_bucket(uri) == "no-such-bucket"
