@@ -1,4 +1,4 @@
-"""What versions of s3fs do differently: a part of the core that runs on the lowest versions."""
+"""Buckets, bounded reads and exclusive writes are the same with every version of s3fs."""
 
 from __future__ import annotations
 
