@@ -18,6 +18,8 @@ from airflow_provider_flux.bfl.redaction import redact
 from airflow_provider_flux.bfl.storable import find_unstorable
 
 _SECRET_FIELDS = frozenset({"webhook_secret"})
+#: Its texts are in no message, because ``hide_prompt`` keeps them out of logs and manifests.
+_PROMPT = "prompt"
 _MAX_VALUE_CHARACTERS = 60
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _QUOTED = re.compile(r"'([^']*)'")
@@ -173,7 +175,8 @@ def _describe_all(
 
 def _describe(model: Model, schema: type[BaseModel], name: str, faults: list[ErrorDetails]) -> str:
     value = faults[0].get("input")
-    if name in _SECRET_FIELDS or name in model.media_fields:
+    is_prompt_text = name == _PROMPT and isinstance(value, (str, bytes, Collection))
+    if name in _SECRET_FIELDS or name in model.media_fields or is_prompt_text:
         shown = f"<{type(value).__name__}>"
     else:
         text = repr(value)

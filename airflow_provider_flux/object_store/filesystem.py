@@ -159,7 +159,7 @@ async def _has_bucket(fs: Any, bucket: str) -> bool:
         return True
     if (fs, bucket) not in _KNOWN_BUCKETS:
         try:
-            await fsspec_adapter.call(fs, "info", bucket)
+            await fsspec_adapter.ask_for_bucket(fs, bucket)
         except FileNotFoundError:
             return False
         except Exception:  # the write will report it

@@ -24,17 +24,33 @@ def store_loop() -> asyncio.AbstractEventLoop:
     return loop
 
 
-async def call(fs: Any, name: str, *arguments: Any) -> Any:
+async def call(fs: Any, name: str, *arguments: Any, **options: Any) -> Any:
     """Call a method of a filesystem: its coroutine, or its blocking method in a thread.
 
     :param fs: the filesystem.
     :param name: public name of the method, for example ``cat_file``.
     :param arguments: positional arguments of the method.
+    :param options: keyword arguments of the method.
     """
     method = getattr(fs, f"_{name}", None)
     if inspect.iscoroutinefunction(method):
-        return await method(*arguments)
-    return await asyncio.to_thread(getattr(fs, name), *arguments)
+        return await method(*arguments, **options)
+    return await asyncio.to_thread(getattr(fs, name), *arguments, **options)
+
+
+async def ask_for_bucket(fs: Any, bucket: str) -> None:
+    """Ask a store for a bucket.
+
+    ``info`` of s3fs before 2025.12 does not find a bucket that is empty.
+
+    :param fs: the filesystem.
+    :param bucket: name of the bucket.
+    :raises FileNotFoundError: if there is none.
+    """
+    if hasattr(fs, "_call_s3"):
+        await fs._call_s3("head_bucket", Bucket=bucket)
+    else:
+        await call(fs, "info", bucket)
 
 
 async def read_bytes(fs: Any, path: str, max_bytes: int | None = None) -> bytes:
@@ -58,10 +74,13 @@ async def read_range(fs: Any, path: str, start: int | None, end: int | None) -> 
     :param start: first byte, from 0; ``None`` for the first one.
     :param end: byte after the last one; ``None`` for all that follow.
     """
+    # By name: the second argument of s3fs is the id of a version.
+    given = {"start": start, "end": end}
+    options: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     method = getattr(fs, "_cat_file", None)
     if method is not None and "max_concurrency" in inspect.signature(method).parameters:
-        return bytes(await method(path, start=start or None, end=end, max_concurrency=1))
-    return bytes(await call(fs, "cat_file", path, start, end))
+        options["max_concurrency"] = 1
+    return bytes(await call(fs, "cat_file", path, **options))
 
 
 async def write_bytes(fs: Any, path: str, data: bytes, *, exclusive: bool, **options: Any) -> Any:

@@ -42,6 +42,13 @@ def test_models_without_documented_defaults_are_sent_only_the_supplied_parameter
         ("flux-pro-1.1", {}, "prompt is missing"),
         ("flux-pro-1.1", {"prompt": "  "}, "prompt is missing"),
         ("flux-pro-1.1", {"prompt": 5}, "prompt=5"),
+        ("flux-pro-1.1", {"prompt": ["a fox"]}, "prompt=<list>: Input should be a valid string"),
+        ("flux-pro-1.1", {"prompt": {"a": "fox"}}, "prompt=<dict>: Input should be a valid"),
+        (
+            "flux-tools/video-edit-v1",
+            {"prompt": "a fox " * 1_000, "video": "https://example.com/a.mp4"},
+            "prompt=<str>: .* at most 4096",
+        ),
         (
             "flux-pro-1.1",
             {"prompt": "x", "width": 1000},

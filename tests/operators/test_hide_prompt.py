@@ -63,6 +63,18 @@ def test_the_outcome_of_a_batch_quotes_no_hidden_prompt(
     assert all("zephyr" not in text.lower() for text in shown)
 
 
+@pytest.mark.parametrize("prompt", [[PROMPT], {"text": PROMPT}, (PROMPT, PROMPT)])
+def test_a_prompt_of_a_wrong_type_is_refused_without_its_text(
+    emulator: EmulatorServer, tmp_path: Path, caplog: pytest.LogCaptureFixture, prompt: Any
+) -> None:
+    rows: list[Any] = [{"prompt": prompt}, "a fox"]
+    task = batch(tmp_path, rows, hide_prompt=True, on_invalid_row="skip")
+    task.retry()
+    assert task.counts() == {"landed": 1, "invalid": 1}
+    shown = [written(tmp_path), caplog.text, json.dumps(task.ti.xcoms)]
+    assert all("zephyr" not in text.lower() for text in shown)
+
+
 def test_the_label_of_a_moderation_is_shown_with_hide_prompt(
     emulator: EmulatorServer, tmp_path: Path
 ) -> None:
