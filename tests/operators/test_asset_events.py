@@ -211,6 +211,7 @@ class TestOneImage:
         _, events = run_and_read_events(lambda: hero(tmp_path, partition_key="{{ 'BAG' }}-12"))
         assert [event.partition for event in events] == ["BAG-12"]
 
+    @names_partitions
     def test_a_partition_may_be_a_number(self, emulator: EmulatorServer, tmp_path: Path) -> None:
         number: Any = 0
         _, events = run_and_read_events(lambda: hero(tmp_path, partition_key=number))
