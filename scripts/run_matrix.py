@@ -51,7 +51,7 @@ KILLS = ("tests/cluster/test_kill_worker.py", "-k", "post-lost or poll-killed")
 #: Reasons for which a test of the core may be skipped: older Airflow, stores of the full suite.
 MAY_SKIP = r"Airflow 3\.\d|azurite|gcp_storage_emulator"
 TESTS = (CORE, KILLS)
-#: Entries that run at the same time. Each waits for a lost worker for half of its time.
+#: Entries that run at the same time. Each waits for a lost worker at its end.
 JOBS = 3
 #: The commands that are running, to be stopped with this process.
 _RUNNING: list[subprocess.Popen[bytes]] = []

@@ -175,7 +175,7 @@ def _describe_all(
 
 def _describe(model: Model, schema: type[BaseModel], name: str, faults: list[ErrorDetails]) -> str:
     value = faults[0].get("input")
-    is_prompt_text = name == _PROMPT and isinstance(value, (str, bytes, Collection))
+    is_prompt_text = name == _PROMPT and isinstance(value, Collection)
     if name in _SECRET_FIELDS or name in model.media_fields or is_prompt_text:
         shown = f"<{type(value).__name__}>"
     else:

@@ -272,16 +272,17 @@ def _list_images(images: Iterable[ImageEventExtra]) -> list[ImageEventExtra]:
 
 def _check_partitions(keys: Iterable[Any]) -> list[str]:
     """Return the keys that Airflow accepts as texts, and warn about the others."""
-    listed = list(map(str, keys))  # data of another task may be a number
+    listed = list(keys)
+    texts = [str(key) for key in listed if isinstance(key, (str, int, float))]
     usable = [
         key
-        for key in listed
+        for key in texts
         if key.strip() and key.isprintable() and len(key) <= _MAX_PARTITION_CHARACTERS
     ]
     if len(usable) < len(listed):
         log.warning(
-            "%d keys are empty, not printable or longer than %d characters, so the assets get no "
-            "partition for them.",
+            "%d keys are empty, not printable, longer than %d characters, or neither texts nor "
+            "numbers, so the assets get no partition for them.",
             len(listed) - len(usable),
             _MAX_PARTITION_CHARACTERS,
         )

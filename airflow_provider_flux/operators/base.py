@@ -284,18 +284,20 @@ class FluxLandingOperator(TextTemplatesOperator):
         self,
         context: Context,
         returned: Generation | list[Generation],
-        partition_key: str | None = None,
+        partition_key: Any = None,
     ) -> None:
         """Fill the extras of the asset events of the task, which declares them in ``outlets``.
 
         :param context: context of the task.
         :param returned: the generation, or the list of them, that the task returns.
-        :param partition_key: partition of the assets; by default they have none.
+        :param partition_key: partition of the assets, which may be data of another task; by
+            default they have none.
         """
         if not self.outlets:
             return
         from airflow_provider_flux.operators import asset_events
 
+        has_key = partition_key is not None and partition_key != ""
         is_list = isinstance(returned, list)
         generations = returned if isinstance(returned, list) else [returned]
         describe = asset_events.describe_generation
@@ -305,7 +307,7 @@ class FluxLandingOperator(TextTemplatesOperator):
             asset_events.describe_list(generations) if is_list else describe(generations[0]),
             lambda: map(describe, generations),
             with_prompts=self.prompt_in_events,
-            partition_keys=None if partition_key in {None, ""} else lambda: [partition_key],
+            partition_keys=(lambda: [partition_key]) if has_key else None,
         )
 
     def _literal_argument(self, context: Context, name: str) -> str | None:

@@ -212,10 +212,19 @@ class TestOneImage:
         _, events = run_and_read_events(lambda: hero(tmp_path, partition_key="{{ 'BAG' }}-12"))
         assert [event.partition for event in events] == ["BAG-12"]
 
+    @names_partitions
     def test_a_partition_may_be_a_number(self, emulator: EmulatorServer, tmp_path: Path) -> None:
         number: Any = 0
         _, events = run_and_read_events(lambda: hero(tmp_path, partition_key=number))
         assert [(event.partition, event.extra["width"]) for event in events] == [("0", 256)]
+
+    @pytest.mark.parametrize("key", [["BAG-12"], {"sku": "BAG-12"}])
+    def test_a_partition_that_is_no_text_does_not_fail_the_task_of_a_landed_image(
+        self, emulator: EmulatorServer, tmp_path: Path, key: Any
+    ) -> None:
+        run, events = run_and_read_events(lambda: hero(tmp_path, partition_key=key))
+        assert run.state == "success"
+        assert [(event.partition, event.extra["width"]) for event in events] == [(None, 256)]
 
     def test_an_image_whose_name_is_not_ascii_or_too_long_does_not_fail_its_task(
         self, emulator: EmulatorServer, tmp_path: Path

@@ -25,6 +25,10 @@ from airflow_provider_flux.landing.plan import LandingPlan
 Way = Literal["worker", "triggerer"]
 #: Outcomes of a lander. Another outcome is the name of an exception with its text.
 LANDED, DIED = "landed", "died"
+#: What a lander says before it lands, once the server has imported everything.
+_BEGUN = "begun"
+#: Longest time of those imports.
+_IMPORT_SECONDS = 120.0
 
 _FORKS = multiprocessing.get_context("forkserver")
 _FORKS.set_forkserver_preload(
@@ -67,7 +71,10 @@ class Order:
 
 
 class Lander:
-    """A process that lives at most as long as its ``with`` block."""
+    """A process that lives at most as long as its ``with`` block, which it enters as it begins.
+
+    The first one waits until the server has imported everything.
+    """
 
     def __init__(self, order: Order) -> None:
         self._outcomes, outcomes = _FORKS.Pipe(duplex=False)
@@ -76,6 +83,8 @@ class Lander:
         outcomes.close()
 
     def __enter__(self) -> Self:
+        if not self._outcomes.poll(_IMPORT_SECONDS) or self._outcomes.recv() != _BEGUN:
+            raise TimeoutError(f"The lander has not begun after {_IMPORT_SECONDS} s.")
         return self
 
     def __exit__(
@@ -112,6 +121,7 @@ class Lander:
 
 
 def _obey(order: Order, outcomes: Connection) -> None:
+    outcomes.send(_BEGUN)
     os.environ.update(order.environment)
     for output in (1, 2):  # the limit must not apply to the capture files of pytest
         os.dup2(os.open(os.devnull, os.O_WRONLY), output)

@@ -109,8 +109,8 @@ class Trial:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(_OLD)
                 ObjectStoragePath(sidecar_uri(self.uri)).write_bytes(_OLD_SIDECAR)
-            begin = time.monotonic()
             self.lander = self.cleanup.enter_context(Lander(self.order))
+            begin = time.monotonic()
             outcome = self.lander.outcome(_LANDING_SECONDS)
             seconds = time.monotonic() - begin
             early = self._judge()
