@@ -69,7 +69,7 @@ class FluxReviewOperator(FluxLandingOperator):
     :param candidates: output of the task that generated them: a generation, a list of generations,
         or the summary of a batch. At most 500 images. (templated)
     :param subject: headline of the form. (templated)
-    :param body: text above the candidates in the form, in Markdown. Default empty. (templated)
+    :param body: text above the candidates in the form, in Markdown. Default none. (templated)
     :param multiple: whether several candidates may be chosen. Default ``False``. ``output_path``
         then needs ``{key}`` or ``{index}`` of the candidate.
     :param defaults: answer that applies after ``response_timeout``: ``approve`` (all candidates, or
@@ -123,7 +123,7 @@ class FluxReviewOperator(FluxLandingOperator):
         candidates: Any,
         output_path: Any,
         subject: str = "Choose an image: {{ task.task_id }}",
-        body: str = "",
+        body: str | None = None,
         multiple: bool = False,
         defaults: Literal["approve", "reject"] | int | Sequence[int] | None = None,
         response_timeout: timedelta | None = None,
@@ -347,7 +347,7 @@ class FluxReviewOperator(FluxLandingOperator):
         users = self.assigned_users
         question = Question(
             subject=self.subject,
-            body=build_body(case.plan.task, record.candidates, ui_path(""), self.body),
+            body=build_body(case.plan.task, record.candidates, ui_path(""), self.body or ""),
             options=build_options(
                 first + more, multiple=self.multiple, may_ask_again=self._may_ask_again
             ),

@@ -56,10 +56,16 @@ class TestRegistryFile:
         assert declared_operators()
         assert declared_operators() <= operators
 
-    def test_it_lists_each_decorator_and_link_of_the_metadata(self) -> None:
+    def test_it_lists_each_decorator_link_notifier_and_plugin(self) -> None:
         info = get_provider_info()
-        decorators = {entry["class-name"] for entry in info["task-decorators"]}
-        assert {*decorators, *info["extra-links"]} <= set(LISTED)
+        (plugin,) = entry_points(group="airflow.plugins", name="flux")
+        declared = {
+            plugin.value.replace(":", "."),
+            *(entry["class-name"] for entry in info["task-decorators"]),
+            *info["extra-links"],
+            *info["notifications"],
+        }
+        assert declared <= set(LISTED)
 
     def test_it_lists_the_commands_and_the_plugin_of_pytest(self) -> None:
         (plugin,) = entry_points(group="pytest11", name="airflow_provider_flux")
