@@ -23,10 +23,11 @@ def paths_of_album(landed: Landed) -> list[str]:
         "task_id": "hero",
         "index": "0",
         "kind": "thumb",
+        "number": "1",
     }
     paths = create_fastapi().openapi()["paths"]
     return [
-        "/flux" + re.sub(r"\{(\w+)\}", lambda match: ids.get(match[1], "none"), path)
+        "/flux" + re.sub(r"\{(\w+)\}", lambda match: ids[match[1]], path)
         for path, operations in paths.items()
         if "{dag_id}" in path and "get" in operations
     ]
