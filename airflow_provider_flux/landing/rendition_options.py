@@ -6,7 +6,7 @@ A rendition is stored below the folder of its image, so no path of a stranger le
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from string import Formatter
 from typing import Annotated, Any, TypedDict
 
@@ -165,24 +165,35 @@ def find_unknown_member(renditions: Any) -> str | None:
 
 
 def find_image_problem(renditions: Mapping[str, RenditionOptions], output_path: str) -> str | None:
-    """Return which rendition may replace its image.
+    """Return which rendition may replace its image, or another rendition of it.
 
     :param renditions: the renditions by name.
     :param output_path: path of the image, with its placeholders.
     :return: a sentence about the renditions; ``None`` if all of them have names of their own.
     """
-    promised = format_of_name(output_path)
-    suffix = output_path.rpartition(".")[2]
-    images = {promised: suffix} if promised in _IMAGE_FORMATS else _SUFFIXES
-    for name, options in renditions.items():
-        for image_format, ending in images.items():
-            image = f"/x.{ending}"
-            if options.uri_for(image, name, str(image_format)).casefold() == image.casefold():
+    for image, image_format in _possible_images(output_path):
+        owners = {image.casefold(): ""}
+        for name, options in renditions.items():
+            uri = options.uri_for(image, name, image_format).casefold()
+            first = owners.setdefault(uri, name)
+            if first != name:
+                taken = f"{first!r}, another rendition" if first else "its image"
                 return (
                     f"renditions[{name!r}] has the path {options.path!r}, by which it may replace "
-                    "its image. Add {name}."
+                    f"{taken}. Add {{name}}."
                 )
     return None
+
+
+def _possible_images(output_path: str) -> Iterator[tuple[str, str]]:
+    """Yield names that an image may get, each with a format: its own name, and any other one."""
+    promised = format_of_name(output_path)
+    suffix = output_path.rpartition(".")[2]
+    endings = {promised: suffix} if promised in _IMAGE_FORMATS else _SUFFIXES
+    own = output_path.rpartition("/")[2]
+    for image_format, ending in endings.items():
+        yield f"/x.{ending}", str(image_format)
+        yield f"/{own.replace('{ext}', ending)}", str(image_format)
 
 
 def find_shared_path(renditions: Mapping[str, RenditionOptions], output_path: str) -> str | None:

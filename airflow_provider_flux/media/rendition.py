@@ -137,6 +137,8 @@ def _on_background(
     image: Image.Image, size: tuple[int, int], file_format: str, background: str | None
 ) -> Image.Image:
     """Return an image of a size, with a background where the image has none."""
+    if file_format == "jpeg" and background == "transparent":  # the format is that of the image
+        background = None
     is_opaque = background not in {None, "transparent"} or file_format == "jpeg"
     has_alpha = image.mode == "RGBA"
     if image.size == size and not (has_alpha and is_opaque):

@@ -184,6 +184,7 @@ class TestPath:
             ({"path": "{stem}\n.{ext}"}, "control character"),
             ({"path": "{stem}.png", "format": "webp"}, "promises another format"),
             ({"path": "{stem}.{ext}"}, "may replace its image"),
+            ({"path": "x.{ext}"}, "may replace its image"),
         ],
     )
     @pytest.mark.parametrize("is_template", [False, True], ids=["literal", "at run time"])
@@ -222,6 +223,14 @@ class TestPath:
     ) -> None:
         with pytest.raises(FluxError, match=problem):
             image_task(f"{tmp_path}/x.{{ext}}", renditions=renditions_)
+
+    def test_renditions_that_are_one_file_for_the_name_of_the_image_are_refused(
+        self, tmp_path: Path
+    ) -> None:
+        renditions_ = {"a": {**THUMB, "path": "{stem}.webp"}, "b": {**THUMB, "path": "hero.webp"}}
+        with pytest.raises(FluxError, match="may replace 'a', another rendition"):
+            image_task(f"{tmp_path}/hero.png", renditions=renditions_)
+        image_task(f"{tmp_path}/other.png", renditions=renditions_)
 
     def test_a_rendition_may_have_the_name_of_the_image_in_another_format(
         self, emulator: EmulatorServer, tmp_path: Path

@@ -151,6 +151,12 @@ class TestFit:
         assert padded.getpixel((100, 10))[3] == 0
         assert padded.getpixel((100, 100))[3] == 255
 
+    def test_pad_of_a_jpeg_that_stays_one_is_white_where_transparent_is_asked_for(self) -> None:
+        data = encode(Image.new("RGB", (400, 200), "navy"))
+        padded = render(data, width=200, height=200, fit="pad", background="transparent")
+        assert padded.format == "JPEG"
+        assert is_close(padded.getpixel((100, 10)), (255, 255, 255))
+
 
 class TestTransparency:
     @pytest.mark.parametrize("kind", ["RGBA", "LA", "P"])
