@@ -13,7 +13,6 @@ from collections.abc import Mapping
 from typing import Any, Literal
 from uuid import UUID
 
-from airflow.assets.manager import asset_manager
 from airflow.models.asset import AssetEvent, AssetModel
 from airflow.models.taskinstance import TaskInstance
 from airflow.models.taskinstancehistory import TaskInstanceHistory
@@ -27,6 +26,7 @@ from sqlalchemy.orm import Session
 
 from airflow_provider_flux.bfl.webhook import WebhookNotice
 from airflow_provider_flux.operators.webhook_reference import READY_ASSET_XCOM
+from airflow_provider_flux.plugin.asset_event import emit_event, find_asset
 from airflow_provider_flux.triggers.result import FluxResultTrigger
 
 log = logging.getLogger(__name__)
@@ -110,17 +110,13 @@ def _emit(ti: Any, notice: WebhookNotice, asset: Mapping[str, Any], session: Ses
     generation = _read_xcom(ti, "return_value", session)
     if not isinstance(generation, Mapping) or generation.get("request_id") != notice.request_id:
         return "ignored"
-    query = select(AssetModel).where(
-        AssetModel.name == asset.get("name"), AssetModel.uri == asset.get("uri")
-    )
-    model = session.scalar(query)
+    model = find_asset(asset.get("name"), asset.get("uri"), session)
     if model is None:
         log.warning("No DAG has the asset %r of task %r", asset.get("name"), ti.task_id)
         return "ignored"
     if _has_event(ti, model, notice.request_id, session):
         return "ignored"
-    extra = {**generation, "status": notice.status.value}
-    asset_manager.register_asset_change(task_instance=ti, asset=model, extra=extra, session=session)
+    emit_event(ti, model, {**generation, "status": notice.status.value}, session)
     return "emitted"
 
 

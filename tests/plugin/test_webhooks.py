@@ -14,9 +14,10 @@ from uuid import UUID, uuid4
 
 import httpx
 import pytest
-from airflow.models.asset import AssetEvent
+from airflow.models.asset import AssetDagRunQueue, AssetEvent
+from airflow.models.dag import DagModel
 from airflow.providers.common.compat.sdk import TaskDeferred
-from airflow.sdk import Asset
+from airflow.sdk import DAG, Asset
 from airflow.utils.db import initdb
 from airflow.utils.session import create_session
 from sqlalchemy import select
@@ -28,6 +29,7 @@ from airflow_provider_flux.operators.batch import FluxGenerateBatchOperator
 from airflow_provider_flux.operators.generate import FluxGenerateOperator
 from airflow_provider_flux.plugin import webhook_limits, webhooks
 from airflow_provider_flux.plugin.app import create_app
+from airflow_provider_flux.testing.dag_run import store_dag
 from airflow_provider_flux.transfers.flux_to_object_storage import FluxToObjectStorageOperator
 from tests.support.airflow_names import AIRFLOW
 from tests.support.run_operator import new_context
@@ -404,6 +406,21 @@ class TestReadyAsset:
         assert has_landed(landed)
         assert emulator.stats()["submits"] == 1
 
+    async def test_a_run_that_is_queued_has_the_event_of_a_webhook_that_arrives_later(
+        self, post: Post
+    ) -> None:
+        dag_id = await asyncio.to_thread(_store_landing_dag)
+        for _ in range(2):
+            task_instance, generation = await asyncio.to_thread(self.run)
+            payload = {"id": generation["request_id"], "status": "Ready"}
+            assert outcome(await post(task_instance, payload)) == (200, "emitted")
+        with create_session() as session:
+            queued = select(AssetDagRunQueue).where(AssetDagRunQueue.target_dag_id == dag_id)
+            (run,) = session.scalars(queued).all()
+            events = select(AssetEvent.timestamp).where(AssetEvent.asset_id == run.asset_id)
+            # Airflow gives a run the events up to the time at which it was queued.
+            assert max(session.scalars(events)) <= run.created_at
+
     async def test_a_webhook_before_the_submit_was_recorded_waits_for_the_record(
         self, post: Post
     ) -> None:
@@ -513,6 +530,20 @@ def _consumer() -> Any:
     from airflow.providers.standard.operators.empty import EmptyOperator
 
     return EmptyOperator(task_id="consumer", inlets=[READY], outlets=[READY])
+
+
+def _store_landing_dag() -> str:
+    """Store a DAG that the asset schedules, and return its id."""
+    from airflow.providers.standard.operators.empty import EmptyOperator
+
+    with DAG(f"landing-{uuid4().hex[:8]}", schedule=[READY]) as dag:
+        EmptyOperator(task_id="land")
+    store_dag(dag)
+    with create_session() as session:
+        model = session.get(DagModel, dag.dag_id)
+        assert model is not None
+        model.is_paused = False
+    return dag.dag_id
 
 
 def push_all(task_instance: UUID, context: Any, returned: Any) -> None:
