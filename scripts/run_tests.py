@@ -1,8 +1,9 @@
 """Run all tests: the tests that need a whole Airflow, and at the same time all others.
 
-The others run in two pytest processes, because many of them wait. They measure the coverage,
-because the processes in a cluster are not measured. Further arguments go to every process. The
-exit code is 0 if all of them pass and the coverage suffices.
+Tests of clusters run a file at a time in each of two pytest processes, the others in two more,
+because many of them wait. The others measure the coverage, because the processes in a cluster are
+not measured. Further arguments go to every process. The exit code is 0 if all of them pass and the
+coverage suffices.
 """
 
 from __future__ import annotations
@@ -12,74 +13,113 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from typing import IO
 
 ROOT = Path(__file__).resolve().parents[1]
 CLUSTER = ("-m", "cluster")
+#: Files of tests of clusters that take longest, so they begin first.
+LONG_CLUSTER_FILES = ("test_executors.py", "test_review.py", "test_kill_worker.py")
 OTHERS = ("-m", "not cluster", "--cov", "--cov-report=", "--cov-fail-under=0")
 #: Folders of tests that take about half of the time of those without a cluster.
 FIRST_FOLDERS = ("batch", "client", "landing", "ledger", "media", "object_store")
 #: The tests without clusters yield the CPU, because the tests in a cluster wait with deadlines.
 _NICE = 5
+#: Files of cluster tests at a time. Each mostly waits for deadlines of its Airflow.
+_CLUSTERS = 2
+_PRINTING = threading.Lock()
 #: Exit code of pytest if it has collected no test.
 _NO_TESTS = 5
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run all tests. The cluster tests print at once, the others when all have ended.
+    """Run all tests. A file of cluster tests prints when it ends, the others when all have ended.
 
     :param arguments: further arguments of pytest.
     :return: the exit code.
     """
     # Stop all processes if this one is terminated.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    first, second = _split_tests()
+    halves = _split_tests()
     with ExitStack() as stack:
-        outputs = [
-            stack.enter_context(tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace"))
-            for _ in range(2)
-        ]
+        outputs = [stack.enter_context(_new_output()) for _ in halves]
         processes: list[subprocess.Popen[str]] = []
+        clusters = stack.enter_context(ThreadPoolExecutor(_CLUSTERS))
         try:
-            processes.append(_start([*CLUSTER, *arguments]))
-            for number, paths in enumerate((first, second)):
+            for number, paths in enumerate(halves):
                 command = [*OTHERS, *paths, *arguments]
                 processes.append(_start(command, outputs[number], f".coverage.{number}"))
-            codes = [process.wait() for process in processes]
+            runs = [
+                clusters.submit(_run_cluster_file, path, arguments, processes)
+                for path in _cluster_files()
+            ]
+            codes = [run.result() for run in runs]
+            codes += [process.wait() for process in processes]
         finally:
+            clusters.shutdown(wait=False, cancel_futures=True)
             for process in processes:
                 if process.poll() is None:
                     process.send_signal(signal.SIGINT)
                     process.wait()
             for output in outputs:
-                output.seek(0)
-                sys.stdout.writelines(output)
+                _print(output)
     codes = [0 if code == _NO_TESTS else abs(code) for code in codes]
     return max(*codes, _report_coverage())
+
+
+def _run_cluster_file(
+    path: str, arguments: Sequence[str], processes: list[subprocess.Popen[str]]
+) -> int:
+    """Run a file of cluster tests, print its output, and return its exit code."""
+    with _new_output() as output:
+        process = _start([*CLUSTER, path, *arguments], output, nice=0)
+        processes.append(process)
+        code = process.wait()
+        _print(output)
+    return code
+
+
+def _cluster_files() -> list[str]:
+    """Return the paths of the tests of clusters, in the order in which they begin."""
+    folder = ROOT / "tests" / "cluster"
+    names = sorted(path.name for path in folder.glob("test_*.py"))
+    names.sort(key=lambda name: name not in LONG_CLUSTER_FILES)
+    return [f"tests/cluster/{name}" for name in names]
 
 
 def _split_tests() -> tuple[list[str], list[str]]:
     """Return the paths of the tests for the first and for the second process."""
     tests = ROOT / "tests"
-    names = sorted({path.relative_to(tests).parts[0] for path in tests.rglob("test_*.py")})
-    second = [name for name in names if name not in FIRST_FOLDERS]
+    names = {path.relative_to(tests).parts[0] for path in tests.rglob("test_*.py")}
+    second = sorted(names - {*FIRST_FOLDERS, "cluster"})
     return [f"tests/{name}" for name in FIRST_FOLDERS], [f"tests/{name}" for name in second]
 
 
+def _new_output() -> IO[str]:
+    return tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")
+
+
+def _print(output: IO[str]) -> None:
+    with _PRINTING:
+        output.seek(0)
+        sys.stdout.writelines(output)
+        sys.stdout.flush()
+
+
 def _start(
-    arguments: Sequence[str], output: IO[str] | None = None, coverage_file: str = ""
+    arguments: Sequence[str], output: IO[str], coverage_file: str = "", *, nice: int = _NICE
 ) -> subprocess.Popen[str]:
-    nice = ("nice", f"-n{_NICE}") if output else ()
     return subprocess.Popen(
-        [*nice, sys.executable, "-m", "pytest", *arguments],
+        ["nice", f"-n{nice}", sys.executable, "-m", "pytest", *arguments],
         cwd=ROOT,
         env={**os.environ, "COVERAGE_FILE": coverage_file} if coverage_file else None,
         text=True,
         stdout=output,
-        stderr=subprocess.STDOUT if output else None,
+        stderr=subprocess.STDOUT,
     )
 
 
