@@ -6,11 +6,11 @@ wrong type counts as missing, and a long text is cut.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
+from airflow_provider_flux.bfl.responses import read_number
 from airflow_provider_flux.bfl.storable import is_storable_integer
 
 #: Characters of a prompt or a reason that a card keeps. The sidecar has the whole prompt.
@@ -215,7 +215,7 @@ def _clean_value(name: str, value: object) -> Any:
     if name in _INTEGERS:
         return _integer(value)
     if name in _NUMBERS:
-        return clean_number(value)
+        return read_number(value)
     if name in _URIS:
         is_uri = isinstance(value, str) and 0 < len(value) <= MAX_URI_CHARACTERS
         return value if is_uri else None
@@ -231,20 +231,6 @@ def _text(value: object, limit: int) -> str | None:
 def _integer(value: object) -> int | None:
     is_integer = isinstance(value, int) and not isinstance(value, bool)
     return value if is_integer and is_storable_integer(value) else None  # type: ignore[return-value,arg-type]
-
-
-def clean_number(value: object) -> float | None:
-    """Return a value as a finite number; ``None`` if it is none.
-
-    :param value: any object that JSON can hold.
-    """
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return None
-    try:
-        number = float(value)
-    except OverflowError:
-        return None
-    return number if math.isfinite(number) else None
 
 
 def _mapping(record: Mapping[str, Any], name: str) -> Mapping[str, Any]:

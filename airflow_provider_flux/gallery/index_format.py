@@ -20,13 +20,13 @@ from dataclasses import asdict, dataclass, fields
 from itertools import accumulate
 from typing import Any
 
+from airflow_provider_flux.bfl.responses import read_number
 from airflow_provider_flux.gallery.card import (
     MAX_NAME_CHARACTERS,
     NO_ORIGIN,
     Card,
     CardOrigin,
     card_of_row,
-    clean_number,
 )
 from airflow_provider_flux.gallery.filters import MAX_NAMES, Totals, count_name
 
@@ -197,7 +197,7 @@ def decode_columns(member: bytes, count: int, header: IndexHeader) -> Columns:
     return Columns(
         outcome=_check_integers(outcome, -1, len(header.outcomes) - 1),
         model=_check_integers(model, -1, len(header.models) - 1),
-        cost=[clean_number(value) for value in cost],
+        cost=[read_number(value) for value in cost],
         bytes=_check_integers(sizes, 0, 2**63 - 1),
         media=_check_integers(media, 0, 1),
     )
