@@ -16,6 +16,7 @@ from airflow_provider_flux.bfl.webhook import (
     append_reference,
     is_receiver,
 )
+from airflow_provider_flux.links.gallery import has_pages
 
 if TYPE_CHECKING:
     from airflow_provider_flux.hooks.flux import FluxHook
@@ -38,6 +39,11 @@ def add_reference(request: GenerationRequest, hook: FluxHook, ti: Any) -> Genera
     url, own = (request.parameters.get(name) for name in ("webhook_url", "webhook_secret"))
     if not is_receiver(url):
         return request
+    if not has_pages():
+        raise FluxRequestError(
+            f"webhook_url ends with {RECEIVER_PATH}: this is the receiver in Airflow, which needs "
+            "Airflow 3.1 or newer. Remove the webhook."
+        )
     secret = hook.settings.webhook_secret
     if secret is None or len(secret) < MIN_SECRET_CHARACTERS:
         raise FluxRequestError(

@@ -19,7 +19,8 @@ from airflow.models.serialized_dag import SerializedDagModel
 from airflow.models.taskinstance import TaskInstance
 from airflow.models.xcom import XComModel
 from airflow.utils.session import create_session
-from sqlalchemy import Select, and_, distinct, exists, or_, select
+from sqlalchemy import and_, distinct, or_, select
+from sqlalchemy.sql import Select
 
 from airflow_provider_flux.gallery.card import CardOrigin
 
@@ -196,7 +197,7 @@ def _select_tasks() -> Select[Any]:
 
 def _is_of_flux() -> Any:
     """Return the condition for a task of this package, or of a subclass that has ended."""
-    has_link = exists().where(
+    link = select(XComModel.key).where(
         XComModel.dag_id == TaskInstance.dag_id,
         XComModel.run_id == TaskInstance.run_id,
         XComModel.task_id == TaskInstance.task_id,
@@ -204,7 +205,7 @@ def _is_of_flux() -> Any:
         XComModel.key.in_(_LINK_KEYS),
     )
     names = (TaskInstance.operator.like(name, escape="\\") for name in _OPERATOR_NAMES)
-    return or_(has_link, *names)
+    return or_(link.exists(), *names)
 
 
 def _read_xcoms(session: Any, tasks: Sequence[Any]) -> dict[tuple[Any, ...], Any]:

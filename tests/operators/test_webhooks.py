@@ -15,10 +15,12 @@ from airflow.utils.db import initdb
 from airflow_provider_flux.bfl.errors import FluxRequestError
 from airflow_provider_flux.emulator import EmulatorServer
 from airflow_provider_flux.hooks.flux import FluxHook
+from airflow_provider_flux.links import gallery
 from airflow_provider_flux.operators.arguments import find_webhook_hosts
 from airflow_provider_flux.operators.batch import FluxGenerateBatchOperator
 from airflow_provider_flux.operators.generate import FluxGenerateOperator
 from airflow_provider_flux.testing.dag_run import run_dag
+from tests.support.run_operator import new_context
 
 SECRET = "whs_canary_of_the_connection"
 
@@ -146,6 +148,27 @@ def test_a_host_that_the_connection_names_gets_the_secret(
     assert run(FROM_OUTSIDE["params"], receiver.url, tmp_path) == "success"
     assert receiver.is_called.wait(20)
     assert receiver.secrets == [SECRET]
+
+
+@pytest.fixture
+def airflow_3_0(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The version of Airflow whose API server has no plugins with pages."""
+    monkeypatch.setattr(gallery, "version", lambda _package: "3.0.6")
+    gallery.has_pages.cache_clear()
+    yield
+    gallery.has_pages.cache_clear()
+
+
+@pytest.mark.usefixtures("airflow_3_0")
+def test_a_webhook_to_a_receiver_that_airflow_does_not_have_is_refused_before_the_submit(
+    emulator: EmulatorServer, connect: Callable[..., None]
+) -> None:
+    connect(emulator.url, webhook_secret=SECRET, webhook_hosts=["airflow.example.com"])
+    url = "https://airflow.example.com/flux/webhooks"
+    operator = FluxGenerateOperator(task_id="hero", prompt="a fox", webhook_url=url)
+    with pytest.raises(Exception, match=r"needs Airflow 3\.1 or newer"):
+        operator.execute(new_context())
+    assert emulator.stats()["submits"] == 0
 
 
 @pytest.mark.usefixtures("receiver")

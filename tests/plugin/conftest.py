@@ -37,7 +37,7 @@ class Landed:
     :ivar planted_folder: folder of the DAG ``album_planted``, whose records the tests replace.
     :ivar foreign_folder: folder of the DAG ``foreign``.
     :ivar run_ids: the run of each DAG.
-    :ivar returned: what each task returned, by DAG and task.
+    :ivar returned: what each task that is not mapped returned, by DAG and task.
     """
 
     folder: Path
@@ -77,6 +77,7 @@ def landed(tmp_path_factory: pytest.TempPathFactory, s3: str) -> Iterator[Landed
             (dag_id, ti.task_id): ti.xcom_pull(task_ids=ti.task_id)
             for dag_id, run in runs.items()
             for ti in run.get_task_instances()
+            if ti.map_index < 0
         }
         run_ids = {dag_id: run.run_id for dag_id, run in runs.items()}
         yield Landed(folder, planted, foreign, run_ids, returned)
