@@ -53,6 +53,36 @@ def test_the_documented_event_lands_the_submitted_image(
     assert emulator.stats()["submits"] == 1
 
 
+def test_the_documented_check_lands_images_without_a_webhook_and_skips_the_others(
+    emulator: EmulatorServer, connect: Callable[..., None], tmp_path: Path
+) -> None:
+    connect(emulator.url, webhook_secret=SECRET, webhook_hosts=["hooks.example.com"])
+    tasks, generations = tasks_of("webhook_lost.py"), []
+    for prompt in ("A canvas bag on white", "A stoneware mug on white"):
+        context = new_context()
+        context["ti"].id = uuid4()
+        generations.append(tasks["submit"].unmap({"prompt": prompt}).execute(context))
+    landing, check = tasks_of("webhook_submit_only.py")["land"], tasks["land_lost"]
+    assert landing.output_path == check.output_path
+    for task in (landing, check):
+        task.output_path = task.output_path.replace("/tmp/flux", str(tmp_path))
+
+    landing.generation = generations[:1]  # the webhook of the second one is lost
+    (first,) = landing.execute(new_context())
+    path = Path(first["image"]["uri"].removeprefix("file://"))
+    written_at = path.stat().st_mtime_ns
+    check.generation = generations
+    landed = check.execute(new_context())
+
+    assert path.stat().st_mtime_ns == written_at
+    names = {path.stem for path in (tmp_path / "products").glob("*.jpeg")}
+    assert names == {generation["request_id"] for generation in generations}
+    assert [generation["request_id"] for generation in landed] == [
+        generation["request_id"] for generation in generations
+    ]
+    assert emulator.stats()["submits"] == 2
+
+
 def count_polls(seconds: float, pace: WebhookPace | None) -> int:
     """Return the polls of a generation that is ready after so many seconds."""
     poller = Poller(
