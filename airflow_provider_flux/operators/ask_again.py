@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_flux.bfl.errors import (
@@ -10,7 +11,7 @@ from airflow_provider_flux.bfl.errors import (
     FluxInsufficientCreditsError,
     FluxRequestError,
 )
-from airflow_provider_flux.operators.batch import FluxGenerateBatchOperator
+from airflow_provider_flux.operators.batch import SUMMARY_XCOM, FluxGenerateBatchOperator
 from airflow_provider_flux.review.answer import Decision, revise_prompt, seeds_for
 from airflow_provider_flux.review.candidates import Candidate, read_manifest
 from airflow_provider_flux.review.record import ReviewRecord
@@ -25,6 +26,31 @@ _SOURCE_DIGITS = 8
 
 class RefusedRoundError(Exception):
     """Other candidates cannot be generated; the message tells the reviewers why."""
+
+
+@dataclass(frozen=True)
+class OtherCandidates:
+    """The result of one round.
+
+    :param candidates: the new candidates.
+    :param credits: credits that all rounds have cost.
+    :param reason: why the round ended early; ``None`` if it did not.
+    """
+
+    candidates: list[Candidate]
+    credits: float
+    reason: str | None = None
+
+    def describe_missing(self, count: int) -> str | None:
+        """Return how many candidates have no image, and why; ``None`` if all have one.
+
+        :param count: candidates that were asked for.
+        """
+        missing = count - len(self.candidates)
+        if not missing:
+            return None
+        start = f"{missing} of {count} other candidates have no image"
+        return f"{start}: {self.reason or 'they were moderated, or failed.'}"
 
 
 class CandidateBatch:
@@ -42,30 +68,33 @@ class CandidateBatch:
         self._operator: FluxGenerateBatchOperator | None = None
         self._is_stopped = False
 
-    def run(
-        self, context: Context, record: ReviewRecord, decision: Decision
-    ) -> tuple[list[Candidate], float]:
+    def run(self, context: Context, record: ReviewRecord, decision: Decision) -> OtherCandidates:
         """Generate the candidates that a decision asks for.
 
         :param context: context of the task.
         :param record: record of the review.
         :param decision: decision to ask again.
-        :return: the new candidates, and the credits that all rounds have cost.
-        :raises RefusedRoundError: if the budget, the account or the request does not allow it.
+        :raises RefusedRoundError: if the budget, the account or the request does not allow any.
         """
         rows = self._rows(record, decision)
-        self._operator = FluxGenerateBatchOperator(requests=rows, **self._arguments)
+        batch = self._operator = FluxGenerateBatchOperator(requests=rows, **self._arguments)
         if self._is_stopped:
-            self._operator.on_kill()
+            batch.on_kill()
+        reason = None
         try:
-            summary = self._operator.execute(context)
+            summary = batch.execute(context)
         except Exception as error:
-            reason = error.__cause__ or error
-            if isinstance(reason, _FOR_REVIEWERS):
-                raise RefusedRoundError(str(reason)) from error
-            raise
+            cause = error.__cause__ or error
+            if not isinstance(cause, _FOR_REVIEWERS):
+                raise
+            if not batch.task_files.image_count:
+                raise RefusedRoundError(str(cause)) from error
+            ti, reason = context["ti"], str(cause)
+            summary = ti.xcom_pull(
+                task_ids=batch.task_id, key=SUMMARY_XCOM, map_indexes=ti.map_index
+            )
         others = read_manifest(summary["manifest"], record.round + 1)
-        return others, float(summary["credits"])
+        return OtherCandidates(others, float(summary["credits"]), reason)
 
     def stop(self) -> None:
         """Submit nothing more."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -37,7 +37,11 @@ class Question:
 
 
 def ask_person(
-    operator: BaseOperator, ti_id: Any, question: Question, method_name: str
+    operator: BaseOperator,
+    ti_id: Any,
+    question: Question,
+    method_name: str,
+    notify: Callable[[], object],
 ) -> NoReturn:
     """Store the question, and park the task until Airflow calls a method with the answer.
 
@@ -48,6 +52,7 @@ def ask_person(
     :param ti_id: id of the task instance.
     :param question: the question.
     :param method_name: method of the operator to call with the answer.
+    :param notify: called once the question is stored, so that whoever is told finds it.
     """
     from airflow.sdk.definitions.param import Param
     from airflow.sdk.execution_time.hitl import upsert_hitl_detail
@@ -66,6 +71,7 @@ def ask_person(
         params=params,
         assigned_users=list(question.assigned_users),
     )
+    notify()
     try:
         from airflow.sdk.exceptions import TaskAwaitingInput
     except ImportError:  # Airflow 3.1 and 3.2

@@ -4,30 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
+from airflow.providers.common.compat.sdk import AirflowFailException
 
 from airflow_provider_flux.batch.report.thresholds import parse_max_cost
 from airflow_provider_flux.bfl.errors import FluxRequestError
 from airflow_provider_flux.compat import has_human_input
-from airflow_provider_flux.hooks.flux import FluxHook
-from airflow_provider_flux.landing.output_path import has_distinct_names, placeholders_in
+from airflow_provider_flux.landing.output_path import placeholders_in
 from airflow_provider_flux.ledger.clear_id import clear_id_of
-from airflow_provider_flux.ledger.ledger_folder import LEDGER_FOLDER
-from airflow_provider_flux.links.gallery import GalleryLink, ui_path
+from airflow_provider_flux.links.gallery import GalleryLink
 from airflow_provider_flux.links.review import ReviewLink
 from airflow_provider_flux.observability.task_files import TaskFiles
 from airflow_provider_flux.operators import arguments
 from airflow_provider_flux.operators.base import FluxLandingOperator
 from airflow_provider_flux.operators.candidate_folders import find_folders
 from airflow_provider_flux.operators.failures import fail_without_retry
-from airflow_provider_flux.operators.human_input import (
-    Question,
-    ask_person,
-    raise_timeout,
-)
-from airflow_provider_flux.review.answer import APPROVE_ALL, REJECT
+from airflow_provider_flux.operators.human_input import raise_timeout
+from airflow_provider_flux.operators.reviewing import FluxReviewingOperator
 
 if TYPE_CHECKING:
     import jinja2
@@ -35,18 +29,11 @@ if TYPE_CHECKING:
     from airflow.sdk.execution_time.hitl import HITLUser
 
     from airflow_provider_flux.operators.ask_again import CandidateBatch
-    from airflow_provider_flux.review.answer import Decision
-    from airflow_provider_flux.review.outcome import ReviewCase
-    from airflow_provider_flux.review.record import ReviewRecord, ReviewRecordFile
-
-#: XCom key of the state of the review, which the review page shows.
-REVIEW_XCOM = "flux_review"
-OnReject = Literal["skip", "fail", "continue"]
-Unchosen = Literal["keep", "remove"]
-_DEFAULT_PER_ROUND = 4
+    from airflow_provider_flux.operators.reviewing import OnReject, Unchosen
+    from airflow_provider_flux.review.form import Defaults
 
 
-class FluxReviewOperator(FluxLandingOperator):
+class FluxReviewOperator(FluxReviewingOperator):
     """Let a person choose among landed images, and copy what they choose to the final path.
 
     The task shows its candidates on a review page of Airflow, and names them in the standard form
@@ -125,7 +112,7 @@ class FluxReviewOperator(FluxLandingOperator):
         subject: str = "Choose an image: {{ task.task_id }}",
         body: str | None = None,
         multiple: bool = False,
-        defaults: Literal["approve", "reject"] | int | Sequence[int] | None = None,
+        defaults: Defaults = None,
         response_timeout: timedelta | None = None,
         assigned_users: HITLUser | Sequence[HITLUser] | None = None,
         notifiers: BaseNotifier | Sequence[BaseNotifier] | None = None,
@@ -136,7 +123,7 @@ class FluxReviewOperator(FluxLandingOperator):
         model: str = "flux-pro-1.1",
         parameters: Mapping[str, Any] | None = None,
         candidates_path: str | None = None,
-        per_round: int = _DEFAULT_PER_ROUND,
+        per_round: int = 4,
         max_rounds: int = 3,
         max_cost: float | str | None = None,
         ledger_path: str | None = None,
@@ -189,17 +176,6 @@ class FluxReviewOperator(FluxLandingOperator):
                 "candidates_path, where they land, and max_cost, the credits they may cost."
             )
 
-    @property
-    def _may_ask_again(self) -> bool:
-        return bool(self.prompt)
-
-    def _check_choices_differ(self, path: str) -> None:
-        if not has_distinct_names(path):
-            raise FluxRequestError(
-                f"output_path={path!r} is the same for all chosen candidates. Add {{key}} or "
-                "{index}."
-            )
-
     def _check_names_of_mapped_tasks(self, context: Context, path: str, map_index: int) -> None:
         """Refuse a path that gives the images of all map indexes one name; warn if it may."""
         if not self.multiple:
@@ -220,7 +196,11 @@ class FluxReviewOperator(FluxLandingOperator):
             is not below the folders of the DAG.
         :raises AirflowFailException: for errors that a retry cannot help.
         """
-        from airflow_provider_flux.review.candidates import check_candidates, read_candidates
+        from airflow_provider_flux.review.candidates import (
+            check_candidates,
+            find_removed,
+            read_candidates,
+        )
         from airflow_provider_flux.review.record import ReviewRecord, hash_sources, is_unfinished
 
         self.task_files = TaskFiles()
@@ -242,6 +222,7 @@ class FluxReviewOperator(FluxLandingOperator):
             if is_unfinished(record, clear_id):
                 return self._carry_out(context, case)
             record.clear_id, record.note = clear_id, None
+            record.candidates = find_removed(record.candidates)
             return self._ask(context, case)
 
     def execute_complete(self, context: Context, event: Mapping[str, Any]) -> Any:
@@ -290,26 +271,6 @@ class FluxReviewOperator(FluxLandingOperator):
         if self._batch:
             self._batch.stop()
 
-    def _open(self, context: Context) -> ReviewCase:
-        from airflow_provider_flux.review.outcome import ReviewCase
-        from airflow_provider_flux.review.record import ReviewRecordFile
-
-        plan = self._landing_plan(context)
-        assert plan is not None  # noqa: S101 - output_path is required
-        if self.multiple:
-            self._check_choices_differ(plan.target.path)
-        folder = self.ledger_path
-        if folder is None:
-            if not self._fixed_folder():
-                raise FluxRequestError(
-                    f"ledger_path is required, because output_path={plan.target.path!r} begins "
-                    "with no folder."
-                )
-            folder = f"{self._fixed_folder()}{LEDGER_FOLDER}".rstrip("/")
-        else:
-            folder = arguments.check_rendered_ledger_path(folder)
-        return ReviewCase(plan, ReviewRecordFile(folder, plan.task), self.multiple)
-
     def render_template_fields(
         self, context: Context, jinja_env: jinja2.Environment | None = None
     ) -> None:
@@ -326,168 +287,3 @@ class FluxReviewOperator(FluxLandingOperator):
             self.candidate_folders = find_folders(
                 context.get("dag"), lambda template: self.render_template(template, context)
             )
-
-    def _folders(self) -> list[str]:
-        """Return the folders that candidates may be in, each with a slash at its end."""
-        folders = self.candidate_folders or []
-        listed = [folders] if isinstance(folders, str) else list(folders)
-        return [f"{str(folder).rstrip('/')}/" for folder in listed]
-
-    def _ask(self, context: Context, case: ReviewCase) -> NoReturn:
-        """Publish the candidates, and park the task until somebody answers."""
-        from airflow_provider_flux.review.form import build_body, build_fields, build_options
-
-        record = case.record
-        record.phase = "open"
-        case.file.save(record)
-        self._publish(context, record)
-        more = self.per_round * self.max_rounds if self._may_ask_again else 0
-        first = sum(candidate.round == 0 for candidate in record.candidates)
-        shown = None if self.hide_prompt else self.prompt
-        users = self.assigned_users
-        question = Question(
-            subject=self.subject,
-            body=build_body(case.plan.task, record.candidates, ui_path(""), self.body or ""),
-            options=build_options(
-                first + more, multiple=self.multiple, may_ask_again=self._may_ask_again
-            ),
-            fields=build_fields(shown, may_ask_again=self._may_ask_again),
-            defaults=self._default_options(record),
-            multiple=self.multiple,
-            assigned_users=[users] if isinstance(users, dict) else list(users or ()),
-            timeout=self.response_timeout,
-        )
-        notifiers = self.notifiers or ()
-        for notifier in notifiers if isinstance(notifiers, Sequence) else (notifiers,):
-            notifier(context)
-        self.log.info("Waiting for a reviewer of %d candidates", len(record.candidates))
-        ask_person(self, context["ti"].id, question, "execute_complete")
-
-    def _default_options(self, record: ReviewRecord) -> list[str] | None:
-        """Return the options that apply after the timeout."""
-        if self.defaults is None:
-            return None
-        if self.defaults == "reject":
-            return [REJECT]
-        choosable = sorted(record.choosable)
-        if self.defaults == "approve":
-            return [APPROVE_ALL] if self.multiple else [str(choosable[0])]
-        numbers = [self.defaults] if isinstance(self.defaults, int) else list(self.defaults)
-        is_one = self.multiple or len(numbers) == 1
-        if not (numbers and is_one and set(numbers) <= set(choosable)):
-            raise FluxRequestError(
-                f"defaults={self.defaults!r} must be approve, reject, or numbers of candidates, "
-                f"which are {choosable[0]} to {choosable[-1]}."
-            )
-        return [str(number) for number in numbers]
-
-    def _publish(self, context: Context, record: ReviewRecord) -> None:
-        """Push the state of the review, for the review page and for other tasks."""
-        ti = context["ti"]
-        max_cost = parse_max_cost(self.max_cost)
-        ti.xcom_push(
-            key=REVIEW_XCOM,
-            value={
-                "phase": record.phase,
-                "round": record.round,
-                "max_rounds": self.max_rounds if self._may_ask_again else 0,
-                "multiple": self.multiple,
-                "may_ask_again": self._may_ask_again and record.round < self.max_rounds,
-                "per_round": self.per_round,
-                "credits_left": None if max_cost is None else max(0.0, max_cost - record.credits),
-                "prompt": None if self.hide_prompt else self.prompt,
-                "note": record.note,
-                "candidates": [
-                    candidate.describe(number)
-                    for number, candidate in enumerate(record.candidates, 1)
-                ],
-                "decision": record.decision.model_dump() if record.decision else None,
-            },
-        )
-
-    def _carry_out(self, context: Context, case: ReviewCase) -> Any:
-        """Carry out the recorded decision, which can be repeated."""
-        from airflow_provider_flux.review.outcome import close, promote_chosen
-
-        decision = case.decision
-        who = decision.decided_by_name or "the default of the timeout"
-        self.log.info("Decision of %s: %s %s", who, decision.kind, list(decision.chosen) or "")
-        match decision.kind:
-            case "ask_again":
-                return self._generate_others(context, case)
-            case "reject":
-                close(case, self.unchosen)
-                self._publish(context, case.record)
-                return self._reject(decision, who)
-            case "approve":
-                for candidate in case.chosen:
-                    self.task_files.inputs.add(candidate.uri)
-                promoted = promote_chosen(FluxHook(self.flux_conn_id), case)
-                close(case, self.unchosen)
-                self._publish(context, case.record)
-                self.task_files.add_landed(promoted)
-                returned = promoted if self.multiple else promoted[0]
-                self._emit_image_events(context, returned)
-                return returned
-
-    def _reject(self, decision: Decision, who: str) -> Any:
-        reason = f"All candidates were rejected by {who}."
-        if decision.comment:
-            reason = f"{reason} {decision.comment}"
-        if self.on_reject == "fail":
-            raise AirflowFailException(reason)
-        if self.on_reject == "skip":
-            raise AirflowSkipException(reason)
-        return [] if self.multiple else None
-
-    def _generate_others(self, context: Context, case: ReviewCase) -> NoReturn:
-        """Generate other candidates within the budget, and ask again with all of them."""
-        from airflow_provider_flux.operators.ask_again import CandidateBatch, RefusedRoundError
-
-        record = case.record
-        self._publish(context, record)
-        if record.round >= self.max_rounds:
-            record.note = f"Other candidates were asked for {record.round} times, the most allowed."
-            self._ask(context, case)
-        self._batch = CandidateBatch(
-            self._batch_arguments(case.file), str(self.prompt), self.per_round
-        )
-        if self._is_killed:
-            self._batch.stop()
-        try:
-            others, record.credits = self._batch.run(context, record, case.decision)
-        except RefusedRoundError as error:
-            record.note = f"No other candidates were generated. {error}"
-            self.log.warning("%s", record.note)
-        else:
-            record.round += 1
-            record.feedback.append(case.decision)
-            record.candidates = [*record.candidates, *others]
-            missing = self.per_round - len(others)
-            record.note = (
-                f"{missing} of {self.per_round} other candidates have no image: they were "
-                "moderated, or failed."
-                if missing
-                else None
-            )
-        self._ask(context, case)
-
-    def _batch_arguments(self, file: ReviewRecordFile) -> dict[str, Any]:
-        """Return the arguments of the batch that generates other candidates."""
-        options = {
-            name: getattr(self, name)
-            for name in (
-                *("hide_prompt", "sidecar", "embed_metadata", "on_mismatch", "cache_control"),
-                *("store_options", "renditions", "flux_conn_id"),
-            )
-        }
-        return {
-            **options,
-            "task_id": self.task_id,
-            "model": self.model,
-            "defaults": dict(self.parameters or {}),
-            "output_path": self.candidates_path,
-            "ledger_path": file.folder,
-            "max_cost": self.max_cost,
-            "max_failed": None,
-        }

@@ -18,8 +18,8 @@ from sqlalchemy import select
 from airflow_provider_flux.landing.below_root import is_below
 from airflow_provider_flux.landing.provenance import TaskIdentity
 from airflow_provider_flux.review.candidates import MAX_CANDIDATES
+from airflow_provider_flux.review.page_state import REVIEW_XCOM
 
-_REVIEW_XCOM = "flux_review"
 _IDS = ("dag_id", "run_id", "task_id", "map_index")
 #: States of a task that waits for a person: since Airflow 3.3, and before.
 WAITING_STATES = ("awaiting_input", "deferred")
@@ -130,7 +130,7 @@ def find_review(task: TaskIdentity) -> ReviewState | None:
         .join(TaskInstance, HITLDetail.ti_id == TaskInstance.id)
         .where(*(getattr(TaskInstance, name) == value for name, value in ids.items()))
     )
-    xcom = select(XComModel.value).filter_by(**ids, key=_REVIEW_XCOM)
+    xcom = select(XComModel.value).filter_by(**ids, key=REVIEW_XCOM)
     rendered = select(RenderedTaskInstanceFields.rendered_fields).filter_by(**ids)
     with create_session() as session:
         found = session.execute(detail_of_task).first()
@@ -169,7 +169,7 @@ def find_next(task: TaskIdentity) -> TaskIdentity | None:
             TaskInstance.run_id == task.run_id,
             TaskInstance.state.in_(WAITING_STATES),
             HITLDetail.responded_at.is_(None),
-            select(XComModel.key).where(*joined, XComModel.key == _REVIEW_XCOM).exists(),
+            select(XComModel.key).where(*joined, XComModel.key == REVIEW_XCOM).exists(),
         )
         .order_by(TaskInstance.task_id, TaskInstance.map_index)
         .limit(2)

@@ -88,7 +88,7 @@ def read_answer(
         kind=kind,
         chosen=_numbers(options, choosable, multiple) if kind == "approve" else (),
         comment=_text(fields.get(COMMENT), MAX_COMMENT_CHARACTERS, "comment"),
-        prompt=_text(fields.get(PROMPT), MAX_PROMPT_CHARACTERS, "prompt") or None,
+        prompt=_prompt(fields.get(PROMPT)) if kind == "ask_again" else None,
         seed=_seed(fields.get(SEED)) if kind == "ask_again" else None,
         decided_by_id=_name(user, "id"),
         decided_by_name=_name(user, "name"),
@@ -152,6 +152,10 @@ def _text(value: Any, limit: int, name: str) -> str:
     if len(text) > limit:
         raise AnswerError(f"The {name} has {len(text)} characters, more than {limit}.")
     return text
+
+
+def _prompt(value: Any) -> str | None:
+    return _text(value, MAX_PROMPT_CHARACTERS, "prompt") or None
 
 
 def _seed(value: Any) -> int | None:

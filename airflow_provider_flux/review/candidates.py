@@ -19,7 +19,7 @@ from airflow_provider_flux.generation import Generation
 from airflow_provider_flux.generation_input import parse_generation, parse_generations
 from airflow_provider_flux.landing.below_root import describe_uri, is_below
 from airflow_provider_flux.object_store.filesystem import open_path, run_sync
-from airflow_provider_flux.object_store.objects import read
+from airflow_provider_flux.object_store.objects import exists, read
 
 #: Most candidates of one review: a person decides about each of them.
 MAX_CANDIDATES = 500
@@ -172,6 +172,24 @@ def new_candidate(key: str, generation: Generation, round_: int = 0) -> Candidat
     return Candidate(
         key=key[:_MAX_KEY_CHARACTERS], round=round_, generation=dict(cast("Any", generation))
     )
+
+
+def find_removed(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """Return candidates, of which one that was removed and has landed again is no longer removed.
+
+    :param candidates: candidates of a record.
+    """
+    return [
+        candidate.model_copy(update={"is_removed": not _is_stored(candidate)})
+        if candidate.is_removed
+        else candidate
+        for candidate in candidates
+    ]
+
+
+def _is_stored(candidate: Candidate) -> bool:
+    open_path(candidate.uri, field="candidates")
+    return run_sync(exists(candidate.uri)) is True
 
 
 def has_media(generation: Generation) -> bool:

@@ -6,10 +6,11 @@ round would change. The review page shows the current candidates.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Collection, Sequence
+from typing import Any, Literal
 from urllib.parse import quote, urlencode
 
+from airflow_provider_flux.bfl.errors import FluxRequestError
 from airflow_provider_flux.landing.provenance import TaskIdentity
 from airflow_provider_flux.review.answer import (
     APPROVE_ALL,
@@ -23,6 +24,9 @@ from airflow_provider_flux.review.answer import (
     SEED,
 )
 from airflow_provider_flux.review.candidates import Candidate
+
+#: Answer after the timeout, as an argument of the operator: a kind, or numbers of candidates.
+Defaults = Literal["approve", "reject"] | int | Sequence[int] | None
 
 #: Pictures in the text of the form. The review page has all.
 _MAX_PICTURES = 12
@@ -55,6 +59,38 @@ def build_options(most: int, *, multiple: bool, may_ask_again: bool) -> list[str
     options += [APPROVE_ALL] if multiple else []
     options += [ASK_AGAIN] if may_ask_again else []
     return [*options, REJECT]
+
+
+def build_defaults(
+    defaults: Defaults, choosable: Collection[int], *, multiple: bool
+) -> list[str] | None:
+    """Return the options of the form that apply after the timeout.
+
+    :param defaults: argument of the operator.
+    :param choosable: numbers of the candidates that can be chosen.
+    :param multiple: whether several may be chosen.
+    :return: ``None`` for none.
+    :raises FluxRequestError: if an option does not exist, or there are too many.
+    """
+    if defaults is None:
+        return None
+    if defaults == "reject":
+        return [REJECT]
+    if not choosable:
+        raise FluxRequestError(
+            f"defaults={defaults!r} must be reject: an earlier decision removed the files of all "
+            "candidates."
+        )
+    if defaults == "approve":
+        return [APPROVE_ALL] if multiple else [str(min(choosable))]
+    numbers = [defaults] if isinstance(defaults, int) else list(defaults)
+    is_one = multiple or len(numbers) == 1
+    if not (numbers and is_one and set(numbers) <= set(choosable)):
+        raise FluxRequestError(
+            f"defaults={defaults!r} must be approve, reject, or numbers of candidates, "
+            f"which are {min(choosable)} to {max(choosable)}."
+        )
+    return [str(number) for number in numbers]
 
 
 def build_fields(prompt: str | None, *, may_ask_again: bool) -> dict[str, dict[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -104,6 +105,25 @@ class TestQuestion:
         assert "owl" not in json.dumps(task.xcoms)
         assert "owl" not in repr(task.form)
 
+    def test_a_hidden_prompt_of_a_reviewer_is_in_no_file_and_no_xcom(
+        self, candidates: Any, tmp_path: Path
+    ) -> None:
+        task = ReviewTask(tmp_path, candidates, hide_prompt=True, **again(tmp_path)).ask()
+        task.answer("Ask again", prompt="a fox at dawn")
+        assert len(task.state["candidates"]) == 6
+        assert "fox" not in json.dumps(task.xcoms)
+        files = [path for path in tmp_path.rglob("*") if path.is_file()]
+        assert [path for path in files if b"fox" in path.read_bytes()] == []
+
+    def test_a_notifier_is_called_once_the_question_can_be_found(
+        self, candidates: Any, tmp_path: Path
+    ) -> None:
+        forms: list[int] = []
+        task = ReviewTask(tmp_path, candidates)
+        task.arguments["notifiers"] = lambda context: forms.append(len(task.supervisor.forms))
+        task.ask()
+        assert forms == [1]
+
     def test_a_candidate_outside_of_the_folders_is_refused(
         self, candidates: Any, tmp_path: Path
     ) -> None:
@@ -183,6 +203,24 @@ class TestUnchosen:
         Path(f"{uri}.json").write_text(json.dumps(sidecar))
         task.answer("2")
         assert Path(uri).exists()
+
+    def test_a_cleared_review_whose_candidates_were_all_removed_fails_with_the_reason(
+        self, candidates: Any, tmp_path: Path
+    ) -> None:
+        task = ReviewTask(tmp_path, candidates, unchosen="remove", on_reject="continue").ask()
+        task.answer("Reject")
+        with pytest.raises(AirflowFailException, match="removed the files of all candidates"):
+            task.clear()
+
+    def test_a_removed_candidate_that_has_landed_again_can_be_chosen(
+        self, candidates: Any, tmp_path: Path
+    ) -> None:
+        task = ReviewTask(tmp_path, candidates, unchosen="remove", on_reject="continue").ask()
+        first = Path(task.state["candidates"][0]["uri"])
+        data = first.read_bytes()
+        task.answer("Reject")
+        first.write_bytes(data)
+        assert task.clear().answer("1")["image"]["sha256"] == task.state["candidates"][0]["sha256"]
 
     def test_a_removed_candidate_cannot_be_chosen_after_a_clear(
         self, candidates: Any, tmp_path: Path
@@ -271,6 +309,38 @@ class TestAskAgain:
         task.answer("Ask again")
         assert "the most allowed" in task.state["note"]
         assert emulator.stats()["submits"] == submits
+
+    def test_a_round_beyond_the_most_candidates_submits_nothing_and_keeps_the_review(
+        self, candidates: Any, emulator: EmulatorServer, tmp_path: Path
+    ) -> None:
+        generation = ReviewTask(tmp_path, candidates).ask().answer("1")
+        submits = emulator.stats()["submits"]
+        folder = tmp_path / "long"
+        task = ReviewTask(
+            folder, [generation] * 499, **again(folder, candidates_path=f"{tmp_path}/{{key}}.jpeg")
+        )
+        task.arguments["candidate_folders"] = str(tmp_path)
+        task.ask()
+        task.answer("Ask again")
+        assert "at most 500 candidates" in task.state["note"]
+        assert emulator.stats()["submits"] == submits
+        assert task.answer("499")["image"]
+
+    def test_candidates_that_landed_before_the_budget_ended_are_shown(
+        self,
+        candidates: Any,
+        emulator: EmulatorServer,
+        connect: Callable[..., None],
+        tmp_path: Path,
+    ) -> None:
+        connect(emulator.url, max_active=1)
+        task = ReviewTask(tmp_path, candidates, **again(tmp_path, per_round=3)).ask()
+        task.answer("Ask again", prompt="x [[fault:absurd-cost=15]]")
+        assert len(task.state["candidates"]) == 6
+        assert "1 of 3 other candidates have no image: " in task.state["note"]
+        assert "max_cost" in task.state["note"]
+        assert task.state["credits_left"] == 0
+        assert task.answer("6")["image"]
 
     def test_candidates_that_were_moderated_are_missing_and_named(
         self, candidates: Any, tmp_path: Path
