@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from airflow_provider_flux.configured_models import known_models
 from airflow_provider_flux.gallery.card import Card
 
 _JINJA_START = re.compile(r"\{[{%#]")
@@ -18,7 +19,9 @@ def dag_code_of_card(card: Card) -> str:
     :param card: the card.
     """
     size = {"width": card.width, "height": card.height}
-    parameters = {name: value for name, value in size.items() if value}
+    model = known_models().get(card.model)
+    known = model.fields if model else ()
+    parameters = {name: value for name, value in size.items() if value and name in known}
     return _call(card.key, card.model, card.prompt, card.seed, parameters)
 
 
@@ -61,7 +64,8 @@ def _call(
 ) -> str:
     task_id = _NOT_IN_NAME.sub("_", name.partition(".")[0]).strip("_")[:40] or "image"
     arguments = {"task_id": f"generate_{task_id}", "model": model, "prompt": prompt, "seed": seed}
-    lines = [f"    {key}={_literal(value)}," for key, value in arguments.items() if value]
+    known = {key: value for key, value in arguments.items() if value or value == 0}
+    lines = [f"    {key}={_literal(value)}," for key, value in known.items()]
     if parameters:
         lines.append("    parameters={")
         lines += [f"        {key!r}: {_literal(value)}," for key, value in parameters.items()]

@@ -6,7 +6,6 @@ import math
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from urllib.parse import urlencode
 
 from airflow_provider_flux.gallery.card import Card
 
@@ -77,10 +76,6 @@ class CardFilter:
             if (cost := getattr(self, name)) is not None:
                 pairs.append((name, f"{cost:g}"))
         return pairs
-
-    def to_query(self) -> str:
-        """Return the filter as a query string without question mark; empty if all cards pass."""
-        return urlencode(self.to_pairs(), errors="replace")
 
     @property
     def has_details(self) -> bool:

@@ -118,6 +118,7 @@ class IndexedCards:
         self._start = start
         self._cache = cache
         self._version = version
+        self._last_block: tuple[int, list[Card]] = (-1, [])  # a browser asks for those of a page
         totals = header.totals
         self._totals = replace(totals, runs=totals.runs.copy())
         count_name(self._totals.runs, origin.run_id, totals.cards)
@@ -155,7 +156,12 @@ class IndexedCards:
         """
         if not 0 <= index < self._totals.cards:
             return None
-        return self._cards_at([index])[0]
+        number = index // BLOCK_CARDS
+        known, cards = self._last_block
+        if known != number:
+            cards = self._cards_at(range(number * BLOCK_CARDS, self._totals.cards)[:BLOCK_CARDS])
+            self._last_block = number, cards
+        return cards[index % BLOCK_CARDS]
 
     def __iter__(self) -> Iterator[Card]:
         """Yield all cards, of which memory holds those of a few blocks at a time.

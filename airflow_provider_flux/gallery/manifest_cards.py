@@ -48,7 +48,9 @@ def index_uri(manifest: str) -> str:
     return f"{manifest}{INDEX_SUFFIX}"
 
 
-def open_manifest_cards(manifest: str, origin: CardOrigin = NO_ORIGIN) -> IndexedCards:
+def open_manifest_cards(
+    manifest: str, origin: CardOrigin = NO_ORIGIN, *, max_plain_bytes: int = MAX_MANIFEST_BYTES
+) -> IndexedCards:
     """Return the cards of a manifest. Blocks: call it in a thread.
 
     With an index, this reads the size of the manifest and 64 KiB of the index. Without one, or if
@@ -57,6 +59,8 @@ def open_manifest_cards(manifest: str, origin: CardOrigin = NO_ORIGIN) -> Indexe
 
     :param manifest: URI of the manifest. Check it before: whoever knows it can read it.
     :param origin: task instance that wrote the manifest.
+    :param max_plain_bytes: bytes of the largest manifest that is read without an index of its own;
+        512 MiB by default.
     :raises FluxConfigurationError: if the store cannot be opened.
     :raises FluxStorageError: if the manifest does not exist, cannot be read, or is too large.
     """
@@ -68,6 +72,8 @@ def open_manifest_cards(manifest: str, origin: CardOrigin = NO_ORIGIN) -> Indexe
         cards = _open_stored_index(manifest, index, origin)
         if cards is not None and cards.manifest_bytes == facts.bytes:
             return cards
+    if facts.bytes > max_plain_bytes:
+        raise FluxStorageError(f"{manifest} has no index of its own, and is too large without one.")
     return _open_without_index(manifest, facts, origin)
 
 

@@ -37,6 +37,8 @@ class CardLinks:
     :param code: the request as the code of a DAG, as plain text. Without it, the page itself has
         the code that the card knows.
     :param task: page of the task instance in Airflow.
+    :param page: address that names the card, also when others come before it; without it, the
+        address of the page stands for it.
     """
 
     thumb: str | None = None
@@ -44,6 +46,7 @@ class CardLinks:
     sidecar: str | None = None
     code: str | None = None
     task: str | None = None
+    page: str | None = None
 
 
 #: Returns the links of a card.

@@ -77,6 +77,15 @@ def embed_xmp(data: bytes, format_name: str, *, model: str, request_id: str) -> 
     return marked
 
 
+def has_request_id(data: bytes, request_id: str) -> bool:
+    """Whether an image has the mark of a request.
+
+    :param data: an image that :func:`embed_xmp` may have marked.
+    :param request_id: id of the request.
+    """
+    return f"<dc:identifier>{_xml(request_id)}</dc:identifier>".encode() in data
+
+
 def _packet(model: str, request_id: str) -> bytes:
     values = {"source": DIGITAL_SOURCE_TYPE, "tool": f"FLUX {model}", "identifier": request_id}
     return _PACKET.format_map({name: _xml(value) for name, value in values.items()}).encode()

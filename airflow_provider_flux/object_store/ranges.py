@@ -36,7 +36,7 @@ async def find_object(uri: str) -> ObjectFacts | None:
     """Return size and version of an object; cached listings do not count.
 
     :param uri: URI of the object.
-    :return: ``None`` if it does not exist.
+    :return: ``None`` if it does not exist, or is a folder or a pipe.
     :raises FluxStorageError: if the store cannot answer.
     """
     path = reopen_path(uri)
@@ -47,7 +47,7 @@ async def find_object(uri: str) -> ObjectFacts | None:
         return None
     except Exception as error:
         raise FluxStorageError(f"{uri} could not be found ({describe_error(error)}).") from None
-    if info.get("type") == "directory":
+    if info.get("type") != "file":
         return None
     version = next((str(info[name]) for name in _VERSION_NAMES if info.get(name)), "")
     size = int(info.get("size") or 0)

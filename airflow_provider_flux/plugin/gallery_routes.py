@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -32,9 +31,15 @@ from airflow_provider_flux.plugin.byte_ranges import answer_with, has_version, n
 from airflow_provider_flux.plugin.headers import OBJECT_POLICY
 from airflow_provider_flux.plugin.prompts import add_prompts
 from airflow_provider_flux.plugin.sources import PageCards, card_of_task, cards_of_page
-from airflow_provider_flux.plugin.stored_objects import ObjectError, open_media, read_small
+from airflow_provider_flux.plugin.stored_objects import (
+    ObjectError,
+    StoredObject,
+    open_media,
+    open_thumb,
+    read_small,
+)
 from airflow_provider_flux.plugin.task_paths import TaskPaths
-from airflow_provider_flux.plugin.task_records import find_dags_with_images, find_record
+from airflow_provider_flux.plugin.task_records import find_dags_with_images
 from airflow_provider_flux.plugin.views import link_card, view_of_dags, view_of_page
 from airflow_provider_flux.plugin.workers import in_database_thread, in_store_thread
 
@@ -204,18 +209,26 @@ async def media_object(
     :param kind: the thumbnail, or the file in full size.
     """
     card, paths = await _find_card(origin, index)
-    is_thumb = kind == "thumb" and card.thumb is not None
-    uri = card.thumb if is_thumb else card.uri
-    if uri is None or not await in_database_thread(paths.has, uri):
-        raise HTTPException(404)
-    sha256, size = (None, None) if is_thumb else (card.sha256, card.bytes)
-    if has_version(request, sha256):
-        return not_modified(str(sha256))
     try:
-        found = await in_store_thread(open_media, uri, sha256=sha256, size=size)
+        thumb = await _find_thumb(card, paths) if kind == "thumb" else None
+        if thumb is not None:
+            return answer_with(thumb, request)
+        uri = card.uri
+        if uri is None or not await in_database_thread(paths.has, uri):
+            raise HTTPException(404)
+        if has_version(request, card.sha256):
+            return not_modified(str(card.sha256))
+        found = await in_store_thread(open_media, uri, sha256=card.sha256, size=card.bytes)
     except ObjectError as error:
         raise HTTPException(error.status, error.text) from None
     return answer_with(found, request)
+
+
+async def _find_thumb(card: Card, paths: TaskPaths) -> StoredObject | None:
+    """Return the thumbnail of a card; ``None`` if the image itself stands for it."""
+    if card.thumb is None or not await in_database_thread(paths.has, card.thumb):
+        return None
+    return await in_store_thread(open_thumb, card.thumb, card.request_id)
 
 
 async def _find_card(origin: CardOrigin, index: int) -> tuple[Card, TaskPaths]:
@@ -270,20 +283,5 @@ def _read_page(chosen: PageQuery, *ids: Any) -> tuple[PageCards, CardPage, Total
         page, totals = found.cards.page(chosen.filter_, chosen.offset), found.cards.totals
     except (DamagedIndexError, ObjectError):
         raise HTTPException(503, "A manifest cannot be read.") from None
-    is_allowed = _path_check()
-    cards = add_prompts(page.cards, is_allowed)
+    cards = add_prompts(page.cards, lambda card, uri: found.paths[card.origin].has(uri))
     return found, CardPage(cards, page.offset, page.totals), totals
-
-
-def _path_check() -> Callable[[Card, str], bool]:
-    """Return whether a URI is where the task of a card writes. Each task is looked up once."""
-    known: dict[CardOrigin, TaskPaths | None] = {}
-
-    def is_allowed(card: Card, uri: str) -> bool:
-        if card.origin not in known:
-            record = find_record(card.origin)
-            known[card.origin] = TaskPaths(record) if record else None
-        paths = known[card.origin]
-        return paths is not None and paths.has(uri)
-
-    return is_allowed

@@ -8,16 +8,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from threading import Lock
 
-from airflow_provider_flux.gallery.card import Card, card_of_sidecar
+from airflow_provider_flux.gallery.card import Card, CardOrigin, card_of_sidecar
 from airflow_provider_flux.landing.sidecar import MAX_SIDECAR_BYTES
-from airflow_provider_flux.plugin.stored_objects import ObjectError, read_hints
+from airflow_provider_flux.plugin.stored_objects import read_hints
 
 #: Seconds that a page waits for sidecars. The prompts of others are left out.
 _SECONDS = 1.0
 #: Prompts that are kept, of at most 2000 characters each.
 _CACHED_PROMPTS = 2000
 
-_PROMPTS: OrderedDict[tuple[str, str | None], str | None] = OrderedDict()
+#: A prompt counts only for the task whose arguments allow it to name the sidecar.
+_PromptKey = tuple[CardOrigin, str, str | None]
+_PROMPTS: OrderedDict[_PromptKey, str | None] = OrderedDict()
 _LOCK = Lock()
 
 
@@ -27,33 +29,30 @@ def add_prompts(cards: Sequence[Card], is_allowed: Callable[[Card, str], bool]) 
     :param cards: the cards of one page.
     :param is_allowed: whether a card may name the URI of its sidecar.
     """
+    keys = [_key_of(card) for card in cards]
     missing = {
-        card.sidecar
-        for card in cards
-        if card.prompt is None
-        and card.sidecar
-        and (card.sidecar, card.sha256) not in _PROMPTS
-        and is_allowed(card, card.sidecar)
+        key
+        for card, key in zip(cards, keys, strict=True)
+        if key and key not in _PROMPTS and is_allowed(card, key[1])
     }
-    try:
-        read = read_hints(sorted(missing), MAX_SIDECAR_BYTES, _SECONDS)
-    except ObjectError:
-        read = {}
-    found = {uri: prompt for uri, data in read.items() if (prompt := _prompt_of(data)) is not None}
+    read = read_hints(sorted({uri for _, uri, _ in missing}), MAX_SIDECAR_BYTES, _SECONDS)
+    found = {uri: _prompt_of(data) for uri, data in read.items()}
     with _LOCK:
-        shown = [_with_prompt(card, read, found) for card in cards]
+        _PROMPTS.update({key: found[key[1]] for key in missing if key[1] in found})
+        shown = [
+            replace(card, prompt=_PROMPTS.get(key)) if key else card
+            for card, key in zip(cards, keys, strict=True)
+        ]
         while len(_PROMPTS) > _CACHED_PROMPTS:
             _PROMPTS.popitem(last=False)
     return shown
 
 
-def _with_prompt(card: Card, read: dict[str, bytes], found: dict[str, str]) -> Card:
+def _key_of(card: Card) -> _PromptKey | None:
+    """Return the key of the prompt of a card; ``None`` if it has one, or no sidecar."""
     if card.prompt is not None or card.sidecar is None:
-        return card
-    key = (card.sidecar, card.sha256)
-    if card.sidecar in read:
-        _PROMPTS[key] = found.get(card.sidecar)
-    return replace(card, prompt=_PROMPTS.get(key))
+        return None
+    return card.origin, card.sidecar, card.sha256
 
 
 def _prompt_of(data: bytes) -> str | None:

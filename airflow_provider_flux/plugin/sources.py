@@ -13,10 +13,10 @@ from airflow_provider_flux.bfl.errors import FluxError
 from airflow_provider_flux.gallery.card import Card, CardOrigin, card_of_generation
 from airflow_provider_flux.gallery.card_source import CardList, CardSource, ChainedCards
 from airflow_provider_flux.gallery.index_format import DamagedIndexError
-from airflow_provider_flux.gallery.manifest_cards import index_uri, open_manifest_cards
-from airflow_provider_flux.plugin.stored_objects import ObjectError, find_size
+from airflow_provider_flux.gallery.manifest_cards import open_manifest_cards
 from airflow_provider_flux.plugin.task_paths import TaskPaths
 from airflow_provider_flux.plugin.task_records import TaskRecord, find_record, find_records
+from airflow_provider_flux.plugin.workers import map_in_manifest_threads
 
 #: Seconds for which the cards of a task instance are known without a new query.
 _CACHE_SECONDS = 10.0
@@ -24,6 +24,8 @@ _CACHE_SECONDS = 10.0
 _CACHED_TASKS = 256
 #: Cards of a task instance that returned a list, as far as the cache keeps them.
 _MAX_CACHED_CARDS = 2000
+#: Batches of one page. Each keeps up to 64 KiB of its index in memory, and needs three requests.
+MAX_BATCHES = 200
 #: Bytes of the largest manifest that is shown without an index, which is built from all its rows.
 _MAX_PLAIN_MANIFEST_BYTES = 64 * MIB
 _NO_MANIFEST = "Its manifest is gone, too large, or the API server cannot read its store."
@@ -44,12 +46,12 @@ class TaskCards:
     """The cards of one task instance.
 
     :param cards: the cards.
-    :param paths: where its objects are; ``None`` if it landed none.
+    :param paths: where its objects are.
     :param notice: a sentence about cards that cannot be shown; ``None`` if there are none.
     """
 
     cards: CardSource
-    paths: TaskPaths | None = None
+    paths: TaskPaths
     notice: str | None = None
 
 
@@ -59,12 +61,12 @@ class PageCards:
 
     :param cards: the cards.
     :param notices: sentences about cards that cannot be shown.
-    :param has_tasks: whether there is any task of this package.
+    :param paths: where the objects of each task instance are.
     """
 
     cards: CardSource
     notices: Sequence[str]
-    has_tasks: bool
+    paths: Mapping[CardOrigin, TaskPaths]
 
 
 def cards_of_page(
@@ -72,6 +74,8 @@ def cards_of_page(
     run_id: str | None = None,
     task_id: str | None = None,
     map_index: int | None = None,
+    *,
+    max_batches: int = MAX_BATCHES,
 ) -> PageCards:
     """Return the cards of a DAG, a run, a task or a task instance.
 
@@ -81,28 +85,42 @@ def cards_of_page(
     :param run_id: id of the run; ``None`` for all runs.
     :param task_id: id of the task; ``None`` for all tasks.
     :param map_index: map index of the task instance; ``None`` for all.
+    :param max_batches: batches whose rows are shown, 200 by default.
     """
     found = find_records(dag_id, run_id, task_id, map_index)
-    sources: list[CardSource] = []
-    singles: list[Card] = []
-    notices: list[str] = []
-    for record in found.tasks:
-        cards = _own_cards(record)
-        if cards is not None:
-            singles += cards
-            continue
-        if singles:
-            sources.append(CardList(singles))
-            singles = []
-        task = _open_batch(record)
-        sources.append(task.cards)
-        if task.notice:
-            notices.append(f"{record.origin.task_id}: {task.notice}")
-    if singles:
-        sources.append(CardList(singles))
+    paths = {record.origin: TaskPaths(record) for record in found.tasks}
+    own = {record.origin: _own_cards(record) for record in found.tasks}
+    batches = [record for record in found.tasks if own[record.origin] is None]
+    opened = {
+        task.paths.origin: task
+        for task in map_in_manifest_threads(
+            lambda record: _open_batch(record, paths[record.origin]), batches[:max_batches]
+        )
+    }
+    sentences = (
+        f"{origin.task_id}: {task.notice}" for origin, task in opened.items() if task.notice
+    )
+    notices = list(dict.fromkeys(sentences))
+    if len(batches) > max_batches:
+        notices.append(f"There are {len(batches)} batches. The first {max_batches} are shown.")
     if found.has_more:
         notices.append(f"There are more tasks. The first {len(found.tasks)} are shown.")
-    return PageCards(ChainedCards(sources), notices, bool(found.tasks))
+    return PageCards(ChainedCards(_chain(own, opened)), notices, paths)
+
+
+def _chain(
+    own: Mapping[CardOrigin, list[Card] | None], opened: Mapping[CardOrigin, TaskCards]
+) -> list[CardSource]:
+    """Return the sources of a page, in its order. Cards of tasks beside each other are one list."""
+    sources: list[CardSource] = []
+    singles: list[Card] = []
+    for origin, cards in own.items():
+        if cards is not None:
+            singles += cards
+        elif origin in opened:
+            sources += [CardList(singles), opened[origin].cards]
+            singles = []
+    return [*sources, CardList(singles)]
 
 
 def card_of_task(origin: CardOrigin, index: int) -> tuple[Card, TaskPaths] | None:
@@ -120,16 +138,14 @@ def card_of_task(origin: CardOrigin, index: int) -> tuple[Card, TaskPaths] | Non
         if record is None:
             return None
         cards = _own_cards(record)
-        if cards is None:
-            task = _open_batch(record)
-        else:
-            task = TaskCards(CardList(cards), TaskPaths(record))
+        paths = TaskPaths(record)
+        task = _open_batch(record, paths) if cards is None else TaskCards(CardList(cards), paths)
         _CACHE.put(origin, task)
     try:
         card = task.cards.card(index)
     except DamagedIndexError:
         return None
-    return None if card is None or task.paths is None else (card, task.paths)
+    return None if card is None else (card, task.paths)
 
 
 def _own_cards(record: TaskRecord) -> list[Card] | None:
@@ -156,18 +172,15 @@ def _own_cards(record: TaskRecord) -> list[Card] | None:
     return [Card(key=key, outcome=record.state or "", reason=reason, origin=record.origin)]
 
 
-def _open_batch(record: TaskRecord) -> TaskCards:
-    paths = TaskPaths(record)
+def _open_batch(record: TaskRecord, paths: TaskPaths) -> TaskCards:
     uri = paths.manifest(_manifest_of(record))
     if uri is None:
         text = "Its manifest is not where the arguments of the task say, or they are not known."
         return TaskCards(CardList(()), paths, text)
     try:
-        size, _ = find_size(uri)
-        if size > _MAX_PLAIN_MANIFEST_BYTES:
-            find_size(index_uri(uri))
-        return TaskCards(open_manifest_cards(uri, record.origin), paths)
-    except (FluxError, ObjectError, DamagedIndexError):
+        cards = open_manifest_cards(uri, record.origin, max_plain_bytes=_MAX_PLAIN_MANIFEST_BYTES)
+        return TaskCards(cards, paths)
+    except (FluxError, DamagedIndexError):
         is_working = record.state in _REASONS and record.state != "failed"
         text = "It has not written a manifest yet." if is_working else _NO_MANIFEST
         return TaskCards(CardList(()), paths, text)

@@ -18,6 +18,7 @@ from airflow.providers.common.compat.sdk import ObjectStoragePath
 
 from airflow_provider_flux.bfl.catalog.model import MIB
 from airflow_provider_flux.bfl.errors import FluxConfigurationError, FluxError
+from airflow_provider_flux.landing.xmp import has_request_id
 from airflow_provider_flux.media.video import is_mp4
 from airflow_provider_flux.object_store import fsspec_adapter
 from airflow_provider_flux.object_store.errors import is_withheld
@@ -100,6 +101,26 @@ def open_media(uri: str, *, sha256: str | None = None, size: int | None = None) 
     return StoredObject(uri, found, content_type, f"{found}-{version}", None)
 
 
+def open_thumb(uri: str, request_id: str | None) -> StoredObject | None:
+    """Open the thumbnail of an image, if it is one of this image.
+
+    A later image at the same path has replaced the thumbnail, too.
+
+    :param uri: URI of the object, which the caller has checked against the folder of its task.
+    :param request_id: BFL's id of the request of the image; ``None`` if it is not known.
+    :return: ``None`` if it is gone, or of another request.
+    :raises ObjectError: if it is too large, or the store does not answer.
+    """
+    try:
+        found = open_media(uri)
+    except ObjectError as problem:
+        if problem.status in {404, 415}:
+            return None
+        raise
+    is_own = not request_id or (found.data and has_request_id(found.data, request_id))
+    return found if is_own else None
+
+
 def read_small(uri: str, max_bytes: int) -> bytes:
     """Read a small object, for example a sidecar.
 
@@ -123,12 +144,12 @@ def read_hints(uris: list[str], max_bytes: int, seconds: float) -> dict[str, byt
     :param uris: URIs of objects in one store or several, which the caller has checked.
     :param max_bytes: bytes of the largest one.
     :param seconds: seconds after which the others count as missing.
+    :return: the bytes by URI, without those that are gone or cannot be read.
     """
-    for uri in uris:
-        _check_regular(_open(uri))
+    regular = [uri for uri in uris if _is_regular(uri)]
 
     async def read_all() -> dict[str, bytes]:
-        tasks = {uri: asyncio.create_task(read_hint(uri, max_bytes)) for uri in uris}
+        tasks = {uri: asyncio.create_task(read_hint(uri, max_bytes)) for uri in regular}
         done, waiting = await asyncio.wait(tasks.values(), timeout=seconds)
         for task in waiting:
             task.cancel()
@@ -138,7 +159,7 @@ def read_hints(uris: list[str], max_bytes: int, seconds: float) -> dict[str, byt
             if task in done and task.exception() is None and (data := task.result()) is not None
         }
 
-    return run_sync(read_all()) if uris else {}
+    return run_sync(read_all()) if regular else {}
 
 
 def find_size(uri: str) -> tuple[int, str]:
@@ -179,6 +200,15 @@ def _read_whole(uri: str) -> bytes | None:
         if problem.status == 413:
             return None
         raise
+
+
+def _is_regular(uri: str) -> bool:
+    """Whether the store of an object can be opened, and a local file has an end."""
+    try:
+        _check_regular(_open(uri))
+    except ObjectError:
+        return False
+    return True
 
 
 def _check_regular(path: ObjectStoragePath) -> None:

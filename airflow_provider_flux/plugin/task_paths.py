@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
+from airflow_provider_flux.gallery.card import CardOrigin
 from airflow_provider_flux.landing.below_root import is_below
 from airflow_provider_flux.landing.object_name import safe_name
 from airflow_provider_flux.landing.output_path import fixed_folder
@@ -33,6 +34,11 @@ class TaskPaths:
     def __init__(self, record: TaskRecord) -> None:
         self._record = record
 
+    @property
+    def origin(self) -> CardOrigin:
+        """The task instance."""
+        return self._record.origin
+
     def has(self, uri: str | None) -> bool:
         """Whether an object is where the task may have written it.
 
@@ -53,11 +59,6 @@ class TaskPaths:
         if recorded is None or recorded == expected:
             return expected
         return recorded if self.has(recorded) or self._is_below_manifest(recorded) else None
-
-    @property
-    def lands(self) -> bool:
-        """Whether it is known that the task lands what it generates."""
-        return bool(self._rendered_root or self._unrendered_root)
 
     @cached_property
     def _rendered(self) -> Mapping[str, Any]:

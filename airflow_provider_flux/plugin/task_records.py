@@ -81,7 +81,7 @@ def find_records(
     task_id: str | None = None,
     map_index: int | None = None,
 ) -> TaskRecords:
-    """Return the task instances of a DAG, a run or a task that may have landed images.
+    """Return the task instances of this package in a DAG, a run or a task.
 
     The runs of a DAG are in the order of their creation, the latest first.
 
@@ -99,8 +99,7 @@ def find_records(
             query = query.where(getattr(TaskInstance, name) == value)
     if map_index is not None:
         query = query.where(TaskInstance.map_index == map_index)
-    if task_id is None:
-        query = query.where(_is_of_flux())
+    query = query.where(_is_of_flux())
     with create_session() as session:
         rows = session.execute(query.limit(MAX_TASKS + 1)).all()
         tasks = rows[:MAX_TASKS]
@@ -196,7 +195,10 @@ def _select_tasks() -> Select[Any]:
 
 
 def _is_of_flux() -> Any:
-    """Return the condition for a task of this package, or of a subclass that has ended."""
+    """Return the condition for a task of this package, or of a subclass that has ended.
+
+    Sensors land nothing.
+    """
     link = select(XComModel.key).where(
         XComModel.dag_id == TaskInstance.dag_id,
         XComModel.run_id == TaskInstance.run_id,
@@ -205,7 +207,7 @@ def _is_of_flux() -> Any:
         XComModel.key.in_(_LINK_KEYS),
     )
     names = (TaskInstance.operator.like(name, escape="\\") for name in _OPERATOR_NAMES)
-    return or_(link.exists(), *names)
+    return or_(link.exists(), and_(or_(*names), TaskInstance.operator.not_like("%Sensor")))
 
 
 def _read_xcoms(session: Any, tasks: Sequence[Any]) -> dict[tuple[Any, ...], Any]:

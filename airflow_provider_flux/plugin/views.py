@@ -82,6 +82,7 @@ def link_card(card: Card) -> CardLinks:
         sidecar=link("sidecar.json") if card.sidecar else None,
         code=link("code.txt"),
         task=_task_page(card),
+        page=f"{page}{query}#image-{card.index}",
     )
 
 

@@ -7,7 +7,7 @@ number of threads also bounds the memory, because each holds one object at most.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import ParamSpec, TypeVar
@@ -17,8 +17,13 @@ _STORE_THREADS = 8
 _DATABASE = ThreadPoolExecutor(_DATABASE_THREADS, thread_name_prefix="flux-database")
 _STORES = ThreadPoolExecutor(_STORE_THREADS, thread_name_prefix="flux-stores")
 
+#: Manifests are small reads that mostly wait, and a page of a DAG opens many.
+_MANIFEST_THREADS = 8
+_MANIFESTS = ThreadPoolExecutor(_MANIFEST_THREADS, thread_name_prefix="flux-manifests")
+
 P = ParamSpec("P")
 T = TypeVar("T")
+V = TypeVar("V")
 
 
 async def in_database_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -43,3 +48,15 @@ async def in_store_thread(function: Callable[P, T], *args: P.args, **kwargs: P.k
     """
     loop = asyncio.get_running_loop()
     return await loop.run_in_executor(_STORES, partial(function, *args, **kwargs))
+
+
+def map_in_manifest_threads(function: Callable[[T], V], values: Iterable[T]) -> list[V]:
+    """Run a function that opens a manifest for some values at the same time, and wait for all.
+
+    Call it in a store thread, not on an event loop.
+
+    :param function: the function.
+    :param values: the values.
+    :return: what it returns, in their order.
+    """
+    return list(_MANIFESTS.map(function, values))

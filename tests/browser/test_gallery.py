@@ -219,6 +219,24 @@ class TestViewer:
         assert "FluxGenerateOperator" in names
         assert "packshot 0" in code
 
+    def test_a_copied_link_names_the_image_by_its_task_whatever_the_page(
+        self, visit: Start, site: GallerySite
+    ) -> None:
+        window = visit()
+        page = window.open(site.run_page)
+        page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+        tile = page.locator('.tile[data-link*="map_index=1"]')
+        key = tile.locator(".key").inner_text()
+        tile.locator(".frame").click()
+        page.get_by_role("button", name="Copy link").click()
+        page.get_by_text("Link copied").wait_for(state="attached")
+        link = page.evaluate("() => navigator.clipboard.readText()")
+        assert "/tasks/seasons?map_index=1#image-0" in link
+        page.goto(link)
+        viewer = page.locator("dialog.viewer[open]")
+        viewer.wait_for()
+        assert viewer.get_by_role("heading").inner_text() == key
+
     def test_a_video_plays(self, visit: Start, site: GallerySite) -> None:
         page = visit().open(site.run_page)
         page.locator('.tile[data-media="video"] .frame').click()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -44,6 +45,15 @@ def test_the_rendered_prompt_of_the_code_is_the_prompt_of_the_card(prompt: str) 
     assert arguments["model"] == "flux-2-pro"
     assert arguments["seed"] == 7
     assert arguments["task_id"] == "generate_sku_7"
+
+
+def test_the_code_of_a_card_has_its_seed_of_0_and_the_size_if_its_model_has_one() -> None:
+    card = Card(key="a", model="flux-2-pro", prompt="a fox", seed=0, width=512, height=256)
+    arguments = arguments_of(dag_code_of_card(card))
+    assert arguments["seed"] == 0
+    assert arguments["parameters"] == {"width": 512, "height": 256}
+    other = arguments_of(dag_code_of_card(replace(card, model="flux-kontext-pro")))
+    assert "parameters" not in other
 
 
 def test_the_code_of_a_sidecar_has_all_its_parameters() -> None:

@@ -56,14 +56,13 @@ class TestFilter:
             min_cost=0.5,
             max_cost=1e6,
         )
-        assert CardFilter.from_query(parse_qsl(filter_.to_query())) == filter_
+        assert CardFilter.from_query(filter_.to_pairs()) == filter_
 
     def test_a_query_of_a_stranger_is_bounded(self) -> None:
         query = [("outcome", f"o{n}") for n in range(5000)] + [("text", "x" * 10**6)]
         filter_ = CardFilter.from_query(query)
         assert len(filter_.outcomes) == 50
         assert len(filter_.text) == 200
-        assert "%3F" in CardFilter(text="\ud800").to_query()
 
 
 class TestTotals:

@@ -107,6 +107,15 @@ class TestCard:
         assert source.card(1234) is None
         assert source.card(-1) is None
 
+    def test_the_cards_of_a_page_one_by_one_read_their_block_once(
+        self, cards: list[Card], index: bytes
+    ) -> None:
+        read = RangeReads(index)
+        source = open_index(read, origin=ORIGIN)
+        read.reads.clear()
+        assert [source.card(n) for n in range(1100, 1234)] == cards[1100:]
+        assert len(read.reads) == 2
+
     def test_all_cards_come_in_their_order(self, cards: list[Card], index: bytes) -> None:
         assert list(open_data(index)) == cards
 

@@ -66,6 +66,17 @@ def test_an_index_of_an_earlier_manifest_is_not_used(store: Store) -> None:
 
 
 @LOCAL
+def test_a_manifest_that_is_too_large_needs_an_index_of_its_own(store: Store) -> None:
+    manifest = write(store, "large.jsonl", manifest_of(3))
+    size = len(manifest_of(3))
+    write(store, "large.jsonl.index", encode_index(batch_cards(2), size - 1))
+    with pytest.raises(FluxStorageError, match="too large without one"):
+        open_manifest_cards(manifest, max_plain_bytes=size - 1)
+    write(store, "large.jsonl.index", encode_index(batch_cards(2), size))
+    assert open_manifest_cards(manifest, max_plain_bytes=size - 1).totals.cards == 2
+
+
+@LOCAL
 @pytest.mark.parametrize("damage", [b"", b"\x1f\x8b broken", encode_index(batch_cards(5))[:200]])
 def test_a_damaged_index_is_a_warning(
     store: Store, damage: bytes, caplog: pytest.LogCaptureFixture

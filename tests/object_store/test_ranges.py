@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+from pathlib import Path
 
 import pytest
 
@@ -59,3 +61,9 @@ def test_a_missing_object_has_no_size_and_no_bytes(store: Store) -> None:
     assert run_sync(find_object(uri)) is None
     with pytest.raises(FluxStorageError, match="could not be read"):
         run_sync(read_range(uri, 0, 10))
+
+
+def test_a_pipe_is_no_object_because_a_read_of_it_never_ends(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.jsonl")
+    open_path(f"{tmp_path}/pipe.jsonl")
+    assert run_sync(find_object(f"{tmp_path}/pipe.jsonl")) is None

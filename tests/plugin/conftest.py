@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow.sdk import DAG
+from airflow.sdk import DAG, task
 from airflow.utils.db import initdb
 
 from airflow_provider_flux.emulator import EmulatorConfig, EmulatorServer
@@ -133,4 +133,10 @@ def _foreign(folder: Path) -> DAG:
         FluxGenerateOperator(
             task_id="hero", prompt="a secret", output_path=f"{folder}/hero.{{ext}}", **SMALL
         )
+
+        @task
+        def note() -> None:
+            """Land nothing."""
+
+        note()
     return dag

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from io import BytesIO
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -99,6 +100,25 @@ class TestObjects:
         with Image.open(BytesIO(answer.content)) as image:
             assert image.format in {"WEBP", "JPEG"}
             assert image.width <= 320
+
+    @pytest.mark.parametrize("replacement", ["thumbnail of another image", "nothing"])
+    def test_a_thumbnail_of_another_request_is_not_shown_in_place_of_the_image(
+        self, server: PluginServer, landed: Landed, replacement: str
+    ) -> None:
+        image = landed.returned["album", "hero"]["image"]
+        thumb = Path(image["renditions"]["thumb"]["uri"].removeprefix("file://"))
+        own = thumb.read_bytes()
+        assert server.client("viewer").get(landed.thumb()).content == own
+        if replacement == "nothing":
+            thumb.unlink()
+        else:
+            (other, _) = sorted((landed.folder / "many").glob("*.thumb.webp"))
+            thumb.write_bytes(other.read_bytes())
+        try:
+            answer = server.client("viewer").get(landed.thumb())
+        finally:
+            thumb.write_bytes(own)
+        assert hashlib.sha256(answer.content).hexdigest() == image["sha256"]
 
     def test_a_browser_that_has_the_image_gets_no_bytes(
         self, server: PluginServer, landed: Landed

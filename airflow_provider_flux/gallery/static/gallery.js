@@ -416,7 +416,8 @@
     }
 
     const currentTile = () => list.find(current);
-    const copyLink = () => copy(location.href, "Link copied");
+    /* The page of the task names the image by its row: on other pages, later runs change positions. */
+    const copyLink = (tile) => copy(new URL(tile.dataset.link || location.href, location.href).href, "Link copied");
     const openKeys = () => document.querySelector("dialog.keys").showModal();
 
     grid.addEventListener("click", (event) => {
@@ -439,7 +440,7 @@
     viewer.querySelector(".previous").addEventListener("click", () => show(current - 1));
     viewer.querySelector(".next").addEventListener("click", () => show(current + 1));
     viewer.querySelector(".copy-code").addEventListener("click", () => copyCode(currentTile()));
-    viewer.querySelector(".copy-link").addEventListener("click", copyLink);
+    viewer.querySelector(".copy-link").addEventListener("click", () => copyLink(currentTile()));
     compare.addEventListener("close", () => focus(current));
     viewer.addEventListener("close", () => {
       viewer.querySelector(".stage").replaceChildren();
@@ -455,7 +456,7 @@
       f: (tile) => { const full = tile.querySelector("a.frame")?.href; if (full) openLink(full, "_blank"); },
       c: (tile) => pick(tile, !picked.includes(tile)),
       d: copyCode,
-      l: async (tile) => { await show(list.position(tile)); copyLink(); },
+      l: async (tile) => { await show(list.position(tile)); copyLink(tile); },
     };
 
     document.addEventListener("keydown", (event) => {
