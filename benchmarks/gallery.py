@@ -3,7 +3,8 @@
 ``python -m benchmarks.gallery [ROWS]`` writes a manifest of 10,000 rows and its index to a
 temporary folder. It prints CPU milliseconds, bytes that were read, and the peak of the memory of
 Python: for the first page, for the last one, to which the key End scrolls, and for filters over all
-rows. As in the API server, each page opens its source anew.
+rows. As in the API server, each page opens its source anew. The last lines are those of a manifest
+whose index is missing: the first page reads it and keeps an index in memory.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from airflow_provider_flux.gallery.card import card_of_row
 from airflow_provider_flux.gallery.card_source import CardList, CardSource
 from airflow_provider_flux.gallery.filters import CardFilter
 from airflow_provider_flux.gallery.indexed_cards import MatchCache, open_index
+from airflow_provider_flux.gallery.manifest_cards import open_manifest_cards
 from airflow_provider_flux.gallery.pages import CardLinks, View, render_gallery
 from tests.support.gallery_cards import batch_cards, encode_index
 
@@ -110,6 +112,17 @@ def main() -> None:
         print(f"{index.stat().st_size / 2**20:.1f} MiB, written in", end=" ")
         print(f"{(time.process_time() - began) * 1000:.0f} ms of CPU")
         print_table(manifest, index, rows)
+        show_page(open_manifest_cards(str(manifest)), CardFilter())  # import what reads a store
+        index.unlink()
+        print_without_index(manifest)
+
+
+def print_without_index(manifest: Path) -> None:
+    """Print the CPU of the first page of a manifest without an index, and of the next page."""
+    for name, offset in (("first page", 0), ("second page", 100)):
+        began = time.process_time()
+        show_page(open_manifest_cards(str(manifest)), CardFilter(), offset)
+        print(f"without an index, {name}: {(time.process_time() - began) * 1000:.0f} ms of CPU")
 
 
 def print_table(manifest: Path, index: Path, rows: int) -> None:

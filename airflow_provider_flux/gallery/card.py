@@ -111,12 +111,10 @@ _TEXT_LIMITS = {
     "reason": MAX_TEXT_CHARACTERS,
     "prompt": MAX_TEXT_CHARACTERS,
 }
-_URIS = frozenset({"uri", "sidecar", "thumb"})
 _INTEGERS = frozenset({"index", "width", "height", "bytes", "seed"})
 _NUMBERS = frozenset({"cost", "seconds"})
-#: Fields that a record of any shape may name directly.
-_RECORDED = tuple(field.name for field in fields(Card) if field.name != "origin")
-_REQUIRED = {"index": 0, "key": "", "outcome": "", "model": ""}
+#: Fields that a record of any shape may name directly, with their values for "not known".
+_EMPTY = {field.name: field.default for field in fields(Card) if field.name != "origin"}
 
 
 def card_of_row(row: object, origin: CardOrigin = NO_ORIGIN) -> Card:
@@ -206,20 +204,24 @@ _ORIGIN_NAMES = ("dag_id", "run_id", "task_id")
 
 def _clean(record: object) -> dict[str, Any]:
     """Return the fields of a card that a record has, each of its own type."""
-    known = record if isinstance(record, Mapping) else {}
-    values = {name: _clean_value(name, known.get(name)) for name in _RECORDED}
-    return values | {name: values[name] or empty for name, empty in _REQUIRED.items()}
+    values = dict(_EMPTY)
+    for name, value in record.items() if isinstance(record, Mapping) else ():
+        if value is not None and name in values:
+            values[name] = _clean_value(name, value)
+    return values
 
 
 def _clean_value(name: str, value: object) -> Any:
+    if name in _TEXT_LIMITS:
+        text = _text(value, _TEXT_LIMITS[name])
+        return _EMPTY[name] if text is None else text
     if name in _INTEGERS:
-        return _integer(value)
+        number = _integer(value)
+        return _EMPTY[name] if number is None else number
     if name in _NUMBERS:
         return read_number(value)
-    if name in _URIS:
-        is_uri = isinstance(value, str) and 0 < len(value) <= MAX_URI_CHARACTERS
-        return value if is_uri else None
-    return _text(value, _TEXT_LIMITS[name])
+    is_uri = isinstance(value, str) and 0 < len(value) <= MAX_URI_CHARACTERS
+    return value if is_uri else None
 
 
 def _text(value: object, limit: int) -> str | None:

@@ -16,8 +16,9 @@ from __future__ import annotations
 import json
 import zlib
 from collections import Counter
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from itertools import accumulate
+from operator import attrgetter
 from typing import Any
 
 from airflow_provider_flux.bfl.responses import read_number
@@ -51,6 +52,8 @@ CARD_FIELDS = (
     *("bytes", "sha256", "content_type", "seconds", "submitted_at", "request_id"),
     *("uri", "sidecar", "thumb"),
 )
+_card_values = attrgetter(*CARD_FIELDS)
+_ENCODER = json.JSONEncoder(separators=(",", ":"))
 _GZIP_WINDOW = 16 + zlib.MAX_WBITS
 #: A byte of gzip stands for at most about 1032 bytes; a member has at least 20.
 _MIN_MEMBER_BYTES = 20
@@ -150,7 +153,7 @@ def encode_card(card: Card) -> str:
 
     :param card: the card.
     """
-    return json.dumps([getattr(card, name) for name in CARD_FIELDS], separators=(",", ":"))
+    return _ENCODER.encode(_card_values(card))
 
 
 def decode_block(member: bytes, origin: CardOrigin = NO_ORIGIN) -> list[Card]:
@@ -176,7 +179,9 @@ def encode_columns(columns: Columns) -> bytes:
 
     :param columns: the columns.
     """
-    return compress(json.dumps(asdict(columns), separators=(",", ":")).encode() + b"\n")
+    # asdict() would copy each of the values.
+    content = {name: getattr(columns, name) for name in _COLUMN_NAMES}
+    return compress(_ENCODER.encode(content).encode() + b"\n")
 
 
 def decode_columns(member: bytes, count: int, header: IndexHeader) -> Columns:

@@ -98,6 +98,7 @@ class IndexedCards:
     :param start: the beginning of the file, as far as it is read already.
     :param cache: cache of filtered cards; ``None`` for none.
     :param version: text that identifies the index and its version, for the cache.
+    :param has_prompts: whether the cards have their prompts, as those of an index of a batch do.
     """
 
     def __init__(
@@ -110,8 +111,10 @@ class IndexedCards:
         start: bytes = b"",
         cache: MatchCache | None = None,
         version: str = "",
+        has_prompts: bool = True,
     ) -> None:
         self._read = read
+        self._has_prompts = has_prompts
         self._header = header
         self._offsets = [header_bytes + offset for offset in header.offsets]
         self._origin = origin
@@ -127,6 +130,11 @@ class IndexedCards:
     def totals(self) -> Totals:
         """Totals of all cards."""
         return self._totals
+
+    @property
+    def has_prompts(self) -> bool:
+        """Whether the cards have their prompts, as far as the batch recorded them."""
+        return self._has_prompts
 
     @property
     def manifest_bytes(self) -> int:
@@ -249,6 +257,7 @@ def open_index(
     origin: CardOrigin = NO_ORIGIN,
     cache: MatchCache | None = None,
     version: str = "",
+    has_prompts: bool = True,
 ) -> IndexedCards:
     """Open an index: read its header, and usually its first block, in one read.
 
@@ -256,6 +265,7 @@ def open_index(
     :param origin: task instance that wrote the manifest.
     :param cache: cache of filtered cards; ``None`` for none.
     :param version: text that identifies the index and its version, for the cache.
+    :param has_prompts: whether the cards have their prompts; ``True`` by default.
     :raises DamagedIndexError: if this is no index, or one of another version.
     """
     start = read(0, FIRST_READ_BYTES)
@@ -268,7 +278,14 @@ def open_index(
         decoded = decode_header(start)
     header, length = decoded
     return IndexedCards(
-        read, header, length, origin=origin, start=start, cache=cache, version=version
+        read,
+        header,
+        length,
+        origin=origin,
+        start=start,
+        cache=cache,
+        version=version,
+        has_prompts=has_prompts,
     )
 
 

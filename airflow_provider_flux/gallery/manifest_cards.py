@@ -97,7 +97,7 @@ def _open_stored_index(
         return None
 
 
-class _BuiltIndexes:
+class BuiltIndexes:
     """The indexes of manifests without one, in memory. The oldest are dropped.
 
     :param max_bytes: bytes that are kept in all.
@@ -107,30 +107,58 @@ class _BuiltIndexes:
         self._max_bytes = max_bytes
         self._indexes: OrderedDict[str, bytes] = OrderedDict()
         self._lock = Lock()
+        self._building: dict[str, Lock] = {}
 
     def get(self, version: str, build: Callable[[], bytes]) -> bytes:
-        """Return the index of a version of a manifest; one thread builds it."""
+        """Return the index of a version of a manifest; one thread builds it.
+
+        A store that hangs makes those wait that ask for the same manifest, and nobody else.
+
+        :param version: text that identifies the manifest and its version.
+        :param build: reads the manifest and returns its index.
+        """
+        with self._lock:
+            turn = self._building.setdefault(version, Lock())
+        with turn:
+            index = self._find(version)
+            if index is None:
+                try:
+                    index = build()
+                    self._keep(version, index)
+                finally:
+                    with self._lock:
+                        self._building.pop(version, None)
+        return index
+
+    def _find(self, version: str) -> bytes | None:
         with self._lock:
             if version in self._indexes:
                 self._indexes.move_to_end(version)
-            else:
-                self._indexes[version] = build()
+                self._building.pop(version, None)
+            return self._indexes.get(version)
+
+    def _keep(self, version: str, index: bytes) -> None:
+        with self._lock:
+            self._indexes[version] = index
             while len(self._indexes) > 1 and self._total() > self._max_bytes:
                 self._indexes.popitem(last=False)
-            return self._indexes[version]
 
     def _total(self) -> int:
         return sum(map(len, self._indexes.values()))
 
 
-_BUILT = _BuiltIndexes(_CACHED_BYTES)
+_BUILT = BuiltIndexes(_CACHED_BYTES)
 
 
 def _open_without_index(manifest: str, facts: ObjectFacts, origin: CardOrigin) -> IndexedCards:
     version = f"{manifest} {facts.version}"
     data = _BUILT.get(version, partial(_build_index, manifest, facts))
     return open_index(
-        lambda start, end: data[start:end], origin=origin, cache=_MATCHES, version=version
+        lambda start, end: data[start:end],
+        origin=origin,
+        cache=_MATCHES,
+        version=version,
+        has_prompts=False,
     )
 
 

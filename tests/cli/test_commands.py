@@ -229,6 +229,76 @@ def test_the_user_is_asked_on_a_terminal(
     assert emulator.stats()["submits"] == submits
 
 
+# Renditions
+
+RENDITIONS = [
+    ([], ["thumb"]),
+    (["--renditions", "{}"], []),
+    (["--renditions", '{"small": {"width": 9}, "thumb": {"width": 32}}'], ["small", "thumb"]),
+]
+
+
+@pytest.mark.parametrize(("options_", "names"), RENDITIONS, ids=["default", "none", "two"])
+def test_generate_writes_the_renditions_of_its_option(
+    options_: list[str],
+    names: list[str],
+    tmp_path: Path,
+    emulator: EmulatorServer,
+    command: Command,
+) -> None:
+    ended = command(*image_arguments(tmp_path), "--yes", "-o", "json", *options_)
+    assert ended.code == 0, ended.err
+    (image,) = json.loads(ended.out)
+    listed = json.loads(Path(f"{image['uri']}.json").read_text())["media"]["renditions"]
+    assert list(listed) == names
+    assert all(Path(item["uri"]).is_file() for item in listed.values())
+
+
+@pytest.mark.parametrize(("options_", "names"), RENDITIONS, ids=["default", "none", "two"])
+def test_batch_writes_the_renditions_of_its_option_for_each_row(
+    options_: list[str],
+    names: list[str],
+    rows: Path,
+    tmp_path: Path,
+    emulator: EmulatorServer,
+    command: Command,
+) -> None:
+    folder = tmp_path / "out"
+    ended = command(*batch_arguments(rows, folder), "--yes", *options_)
+    assert ended.code == 0, ended.err
+    (manifest,) = folder.glob("manifest-*.jsonl")
+    for line in manifest.read_text().splitlines():
+        row = json.loads(line)
+        assert sorted(row["renditions"] or {}) == sorted(names)
+        assert all(Path(uri).is_file() for uri in (row["renditions"] or {}).values())
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("thumb", "--renditions"),
+        ("[]", "renditions"),
+        ('{"thumb": {}}', "thumb"),
+        ('{"thumb": {"width": 99999}}', "8192"),
+        ('{"thumb": {"width": 9, "path": "../x.{ext}"}}', "path"),
+    ],
+)
+@pytest.mark.parametrize("name", ["generate", "batch"])
+def test_wrong_renditions_are_refused_before_the_submit(
+    name: str,
+    text: str,
+    message: str,
+    rows: Path,
+    tmp_path: Path,
+    emulator: EmulatorServer,
+    command: Command,
+) -> None:
+    arguments = {"generate": image_arguments(tmp_path), "batch": batch_arguments(rows, tmp_path)}
+    ended = command(*arguments[name], "--yes", "--renditions", text)
+    assert (ended.code, message in ended.err) == (2, True), ended.err
+    assert emulator.stats()["submits"] == 0
+
+
 # Exit codes
 
 

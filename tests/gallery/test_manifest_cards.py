@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 from typing import Any
 
 import pytest
@@ -108,3 +110,41 @@ def test_a_parquet_manifest_without_an_index_gives_its_rows(store: Store) -> Non
     broken = write(store, "broken.parquet", b"PAR1 no")
     with pytest.raises(FluxStorageError, match="no Parquet file"):
         open_manifest_cards(broken)
+
+
+class TestBuiltIndexes:
+    def test_a_manifest_that_is_read_slowly_delays_no_other_one_and_is_read_once(self) -> None:
+        built = manifest_cards.BuiltIndexes(max_bytes=100)
+        begun, may_end = Event(), Event()
+        builds = []
+
+        def build_slowly() -> bytes:
+            builds.append(1)
+            begun.set()
+            assert may_end.wait(60)
+            return b"slow"
+
+        with ThreadPoolExecutor(2) as threads:
+            answers = [threads.submit(built.get, "slow", build_slowly) for _ in range(2)]
+            assert begun.wait(60)
+            assert built.get("other", lambda: b"other") == b"other"
+            may_end.set()
+            assert [answer.result(60) for answer in answers] == [b"slow", b"slow"]
+        assert builds == [1]
+
+    def test_a_manifest_that_cannot_be_read_is_read_again_by_the_next_page(self) -> None:
+        built = manifest_cards.BuiltIndexes(max_bytes=100)
+
+        def fail() -> bytes:
+            raise FluxStorageError("gone")
+
+        with pytest.raises(FluxStorageError):
+            built.get("1", fail)
+        assert built.get("1", lambda: b"back") == b"back"
+
+    def test_the_oldest_indexes_are_dropped(self) -> None:
+        built = manifest_cards.BuiltIndexes(max_bytes=100)
+        for version in "abc":
+            built.get(version, lambda: b"x" * 40)
+        assert built.get("c", lambda: b"new") == b"x" * 40
+        assert built.get("a", lambda: b"new") == b"new"

@@ -75,6 +75,51 @@ def test_recover_lists_then_lands_an_image_once_in_each_store(
     assert emulator.stats()["submits"] == 1
 
 
+@pytest.mark.parametrize(
+    ("arguments", "names"),
+    [
+        ({}, ["thumb"]),
+        ({"renditions": {}}, []),
+        ({"renditions": {"thumb": {"width": 64}, "small": {"width": 9}}}, ["thumb", "small"]),
+    ],
+    ids=["default", "none", "two"],
+)
+def test_a_recovered_image_has_the_renditions_that_its_task_would_have_made(
+    emulator: EmulatorServer,
+    store: Store,
+    abandon: Callable[..., Task],
+    capsys: pytest.CaptureFixture[str],
+    arguments: dict[str, Any],
+    names: list[str],
+) -> None:
+    task = abandon(f"{store.root}/x.{{ext}}", **arguments)
+    (row,) = recover(capsys, "--prefix", store.root)
+    assert row["outcome"] == "recovered"
+    sidecar = json.loads(store.read(f"{row['uri']}.json") or b"")
+    listed = sidecar["media"]["renditions"]
+    assert list(listed) == names
+    for rendition in listed.values():
+        assert store.read(rendition["uri"]) is not None
+    image = task.clear()["image"]
+    assert list(image["renditions"]) == names
+    assert emulator.stats()["submits"] == 1
+
+
+def test_a_recovered_image_gets_the_renditions_of_its_task_in_another_folder(
+    emulator: EmulatorServer,
+    tmp_path: Path,
+    abandon: Callable[..., Task],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    small = {"width": 9, "path": "small/{stem}.{ext}"}
+    abandon(f"{tmp_path}/x.{{ext}}", renditions={"small": small})
+    elsewhere = f"{tmp_path}/found/{{request_id}}.{{ext}}"
+    (row,) = recover(capsys, "--prefix", str(tmp_path), "--output-path", elsewhere)
+    assert row["outcome"] == "recovered"
+    folder, _, name = row["uri"].rpartition("/")
+    assert Path(folder, "small", name).exists()
+
+
 def test_recover_lands_only_records_of_the_requested_dag_and_run(
     emulator: EmulatorServer,
     tmp_path: Path,
