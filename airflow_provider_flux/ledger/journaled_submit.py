@@ -62,9 +62,12 @@ class JournaledSubmit:
         """
         if self.generation is None:
             return
-        trusted = drop_media_outside(cast("Generation", self.generation), root)
-        if trusted is not self.generation and self.phase in {"persisted", "returned"}:
-            self.phase = "submitted"
+        stored = cast("Generation", self.generation)
+        trusted = drop_media_outside(stored, root)
+        had_media = bool(stored["image"] or stored["video"])
+        if had_media and not (trusted["image"] or trusted["video"]):
+            if self.phase in {"persisted", "returned"}:
+                self.phase = "submitted"
         self.generation = dict(trusted)
 
     @property

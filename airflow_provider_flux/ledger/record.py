@@ -254,13 +254,13 @@ def drop_media_outside(generation: Generation, root: str) -> Generation:
 def _without_renditions_outside(generation: Generation, root: str) -> Generation:
     """Return a generation without renditions that are not below a folder."""
     image = generation["image"]
-    if image is None or not image.get("renditions"):
-        return generation
     own = {
         name: rendition
         for name, rendition in renditions_of(image).items()
         if is_below(rendition["uri"], root)
     }
+    if image is None or image.get("renditions", own) == own:
+        return generation
     changed = generation.copy()
     changed["image"] = {**image, "renditions": own}
     return changed

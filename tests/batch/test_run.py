@@ -99,6 +99,22 @@ class TestStore:
         assert all(row["cost"] == 4 for row in left)
         assert task.retry()["landed"] == emulator.stats()["submits"] == 6
 
+    def test_a_retry_asks_bfl_nothing_about_images_that_have_landed(
+        self, emulator: EmulatorServer, tmp_path: Path
+    ) -> None:
+        task = batch(tmp_path, prompts(3))
+        assert task.retry()["landed"] == 3
+        before = emulator.stats()
+        thumbs = [row["thumb"] for row in task.manifest()]
+
+        assert task.retry()["landed"] == 3
+
+        after = emulator.stats()
+        asked = ("submits", "polls", "downloads")
+        assert [after[name] for name in asked] == [before[name] for name in asked]
+        assert [row["thumb"] for row in task.manifest()] == thumbs
+        assert all(thumbs)
+
     def test_a_store_that_refuses_images_stops_the_submits(
         self, emulator: EmulatorServer, bucket: Bucket
     ) -> None:
