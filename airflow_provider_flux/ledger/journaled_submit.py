@@ -65,9 +65,9 @@ class JournaledSubmit:
         stored = cast("Generation", self.generation)
         trusted = drop_media_outside(stored, root)
         had_media = bool(stored["image"] or stored["video"])
-        if had_media and not (trusted["image"] or trusted["video"]):
-            if self.phase in {"persisted", "returned"}:
-                self.phase = "submitted"
+        has_lost_media = had_media and not (trusted["image"] or trusted["video"])
+        if has_lost_media and self.phase in {"persisted", "returned"}:
+            self.phase = "submitted"
         self.generation = dict(trusted)
 
     @property

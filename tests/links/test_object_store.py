@@ -15,8 +15,10 @@ from airflow.utils.db import initdb
 from airflow_provider_flux.emulator import EmulatorServer
 from airflow_provider_flux.links.gallery import GalleryLink
 from airflow_provider_flux.links.object_store import LandedImageLink, ManifestLink
+from airflow_provider_flux.links.review import ReviewLink
 from airflow_provider_flux.operators.batch import FluxGenerateBatchOperator
 from airflow_provider_flux.operators.generate import FluxGenerateOperator
+from airflow_provider_flux.operators.review import FluxReviewOperator
 from airflow_provider_flux.testing.dag_run import run_dag
 from tests.support.batch_tries import Batch, quick  # noqa: F401 - a fixture
 from tests.support.run_operator import run_trigger
@@ -107,8 +109,8 @@ def test_each_link_is_declared_for_the_api_server() -> None:
     declared = {path.rpartition(".")[2] for path in get_provider_info()["extra-links"]}
     used = {
         type(link)
-        for operator in (FluxGenerateOperator, FluxGenerateBatchOperator)
+        for operator in (FluxGenerateOperator, FluxGenerateBatchOperator, FluxReviewOperator)
         for link in operator.operator_extra_links
     }
-    assert used == {GalleryLink, LandedImageLink, ManifestLink}
+    assert used == {GalleryLink, LandedImageLink, ManifestLink, ReviewLink}
     assert declared == {link.__name__ for link in used}

@@ -359,6 +359,7 @@ def test_a_deferral_holds_no_secret_and_has_a_timeout(emulator: EmulatorServer) 
         "not_before",
         "poll_interval",
         "record_uri",
+        "webhook_interval",
     ]
     assert sorted(trigger.serialize()[1]) == known
     assert 100 < deferred.value.timeout.total_seconds() <= 161

@@ -29,6 +29,7 @@ from airflow_provider_flux.operators.asset_events import (
 )
 from airflow_provider_flux.operators.batch import FluxGenerateBatchOperator
 from airflow_provider_flux.operators.generate import FluxGenerateOperator
+from airflow_provider_flux.operators.review import FluxReviewOperator
 from airflow_provider_flux.policies.retry import FluxRetryPolicy
 from airflow_provider_flux.sensors.credits import FluxCreditsSensor
 from airflow_provider_flux.transfers.flux_to_object_storage import FluxToObjectStorageOperator
@@ -64,6 +65,16 @@ with DAG("operators", schedule=None):
         output_path="s3://my_s3@media/{key}.jpeg",
         max_failed="2%",
         partition_by_key=True,
+    )
+    FluxReviewOperator(
+        task_id="pick",
+        candidates=hero.output,
+        output_path="s3://my_s3@media/picked.{ext}",
+        defaults="reject",
+        response_timeout=timedelta(days=1),
+        assigned_users=[{"id": "7", "name": "ada"}],
+        prompt="a fox",
+        max_cost=20,
     )
     FluxGenerateOperator(task_id="wrong", on_clear="reuse")  # type: ignore[arg-type]
 
