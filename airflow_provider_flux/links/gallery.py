@@ -73,10 +73,19 @@ def gallery_url(
     :param map_index: map index of the task instance; ``None`` for all of the task.
     :return: empty if there is no gallery, or if ``[api] base_url`` is not set.
     """
+    return ui_url(gallery_path(dag_id, run_id, task_id, map_index))
+
+
+def ui_url(path: str) -> str:
+    """Return the whole URL of a page of the plugin.
+
+    :param path: path on the API server, from :func:`ui_path`.
+    :return: empty if there is no gallery, or if ``[api] base_url`` is not set.
+    """
     parts = urlsplit(_base_url())
     if not has_gallery() or not parts.netloc:
         return ""
-    return f"{parts.scheme}://{parts.netloc}{gallery_path(dag_id, run_id, task_id, map_index)}"
+    return f"{parts.scheme}://{parts.netloc}{path}"
 
 
 def ui_path(path: str) -> str:

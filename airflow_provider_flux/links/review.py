@@ -6,7 +6,7 @@ from typing import Any
 
 from airflow.providers.common.compat.sdk import BaseOperatorLink
 
-from airflow_provider_flux.links.gallery import has_gallery, ui_path
+from airflow_provider_flux.links.gallery import has_gallery, ui_path, ui_url
 
 
 class ReviewLink(BaseOperatorLink):
@@ -26,3 +26,12 @@ class ReviewLink(BaseOperatorLink):
         from airflow_provider_flux.review.form import review_path
 
         return ui_path(review_path(identify_task(ti_key)))
+
+
+def review_url(ti: Any) -> str:
+    """Return the whole URL of the review page of a task, for a message outside of Airflow.
+
+    :param ti: the task instance.
+    :return: empty if there is no gallery, or if ``[api] base_url`` is not set.
+    """
+    return ui_url(ReviewLink().get_link(None, ti_key=ti))

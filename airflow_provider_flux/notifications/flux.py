@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import BaseNotifier
 
 from airflow_provider_flux.bfl.errors import FluxRequestError
-from airflow_provider_flux.notifications.message import Message, describe_task
+from airflow_provider_flux.notifications.message import Message, describe_review, describe_task
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 class FluxNotifier(BaseNotifier):
     """Send a message about a task: its images with small pictures, a batch, or an error.
 
-    Use it as ``on_success_callback`` or ``on_failure_callback`` of a task or a DAG. The pictures
+    Use it as ``on_success_callback`` or ``on_failure_callback`` of a task or a DAG, or among the
+    ``notifiers`` of a review, whose message links to the review page. The pictures
     are the renditions ``thumb`` of the first four images. A message that cannot be sent is a
     warning in the log, and never fails the task.
 
@@ -88,6 +89,7 @@ class FluxNotifier(BaseNotifier):
 
     def _describe(self, context: Any) -> Message:
         from airflow_provider_flux.links.gallery import gallery_url
+        from airflow_provider_flux.links.review import review_url
 
         ti, run = context.get("ti"), context.get("dag_run")
         dag_id = getattr(ti or run, "dag_id", None) or str(context.get("dag", ""))
@@ -96,16 +98,30 @@ class FluxNotifier(BaseNotifier):
         task_id = None if is_run else ti.task_id
         map_index = -1 if is_run else getattr(ti, "map_index", -1)
         error = context.get("exception")
+        returned = None if is_run or error is not None else _read_xcom(ti, "return_value")
+        if not is_run and error is None and returned is None and (waiting := _count_candidates(ti)):
+            message = describe_review(
+                dag_id=dag_id,
+                run_id=run_id,
+                task_id=ti.task_id,
+                map_index=map_index,
+                candidates=waiting,
+                url=review_url(ti),
+            )
+            return self._with_text(message)
         message = describe_task(
             dag_id=dag_id,
             run_id=run_id,
             task_id=task_id,
             map_index=map_index,
-            returned=None if is_run or error is not None else _read_returned(ti),
+            returned=returned,
             error=error,
             state=str(getattr(run if is_run else ti, "state", None) or "ended"),
             url=gallery_url(dag_id, run_id, task_id, map_index),
         )
+        return self._with_text(message)
+
+    def _with_text(self, message: Message) -> Message:
         if self.text:
             return Message(str(self.text), message.facts, message.pictures)
         return message
@@ -134,6 +150,15 @@ class FluxNotifier(BaseNotifier):
         send_message(self.smtp_conn_id, self.email_to, self.email_from, message, pictures)
 
 
-def _read_returned(ti: Any) -> Any:
-    """Return what a task returned."""
-    return ti.xcom_pull(task_ids=ti.task_id, map_indexes=getattr(ti, "map_index", -1))
+def _read_xcom(ti: Any, key: str) -> Any:
+    """Return an XCom of the task itself; ``None`` if there is none."""
+    return ti.xcom_pull(task_ids=ti.task_id, key=key, map_indexes=getattr(ti, "map_index", -1))
+
+
+def _count_candidates(ti: Any) -> int:
+    """Return how many candidates wait for a reviewer; 0 if the task is no review that waits."""
+    from airflow_provider_flux.review.page_state import REVIEW_XCOM
+
+    state = _read_xcom(ti, REVIEW_XCOM)
+    is_open = isinstance(state, Mapping) and state.get("phase") == "open"
+    return len(state["candidates"]) if is_open else 0

@@ -57,8 +57,7 @@ def describe_task(
     :param state: state of the task or run; ``None`` if it is not known.
     :param url: URL of the page with the images; empty if there is none.
     """
-    name = dag_id if task_id is None else f"{dag_id}.{task_id}"
-    subject = _line(f"{name}[{map_index}]" if map_index >= 0 else name)
+    subject = _name_of(dag_id, task_id, map_index)
     facts: list[tuple[str, str]] = []
     pictures: list[Rendition] = []
     if error is not None:
@@ -73,6 +72,29 @@ def describe_task(
     if url:
         facts.append(("Images", url))
     return Message(title, tuple(facts), tuple(pictures))
+
+
+def describe_review(
+    *, dag_id: str, run_id: str, task_id: str, map_index: int, candidates: int, url: str
+) -> Message:
+    """Return the notification that a review waits for a person.
+
+    :param dag_id: id of the DAG.
+    :param run_id: id of the run.
+    :param task_id: id of the task.
+    :param map_index: map index of the task; -1 if it is not mapped.
+    :param candidates: number of candidates.
+    :param url: URL of the review page; empty if there is none.
+    """
+    subject = _name_of(dag_id, task_id, map_index)
+    facts = [("Run", _line(run_id)), ("Review", url)]
+    title = f"{subject}: {candidates} candidates wait for a reviewer"
+    return Message(title, tuple(fact for fact in facts if fact[1]))
+
+
+def _name_of(dag_id: str, task_id: str | None, map_index: int) -> str:
+    name = dag_id if task_id is None else f"{dag_id}.{task_id}"
+    return _line(f"{name}[{map_index}]" if map_index >= 0 else name)
 
 
 def _describe_error(error: BaseException | str) -> str:

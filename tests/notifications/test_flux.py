@@ -23,7 +23,9 @@ from airflow_provider_flux.notifications.flux import FluxNotifier
 from airflow_provider_flux.operators.batch import FluxGenerateBatchOperator
 from airflow_provider_flux.operators.generate import FluxGenerateOperator
 from airflow_provider_flux.testing.dag_run import run_dag
+from tests.support.airflow_names import AIRFLOW
 from tests.support.cluster.processes import free_port
+from tests.support.review_tries import ReviewTask, generate_candidates
 
 SMALL = {"width": 512, "height": 512}
 
@@ -170,6 +172,25 @@ class TestSlack:
         (file,) = slack.files
         assert thumb.read_bytes() in file
         assert not slack.arguments_of("chat.postMessage")
+
+    @pytest.mark.skipif(AIRFLOW < (3, 1), reason="Airflow 3.0 cannot ask a person")
+    def test_a_review_that_waits_is_posted_with_a_link_to_its_page(
+        self,
+        emulator: EmulatorServer,
+        slack: SlackServer,
+        hurry: None,
+        monkeypatch: pytest.MonkeyPatch,
+        tmp_path: Path,
+    ) -> None:
+        monkeypatch.setenv("AIRFLOW__API__BASE_URL", "https://flux.example.com/airflow")
+        notifier = FluxNotifier(slack_channel="C0123456789")
+        ReviewTask(tmp_path, generate_candidates(tmp_path), notifiers=notifier).ask()
+        (post,) = slack.arguments_of("chat.postMessage")
+        assert post["text"].splitlines() == [
+            "*shop.review: 4 candidates wait for a reviewer*",
+            "Run: night",
+            "Review: https://flux.example.com/airflow/flux/dags/shop/runs/night/tasks/review/review",
+        ]
 
     def test_without_the_right_to_upload_the_text_is_posted(
         self, emulator: EmulatorServer, slack: SlackServer, tmp_path: Path
