@@ -1,7 +1,8 @@
-"""Renew the pictures of the gallery in ``docs/images``: ``python -m scripts.gallery_screenshots``.
+"""Renew the pictures of gallery and review: ``python -m scripts.gallery_screenshots``.
 
 It lands images of the emulator, starts an API server and takes each picture in light and dark with
-Debian's chromium. Name some pictures to take only those. Look at each one before you commit it.
+Debian's chromium, into ``docs/images``. Name some pictures to take only those. Look at each one
+before you commit it.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 FOLDER = Path(__file__).resolve().parents[1] / "docs" / "images"
 ROWS = 120
 #: Bytes of one picture in the repository, at most.
-MAX_BYTES = 150_000
+MAX_BYTES = 60_000
 _DESKTOP, _PHONE = (1280, 800), (360, 740)
 
 
@@ -35,6 +36,7 @@ class Shot:
     :param size: width and height of the window in pixels.
     :param is_tab: whether the page is shown within Airflow's UI.
     :param has_images: whether to wait until the images in the window are shown.
+    :param is_review: whether it is a review, whose current candidate must be shown.
     """
 
     name: str
@@ -43,6 +45,7 @@ class Shot:
     size: tuple[int, int] = _DESKTOP
     is_tab: bool = False
     has_images: bool = True
+    is_review: bool = False
 
 
 def open_viewer(page: Any) -> None:
@@ -76,8 +79,88 @@ def open_keys(page: Any) -> None:
     page.keyboard.press("?")
 
 
+def choose(page: Any) -> None:
+    """Choose the second candidate."""
+    page.keyboard.press("2")
+    _wait_for_candidates(page)
+    page.locator("#prompt-text").filter(has_text="lighthouse").wait_for()
+
+
+def compare_candidates(page: Any) -> None:
+    """Keep the first candidate beside the others, and choose the third."""
+    page.keyboard.press("c")
+    page.keyboard.press("3")
+    _wait_for_candidates(page)
+    page.locator("#prompt-text").filter(has_text="lighthouse").wait_for()
+
+
+def ask_again(page: Any) -> None:
+    """Write feedback, and show the fields for other candidates."""
+    page.get_by_label("Comment or feedback").fill("More fog, and the light of the tower is on")
+    page.locator("summary").click()
+    page.locator("#ask-again").scroll_into_view_if_needed()
+
+
+def mark_many(page: Any) -> None:
+    """Choose some of many candidates, and do not choose others."""
+    for key in "aaxaxaa":
+        page.keyboard.press(key)
+    _wait_for_candidates(page)
+    page.locator("#prompt-text").filter(has_text="lighthouse").wait_for()
+
+
+def decide(page: Any) -> None:
+    """Approve the second candidate if nobody has answered yet, and show the decision."""
+    if page.locator("#answer").count():
+        for key in ("2", "Enter", "Enter"):
+            page.keyboard.press(key)
+        page.locator("#status").filter(has_text="answered by").wait_for()
+        page.reload()
+    page.locator("#status").filter(has_text="Decided").wait_for()
+    page.locator("#next").wait_for()
+    page.keyboard.press("ArrowRight")
+    _wait_for_candidates(page)
+
+
+def _wait_for_candidates(page: Any) -> None:
+    from tests.support.browser import CANDIDATES_ARE_SHOWN
+
+    page.wait_for_function(CANDIDATES_ARE_SHOWN)
+
+
+def review_shots() -> list[Shot]:
+    """Return the pictures of the review page, and of Airflow's form."""
+    from tests.support.stored_review import REVIEW_DAG, REVIEW_RUN, page_of
+
+    def page(task_id: str) -> Callable[[GallerySite], str]:
+        return lambda site: site.url(page_of(task_id))
+
+    def shot(name: str, task_id: str, prepare: Callable[[Any], None], **options: Any) -> Shot:
+        return Shot(
+            f"review-{name}", page(task_id), prepare, has_images=False, is_review=True, **options
+        )
+
+    form = f"/dags/{REVIEW_DAG}/runs/{REVIEW_RUN}/tasks/pick/required_actions"
+    return [
+        shot("page", "pick", choose),
+        shot("compare", "pick", compare_candidates),
+        shot("again", "pick", ask_again),
+        shot("keys", "many", open_keys),
+        shot("many", "many", mark_many),
+        shot("decided", "by_mouse", decide),
+        shot("phone", "pick", choose, size=_PHONE),
+        Shot("review-form", lambda site: site.url(form), show_form, has_images=False),
+    ]
+
+
+def show_form(page: Any) -> None:
+    """Wait for the pictures in Airflow's own form."""
+    page.get_by_role("link", name="Open the review page").wait_for()
+    page.wait_for_function("() => [...document.images].every((image) => image.naturalWidth)")
+
+
 def shots() -> list[Shot]:
-    """Return all pictures."""
+    """Return the pictures of the gallery."""
     from tests.support.gallery_site import BATCH_DAG, BATCH_TASK, SHOP_DAG
 
     def batch(site: GallerySite) -> str:
@@ -119,8 +202,11 @@ def main(names: Sequence[str]) -> int:
         os.environ["AIRFLOW_HOME"] = home
         os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
         from tests.support.gallery_site import gallery_site
+        from tests.support.review_site import review_site
 
-        with gallery_site(Path(home), ROWS) as site:
+        reviews = Path(home) / "reviews"
+        reviews.mkdir()
+        with gallery_site(Path(home), ROWS) as site, review_site(reviews, is_drawn=True):
             take_all(site, names)
     return 0
 
@@ -134,7 +220,7 @@ def take_all(site: GallerySite, names: Sequence[str]) -> None:
     from tests.support.browser import chromium
 
     with chromium() as browser:
-        for shot in shots():
+        for shot in [*shots(), *review_shots()]:
             for scheme in ("light", "dark"):
                 if names and shot.name not in names:
                     continue
@@ -145,7 +231,7 @@ def take_all(site: GallerySite, names: Sequence[str]) -> None:
 
 
 def _take(browser: Any, site: GallerySite, shot: Shot, scheme: str) -> bytes:
-    from tests.support.browser import IMAGES_ARE_LOADED, Visit
+    from tests.support.browser import CANDIDATES_ARE_SHOWN, IMAGES_ARE_LOADED, Visit
 
     window = Visit(browser, site, scheme=scheme, size=shot.size, of_airflow=shot.is_tab)
     try:
@@ -154,7 +240,9 @@ def _take(browser: Any, site: GallerySite, shot: Shot, scheme: str) -> bytes:
         shown = window.page
         if shot.is_tab:
             shown = window.page.wait_for_selector("iframe").content_frame()
-        shown.wait_for_selector("main")
+        shown.wait_for_selector("main, #root > *")
+        if shot.is_review:
+            shown.wait_for_function(CANDIDATES_ARE_SHOWN)
         if shot.has_images:
             shown.wait_for_function(IMAGES_ARE_LOADED)
         shot.prepare(window.page)
@@ -168,7 +256,7 @@ def _compact(png: bytes) -> bytes:
     from PIL import Image
 
     with Image.open(io.BytesIO(png)) as image:
-        for quality in (82, 70, 55, 40):
+        for quality in (75, 60, 45, 30):
             file = io.BytesIO()
             image.convert("RGB").save(file, "WEBP", quality=quality, method=6)
             if file.tell() <= MAX_BYTES:

@@ -1,1 +1,1 @@
-"""The gallery in a browser, on a real API server."""
+"""Gallery and review page in a browser, on a real API server."""

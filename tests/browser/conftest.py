@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.support.airflow_names import AIRFLOW
 from tests.support.browser import Visit, axe_path, chromium, chromium_path
 from tests.support.gallery_site import GallerySite, gallery_site
+
+if TYPE_CHECKING:
+    from tests.support.stored_review import StoredReview
 
 #: Rows of the batch. The soak lands 10,000.
 ROWS = int(os.environ.get("FLUX_GALLERY_ROWS", "500"))
@@ -24,6 +27,17 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GallerySite]:
     folder = tmp_path_factory.mktemp("browser")
     with gallery_site(folder, ROWS, is_drawn=False) as running:
         yield running
+
+
+@pytest.fixture(scope="package")
+def reviews(
+    site: GallerySite, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Mapping[str, StoredReview]]:
+    """Reviews that wait, by the id of their task. The server of the gallery shows them, too."""
+    from tests.support.review_site import review_site  # Airflow 3.0 has no form for people
+
+    with review_site(tmp_path_factory.mktemp("reviews")) as waiting:
+        yield waiting
 
 
 # Not for the session: playwright keeps an event loop in this thread, and other tests have theirs.

@@ -153,3 +153,11 @@ IMAGES_ARE_LOADED = """
   return !isBlank && seen.length > 0 && seen.every((image) => image.complete && image.naturalWidth);
 }
 """
+#: All pictures of the stage of a review are there in full size.
+CANDIDATES_ARE_SHOWN = """
+() => {
+  const images = [...document.querySelectorAll("#stage img")];
+  return images.length > 0
+    && images.every((image) => image.dataset.full && image.complete && image.naturalWidth);
+}
+"""

@@ -8,8 +8,14 @@ from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessE
 from airflow.api_fastapi.auth.managers.simple.simple_auth_manager import SimpleAuthManager
 
 #: The users and their roles, as ``[core] simple_auth_manager_users`` names them.
-USERS = {"admin": "admin", "viewer": "viewer", "stranger": "viewer", "blind": "viewer"}
-#: DAGs that a user may read, by the beginning of their ids. ``admin`` may read all.
+USERS = {
+    "admin": "admin",
+    "editor": "user",
+    "viewer": "viewer",
+    "stranger": "viewer",
+    "blind": "viewer",
+}
+#: DAGs that a user may read, by the beginning of their ids. ``admin`` and ``editor`` may read all.
 _READABLE = {"viewer": ("album",), "stranger": ("foreign",), "blind": ("album", "foreign")}
 #: A user that may read DAGs, and not what their tasks return.
 _WITHOUT_XCOMS = "blind"

@@ -42,6 +42,9 @@ class ReviewTask:
 
     :param folder: folder of all files.
     :param arguments: arguments of the operator, beside ``candidates`` and ``output_path``.
+    :ivar dag_id: id of the DAG of the task.
+    :ivar run_id: id of its run.
+    :ivar task_id: id of the task.
     :ivar supervisor: has the forms that the task stored.
     :ivar xcoms: XComs of the task.
     """
@@ -54,6 +57,7 @@ class ReviewTask:
             "candidate_folders": self.folder,
             **arguments,
         }
+        self.dag_id, self.run_id, self.task_id = "shop", "night", "review"
         self.supervisor = Supervisor()
         self.xcoms: dict[str, Any] = {}
         self.try_number, self.max_tries = 0, 3
@@ -107,7 +111,9 @@ class ReviewTask:
 
     def operator(self) -> FluxReviewOperator:
         """Return the operator, as each try of Airflow builds it."""
-        return FluxReviewOperator(task_id="review", candidates=self.candidates, **self.arguments)
+        return FluxReviewOperator(
+            task_id=self.task_id, candidates=self.candidates, **self.arguments
+        )
 
     def _run(self, phase: Any) -> Any:
         with _channel(self.supervisor):
@@ -121,9 +127,9 @@ class ReviewTask:
         ti.xcoms = self.xcoms
         vars(ti).update(
             id="0192f0c1-7a3b-7c4d-8e5f-0123456789ab",
-            dag_id="shop",
-            run_id="night",
-            task_id="review",
+            dag_id=self.dag_id,
+            run_id=self.run_id,
+            task_id=self.task_id,
             try_number=self.try_number,
             max_tries=self.max_tries,
         )

@@ -204,7 +204,8 @@
       isSending = true;
       setDisabled(true);
       const who = state.answered_by || "the default of the timeout";
-      if (state.answer) say(`${state.answer.length > 5 ? `${state.answer.length} candidates` : state.answer.join(", ")}: answered by ${who}. The task is ${state.task_state}.`);
+      // A page that was opened after the answer says so itself.
+      if (state.answer && (canAnswer || state.version !== page.version)) say(`${state.answer.length > 5 ? `${state.answer.length} candidates` : state.answer.join(", ")}: answered by ${who}. The task is ${state.task_state}.`);
       if (state.next) { byId("next").href = state.next; byId("next").hidden = false; }
     }
     if (!isOver) look(state && !state.is_waiting ? 2000 : 10000);
