@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 FOLDER = Path(__file__).resolve().parents[1] / "docs" / "images"
 ROWS = 120
 #: Bytes of one picture in the repository, at most.
-MAX_BYTES = 60_000
+MAX_BYTES = 150_000
 _DESKTOP, _PHONE = (1280, 800), (360, 740)
 
 
@@ -101,14 +101,6 @@ def ask_again(page: Any) -> None:
     page.locator("#ask-again").scroll_into_view_if_needed()
 
 
-def mark_many(page: Any) -> None:
-    """Choose some of many candidates, and do not choose others."""
-    for key in "aaxaxaa":
-        page.keyboard.press(key)
-    _wait_for_candidates(page)
-    page.locator("#prompt-text").filter(has_text="lighthouse").wait_for()
-
-
 def decide(page: Any) -> None:
     """Approve the second candidate if nobody has answered yet, and show the decision."""
     if page.locator("#answer").count():
@@ -129,8 +121,8 @@ def _wait_for_candidates(page: Any) -> None:
 
 
 def review_shots() -> list[Shot]:
-    """Return the pictures of the review page, and of Airflow's form."""
-    from tests.support.stored_review import REVIEW_DAG, REVIEW_RUN, page_of
+    """Return the pictures of the review page."""
+    from tests.support.stored_review import page_of
 
     def page(task_id: str) -> Callable[[GallerySite], str]:
         return lambda site: site.url(page_of(task_id))
@@ -140,23 +132,13 @@ def review_shots() -> list[Shot]:
             f"review-{name}", page(task_id), prepare, has_images=False, is_review=True, **options
         )
 
-    form = f"/dags/{REVIEW_DAG}/runs/{REVIEW_RUN}/tasks/pick/required_actions"
     return [
         shot("page", "pick", choose),
         shot("compare", "pick", compare_candidates),
         shot("again", "pick", ask_again),
-        shot("keys", "many", open_keys),
-        shot("many", "many", mark_many),
         shot("decided", "by_mouse", decide),
         shot("phone", "pick", choose, size=_PHONE),
-        Shot("review-form", lambda site: site.url(form), show_form, has_images=False),
     ]
-
-
-def show_form(page: Any) -> None:
-    """Wait for the pictures in Airflow's own form."""
-    page.get_by_role("link", name="Open the review page").wait_for()
-    page.wait_for_function("() => [...document.images].every((image) => image.naturalWidth)")
 
 
 def shots() -> list[Shot]:
@@ -240,7 +222,7 @@ def _take(browser: Any, site: GallerySite, shot: Shot, scheme: str) -> bytes:
         shown = window.page
         if shot.is_tab:
             shown = window.page.wait_for_selector("iframe").content_frame()
-        shown.wait_for_selector("main, #root > *")
+        shown.wait_for_selector("main")
         if shot.is_review:
             shown.wait_for_function(CANDIDATES_ARE_SHOWN)
         if shot.has_images:
