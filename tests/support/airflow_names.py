@@ -12,7 +12,7 @@ try:  # Airflow 3.2
     from airflow.serialization.serialized_objects import DagSerialization
 except ImportError:
     from airflow.models.dagbag import DagBag  # type: ignore[no-redef]
-    from airflow.serialization.serialized_objects import (  # type: ignore[no-redef]
+    from airflow.serialization.serialized_objects import (  # type: ignore[attr-defined, assignment]
         SerializedDAG as DagSerialization,
     )
 

@@ -151,7 +151,7 @@ def _catalogue(folder: Path, rows: int, is_drawn: bool) -> DAG:
 
 
 def _shop(folder: Path) -> DAG:
-    size = {"width": 1024, "height": 768}
+    size: Any = {"width": 1024, "height": 768}
     with DAG(SHOP_DAG, schedule=None) as dag:
         FluxGenerateOperator(
             task_id="hero",

@@ -57,4 +57,5 @@ async def run_trigger(trigger: Any) -> dict[str, Any]:
     rebuilt = import_string(path)(**json.loads(json.dumps(kwargs)))
     events = [event.payload async for event in rebuilt.run()]
     assert len(events) == 1
-    return json.loads(json.dumps(events[0]))
+    event: dict[str, Any] = json.loads(json.dumps(events[0]))
+    return event
