@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 from uuid import UUID
 
+import sqlalchemy
 from airflow.models.asset import AssetEvent, AssetModel
 from airflow.models.taskinstance import TaskInstance
 from airflow.models.taskinstancehistory import TaskInstanceHistory
@@ -85,8 +86,9 @@ def _lock_task_instance(task_instance: UUID, session: Session) -> Any:
 
 def _as_column_value(task_instance: UUID) -> UUID | str:
     """Return an id as the column has it, which is text before Airflow 3.2."""
-    is_text = TaskInstance.__table__.c.id.type.python_type is str
-    return str(task_instance) if is_text else task_instance
+    # SQLAlchemy 1.4 does not have the type, and cannot tell that of a value in a variant.
+    has_uuids = isinstance(TaskInstance.__table__.c.id.type, getattr(sqlalchemy, "Uuid", ()))
+    return task_instance if has_uuids else str(task_instance)
 
 
 def _resume(ti: Any, notice: WebhookNotice, session: Session) -> Effect:

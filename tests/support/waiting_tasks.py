@@ -17,7 +17,7 @@ from airflow.utils.types import DagRunTriggeredByType, DagRunType
 from sqlalchemy import select
 
 from airflow_provider_flux.testing.dag_run import store_dag
-from tests.support.airflow_names import DagSerialization
+from tests.support.airflow_names import AIRFLOW, DagSerialization
 
 
 def new_task_instance(build: Callable[[], Any]) -> UUID:
@@ -81,6 +81,5 @@ def push_xcom(task_instance: UUID, key: str, value: Any) -> None:
 
 def find(task_instance: UUID, session: Any) -> Any:
     """Return the row of a task instance."""
-    is_text = TaskInstance.__table__.c.id.type.python_type is str
-    key: Any = str(task_instance) if is_text else task_instance
+    key: Any = task_instance if AIRFLOW >= (3, 2) else str(task_instance)
     return session.scalar(select(TaskInstance).where(TaskInstance.id == key))
