@@ -37,6 +37,7 @@ CORE = (
     "tests/sensors",
     "tests/operators/test_asset_events.py::TestOneImage",
     "tests/operators/test_deferral.py",
+    "tests/operators/test_human_input.py",
     "tests/operators/test_templates.py::test_templates_of_the_dag_file_are_rendered_beside_data",
     "tests/operators/test_webhooks.py::test_a_host_that_the_connection_names_gets_the_secret",
     "tests/example_dags/test_flux_decorators.py",

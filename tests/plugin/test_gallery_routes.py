@@ -10,7 +10,10 @@ import pytest
 from PIL import Image
 
 from tests.plugin.conftest import SCRIPT, Landed
+from tests.support.airflow_names import AIRFLOW
 from tests.support.plugin_server import PluginServer
+
+pytestmark = pytest.mark.skipif(AIRFLOW < (3, 1), reason="the gallery needs Airflow 3.1")
 
 
 class TestPages:

@@ -67,15 +67,17 @@ def push_xcom(task_instance: UUID, key: str, value: Any) -> None:
     """Store an XCom of a task instance as a worker does."""
     with create_session() as session:
         ti = find(task_instance, session)
-        XComModel.set(
-            key=key,
-            value=value,
-            dag_id=ti.dag_id,
-            task_id=ti.task_id,
-            run_id=ti.run_id,
-            map_index=ti.map_index,
-            serialize=False,  # as the Execution API does, which workers call
-            session=session,
+        xcom: Any = XComModel  # without serialization, as the API for tasks stores it
+        session.merge(
+            xcom(
+                key=key,
+                value=value,
+                dag_run_id=ti.dag_run.id,
+                dag_id=ti.dag_id,
+                task_id=ti.task_id,
+                run_id=ti.run_id,
+                map_index=ti.map_index,
+            )
         )
 
 
