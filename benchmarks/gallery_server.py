@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 ROWS = 2000
 ROUNDS = 20
+#: Titles of the columns of figures.
+HEADER = ("first ms", "median ms", "CPU ms", "kB", "MiB")
 #: Times the CPU of the grid that a page of 100 images may take.
 MOST_CPU = 3.0
 #: MiB by which all requests may raise the memory of the server.
@@ -108,7 +110,7 @@ def print_figures(site: GallerySite) -> int:
     :return: the exit code.
     """
     client = site.server.client("admin")
-    own = _processes(site.server.url)
+    own = server_processes(site.server.url)
     client.get("/api/v2/version").raise_for_status()
     start = memory_of(own())
     pages = _pages(site)
@@ -116,8 +118,7 @@ def print_figures(site: GallerySite) -> int:
         for page in pages:
             page.ask(client, own)
     print(f"batch of {site.rows:,} rows; the server starts with {start:.0f} MiB")
-    header = ("first ms", "median ms", "CPU ms", "kB", "MiB")
-    print(f"{'':38}" + "".join(f"{name:>10}" for name in header))
+    print(f"{'':38}" + "".join(f"{name:>10}" for name in HEADER))
     for page in pages:
         print(page)
     grid, tiles = pages[0], pages[1]
@@ -156,8 +157,11 @@ def _grid_urls(dag_id: str, run_id: str) -> list[str]:
     ]
 
 
-def _processes(url: str) -> Callable[[], list[psutil.Process]]:
-    """Return a function that finds the processes of the server: those that listen at its port."""
+def server_processes(url: str) -> Callable[[], list[psutil.Process]]:
+    """Return a function that finds the processes of a server: those that listen at its port.
+
+    :param url: URL of the server.
+    """
     port = url.rpartition(":")[2]
 
     def find() -> list[psutil.Process]:

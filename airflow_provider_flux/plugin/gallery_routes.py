@@ -278,10 +278,11 @@ def _html(text: str) -> Response:
 
 
 def _read_page(chosen: PageQuery, *ids: Any) -> tuple[PageCards, CardPage, Totals]:
-    found = cards_of_page(*ids)
+    found = cards_of_page(*ids, is_search=bool(chosen.filter_.text))
     try:
         page, totals = found.cards.page(chosen.filter_, chosen.offset), found.cards.totals
     except (DamagedIndexError, ObjectError):
         raise HTTPException(503, "A manifest cannot be read.") from None
-    cards = add_prompts(page.cards, lambda card, uri: found.paths[card.origin].has(uri))
+    TaskPaths.load(found.paths[card.origin] for card in page.cards if card.sidecar)
+    cards = add_prompts(page.cards, found.may_name)
     return found, CardPage(cards, page.offset, page.totals), totals

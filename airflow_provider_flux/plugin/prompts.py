@@ -6,6 +6,7 @@ import json
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import islice
 from threading import Lock
 
 from airflow_provider_flux.gallery.card import Card, CardOrigin, card_of_sidecar
@@ -14,8 +15,12 @@ from airflow_provider_flux.plugin.stored_objects import read_hints
 
 #: Seconds that a page waits for sidecars. The prompts of others are left out.
 _SECONDS = 1.0
+#: Seconds that a search waits for sidecars, and the sidecars that it reads at most. What it has
+#: read is kept, so the next search goes on from there.
+_SEARCH_SECONDS = 4.0
+_MAX_SEARCHED = 2000
 #: Prompts that are kept, of at most 2000 characters each.
-_CACHED_PROMPTS = 2000
+_CACHED_PROMPTS = 5000
 
 #: A prompt counts only for the task whose arguments allow it to name the sidecar.
 _PromptKey = tuple[CardOrigin, str, str | None]
@@ -29,23 +34,45 @@ def add_prompts(cards: Sequence[Card], is_allowed: Callable[[Card, str], bool]) 
     :param cards: the cards of one page.
     :param is_allowed: whether a card may name the URI of its sidecar.
     """
+    return _add_prompts(cards, is_allowed, len(cards), _SECONDS)[0]
+
+
+def add_prompts_to_search(
+    cards: Sequence[Card], is_allowed: Callable[[Card, str], bool], *, limit: int = _MAX_SEARCHED
+) -> tuple[list[Card], int]:
+    """Return all cards of a view with the prompts that their sidecars have, as far as a search may.
+
+    :param cards: the cards.
+    :param is_allowed: as for :func:`add_prompts`.
+    :param limit: most sidecars to read, 2,000 by default.
+    :return: the cards, and the number of sidecars that were not read: there are too many, or the
+        store did not send them in time.
+    """
+    return _add_prompts(cards, is_allowed, limit, _SEARCH_SECONDS)
+
+
+def _add_prompts(
+    cards: Sequence[Card], is_allowed: Callable[[Card, str], bool], limit: int, seconds: float
+) -> tuple[list[Card], int]:
     keys = [_key_of(card) for card in cards]
-    missing = {
-        key
-        for card, key in zip(cards, keys, strict=True)
-        if key and key not in _PROMPTS and is_allowed(card, key[1])
+    unknown = {
+        key: card for card, key in zip(cards, keys, strict=True) if key and key not in _PROMPTS
     }
-    read = read_hints(sorted({uri for _, uri, _ in missing}), MAX_SIDECAR_BYTES, _SECONDS)
-    found = {uri: _prompt_of(data) for uri, data in read.items()}
+    missing = [key for key, card in islice(unknown.items(), limit) if is_allowed(card, key[1])]
+    uris = list(dict.fromkeys(uri for _, uri, _ in missing))
+    found = {
+        uri: _prompt_of(data) for uri, data in read_hints(uris, MAX_SIDECAR_BYTES, seconds).items()
+    }
+    read = {key: found[key[1]] for key in missing if key[1] in found}
     with _LOCK:
-        _PROMPTS.update({key: found[key[1]] for key in missing if key[1] in found})
+        _PROMPTS.update(read)
         shown = [
             replace(card, prompt=_PROMPTS.get(key)) if key else card
             for card, key in zip(cards, keys, strict=True)
         ]
         while len(_PROMPTS) > _CACHED_PROMPTS:
             _PROMPTS.popitem(last=False)
-    return shown
+    return shown, len(unknown) - len(read)
 
 
 def _key_of(card: Card) -> _PromptKey | None:

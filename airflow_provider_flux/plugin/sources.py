@@ -6,6 +6,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from threading import Lock
 
 from airflow_provider_flux.bfl.catalog.model import MIB
@@ -13,7 +14,9 @@ from airflow_provider_flux.bfl.errors import FluxError
 from airflow_provider_flux.gallery.card import Card, CardOrigin, card_of_generation
 from airflow_provider_flux.gallery.card_source import CardList, CardSource, ChainedCards
 from airflow_provider_flux.gallery.index_format import DamagedIndexError
+from airflow_provider_flux.gallery.indexed_cards import IndexedCards
 from airflow_provider_flux.gallery.manifest_cards import open_manifest_cards
+from airflow_provider_flux.plugin.prompts import add_prompts_to_search
 from airflow_provider_flux.plugin.task_paths import TaskPaths
 from airflow_provider_flux.plugin.task_records import TaskRecord, find_record, find_records
 from airflow_provider_flux.plugin.workers import map_in_manifest_threads
@@ -29,6 +32,14 @@ MAX_BATCHES = 200
 #: Bytes of the largest manifest that is shown without an index, which is built from all its rows.
 _MAX_PLAIN_MANIFEST_BYTES = 64 * MIB
 _NO_MANIFEST = "Its manifest is gone, too large, or the API server cannot read its store."
+_NO_PROMPTS = (
+    "Its prompts were not searched: its manifest has no index, which the batch of this version "
+    "writes beside it."
+)
+_UNREAD = (
+    "their sidecars could not be read in time, or at all. Search again, which reads more of them, "
+    "or open the page of a run or a task, which has fewer."
+)
 #: Why a task has no image yet, by its state. A task in another state has no card.
 _REASONS = {
     "failed": "The task failed. Its log says why.",
@@ -68,6 +79,14 @@ class PageCards:
     notices: Sequence[str]
     paths: Mapping[CardOrigin, TaskPaths]
 
+    def may_name(self, card: Card, uri: str) -> bool:
+        """Whether a card may name an object: its task writes there.
+
+        :param card: a card of the page.
+        :param uri: URI of the object.
+        """
+        return self.paths[card.origin].has(uri)
+
 
 def cards_of_page(
     dag_id: str,
@@ -75,6 +94,7 @@ def cards_of_page(
     task_id: str | None = None,
     map_index: int | None = None,
     *,
+    is_search: bool = False,
     max_batches: int = MAX_BATCHES,
 ) -> PageCards:
     """Return the cards of a DAG, a run, a task or a task instance.
@@ -85,12 +105,16 @@ def cards_of_page(
     :param run_id: id of the run; ``None`` for all runs.
     :param task_id: id of the task; ``None`` for all tasks.
     :param map_index: map index of the task instance; ``None`` for all.
+    :param is_search: whether a text is searched, which needs the prompts of all cards.
     :param max_batches: batches whose rows are shown, 200 by default.
     """
     found = find_records(dag_id, run_id, task_id, map_index)
     paths = {record.origin: TaskPaths(record) for record in found.tasks}
-    own = {record.origin: _own_cards(record) for record in found.tasks}
+    own: Mapping[CardOrigin, list[Card] | None] = {
+        record.origin: _own_cards(record) for record in found.tasks
+    }
     batches = [record for record in found.tasks if own[record.origin] is None]
+    TaskPaths.load(paths[record.origin] for record in batches[:max_batches])
     opened = {
         task.paths.origin: task
         for task in map_in_manifest_threads(
@@ -105,7 +129,38 @@ def cards_of_page(
         notices.append(f"There are {len(batches)} batches. The first {max_batches} are shown.")
     if found.has_more:
         notices.append(f"There are more tasks. The first {len(found.tasks)} are shown.")
+    if is_search:
+        own, unread = _add_prompts(own, paths)
+        notices += [*_notices_of_search(opened), *unread]
     return PageCards(ChainedCards(_chain(own, opened)), notices, paths)
+
+
+def _add_prompts(
+    own: Mapping[CardOrigin, list[Card] | None], paths: Mapping[CardOrigin, TaskPaths]
+) -> tuple[dict[CardOrigin, list[Card] | None], list[str]]:
+    """Return the cards of tasks with their prompts, and a sentence if some are missing."""
+    singles = [card for cards in own.values() for card in cards or ()]
+    TaskPaths.load(paths[card.origin] for card in singles if card.sidecar)
+    cards, unread = add_prompts_to_search(singles, lambda card, uri: paths[card.origin].has(uri))
+    rest = iter(cards)
+    added = {
+        origin: None if cards is None else list(islice(rest, len(cards)))
+        for origin, cards in own.items()
+    }
+    if not unread:
+        return added, []
+    images = "1 image" if unread == 1 else f"{unread:,} images"
+    return added, [f"The prompts of {images} were not searched: {_UNREAD}"]
+
+
+def _notices_of_search(opened: Mapping[CardOrigin, TaskCards]) -> list[str]:
+    """Return a sentence for each batch in whose prompts a search cannot look."""
+    found = (
+        f"{origin.task_id}: {_NO_PROMPTS}"
+        for origin, task in opened.items()
+        if isinstance(task.cards, IndexedCards) and not task.cards.has_prompts
+    )
+    return list(dict.fromkeys(found))
 
 
 def _chain(

@@ -35,6 +35,8 @@ PART_BYTES = MIB
 _HEAD_BYTES = 64
 #: Seconds until a store must answer.
 _READ_SECONDS = 30.0
+#: Small objects that are read at the same time.
+_READS_AT_ONCE = 64
 _LOCAL_PROTOCOLS = frozenset({"", "file", "local"})
 T = TypeVar("T")
 
@@ -146,10 +148,15 @@ def read_hints(uris: list[str], max_bytes: int, seconds: float) -> dict[str, byt
     :param seconds: seconds after which the others count as missing.
     :return: the bytes by URI, without those that are gone or cannot be read.
     """
-    regular = [uri for uri in uris if _is_regular(uri)]
+    opened = [uri for uri in uris if _is_open(uri)]
+    slots = asyncio.Semaphore(_READS_AT_ONCE)
+
+    async def read_one(uri: str) -> bytes | None:
+        async with slots:
+            return await read_hint(uri, max_bytes) if await _is_regular(uri) else None
 
     async def read_all() -> dict[str, bytes]:
-        tasks = {uri: asyncio.create_task(read_hint(uri, max_bytes)) for uri in regular}
+        tasks = {uri: asyncio.create_task(read_one(uri)) for uri in opened}
         done, waiting = await asyncio.wait(tasks.values(), timeout=seconds)
         for task in waiting:
             task.cancel()
@@ -159,7 +166,7 @@ def read_hints(uris: list[str], max_bytes: int, seconds: float) -> dict[str, byt
             if task in done and task.exception() is None and (data := task.result()) is not None
         }
 
-    return run_sync(read_all()) if regular else {}
+    return run_sync(read_all()) if opened else {}
 
 
 def find_size(uri: str) -> tuple[int, str]:
@@ -202,13 +209,22 @@ def _read_whole(uri: str) -> bytes | None:
         raise
 
 
-def _is_regular(uri: str) -> bool:
-    """Whether the store of an object can be opened, and a local file has an end."""
+def _is_open(uri: str) -> bool:
+    """Whether the store of an object can be opened."""
     try:
-        _check_regular(_open(uri))
+        _open(uri)
     except ObjectError:
         return False
     return True
+
+
+async def _is_regular(uri: str) -> bool:
+    """Whether a local file has an end. Objects of other stores have one."""
+    path = reopen_path(uri)
+    if path.protocol not in _LOCAL_PROTOCOLS:
+        return True
+    info = await fsspec_adapter.call(path.fs, "info", path.path)
+    return bool(info.get("type") == "file")
 
 
 def _check_regular(path: ObjectStoragePath) -> None:

@@ -7,7 +7,7 @@ connection.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from typing import Any
 
@@ -39,6 +39,17 @@ class TaskPaths:
         """The task instance."""
         return self._record.origin
 
+    @staticmethod
+    def load(paths: Iterable[TaskPaths]) -> None:
+        """Look up the arguments of several tasks in a few queries, instead of one for each.
+
+        :param paths: the places of the tasks, of one DAG.
+        """
+        unknown = {path.origin: path for path in paths if "_rendered" not in vars(path)}
+        rendered = rendered_arguments(unknown)
+        for origin, path in unknown.items():
+            path._rendered = rendered.get(origin, {})
+
     def has(self, uri: str | None) -> bool:
         """Whether an object is where the task may have written it.
 
@@ -62,7 +73,8 @@ class TaskPaths:
 
     @cached_property
     def _rendered(self) -> Mapping[str, Any]:
-        return rendered_arguments(self._record.origin)
+        origin = self._record.origin
+        return rendered_arguments([origin]).get(origin, {})
 
     @cached_property
     def _rendered_root(self) -> str:

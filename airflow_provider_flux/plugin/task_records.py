@@ -7,7 +7,7 @@ Airflow 3.1.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -36,6 +36,10 @@ MAX_TASKS = 2000
 _MAX_ID_CHARACTERS = 250
 #: Entries of the cache of serialized DAGs, a few texts each.
 _CACHED_TASKS = 512
+#: Arguments of a task that name a place.
+_PATH_ARGUMENTS = ("output_path", "manifest_path")
+#: Task instances whose arguments are one query. Arguments have up to 4096 characters each.
+_ARGUMENTS_AT_ONCE = 200
 
 
 @dataclass(frozen=True)
@@ -135,17 +139,41 @@ def find_dags_with_images() -> list[str]:
         return sorted(session.scalars(query))
 
 
-def rendered_arguments(origin: CardOrigin) -> Mapping[str, Any]:
-    """Return the arguments of a task instance as Airflow rendered them.
+def rendered_arguments(origins: Collection[CardOrigin]) -> dict[CardOrigin, Mapping[str, Any]]:
+    """Return the arguments of task instances as Airflow rendered them.
 
-    :param origin: the task instance.
-    :return: empty if Airflow keeps them no longer: it does so for the latest runs only.
+    A page asks for those of all its tasks at once, so that it needs no query for each.
+
+    :param origins: the task instances, of one DAG.
+    :return: the paths among the arguments by task instance. A task instance is missing if Airflow
+        keeps its arguments no longer: it does so for the latest runs only.
     """
-    ids = {name: getattr(origin, name) for name in ("dag_id", "run_id", "task_id", "map_index")}
+    found: dict[CardOrigin, Mapping[str, Any]] = {}
+    by_task: dict[tuple[str, str], list[CardOrigin]] = {}
+    for origin in origins:
+        by_task.setdefault((origin.dag_id, origin.task_id), []).append(origin)
     with create_session() as session:
-        rendered = session.scalar(select(Fields.rendered_fields).filter_by(**ids))
-    rendered = _decode(rendered)
-    return rendered if isinstance(rendered, dict) else {}
+        for (dag_id, task_id), tasks in by_task.items():
+            for start in range(0, len(tasks), _ARGUMENTS_AT_ONCE):
+                part = tasks[start : start + _ARGUMENTS_AT_ONCE]
+                rows = session.execute(
+                    select(Fields.run_id, Fields.map_index, Fields.rendered_fields).where(
+                        Fields.dag_id == dag_id,
+                        Fields.task_id == task_id,
+                        Fields.run_id.in_({origin.run_id for origin in part}),
+                        Fields.map_index.in_({origin.map_index for origin in part}),
+                    )
+                )
+                for run_id, map_index, fields in rows:
+                    origin = CardOrigin(dag_id, run_id, task_id, map_index)
+                    found[origin] = _paths_in(_decode(fields))
+    return found
+
+
+def _paths_in(arguments: Any) -> Mapping[str, Any]:
+    """Return the arguments that name a place. Others, such as a prompt, may be long."""
+    known = arguments if isinstance(arguments, dict) else {}
+    return {name: known[name] for name in _PATH_ARGUMENTS if name in known}
 
 
 def unrendered_arguments(record: TaskRecord) -> Mapping[str, str]:
@@ -169,8 +197,8 @@ def _unrendered_arguments(dag_version_id: UUID, task_id: str) -> Mapping[str, st
         if task.get("task_id") == task_id:
             partial = task.get("partial_kwargs")
             arguments = {**task, **(partial if isinstance(partial, dict) else {})}
-            names = ("output_path", "manifest_path")
-            return {name: value for name in names if isinstance(value := arguments.get(name), str)}
+            paths = _paths_in(arguments)
+            return {name: value for name, value in paths.items() if isinstance(value, str)}
     return {}
 
 

@@ -35,6 +35,7 @@ class Landed:
 
     :ivar folder: folder of the DAG ``album``.
     :ivar planted_folder: folder of the DAG ``album_planted``, whose records the tests replace.
+    :ivar unread_folder: folder of the DAG ``album_unread``, whose prompts nobody can read.
     :ivar foreign_folder: folder of the DAG ``foreign``.
     :ivar run_ids: the run of each DAG.
     :ivar returned: what each task that is not mapped returned, by DAG and task.
@@ -42,6 +43,7 @@ class Landed:
 
     folder: Path
     planted_folder: Path
+    unread_folder: Path
     foreign_folder: Path
     run_ids: dict[str, str]
     returned: dict[tuple[str, str], Any]
@@ -58,8 +60,8 @@ class Landed:
 @pytest.fixture(scope="session")
 def landed(tmp_path_factory: pytest.TempPathFactory, s3: str) -> Iterator[Landed]:
     """Run both DAGs once for all tests."""
-    names = ("album", "planted", "foreign")
-    folder, planted, foreign = (tmp_path_factory.mktemp(name) for name in names)
+    names = ("album", "planted", "unread", "foreign")
+    folder, planted, unread, foreign = (tmp_path_factory.mktemp(name) for name in names)
     store = S3Store(s3)
     store.make_bucket()
     initdb()
@@ -70,6 +72,7 @@ def landed(tmp_path_factory: pytest.TempPathFactory, s3: str) -> Iterator[Landed
         runs = {
             "album": run_dag(_album(folder, store.root)),
             "album_planted": run_dag(_planted(planted)),
+            "album_unread": run_dag(_planted(unread, "album_unread")),
             "foreign": run_dag(_foreign(foreign)),
         }
         assert {run.state for run in runs.values()} == {"success"}
@@ -79,8 +82,10 @@ def landed(tmp_path_factory: pytest.TempPathFactory, s3: str) -> Iterator[Landed
             for ti in run.get_task_instances()
             if ti.map_index < 0
         }
+        (unread / "hero.jpeg.json").unlink()
+        (unread / "shelf" / "manifest-shelf.jsonl.index").unlink()
         run_ids = {dag_id: run.run_id for dag_id, run in runs.items()}
-        yield Landed(folder, planted, foreign, run_ids, returned)
+        yield Landed(folder, planted, unread, foreign, run_ids, returned)
 
 
 @pytest.fixture(scope="session")
@@ -114,8 +119,8 @@ def _album(folder: Path, bucket: str) -> DAG:
     return dag
 
 
-def _planted(folder: Path) -> DAG:
-    with DAG("album_planted", schedule=None) as dag:
+def _planted(folder: Path, dag_id: str = "album_planted") -> DAG:
+    with DAG(dag_id, schedule=None) as dag:
         FluxGenerateOperator(
             task_id="hero", prompt="a fox", output_path=f"{folder}/hero.{{ext}}", **SMALL
         )

@@ -84,6 +84,44 @@ class TestPages:
         assert "album" not in pages["stranger"]
 
 
+class TestSearch:
+    @pytest.mark.parametrize(
+        ("task_id", "text", "count"),
+        [
+            ("hero", "A FOX", 1),
+            ("many", "hen", 1),
+            ("cloud", "cloud", 1),
+            (None, "a fox", 3),
+            ("hero", "a fox that nobody asked for", 0),
+        ],
+    )
+    def test_a_search_finds_the_prompts_of_single_images_in_their_sidecars(
+        self, server: PluginServer, landed: Landed, task_id: str | None, text: str, count: int
+    ) -> None:
+        path = landed.page("album", task_id)
+        answer = server.client("viewer").get(path, params={"text": text})
+        assert answer.text.count('<li class="tile') == count
+        assert "not searched" not in answer.text
+
+    def test_a_search_of_a_dag_finds_prompts_and_scrolls_by_the_same_filter(
+        self, server: PluginServer, landed: Landed
+    ) -> None:
+        query = {"text": "a fox", "offset": 1, "part": "tiles"}
+        answer = server.client("viewer").get("/flux/dags/album", params=query)
+        assert answer.text.count('<li class="tile') == 2
+        assert 'data-total="3"' in answer.text
+
+    def test_a_search_says_which_prompts_it_could_not_read(
+        self, server: PluginServer, landed: Landed
+    ) -> None:
+        client, path = server.client("viewer"), landed.page("album_unread")
+        answer = client.get(path, params={"text": "fox"})
+        assert answer.status_code == 200
+        assert "The prompts of 1 image were not searched" in answer.text
+        assert "shelf: Its prompts were not searched: its manifest has no index" in answer.text
+        assert "not searched" not in client.get(path).text
+
+
 class TestObjects:
     @pytest.mark.parametrize("task_id", ["hero", "cloud"])
     def test_the_full_image_has_the_bytes_that_landed(

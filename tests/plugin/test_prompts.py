@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from airflow_provider_flux.gallery.card import Card, CardOrigin
-from airflow_provider_flux.plugin.prompts import add_prompts
+from airflow_provider_flux.plugin.prompts import add_prompts, add_prompts_to_search
 
 
 def card_in(folder: Path, dag_id: str, name: str = "a") -> Card:
@@ -45,3 +45,21 @@ def test_a_prompt_is_read_once(tmp_path: Path) -> None:
     asked: list[str] = []
     (shown,) = add_prompts(cards, lambda card, uri: bool(asked.append(uri)))
     assert (shown.prompt, asked) == ("a fox", [])
+
+
+def test_a_search_reads_a_limited_number_of_sidecars_and_the_next_one_goes_on(
+    tmp_path: Path,
+) -> None:
+    for number in range(50):
+        write_sidecar(tmp_path, f"a fox {number}", str(number))
+    cards = [card_in(tmp_path, "searched", str(number)) for number in range(50)]
+    searches = [add_prompts_to_search(cards, lambda card, uri: True, limit=20) for _ in range(3)]
+    assert [unread for _, unread in searches] == [30, 10, 0]
+    assert [card.prompt for card in searches[-1][0]] == [f"a fox {n}" for n in range(50)]
+
+
+def test_a_search_counts_the_sidecars_that_it_may_not_read(tmp_path: Path) -> None:
+    write_sidecar(tmp_path, "a secret")
+    cards = [card_in(tmp_path, "refused")]
+    (shown,), unread = add_prompts_to_search(cards, lambda card, uri: False)
+    assert (shown.prompt, unread) == (None, 1)
