@@ -41,6 +41,7 @@ CORE = (
     "tests/operators/test_templates.py::test_templates_of_the_dag_file_are_rendered_beside_data",
     "tests/operators/test_webhooks.py::test_a_host_that_the_connection_names_gets_the_secret",
     "tests/example_dags/test_flux_decorators.py",
+    "tests/plugin/test_task_records.py",
     "tests/triggers/test_result.py",
     "tests/recovery/test_metadata_db.py",
     "tests/batch/input/test_rows.py",
