@@ -167,7 +167,8 @@ def server_processes(url: str) -> Callable[[], list[psutil.Process]]:
     def find() -> list[psutil.Process]:
         me: Any = psutil.Process()
         children = me.children(recursive=True)
-        servers = [child for child in children if port in child.cmdline()]
+        # Airflow writes its own title over the arguments of the process.
+        servers = [child for child in children if port in " ".join(child.cmdline())]
         found = {process.pid: process for process in servers}
         for server in servers:
             found |= {child.pid: child for child in server.children(recursive=True)}
