@@ -189,7 +189,7 @@ def card_of_sidecar(
         }
     )
     names = {name: _text(run.get(name), MAX_NAME_CHARACTERS) for name in _ORIGIN_NAMES}
-    map_index = _integer(run.get("map_index"))
+    map_index = clean_integer(run.get("map_index"))
     origin = CardOrigin(
         **{name: text or "" for name, text in names.items()},
         map_index=-1 if map_index is None else map_index,
@@ -216,7 +216,7 @@ def _clean_value(name: str, value: object) -> Any:
         text = _text(value, _TEXT_LIMITS[name])
         return _EMPTY[name] if text is None else text
     if name in _INTEGERS:
-        number = _integer(value)
+        number = clean_integer(value)
         return _EMPTY[name] if number is None else number
     if name in _NUMBERS:
         return read_number(value)
@@ -230,7 +230,11 @@ def _text(value: object, limit: int) -> str | None:
     return value if len(value) <= limit else value[: limit - 1] + _CUT_MARK
 
 
-def _integer(value: object) -> int | None:
+def clean_integer(value: object) -> int | None:
+    """Return a value as an integer of 64 bits; ``None`` if it is none.
+
+    :param value: any object that JSON can hold.
+    """
     is_integer = isinstance(value, int) and not isinstance(value, bool)
     return value if is_integer and is_storable_integer(value) else None  # type: ignore[return-value,arg-type]
 

@@ -198,9 +198,9 @@ class Totals:
             images=self.images + other.images,
             credits=min(self.credits + other.credits, _MAX_SUM),
             bytes=self.bytes + other.bytes,
-            outcomes=self.outcomes + other.outcomes,
-            models=self.models + other.models,
-            runs=self.runs + other.runs,
+            outcomes=_add_counts(self.outcomes, other.outcomes),
+            models=_add_counts(self.models, other.models),
+            runs=_add_counts(self.runs, other.runs),
         )
 
 
@@ -213,6 +213,13 @@ def count_name(counts: Counter[str], name: str, by: int = 1) -> None:
     """
     if name and (name in counts or len(counts) < MAX_NAMES):
         counts[name] += by
+
+
+def _add_counts(first: Counter[str], second: Counter[str]) -> Counter[str]:
+    counts = first.copy()
+    for name, count in second.items():
+        count_name(counts, name, count)
+    return counts
 
 
 def _parse_cost(text: str) -> float | None:

@@ -60,7 +60,10 @@ def find_cards(place: str) -> FoundCards:
         root = place[: place.rindex("/") + 1]
         return FoundCards(CardList(_trusted(open_manifest_cards(place), root)), root)
     root = place if place.endswith("/") else f"{place}/"
-    names = [uri for uri in run_sync(list_uris(root)) if _OWN_FOLDER not in uri]
+    # A link in a local folder may lead out of it.
+    names = [
+        uri for uri in run_sync(list_uris(root)) if _OWN_FOLDER not in uri and is_below(uri, root)
+    ]
     if not names:
         raise FluxStorageError(f"There is nothing below {root}.")
     return _find_below(root, sorted(names))

@@ -46,6 +46,11 @@ MAX_CARDS = 5_000_000
 MAX_HEADER_BYTES = 2 * 1024 * 1024
 #: Most bytes of any other member, not compressed. Cards of the longest texts need this.
 MAX_MEMBER_BYTES = 16 * 1024 * 1024
+#: Most bytes of a member with columns, not compressed. It has 10,000 times five numbers. JSON takes
+#: up to thirty times as much memory when it is parsed.
+MAX_COLUMN_BYTES = 1024 * 1024
+#: Most bytes of the line of a card: the longest texts, with each character escaped.
+_MAX_LINE_BYTES = 256 * 1024
 #: The fields of a card, in the order of a line.
 CARD_FIELDS = (
     *("index", "key", "outcome", "reason", "model", "prompt", "seed", "cost", "width", "height"),
@@ -164,13 +169,16 @@ def decode_block(member: bytes, origin: CardOrigin = NO_ORIGIN) -> list[Card]:
     :raises DamagedIndexError: if it is cut, too large, or has another number of fields.
     """
     cards = []
-    for line in decompress(member).splitlines():
+    lines = decompress(member).split(b"\n", BLOCK_CARDS + 1)
+    if len(lines) > BLOCK_CARDS + 1:
+        raise DamagedIndexError("a block has too many cards")
+    for line in filter(None, lines):
+        if len(line) > _MAX_LINE_BYTES:
+            raise DamagedIndexError("a card is too large")
         values = _load_json(line)
         if not isinstance(values, list) or len(values) != len(CARD_FIELDS):
             raise DamagedIndexError("a card has other fields")
         cards.append(card_of_row(dict(zip(CARD_FIELDS, values, strict=True)), origin))
-    if len(cards) > BLOCK_CARDS:
-        raise DamagedIndexError("a block has too many cards")
     return cards
 
 
@@ -192,7 +200,7 @@ def decode_columns(member: bytes, count: int, header: IndexHeader) -> Columns:
     :param header: header of the index.
     :raises DamagedIndexError: if it is cut, too large, or has other columns or values.
     """
-    content = _load_json(decompress(member))
+    content = _load_json(decompress(member, MAX_COLUMN_BYTES))
     lists: list[Any] = [
         content.get(name) if isinstance(content, dict) else None for name in _COLUMN_NAMES
     ]
@@ -217,13 +225,14 @@ def compress(data: bytes) -> bytes:
     return compressor.compress(data) + compressor.flush()
 
 
-def decompress(member: bytes) -> bytes:
+def decompress(member: bytes, max_bytes: int = MAX_MEMBER_BYTES) -> bytes:
     """Return the content of one gzip member.
 
     :param member: the whole member.
+    :param max_bytes: most bytes of the content, 16 MiB by default.
     :raises DamagedIndexError: if it is cut, too large, or not gzip.
     """
-    data, length = _decompress(member, MAX_MEMBER_BYTES)
+    data, length = _decompress(member, max_bytes)
     if length is None:
         raise DamagedIndexError("it is cut")
     return data

@@ -21,6 +21,7 @@ from airflow_provider_flux.gallery.index_format import (
 )
 from airflow_provider_flux.gallery.index_writer import IndexWriter
 from airflow_provider_flux.gallery.indexed_cards import IndexedCards, MatchCache, open_index
+from airflow_provider_flux.landing.below_root import is_below
 from airflow_provider_flux.object_store.filesystem import open_path, run_sync
 from airflow_provider_flux.object_store.ranges import ObjectFacts, find_object, read_range
 
@@ -78,7 +79,11 @@ def open_manifest_cards(
 
 
 async def _find_both(manifest: str) -> tuple[ObjectFacts | None, ObjectFacts | None]:
-    return await asyncio.gather(find_object(manifest), find_object(index_uri(manifest)))
+    index = index_uri(manifest)
+    # A link in a local folder may lead to the index of another manifest.
+    if not is_below(index, manifest[: manifest.rindex("/") + 1]):
+        return await find_object(manifest), None
+    return await asyncio.gather(find_object(manifest), find_object(index))
 
 
 def _open_stored_index(

@@ -14,6 +14,8 @@ from airflow_provider_flux.gallery.card import Card, CardOrigin
 _LINK = re.compile(r"(?:/(?![/\\])|\./|\?|\#|https://)[^\s\\]*\Z")
 _IMAGE_DATA = re.compile(r"data:image/(?:webp|jpeg|png);base64,[A-Za-z0-9+/=]+\Z")
 _UNITS = ("B", "kB", "MB", "GB", "TB")
+#: No true count or cost has so many digits. Records of strangers may.
+_HUGE = 1e15
 
 
 def show(value: Any) -> Any:
@@ -60,11 +62,14 @@ def show_bytes(count: int) -> str:
 
 
 def show_number(number: float) -> str:
-    """Return a number with thousands separated, and at most two decimals.
+    """Return a number with thousands separated, and at most two decimals; a huge one as ``1e+308``.
 
     :param number: the number.
     """
-    return f"{number:,.2f}".rstrip("0").rstrip(".")
+    if abs(number) >= _HUGE:
+        return f"{number:.3g}"
+    text = f"{number:,.2f}"
+    return text.rstrip("0").rstrip(".")
 
 
 def show_usd(credits_: float) -> str:
@@ -73,6 +78,8 @@ def show_usd(credits_: float) -> str:
     :param credits_: credits (1 credit = 0.01 USD).
     """
     usd = round(credits_ * USD_PER_CREDIT, 4)
+    if abs(usd) >= _HUGE:
+        return f"${usd:.3g}"
     has_parts = usd < 1 and usd != round(usd, 2)
     return f"${usd:.4f}".rstrip("0") if has_parts else f"${usd:,.2f}"
 
@@ -109,7 +116,9 @@ def show_seconds(seconds: float | None) -> str | None:
 
     :param seconds: the seconds; ``None`` if they are not known.
     """
-    return None if seconds is None else f"{seconds:.1f} s"
+    if seconds is None:
+        return None
+    return f"{seconds:.3g} s" if abs(seconds) >= _HUGE else f"{seconds:.1f} s"
 
 
 def show_time(moment: str | None) -> str | None:
@@ -119,9 +128,9 @@ def show_time(moment: str | None) -> str | None:
     """
     try:
         time = datetime.fromisoformat(moment or "")
-    except ValueError:
+        return f"{time.astimezone(UTC) if time.tzinfo else time:%Y-%m-%d %H:%M:%S} UTC"
+    except (ValueError, OverflowError):  # overflow: in UTC it is before year 1 or after year 9999
         return moment
-    return f"{time.astimezone(UTC) if time.tzinfo else time:%Y-%m-%d %H:%M:%S} UTC"
 
 
 def show_task(origin: CardOrigin) -> str:

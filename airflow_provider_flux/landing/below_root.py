@@ -19,6 +19,8 @@ from airflow_provider_flux.media.info import MediaInfo
 _LOCAL_PREFIX = re.compile(r"(?:file|local)://(?=/)")
 #: Characters that a store, or a later reader, may take for another name.
 _AMBIGUOUS = re.compile(r"[\x00-\x1f\x7f-\x9f\\]|\?versionId=")
+#: A name in UTF-8 cannot have it: a request to the store would fail.
+_HALF_CHARACTER = re.compile("[\ud800-\udfff]")
 _MAX_DECODINGS = 4
 _MAX_SHOWN_CHARACTERS = 200
 
@@ -46,6 +48,8 @@ def find_escape(uri: str, root: str) -> str | None:
     if {"..", "."} & set(decoded.split("/")):
         return "holds a folder '.' or '..'"
     is_local = root.startswith("/")
+    if not is_local and _HALF_CHARACTER.search(uri):
+        return "holds half a character, which no name in a store can have"
     if is_local and uri.startswith("/"):
         # Also for links: a link below the folder may lead out of it, and the folder may be one.
         stays = _resolves_below(uri, root)

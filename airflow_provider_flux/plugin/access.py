@@ -19,8 +19,21 @@ from fastapi import Depends, HTTPException, Request, status
 #: Dependency that returns the logged-in user; 401 for anybody else.
 logged_in_user = get_user
 
+
+async def _require_possible_ids(request: Request) -> None:
+    """Refuse an id that no DAG, run or task can have, before Airflow looks for it.
+
+    :raises HTTPException: 404. PostgreSQL refuses some characters with an error.
+    """
+    if not all(map(str.isprintable, map(str, request.path_params.values()))):
+        raise HTTPException(status.HTTP_404_NOT_FOUND)
+
+
 #: Dependencies of a route with ``{dag_id}`` in its path that shows what tasks of the DAG returned.
-READS_DAG = [Depends(requires_access_dag("GET", DagAccessEntity.XCOM))]
+READS_DAG = [
+    Depends(_require_possible_ids),
+    Depends(requires_access_dag("GET", DagAccessEntity.XCOM)),
+]
 
 _SAFE_FETCH_SITES = frozenset({"same-origin", "none"})
 

@@ -21,7 +21,10 @@ def create_app() -> SecurityHeaders:
 def create_fastapi() -> FastAPI:
     """Return the application, with the routers that the configuration switches on."""
     # Airflow documents its own API. The pages here are for its UI, and have no stable paths.
-    app = FastAPI(title="FLUX", openapi_url=None, docs_url=None, redoc_url=None)
+    # No redirect to an address without a slash at its end: it would name the host of the request.
+    app = FastAPI(
+        title="FLUX", openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False
+    )
     for router in _routers():
         app.include_router(router)
     add_error_pages(app)

@@ -55,7 +55,9 @@ def has_version(request: Request, etag: str | None) -> bool:
     :param etag: text that identifies the version; ``None`` if it is not known.
     """
     known = request.headers.get("if-none-match", "")
-    return etag is not None and f'"{etag}"' in [part.strip() for part in known.split(",")]
+    # A proxy that compresses marks a tag as weak.
+    tags = {part.strip().removeprefix("W/") for part in known.split(",")}
+    return etag is not None and f'"{etag}"' in tags
 
 
 def not_modified(etag: str) -> Response:

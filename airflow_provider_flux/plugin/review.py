@@ -13,7 +13,7 @@ from urllib.parse import quote
 from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity
 from airflow.api_fastapi.core_api.security import requires_access_dag
 from fastapi import APIRouter, Depends, HTTPException, Path, Query, Request
-from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, Response
+from fastapi.responses import FileResponse, HTMLResponse, Response
 
 from airflow_provider_flux.landing.provenance import TaskIdentity
 from airflow_provider_flux.landing.sidecar import MAX_SIDECAR_BYTES, parse_sidecar
@@ -75,13 +75,11 @@ async def _review_page(
 
 
 @router.get(f"{_REVIEW}/state", dependencies=_READS_REVIEW)
-async def _review_state(
-    dag_id: Id, run_id: Id, task_id: Id, map_index: MapIndex = -1
-) -> dict[str, Any]:
+async def _review_state(dag_id: Id, run_id: Id, task_id: Id, map_index: MapIndex = -1) -> Response:
     """Return whether the review still waits, for the script that looks for changes."""
     review = await _find_review(dag_id, run_id, task_id, map_index)
     other = None if review.is_waiting else await in_database_thread(find_next, review.task)
-    return {
+    state = {
         "version": review.version,
         "task_state": review.task_state,
         "is_waiting": review.is_waiting,
@@ -90,6 +88,8 @@ async def _review_state(
         "answered_by": review.answered_by,
         "next": ui_path(review_path(other)) if other else None,
     }
+    # In ASCII: a text of a stranger may have half a character, which UTF-8 cannot have.
+    return Response(json.dumps(state), media_type="application/json")
 
 
 # Before the objects, whose path fits this one too.
@@ -109,8 +109,9 @@ async def _candidate_request(
     sidecar = parse_sidecar(data)
     if sidecar is None or sidecar.media.sha256 != candidate.sha256:
         raise HTTPException(404)
-    request = sidecar.request.model_dump(include={"model", "prompt", "parameters"})
-    return JSONResponse(json.loads(json.dumps(request)))
+    # A number that JSON cannot represent becomes null.
+    request = sidecar.request.model_dump_json(include={"model", "prompt", "parameters"})
+    return Response(request, media_type="application/json")
 
 
 @router.api_route(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,8 +14,11 @@ from airflow.models.xcom import XComModel
 from airflow.utils.session import create_session
 from sqlalchemy import select
 
+from airflow_provider_flux.bfl.responses import read_number
+from airflow_provider_flux.gallery.card import clean_integer
 from airflow_provider_flux.landing.below_root import is_below
 from airflow_provider_flux.landing.provenance import TaskIdentity
+from airflow_provider_flux.plugin.json_column import decode_column
 from airflow_provider_flux.review.candidates import MAX_CANDIDATES
 from airflow_provider_flux.review.page_state import REVIEW_XCOM
 
@@ -25,6 +27,9 @@ _IDS = ("dag_id", "run_id", "task_id", "map_index")
 WAITING_STATES = ("awaiting_input", "deferred")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _MAX_TEXT_CHARACTERS = 32_000
+#: The candidates must stay in sight below it.
+_MAX_NOTE_CHARACTERS = 1000
+_INTEGER_FACTS = ("seed", "width", "height", "round")
 #: Schemes of the stores that an operator lands in. Others, such as http, are never opened.
 _SCHEMES = frozenset({"", "file", "local", "s3", "s3a", "s3n", "gs", "gcs", "abfs", "abfss"})
 
@@ -98,7 +103,8 @@ class ReviewState:
     @property
     def note(self) -> str | None:
         """The reason why the last answer was not carried out; ``None`` if it was."""
-        return text_of(self.content, "note")
+        note = text_of(self.content, "note")
+        return None if note is None else note[:_MAX_NOTE_CHARACTERS]
 
     def find(self, number: int) -> ShownCandidate | None:
         """Return a candidate by its number; ``None`` if there is none, or its files are gone.
@@ -134,8 +140,8 @@ def find_review(task: TaskIdentity) -> ReviewState | None:
     rendered = select(RenderedTaskInstanceFields.rendered_fields).filter_by(**ids)
     with create_session() as session:
         found = session.execute(detail_of_task).first()
-        content = _decode(session.scalar(xcom))
-        arguments = _decode(session.scalar(rendered))
+        content = decode_column(session.scalar(xcom))
+        arguments = decode_column(session.scalar(rendered))
         if found is None or not isinstance(content, dict):
             return None
         detail, task_state = found
@@ -226,14 +232,15 @@ def _candidate_of(number: int, item: Any) -> ShownCandidate | None:
 def _facts_of(item: Mapping[str, Any]) -> tuple[str, ...]:
     """Return model, seed, size and cost of a candidate as short texts."""
     facts = [text_of(item, "model") or ""]
-    if isinstance(item.get("seed"), int):
-        facts.append(f"seed {item['seed']}")
-    if isinstance(item.get("width"), int) and isinstance(item.get("height"), int):
-        facts.append(f"{item['width']} x {item['height']}")
-    if isinstance(item.get("cost"), (int, float)):
-        facts.append(f"{item['cost']:g} credits")
-    if isinstance(item.get("round"), int) and item["round"]:
-        facts.append(f"round {item['round']}")
+    numbers = {name: clean_integer(item.get(name)) for name in _INTEGER_FACTS}
+    if numbers["seed"] is not None:
+        facts.append(f"seed {numbers['seed']}")
+    if numbers["width"] and numbers["height"]:
+        facts.append(f"{numbers['width']} x {numbers['height']}")
+    if (cost := read_number(item.get("cost"))) is not None:
+        facts.append(f"{cost:g} credits")
+    if numbers["round"]:
+        facts.append(f"round {numbers['round']}")
     return tuple(fact[:200] for fact in facts if fact)
 
 
@@ -246,11 +253,3 @@ def _folders_of(arguments: Any) -> list[str]:
         for folder in (listed if isinstance(listed, list) else [])
         if isinstance(folder, str) and folder.strip("/") and "***" not in folder
     ]
-
-
-def _decode(value: Any) -> Any:
-    """Decode a column of JSON, which some databases and versions return as text."""
-    try:
-        return json.loads(value) if isinstance(value, str) else value
-    except ValueError:
-        return value

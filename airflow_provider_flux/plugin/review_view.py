@@ -7,7 +7,9 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_flux.bfl.responses import read_number
 from airflow_provider_flux.gallery import page_filters
+from airflow_provider_flux.gallery.card import clean_integer
 from airflow_provider_flux.links.gallery import ui_path
 from airflow_provider_flux.plugin.review_records import ReviewState, ShownCandidate, text_of
 from airflow_provider_flux.review.answer import APPROVE_ALL, ASK_AGAIN, REJECT
@@ -44,7 +46,7 @@ def render_review(review: ReviewState, *, api: str, gallery: str, may_answer: bo
             round=_integer(content, "round"),
             rounds_left=max(0, _integer(content, "max_rounds") - _integer(content, "round")),
             per_round=_integer(content, "per_round"),
-            credits_left=content.get("credits_left"),
+            credits_left=read_number(content.get("credits_left")),
             prompt=text_of(content, "prompt") or "",
             options={"reject": REJECT, "ask_again": ASK_AGAIN, "approve_all": APPROVE_ALL},
         )
@@ -64,8 +66,7 @@ def _links_of(review: ReviewState, shown: ShownCandidate) -> dict[str, Any]:
 
 
 def _integer(content: Mapping[str, Any], name: str) -> int:
-    value = content.get(name)
-    return value if isinstance(value, int) and not isinstance(value, bool) else 0
+    return clean_integer(content.get(name)) or 0
 
 
 @cache

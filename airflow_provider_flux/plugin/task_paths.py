@@ -68,7 +68,9 @@ class TaskPaths:
         """
         expected = self._expected_manifest
         if recorded is None or recorded == expected:
-            return expected
+            # A link in the folder may lead to the manifest of another task.
+            is_own = expected is not None and is_below(expected, _parent_of(expected))
+            return expected if is_own else None
         return recorded if self.has(recorded) or self._is_below_manifest(recorded) else None
 
     @cached_property
@@ -106,6 +108,11 @@ def _folder_of(path: Any) -> str:
     if not isinstance(path, str) or "***" in path or not _has_known_scheme(path):
         return ""
     return fixed_folder(path)
+
+
+def _parent_of(uri: str) -> str:
+    """Return the folder of an object, with a slash at its end."""
+    return uri[: uri.rindex("/") + 1] if "/" in uri else ""
 
 
 def _has_known_scheme(uri: str) -> bool:

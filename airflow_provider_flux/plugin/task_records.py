@@ -276,5 +276,5 @@ def _decode(value: Any) -> Any:
     """Decode a column of JSON, which some databases and versions return as text."""
     try:
         return json.loads(value) if isinstance(value, str) else value
-    except ValueError:
+    except (ValueError, RecursionError):
         return value

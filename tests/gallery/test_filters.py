@@ -78,3 +78,8 @@ class TestTotals:
         assert len(totals.models) == 200
         assert totals.credits == 1e15
         assert totals.bytes == 0
+
+    def test_the_totals_of_several_tasks_name_200_models_at_most(self) -> None:
+        tasks = [Totals.of(Card(model=f"{task}-{n}") for n in range(200)) for task in range(3)]
+        totals = sum(tasks, Totals())
+        assert (totals.cards, len(totals.models)) == (600, 200)

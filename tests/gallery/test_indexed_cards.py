@@ -219,6 +219,21 @@ class TestDamage:
         with pytest.raises(DamagedIndexError, match="too large"):
             open_data(planted_index({}, block=bomb)).page(CardFilter())
 
+    @pytest.mark.parametrize("name", ["block", "columns"])
+    def test_many_small_values_in_a_part_are_refused_before_they_fill_the_memory(
+        self, name: str
+    ) -> None:
+        values = [[]] * 3_000_000  # 12 MB of JSON, 200 MB as lists
+        block = compress(json.dumps(values).encode()) if name == "block" else None
+        cards = open_data(planted_index({"outcome": values}, block=block))
+        tracemalloc.start()
+        try:
+            with pytest.raises(DamagedIndexError, match="too large"):
+                cards.page(CardFilter(min_cost=1) if name == "columns" else CardFilter())
+            assert tracemalloc.get_traced_memory()[1] < 64 * 2**20
+        finally:
+            tracemalloc.stop()
+
 
 class TestReadable:
     def test_zcat_prints_the_whole_index(self, cards: list[Card], index: bytes) -> None:

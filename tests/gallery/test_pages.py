@@ -177,6 +177,24 @@ class TestGallery:
         filtered = render(list(batch_cards(3)), CardFilter(text="no such text"))
         assert "No image passes these filters." in filtered.text
 
+    @pytest.mark.parametrize(
+        ("name", "value", "shown"),
+        [
+            ("submitted_at", "9999-12-31T23:59:59-14:00", "9999-12-31T23:59:59-14:00"),
+            ("submitted_at", "0001-01-01T00:00:00+14:00", "0001-01-01T00:00:00+14:00"),
+            ("submitted_at", "10000-01-01T00:00:00Z", "10000-01-01T00:00:00Z"),
+            ("cost", 1e308, "1e+308 credits ($1e+306)"),
+            ("cost", -1e308, "-1e+308 credits ($-1e+306)"),
+            ("seconds", 1e308, "1e+308 s"),
+        ],
+    )
+    def test_a_value_that_nobody_can_mean_takes_no_more_place_than_its_text(
+        self, name: str, value: Any, shown: str
+    ) -> None:
+        page = render([card_of_row({"key": "a", name: value})])
+        assert shown in page.text
+        assert max(map(len, page.text.split())) < 60
+
 
 def test_the_script_makes_no_markup_of_texts_and_calls_nobody_else() -> None:
     script = (STATIC_FOLDER / "gallery.js").read_text()

@@ -89,3 +89,19 @@ def test_anybody_may_load_style_and_script_and_nothing_else(server: PluginServer
     for path in ("/flux/static/pages.py", "/flux/static/..%2fpages.py", "/flux/openapi.json"):
         assert client.get(path).status_code == 404
     assert client.get("/flux/").status_code == 401
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "%00",
+        "a%00b/runs/x",
+        "album/runs/%1b",
+        "album/runs/x/tasks/%00/review",
+        "album/runs/x/tasks/%00/objects/0/full",
+    ],
+)
+def test_an_id_that_cannot_exist_is_refused_before_airflow_asks_the_database(
+    server: PluginServer, landed: Landed, path: str
+) -> None:
+    assert server.client("stranger").get(f"/flux/dags/{path}").status_code == 404

@@ -74,6 +74,15 @@ class TestPages:
         assert headers["x-content-type-options"] == "nosniff"
         assert headers["cache-control"] == "private, no-store"
 
+    @pytest.mark.parametrize("path", ["/flux/dags/album", "/flux/nothing", "/flux/dags/album/"])
+    def test_no_answer_names_the_host_that_the_request_names(
+        self, server: PluginServer, landed: Landed, path: str
+    ) -> None:
+        names = ("Host", "X-Forwarded-Host", "X-Forwarded-Prefix", "X-Original-URL")
+        headers = dict.fromkeys(names, "evil.example")
+        answer = server.client("viewer").get(path, headers=headers)
+        assert "evil.example" not in f"{answer.headers} {answer.text}"
+
     def test_the_page_of_all_dags_names_those_that_the_user_may_see(
         self, server: PluginServer
     ) -> None:
@@ -168,6 +177,8 @@ class TestObjects:
         etag = client.get(path).headers["etag"]
         again = client.get(path, headers={"If-None-Match": etag})
         assert (again.status_code, again.content) == (304, b"")
+        weak = client.get(path, headers={"If-None-Match": f'"other", W/{etag}'})
+        assert weak.status_code == 304
         assert again.headers["cache-control"].startswith("private")
 
     def test_a_range_has_these_bytes_and_no_others(

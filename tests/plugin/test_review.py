@@ -138,8 +138,9 @@ class TestHostileRecords:
             with create_session() as session:
                 session.scalar(stored_state(review)).value = value
 
-        def update(**members: Any) -> None:
+        def update(review: dict[str, Any] | None = None, **members: Any) -> None:
             content = json.loads(before) if isinstance(before, str) else dict(before)
+            content |= review or {}
             content["candidates"] = [
                 {**candidate, **members} for candidate in content["candidates"]
             ]
@@ -182,6 +183,11 @@ class TestHostileRecords:
             {"sha256": "x"},
             {"uri": 5},
             {"bytes": -1, "width": "wide", "seed": [1], "cost": {}, "key": None},
+            {"cost": 10**400, "seed": 10**400, "width": 10**400, "height": 1},
+            {"cost": float("nan"), "key": "\ud800", "model": "a\0\x1b[31m\u202eb"},
+            {"key": "x" * 3_000_000, "model": "x" * 3_000_000},
+            {"review": {"note": "\ud800", "prompt": "\ud800", "credits_left": 10**400}},
+            {"review": {"credits_left": float("nan"), "max_rounds": 10**400, "round": "\ud800"}},
         ],
     )
     def test_malformed_records_are_no_error_of_the_server(
@@ -189,7 +195,28 @@ class TestHostileRecords:
     ) -> None:
         change(**members)
         assert admin.get(review.path).status_code == 200
+        assert admin.get(f"{review.path}/state").json()["is_waiting"] is True
         assert admin.get(f"{review.path}/candidates/1/full").status_code in {200, 404}
+
+    def test_a_long_note_leaves_the_candidates_in_sight(
+        self, admin: httpx.Client, review: ReviewRun, change: Any
+    ) -> None:
+        change(review={"note": "x" * 32_000}, seed=10**400)
+        page = admin.get(review.path).text
+        assert "x" * 1000 in page
+        assert "x" * 1001 not in page
+        assert "0" * 20 not in page
+
+    def test_a_number_that_json_cannot_represent_is_null_in_the_request(
+        self, admin: httpx.Client, review: ReviewRun, change: Any
+    ) -> None:
+        sidecar = review.folder / "candidates" / "planted.json"
+        stored = json.loads((review.folder / "candidates/sku-001.jpeg.json").read_text())
+        stored["request"]["parameters"] |= {"guidance": float("nan")}
+        sidecar.write_text(json.dumps(stored))
+        change(sidecar=str(sidecar))
+        answer = admin.get(f"{review.path}/candidates/1/request.json")
+        assert answer.json()["parameters"]["guidance"] is None
 
 
 class TestAnswer:

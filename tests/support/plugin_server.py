@@ -65,14 +65,18 @@ class PluginServer:
 
 
 @contextmanager
-def plugin_server(folder: Path, env: Mapping[str, str] | None = None) -> Iterator[PluginServer]:
+def plugin_server(
+    folder: Path, env: Mapping[str, str] | None = None, *, path: str = "", workers: int = 1
+) -> Iterator[PluginServer]:
     """Run an API server while the block lasts.
 
     :param folder: folder for its log and its passwords.
     :param env: settings that win over those of the tests.
+    :param path: path of its base URL, as behind a proxy that serves other sites as well.
+    :param workers: number of its processes.
     """
     port = free_port()
-    server = PluginServer(f"http://127.0.0.1:{port}", folder / "api-server.log")
+    server = PluginServer(f"http://127.0.0.1:{port}{path}", folder / "api-server.log")
     passwords = {user: f"password-of-{user}" for user in USERS}
     (folder / "passwords.json").write_text(json.dumps(passwords))
     plugins = folder / "plugins"
@@ -97,7 +101,8 @@ def plugin_server(folder: Path, env: Mapping[str, str] | None = None) -> Iterato
         **{f"AIRFLOW__{name}": value for name, value in settings.items()},
         **(env or {}),
     }
-    options = ["--host", "127.0.0.1", "--port", str(port), "--workers", "1", "--apps", "core"]
+    options = ["--host", "127.0.0.1", "--port", str(port), "--workers", str(workers)]
+    options += ["--apps", "core"]
     component = Component(
         "plugin-server",
         [sys.executable, "-m", "airflow", "api-server", *options],
