@@ -26,7 +26,16 @@ CLUSTER = ("-m", "cluster")
 LONG_CLUSTER_FILES = ("test_executors.py", "test_review.py", "test_kill_worker.py")
 OTHERS = ("-m", "not cluster", "--cov", "--cov-report=", "--cov-fail-under=0")
 #: Folders of tests that take about half of the time of those without a cluster.
-FIRST_FOLDERS = ("batch", "client", "landing", "ledger", "media", "object_store")
+FIRST_FOLDERS = (
+    "batch",
+    "cli",
+    "client",
+    "landing",
+    "ledger",
+    "media",
+    "object_store",
+    "recovery",
+)
 #: The tests without clusters yield the CPU, because the tests in a cluster wait with deadlines.
 _NICE = 5
 #: Files of cluster tests at a time. Each mostly waits for deadlines of its Airflow.
