@@ -8,6 +8,7 @@ import json
 import logging
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from threading import Lock
 from typing import Any
@@ -36,9 +37,33 @@ _MAX_ROW_BYTES = 1024 * 1024
 _READ_BYTES = 1024 * 1024
 #: Most bytes of indexes that are kept in memory for manifests without one.
 _CACHED_BYTES = 32 * 1024 * 1024
+#: What the reason why a manifest cannot be read counts among them.
+_VERDICT_BYTES = 1024
 
 #: Cards by filter, for all indexes that this process reads.
 _MATCHES = MatchCache()
+
+
+class UnreadableManifestError(FluxStorageError):
+    """A manifest that is too large, or damaged: another try would find the same."""
+
+
+@dataclass(frozen=True)
+class PlainLimits:
+    """Limits of a manifest without an index of its own, which is read whole.
+
+    :param bytes: bytes of the largest one, 512 MiB by default.
+    :param rows: most rows, 5 million by default.
+    :param has_parquet: whether a Parquet manifest is read. A small one can name any size of its
+        content, which nothing limits while it is read. Default ``True``.
+    """
+
+    bytes: int = MAX_MANIFEST_BYTES
+    rows: int = MAX_CARDS
+    has_parquet: bool = True
+
+
+_DEFAULT_LIMITS = PlainLimits()
 
 
 def index_uri(manifest: str) -> str:
@@ -50,7 +75,7 @@ def index_uri(manifest: str) -> str:
 
 
 def open_manifest_cards(
-    manifest: str, origin: CardOrigin = NO_ORIGIN, *, max_plain_bytes: int = MAX_MANIFEST_BYTES
+    manifest: str, origin: CardOrigin = NO_ORIGIN, limits: PlainLimits = _DEFAULT_LIMITS
 ) -> IndexedCards:
     """Return the cards of a manifest. Blocks: call it in a thread.
 
@@ -60,8 +85,7 @@ def open_manifest_cards(
 
     :param manifest: URI of the manifest. Check it before: whoever knows it can read it.
     :param origin: task instance that wrote the manifest.
-    :param max_plain_bytes: bytes of the largest manifest that is read without an index of its own;
-        512 MiB by default.
+    :param limits: limits of a manifest without an index.
     :raises FluxConfigurationError: if the store cannot be opened.
     :raises FluxStorageError: if the manifest does not exist, cannot be read, or is too large.
     """
@@ -73,9 +97,7 @@ def open_manifest_cards(
         cards = _open_stored_index(manifest, index, origin)
         if cards is not None and cards.manifest_bytes == facts.bytes:
             return cards
-    if facts.bytes > max_plain_bytes:
-        raise FluxStorageError(f"{manifest} has no index of its own, and is too large without one.")
-    return _open_without_index(manifest, facts, origin)
+    return _open_without_index(manifest, facts, origin, limits)
 
 
 async def _find_both(manifest: str) -> tuple[ObjectFacts | None, ObjectFacts | None]:
@@ -110,7 +132,7 @@ class BuiltIndexes:
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
-        self._indexes: OrderedDict[str, bytes] = OrderedDict()
+        self._indexes: OrderedDict[str, bytes | UnreadableManifestError] = OrderedDict()
         self._lock = Lock()
         self._building: dict[str, Lock] = {}
 
@@ -121,6 +143,7 @@ class BuiltIndexes:
 
         :param version: text that identifies the manifest and its version.
         :param build: reads the manifest and returns its index.
+        :raises UnreadableManifestError: also if an earlier build has found that.
         """
         with self._lock:
             turn = self._building.setdefault(version, Lock())
@@ -128,36 +151,51 @@ class BuiltIndexes:
             index = self._find(version)
             if index is None:
                 try:
-                    index = build()
+                    index = _try(build)
                     self._keep(version, index)
                 finally:
                     with self._lock:
                         self._building.pop(version, None)
+        if isinstance(index, UnreadableManifestError):
+            raise UnreadableManifestError(str(index))
         return index
 
-    def _find(self, version: str) -> bytes | None:
+    def _find(self, version: str) -> bytes | UnreadableManifestError | None:
         with self._lock:
             if version in self._indexes:
                 self._indexes.move_to_end(version)
                 self._building.pop(version, None)
             return self._indexes.get(version)
 
-    def _keep(self, version: str, index: bytes) -> None:
+    def _keep(self, version: str, index: bytes | UnreadableManifestError) -> None:
         with self._lock:
             self._indexes[version] = index
             while len(self._indexes) > 1 and self._total() > self._max_bytes:
                 self._indexes.popitem(last=False)
 
     def _total(self) -> int:
-        return sum(map(len, self._indexes.values()))
+        sizes = (
+            len(index) if isinstance(index, bytes) else _VERDICT_BYTES
+            for index in self._indexes.values()
+        )
+        return sum(sizes)
+
+
+def _try(build: Callable[[], bytes]) -> bytes | UnreadableManifestError:
+    try:
+        return build()
+    except UnreadableManifestError as error:
+        return error
 
 
 _BUILT = BuiltIndexes(_CACHED_BYTES)
 
 
-def _open_without_index(manifest: str, facts: ObjectFacts, origin: CardOrigin) -> IndexedCards:
-    version = f"{manifest} {facts.version}"
-    data = _BUILT.get(version, partial(_build_index, manifest, facts))
+def _open_without_index(
+    manifest: str, facts: ObjectFacts, origin: CardOrigin, limits: PlainLimits
+) -> IndexedCards:
+    version = f"{manifest} {facts.version} {limits}"
+    data = _BUILT.get(version, partial(_build_index, manifest, facts, limits))
     return open_index(
         lambda start, end: data[start:end],
         origin=origin,
@@ -167,20 +205,22 @@ def _open_without_index(manifest: str, facts: ObjectFacts, origin: CardOrigin) -
     )
 
 
-def _build_index(manifest: str, facts: ObjectFacts) -> bytes:
+def _build_index(manifest: str, facts: ObjectFacts, limits: PlainLimits) -> bytes:
     is_parquet = manifest.lower().endswith(".parquet")
-    limit = MAX_PARQUET_BYTES if is_parquet else MAX_MANIFEST_BYTES
+    if is_parquet and not limits.has_parquet:
+        raise UnreadableManifestError(f"{manifest} has no index, and Parquet is not read here.")
+    limit = min(MAX_PARQUET_BYTES, limits.bytes) if is_parquet else limits.bytes
     if facts.bytes > limit:
-        raise FluxStorageError(
-            f"{manifest} has no index and more than {limit >> 20} MiB. Run its batch again with "
-            "this version, which writes the index."
+        raise UnreadableManifestError(
+            f"{manifest} has no index of its own, and is too large without one. Run its batch "
+            "again with this version, which writes the index."
         )
     read = _read_parquet_rows if is_parquet else _read_lines
     file = io.BytesIO()
     with IndexWriter() as writer:
         for count, card in enumerate(map(card_of_row, read(manifest, facts.bytes))):
-            if count >= MAX_CARDS:
-                raise FluxStorageError(f"{manifest} has more than {MAX_CARDS} rows.")
+            if count >= limits.rows:
+                raise UnreadableManifestError(f"{manifest} has more than {limits.rows} rows.")
             writer.add(card)
         writer.finish(file, manifest_bytes=facts.bytes)
     return file.getvalue()
@@ -194,7 +234,9 @@ def _read_lines(manifest: str, size: int) -> Iterator[Any]:
         *lines, rest = (rest + part).split(b"\n")
         yield from map(_parse_line, filter(None, lines))
         if len(rest) > _MAX_ROW_BYTES:
-            raise FluxStorageError(f"{manifest} has a row of more than {_MAX_ROW_BYTES >> 20} MiB.")
+            raise UnreadableManifestError(
+                f"{manifest} has a row of more than {_MAX_ROW_BYTES >> 20} MiB."
+            )
     if rest:
         yield _parse_line(rest)
 
@@ -218,12 +260,12 @@ def _read_parquet_rows(manifest: str, size: int) -> Iterator[Any]:
         file = parquet.ParquetFile(io.BytesIO(data))
         groups = range(file.metadata.num_row_groups)
         if sum(file.metadata.row_group(n).total_byte_size for n in groups) > 4 * MAX_PARQUET_BYTES:
-            raise FluxStorageError(f"{manifest} is too large when it is decompressed.")
+            raise UnreadableManifestError(f"{manifest} is too large when it is decompressed.")
         for batch in file.iter_batches(1000):
             yield from batch.to_pylist()
     except FluxStorageError:
         raise
     except Exception as error:
-        raise FluxStorageError(
+        raise UnreadableManifestError(
             f"{manifest} is no Parquet file that can be read ({type(error).__name__})."
         ) from None

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from typing import Any
-from urllib.parse import urlsplit
 
 from airflow.api_fastapi.app import get_auth_manager
 from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity, DagDetails
@@ -35,8 +34,6 @@ READS_DAG = [
     Depends(requires_access_dag("GET", DagAccessEntity.XCOM)),
 ]
 
-_SAFE_FETCH_SITES = frozenset({"same-origin", "none"})
-
 
 def may_read_dag(user: Any, dag_id: str) -> bool:
     """Whether a user may see the images of a DAG.
@@ -58,22 +55,6 @@ def readable_dag_ids(user: Any) -> set[str]:
     :param user: the user, as :data:`logged_in_user` returns it.
     """
     return get_auth_manager().get_authorized_dag_ids(user=user, method="GET")
-
-
-def require_same_origin(request: Request) -> None:
-    """Refuse a request that changes something and that a page of another site sent.
-
-    The browser sends the cookie of the user with it, so the cookie alone proves nothing.
-
-    :param request: the request.
-    :raises HTTPException: 403, if it comes from another site.
-    """
-    site = request.headers.get("sec-fetch-site")
-    origin = request.headers.get("origin")
-    if site is not None and site not in _SAFE_FETCH_SITES:
-        raise HTTPException(status.HTTP_403_FORBIDDEN, "The request comes from another site.")
-    if origin is not None and urlsplit(origin).netloc != request.url.netloc:
-        raise HTTPException(status.HTTP_403_FORBIDDEN, "The request comes from another site.")
 
 
 def _details_of(dag_id: str) -> DagDetails:

@@ -13,7 +13,6 @@ from airflow_provider_flux.gallery.card import Card, CardOrigin
 from airflow_provider_flux.gallery.card_source import PAGE_CARDS, CardPage
 from airflow_provider_flux.gallery.dag_code import dag_code_of_card, dag_code_of_sidecar
 from airflow_provider_flux.gallery.filters import CardFilter, Totals
-from airflow_provider_flux.gallery.index_format import DamagedIndexError
 from airflow_provider_flux.gallery.pages import (
     STATIC_FOLDER,
     render_gallery,
@@ -279,10 +278,7 @@ def _html(text: str) -> Response:
 
 def _read_page(chosen: PageQuery, *ids: Any) -> tuple[PageCards, CardPage, Totals]:
     found = cards_of_page(*ids, is_search=bool(chosen.filter_.text))
-    try:
-        page, totals = found.cards.page(chosen.filter_, chosen.offset), found.cards.totals
-    except (DamagedIndexError, ObjectError):
-        raise HTTPException(503, "A manifest cannot be read.") from None
+    page, totals = found.cards.page(chosen.filter_, chosen.offset), found.cards.totals
     TaskPaths.load(found.paths[card.origin] for card in page.cards if card.sidecar)
     cards = add_prompts(page.cards, found.may_name)
     return found, CardPage(cards, page.offset, page.totals), totals

@@ -10,11 +10,12 @@ from itertools import islice
 from threading import Lock
 
 from airflow_provider_flux.gallery.card import Card, CardOrigin, card_of_sidecar
-from airflow_provider_flux.landing.sidecar import MAX_SIDECAR_BYTES
 from airflow_provider_flux.plugin.stored_objects import read_hints
 
 #: Seconds that a page waits for sidecars. The prompts of others are left out.
 _SECONDS = 1.0
+#: Bytes of the largest sidecar that is read for its prompt. A page reads up to 100 at a time.
+_MAX_BYTES = 256 * 1024
 #: Seconds that a search waits for sidecars, and the sidecars that it reads at most. What it has
 #: read is kept, so the next search goes on from there.
 _SEARCH_SECONDS = 4.0
@@ -60,9 +61,7 @@ def _add_prompts(
     }
     missing = [key for key, card in islice(unknown.items(), limit) if is_allowed(card, key[1])]
     uris = list(dict.fromkeys(uri for _, uri, _ in missing))
-    found = {
-        uri: _prompt_of(data) for uri, data in read_hints(uris, MAX_SIDECAR_BYTES, seconds).items()
-    }
+    found = {uri: _prompt_of(data) for uri, data in read_hints(uris, _MAX_BYTES, seconds).items()}
     read = {key: found[key[1]] for key in missing if key[1] in found}
     with _LOCK:
         _PROMPTS.update(read)

@@ -6,6 +6,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from threading import Lock
 
@@ -15,8 +16,9 @@ from airflow_provider_flux.gallery.card import Card, CardOrigin, card_of_generat
 from airflow_provider_flux.gallery.card_source import CardList, CardSource, ChainedCards
 from airflow_provider_flux.gallery.index_format import DamagedIndexError
 from airflow_provider_flux.gallery.indexed_cards import IndexedCards
-from airflow_provider_flux.gallery.manifest_cards import open_manifest_cards
+from airflow_provider_flux.gallery.manifest_cards import PlainLimits, open_manifest_cards
 from airflow_provider_flux.plugin.prompts import add_prompts_to_search
+from airflow_provider_flux.plugin.readable_cards import ReadableCards
 from airflow_provider_flux.plugin.task_paths import TaskPaths
 from airflow_provider_flux.plugin.task_records import TaskRecord, find_record, find_records
 from airflow_provider_flux.plugin.workers import map_in_manifest_threads
@@ -29,9 +31,13 @@ _CACHED_TASKS = 256
 _MAX_CACHED_CARDS = 2000
 #: Batches of one page. Each keeps up to 64 KiB of its index in memory, and needs three requests.
 MAX_BATCHES = 200
-#: Bytes of the largest manifest that is shown without an index, which is built from all its rows.
-_MAX_PLAIN_MANIFEST_BYTES = 64 * MIB
-_NO_MANIFEST = "Its manifest is gone, too large, or the API server cannot read its store."
+#: Limits of a manifest that is shown without an index, which is built from all its rows.
+_PLAIN_LIMITS = PlainLimits(bytes=64 * MIB, rows=100_000, has_parquet=False)
+_NO_MANIFEST = (
+    "Its manifest is gone, has no index and is too large or Parquet, or the API server cannot read "
+    "its store."
+)
+_DAMAGED = "The index of its manifest is damaged, or was replaced while the page was read."
 _NO_PROMPTS = (
     "Its prompts were not searched: its manifest has no index, which the batch of this version "
     "writes beside it."
@@ -132,7 +138,7 @@ def cards_of_page(
     if is_search:
         own, unread = _add_prompts(own, paths)
         notices += [*_notices_of_search(opened), *unread]
-    return PageCards(ChainedCards(_chain(own, opened)), notices, paths)
+    return PageCards(ChainedCards(_chain(own, opened, notices)), notices, paths)
 
 
 def _add_prompts(
@@ -164,16 +170,22 @@ def _notices_of_search(opened: Mapping[CardOrigin, TaskCards]) -> list[str]:
 
 
 def _chain(
-    own: Mapping[CardOrigin, list[Card] | None], opened: Mapping[CardOrigin, TaskCards]
+    own: Mapping[CardOrigin, list[Card] | None],
+    opened: Mapping[CardOrigin, TaskCards],
+    notices: list[str],
 ) -> list[CardSource]:
-    """Return the sources of a page, in its order. Cards of tasks beside each other are one list."""
+    """Return the sources of a page, in its order. Cards of tasks beside each other are one list.
+
+    :param notices: sentences about the page, to which a source adds one if it is damaged.
+    """
     sources: list[CardSource] = []
     singles: list[Card] = []
     for origin, cards in own.items():
         if cards is not None:
             singles += cards
         elif origin in opened:
-            sources += [CardList(singles), opened[origin].cards]
+            report = partial(notices.append, f"{origin.task_id}: {_DAMAGED}")
+            sources += [CardList(singles), ReadableCards(opened[origin].cards, report)]
             singles = []
     return [*sources, CardList(singles)]
 
@@ -196,10 +208,7 @@ def card_of_task(origin: CardOrigin, index: int) -> tuple[Card, TaskPaths] | Non
         paths = TaskPaths(record)
         task = _open_batch(record, paths) if cards is None else TaskCards(CardList(cards), paths)
         _CACHE.put(origin, task)
-    try:
-        card = task.cards.card(index)
-    except DamagedIndexError:
-        return None
+    card = ReadableCards(task.cards).card(index)
     return None if card is None else (card, task.paths)
 
 
@@ -233,7 +242,7 @@ def _open_batch(record: TaskRecord, paths: TaskPaths) -> TaskCards:
         text = "Its manifest is not where the arguments of the task say, or they are not known."
         return TaskCards(CardList(()), paths, text)
     try:
-        cards = open_manifest_cards(uri, record.origin, max_plain_bytes=_MAX_PLAIN_MANIFEST_BYTES)
+        cards = open_manifest_cards(uri, record.origin, _PLAIN_LIMITS)
         return TaskCards(cards, paths)
     except (FluxError, DamagedIndexError):
         is_working = record.state in _REASONS and record.state != "failed"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from threading import Event
 from typing import Any
 
@@ -13,7 +14,7 @@ from airflow_provider_flux.bfl.errors import FluxStorageError
 from airflow_provider_flux.gallery import manifest_cards
 from airflow_provider_flux.gallery.card import CardOrigin
 from airflow_provider_flux.gallery.filters import CardFilter
-from airflow_provider_flux.gallery.manifest_cards import index_uri, open_manifest_cards
+from airflow_provider_flux.gallery.manifest_cards import PlainLimits, index_uri, open_manifest_cards
 from airflow_provider_flux.object_store.backends import WriteOptions
 from airflow_provider_flux.object_store.filesystem import open_path, run_sync
 from airflow_provider_flux.object_store.objects import put
@@ -50,6 +51,37 @@ def test_the_cards_of_a_manifest_come_from_its_index(store: Store) -> None:
     assert source.card(149) == cards[149]
 
 
+@LOCAL
+def test_a_link_to_the_index_of_another_manifest_does_not_count(
+    store: Store, tmp_path: Path
+) -> None:
+    manifest = write(store, "linked.jsonl", manifest_of(1))
+    foreign = tmp_path / "foreign.index"
+    foreign.write_bytes(encode_index(batch_cards(3), len(manifest_of(1))))
+    Path(index_uri(manifest).removeprefix("file://")).symlink_to(foreign)
+    assert [card.key for card in open_manifest_cards(manifest)] == ["k0"]
+
+
+@LOCAL
+def test_a_manifest_with_too_many_rows_is_refused_and_not_read_again(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest = write(store, "long.jsonl", b"{}\n" * 1001)
+    limits = PlainLimits(rows=1000)
+    with pytest.raises(FluxStorageError, match="more than 1000 rows"):
+        open_manifest_cards(manifest, limits=limits)
+    monkeypatch.setattr(manifest_cards, "_build_index", lambda *_: pytest.fail("read again"))
+    with pytest.raises(FluxStorageError, match="more than 1000 rows"):
+        open_manifest_cards(manifest, limits=limits)
+
+
+@LOCAL
+def test_a_parquet_manifest_without_an_index_is_not_read_if_it_must_not_be(store: Store) -> None:
+    manifest = write(store, "m.parquet", b"PAR1")
+    with pytest.raises(FluxStorageError, match="Parquet is not read here"):
+        open_manifest_cards(manifest, limits=PlainLimits(has_parquet=False))
+
+
 def test_a_manifest_without_an_index_is_read_once(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -73,9 +105,9 @@ def test_a_manifest_that_is_too_large_needs_an_index_of_its_own(store: Store) ->
     size = len(manifest_of(3))
     write(store, "large.jsonl.index", encode_index(batch_cards(2), size - 1))
     with pytest.raises(FluxStorageError, match="too large without one"):
-        open_manifest_cards(manifest, max_plain_bytes=size - 1)
+        open_manifest_cards(manifest, limits=PlainLimits(bytes=size - 1))
     write(store, "large.jsonl.index", encode_index(batch_cards(2), size))
-    assert open_manifest_cards(manifest, max_plain_bytes=size - 1).totals.cards == 2
+    assert open_manifest_cards(manifest, limits=PlainLimits(bytes=size - 1)).totals.cards == 2
 
 
 @LOCAL
