@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable
 from typing import IO
 
 from airflow_provider_flux.gallery.card import Card
@@ -63,14 +62,6 @@ class IndexWriter:
             self._end_block()
         if len(columns.cost) == COLUMN_CARDS:
             self._end_columns()
-
-    def add_all(self, cards: Iterable[Card]) -> None:
-        """Add the next cards.
-
-        :param cards: the cards.
-        """
-        for card in cards:
-            self.add(card)
 
     def finish(self, file: IO[bytes], *, manifest_bytes: int) -> None:
         """Write the index.

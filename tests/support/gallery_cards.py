@@ -73,7 +73,8 @@ def encode_index(cards: Iterable[Card], manifest_bytes: int = 1000) -> bytes:
     """
     file = io.BytesIO()
     with IndexWriter() as writer:
-        writer.add_all(cards)
+        for card in cards:
+            writer.add(card)
         writer.finish(file, manifest_bytes=manifest_bytes)
     return file.getvalue()
 
