@@ -18,7 +18,7 @@ WEBHOOK_SECRET = "canary-webhook-secret-of-the-connection"
 def copy_examples(folder: Path, output: str) -> Path:
     """Copy the example DAGs and that of the README, and add a hero image that defers immediately.
 
-    The nightly catalogue has no schedule: its scheduled first run would generate 500 images.
+    The nightly DAGs have no schedule: a scheduled first run would generate 500 images.
 
     :param folder: the new DAG folder.
     :param output: URI of the folder that the DAG of the README writes to.
@@ -32,8 +32,11 @@ def copy_examples(folder: Path, output: str) -> Path:
     changed = deferred.replace("deferrable=True", "deferrable=True, inline_wait=0")
     assert changed != deferred
     (folder / "flux_hero_deferred.py").write_text(changed)
-    nightly = folder / "flux_nightly_catalogue.py"
-    nightly.write_text(nightly.read_text().replace('schedule="@daily"', "schedule=None"))
+    for name, schedule in (("nightly_catalogue", "@daily"), ("review", "0 2 * * *")):
+        nightly = folder / f"flux_{name}.py"
+        text = nightly.read_text()
+        assert f'schedule="{schedule}"' in text
+        nightly.write_text(text.replace(f'schedule="{schedule}"', "schedule=None"))
     (folder / "ten_lines.py").write_text(README_DAG.read_text().replace("file:///tmp/flux", output))
     return folder
 

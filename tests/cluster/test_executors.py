@@ -91,8 +91,9 @@ IMAGES = {
     "flux_nightly_catalogue": 12,
     "flux_batch_decorator": 3,
 }
-#: DAGs of the examples that Airflow runs itself, or that only other tests need.
-NOT_RUN = {"flux_campaign_page", "flux_hero_deferred"}
+#: DAGs of the examples that Airflow runs itself, that wait for a person, or that only other tests
+#: need.
+NOT_RUN = {"flux_campaign_page", "flux_hero_deferred", "flux_review"}
 KILLED = ["image_bucket", "batch_bucket", "image_disk", "batch_disk"]
 KILLED += ["image_disk_resubmit", "batch_disk_resubmit"]
 PODS = ["image_bucket_pod", "batch_bucket_pod", "image_disk_pod"]
@@ -271,7 +272,7 @@ def test_another_worker_resumes_from_the_bucket_and_pays_nothing_again(
     for uri, sha256 in images.items():
         assert hashlib.sha256(site.bucket.read(site.bucket.key_of(uri))).hexdigest() == sha256
         assert site.bucket.keys(site.bucket.key_of(uri)) == [
-            site.bucket.key_of(uri) + suffix for suffix in ("", ".json")
+            site.bucket.key_of(uri) + suffix for suffix in ("", ".json", ".thumb.webp")
         ]
 
 

@@ -188,7 +188,7 @@ def test_the_hero_image_is_submitted_once_and_lands(
 ) -> None:
     run = succeed(cluster, dag_id)
     landed = cluster.xcom(run, "land")
-    (file,) = (path for path in (output / folder).iterdir() if path.suffix != ".json")
+    (file,) = (output / folder).glob("*.jpeg")
     assert landed["image"]["uri"] == f"file://{file}"
     with Image.open(file) as image:
         assert image.size == (1024, 1024)
@@ -220,7 +220,8 @@ def test_mapped_prompts_stay_within_the_slots_of_their_pool(
     names = sorted(
         path.name for path in (output / "mapped" / run.run_id).iterdir() if path.is_file()
     )
-    assert names == [f"00{n}.jpeg{suffix}" for n in range(4) for suffix in ("", ".json")]
+    suffixes = ("", ".json", ".thumb.webp")
+    assert names == [f"00{n}.jpeg{suffix}" for n in range(4) for suffix in suffixes]
     assert emulator.stats()["submits"] == 4
     assert emulator.stats()["max_active"] <= POOL_SLOTS
 

@@ -84,14 +84,17 @@ def assert_paid_once_and_landed(
 
 
 def assert_landed(site: Site, image: ImageTask, generation: dict[str, Any]) -> None:
-    """Assert that image and sidecar of an XCom are whole, and that nothing else is beside them."""
+    """Assert that image, sidecar and thumb of an XCom are whole, and that nothing else is there."""
     bucket, landed = site.bucket, generation["image"]
     key, sidecar_key = bucket.key_of(landed["uri"]), bucket.key_of(landed["sidecar"])
     sha256 = hashlib.sha256(bucket.read(key)).hexdigest()
     sidecar = json.loads(bucket.read(sidecar_key))
     assert sha256 == landed["sha256"] == sidecar["media"]["sha256"], (image, landed, sidecar)
     assert sidecar["request_id"] == generation["request_id"]
-    assert bucket.keys(key) == sorted([key, sidecar_key])
+    thumb = landed["renditions"]["thumb"]
+    thumb_key = bucket.key_of(thumb["uri"])
+    assert hashlib.sha256(bucket.read(thumb_key)).hexdigest() == thumb["sha256"]
+    assert bucket.keys(key) == sorted([key, sidecar_key, thumb_key])
 
 
 def assert_failed_without_paying_again(site: Site, image: ImageTask, *, submits: int) -> None:
