@@ -11,6 +11,7 @@ from contextlib import closing
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from PIL import Image
@@ -370,7 +371,9 @@ def test_a_deferred_image_reaches_traces_metrics_lineage_and_the_api_of_links(
     assert submit.end_time_unix_nano <= landing.start_time_unix_nano
 
     links = cluster.rest.get(f"{run.path}/taskInstances/hero/links")
-    assert links["extra_links"] == {"Landed image": None}  # no console shows a local folder
+    gallery = f"/flux/dags/observed/runs/{quote(run.run_id, safe='')}/tasks/hero"
+    # No console shows a local folder.
+    assert links["extra_links"] == {"Gallery": gallery, "Landed image": None}
     assert "[error" not in cluster.task_log(run, "hero")
 
     if find_spec("airflow.providers.openlineage"):
