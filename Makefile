@@ -9,7 +9,7 @@ OLDEST := $(MATRIX)/airflow-3.0/bin/python
 AZURITE := azurite@3.35.0
 AXE := axe-core@4.11.0
 
-.PHONY: help demo test lint docs bench matrix soak dist lock clean
+.PHONY: help demo test coverage lint docs bench matrix soak dist lock clean
 
 help: ## Say what there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -17,8 +17,11 @@ help: ## Say what there is to make
 demo: $(VENV)/runtime ## Generate and land one image with a real Airflow DAG
 	@$(BIN)/python -m scripts.demo
 
-test: $(VENV)/dev ## Run all tests, with branch coverage; those of clusters beside all others
+test: $(VENV)/dev ## Run all tests; those of clusters beside all others
 	$(BIN)/python scripts/run_tests.py
+
+coverage: $(VENV)/dev ## Run the tests without clusters, and print their branch coverage
+	$(BIN)/python -m pytest -q -m "not cluster" --cov
 
 lint: $(VENV)/dev ## Check style, types, layers and snippets
 	$(BIN)/ruff check .

@@ -1,14 +1,12 @@
 """Run all tests: the tests that need a whole Airflow, and at the same time all others.
 
 Tests of clusters run a file at a time in each of two pytest processes, the others in two more,
-because many of them wait. The others measure the coverage, because the processes in a cluster are
-not measured. Further arguments go to every process. The exit code is 0 if all of them pass and the
-coverage suffices.
+because many of them wait. Further arguments go to every process. The exit code is 0 if all of them
+pass. Coverage has a run of its own, ``make coverage``: it takes a third more CPU time.
 """
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -24,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[1]
 CLUSTER = ("-m", "cluster")
 #: Files of tests of clusters that take longest, so they begin first.
 LONG_CLUSTER_FILES = ("test_executors.py", "test_review.py", "test_kill_worker.py")
-OTHERS = ("-m", "not cluster", "--cov", "--cov-report=", "--cov-fail-under=0")
+OTHERS = ("-m", "not cluster")
 #: Folders of tests that take about half of the time of those without a cluster.
 FIRST_FOLDERS = (
     "batch",
@@ -36,8 +34,6 @@ FIRST_FOLDERS = (
     "object_store",
     "recovery",
 )
-#: The tests without clusters yield the CPU, because the tests in a cluster wait with deadlines.
-_NICE = 5
 #: Files of cluster tests at a time. Each mostly waits for deadlines of its Airflow.
 _CLUSTERS = 2
 _PRINTING = threading.Lock()
@@ -59,9 +55,8 @@ def main(arguments: Sequence[str]) -> int:
         processes: list[subprocess.Popen[str]] = []
         clusters = stack.enter_context(ThreadPoolExecutor(_CLUSTERS))
         try:
-            for number, paths in enumerate(halves):
-                command = [*OTHERS, *paths, *arguments]
-                processes.append(_start(command, outputs[number], f".coverage.{number}"))
+            for paths, output in zip(halves, outputs, strict=True):
+                processes.append(_start([*OTHERS, *paths, *arguments], output))
             runs = [
                 clusters.submit(_run_cluster_file, path, arguments, processes)
                 for path in _cluster_files()
@@ -76,8 +71,7 @@ def main(arguments: Sequence[str]) -> int:
                     process.wait()
             for output in outputs:
                 _print(output)
-    codes = [0 if code == _NO_TESTS else abs(code) for code in codes]
-    return max(*codes, _report_coverage())
+    return max(0 if code == _NO_TESTS else abs(code) for code in codes)
 
 
 def _run_cluster_file(
@@ -85,7 +79,7 @@ def _run_cluster_file(
 ) -> int:
     """Run a file of cluster tests, print its output, and return its exit code."""
     with _new_output() as output:
-        process = _start([*CLUSTER, path, *arguments], output, nice=0)
+        process = _start([*CLUSTER, path, *arguments], output)
         processes.append(process)
         code = process.wait()
         _print(output)
@@ -119,24 +113,14 @@ def _print(output: IO[str]) -> None:
         sys.stdout.flush()
 
 
-def _start(
-    arguments: Sequence[str], output: IO[str], coverage_file: str = "", *, nice: int = _NICE
-) -> subprocess.Popen[str]:
+def _start(arguments: Sequence[str], output: IO[str]) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        ["nice", f"-n{nice}", sys.executable, "-m", "pytest", *arguments],
+        [sys.executable, "-m", "pytest", *arguments],
         cwd=ROOT,
-        env={**os.environ, "COVERAGE_FILE": coverage_file} if coverage_file else None,
         text=True,
         stdout=output,
         stderr=subprocess.STDOUT,
     )
-
-
-def _report_coverage() -> int:
-    """Print the coverage of both processes together, and return the exit code of the report."""
-    coverage = (sys.executable, "-m", "coverage")
-    subprocess.run([*coverage, "combine", "--quiet", ".coverage.0", ".coverage.1"], cwd=ROOT)
-    return subprocess.run([*coverage, "report"], cwd=ROOT).returncode
 
 
 if __name__ == "__main__":
