@@ -16,7 +16,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-#: Files of tests of clusters that take about half of their time. The clusters of a process share the
+#: Files of tests of clusters that take about half of their time. Those of a process share the
 #: bytecode and the migrated database.
 FIRST_CLUSTERS = (
     "test_executors.py",

@@ -36,8 +36,8 @@ BEATING_JOBS = """
     where unixname = :name and state = 'running' and start_date >= :since
       and latest_heartbeat > start_date and latest_heartbeat > now() - interval '10 seconds'
 """
-#: Plugin by which the scheduler imports what its tasks need: LocalExecutor forks them, and on few cores
-#: the imports of each would take longer than its work.
+#: Plugin by which the scheduler imports what its tasks need. LocalExecutor forks them, and on few
+#: cores the imports of each would take longer than its work.
 _PRELOAD = """
 import sys
 
