@@ -36,25 +36,6 @@ BEATING_JOBS = """
     where unixname = :name and state = 'running' and start_date >= :since
       and latest_heartbeat > start_date and latest_heartbeat > now() - interval '10 seconds'
 """
-#: Plugin by which the scheduler imports what its tasks need. LocalExecutor forks them, and on few
-#: cores the imports of each would take longer than its work.
-_PRELOAD = """
-import sys
-
-if "scheduler" in sys.argv:
-    import aiobotocore.session
-    import s3fs
-    import airflow.providers.amazon.aws.fs.s3
-    import airflow.providers.amazon.aws.hooks.base_aws
-    import airflow.sdk.execution_time.task_runner
-    import PIL.JpegImagePlugin
-    import PIL.WebPImagePlugin
-    import airflow_provider_flux.client.aio
-    import airflow_provider_flux.client.sync
-    import airflow_provider_flux.landing.land
-    import airflow_provider_flux.operators.batch
-    import airflow_provider_flux.operators.generate
-"""
 #: Placeholder for AIRFLOW_HOME in the kept settings, into which Airflow writes its absolute path.
 _HOME = "@AIRFLOW_HOME@"
 
@@ -82,8 +63,6 @@ class Deployment:
         self.logs = self.home / "logs"
         self.component_logs = self.home / "component-logs"
         self.component_logs.mkdir(parents=True)
-        (self.home / "plugins").mkdir()
-        (self.home / "plugins" / "preload.py").write_text(_PRELOAD)
         api_port = free_port()
         self.api_url = f"http://127.0.0.1:{api_port}"
         self.rest = RestApi(self.api_url)
