@@ -55,6 +55,28 @@ def submit_as_another_client(
     return answer.status_code
 
 
+def release_when(
+    server: EmulatorServer, is_reached: Callable[[], object], *, submits: int
+) -> Callable[[], None]:
+    """Return an interruption that ends the waiting of held generations from a moment on.
+
+    So a number of active generations is reached on any machine, however slow.
+
+    :param is_reached: whether the moment has come.
+    :param submits: submits in all, after which no generation is held any more.
+    """
+
+    def interrupt() -> None:
+        wait_until(is_reached, 60)
+        stats = server.stats()
+        while stats["active"] or stats["submits"] < submits:
+            server.release()
+            time.sleep(0.05)
+            stats = server.stats()
+
+    return interrupt
+
+
 def stop_after(server: EmulatorServer, task: Batch, count: int) -> Callable[[], None]:
     """Return an interruption that stops the task after a number of submits, as SIGTERM does."""
 

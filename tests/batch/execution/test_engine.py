@@ -24,6 +24,7 @@ from airflow_provider_flux.bfl.pricing import Estimate
 from airflow_provider_flux.emulator import EmulatorConfig, EmulatorServer
 from tests.support.batch_interruptions import (
     meanwhile,
+    release_when,
     stop_after,
     submit_as_another_client,
     time_out_after,
@@ -381,9 +382,10 @@ class TestTrouble:
     ) -> None:
         server = emulated(max_active=8)
         for number in range(4):
-            submit_as_another_client(server, f"theirs {number} [[fault:slow=3]]")
-        task = batch(tmp_path, prompts(24), max_active=8)
-        summary = task.retry()
+            submit_as_another_client(server, f"theirs {number} [[fault:held]]")
+        task = batch(tmp_path, prompts(24, "held"), max_active=8)
+        with meanwhile(release_when(server, lambda: server.stats()["refused"], submits=28)):
+            summary = task.retry()
         stats = server.stats()
         assert (summary["landed"], stats["submits"]) == (24, 28)
         assert summary["rate_limited"] == stats["refused"] > 0
@@ -603,50 +605,59 @@ class TestDefects:
         assert summary["uncertain_submits"] == 0
 
 
+def active(emulator: EmulatorServer) -> int:
+    """Return the number of active generations."""
+    count: int = emulator.stats()["active"]
+    return count
+
+
 class TestQuota:
     def test_a_model_with_a_small_limit_uses_all_of_it(
         self, emulated: Callable[..., EmulatorServer], tmp_path: Path
     ) -> None:
-        emulator = emulated(latency=1.0, image_bytes=10_000)
-        rows = [{"prompt": f"fox {n}"} for n in range(12)]
+        emulator = emulated(image_bytes=10_000)
+        rows = [{"prompt": f"fox {n} [[fault:held]]"} for n in range(12)]
         task = batch(tmp_path, rows, model="flux-kontext-max", defaults={})
-        summary = task.retry()
+        with meanwhile(release_when(emulator, lambda: active(emulator) == 6, submits=12)):
+            summary = task.retry()
         stats = emulator.stats()
         assert (summary["landed"], stats["max_active"], stats["refused"]) == (12, 6, 0)
 
     def test_mixed_models_use_the_quota_of_each_model(
         self, emulated: Callable[..., EmulatorServer], tmp_path: Path
     ) -> None:
-        emulator = emulated(latency=1.2, image_bytes=10_000)
+        emulator = emulated(image_bytes=10_000)
+        models = ["flux-kontext-max"] * 12 + ["flux-kontext-pro"] * 28
         rows = [
-            {"prompt": f"fox {n}", "model": "flux-kontext-max" if n < 12 else "flux-kontext-pro"}
-            for n in range(40)
+            {"prompt": f"fox {n} [[fault:held]]", "model": model} for n, model in enumerate(models)
         ]
         task = batch(tmp_path, rows, defaults={})
-        summary = task.retry()
+        with meanwhile(release_when(emulator, lambda: active(emulator) == 24, submits=40)):
+            summary = task.retry()
         stats = emulator.stats()
-        assert (summary["landed"], stats["refused"]) == (40, 0)
-        assert stats["max_active"] > 12
+        assert (summary["landed"], stats["refused"], stats["max_active"]) == (40, 0, 24)
 
     def test_max_active_and_model_limits_bound_the_active_generations(
         self, emulator: EmulatorServer, tmp_path: Path
     ) -> None:
         rows = [
-            {"prompt": f"fox {n}", "model": "flux-2-pro" if n % 2 else "flux-pro-1.1"}
+            {
+                "prompt": f"fox {n} [[fault:held]]",
+                "model": "flux-2-pro" if n % 2 else "flux-pro-1.1",
+            }
             for n in range(24)
         ]
-        assert (
-            batch(tmp_path, rows, max_active=7, model_limits={"flux-2-pro": 2}).retry()["landed"]
-            == 24
-        )
-        assert emulator.stats()["max_active"] <= 7
-        active = most = 0
+        task = batch(tmp_path, rows, max_active=7, model_limits={"flux-2-pro": 2})
+        with meanwhile(release_when(emulator, lambda: active(emulator) == 7, submits=24)):
+            assert task.retry()["landed"] == 24
+        assert emulator.stats()["max_active"] == 7
+        running = most = 0
         tasks = [task for task in emulator.timeline()["tasks"] if task["model"] == "flux-2-pro"]
         events = [(task["submitted_at"], 1) for task in tasks]
         events += [(task["ends_at"] or 0, -1) for task in tasks]
         for _, change in sorted(events):
-            active += change
-            most = max(most, active)
+            running += change
+            most = max(most, running)
         assert most == 2
 
     def test_resumed_rows_do_not_distort_the_quota_share(
