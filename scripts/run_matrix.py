@@ -1,6 +1,7 @@
 """Run the core of the tests on each supported version of Airflow and of Python.
 
-``python scripts/run_matrix.py [NAME...]`` runs the named entries of the matrix, all by default.
+``python scripts/run_matrix.py [NAME[:short]...]`` runs the named entries of the matrix, all by
+default.
 For each it makes ``.venv-matrix/<name>`` from hashed requirements, if they have changed, and runs
 the core of the tests there: unit tests, emulator, DAG runs, and a cluster whose workers are killed.
 An entry whose Python is not installed is skipped with a line. ``.venv-matrix/<name>.log`` has the
@@ -51,6 +52,15 @@ KILLS = ("tests/cluster/test_kill_worker.py", "-k", "post-lost or poll-killed")
 #: Reasons for which a test of the core may be skipped: older Airflow, stores of the full suite.
 MAY_SKIP = r"Airflow 3\.\d|azurite|gcp_storage_emulator"
 TESTS = (CORE, KILLS)
+#: What differs most between versions of Airflow, for a CI that has no time for the core of each.
+SHORT = (
+    "tests/test_provider_info.py",
+    "tests/operators/test_deferral.py",
+    "tests/operators/test_human_input.py",
+    "tests/plugin/test_task_records.py",
+    "tests/triggers/test_result.py",
+    "tests/recovery/test_metadata_db.py",
+)
 #: Entries that run at the same time. Each waits for a lost worker at its end.
 JOBS = 3
 #: The commands that are running, to be stopped with this process.
@@ -100,10 +110,11 @@ class Outcome:
 def main(arguments: Sequence[str]) -> int:
     """Run entries of the matrix, print an outcome as soon as each ends, and then a summary.
 
-    :param arguments: names of entries, none for all; ``--install-only`` runs no tests.
+    :param arguments: names of entries, none for all; ``<name>:short`` runs some tests only, and
+        ``--install-only`` runs none.
     :return: 0 if no entry failed.
     """
-    names = {name for name in arguments if name != "--install-only"}
+    names = {name.removesuffix(":short") for name in arguments if name != "--install-only"}
     if unknown := names - {entry.name for entry in MATRIX}:
         print(f"Unknown: {unknown}. The matrix has {[entry.name for entry in MATRIX]}.")
         return 2
@@ -111,8 +122,7 @@ def main(arguments: Sequence[str]) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
 
     def run_and_report(entry: Entry) -> Outcome:
-        tests = TESTS if entry.has_cluster else TESTS[:1]
-        outcome = run_entry(entry, () if "--install-only" in arguments else tests)
+        outcome = run_entry(entry, _tests_of(entry, arguments))
         print(outcome.output + outcome.line, flush=True)
         return outcome
 
@@ -127,6 +137,15 @@ def main(arguments: Sequence[str]) -> int:
             raise
     print("\n".join(["The matrix:", *(f"  {outcome.line}" for outcome in outcomes)]), flush=True)
     return int(any(outcome.passed is False for outcome in outcomes))
+
+
+def _tests_of(entry: Entry, arguments: Sequence[str]) -> Sequence[Sequence[str]]:
+    """Return the runs of pytest for an entry."""
+    if "--install-only" in arguments:
+        return ()
+    if f"{entry.name}:short" in arguments:
+        return (SHORT,)
+    return TESTS if entry.has_cluster else TESTS[:1]
 
 
 def run_entry(entry: Entry, tests: Sequence[Sequence[str]]) -> Outcome:

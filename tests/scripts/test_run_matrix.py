@@ -11,7 +11,17 @@ from pathlib import Path
 import pytest
 
 from scripts import run_matrix
-from scripts.run_matrix import CORE, KILLS, MATRIX, Entry, find_python, main, run_entry, run_tests
+from scripts.run_matrix import (
+    CORE,
+    KILLS,
+    MATRIX,
+    SHORT,
+    Entry,
+    find_python,
+    main,
+    run_entry,
+    run_tests,
+)
 
 ROOT = Path(__file__).parents[2]
 REQUIREMENTS = ROOT / "requirements"
@@ -67,7 +77,7 @@ class TestEntries:
 
     def test_every_test_of_the_core_exists(self) -> None:
         missing = []
-        for test in (*CORE, KILLS[0]):
+        for test in (*CORE, *SHORT, KILLS[0]):
             path, _, name = test.partition("::")
             text = (ROOT / path).read_text() if name else ""
             if not (ROOT / path).exists() or name not in text:
@@ -139,6 +149,11 @@ class TestRunTests:
         (tmp_path / "test_none.py").write_text("")
         outcome = run_tests("x", PYTHON, [[str(tmp_path)]], tmp_path / "log")
         assert outcome.passed is False
+
+    def test_a_short_entry_runs_a_few_tests_without_a_cluster(self) -> None:
+        entry = MATRIX[0]
+        assert run_matrix._tests_of(entry, [f"{entry.name}:short"]) == (SHORT,)
+        assert run_matrix._tests_of(entry, [entry.name]) == (CORE, KILLS)
 
     def test_ci_runs_the_matrix(self) -> None:
         assert "make matrix" in (ROOT / ".ci" / "run").read_text()
