@@ -180,7 +180,7 @@ def clear_a_task_that_succeeded(site: Site) -> None:
 
 def mark_failed_then_clear(site: Site) -> None:
     # Airflow cancels triggers since 3.3, and keeps their log lines for one second only.
-    for _ in range(3):
+    for _ in range(8):
         image = start_image(site, "slow")
         wait_in_flight(site, image)
         end(site, image, "failed")
