@@ -56,8 +56,6 @@ TESTS = (CORE, KILLS)
 SHORT = (
     "tests/test_provider_info.py",
     "tests/operators/test_deferral.py",
-    "tests/operators/test_human_input.py",
-    "tests/plugin/test_task_records.py",
     "tests/triggers/test_result.py",
     "tests/recovery/test_metadata_db.py",
 )
