@@ -1,9 +1,9 @@
 """Run the core of the tests on each supported version of Airflow and of Python.
 
-``python scripts/run_matrix.py [NAME[:short]...]`` runs the named entries of the matrix, all by
-default.
-For each it makes ``.venv-matrix/<name>`` from hashed requirements, if they have changed, and runs
-the core of the tests there: unit tests, emulator, DAG runs, and a cluster whose workers are killed.
+``python scripts/run_matrix.py [NAME...]`` runs the named entries of the matrix, all by default. For
+each it makes ``.venv-matrix/<name>`` from hashed requirements, if they have changed, and runs the
+core of the tests there: unit tests, emulator, DAG runs, and a cluster whose workers are killed.
+``NAME:short`` runs a few of them, without a cluster.
 An entry whose Python is not installed is skipped with a line. ``.venv-matrix/<name>.log`` has the
 output of its current run. The exit code is 0 if all others pass.
 """

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypedDict, cast
 from urllib.parse import quote, urlsplit, urlunsplit
@@ -273,7 +273,8 @@ def _list_images(images: Iterable[ImageEventExtra]) -> list[ImageEventExtra]:
 def _check_partitions(keys: Iterable[Any]) -> list[str]:
     """Return the keys that Airflow accepts as texts, and warn about the others."""
     listed = list(keys)
-    texts = [str(key) for key in listed if isinstance(key, (str, int, float))]
+    # Data of another task may be a number or a date.
+    texts = [str(key) for key in listed if isinstance(key, str) or not isinstance(key, Collection)]
     usable = [
         key
         for key in texts
@@ -281,8 +282,8 @@ def _check_partitions(keys: Iterable[Any]) -> list[str]:
     ]
     if len(usable) < len(listed):
         log.warning(
-            "%d keys are empty, not printable, longer than %d characters, or neither texts nor "
-            "numbers, so the assets get no partition for them.",
+            "%d keys are empty, not printable, longer than %d characters, or lists or dicts, so "
+            "the assets get no partition for them.",
             len(listed) - len(usable),
             _MAX_PARTITION_CHARACTERS,
         )

@@ -7,6 +7,7 @@ import json
 import runpy
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -213,10 +214,12 @@ class TestOneImage:
         assert [event.partition for event in events] == ["BAG-12"]
 
     @names_partitions
-    def test_a_partition_may_be_a_number(self, emulator: EmulatorServer, tmp_path: Path) -> None:
-        number: Any = 0
-        _, events = run_and_read_events(lambda: hero(tmp_path, partition_key=number))
-        assert [(event.partition, event.extra["width"]) for event in events] == [("0", 256)]
+    @pytest.mark.parametrize(("key", "partition"), [(0, "0"), (date(2026, 7, 1), "2026-07-01")])
+    def test_a_partition_may_be_a_number_or_a_date(
+        self, emulator: EmulatorServer, tmp_path: Path, key: Any, partition: str
+    ) -> None:
+        _, events = run_and_read_events(lambda: hero(tmp_path, partition_key=key))
+        assert [(event.partition, event.extra["width"]) for event in events] == [(partition, 256)]
 
     @pytest.mark.parametrize("key", [["BAG-12"], {"sku": "BAG-12"}])
     def test_a_partition_that_is_no_text_does_not_fail_the_task_of_a_landed_image(

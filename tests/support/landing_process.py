@@ -84,6 +84,7 @@ class Lander:
 
     def __enter__(self) -> Self:
         if not self._outcomes.poll(_IMPORT_SECONDS) or self._outcomes.recv() != _BEGUN:
+            self.__exit__(None, None, None)
             raise TimeoutError(f"The lander has not begun after {_IMPORT_SECONDS} s.")
         return self
 
