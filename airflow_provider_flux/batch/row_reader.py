@@ -59,20 +59,23 @@ class RowReader:
         for index, key, model, reason in rows:
             yield Row(index, key, model, None, None, reason)
 
-    def all_rows(self, *, with_prompts: bool = False) -> Iterator[EndedRow]:
+    def all_rows(
+        self, *, with_prompts: bool = False, with_data: bool = False
+    ) -> Iterator[EndedRow]:
         """Yield all rows with their outcomes, in the order of the input.
 
         :param with_prompts: also read the prompt of each row, ``False`` by default.
+        :param with_data: also read the values of the input, ``False`` by default.
         """
         request_json = "CASE WHEN is_fallback THEN fallback ELSE parameters END"
         rows = self._db.execute(
             f"SELECT n, key, {_OUTCOME}, reason, model, estimate, generation, "  # noqa: S608
-            f"is_fallback, uncertain_submits, latency, {request_json if with_prompts else 'NULL'} "
-            "FROM rows ORDER BY n"
+            f"is_fallback, uncertain_submits, latency, {request_json if with_prompts else 'NULL'}, "
+            f"{'data' if with_data else 'NULL'} FROM rows ORDER BY n"
         )
         for row in rows:
             index, key, outcome, reason, model, estimate, generation, is_fallback, *rest = row
-            uncertain_submits, latency, request = rest
+            uncertain_submits, latency, request, data = rest
             yield EndedRow(
                 index,
                 key,
@@ -85,6 +88,7 @@ class RowReader:
                 uncertain_submits,
                 latency,
                 _prompt_of(request),
+                json.loads(data) if data else {},
             )
 
     def count_outcomes(self) -> dict[RowOutcome, int]:

@@ -146,6 +146,7 @@ class EndedRow:
     :param latency: seconds from its submit until it was seen to be ready; ``None`` if this try did
         not both submit it and land it.
     :param prompt: its prompt, or that of its fallback; ``None`` if it has none, or was not read.
+    :param data: values of the row by the columns of the input; empty if they were not read.
     """
 
     index: int
@@ -159,6 +160,7 @@ class EndedRow:
     uncertain_submits: int
     latency: float | None
     prompt: str | None = None
+    data: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def is_charged(self) -> bool:

@@ -24,7 +24,7 @@ CREATE TABLE rows (
     model TEXT NOT NULL, parameters TEXT NOT NULL, fallback TEXT, estimate REAL,
     outcome TEXT, reason TEXT NOT NULL DEFAULT '', claim TEXT, generation TEXT,
     is_fallback INTEGER NOT NULL DEFAULT 0, uncertain_submits INTEGER NOT NULL DEFAULT 0,
-    latency REAL, summary TEXT, is_unpriced INTEGER NOT NULL DEFAULT 0
+    latency REAL, summary TEXT, is_unpriced INTEGER NOT NULL DEFAULT 0, data TEXT
 );
 CREATE INDEX open_rows ON rows (limit_group, n) WHERE outcome IS NULL;
 """
@@ -68,7 +68,7 @@ class RowStore:
         self._db.execute(
             "INSERT INTO rows "
             "(n, key, limit_group, model, parameters, fallback, estimate, outcome, reason, "
-            "is_unpriced) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "is_unpriced, data) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 row.index,
                 row.key,
@@ -80,6 +80,7 @@ class RowStore:
                 None if request else "invalid",
                 row.problem or "",
                 any(other and _is_unpriced(other) for other in (request, fallback)),
+                json.dumps(row.data) if row.data else None,
             ),
         )
         self._commit_sometimes()

@@ -69,6 +69,20 @@ def select_values(row: Any, columns: Collection[Column] | None) -> RawValues:
         return UnreadableRow(describe_unexpected(error))
 
 
+def as_data(values: str | dict[Any, Any]) -> dict[str, Any]:
+    """Return the values of a row by column as plain JSON, for the manifest and for files of rows.
+
+    :param values: values of a row that could be read. A prompt without a column is ``prompt``.
+    """
+    if isinstance(values, str):
+        return {"prompt": values}
+    # A Decimal stays the text that it was: its digits may be a key.
+    return {
+        str(name): str(value) if isinstance(value, Decimal) else value
+        for name, value in values.items()
+    }
+
+
 def describe_unexpected(error: Exception) -> str:
     """Describe an error that is no statement about the row, as the rest of a sentence about it.
 

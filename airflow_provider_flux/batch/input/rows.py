@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any
 
@@ -19,6 +19,7 @@ from airflow_provider_flux.batch.input.mapping import (
 from airflow_provider_flux.batch.input.raw_rows import (
     RawRow,
     UnreadableRow,
+    as_data,
     describe_unexpected,
 )
 from airflow_provider_flux.batch.input.requests import RequestBuilder
@@ -47,6 +48,7 @@ class Row:
         fails, ``None`` if there is none.
     :param problem: reason why the row is not valid, after its location. ``None`` if it is valid.
     :param line: line of the file where the row begins, from 1. ``None`` for a list and for Parquet.
+    :param data: values of the row as it was read, as plain JSON by the columns of the input.
     """
 
     index: int
@@ -56,6 +58,7 @@ class Row:
     fallback: GenerationRequest | None
     problem: str | None
     line: int | None = None
+    data: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     def with_problem(self, problem: str) -> Row:
         """Return the row as one that is not valid, which is never submitted.
@@ -162,7 +165,8 @@ class _RowChecker:
             )
 
     def _new_row(self, index: int, key: str, raw: RawRow) -> Row:
-        return Row(index, key, self._mapping.model, None, None, None, raw.line)
+        data = {} if isinstance(raw.values, UnreadableRow) else as_data(raw.values)
+        return Row(index, key, self._mapping.model, None, None, None, raw.line, data)
 
     def _read_key(self, value: Any, position: int, unit: str, problems: list[str]) -> str:
         """Return the key of a row. A repeated key keeps its name, and is a problem of the row."""
