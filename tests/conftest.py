@@ -50,8 +50,15 @@ from tests.support.object_stores import (
     s3_server,
 )
 from tests.support.skips import pytest_collection_modifyitems, pytest_runtest_makereport
+from tests.support.sql_databases import postgres, postgres_server, sqlite
 
-__all__ = ["pytest_collection_modifyitems", "pytest_runtest_makereport"]
+__all__ = [
+    "postgres",
+    "postgres_server",
+    "pytest_collection_modifyitems",
+    "pytest_runtest_makereport",
+    "sqlite",
+]
 
 KEY = "bfl_canary_key_0123456789"
 # A busy machine is slow; that says nothing about a property.

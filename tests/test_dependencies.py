@@ -22,6 +22,7 @@ SHARED = {
     "airflow": {
         "airflow": "apache-airflow",
         "airflow.providers.common.compat": "apache-airflow-providers-common-compat",
+        "airflow.providers.common.sql": "apache-airflow-providers-common-sql",
         "airflow.providers.openlineage": "apache-airflow-providers-openlineage",
         "airflow.providers.slack": "apache-airflow-providers-slack",
         "airflow.providers.smtp": "apache-airflow-providers-smtp",

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_flux.batch.execution.engine import Engine, EngineOptions
+from airflow_provider_flux.batch.input.excel_format import split_sheet
 from airflow_provider_flux.batch.input.mapping import InputMapping
 from airflow_provider_flux.batch.input.requests import restore_request
 from airflow_provider_flux.batch.input.rows import Row, read_rows
@@ -80,7 +81,7 @@ ROWS_FILE = "rows.sqlite"
 class BatchSettings:
     """The rendered and checked arguments of the operator, and durations that are no arguments.
 
-    :param requests: rows of the input, or the path of a file.
+    :param requests: rows of the input, the path of a file, or a query.
     :param mapping: how rows become requests.
     :param policies: choices of the user about rows.
     :param max_active: active generations at most; ``None`` for the limit of the connection.
@@ -253,7 +254,7 @@ class BatchRun:
             raise
         if settings.max_rows is not None and count > settings.max_rows:
             raise FluxRequestError(
-                f"requests has {count} rows, and with partition_by_key=True a batch may have "
+                f"The input has {count} rows, and with partition_by_key=True a batch may have "
                 f"{settings.max_rows}. Split the rows over mapped tasks, or leave partition_by_key "
                 "out."
             )
@@ -393,5 +394,6 @@ class BatchRun:
 
 def _file_of(requests: Any) -> str | None:
     """Return the path of the file of rows; ``None`` for a list, and for text that is no path."""
-    text = str(requests).strip() if isinstance(requests, str) or is_path(requests) else ""
+    is_text = isinstance(requests, str) or is_path(requests)
+    text, _ = split_sheet(str(requests).strip() if is_text else "")
     return text if text.startswith("/") or "://" in text.partition("\n")[0][:32] else None

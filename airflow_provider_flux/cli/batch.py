@@ -1,4 +1,4 @@
-"""The command ``batch``: a file of rows, with the engine and the journal of a task."""
+"""The command ``batch``: a file of rows or a query, with engine and journal of a task."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import signal
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from airflow_provider_flux.batch.report.monitor import ExpectedSubmits
@@ -17,10 +16,10 @@ from airflow_provider_flux.cli.connections import use_database_connections
 from airflow_provider_flux.cli.console import logs_on_stderr, print_rows, tell
 from airflow_provider_flux.cli.exit_codes import INTERRUPTED, exit_on_error
 from airflow_provider_flux.cli.progress import BatchBar
+from airflow_provider_flux.cli.row_options import read_row_options
 from airflow_provider_flux.cli.task_ids import (
     CommandTaskInstance,
     absolute_path,
-    existing_file,
     own_task_id,
     read_ids,
     read_json_option,
@@ -42,7 +41,7 @@ _SHORT_GRACE_SECONDS = 1.0
 
 
 def run(args: argparse.Namespace) -> None:
-    """Generate the images of a file, or go on with what an earlier run of the command left.
+    """Generate the images of rows, or go on with what an earlier run of the command left.
 
     :param args: the parsed options of the command.
     :raises SystemExit: with the code of :mod:`~airflow_provider_flux.cli.exit_codes`.
@@ -73,8 +72,8 @@ def _new_operator(
     args: argparse.Namespace,
 ) -> tuple[FluxGenerateBatchOperator, CommandTaskInstance]:
     """Return the operator with the arguments of the command, and the ids of its ledger."""
-    requests, output_path = existing_file(args.file), absolute_path(args.output_path)
-    ids = read_ids(args, own_task_id(Path(requests).stem, requests, output_path))
+    rows, output_path = read_row_options(args), absolute_path(args.output_path)
+    ids = read_ids(args, own_task_id(rows.name, *rows.identity, output_path))
     paths: dict[str, Any] = {
         name: absolute_path(value)
         for name in ("manifest_path", "ledger_path")
@@ -82,7 +81,7 @@ def _new_operator(
     }
     operator = FluxGenerateBatchOperator(
         task_id=ids.task_id,
-        requests=requests,
+        **rows.arguments,
         output_path=output_path,
         columns=read_json_option("--columns", args.columns),
         defaults=read_json_option("--defaults", args.defaults),

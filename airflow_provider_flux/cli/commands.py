@@ -63,8 +63,9 @@ COMMANDS = (
     Command(
         "estimate",
         "Price a file of rows by model",
-        "Reads a file of rows as the batch does, and prints the expected cost by model. It needs "
-        "no key, and calls nobody. Exits with 1 if a row is not valid.",
+        "Reads a file of rows, or the result of a query, as the batch does, and prints the "
+        "expected cost by model. It needs no key, and calls nobody but the store or the database "
+        "of the rows. Exits with 1 if a row is not valid.",
         _args(options.ESTIMATE, ARG_OUTPUT),
         "airflow_provider_flux.cli.estimate.run",
     ),
@@ -78,9 +79,9 @@ COMMANDS = (
     ),
     Command(
         "batch",
-        "Generate an image for each row of a file, and land them",
-        "Works on a file of rows with the engine and the journal of a task. The same command "
-        "again works on unfinished rows only. It prints the cost and asks before it submits.",
+        "Generate an image for each row of a file or a query, and land them",
+        "Works on rows with the engine and the journal of a task. The same command again works on "
+        "unfinished rows only. It prints the cost and asks before it submits.",
         _args(options.BATCH, ARG_OUTPUT),
         "airflow_provider_flux.cli.batch.run",
     ),

@@ -1,4 +1,4 @@
-"""The command ``estimate``: the price of a file of rows, without a key and without a call."""
+"""The command ``estimate``: the price of a file of rows or a query, without a key."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from airflow_provider_flux.cli.connections import use_database_connections
 from airflow_provider_flux.cli.console import logs_on_stderr, print_rows, tell
 from airflow_provider_flux.cli.exit_codes import INCOMPLETE, exit_on_error
 from airflow_provider_flux.cli.progress import count_rows
-from airflow_provider_flux.cli.task_ids import existing_file, read_json_option
+from airflow_provider_flux.cli.row_options import read_row_options
+from airflow_provider_flux.cli.task_ids import read_json_option
 
 #: Rows that are not valid and are named.
 _MAX_LISTED = 20
@@ -42,7 +43,7 @@ def run(args: argparse.Namespace) -> None:
     """Print the expected cost of the rows of each model, and of all.
 
     :param args: the parsed options of the command.
-    :raises SystemExit: with 1 if a row is not valid; with 2 if the file cannot be read.
+    :raises SystemExit: with 1 if a row is not valid; with 2 if file or database cannot be read.
     """
     from airflow_provider_flux.batch.input.mapping import InputMapping
     from airflow_provider_flux.batch.input.rows import describe_problems, read_rows
@@ -50,12 +51,14 @@ def run(args: argparse.Namespace) -> None:
     use_database_connections()  # the file may be in a bucket
     invalid: list[Any] = []
     with logs_on_stderr(is_verbose=args.verbose), exit_on_error("estimate"):
+        options = read_row_options(args)
         mapping = InputMapping(
             columns=read_json_option("--columns", args.columns),
             defaults=read_json_option("--defaults", args.defaults) or {},
             model=args.model,
+            column_names=options.arguments.get("column_names"),
         )
-        rows = count_rows(read_rows(existing_file(args.file), mapping))
+        rows = count_rows(read_rows(options.source, mapping))
         costs = _sum_up(rows, invalid)
     total = _Cost()
     for cost in costs.values():

@@ -104,8 +104,28 @@ _MODEL: Options = {
 }
 _ROWS: Options = {
     "file": {
+        "nargs": "?",
         "metavar": "FILE",
-        "help": "Rows as .jsonl, .csv or .parquet: a local path or a URI",
+        "help": "Rows as .jsonl, .csv, .parquet or .xlsx: a local path or a URI. Without it, --sql "
+        "names the rows",
+    },
+    "--sql": {
+        "metavar": "QUERY",
+        "help": "Query whose result has the rows in place of a file, or the path of a .sql file "
+        "with it, as sql of the operator. One of its columns is the key",
+    },
+    "--sql-conn-id": {
+        "metavar": "CONN_ID",
+        "help": "Connection to the database of --sql",
+    },
+    "--sql-parameters": {
+        "metavar": "JSON",
+        "help": "Values for the placeholders in --sql: a JSON object or list",
+    },
+    "--column-names": {
+        "metavar": "NAMES",
+        "help": "Names of the values of lines of JSONL that are lists, separated by commas, for "
+        "example key,prompt",
     },
     **_MODEL,
     "--columns": {

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from airflow_provider_flux.batch.input.excel_format import split_sheet
 from airflow_provider_flux.bfl.errors import FluxConfigurationError, FluxRequestError
 from airflow_provider_flux.cli.console import tell
 from airflow_provider_flux.landing.object_name import safe_name
@@ -144,7 +145,7 @@ def existing_file(path: str) -> str:
     :raises FluxRequestError: if a local file does not exist, so that no further try helps.
     """
     path = absolute_path(path)
-    if "://" not in path and not os.path.exists(path):
+    if "://" not in path and not os.path.exists(split_sheet(path)[0]):
         raise FluxRequestError(f"{path} does not exist.")
     return path
 

@@ -26,6 +26,7 @@ from airflow_provider_flux.decorators.function_task import (
 )
 from airflow_provider_flux.operators.batch import FluxGenerateBatchOperator
 from airflow_provider_flux.operators.failures import fail_without_retry
+from airflow_provider_flux.operators.row_source import SQL_FIELDS
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context, ObjectStoragePath
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from airflow_provider_flux.landing.target import IfExists, Reuse
     from airflow_provider_flux.ledger.resume_policy import OnUncertain
 
+#: Arguments that name the rows of the operator. Here the function returns them.
+_ROWS_OF_FUNCTION = ("requests", *SQL_FIELDS)
 #: A row: a prompt, a dict of parameters, or a list of values by position.
 FluxRow: TypeAlias = str | Mapping[str, Any] | Sequence[Any]
 #: What the function of ``@task.flux_batch`` returns: rows, or the path of a file of rows.
@@ -55,13 +58,17 @@ class FluxBatchDecoratedOperator(FunctionOperator, FluxGenerateBatchOperator):
     :param op_kwargs: keyword arguments of the function. (templated)
     :param kwargs: arguments of
         :class:`~airflow_provider_flux.operators.batch.FluxGenerateBatchOperator`, without
-        ``requests``.
+        ``requests``, ``sql``, ``sql_conn_id`` and ``sql_parameters``.
     :raises FluxRequestError: when the DAG is parsed, if a literal argument is wrong.
     """
 
     template_fields: Sequence[str] = (
         *DecoratedOperator.template_fields,
-        *(name for name in FluxGenerateBatchOperator.template_fields if name != "requests"),
+        *(
+            name
+            for name in FluxGenerateBatchOperator.template_fields
+            if name not in _ROWS_OF_FUNCTION
+        ),
     )
     template_fields_renderers: ClassVar[dict[str, str]] = {
         **DecoratedOperator.template_fields_renderers,
@@ -77,9 +84,9 @@ class FluxBatchDecoratedOperator(FunctionOperator, FluxGenerateBatchOperator):
         op_kwargs: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
-        if "requests" in kwargs:
+        if named := [name for name in _ROWS_OF_FUNCTION if name in kwargs]:
             raise FluxRequestError(
-                "requests is no argument of @task.flux_batch. Return the rows from the function."
+                f"{named[0]} is no argument of @task.flux_batch. Return the rows from the function."
             )
         super().__init__(
             python_callable=python_callable,
@@ -135,6 +142,7 @@ def flux_batch_task(
     timeout: float | timedelta | None = ...,
     validate: bool = ...,
     keep_null_text: bool = ...,
+    column_names: Sequence[str] | None = ...,
     if_exists: IfExists = ...,
     sidecar: bool = ...,
     hide_prompt: bool = ...,
@@ -168,7 +176,7 @@ def flux_batch_task(
         ``my_task()["manifest"]`` works. Default ``False``.
     :param kwargs: arguments of
         :class:`~airflow_provider_flux.operators.batch.FluxGenerateBatchOperator`, without
-        ``requests``. ``output_path`` is required.
+        ``requests``, ``sql``, ``sql_conn_id`` and ``sql_parameters``. ``output_path`` is required.
     :return: the decorated function, or a decorator.
     """
     return task_decorator_factory(

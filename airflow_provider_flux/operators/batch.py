@@ -43,6 +43,11 @@ from airflow_provider_flux.observability.spans import BATCH_SPAN, set_attributes
 from airflow_provider_flux.operators import arguments
 from airflow_provider_flux.operators.base import FluxLandingOperator
 from airflow_provider_flux.operators.failures import fail_without_retry
+from airflow_provider_flux.operators.row_source import (
+    SQL_FIELDS,
+    check_source_arguments,
+    row_source,
+)
 from airflow_provider_flux.operators.sibling_tasks import check_sibling_tasks
 from airflow_provider_flux.operators.webhook_reference import refuse_receiver
 
@@ -81,9 +86,10 @@ class FluxGenerateBatchOperator(FluxLandingOperator):
     and needs a placeholder that differs from row to row, for example ``{key}``.
 
     :param requests: a list of prompts, or of dicts of parameters; or the path of a ``.jsonl``,
-        ``.csv`` or ``.parquet`` file, as an absolute path or a URI of ``ObjectStoragePath``. A row
-        may also have a ``key``, a ``model``, a ``fallback_prompt`` and a ``fallback_model``. The
-        fallback is submitted once if the row is moderated, or if its generation fails. (templated)
+        ``.csv``, ``.parquet`` or ``.xlsx`` file, as an absolute path or a URI of
+        ``ObjectStoragePath``. A row may also have a ``key``, a ``model``, a ``fallback_prompt`` and
+        a ``fallback_model``. The fallback is submitted once if the row is moderated, or if its
+        generation fails. Either this or ``sql`` is required. (templated)
     :param columns: dict of the input column for each parameter, for example
         ``{"prompt": "description", "key": "sku"}``. The task reads no other columns then. By
         default each column is a parameter, or one of the names above. If rows are lists, for
@@ -131,6 +137,15 @@ class FluxGenerateBatchOperator(FluxLandingOperator):
         ``True``. ``False`` sends unknown models and parameters.
     :param keep_null_text: send texts such as ``nan``, ``None``, ``NULL`` and ``#N/A`` as they are.
         By default a cell with such a text is empty.
+    :param sql: one query whose result has the rows, or the name of a ``.sql`` file with it. Its
+        columns are named as the query names them, and one of them is the ``key``. Nothing is
+        committed. (templated)
+    :param sql_conn_id: id of the connection to the database, of any type whose hook is a
+        ``DbApiHook`` of ``apache-airflow-providers-common-sql``. Required with ``sql``. (templated)
+    :param sql_parameters: list or dict of values for the placeholders of the driver in ``sql``. No
+        placeholders by default. (templated)
+    :param column_names: list of names for the values of rows that are lists or tuples, in order,
+        for example of ``requests=query_task.output``. Rows of ``sql`` have names. (templated)
     :param flux_conn_id: id of the connection to BFL. Default ``flux_default``. (templated)
     :raises FluxRequestError: when the DAG is parsed, if a literal argument is wrong.
     """
@@ -139,6 +154,8 @@ class FluxGenerateBatchOperator(FluxLandingOperator):
     __supports_durable_execution: ClassVar[bool] = True
     template_fields: Sequence[str] = (
         "requests",
+        *SQL_FIELDS,
+        "column_names",
         "columns",
         "defaults",
         "model",
@@ -149,21 +166,25 @@ class FluxGenerateBatchOperator(FluxLandingOperator):
         "ledger_path",
         *FluxLandingOperator.template_fields,
     )
+    template_ext: Sequence[str] = (".sql",)
+    file_fields: ClassVar[frozenset[str]] = frozenset({"sql"})
     key_source = "rows"
     operator_extra_links = (GalleryLink(), ManifestLink())
     template_fields_renderers: ClassVar[dict[str, str]] = {
         **FluxLandingOperator.template_fields_renderers,
         "columns": "json",
         "defaults": "json",
+        "sql": "sql",
+        "sql_parameters": "json",
     }
     text_fields: ClassVar[frozenset[str]] = FluxLandingOperator.text_fields | {
-        *("model", "manifest_path", "ledger_path")
+        *("model", "manifest_path", "ledger_path", "sql", "sql_conn_id")
     }
 
     def __init__(
         self,
         *,
-        requests: Any,
+        requests: Any = None,
         columns: Mapping[str, str | int] | None = None,
         defaults: Mapping[str, Any] | None = None,
         model: str = "flux-pro-1.1",
@@ -184,6 +205,10 @@ class FluxGenerateBatchOperator(FluxLandingOperator):
         timeout: float | timedelta | None = None,
         validate: bool = True,
         keep_null_text: bool = False,
+        sql: str | None = None,
+        sql_conn_id: str | None = None,
+        sql_parameters: Mapping[str, Any] | Sequence[Any] | None = None,
+        column_names: Sequence[str] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -214,6 +239,10 @@ class FluxGenerateBatchOperator(FluxLandingOperator):
         )
         self.validate = validate
         self.keep_null_text = keep_null_text
+        self.sql = sql
+        self.sql_conn_id = sql_conn_id
+        self.sql_parameters = sql_parameters
+        self.column_names = column_names
         self._batch_run: BatchRun | None = None
         self._is_killed = False
         #: Set by the command line: it asks before a submit, and shows the progress.
@@ -239,10 +268,12 @@ class FluxGenerateBatchOperator(FluxLandingOperator):
             refuse_receiver(self.defaults.get("webhook_url"))
         if isinstance(self._unrendered_output_path, str):
             self._check_rows_differ(self._unrendered_output_path)
+        check_source_arguments(self)
         arguments.check_count("max_active", self.max_active)
         self._check_model_limits()
         self._check_literal_thresholds()
-        if not any(map(arguments.is_resolved_later, (self.columns, self.defaults, self.model))):
+        mapped = (self.columns, self.defaults, self.model, self.column_names)
+        if not any(map(arguments.is_resolved_later, mapped)):
             check_mapping(self._input_mapping())
         if self.manifest_path is not None and not arguments.is_resolved_later(self.manifest_path):
             # It imports sqlite, which parsing most DAGs does not need.
@@ -304,6 +335,7 @@ class FluxGenerateBatchOperator(FluxLandingOperator):
             self.validate,
             self.keep_null_text,
             str(self.output_path),
+            self.column_names,
         )
 
     @cached_property
@@ -379,7 +411,7 @@ class FluxGenerateBatchOperator(FluxLandingOperator):
         from airflow_provider_flux.batch.run import BatchSettings
 
         return BatchSettings(
-            requests=self.requests,
+            requests=row_source(self),
             mapping=self._input_mapping(),
             policies=self._policies,
             max_active=self.max_active,

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeGuard
 
 from airflow.providers.common.compat.sdk import BaseOperator
 
+from airflow_provider_flux.bfl.errors import FluxRequestError
 from airflow_provider_flux.compat import arguments_in_source
 from airflow_provider_flux.configured_models import text_parameters
 from airflow_provider_flux.media.source import wrap_base64
@@ -41,6 +42,26 @@ class TextTemplatesOperator(BaseOperator):
 
     #: Template fields that are text.
     text_fields: ClassVar[frozenset[str]] = frozenset()
+    #: Text fields whose value may be the name of a file of ``template_ext``. Airflow would read
+    #: such a file for every text, also for a prompt or a row that ends in ``.sql``.
+    file_fields: ClassVar[frozenset[str]] = frozenset()
+
+    def resolve_template_files(self) -> None:
+        """Read the files that the fields of :attr:`file_fields` name, when the DAG is parsed.
+
+        :raises FluxRequestError: if a file is neither beside the DAG file, nor in the
+            ``template_searchpath`` of the DAG.
+        """
+        for name in self.file_fields:
+            if self._is_file_name(value := getattr(self, name, None)):
+                setattr(self, name, _read_file(name, value, self.get_template_env()))
+        self.prepare_template()
+
+    def _is_file_name(self, value: Any) -> TypeGuard[str]:
+        if not isinstance(value, str):
+            return False
+        text = value.strip()
+        return "\n" not in text and text.endswith(tuple(self.template_ext))
 
     def render_template(
         self,
@@ -87,6 +108,8 @@ class TextTemplatesOperator(BaseOperator):
         if id(content) in seen:
             return content
         if isinstance(content, str):
+            if name in self.file_fields and self._is_file_name(content):  # of a mapped task
+                content = _read_file(name, content, env)
             if not _has_template(content, env):
                 return content
             if kind == "text":
@@ -110,7 +133,25 @@ class TextTemplatesOperator(BaseOperator):
         return None if text == "None" and name and name not in _ALWAYS_TEXT else text
 
     def _render_as_airflow(self, content: Any, how: tuple[Any, Any, Any]) -> Any:
+        if isinstance(content, str) and content.endswith(tuple(self.template_ext)):
+            env = how[1]  # with a comment at its end, Airflow takes it for no name of a file
+            content = f"{content}{env.comment_start_string} {env.comment_end_string}"
         return super().render_template(content, *how)
+
+
+def _read_file(name: str, value: str, env: jinja2.Environment) -> str:
+    """Return the text of a file that a template field names."""
+    from jinja2 import TemplateNotFound
+
+    try:
+        if env.loader is None:
+            raise TemplateNotFound(value)
+        return env.loader.get_source(env, value.strip())[0]
+    except TemplateNotFound:
+        raise FluxRequestError(
+            f"{name}={value!r}: this file is neither beside the DAG file, nor in the "
+            "template_searchpath of the DAG. Correct the name."
+        ) from None
 
 
 def _has_template(text: str, env: jinja2.Environment) -> bool:

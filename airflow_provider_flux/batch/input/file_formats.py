@@ -6,7 +6,7 @@ import codecs
 import gzip
 import json
 import re
-from collections.abc import Callable, Collection, Generator, Iterator
+from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from typing import IO, Any, TypeAlias
 
 from airflow_provider_flux.batch.input import parquet_limits
@@ -44,13 +44,17 @@ RowFormat: TypeAlias = Callable[[Any, Collection[Column] | None, str], Generator
 
 
 def read_jsonl(
-    file: IO[bytes], columns: Collection[Column] | None, source: str
+    file: IO[bytes],
+    columns: Collection[Column] | None,
+    source: str,
+    column_names: Sequence[str] | None = None,
 ) -> Generator[RawRow]:
     """Read a file with one JSON value in each line. Blank lines are skipped.
 
     :param file: open binary file.
     :param columns: names to read, ``None`` for all.
     :param source: the argument and its value, for errors.
+    :param column_names: names of the values of lines that are lists, in order; ``None`` for none.
     :raises FluxRequestError: if a line is too long, or the file is JSON of another form.
     """
     is_first = True
@@ -76,7 +80,7 @@ def read_jsonl(
         else:
             if was_first and isinstance(row, list) and row and isinstance(row[0], dict):
                 raise _not_lines_error(source)
-            yield RawRow(number, select_values(row, columns))
+            yield RawRow(number, select_values(row, columns, column_names))
 
 
 def _not_lines_error(source: str) -> FluxRequestError:

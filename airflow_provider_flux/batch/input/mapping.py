@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -63,6 +63,8 @@ class InputMapping:
     :param output_path: path of the images. Its suffix chooses the ``output_format`` of rows that
         have none.
     :param keep_null_text: keep cells of :data:`NULL_TEXTS`. By default they count as empty.
+    :param column_names: names of the values of rows that are lists or tuples, in order; ``None``
+        if rows have names, or ``columns`` has positions.
     """
 
     columns: Mapping[str, Column] | None = None
@@ -71,6 +73,7 @@ class InputMapping:
     validate: bool = True
     keep_null_text: bool = False
     output_path: str = ""
+    column_names: Sequence[str] | None = None
 
 
 def check_mapping(mapping: InputMapping) -> None:
@@ -100,6 +103,7 @@ def check_mapping(mapping: InputMapping) -> None:
             )
     if len({type(column) for column in (mapping.columns or {}).values()}) > 1:
         raise FluxRequestError("columns has names and positions. Use one of them for all columns.")
+    _check_column_names(mapping)
     for name in mapping.defaults:
         if name in _NOT_IN_DEFAULTS:
             raise FluxRequestError(f"defaults cannot hold {name}: {_NOT_IN_DEFAULTS[name]}.")
@@ -125,6 +129,35 @@ def defaults_of(mapping: InputMapping) -> dict[str, Any]:
     except NotJsonError as error:
         raise FluxRequestError(f"defaults: a value {error}.") from None
     return {name: value for name, value in plain.items() if value is not None}
+
+
+def _check_column_names(mapping: InputMapping) -> None:
+    names = mapping.column_names
+    if names is None:
+        return
+    if isinstance(names, (str, bytes)) or not isinstance(names, Sequence):
+        raise FluxRequestError(
+            f"column_names is {type(names).__name__}, not a list of names, for example "
+            "['key', 'prompt']."
+        )
+    wrong = [name for name in names if not (isinstance(name, str) and name)]
+    if wrong or not names:
+        shown = repr(wrong[0]) if wrong else "empty"
+        raise FluxRequestError(
+            f"column_names is or holds {shown}. It must have the name of each value of a row."
+        )
+    if repeated := sorted({name for name in names if list(names).count(name) > 1}):
+        raise FluxRequestError(f"column_names has {repeated[0]!r} twice. Names must differ.")
+    columns = list((mapping.columns or {}).values())
+    if any(isinstance(column, int) for column in columns):
+        raise FluxRequestError(
+            "columns has positions, and column_names has names. Write the names in columns."
+        )
+    if lost := [column for column in columns if column not in names]:
+        raise FluxRequestError(
+            f"columns names {lost[0]!r}, which column_names does not have. It has: "
+            f"{', '.join(map(repr, names))}."
+        )
 
 
 def _check_name(argument: str, name: Any, validate: bool) -> None:

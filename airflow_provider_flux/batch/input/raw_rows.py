@@ -53,16 +53,20 @@ class RawRow(NamedTuple):
     values: RawValues
 
 
-def select_values(row: Any, columns: Collection[Column] | None) -> RawValues:
+def select_values(
+    row: Any, columns: Collection[Column] | None, names: Sequence[str] | None = None
+) -> RawValues:
     """Read a row of a list, or of a JSONL line.
 
-    :param row: a prompt, a mapping, a row of a database cursor, or a list with positions in
-        ``columns``.
+    :param row: a prompt, a mapping, a row of a database cursor, or a list with ``names``, or with
+        positions in ``columns``.
     :param columns: names or positions to read, ``None`` for all.
+    :param names: names of the values of a row that is a list or a tuple without names of its own,
+        in order; ``None`` for none.
     :return: plain JSON values, or the reason why the row cannot be read.
     """
     try:
-        return _select_values(row, columns)
+        return _select_values(row, columns, names)
     except NotJsonError as error:
         return UnreadableRow(str(error))
     except Exception as error:
@@ -92,17 +96,25 @@ def describe_unexpected(error: Exception) -> str:
     return f"cannot be read ({type(error).__name__}{': ' if text else ''}{text})"
 
 
-def _select_values(row: Any, columns: Collection[Column] | None) -> RawValues:
+def _select_values(
+    row: Any, columns: Collection[Column] | None, names: Sequence[str] | None
+) -> RawValues:
     if isinstance(row, str):
         return str(to_json_value(row))
     row = _with_positions(row) if _are_positions(columns) else _with_names(row)
     if isinstance(row, Sequence) and not isinstance(row, (bytes, bytearray, memoryview)):
-        return _select_positions(row, columns)
+        if names is None:
+            return _select_positions(row, columns)
+        if len(row) != len(names):
+            return UnreadableRow(
+                f"has {_count_values(row)}, and column_names has {len(names)} names"
+            )
+        row = dict(zip(names, row, strict=True))
     if not isinstance(row, Mapping):
         return UnreadableRow(f"is {with_article(type(row).__name__)}, neither a prompt nor a dict")
-    names = row.keys() if columns is None else [name for name in columns if name in row]
+    chosen = row.keys() if columns is None else [name for name in columns if name in row]
     selected = SelectedValues(
-        {_check_name(name): to_column_value(str(name), row[name]) for name in names}
+        {_check_name(name): to_column_value(str(name), row[name]) for name in chosen}
     )
     if columns is not None and len(selected) < len(columns):
         selected.available = tuple(str(name) for name in list(row)[:MAX_LISTED_COLUMNS])
@@ -137,16 +149,19 @@ def _select_positions(row: Sequence[Any], columns: Collection[Column] | None) ->
     if columns is None or not _are_positions(columns):
         return UnreadableRow(
             f"is {with_article(type(row).__name__)}, neither a prompt nor a dict. For rows that "
-            "are lists, set columns to positions from 0, for example {'key': 0, 'prompt': 1}"
+            "are lists, set columns to positions from 0, for example {'key': 0, 'prompt': 1}, or "
+            "column_names to the names of all values"
         )
     positions = [column for column in columns if isinstance(column, int)]
     if positions and max(positions) >= len(row):
-        count = len(row)
         return UnreadableRow(
-            f"has {count} {'value' if count == 1 else 'values'}, and none at position "
-            f"{max(positions)}, which columns names"
+            f"has {_count_values(row)}, and none at position {max(positions)}, which columns names"
         )
     return {position: to_column_value(str(position), row[position]) for position in positions}
+
+
+def _count_values(row: Sequence[Any]) -> str:
+    return f"{len(row)} {'value' if len(row) == 1 else 'values'}"
 
 
 def _check_name(name: Any) -> str:
@@ -191,23 +206,29 @@ def check_header(header: list[str], columns: Collection[Column] | None, source: 
     if repeated:
         raise FluxRequestError(f"{source} has the column {repeated[0]!r} twice.")
     if missing := set(columns or ()) - set(header):
-        raise missing_columns_error(missing, filter(None, header))
+        subject = source.partition("=")[0]
+        raise missing_columns_error(missing, filter(None, header), subject=subject)
 
 
 def missing_columns_error(
-    missing: Collection[Column], available: Iterable[str], unreadable: str = ""
+    missing: Collection[Column],
+    available: Iterable[str],
+    unreadable: str = "",
+    *,
+    subject: str = "requests",
 ) -> FluxRequestError:
     """Build the error for requested columns that the input does not have.
 
     :param missing: the names that are missing.
     :param available: the names that the input has.
     :param unreadable: a sentence about rows that could not be read; empty if all could.
+    :param subject: the argument that the rows come from. Default ``requests``.
     """
     names = [redact(repr(name[:_MAX_NAME_CHARACTERS])) for name in available]
     listed = ", ".join(names[:MAX_LISTED_COLUMNS])
     listed += ", ..." if len(names) > MAX_LISTED_COLUMNS else ""
     return FluxRequestError(
-        f"requests has no column {', '.join(sorted(map(repr, missing)))}, which columns names. "
+        f"{subject} has no column {', '.join(sorted(map(repr, missing)))}, which columns names. "
         f"It has: {listed or 'none'}{'. ' if unreadable else ''}{unreadable}"
     )
 

@@ -18,6 +18,7 @@ from airflow_provider_flux.batch.input.mapping import (
 )
 from airflow_provider_flux.batch.input.raw_rows import (
     RawRow,
+    RawValues,
     UnreadableRow,
     as_data,
     describe_unexpected,
@@ -25,6 +26,7 @@ from airflow_provider_flux.batch.input.raw_rows import (
 from airflow_provider_flux.batch.input.requests import RequestBuilder
 from airflow_provider_flux.batch.input.row_keys import RowKeys, format_key, parse_key
 from airflow_provider_flux.batch.input.sources import read_raw_rows
+from airflow_provider_flux.batch.input.sql import SqlQuery
 from airflow_provider_flux.bfl.errors import FluxRequestError
 from airflow_provider_flux.bfl.request import GenerationRequest
 
@@ -78,18 +80,20 @@ def read_rows(source: Any, mapping: InputMapping) -> Iterator[Row]:
     Text counts as the number or truth value that it stands for, as text from a template does: CSV
     has only text, and exports of databases often write numbers as text.
 
-    :param source: prompts or dicts, JSON text, or the path of a file, as for
+    :param source: prompts or dicts, JSON text, a query, or the path of a file, as for
         :func:`~airflow_provider_flux.batch.input.sources.read_raw_rows`.
     :param mapping: way in which rows become requests. It is checked at once.
     :return: rows in the order of the input. A row that is not valid has a problem.
     :raises FluxRequestError: if the mapping or the whole input is not valid. For a missing column
         that may be known only after the last row.
-    :raises FluxInputError: if the file does not exist or cannot be read now. A retry may help.
-    :raises FluxConfigurationError: if its store cannot be used, or pyarrow is missing.
+    :raises FluxInputError: if the file does not exist, or file or database cannot be read now. A
+        retry may help.
+    :raises FluxConfigurationError: if store or database cannot be used, or a package is missing.
     """
     check_mapping(mapping)
     columns = None if mapping.columns is None else list(dict.fromkeys(mapping.columns.values()))
-    return _check_rows(read_raw_rows(source, columns), mapping)
+    raw_rows = read_raw_rows(source, columns, mapping.column_names)
+    return _check_rows(raw_rows, mapping, needs_key=isinstance(source, SqlQuery))
 
 
 def describe_problems(rows: Iterable[Row], max_listed: int = 20) -> str:
@@ -202,11 +206,28 @@ class _RowChecker:
         return resolved
 
 
-def _check_rows(raw_rows: Iterator[RawRow], mapping: InputMapping) -> Iterator[Row]:
+def _check_rows(
+    raw_rows: Iterator[RawRow], mapping: InputMapping, *, needs_key: bool
+) -> Iterator[Row]:
     checker = _RowChecker(mapping)
     for index, raw in enumerate(raw_rows):
+        if needs_key:
+            _check_has_key(raw.values, mapping)
         yield checker.check(index, raw)
     checker.log_null_cells()
+
+
+def _check_has_key(values: RawValues, mapping: InputMapping) -> None:
+    """Refuse rows of a query without a key: in another order, a retry would pay for them again.
+
+    :raises FluxRequestError: if neither the query nor ``columns`` has one.
+    """
+    if isinstance(values, dict) and "key" not in (mapping.columns or values):
+        raise FluxRequestError(
+            "sql has no key, and a table has no order by which a retry finds its rows again. Map "
+            "the column that identifies a row, for example columns={'key': 'sku', 'prompt': "
+            "'description'}, or name it in the query: SELECT sku AS key."
+        )
 
 
 def _to_parameter(name: str, value: Any) -> Any:

@@ -1,10 +1,10 @@
-"""Source of the rows of a batch: a list, JSON text, or a file."""
+"""Source of the rows of a batch: a list, JSON text, a file, or a query."""
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from airflow_provider_flux.batch.input.files import ACCEPTED_SOURCES, read_input_file
@@ -18,33 +18,45 @@ from airflow_provider_flux.batch.input.raw_rows import (
     select_values,
     with_article,
 )
+from airflow_provider_flux.batch.input.sql import SqlQuery, read_sql
 from airflow_provider_flux.bfl.errors import FluxRequestError
 from airflow_provider_flux.bfl.inputs import is_path
 
 log = logging.getLogger(__name__)
 
 
-def read_raw_rows(source: Any, columns: Collection[Column] | None = None) -> Iterator[RawRow]:
-    """Read the rows of a batch, one at a time. A file is never in memory as a whole.
+def read_raw_rows(
+    source: Any,
+    columns: Collection[Column] | None = None,
+    column_names: Sequence[str] | None = None,
+) -> Iterator[RawRow]:
+    """Read the rows of a batch, one at a time. A file or a query is never in memory as a whole.
 
-    :param source: prompts or dicts in any iterable, the same as JSON text, or the path of a file:
-        ``.jsonl`` or ``.ndjson``, ``.csv`` (UTF-8, with a header), each also with ``.gz``, or
-        ``.parquet``.
+    :param source: prompts or dicts in any iterable, the same as JSON text, a query, or the path of
+        a file: ``.jsonl`` or ``.ndjson``, ``.csv`` (UTF-8, with a header), each also with ``.gz``,
+        ``.parquet`` or ``.xlsx``.
     :param columns: names to read, ``None`` for all. In rows that are lists: positions, from 0.
+    :param column_names: names of the values of rows that are lists or tuples, in order.
     :return: the rows in the order of the input.
     :raises FluxRequestError: if the source is none of these, lacks a column, or is broken as a
         whole.
-    :raises FluxInputError: if the file does not exist or cannot be read now. A retry may help.
-    :raises FluxConfigurationError: if the store cannot be used, or pyarrow is missing.
+    :raises FluxInputError: if the file does not exist, or file or database cannot be read now. A
+        retry may help.
+    :raises FluxConfigurationError: if store or database cannot be used, or a package is missing.
     """
+    if isinstance(source, SqlQuery):
+        return _check_columns(read_sql(source, columns), columns, "sql")
     text = _as_text(check_source(source))
     if text is None or text.startswith("["):
         rows = source if text is None else _parse_json_list(text)
-        return _check_columns((RawRow(None, select_values(row, columns)) for row in rows), columns)
-    return _check_columns(read_input_file(text, columns), columns)
+        raw_rows = (RawRow(None, select_values(row, columns, column_names)) for row in rows)
+        return _check_columns(raw_rows, columns)
+    return _check_columns(read_input_file(text, columns, column_names), columns)
 
 
-def _check_columns(rows: Iterator[RawRow], columns: Collection[Column] | None) -> Iterator[RawRow]:
+def _check_columns(
+    rows: Iterator[RawRow], columns: Collection[Column] | None, subject: str = "requests"
+) -> Iterator[RawRow]:
     """Refuse an input in which no row has a requested column. If it has no rows, only warn.
 
     If no row can be read, each row has a reason of its own, and no column is missing.
@@ -69,11 +81,12 @@ def _check_columns(rows: Iterator[RawRow], columns: Collection[Column] | None) -
         yield row
 
     if not count:
-        log.warning("requests has no rows")
+        log.warning("%s has no rows", subject)
     elif missing and unreadable < count:
         verb = "row" if unreadable == 1 else "rows"
         text = f"{unreadable} {verb} could not be read, the first: {first_problem}"
-        raise missing_columns_error(missing, available, text if unreadable else "")
+        text = text if unreadable else ""
+        raise missing_columns_error(missing, available, text, subject=subject)
 
 
 def check_source(source: Any, name: str = "requests") -> Any:

@@ -44,20 +44,20 @@ def test_a_local_file_is_read_by_its_path(tmp_path: Path, ending: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "source", ["a red chair", "/data/rows.json", "rows.xlsx", "s3://b/rows.parquet.gz", "{}", ""]
+    "source", ["a red chair", "/data/rows.json", "rows.xls", "s3://b/rows.parquet.gz", "{}", ""]
 )
 def test_other_text_is_refused_with_the_accepted_sources(source: str) -> None:
     message = refusal_of(source)
     assert repr(source) in message
-    assert ".jsonl, .csv or .parquet" in message
+    assert ".jsonl, .csv, .parquet or .xlsx" in message
     assert ".output" in message
 
 
 @pytest.mark.parametrize(
     ("source", "remedy"),
     [
-        ("/data/x.xlsx", "ends in .xlsx, which is not supported. Save it as CSV UTF-8"),
-        ("s3://b/x.ODS", "ends in .ods, which is not supported. Save it as CSV UTF-8"),
+        ("/data/x.xls", "ends in .xls, which is not supported. Save it as .xlsx"),
+        ("s3://b/x.ODS", "ends in .ods, which is not supported. Save it as .xlsx"),
         ("x.json.gz", "Write each row in a line of its own"),
         ("x.csv.zip", "Unpack it"),
         ("x.avro", "Write it as .parquet"),
@@ -65,7 +65,7 @@ def test_other_text_is_refused_with_the_accepted_sources(source: str) -> None:
     ],
 )
 def test_a_file_of_another_format_is_refused_with_the_remedy(source: str, remedy: str) -> None:
-    """Fault 28: ``requests="x.xlsx"`` was said to be text."""
+    """Fault 28: ``requests="x.xls"`` was said to be text."""
     assert remedy in refusal_of(source)
     assert "is text" not in refusal_of(source)
 
