@@ -35,6 +35,8 @@ SHARED = {
 EMULATOR = PACKAGE / "emulator"
 #: Only the API server, which needs FastAPI itself, imports the pages of the plugin.
 API_SERVER = PACKAGE / "plugin"
+#: Only a batch with an Excel workbook imports this module.
+EXCEL = PACKAGE / "batch" / "input" / "excel_workbook.py"
 #: The plugin of pytest, which nothing else imports.
 PLUGIN = PACKAGE / "testing"
 
@@ -43,13 +45,17 @@ def test_every_import_at_the_top_of_a_module_is_a_dependency() -> None:
     """Fault 33: ``sqlalchemy`` and ``fsspec`` were imported and not declared."""
     core = _names(PROJECT["dependencies"])
     emulator = core | _names(PROJECT["optional-dependencies"]["emulator"])
-    with_server = {EMULATOR: emulator, API_SERVER: core | {"fastapi", "starlette"}}
+    with_more = {
+        EMULATOR: emulator,
+        API_SERVER: core | {"fastapi", "starlette"},
+        EXCEL: core | {"openpyxl"},
+    }
     missing = {
         f"{path.relative_to(ROOT)}: {module}"
         for path, module, is_at_top in _third_party_imports()
         if is_at_top
         and _distribution_of(module)
-        not in next((with_server[folder] for folder in path.parents if folder in with_server), core)
+        not in next((with_more[at] for at in (path, *path.parents) if at in with_more), core)
     }
     assert not missing
 

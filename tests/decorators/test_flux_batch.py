@@ -195,7 +195,8 @@ def test_the_typed_decorator_names_each_argument_of_the_operator() -> None:
         **inspect.signature(FluxLandingOperator.__init__).parameters,
         **inspect.signature(FluxGenerateBatchOperator.__init__).parameters,
     }
-    assert set(operator) - {"self", "kwargs", "requests"} == keywords(flux_batch_task) - {
+    rows_of_function = {"requests", "sql", "sql_conn_id", "sql_parameters"}
+    assert set(operator) - {"self", "kwargs"} - rows_of_function == keywords(flux_batch_task) - {
         "task_id",
         "multiple_outputs",
     }

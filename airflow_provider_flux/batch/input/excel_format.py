@@ -86,7 +86,7 @@ def read_excel(
 def _choose_sheet(workbook: Workbook, name: str, source: str) -> str:
     titles = list(workbook.sheets)
     if not titles:
-        raise FluxRequestError(f"{source} has no sheet with cells.")
+        raise WorkbookError("has no sheet with cells")
     if name and name not in titles:
         shown = [redact(repr(title[:_MAX_SHOWN_CHARACTERS])) for title in titles]
         listed = ", ".join(shown[:MAX_LISTED_COLUMNS])

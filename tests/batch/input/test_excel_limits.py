@@ -38,28 +38,28 @@ def after_rows(xml: str) -> str:
     return sheet_xml(ROW).replace("</worksheet>", f"{xml}</worksheet>")
 
 
-LONG = "x" * 40 * MIB
+LONG = "x" * 20 * MIB
 #: The sheet of a hostile workbook, by a name.
 SHEETS: dict[str, Callable[[], str]] = {
-    "empty rows": lambda: repeated_rows(200_000),
-    "too many rows": lambda: repeated_rows(1_048_576),
+    "empty rows": lambda: repeated_rows(30_000),
+    "too many rows": lambda: sheet_xml('<row r="1048576"/><row/>'),
     "far row": lambda: sheet_xml('<row r="1048577"/>'),
     "row of a billion": lambda: sheet_xml('<row r="999999999999"/>'),
     "last row": lambda: sheet_xml('<row r="1048576"><c><v>7</v></c></row>'),
     "wide rows": wide_rows,
     "far cell": lambda: sheet_xml('<row r="2"><c r="ZZZ2"/></row>'),
-    "many cells": lambda: sheet_xml(f'<row r="2">{"<c/>" * 500_000}</row>'),
+    "many cells": lambda: sheet_xml(f'<row r="2">{"<c/>" * 200_000}</row>'),
     "long value": lambda: sheet_xml(f'<row r="2"><c t="str"><v>{LONG}</v></c></row>'),
     "long attribute": lambda: sheet_xml(f'<row r="2" x="{LONG}"/>'),
-    "many columns": lambda: sheet_xml("", "<col/>" * 500_000),
-    "many merged cells": lambda: after_rows('<mergeCell ref="A1"/>' * 500_000),
+    "many columns": lambda: sheet_xml("", "<col/>" * 200_000),
+    "many merged cells": lambda: after_rows('<mergeCell ref="A1"/>' * 200_000),
 }
 #: Another part of a hostile workbook, by its name.
 PARTS_BESIDE: dict[str, Callable[[], str]] = {
     "sharedStrings": lambda: strings("<si><t>a</t></si>" * 400_000),
     "sharedStrings ": lambda: strings(f"<si><t>{LONG}</t></si>"),
-    "sharedStrings  ": lambda: repeated_rows(500_000),
-    "styles": lambda: repeated_rows(500_000),
+    "sharedStrings  ": lambda: repeated_rows(200_000),
+    "styles": lambda: repeated_rows(200_000),
 }
 #: Rows of the workbooks that are read. All others are refused.
 READ = {"empty rows": 0, "last row": 1, "wide rows": 0, "many merged cells": 1}
@@ -145,7 +145,7 @@ def test_a_compression_that_excel_does_not_write_is_refused(tmp_path: Path) -> N
         ("<worksheet", {}, "is no XML"),
         (sheet_xml('<row r="3"/><row r="2"/>'), {}, "has the row '2' after row 3"),
         (sheet_xml(ROW).replace(MAIN, "http://purl.oclc.org/ooxml/x"), {}, "Strict Open XML"),
-        (sheet_xml(ROW), {"workbook": "<x/>"}, "cannot be read"),
+        (sheet_xml(ROW), {"workbook": "<x/>"}, "has no sheet with cells"),
         (sheet_xml(ROW.replace("<c", '<c t="s"')), {}, "cannot be read"),
         (sheet_xml(ROW), {"rels": "x"}, "has no part"),
     ],
