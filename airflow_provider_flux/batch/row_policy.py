@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from airflow_provider_flux.batch.costs import cost_of, error_type, is_reported
+from airflow_provider_flux.batch.rejected import NOTHING_REJECTED, RejectedImages
 from airflow_provider_flux.ledger.journaled_submit import JournaledSubmit
 from airflow_provider_flux.ledger.resume_policy import OnUncertain, check_choices
 
@@ -17,6 +18,7 @@ RowOutcome = Literal[
     "landed",
     "reused",
     "moderated",
+    "rejected",
     "invalid",
     "failed",
     "uncertain",
@@ -29,6 +31,8 @@ OnBatchClear = Literal["resume", "new"]
 OnInvalidRow = Literal["fail", "skip"]
 
 _LOST = frozenset({"FluxTaskNotFoundError", "FluxResultExpiredError"})
+#: Errors of images that a check rejected, and of those whose check failed.
+_REJECTED, _CHECK_FAILED = "FluxRejectedError", "FluxCheckError"
 
 
 @dataclass(frozen=True)
@@ -40,12 +44,14 @@ class RowPolicies:
         submit is resumed.
     :param on_clear: whether a cleared task resumes its rows, or submits all of them again.
     :param on_invalid_row: whether invalid rows fail the task before its first submit.
+    :param max_rerolls: further submits of a row whose image a check rejected, over all tries.
     """
 
     on_uncertain: OnUncertain = "fail"
     on_change: OnRowChange = "new"
     on_clear: OnBatchClear = "resume"
     on_invalid_row: OnInvalidRow = "fail"
+    max_rerolls: int = 0
 
     @classmethod
     def of(cls, **arguments: Any) -> RowPolicies:
@@ -60,7 +66,8 @@ class RowPolicies:
             "on_clear": OnBatchClear,
             "on_invalid_row": OnInvalidRow,
         }
-        check_choices(arguments, choices)
+        chosen = {name: value for name, value in arguments.items() if name in choices}
+        check_choices(chosen, choices)
         return cls(**arguments)
 
 
@@ -79,6 +86,7 @@ class RowPlan:
     :param possible: the part of ``spent`` of the submits whose answer is not known.
     :param wasted: the part of ``spent`` that gives no image.
     :param abandoned: accepted submits that have not landed and that this try does not resume.
+    :param rejected: the images of the row that checks rejected.
     """
 
     action: Literal["submit", "resume", "done"]
@@ -92,6 +100,7 @@ class RowPlan:
     possible: float = 0.0
     wasted: float = 0.0
     abandoned: tuple[JournaledSubmit, ...] = ()
+    rejected: RejectedImages = NOTHING_REJECTED
 
     @property
     def kept(self) -> JournaledSubmit | None:
@@ -103,16 +112,17 @@ class RowPlan:
 class RowHistory:
     """The earlier submits of one row, folded into the facts that decide about it.
 
-    ``moderated`` and ``not_landed`` cover all submits of all tries. The other facts leave out the
-    submits that BFL refused and, with ``on_clear="new"``, those before the last clear. ``landed``,
-    ``accepted`` and ``blocking`` also leave out those of other requests, unless
-    ``on_change="resume"``.
+    ``moderated``, ``rejected`` and ``not_landed`` cover all submits of all tries. The other facts
+    leave out the submits that BFL refused and, with ``on_clear="new"``, those before the last
+    clear. ``landed``, ``accepted`` and ``blocking`` also leave out those of other requests, unless
+    ``on_change="resume"``, and so does ``rejected``.
 
     :param landed: the latest submit whose image landed.
     :param accepted: the latest submit that BFL accepted and whose image has not landed.
     :param blocking: the latest submit since the last clear after which the row must not be
-        submitted again: its answer is not known, or its image is lost.
+        submitted again: its answer is not known, its image is lost, or its check failed.
     :param moderated: moderated submits, by the fingerprint of their row.
+    :param rejected: submits of the row, or of its fallback, whose image a check rejected.
     :param not_landed: all submits that BFL accepted and whose image has not landed.
     :param uncertain: number of submits whose answer is not known.
     :param spent: credits that the submits cost, or may have cost.
@@ -125,6 +135,7 @@ class RowHistory:
     accepted: JournaledSubmit | None
     blocking: JournaledSubmit | None
     moderated: Mapping[str, JournaledSubmit]
+    rejected: tuple[JournaledSubmit, ...]
     not_landed: tuple[JournaledSubmit, ...]
     uncertain: int
     spent: float
@@ -172,6 +183,12 @@ class RowHistory:
                 for submit in submits
                 if error_type(submit) == "FluxModeratedError"
             },
+            rejected=tuple(
+                submit
+                for submit in submits
+                if error_type(submit) == _REJECTED
+                and (policies.on_change == "resume" or submit.facts.row_fingerprint in fingerprints)
+            ),
             not_landed=tuple(submit for submit in submits if submit.phase == "submitted"),
             uncertain=sum(submit.phase == "intent" for submit in counted),
             spent=sum(map(cost_of, counted)),
@@ -201,9 +218,10 @@ def plan_row(
     history = RowHistory.fold(
         submits, fingerprints=fingerprints, clear_id=clear_id, policies=policies
     )
-    plan = _decide(history, fingerprints)
+    plan = _decide(history, fingerprints, policies)
     return replace(
         plan,
+        rejected=_collect_rejected(history),
         uncertain=history.uncertain,
         spent=history.spent,
         reported=history.reported,
@@ -235,7 +253,7 @@ def plan_gone_row(
     )
 
 
-def _decide(history: RowHistory, fingerprints: Sequence[str]) -> RowPlan:
+def _decide(history: RowHistory, fingerprints: Sequence[str], policies: RowPolicies) -> RowPlan:
     """Return the decision, without the money."""
 
     def done(outcome: RowOutcome, submit: JournaledSubmit) -> RowPlan:
@@ -250,12 +268,29 @@ def _decide(history: RowHistory, fingerprints: Sequence[str]) -> RowPlan:
         submit = history.accepted
         return RowPlan("resume", submit=submit, is_fallback=is_fallback(submit))
     if history.blocking:
-        outcome: RowOutcome = "uncertain" if history.blocking.phase == "intent" else "lost"
-        return done(outcome, history.blocking)
+        return done(_blocked_outcome(history.blocking), history.blocking)
+    if len(history.rejected) > policies.max_rerolls:
+        return done("rejected", history.rejected[-1])
     for position, fingerprint in enumerate(fingerprints):
         if fingerprint not in history.moderated:
             return RowPlan("submit", is_fallback=position > 0)
     return done("moderated", history.moderated[fingerprints[-1]])
+
+
+def _blocked_outcome(submit: JournaledSubmit) -> RowOutcome:
+    if submit.phase == "intent":
+        return "uncertain"
+    return "rejected" if error_type(submit) == _CHECK_FAILED else "lost"
+
+
+def _collect_rejected(history: RowHistory) -> RejectedImages:
+    images = NOTHING_REJECTED
+    for submit in history.rejected:
+        images = images.add(submit.generation or {}, _describe_end(submit))
+    last = history.blocking
+    if last is not None and error_type(last) == _CHECK_FAILED:
+        images = images.add(last.generation or {}, _describe_end(last), is_attempt=False)
+    return images
 
 
 def _describe_end(submit: JournaledSubmit) -> str:
@@ -279,7 +314,7 @@ def _latest(
 
 def _blocks(submit: JournaledSubmit, policies: RowPolicies) -> bool:
     is_uncertain = submit.phase == "intent" and policies.on_uncertain == "fail"
-    return is_uncertain or error_type(submit) in _LOST
+    return is_uncertain or error_type(submit) in _LOST or error_type(submit) == _CHECK_FAILED
 
 
 def _is_refused(submit: JournaledSubmit) -> bool:

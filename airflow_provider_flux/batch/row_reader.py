@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from airflow_provider_flux.batch.input.rows import Row
+from airflow_provider_flux.batch.rejected import RejectedImages
 from airflow_provider_flux.batch.row_policy import RowOutcome
 from airflow_provider_flux.batch.row_states import EndedRow
 from airflow_provider_flux.bfl.request import GenerationRequest
@@ -71,11 +72,11 @@ class RowReader:
         rows = self._db.execute(
             f"SELECT n, key, {_OUTCOME}, reason, model, estimate, generation, "  # noqa: S608
             f"is_fallback, uncertain_submits, latency, {request_json if with_prompts else 'NULL'}, "
-            f"{'data' if with_data else 'NULL'} FROM rows ORDER BY n"
+            f"{'data' if with_data else 'NULL'}, rejected FROM rows ORDER BY n"
         )
         for row in rows:
             index, key, outcome, reason, model, estimate, generation, is_fallback, *rest = row
-            uncertain_submits, latency, request, data = rest
+            uncertain_submits, latency, request, data, rejected = rest
             yield EndedRow(
                 index,
                 key,
@@ -89,6 +90,7 @@ class RowReader:
                 latency,
                 _prompt_of(request),
                 json.loads(data) if data else {},
+                RejectedImages.decode(rejected),
             )
 
     def count_outcomes(self) -> dict[RowOutcome, int]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from airflow_provider_flux.batch.limit_groups import group_of
+from airflow_provider_flux.batch.rejected import NOTHING_REJECTED, RejectedImages, reroll
 from airflow_provider_flux.batch.row_policy import RowOutcome
 from airflow_provider_flux.bfl.request import GenerationRequest, estimate_cost
 from airflow_provider_flux.generation import Generation
@@ -30,6 +31,7 @@ class _OpenRow:
     :param is_fallback: whether this is about the fallback of the row.
     :param uncertain_submits: submits of all tries whose answer is not known.
     :param lost_answers: those of this try.
+    :param rejected: its images that checks rejected.
     """
 
     index: int
@@ -41,6 +43,7 @@ class _OpenRow:
     is_fallback: bool = False
     uncertain_submits: int = 0
     lost_answers: int = 0
+    rejected: RejectedImages = NOTHING_REJECTED
 
     @property
     def label(self) -> str:
@@ -78,6 +81,21 @@ class PendingRow(_OpenRow):
             self, request=request, estimate=estimate, plan=self.plan.for_request(request)
         )
 
+    @property
+    def request_to_submit(self) -> GenerationRequest:
+        """The request with the seed of this attempt: another one after a rejected image."""
+        return reroll(self.request, self.rejected.count, self.fingerprint)
+
+    @property
+    def plan_to_land(self) -> LandingPlan:
+        """The plan with the seed of this attempt. Its fingerprint stays that of the row."""
+        request = self.request_to_submit
+        if request is self.request:
+            return self.plan
+        summary = self.plan.request
+        parameters = {**summary.parameters, "seed": request.parameters["seed"]}
+        return self.plan.with_request(summary.model_copy(update={"parameters": parameters}))
+
     def with_lost_answer(self) -> PendingRow:
         """Return the row after one more submit whose answer is not known."""
         return replace(
@@ -96,12 +114,13 @@ class PendingRow(_OpenRow):
             index=self.index,
             key=self.key,
             group=self.group,
-            plan=self.plan,
+            plan=self.plan_to_land,
             estimate=self.estimate,
             fallback=self.fallback,
             is_fallback=self.is_fallback,
             uncertain_submits=self.uncertain_submits,
             lost_answers=self.lost_answers,
+            rejected=self.rejected,
             claim=claim,
             generation=generation,
         )
@@ -147,6 +166,7 @@ class EndedRow:
         not both submit it and land it.
     :param prompt: its prompt, or that of its fallback; ``None`` if it has none, or was not read.
     :param data: values of the row by the columns of the input; empty if they were not read.
+    :param rejected: its images that checks rejected.
     """
 
     index: int
@@ -161,6 +181,7 @@ class EndedRow:
     latency: float | None
     prompt: str | None = None
     data: Mapping[str, Any] = field(default_factory=dict)
+    rejected: RejectedImages = NOTHING_REJECTED
 
     @property
     def is_charged(self) -> bool:
@@ -189,6 +210,7 @@ class RowBuilder:
         is_fallback: bool = False,
         uncertain_submits: int = 0,
         lost_answers: int = 0,
+        rejected: RejectedImages = NOTHING_REJECTED,
     ) -> PendingRow:
         """Build a row that is to be submitted.
 
@@ -199,6 +221,7 @@ class RowBuilder:
         :param is_fallback: whether ``request`` is the fallback of the row.
         :param uncertain_submits: submits of all tries whose answer is not known.
         :param lost_answers: those of this try.
+        :param rejected: images of the row that checks rejected.
         """
         return PendingRow(
             index=index,
@@ -210,6 +233,7 @@ class RowBuilder:
             is_fallback=is_fallback,
             uncertain_submits=uncertain_submits,
             lost_answers=lost_answers,
+            rejected=rejected,
             request=request,
             fingerprint=request.fingerprint,
         )
@@ -241,4 +265,5 @@ class RowBuilder:
             is_fallback=True,
             uncertain_submits=row.uncertain_submits,
             lost_answers=row.lost_answers,
+            rejected=row.rejected,
         )

@@ -6,11 +6,15 @@ Memory holds only the rows in flight, so that a batch may have any number of row
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from airflow_provider_flux.batch.history_store import HistoryStore
 from airflow_provider_flux.batch.input.rows import Row
 from airflow_provider_flux.batch.limit_groups import group_of
+from airflow_provider_flux.batch.rejected import RejectedImages
 from airflow_provider_flux.batch.row_policy import RowOutcome, RowPlan
 from airflow_provider_flux.batch.row_reader import open_database
 from airflow_provider_flux.batch.row_states import PendingRow, RowBuilder, SubmittedRow
@@ -24,11 +28,13 @@ CREATE TABLE rows (
     model TEXT NOT NULL, parameters TEXT NOT NULL, fallback TEXT, estimate REAL,
     outcome TEXT, reason TEXT NOT NULL DEFAULT '', claim TEXT, generation TEXT,
     is_fallback INTEGER NOT NULL DEFAULT 0, uncertain_submits INTEGER NOT NULL DEFAULT 0,
-    latency REAL, summary TEXT, is_unpriced INTEGER NOT NULL DEFAULT 0, data TEXT
+    latency REAL, summary TEXT, is_unpriced INTEGER NOT NULL DEFAULT 0, data TEXT,
+    rejected TEXT, signature TEXT
 );
 CREATE INDEX open_rows ON rows (limit_group, n) WHERE outcome IS NULL;
 """
 _ROWS_PER_COMMIT = 500
+_PENDING_COLUMNS = "n, key, model, parameters, fallback, is_fallback, uncertain_submits, rejected"
 
 
 class RowStore:
@@ -96,7 +102,7 @@ class RowStore:
         resumed = submit if plan.action == "resume" else None
         self._db.execute(
             "UPDATE rows SET outcome = ?, reason = ?, claim = ?, generation = ?, is_fallback = ?, "
-            "uncertain_submits = ?, summary = ? WHERE n = ?",
+            "uncertain_submits = ?, summary = ?, rejected = ?, signature = ? WHERE n = ?",
             (
                 plan.outcome,
                 plan.reason,
@@ -105,6 +111,8 @@ class RowStore:
                 plan.is_fallback,
                 plan.uncertain,
                 resumed.facts.request.model_dump_json() if resumed else None,
+                plan.rejected.encode(),
+                submit.signature if submit else None,
                 row.index,
             ),
         )
@@ -133,7 +141,7 @@ class RowStore:
         :param limit: how many rows to return at most; -1 for all.
         """
         rows = self._db.execute(
-            "SELECT n, key, model, parameters, fallback, is_fallback, uncertain_submits FROM rows "
+            f"SELECT {_PENDING_COLUMNS} FROM rows "  # noqa: S608
             "WHERE limit_group = ? AND n > ? AND outcome IS NULL AND claim IS NULL "
             "ORDER BY n LIMIT ?",
             (group, after, limit),
@@ -144,10 +152,70 @@ class RowStore:
         """Return all rows whose submit of an earlier try is to be resumed."""
         rows = self._db.execute(
             "SELECT n, key, limit_group, fallback, estimate, is_fallback, uncertain_submits, "
-            "claim, generation, summary FROM rows "
+            "claim, generation, summary, rejected FROM rows "
             "WHERE outcome IS NULL AND claim IS NOT NULL ORDER BY n"
         )
         return [self._build_resumed(*row) for row in rows]
+
+    def reroll(self, row: SubmittedRow, rejected: RejectedImages) -> PendingRow:
+        """Make a row pending again whose image was rejected, and return it.
+
+        :param row: the row.
+        :param rejected: its rejected images, with the one of this submit.
+        """
+        self._update(replace(row, rejected=rejected), None, None)
+        self._db.execute("UPDATE rows SET claim = NULL WHERE n = ?", (row.index,))
+        self.commit()
+        found = self._db.execute(
+            f"SELECT {_PENDING_COLUMNS} FROM rows WHERE n = ?",  # noqa: S608
+            (row.index,),
+        ).fetchone()
+        return replace(self._build_pending(*found), lost_answers=row.lost_answers)
+
+    def pending_cost(self) -> float:
+        """Return the expected cost of all rows that BFL has not accepted yet, in credits."""
+        (total,) = self._db.execute(
+            "SELECT coalesce(sum(estimate), 0.0) FROM rows WHERE outcome IS NULL AND claim IS NULL"
+        ).fetchone()
+        return float(total)
+
+    def data_of(self, index: int) -> dict[str, Any]:
+        """Return the values of a row by the columns of the input.
+
+        :param index: position of the row in the input.
+        """
+        found = self._db.execute("SELECT data FROM rows WHERE n = ?", (index,)).fetchone()
+        return json.loads(found[0]) if found and found[0] else {}
+
+    def save_signature(self, index: int, signature: str) -> None:
+        """Keep the signature of the image of a row.
+
+        :param index: position of the row in the input.
+        :param signature: the signature, as text.
+        """
+        self._db.execute("UPDATE rows SET signature = ? WHERE n = ?", (signature, index))
+
+    def signature_of(self, index: int) -> str | None:
+        """Return the signature of the image of a row; ``None`` if it has none.
+
+        :param index: position of the row in the input.
+        """
+        found = self._db.execute("SELECT signature FROM rows WHERE n = ?", (index,)).fetchone()
+        return found[0] if found else None
+
+    def landed_signatures(self) -> Iterator[tuple[int, str]]:
+        """Yield the rows whose image landed in an earlier try, each with its signature."""
+        yield from self._db.execute(
+            "SELECT n, signature FROM rows WHERE outcome = 'landed' AND signature IS NOT NULL"
+        ).fetchall()
+
+    def key_of(self, index: int) -> str:
+        """Return the key of a row.
+
+        :param index: position of the row in the input.
+        """
+        (key,) = self._db.execute("SELECT key FROM rows WHERE n = ?", (index,)).fetchone()
+        return str(key)
 
     def save(self, row: PendingRow | SubmittedRow) -> None:
         """Store the state of a row that has not ended.
@@ -187,7 +255,7 @@ class RowStore:
     ) -> None:
         self._db.execute(
             "UPDATE rows SET outcome = ?, reason = ?, claim = ?, generation = ?, is_fallback = ?, "
-            "uncertain_submits = ?, latency = ?, estimate = ? WHERE n = ?",
+            "uncertain_submits = ?, latency = ?, estimate = ?, rejected = ? WHERE n = ?",
             (
                 outcome,
                 reason,
@@ -197,6 +265,7 @@ class RowStore:
                 row.uncertain_submits,
                 latency,
                 row.estimate,
+                row.rejected.encode(),
                 row.index,
             ),
         )
@@ -216,6 +285,7 @@ class RowStore:
         fallback: str | None,
         is_fallback: int,
         uncertain_submits: int,
+        rejected: str | None,
     ) -> PendingRow:
         other = self._restore_fallback(fallback)
         request = self.builder.restore(model, json.loads(parameters))
@@ -228,6 +298,7 @@ class RowStore:
             fallback=other,
             is_fallback=bool(is_fallback),
             uncertain_submits=uncertain_submits,
+            rejected=RejectedImages.decode(rejected),
         )
 
     def _build_resumed(
@@ -242,6 +313,7 @@ class RowStore:
         claim: str,
         generation: str,
         summary: str,
+        rejected: str | None,
     ) -> SubmittedRow:
         return self.builder.build_resumed(
             index,
@@ -254,6 +326,7 @@ class RowStore:
             uncertain_submits=uncertain_submits,
             claim=claim,
             generation=json.loads(generation),
+            rejected=RejectedImages.decode(rejected),
         )
 
     def _restore_fallback(self, text: str | None) -> GenerationRequest | None:

@@ -6,11 +6,13 @@ import logging
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_flux.batch.execution.engine import Engine, EngineOptions
+from airflow_provider_flux.batch.execution.inspect import CheckOptions
+from airflow_provider_flux.batch.input.checked_columns import require_columns
 from airflow_provider_flux.batch.input.excel_format import split_sheet
 from airflow_provider_flux.batch.input.mapping import InputMapping
 from airflow_provider_flux.batch.input.requests import restore_request
@@ -50,6 +52,8 @@ from airflow_provider_flux.bfl.errors import (
 )
 from airflow_provider_flux.bfl.inputs import is_path
 from airflow_provider_flux.bfl.request import GenerationRequest
+from airflow_provider_flux.checks.check import text_columns
+from airflow_provider_flux.checks.process import prove_checks
 from airflow_provider_flux.configured_models import known_models
 from airflow_provider_flux.gallery.manifest_cards import index_uri
 from airflow_provider_flux.hooks.flux import FluxHook
@@ -93,6 +97,7 @@ class BatchSettings:
         ``None`` for the default of its model.
     :param has_sheet: whether to write a contact sheet beside the manifest.
     :param max_rows: most rows that the input may have; ``None`` for any number.
+    :param checks: checks of the results.
     :param manifest_interval: seconds between two manifests while the batch works.
     :param poll_interval: seconds between two polls of BFL's documented loop. The schedule of a
         model makes about as many polls, at the times at which its generations usually end.
@@ -111,6 +116,7 @@ class BatchSettings:
     timeout: float | None
     has_sheet: bool = False
     max_rows: int | None = None
+    checks: CheckOptions = field(default_factory=CheckOptions)
     manifest_interval: float = 60.0
     poll_interval: float = 0.5
     grace: float = 4.0
@@ -211,6 +217,7 @@ class BatchRun:
         open_path(settings.manifest, field="manifest_path")
         check_writable(settings.manifest, field="manifest_path")
         open_path(settings.ledger, field="ledger_path")
+        prove_checks(settings.checks.checks)
         target = self._plan.target
         prove_writable(
             target.path,
@@ -237,6 +244,8 @@ class BatchRun:
     def _load_rows(self, store: RowStore) -> Counters:
         settings = self._settings
         rows = read_rows(settings.requests, settings.mapping)
+        if columns := text_columns(settings.checks.checks):
+            rows = require_columns(rows, columns)
         sheet = (sheet_uri(settings.manifest),) if settings.has_sheet else ()
         reserved = (settings.manifest, index_uri(settings.manifest), settings.ledger, *sheet)
         metrics = MetricBuffer()
@@ -323,7 +332,13 @@ class BatchRun:
             journal,
             counters,
             ConcurrencyLimiter(self._max_active, limits_by_group(settings.model_limits)),
-            EngineOptions(settings.policies.on_uncertain, settings.timeout, settings.poll_interval),
+            EngineOptions(
+                settings.policies.on_uncertain,
+                settings.timeout,
+                settings.poll_interval,
+                settings.checks,
+                settings.policies.max_rerolls,
+            ),
         )
         self._engine = engine
         if self._is_stopped:

@@ -177,6 +177,7 @@ def check_budget(hook: FluxHook, counters: Counters, reader: RowReader) -> None:
     except FluxError as error:
         log.warning("The balance of the account could not be read. %s", error)
         return
+    counters.balance, counters.spent_before = balance, counters.spent
     if balance < expected:
         raise FluxInsufficientCreditsError(
             f"{message}, and the account has {balance:g}. Nothing was submitted. Add credits, or "

@@ -177,6 +177,27 @@ class FluxModeratedError(FluxError):
         return {**super().as_dict(), "reasons": list(self.reasons)}
 
 
+class FluxRejectedError(FluxError):
+    """A check rejected the image of a row.
+
+    The journal of a batch records it; no task raises it. The generation is billed, and the image is
+    kept under ``rejected/``. A batch tries the row again with another seed, up to ``max_rerolls``.
+    """
+
+    is_permanent = True
+
+
+class FluxCheckError(FluxError):
+    """A check could not be carried out: it raised, gave no answer in time, or ended its process.
+
+    The generation is billed, and its image, which may be good, is kept under ``rejected/``. The
+    row is not submitted again until a user clears the task. A batch raises it if the checks of many
+    images in a row failed.
+    """
+
+    is_permanent = True
+
+
 class FluxInputError(FluxError):
     """An input image or video does not exist, or its store or host failed.
 

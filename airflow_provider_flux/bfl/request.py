@@ -130,6 +130,13 @@ class GenerationRequest:
         warnings = (*self.warnings, *find_media_warnings(self.catalog_model, parameters))
         return replace(self, parameters=parameters, warnings=warnings, is_prepared=True)
 
+    def with_seed(self, seed: int) -> GenerationRequest:
+        """Return the request with another seed.
+
+        :param seed: the seed.
+        """
+        return replace(self, parameters={**self.parameters, "seed": seed})
+
 
 def build_request(
     model: str,

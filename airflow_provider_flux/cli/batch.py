@@ -22,6 +22,7 @@ from airflow_provider_flux.cli.task_ids import (
     absolute_path,
     own_task_id,
     read_ids,
+    read_json_list,
     read_json_option,
     refuse_other_ledger,
 )
@@ -31,6 +32,7 @@ from airflow_provider_flux.operators.batch import SUMMARY_XCOM, FluxGenerateBatc
 #: Options that are arguments of the operator with the same name and meaning.
 _ARGUMENTS = (
     *("model", "max_active", "max_cost", "max_failed", "max_moderated"),
+    *("max_rerolls", "max_rejected", "check_timeout"),
     *("on_invalid_row", "on_uncertain", "if_exists", "flux_conn_id"),
 )
 #: Seconds that rows in flight have to land after the first Ctrl-C, after SIGTERM, and after a
@@ -85,6 +87,7 @@ def _new_operator(
         output_path=output_path,
         columns=read_json_option("--columns", args.columns),
         defaults=read_json_option("--defaults", args.defaults),
+        checks=read_json_list("--checks", args.checks),
         sidecar=not args.no_sidecar,
         renditions=read_json_option("--renditions", args.renditions),
         **paths,

@@ -189,6 +189,27 @@ BATCH: Options = {
         "metavar": "ROWS",
         "help": "Rows, or a share such as 2%%, that may be moderated; any number by default",
     },
+    "--max-rejected": {
+        "metavar": "ROWS",
+        "help": "Rows, or a share such as 2%%, whose image checks may reject; any number by "
+        "default",
+    },
+    "--checks": {
+        "metavar": "JSON",
+        "help": "Checks of each image before it lands, for example "
+        '\'["not_blank", {"ratio": "16:9"}]\'; none by default',
+    },
+    "--max-rerolls": {
+        "default": "0",
+        "metavar": "N",
+        "help": "Further submits, each billed, of a row whose image is rejected; 0 by default",
+    },
+    "--check-timeout": {
+        "type": duration,
+        "default": 30.0,
+        "metavar": "SECONDS",
+        "help": "Time that each check of an image has; 30 by default",
+    },
     "--on-invalid-row": {
         "choices": ("fail", "skip"),
         "default": "fail",

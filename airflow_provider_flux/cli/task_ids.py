@@ -166,3 +166,21 @@ def read_json_option(name: str, text: str | None) -> dict[str, Any] | None:
     if not isinstance(value, dict):
         raise FluxRequestError(f"{name} must be a JSON object, for example '{{\"width\": 512}}'.")
     return value
+
+
+def read_json_list(name: str, text: str | None) -> list[Any] | None:
+    """Read an option that is a JSON list.
+
+    :param name: name of the option, for the error.
+    :param text: its value; ``None`` if it is not set.
+    :raises FluxRequestError: if the text is no JSON list.
+    """
+    if text is None:
+        return None
+    try:
+        value = json.loads(text)
+    except ValueError:
+        value = None
+    if not isinstance(value, list):
+        raise FluxRequestError(f"{name} must be a JSON list, for example '[\"not_blank\"]'.")
+    return value

@@ -198,6 +198,27 @@ _KINDS = (
         ("times", "seconds"),
     ),
     FaultKind("redirect-download", "delivery", "302 to a host that is not BFL's"),
+    FaultKind(
+        "blank",
+        "delivery",
+        "an image of one colour, for the first N tasks of the prompt",
+        ("times",),
+    ),
+    FaultKind(
+        "black", "delivery", "a black image, for the first N tasks of the prompt", ("times",)
+    ),
+    FaultKind(
+        "duplicate",
+        "delivery",
+        "the same image for all prompts, for the first N tasks of the prompt",
+        ("times",),
+    ),
+    FaultKind(
+        "wrong-text",
+        "delivery",
+        "an image with another caption, for the first N tasks of the prompt",
+        ("times",),
+    ),
     FaultKind("wrong-size", "delivery", "an image or a video of another size"),
     FaultKind(
         "wrong-format",

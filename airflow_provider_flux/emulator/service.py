@@ -7,6 +7,7 @@ import secrets
 import uuid
 from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from airflow_provider_flux.bfl.catalog import Model
@@ -14,6 +15,7 @@ from airflow_provider_flux.emulator.accounts import Account
 from airflow_provider_flux.emulator.charges import Charge, compute_charge, round_credits
 from airflow_provider_flux.emulator.config import EmulatorConfig
 from airflow_provider_flux.emulator.drawing.picture import Picture, compose_picture
+from airflow_provider_flux.emulator.drawing.scenes import SCENES
 from airflow_provider_flux.emulator.fault_scripts import Fault, FaultCounter, parse_faults
 from airflow_provider_flux.emulator.inputs import NO_INPUTS, Inputs
 from airflow_provider_flux.emulator.random_source import RandomSource
@@ -105,7 +107,8 @@ class Service:
         :param parameters: the checked body of its request.
         :param inputs: the fetched inputs, or the error that ends the task.
         """
-        picture = compose_picture(task.model, parameters, inputs.files, task.picture.seed)
+        composed = compose_picture(task.model, parameters, inputs.files, task.picture.seed)
+        picture = replace(composed, scene=task.picture.scene)
         charge = compute_charge(task.model, parameters, picture, inputs)
         if inputs.error or task.model.cost_reported != "when ready":
             charge = Charge(task.charge.cost, charge.input_mp, charge.output_mp)
@@ -238,7 +241,7 @@ class Service:
             id=str(uuid.uuid4()),
             model=model,
             prompt=parameters.get("prompt") or "",
-            picture=picture,
+            picture=self._with_scene(picture, parameters, faults),
             charge=charge,
             base_url=base_url,
             submitted_at=now,
@@ -250,6 +253,16 @@ class Service:
             webhook_url=parameters.get("webhook_url"),
             webhook_secret=parameters.get("webhook_secret"),
         )
+
+    def _with_scene(
+        self, picture: Picture, parameters: Mapping[str, Any], faults: Mapping[str, Fault]
+    ) -> Picture:
+        """Return a picture with the scene that a fault asks for, counted by the prompt."""
+        if picture.clip is not None:
+            return picture
+        prompt = parameters.get("prompt") or ""
+        fault = self.fault_counter.next_due(faults, SCENES, ("scene", prompt))
+        return replace(picture, scene=fault.name) if fault else picture
 
     def _choose_latency(self, model: Model, faults: Mapping[str, Fault]) -> float:
         slow = faults.get("slow")

@@ -181,6 +181,7 @@ _EXPLANATIONS = {
     "landed": "The record does not name the image.",
     "reused": "The record does not name the image.",
     "moderated": "BFL moderated the request or the image.",
+    "rejected": "A check rejected the image.",
     "invalid": "The row is not valid.",
     "failed": "The generation failed.",
     "uncertain": "The answer to the submit was lost.",

@@ -25,7 +25,11 @@ from airflow_provider_flux.configured_models import DEFAULT_TIMEOUT
 from airflow_provider_flux.generation import Generation, poller_for, with_landed, with_result
 from airflow_provider_flux.hooks.flux import FluxHook
 from airflow_provider_flux.landing.below_root import LandingGuard
-from airflow_provider_flux.landing.download import download_result, download_result_async
+from airflow_provider_flux.landing.download import (
+    VerifiedResult,
+    download_result,
+    download_result_async,
+)
 from airflow_provider_flux.landing.existing import ExistingImage, load_image, load_sidecar
 from airflow_provider_flux.landing.other_tasks import name_beside
 from airflow_provider_flux.landing.plan import LandingPlan
@@ -38,6 +42,8 @@ log = logging.getLogger(__name__)
 #: Results in memory at a time, for each event loop.
 _MAX_IN_MEMORY = 32
 _MEMORY_SLOTS: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
+#: Looks at a verified result before it is written, and returns the plan to land it by.
+Inspect = Callable[[VerifiedResult, Generation, LandingPlan], Awaitable[LandingPlan]]
 #: The errors by which BFL reports that it no longer keeps a result.
 RESULT_GONE = (FluxTaskNotFoundError, FluxResultExpiredError)
 
@@ -100,6 +106,7 @@ async def land_async(
     plan: LandingPlan,
     result: GenerationResult,
     refresh: Callable[[], Awaitable[GenerationResult]],
+    inspect: Inspect | None = None,
 ) -> Generation:
     """Land the image of a Ready generation from an event loop.
 
@@ -110,6 +117,7 @@ async def land_async(
     :param plan: where and how to land the image.
     :param result: its Ready result.
     :param refresh: gets the result again, with a fresh URL.
+    :param inspect: called between download and write; by default ``plan`` counts as it is.
     :return: the generation with ``image`` or ``video``.
     :raises FluxError: as :func:`land` does.
     """
@@ -117,6 +125,8 @@ async def land_async(
     loop = asyncio.get_running_loop()
     async with _MEMORY_SLOTS.setdefault(loop, asyncio.Semaphore(_MAX_IN_MEMORY)):
         verified = await download_result_async(client, ready, result, refresh)
+        if inspect is not None:
+            plan = await inspect(verified, ready, plan)
         return await run_async(write_result(verified, ready, plan))
 
 

@@ -15,6 +15,7 @@ from airflow_provider_flux.landing.provenance import (
     summarize_request,
     without_prompt,
 )
+from airflow_provider_flux.landing.rejection import RejectionNote, rejected_path
 from airflow_provider_flux.landing.review_note import ReviewNote
 from airflow_provider_flux.landing.target import IfExists, Target
 from airflow_provider_flux.media.info import ALL_FORMATS
@@ -30,6 +31,7 @@ class LandingPlan(BaseModel):
         is not known.
     :param task: the task instance that lands the image, for the sidecar and for ``reuse="run"``.
     :param review: the decision of the review that chose the image; ``None`` without one.
+    :param rejection: why a check rejected the image; ``None`` if none did.
     """
 
     model_config = ConfigDict(frozen=True, defer_build=True)
@@ -38,6 +40,7 @@ class LandingPlan(BaseModel):
     request: RequestSummary = RequestSummary()
     task: TaskIdentity = TaskIdentity()
     review: ReviewNote | None = None
+    rejection: RejectionNote | None = None
 
     def with_request(self, request: RequestSummary) -> LandingPlan:
         """Return the plan with another request, without its prompt if the target hides prompts.
@@ -70,6 +73,16 @@ class LandingPlan(BaseModel):
         """
         options = self.target.options.model_copy(update={"if_exists": if_exists})
         return self.with_target(options=options)
+
+    def with_rejection(self, note: RejectionNote, uri: str) -> LandingPlan:
+        """Return the plan of an image that a check rejected, which is kept under another name.
+
+        :param note: why it was rejected.
+        :param uri: the name that it would have had.
+        """
+        path = rejected_path(self.target.path, uri)
+        rejected = self.with_if_exists("overwrite").with_target(path=path)
+        return rejected.model_copy(update={"rejection": note})
 
     def without_prompt(self) -> LandingPlan:
         """Return the plan with a hash in place of the prompt."""

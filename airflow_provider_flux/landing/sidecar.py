@@ -14,6 +14,7 @@ from airflow_provider_flux.bfl.responses import drop_bad_number
 from airflow_provider_flux.generation import Generation
 from airflow_provider_flux.landing.plan import LandingPlan
 from airflow_provider_flux.landing.provenance import RequestSummary, TaskIdentity
+from airflow_provider_flux.landing.rejection import RejectionNote
 from airflow_provider_flux.landing.review_note import ReviewNote
 
 #: IPTC's term for media that a model made which was trained on existing media.
@@ -102,6 +103,7 @@ class Sidecar(BaseModel):
     :param reused_from: URI of the image that this one is a copy of. The ``cost`` is that of the
         original, which BFL billed once.
     :param review: the decision of a review about the image; ``None`` without one.
+    :param rejection: why a check rejected the image; ``None`` if none did.
     """
 
     model_config = ConfigDict(extra="ignore")
@@ -123,6 +125,7 @@ class Sidecar(BaseModel):
     run: TaskIdentity
     reused_from: str | None = None
     review: ReviewNote | None = None
+    rejection: RejectionNote | None = None
 
 
 def build_sidecar(
@@ -154,6 +157,7 @@ def build_sidecar(
         request=request,
         run=plan.task,
         review=plan.review,
+        rejection=plan.rejection,
     )
 
 

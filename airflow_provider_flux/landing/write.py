@@ -85,7 +85,8 @@ async def write_result(
         if result.copied_from:
             sidecar = sidecars.with_origin(sidecar, result.copied_from, result.origin)
         landed["sidecar"] = await _put_sidecar(sidecar, plan, stored)
-        await add_to_index(uri, plan)
+        if plan.rejection is None:
+            await add_to_index(uri, plan)
     log.info("Landed request %s at %s (%d bytes)", generation["request_id"], uri, info.size)
     return with_landed(generation, landed, info.seconds, draft_cache)
 

@@ -96,6 +96,7 @@ class JournalEntry(BaseModel):
     :param facts: the request, in the entry of phase ``intent``.
     :param generation: the accepted request, once BFL has answered.
     :param error: the reason for phase ``failed``, as :meth:`FluxError.as_dict` returns it.
+    :param signature: signature of the image, by which a later try finds duplicates.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -107,6 +108,7 @@ class JournalEntry(BaseModel):
     facts: IntentFacts | None = None
     generation: StoredGeneration | None = None
     error: dict[str, Any] | None = None
+    signature: str | None = None
 
 
 def intent_entry(
@@ -150,6 +152,7 @@ def phase_entry(
     *,
     generation: Generation | None = None,
     error: FluxError | None = None,
+    signature: str | None = None,
 ) -> dict[str, Any]:
     """Return the entry for a later phase of a submit.
 
@@ -158,12 +161,15 @@ def phase_entry(
     :param phase: the new phase.
     :param generation: the accepted request, if it is new or has changed.
     :param error: the reason for phase ``failed``.
+    :param signature: signature of the image, if there is one.
     """
     entry: dict[str, Any] = {"claim": claim, "key": key, "phase": phase, "at": utc_now()}
     if generation is not None:
         entry["generation"] = generation
     if error is not None:
         entry["error"] = error.as_dict()
+    if signature is not None:
+        entry["signature"] = signature
     return entry
 
 

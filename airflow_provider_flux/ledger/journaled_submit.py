@@ -30,6 +30,7 @@ class JournaledSubmit:
     :param updated_at: time of the latest phase, in ISO 8601; empty if it is the intent.
     :param generation: the accepted request; ``None`` until BFL has answered.
     :param error: the reason for phase ``failed``, as :meth:`FluxError.as_dict` returns it.
+    :param signature: signature of its image, as the journal has it; ``None`` if it has none.
     """
 
     header: SegmentHeader
@@ -41,12 +42,14 @@ class JournaledSubmit:
     updated_at: str = ""
     generation: dict[str, Any] | None = None
     error: dict[str, Any] | None = None
+    signature: str | None = None
 
     def add(self, entry: JournalEntry) -> None:
         """Add a further entry.
 
         :param entry: an entry of this submit, of any phase.
         """
+        self.signature = entry.signature or self.signature
         is_later = _ORDER[entry.phase] >= _ORDER[self.phase]
         if entry.generation is not None and (is_later or self.generation is None):
             self.generation = entry.generation

@@ -18,7 +18,10 @@ from airflow_provider_flux.generation import Rendition, renditions_of
 MAX_PICTURES = 4
 _MAX_CHARACTERS = 500
 #: Counts of a batch beside its images, in the order of the summary.
-_PROBLEMS = ("moderated", "invalid", "failed", "submitted", "uncertain", "lost", "pending")
+_PROBLEMS = (
+    *("moderated", "rejected", "invalid", "failed"),
+    *("submitted", "uncertain", "lost", "pending"),
+)
 
 
 @dataclass(frozen=True)

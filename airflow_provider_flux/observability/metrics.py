@@ -47,6 +47,9 @@ OUTCOMES = Metric(
 RESUMED = Metric("flux.resumed", "counter", _MODEL, "generations resumed from an earlier try")
 REUSED = Metric("flux.reused", "counter", _MODEL, "existing images in place of a submit")
 UNCERTAIN = Metric("flux.uncertain", "counter", _MODEL, "submits whose answer was lost")
+REROLLS = Metric(
+    "flux.rerolls", "counter", _MODEL, "rows submitted again because a check rejected the image"
+)
 RATE_LIMITED = Metric("flux.rate_limited", "counter", _MODEL, "submits that BFL refused with 429")
 CREDITS = Metric("flux.credits", "counter", _MODEL, "credits of accepted submits")
 CREDITS_REFUNDED = Metric(
@@ -74,6 +77,7 @@ METRICS = (
     RESUMED,
     REUSED,
     UNCERTAIN,
+    REROLLS,
     RATE_LIMITED,
     CREDITS,
     CREDITS_REFUNDED,

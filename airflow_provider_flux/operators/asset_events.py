@@ -100,6 +100,7 @@ class BatchEventExtra(TypedDict):
     :ivar landed: rows whose image was generated and has landed.
     :ivar reused: rows that use an image that existed before.
     :ivar moderated: rows that moderation refused.
+    :ivar rejected: rows whose image a check rejected.
     :ivar invalid: rows that are no valid request.
     :ivar failed: rows without an image because of an error.
     :ivar submitted: rows that BFL bills, and whose image has not landed.
@@ -115,6 +116,7 @@ class BatchEventExtra(TypedDict):
     landed: int
     reused: int
     moderated: int
+    rejected: int
     invalid: int
     failed: int
     submitted: int

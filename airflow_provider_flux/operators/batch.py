@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from functools import cached_property
 from os import PathLike
@@ -42,6 +43,12 @@ from airflow_provider_flux.links.object_store import ManifestLink
 from airflow_provider_flux.observability.spans import BATCH_SPAN, set_attributes, span
 from airflow_provider_flux.operators import arguments
 from airflow_provider_flux.operators.base import FluxLandingOperator
+from airflow_provider_flux.operators.check_arguments import (
+    check_checks,
+    parse_check_timeout,
+    parse_max_rerolls,
+    refuse_mapped_checks,
+)
 from airflow_provider_flux.operators.failures import fail_without_retry
 from airflow_provider_flux.operators.row_source import (
     SQL_FIELDS,
@@ -73,9 +80,9 @@ class FluxGenerateBatchOperator(FluxLandingOperator):
     ``output_path`` begins with, or in ``ledger_path``. A retry, or a clear, works on unfinished
     rows only.
 
-    Each row ends as ``landed``, ``reused``, ``moderated``, ``invalid``, ``failed``, ``uncertain``
-    or ``lost``. A row that was not submitted is ``pending``. A row whose image BFL bills but which
-    has not landed is ``submitted``.
+    Each row ends as ``landed``, ``reused``, ``moderated``, ``rejected``, ``invalid``, ``failed``,
+    ``uncertain`` or ``lost``. A row that was not submitted is ``pending``. A row whose image BFL
+    bills but which has not landed is ``submitted``.
 
     The XCom is a small dict with the number of rows by outcome, the cost, durations, and the URI of
     the ``manifest``, which has a row for each row of the input, in the same order. A task that
@@ -133,6 +140,16 @@ class FluxGenerateBatchOperator(FluxLandingOperator):
         partitions from Airflow 3.3 on. Default ``False``.
     :param timeout: seconds, or a ``timedelta``, from the submit of a row after which to give it up.
         Default: ten times the usual duration of its model, and at least ten minutes.
+    :param checks: list of checks that each image must pass before it lands: ``"not_blank"``,
+        ``"not_duplicate"``, ``{"text": "column"}``, ``{"min_size": [1024, 768]}``,
+        ``{"ratio": "16:9"}``, and import paths of functions of an image and its row, for example
+        ``"my_package.checks.brand_colour"``. A rejected image is kept below ``rejected/``. No check
+        by default. See the page about checks.
+    :param max_rerolls: how many times a row whose image is rejected is submitted again with another
+        seed, over all tries, from 0 to 20. Each submit is billed. Default 0. (templated)
+    :param max_rejected: number or share of rows that may end as ``rejected``. Any number by
+        default. (templated)
+    :param check_timeout: seconds, or a ``timedelta``, that each check of an image has. Default 30.
     :param validate: check the model and its parameters against the catalog of this version. Default
         ``True``. ``False`` sends unknown models and parameters.
     :param keep_null_text: send texts such as ``nan``, ``None``, ``NULL`` and ``#N/A`` as they are.
@@ -162,6 +179,8 @@ class FluxGenerateBatchOperator(FluxLandingOperator):
         "max_cost",
         "max_failed",
         "max_moderated",
+        "max_rerolls",
+        "max_rejected",
         "manifest_path",
         "ledger_path",
         *FluxLandingOperator.template_fields,
@@ -203,6 +222,10 @@ class FluxGenerateBatchOperator(FluxLandingOperator):
         ledger_path: str | None = None,
         partition_by_key: bool = False,
         timeout: float | timedelta | None = None,
+        checks: Sequence[str | Mapping[str, Any]] | None = None,
+        max_rerolls: int | str = 0,
+        max_rejected: float | str | None = None,
+        check_timeout: float | timedelta = 30.0,
         validate: bool = True,
         keep_null_text: bool = False,
         sql: str | None = None,
@@ -237,6 +260,11 @@ class FluxGenerateBatchOperator(FluxLandingOperator):
         self.timeout = (
             None if timeout is None else arguments.parse_seconds("timeout", timeout, minimum=1)
         )
+        self.checks = checks
+        self._checks = check_checks(checks)
+        self.max_rerolls = max_rerolls
+        self.max_rejected = max_rejected
+        self.check_timeout = parse_check_timeout(check_timeout)
         self.validate = validate
         self.keep_null_text = keep_null_text
         self.sql = sql
@@ -293,7 +321,9 @@ class FluxGenerateBatchOperator(FluxLandingOperator):
     def _check_literal_thresholds(self) -> None:
         if not arguments.is_resolved_later(self.max_cost):
             parse_max_cost(self.max_cost)
-        for name in ("max_failed", "max_moderated"):
+        if not arguments.is_resolved_later(self.max_rerolls):
+            parse_max_rerolls(self.max_rerolls, self._checks)
+        for name in ("max_failed", "max_moderated", "max_rejected"):
             if not arguments.is_resolved_later(value := getattr(self, name)):
                 RowThreshold.parse(name, value)
 
@@ -359,9 +389,14 @@ class FluxGenerateBatchOperator(FluxLandingOperator):
             plan = self._landing_plan(context, reuse=self.reuse)
             assert plan is not None  # noqa: S101 - output_path is required
             self._check_rows_differ(plan.target.path)
+            if self._is_from_mapped:
+                dag = context.get("dag")
+                task = dag.task_dict.get(self.task_id) if dag is not None else None
+                refuse_mapped_checks(self.checks, task)
             check_sibling_tasks(self.task_id, context.get("dag"))
             max_failed = RowThreshold.parse("max_failed", self.max_failed)
             max_moderated = RowThreshold.parse("max_moderated", self.max_moderated)
+            max_rejected = RowThreshold.parse("max_rejected", self.max_rejected)
 
             settings = self._settings(plan)
             self._webhook_hosts = self._webhook_hosts_in_source(context, ("defaults",))
@@ -383,6 +418,7 @@ class FluxGenerateBatchOperator(FluxLandingOperator):
                 self._batch_run.error,
                 max_failed=max_failed,
                 max_moderated=max_moderated,
+                max_rejected=max_rejected,
                 on_invalid_row=self.on_invalid_row,
                 on_uncertain=self.on_uncertain,
             )
@@ -408,12 +444,14 @@ class FluxGenerateBatchOperator(FluxLandingOperator):
         )
 
     def _settings(self, plan: LandingPlan) -> BatchSettings:
+        from airflow_provider_flux.batch.execution.inspect import CheckOptions
         from airflow_provider_flux.batch.run import BatchSettings
 
+        max_rerolls = parse_max_rerolls(self.max_rerolls, self._checks)
         return BatchSettings(
             requests=row_source(self),
             mapping=self._input_mapping(),
-            policies=self._policies,
+            policies=replace(self._policies, max_rerolls=max_rerolls),
             max_active=self.max_active,
             model_limits=self.model_limits or {},
             max_cost=parse_max_cost(self.max_cost),
@@ -422,6 +460,7 @@ class FluxGenerateBatchOperator(FluxLandingOperator):
             timeout=self.timeout,
             has_sheet=self.contact_sheet,
             max_rows=self._max_rows,
+            checks=CheckOptions(self._checks, self.check_timeout),
             **self._timings,
         )
 

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 from collections.abc import Iterator
 
 import pytest
+
+#: For tests that read text with tesseract.
+needs_tesseract = pytest.mark.skipif(
+    shutil.which("tesseract") is None, reason="the program tesseract is not installed"
+)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -31,6 +31,10 @@ log = logging.getLogger(__name__)
 
 #: Errors that every other row would meet, too.
 BATCH_ERRORS = (FluxAuthenticationError, FluxInsufficientCreditsError, FluxConfigurationError)
+#: End of the reason of a row that is not tried again, because its cost does not fit any more.
+NO_ROOM_FOR_REROLL = (
+    "It was not tried again: max_cost, or the balance, has too little left beside the other rows."
+)
 #: Rows of one outcome that are logged one by one. The manifest has all of them.
 _MAX_LOGGED_ROWS = 20
 #: Latency of a model of which nothing is known.
@@ -109,6 +113,14 @@ class BatchContext:
         self.counters.metrics.count(metrics.OUTCOMES, model, outcome=outcome)
         if outcome == "reused":
             self.counters.metrics.count(metrics.REUSED, model)
+
+    def end_without_reroll(self, row: PendingRow) -> None:
+        """End a row as rejected whose next attempt cannot be paid.
+
+        :param row: a row with rejected images.
+        """
+        reason = f"{row.rejected.reason} {NO_ROOM_FOR_REROLL}"
+        self.end(row, "rejected", generation=row.rejected.generation, reason=reason)
 
     def record_failure(self, row: PendingRow | SubmittedRow, claim: str, error: FluxError) -> None:
         """Record in the journal that a submit gives no image.

@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from airflow_provider_flux.batch.execution.context import BatchContext, StopSubmittingError
+from airflow_provider_flux.batch.execution.inspect import CheckOptions, Inspector
 from airflow_provider_flux.batch.execution.land import Lander
 from airflow_provider_flux.batch.execution.prepare import Preparer
 from airflow_provider_flux.batch.execution.queue import RowQueue
@@ -46,11 +47,15 @@ class EngineOptions:
         ``None`` for the default of its model.
     :param poll_interval: seconds between two polls of BFL's documented loop. The schedule of a
         model makes about as many polls, at the times at which its generations usually end.
+    :param checks: checks of the results.
+    :param max_rerolls: further submits of a row whose image a check rejected.
     """
 
     on_uncertain: OnUncertain = "fail"
     timeout: float | None = None
     poll_interval: float = 0.5
+    checks: CheckOptions = field(default_factory=CheckOptions)
+    max_rerolls: int = 0
 
 
 @dataclass(frozen=True)
@@ -144,7 +149,10 @@ class EngineLoop:
         self._stop = stop
         self._wake = wake
         self._submitter = Submitter(context, options.on_uncertain, stop)
-        self._lander = Lander(context, options.poll_interval, options.timeout)
+        self._inspector = Inspector(context, options.checks)
+        self._lander = Lander(
+            context, options.poll_interval, options.timeout, self._inspector, options.max_rerolls
+        )
         self._to_resume = deque(context.store.submitted_rows())
         self._queue = RowQueue(
             context.store, context.store.open_groups(), Preparer(context, hook), wake.set
@@ -164,6 +172,7 @@ class EngineLoop:
         finally:
             await self._cancel_tasks()
             await self._queue.close()
+            await self._inspector.close()
 
     def _is_done(self) -> bool:
         """Return whether no row is in work, and none is to come."""
@@ -209,6 +218,9 @@ class EngineLoop:
                 return
             if row.estimate is None and counters.max_cost is not None:
                 self._context.end(row, "invalid", reason=_describe_unpriced(row, counters.max_cost))
+                continue
+            if not counters.can_afford(row.estimate) and row.rejected.count:
+                self._context.end_without_reroll(row)
                 continue
             if not counters.can_afford(row.estimate):
                 self._queue.put_back(row)

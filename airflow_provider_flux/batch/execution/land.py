@@ -5,23 +5,32 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from dataclasses import replace
 
 from airflow_provider_flux.batch.costs import credits_of
 from airflow_provider_flux.batch.execution.context import (
     BATCH_ERRORS,
+    NO_ROOM_FOR_REROLL,
     BatchContext,
     StopSubmittingError,
     expected_latency,
+)
+from airflow_provider_flux.batch.execution.inspect import (
+    Inspection,
+    Inspector,
+    describe_rejected,
 )
 from airflow_provider_flux.batch.row_policy import RowOutcome
 from airflow_provider_flux.batch.row_states import PendingRow, SubmittedRow
 from airflow_provider_flux.batch.schedule.poll_times import PollSchedule
 from airflow_provider_flux.bfl.errors import (
+    FluxCheckError,
     FluxError,
     FluxExistsError,
     FluxGenerationError,
     FluxImageError,
     FluxModeratedError,
+    FluxRejectedError,
     FluxStorageError,
     FluxTimeoutError,
     FluxTransientError,
@@ -56,11 +65,22 @@ class Lander:
         model makes about as many polls, at the times at which its generations usually end.
     :param timeout: seconds from the submit of a row after which the try stops waiting for it;
         ``None`` for the default of its model.
+    :param inspector: checks the results.
+    :param max_rerolls: further submits of a row whose image a check rejected.
     :ivar landing: number of results that are ready and have not landed yet.
     """
 
-    def __init__(self, context: BatchContext, poll_interval: float, timeout: float | None) -> None:
+    def __init__(
+        self,
+        context: BatchContext,
+        poll_interval: float,
+        timeout: float | None,
+        inspector: Inspector,
+        max_rerolls: int,
+    ) -> None:
         self._context = context
+        self._inspector = inspector
+        self._max_rerolls = max_rerolls
         self._metrics = context.counters.metrics
         self._poll_interval = poll_interval
         self._timeout = timeout
@@ -73,12 +93,14 @@ class Lander:
         """Wait for the result of a row, and land it.
 
         :param row: a row that this try or an earlier one submitted.
-        :return: the fallback of the row, to be submitted; ``None`` if the row has ended.
+        :return: the fallback of the row, or another attempt at it, to be submitted; ``None`` if the
+            row has ended.
         :raises StopSubmittingError: if no further row should be submitted.
         """
+        inspection = self._inspector.begin(row)
         try:
             result, latency = await self._wait(row)
-            generation = await self._land_result(row, result)
+            generation = await self._land_result(row, result, inspection)
         except (FluxModeratedError, FluxGenerationError) as error:
             return self._handle_failed_generation(row, error)
         except RESULT_GONE as error:
@@ -88,13 +110,19 @@ class Lander:
             self._leave_submitted(row, error)
             return None
         self._not_landed = 0
+        self._correct_cost(row, generation)
+        if inspection.rejection is not None:
+            return self._handle_rejected(row, generation, inspection)
+        self._end_landed(row, generation, latency, inspection.signature)
+        return None
+
+    def _correct_cost(self, row: SubmittedRow, generation: Generation) -> None:
+        """Count the final cost of a generation in place of the one after its submit."""
         self._context.refund(row.generation)
         self._context.charge(generation)
         difference = (generation["cost"] or 0) - (row.generation["cost"] or 0)
         self._metrics.count(metrics.CREDITS, row.model, difference)
         self._metrics.count(metrics.CREDITS_REFUNDED, row.model, -difference)
-        self._end_landed(row, generation, latency)
-        return None
 
     async def _wait(self, row: SubmittedRow) -> tuple[GenerationResult, float | None]:
         """Wait for the result of a row.
@@ -121,7 +149,9 @@ class Lander:
         self._metrics.record_duration(metrics.GENERATION, row.model, latency)
         return result, latency
 
-    async def _land_result(self, row: SubmittedRow, result: GenerationResult) -> Generation:
+    async def _land_result(
+        self, row: SubmittedRow, result: GenerationResult, inspection: Inspection
+    ) -> Generation:
         """Land a result, with a fresh URL for each attempt."""
 
         async def refresh() -> GenerationResult:
@@ -130,7 +160,8 @@ class Lander:
             return await self._context.client.wait(poller, row.generation["polling_url"])
 
         async def land(result: GenerationResult) -> Generation:
-            return await land_async(self._context.client, row.generation, row.plan, result, refresh)
+            client, generation = self._context.client, row.generation
+            return await land_async(client, generation, row.plan, result, refresh, inspection)
 
         self.landing += 1
         began = time.monotonic()
@@ -169,12 +200,42 @@ class Lander:
         context.counters.fallbacks += 1
         return pending
 
+    def _handle_rejected(
+        self, row: SubmittedRow, generation: Generation, inspection: Inspection
+    ) -> PendingRow | None:
+        """Try a row again whose image a check rejected, or end it.
+
+        :raises StopSubmittingError: if the checks of many images in a row failed.
+        """
+        context, note = self._context, inspection.rejection
+        assert note is not None  # noqa: S101 - it was rejected
+        reason = describe_rejected(generation, note)
+        error = (FluxCheckError if note.is_fault else FluxRejectedError)(reason)
+        context.counters.add_waste(credits_of(generation))
+        context.journal.append_soon(
+            phase_entry(row.claim, row.key, "failed", generation=generation, error=error)
+        )
+        rejected = row.rejected.add(generation, reason, is_attempt=not note.is_fault)
+        if not note.is_fault and rejected.count <= self._max_rerolls:
+            if context.counters.can_afford_reroll(row.estimate, context.store.pending_cost()):
+                context.counters.rerolls += 1
+                self._metrics.count(metrics.REROLLS, row.model)
+                log.info("Row %s is submitted with another seed. %s", row.label, reason)
+                return context.store.reroll(row, rejected)
+            reason = f"{reason} {NO_ROOM_FOR_REROLL}"
+        context.end(
+            replace(row, rejected=rejected), "rejected", generation=generation, reason=reason
+        )
+        if fault := self._inspector.find_fault():
+            raise StopSubmittingError(fault, None)
+        return None
+
     async def _handle_lost_result(self, row: SubmittedRow, error: FluxError) -> None:
         """End a row whose result BFL does not keep any more. An earlier try may have landed it."""
         context = self._context
         landed = await run_async(find_landed(row.generation, row.plan)) if row.is_resumed else None
         if landed:
-            self._end_landed(row, landed, None)
+            self._end_landed(row, landed, None, None)
             return
         context.counters.add_waste(credits_of(row.generation))
         context.record_failure(row, row.claim, error)
@@ -195,9 +256,15 @@ class Lander:
         if isinstance(error, BATCH_ERRORS) or self._not_landed >= _MAX_NOT_LANDED:
             raise StopSubmittingError(error, None)
 
-    def _end_landed(self, row: SubmittedRow, generation: Generation, latency: float | None) -> None:
+    def _end_landed(
+        self,
+        row: SubmittedRow,
+        generation: Generation,
+        latency: float | None,
+        signature: str | None,
+    ) -> None:
         self._context.journal.append_soon(
-            phase_entry(row.claim, row.key, "returned", generation=generation)
+            phase_entry(row.claim, row.key, "returned", generation=generation, signature=signature)
         )
         self._context.end(row, "landed", generation=generation, latency=latency)
 

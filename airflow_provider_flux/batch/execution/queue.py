@@ -55,6 +55,8 @@ class RowQueue:
         self._last_read = dict.fromkeys(groups, -1)
         self._ready: defaultdict[str, _Heap] = defaultdict(list)
         self._preparing: dict[asyncio.Task[None], PendingRow] = {}
+        #: Rows that were added before their turn in the store, which may return them again.
+        self._added: set[int] = set()
 
     @property
     def is_empty(self) -> bool:
@@ -88,10 +90,15 @@ class RowQueue:
         heapq.heappush(self._ready[row.group], (row.index, row))
 
     def add(self, row: PendingRow) -> None:
-        """Take a row that may need preparation.
+        """Take a row that is to be submitted again, and may need preparation.
 
-        :param row: a row as the store returns it, or as a fallback makes it.
+        :param row: a row as a fallback or a rejected image makes it. The store has it as pending.
         """
+        if any(row.index > last for last in self._last_read.values()):
+            self._added.add(row.index)
+        self._take_over(row)
+
+    def _take_over(self, row: PendingRow) -> None:
         if not self._preparer.must_prepare(row):
             self.put_back(row)
             return
@@ -121,7 +128,8 @@ class RowQueue:
                 continue
             self._last_read[group] = rows[-1].index
             for row in rows:
-                self.add(row)
+                if row.index not in self._added:
+                    self._take_over(row)
 
     def _count(self, group: str) -> int:
         preparing = sum(row.group == group for row in self._preparing.values())

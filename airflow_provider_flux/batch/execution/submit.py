@@ -19,6 +19,7 @@ from airflow_provider_flux.bfl.errors import (
     FluxBatchError,
     FluxConnectionError,
     FluxError,
+    FluxInsufficientCreditsError,
     FluxRateLimitedError,
     FluxRequestError,
     FluxSubmitUncertainError,
@@ -72,8 +73,9 @@ class Submitter:
             self._record_not_sent(row, claim)
             return row
         self._first_posts.setdefault(row.index, time.monotonic())
+        request = row.request_to_submit
         try:
-            submission = await self._context.client.submit_once(row.request)
+            submission = await self._context.client.submit_once(request)
         except FluxSubmitUncertainError as error:
             return self._handle_lost_answer(row, error)
         except FluxError as error:
@@ -81,7 +83,9 @@ class Submitter:
         except BaseException:  # cancelled without an answer: the entry stays an intent
             self._leave_without_answer(row)
             raise
-        generation = new_generation(row.request, submission, row.uncertain_submits)
+        generation = new_generation(request, submission, row.uncertain_submits)
+        # Reuse, and names with {fingerprint}, know the request of the row, whatever its seed.
+        generation["fingerprint"] = row.request.fingerprint
         return self._handle_acceptance(row, claim, generation)
 
     async def _record_intent(self, row: PendingRow) -> str:
@@ -90,11 +94,11 @@ class Submitter:
         :raises StopSubmittingError: if the intent cannot be recorded.
         """
         entry = intent_entry(
-            row.request,
+            row.request_to_submit,
             index=row.index,
             key=row.key,
             row_fingerprint=row.fingerprint,
-            summary=row.plan.request,
+            summary=row.plan_to_land.request,
         )
         claim = str(entry["claim"])
         try:
@@ -150,6 +154,9 @@ class Submitter:
             log.warning("%s Trying again.", error)
             return row
         context.breaker.record_answer()
+        if isinstance(error, FluxInsufficientCreditsError) and row.rejected.count:
+            context.end_without_reroll(row)
+            return None
         if isinstance(error, BATCH_ERRORS):
             raise StopSubmittingError(error, row)
         is_invalid = isinstance(error, FluxRequestError)

@@ -33,6 +33,10 @@ class Counters:
     :param outcomes: number of rows that have ended, by outcome.
     :param uncertain_submits: submits whose answer was lost. Each was possibly billed.
     :param fallbacks: rows that were submitted with their fallback in this try.
+    :param rerolls: rows that were submitted again in this try, because a check rejected the image.
+    :param balance: credits of the account before the first submit of this try; ``None`` if it was
+        not read.
+    :param spent_before: ``spent`` at that time.
     :param submits: submits that the service accepted in this try.
     :param rate_limited: submits that the service refused with 429 in this try.
     :param spent: cost of all submits that were billed or possibly billed.
@@ -53,6 +57,9 @@ class Counters:
     outcomes: Counter[RowOutcome] = field(default_factory=Counter)
     uncertain_submits: int = 0
     fallbacks: int = 0
+    rerolls: int = 0
+    balance: float | None = None
+    spent_before: float = 0.0
     submits: int = 0
     rate_limited: int = 0
     spent: float = 0.0
@@ -92,6 +99,26 @@ class Counters:
         if estimate is None:
             return False
         return self.spent + self.reserved + estimate <= self.max_cost + _ROUNDING_ERROR
+
+    def can_afford_reroll(self, estimate: float | None, pending: float) -> bool:
+        """Return whether one more attempt leaves enough for all rows that are still to be tried.
+
+        :param estimate: expected cost in credits. An unknown cost, ``None``, fits into no limit.
+        :param pending: expected cost of the rows that BFL has not accepted yet.
+        """
+        limits = [
+            limit
+            for limit in (
+                self.max_cost,
+                None if self.balance is None else self.balance + self.spent_before,
+            )
+            if limit is not None
+        ]
+        if not limits:
+            return True
+        if estimate is None:
+            return self.max_cost is None
+        return self.spent + pending + estimate <= min(limits) + _ROUNDING_ERROR
 
     def describe_spent(self, unit: str = " credits") -> str:
         """Return the amount that was spent, and the part of it that is not certain.
@@ -187,6 +214,7 @@ class Counters:
             **{name: outcomes.get(name, 0) for name in ALL_OUTCOMES},
             "uncertain_submits": self.uncertain_submits,
             "fallbacks": self.fallbacks,
+            "rerolls": self.rerolls,
             "credits": _round_credits(self.spent),
             "usd": round(self.spent * USD_PER_CREDIT, 4),
             "credits_reported": _round_credits(self.reported),

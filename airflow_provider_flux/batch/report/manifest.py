@@ -66,6 +66,8 @@ class ManifestRow(TypedDict):
         manifest.
     :param fallback: whether the fallback of the row was submitted.
     :param uncertain_submits: submits whose answer was lost. Each of them was possibly billed.
+    :param rerolls: submits with another seed, over all tries, because a check rejected an image.
+    :param rejected: URIs of the images that checks rejected.
     """
 
     index: int
@@ -92,11 +94,13 @@ class ManifestRow(TypedDict):
     seconds: float | None
     fallback: bool
     uncertain_submits: int
+    rerolls: int
+    rejected: list[str] | None
 
 
 #: Type of each column. Any column may also hold ``None``.
 _COLUMN_TYPES: dict[str, type] = {
-    name: dict if name == "renditions" else (get_args(hint) or (hint,))[0]
+    name: {"renditions": dict, "rejected": list}.get(name, (get_args(hint) or (hint,))[0])
     for name, hint in get_type_hints(ManifestRow).items()
 }
 
@@ -227,6 +231,8 @@ def to_manifest_row(ended: EndedRow) -> ManifestRow:
         seconds=None if ended.latency is None else round(ended.latency, 3),
         fallback=ended.is_fallback,
         uncertain_submits=ended.uncertain_submits,
+        rerolls=ended.rejected.count - (ended.outcome == "rejected" and ended.rejected.count > 0),
+        rejected=list(ended.rejected.uris) or None,
     )
     # Records and answers may have values of any type, and no such value may cost the manifest.
     fitted = {name: _fit(value, _COLUMN_TYPES[name]) for name, value in row.items()}
@@ -237,6 +243,8 @@ def _fit(value: Any, column_type: type) -> Any:
     """Return a value that the column of a manifest can hold; ``None`` if there is none."""
     if column_type is dict:
         return {_fit(name, str): _fit(item, str) for name, item in value.items()} if value else None
+    if column_type is list:
+        return [_fit(item, str) for item in value] if value else None
     if column_type is str:
         return value.encode(errors="replace").decode() if isinstance(value, str) else None
     if column_type is bool:
@@ -264,6 +272,7 @@ def _write_parquet(rows: Iterator[ManifestRow], file: Path) -> None:
         float: pyarrow.float64(),
         bool: pyarrow.bool_(),
         dict: pyarrow.map_(pyarrow.string(), pyarrow.string()),
+        list: pyarrow.list_(pyarrow.string()),
     }
     schema = pyarrow.schema([(name, column_types[kind]) for name, kind in _COLUMN_TYPES.items()])
     with parquet.ParquetWriter(file, schema) as writer:

@@ -92,7 +92,7 @@ def format_report(report: Mapping[str, Any], max_cost: float | None) -> str:
     ]
     parts += [
         f"{report[outcome]:,} {outcome}"
-        for outcome in ("moderated", "invalid", "failed", "uncertain", "lost")
+        for outcome in ("moderated", "rejected", "invalid", "failed", "uncertain", "lost")
         if outcome in report
     ]
     parts.append(f"{report['active']} active")

@@ -110,6 +110,7 @@ def check_thresholds(
     *,
     max_failed: RowThreshold,
     max_moderated: RowThreshold,
+    max_rejected: RowThreshold,
     on_invalid_row: OnInvalidRow,
     on_uncertain: OnUncertain,
 ) -> None:
@@ -119,6 +120,7 @@ def check_thresholds(
     :param error: reason why the batch stopped early, ``None`` if it tried all rows.
     :param max_failed: rows that may be without an image for a reason other than moderation.
     :param max_moderated: rows that may be moderated.
+    :param max_rejected: rows whose image checks may reject.
     :param on_invalid_row: ``skip`` if rows that the service, or one of their inputs, showed to be
         invalid do not count as failed.
     :param on_uncertain: ``resubmit`` if this try submitted uncertain rows again.
@@ -131,7 +133,7 @@ def check_thresholds(
         log.warning("%s", notes)
     if error is not None:
         raise _with_retry(error, summary)
-    problems = _find_exceeded(summary, max_failed, max_moderated, on_invalid_row)
+    problems = _find_exceeded(summary, max_failed, max_moderated, max_rejected, on_invalid_row)
     if not problems:
         return
     message = (
@@ -140,7 +142,7 @@ def check_thresholds(
     if any(summary[outcome] for outcome in RETRYABLE):
         message = f"{message} A retry works only on the rows that may still succeed."
         raise FluxBatchError(" ".join(filter(None, [message, notes])))
-    others = any(summary[outcome] for outcome in ("invalid", "lost", "moderated"))
+    others = any(summary[outcome] for outcome in ("invalid", "lost", "moderated", "rejected"))
     remedy = "Fix these rows, or raise the limit, and clear the task." if others else ""
     end = " ".join(filter(None, ["Retrying will not help.", remedy, notes]))
     raise AirflowFailException(f"FluxBatchError: {message} {end}")
@@ -180,6 +182,7 @@ def _find_exceeded(
     summary: Mapping[str, Any],
     max_failed: RowThreshold,
     max_moderated: RowThreshold,
+    max_rejected: RowThreshold,
     on_invalid_row: OnInvalidRow,
 ) -> list[str]:
     """Return a sentence for each threshold that is exceeded."""
@@ -197,6 +200,12 @@ def _find_exceeded(
     if max_moderated.is_exceeded(moderated, rows):
         problems.append(
             f"{moderated} of {rows} rows were moderated, more than {max_moderated} allows"
+        )
+    rejected = summary["rejected"]
+    if max_rejected.is_exceeded(rejected, rows):
+        problems.append(
+            f"{rejected} of {rows} rows have an image that checks rejected, more than "
+            f"{max_rejected} allows"
         )
     return problems
 

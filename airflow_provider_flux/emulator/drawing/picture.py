@@ -32,6 +32,7 @@ class Picture:
     :param digest: SHA-256 over model, parameters, bytes of the inputs and seed. It determines
         colours and shapes, and covers the fields that do not count for equality.
     :param clip: the time axis of a video; ``None`` for an image.
+    :param scene: a fault that decides what is drawn, for example ``blank``; empty without one.
     :param inputs: the files that are edited, by field.
     :param options: the parameters of the request that are no media.
     """
@@ -44,6 +45,7 @@ class Picture:
     format: str
     digest: bytes
     clip: Clip | None = None
+    scene: str = ""
     inputs: Files = field(default_factory=dict, compare=False, repr=False)
     options: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
@@ -87,7 +89,9 @@ def compose_picture(
     canonical = json.dumps([model.name, prompt, seed, drawn], sort_keys=True, separators=(",", ":"))
     digest = hashlib.sha256(canonical.encode()).digest()
     file_format = options.get("output_format") or model.default_format
-    picture = Picture(model.name, prompt, seed, *size, file_format, digest, clip, files, options)
+    picture = Picture(
+        model.name, prompt, seed, *size, file_format, digest, clip, inputs=files, options=options
+    )
     return _enhance(picture, files["draft_cache"][0]) if files.get("draft_cache") else picture
 
 

@@ -110,6 +110,6 @@ def test_a_few_rows_have_no_share_of_the_quota() -> None:
 
 
 def test_every_outcome_is_counted_once() -> None:
-    assert len(set(ALL_OUTCOMES)) == len(ALL_OUTCOMES) == 9
+    assert len(set(ALL_OUTCOMES)) == len(ALL_OUTCOMES) == 10
     assert set(WITH_IMAGE) | set(RETRYABLE) < set(ALL_OUTCOMES)
     assert not set(WITH_IMAGE) & set(RETRYABLE)

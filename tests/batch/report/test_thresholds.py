@@ -110,6 +110,7 @@ def check(
     failed: Any = 0,
     moderated: Any = None,
     on_uncertain: Any = "fail",
+    rejected: Any = None,
 ) -> None:
     """Check the thresholds of a batch with these outcomes."""
     check_thresholds(
@@ -117,6 +118,7 @@ def check(
         error,
         max_failed=RowThreshold.parse("max_failed", failed),
         max_moderated=RowThreshold.parse("max_moderated", moderated),
+        max_rejected=RowThreshold.parse("max_rejected", rejected),
         on_invalid_row=on_invalid_row,
         on_uncertain=on_uncertain,
     )
@@ -185,3 +187,11 @@ def test_all_exceeded_thresholds_are_in_one_message() -> None:
 def test_the_reason_of_an_early_stop_is_raised_before_any_threshold() -> None:
     with pytest.raises(FluxBudgetError, match="is reached"):
         check({"pending": 3, "moderated": 1}, FluxBudgetError("max_cost=1 is reached"), moderated=0)
+
+
+def test_too_many_rejected_rows_fail_the_task_for_good() -> None:
+    message = "3 of 10 rows have an image that checks rejected, more than max_rejected=20% allows"
+    with pytest.raises(AirflowFailException, match=message):
+        check({"rejected": 3}, rejected="20%")
+    check({"rejected": 2}, rejected="20%")
+    check({"rejected": 10})

@@ -13,7 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import requests
-from PIL import Image
+from PIL import Image, ImageChops, ImageStat
 
 from airflow_provider_flux.emulator.faults import FAULTS
 from tests.emulator.conftest import Client
@@ -343,6 +343,31 @@ def _redirect_download(client: Client) -> None:
     assert answer.headers["location"].startswith("https://evil.example/results/")
 
 
+def _assert_levels(client: Client, fault: str, lowest: int, highest: int) -> None:
+    """Assert that the first image of a prompt has one colour, and the next one has more."""
+    plain, fine = (client.image(f"fox [[fault:{fault}]]", **SMALL) for _ in range(2))
+    extrema = decode_image(plain).convert("RGB").getextrema()
+    assert all(high - low <= 16 and lowest <= low <= high <= highest for low, high in extrema)
+    assert max(high - low for low, high in decode_image(fine).getextrema()) > 60
+
+
+def _duplicate(client: Client) -> None:
+    first, second = (
+        decode_image(client.image(f"{name} [[fault:duplicate=always]]", **SMALL))
+        for name in ("fox", "owl")
+    )
+    difference = ImageChops.difference(first, second).resize((4, 4), Image.Resampling.BOX)
+    assert max(high for _, high in difference.getextrema()) < 12
+
+
+def _wrong_text(client: Client) -> None:
+    wrong = client.image("fox [[fault:wrong-text]]", seed=1, **SMALL)
+    right = client.image("fox", seed=1, **SMALL)
+    difference = ImageChops.difference(decode_image(wrong), decode_image(right))
+    assert max(ImageStat.Stat(difference.crop((0, 0, 256, 100))).mean) < 8
+    assert max(high for _, high in difference.getextrema()) > 60
+
+
 def _wrong_size(client: Client) -> None:
     answer = _downloads(client, "wrong-size", 1)[0]
     assert Image.open(io.BytesIO(answer.content)).size == (128, 128)
@@ -450,6 +475,10 @@ CHECKS: dict[str, Callable[[Client], None]] = {
     "deliver-403": _deliver_403,
     "deliver-503": _deliver_503,
     "redirect-download": _redirect_download,
+    "blank": lambda client: _assert_levels(client, "blank", 0, 255),
+    "black": lambda client: _assert_levels(client, "black", 0, 15),
+    "duplicate": _duplicate,
+    "wrong-text": _wrong_text,
     "wrong-size": _wrong_size,
     "wrong-format": _wrong_format,
 }
