@@ -1,4 +1,4 @@
-"""How the process of the checks is started, and the trial of it before a batch submits.
+"""Start the process of the checks, and prove before a batch submits that it can be started.
 
 It is a new interpreter, not a fork: a fork of a process with threads may hang, and a new process
 of :mod:`multiprocessing` imports the main module of Airflow, and may not be started by a worker

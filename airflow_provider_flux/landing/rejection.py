@@ -14,7 +14,7 @@ _SAMPLE_ID = "0" * 36
 
 
 class RejectionNote(BaseModel):
-    """Why an image was rejected, as its sidecar records it.
+    """The reason for which an image was rejected, as its sidecar records it.
 
     :param check: name of the check, for example ``not_blank``.
     :param reason: what the check found, or why it could not be carried out.

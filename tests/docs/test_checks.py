@@ -7,23 +7,18 @@ from pathlib import Path
 import pytest
 
 from airflow_provider_flux.emulator import EmulatorServer
-from docs.snippets.checks import FluxGenerateBatchOperator
-from docs.snippets.checks import __file__ as snippet_file
 from tests.support.batch_tries import batch, quick
 
 __all__ = ["quick"]
 
+SNIPPETS = Path(__file__).parents[2] / "docs" / "snippets"
 pytestmark = pytest.mark.usefixtures("quick")
 
 
 def test_the_batch_of_the_page_lands_warm_images_and_keeps_cold_ones_apart(
     emulator: EmulatorServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from docs.snippets import checks
-
-    operator = checks.__dict__["FluxGenerateBatchOperator"]
-    assert operator is FluxGenerateBatchOperator
-    monkeypatch.syspath_prepend(Path(snippet_file).parent)
+    monkeypatch.syspath_prepend(SNIPPETS)
     rows = [
         {"sku": str(number), "description": f"a fox {number}", "width": 512, "height": 384}
         for number in range(8)
