@@ -9,13 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from airflow_provider_flux.batch.input.rows import Row
+from airflow_provider_flux.batch.previous_rows import read_gone_rows
 from airflow_provider_flux.batch.rejected import RejectedImages
 from airflow_provider_flux.batch.row_policy import RowOutcome
 from airflow_provider_flux.batch.row_states import EndedRow
+from airflow_provider_flux.batch.survey import SurveyCounts
 from airflow_provider_flux.bfl.request import GenerationRequest
 
 #: A row that has not ended has no outcome in its table. A claim says that it was submitted.
 _OUTCOME = "coalesce(outcome, CASE WHEN claim IS NULL THEN 'pending' ELSE 'submitted' END)"
+_TO_SUBMIT = "outcome IS NULL AND claim IS NULL AND NOT is_trimmed"
 
 
 class RowReader:
@@ -72,11 +75,11 @@ class RowReader:
         rows = self._db.execute(
             f"SELECT n, key, {_OUTCOME}, reason, model, estimate, generation, "  # noqa: S608
             f"is_fallback, uncertain_submits, latency, {request_json if with_prompts else 'NULL'}, "
-            f"{'data' if with_data else 'NULL'}, rejected FROM rows ORDER BY n"
+            f"{'data' if with_data else 'NULL'}, rejected, previous_uri FROM rows ORDER BY n"
         )
         for row in rows:
             index, key, outcome, reason, model, estimate, generation, is_fallback, *rest = row
-            uncertain_submits, latency, request, data, rejected = rest
+            uncertain_submits, latency, request, data, rejected, previous_uri = rest
             yield EndedRow(
                 index,
                 key,
@@ -91,7 +94,46 @@ class RowReader:
                 _prompt_of(request),
                 json.loads(data) if data else {},
                 RejectedImages.decode(rejected),
+                previous_uri,
             )
+
+    def gone_rows(self) -> Iterator[Mapping[str, Any]]:
+        """Yield the rows of the previous manifest that the input does not have any more."""
+        return read_gone_rows(self._db)
+
+    def count_survey(self) -> SurveyCounts:
+        """Return the rows before the first submit, compared with the previous manifest."""
+        groups = self._db.execute(
+            f"SELECT {_OUTCOME} AS ended, previous_uri IS NOT NULL AS had_image, count(*) "  # noqa: S608
+            "FROM rows GROUP BY ended, had_image"
+        ).fetchall()
+        (gone,) = self._db.execute("SELECT count(*) FROM previous").fetchone()
+        return SurveyCounts.count(
+            ((outcome, bool(had_image), count) for outcome, had_image, count in groups), gone=gone
+        )
+
+    def prices(self) -> Iterator[tuple[int, float | None]]:
+        """Yield index and expected cost of each row to submit, in the order of the input."""
+        yield from self._db.execute(
+            f"SELECT n, estimate FROM rows WHERE {_TO_SUBMIT} ORDER BY n"  # noqa: S608
+        )
+
+    def index_files(self) -> None:
+        """Remember the URIs that the rows of the input have, for :meth:`has_file`."""
+        self._db.execute(
+            "CREATE TEMP TABLE files AS SELECT DISTINCT file.value AS uri "
+            "FROM rows, json_tree(rows.generation) AS file "
+            "WHERE rows.generation IS NOT NULL AND file.type = 'text' AND file.value LIKE '%/%'"
+        )
+        self._db.execute("CREATE INDEX files_by_uri ON files (uri)")
+
+    def has_file(self, uri: str) -> bool:
+        """Return whether a row of the input has a file, after :meth:`index_files`.
+
+        :param uri: URI of an image, a sidecar or a rendition.
+        """
+        found = self._db.execute("SELECT 1 FROM files WHERE uri = ?", (uri,))
+        return found.fetchone() is not None
 
     def count_outcomes(self) -> dict[RowOutcome, int]:
         """Return the number of rows of each outcome that occurs, with pending and submitted."""
@@ -105,16 +147,16 @@ class RowReader:
         :return: credits, and a number of rows.
         """
         total, unknown = self._db.execute(
-            "SELECT coalesce(sum(estimate), 0), sum(estimate IS NULL) FROM rows "
-            "WHERE outcome IS NULL AND claim IS NULL"
+            "SELECT coalesce(sum(estimate), 0), sum(estimate IS NULL) FROM rows "  # noqa: S608
+            f"WHERE {_TO_SUBMIT}"
         ).fetchone()
         return float(total), int(unknown or 0)
 
     def expected_by_model(self) -> list[tuple[str, int, float]]:
         """Return model, number and expected cost of the rows to submit, the dearest model first."""
         return self._db.execute(
-            "SELECT model, count(*), coalesce(sum(estimate), 0.0) FROM rows "
-            "WHERE outcome IS NULL AND claim IS NULL GROUP BY model ORDER BY 3 DESC, 1"
+            "SELECT model, count(*), coalesce(sum(estimate), 0.0) FROM rows "  # noqa: S608
+            f"WHERE {_TO_SUBMIT} GROUP BY model ORDER BY 3 DESC, 1"
         ).fetchall()
 
     def unpriced_rows(self, limit: int) -> tuple[list[str], int]:
@@ -124,8 +166,7 @@ class RowReader:
         :return: key and model of the first ones, and the number of all.
         """
         rows = self._db.execute(
-            "SELECT key, model FROM rows "
-            "WHERE outcome IS NULL AND claim IS NULL AND is_unpriced ORDER BY n"
+            f"SELECT key, model FROM rows WHERE {_TO_SUBMIT} AND is_unpriced ORDER BY n"  # noqa: S608
         ).fetchall()
         return [f"key {key!r}: {model}" for key, model in rows[:limit]], len(rows)
 

@@ -167,6 +167,7 @@ class EndedRow:
     :param prompt: its prompt, or that of its fallback; ``None`` if it has none, or was not read.
     :param data: values of the row by the columns of the input; empty if they were not read.
     :param rejected: its images that checks rejected.
+    :param previous_uri: URI of the image that the previous manifest names; ``None`` without one.
     """
 
     index: int
@@ -182,6 +183,7 @@ class EndedRow:
     prompt: str | None = None
     data: Mapping[str, Any] = field(default_factory=dict)
     rejected: RejectedImages = NOTHING_REJECTED
+    previous_uri: str | None = None
 
     @property
     def is_charged(self) -> bool:

@@ -14,6 +14,7 @@ from typing import Any
 from airflow_provider_flux.batch.history_store import HistoryStore
 from airflow_provider_flux.batch.input.rows import Row
 from airflow_provider_flux.batch.limit_groups import group_of
+from airflow_provider_flux.batch.previous_rows import PreviousRows
 from airflow_provider_flux.batch.rejected import RejectedImages
 from airflow_provider_flux.batch.row_policy import RowOutcome, RowPlan
 from airflow_provider_flux.batch.row_reader import open_database
@@ -29,7 +30,8 @@ CREATE TABLE rows (
     outcome TEXT, reason TEXT NOT NULL DEFAULT '', claim TEXT, generation TEXT,
     is_fallback INTEGER NOT NULL DEFAULT 0, uncertain_submits INTEGER NOT NULL DEFAULT 0,
     latency REAL, summary TEXT, is_unpriced INTEGER NOT NULL DEFAULT 0, data TEXT,
-    rejected TEXT, signature TEXT
+    rejected TEXT, signature TEXT,
+    previous_uri TEXT, is_trimmed INTEGER NOT NULL DEFAULT 0
 );
 CREATE INDEX open_rows ON rows (limit_group, n) WHERE outcome IS NULL;
 """
@@ -46,6 +48,7 @@ class RowStore:
     :param path: file to create. The caller removes its folder.
     :param builder: builds the open rows that the store returns.
     :ivar history: journal entries of earlier tries, by row.
+    :ivar previous: rows of the previous manifest.
     """
 
     def __init__(self, path: Path, builder: RowBuilder) -> None:
@@ -54,6 +57,7 @@ class RowStore:
         self._db = open_database(path)
         self._db.executescript(_SCHEMA)
         self.history = HistoryStore(self._db, builder.plan.target.folder)
+        self.previous = PreviousRows(self._db, builder.plan.target.folder)
         self._uncommitted = 0
 
     def close(self) -> None:
@@ -130,7 +134,9 @@ class RowStore:
 
     def open_groups(self) -> list[str]:
         """Return the limit groups of the rows that have not ended."""
-        groups = self._db.execute("SELECT DISTINCT limit_group FROM rows WHERE outcome IS NULL")
+        groups = self._db.execute(
+            "SELECT DISTINCT limit_group FROM rows WHERE outcome IS NULL AND NOT is_trimmed"
+        )
         return [group for (group,) in groups]
 
     def pending_rows(self, group: str, *, after: int = -1, limit: int = -1) -> list[PendingRow]:
@@ -143,10 +149,34 @@ class RowStore:
         rows = self._db.execute(
             f"SELECT {_PENDING_COLUMNS} FROM rows "  # noqa: S608
             "WHERE limit_group = ? AND n > ? AND outcome IS NULL AND claim IS NULL "
-            "ORDER BY n LIMIT ?",
+            "AND NOT is_trimmed ORDER BY n LIMIT ?",
             (group, after, limit),
         )
         return [self._build_pending(*row) for row in rows]
+
+    def set_estimate(self, row: PendingRow) -> None:
+        """Store the expected cost of a row that was prepared, and is not submitted yet.
+
+        :param row: the prepared row.
+        """
+        self._db.execute(
+            "UPDATE rows SET estimate = ? WHERE n = ?",
+            (row.estimate, row.index),
+        )
+        self._commit_sometimes()
+
+    def trim(self, first: int, reason: str) -> None:
+        """Leave the rows to submit from one row on to a later try.
+
+        :param first: index of the first such row.
+        :param reason: explanation for the manifest.
+        """
+        self._db.execute(
+            "UPDATE rows SET is_trimmed = 1, reason = ? "
+            "WHERE n >= ? AND outcome IS NULL AND claim IS NULL",
+            (reason, first),
+        )
+        self.commit()
 
     def submitted_rows(self) -> list[SubmittedRow]:
         """Return all rows whose submit of an earlier try is to be resumed."""
@@ -175,7 +205,8 @@ class RowStore:
     def pending_cost(self) -> float:
         """Return the expected cost of all rows that BFL has not accepted yet, in credits."""
         (total,) = self._db.execute(
-            "SELECT coalesce(sum(estimate), 0.0) FROM rows WHERE outcome IS NULL AND claim IS NULL"
+            "SELECT coalesce(sum(estimate), 0.0) FROM rows "
+            "WHERE outcome IS NULL AND claim IS NULL AND NOT is_trimmed"
         ).fetchone()
         return float(total)
 

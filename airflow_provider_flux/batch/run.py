@@ -4,50 +4,42 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_flux.batch.execution.engine import Engine, EngineOptions
-from airflow_provider_flux.batch.execution.inspect import CheckOptions
 from airflow_provider_flux.batch.input.checked_columns import require_columns
 from airflow_provider_flux.batch.input.excel_format import split_sheet
-from airflow_provider_flux.batch.input.mapping import InputMapping
 from airflow_provider_flux.batch.input.requests import restore_request
 from airflow_provider_flux.batch.input.rows import Row, read_rows
 from airflow_provider_flux.batch.limit_groups import limits_by_group
 from airflow_provider_flux.batch.lost_journal import check_lost_journal
-from airflow_provider_flux.batch.report.contact_sheet import sheet_uri, try_write_sheet
+from airflow_provider_flux.batch.plan import BatchPlan
+from airflow_provider_flux.batch.prune import Pruner
+from airflow_provider_flux.batch.report.contact_sheet import sheet_uri
 from airflow_provider_flux.batch.report.counters import ALL_OUTCOMES, WITH_IMAGE, Counters
-from airflow_provider_flux.batch.report.manifest import (
-    ManifestRow,
-    content_type_of,
-    to_manifest_row,
-)
-from airflow_provider_flux.batch.report.monitor import BatchMonitor, ExpectedSubmits
-from airflow_provider_flux.batch.row_policy import RowPolicies
+from airflow_provider_flux.batch.report.manifest import ManifestRow, to_manifest_row
+from airflow_provider_flux.batch.report.monitor import BatchMonitor
 from airflow_provider_flux.batch.row_reader import RowReader
 from airflow_provider_flux.batch.row_states import RowBuilder
 from airflow_provider_flux.batch.row_store import RowStore
-from airflow_provider_flux.batch.run_loop import (
-    EngineThread,
-    ManifestTarget,
-    ProgressReporter,
-    silence_image_logs,
+from airflow_provider_flux.batch.run_loop import ManifestTarget, ProgressReporter
+from airflow_provider_flux.batch.run_output import (
+    BatchOutput,
+    check_stores,
+    open_stores,
+    run_and_report,
 )
-from airflow_provider_flux.batch.run_setup import (
-    check_budget,
-    load_rows,
-    resume_earlier_tries,
-)
+from airflow_provider_flux.batch.run_setup import load_rows, resume_earlier_tries
+from airflow_provider_flux.batch.run_survey import BatchSurvey
 from airflow_provider_flux.batch.schedule.concurrency import ConcurrencyLimiter
+from airflow_provider_flux.batch.settings import BatchSettings
+from airflow_provider_flux.batch.survey import NO_FIGURES
 from airflow_provider_flux.bfl.errors import (
     FluxBatchError,
-    FluxBudgetError,
     FluxError,
-    FluxInsufficientCreditsError,
     FluxRequestError,
 )
 from airflow_provider_flux.bfl.inputs import is_path
@@ -67,8 +59,6 @@ from airflow_provider_flux.ledger.ledger_folder import publish_ledger_folder
 from airflow_provider_flux.ledger.ledger_host import open_ledger_host
 from airflow_provider_flux.ledger.record_files import record_write_options, stem_of
 from airflow_provider_flux.media.input_files import add_input_files
-from airflow_provider_flux.object_store.filesystem import check_writable, open_path
-from airflow_provider_flux.object_store.write_probe import prove_writable
 from airflow_provider_flux.observability.metrics import OUTCOMES, MetricBuffer
 from airflow_provider_flux.observability.task_files import TaskFiles
 
@@ -77,49 +67,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+__all__ = ["BatchRun", "BatchSettings"]
+
 #: Name of the row store in the local folder of the run.
 ROWS_FILE = "rows.sqlite"
-
-
-@dataclass(frozen=True)
-class BatchSettings:
-    """The rendered and checked arguments of the operator, and durations that are no arguments.
-
-    :param requests: rows of the input, the path of a file, or a query.
-    :param mapping: how rows become requests.
-    :param policies: choices of the user about rows.
-    :param max_active: active generations at most; ``None`` for the limit of the connection.
-    :param model_limits: active generations at most, by model.
-    :param max_cost: credits that the batch may cost over all tries; ``None`` for no limit.
-    :param manifest: URI of the manifest.
-    :param ledger: URI of the folder of the journal, with a slash at its end.
-    :param timeout: seconds from the submit of a row after which the try stops waiting for it;
-        ``None`` for the default of its model.
-    :param has_sheet: whether to write a contact sheet beside the manifest.
-    :param max_rows: most rows that the input may have; ``None`` for any number.
-    :param checks: checks of the results.
-    :param manifest_interval: seconds between two manifests while the batch works.
-    :param poll_interval: seconds between two polls of BFL's documented loop. The schedule of a
-        model makes about as many polls, at the times at which its generations usually end.
-    :param grace: seconds that rows in flight have to land if the task is stopped. Airflow kills it
-        5 seconds after SIGTERM.
-    """
-
-    requests: Any
-    mapping: InputMapping
-    policies: RowPolicies
-    max_active: int | None
-    model_limits: Mapping[str, int]
-    max_cost: float | None
-    manifest: str
-    ledger: str
-    timeout: float | None
-    has_sheet: bool = False
-    max_rows: int | None = None
-    checks: CheckOptions = field(default_factory=CheckOptions)
-    manifest_interval: float = 60.0
-    poll_interval: float = 0.5
-    grace: float = 4.0
 
 
 class BatchRun:
@@ -154,6 +105,7 @@ class BatchRun:
         self._began = time.monotonic()
         self._ledger_host = open_ledger_host(context, settings.ledger)
         self._engine: Engine | None = None
+        self._survey: BatchSurvey | None = None
         self._is_stopped = False
         self.files = TaskFiles(
             rows_file=_file_of(settings.requests),
@@ -167,27 +119,69 @@ class BatchRun:
 
         :raises FluxError: if nothing could be submitted or resumed.
         """
-        manifest = self._open_output()
+        settings, target = self._settings, self._plan.target
+        output = self._open_output()
+        publish_ledger_folder(self._context, settings.ledger)
+        check_stores(target, settings.manifest, settings.ledger)
+        prove_checks(settings.checks.checks)
         self._hook.prepare_async()
-        builder = RowBuilder(self._plan, self._restore_request)
-        with closing(RowStore(self._folder / ROWS_FILE, builder)) as store:
+        with closing(self._new_store()) as store:
             counters = self._load_rows(store)
             journal = self._open_journal(store, counters)
+            survey = self._new_survey(store, counters)
             with RowReader(store.path) as reader:
-                expected, _ = reader.expected_cost()
-                refusal = self._check_budget(reader, counters) or self._ask(reader, counters)
-                engine = self._build_engine(store, journal, counters)
+                survey.load_previous(settings.manifest)
+                refusal, before_submits = survey.prepare(reader, self._monitor)
+                engine = self._build_engine(store, journal, counters, before_submits)
                 if self._monitor:
                     self._monitor.start(self.stop)
                 if refusal:
                     engine.stop(float("inf"), refusal)
                 elif self._ledger_host:
                     self._ledger_host.remember()
-                reporter = self._build_reporter(engine, reader, manifest)
+                reporter = ProgressReporter(
+                    engine,
+                    reader,
+                    output.manifest,
+                    settings.manifest_interval,
+                    self._context.get("task_state_store"),
+                    self._monitor,
+                )
                 self._run_engine(store, engine, reporter)
-                if self._settings.has_sheet and reporter.has_manifest and not self._is_stopped:
-                    self._write_sheet(reader, manifest)
-                return self._summarize(counters, reader, expected)
+                if reporter.has_manifest and not self._is_stopped:
+                    output.write_sheet(reader)
+                return self._summarize(counters, reader, survey)
+
+    def plan(self) -> BatchPlan:
+        """Return the rows and the price of a run, without a submit, a claim or any write.
+
+        :raises FluxError: if the rows, the journal or the previous manifest cannot be read.
+        """
+        open_stores(self._settings.manifest, self._settings.ledger)
+        self._hook.prepare_async()
+        with closing(self._new_store()) as store:
+            counters = self._load_rows(store)
+            self._read_journal(store, counters, is_read_only=True)
+            survey = self._new_survey(store, counters, is_plan=True)
+            survey.load_previous(self._settings.manifest)
+            survey.run()
+            return survey.build_plan(self._settings.manifest)
+
+    def prune(self, summary: dict[str, Any]) -> None:
+        """Delete the images of gone rows after :meth:`run`, if ``prune`` says so and it is safe.
+
+        :param summary: the summary of the run, to which the number of deleted images is added.
+        :raises FluxStorageError: if the manifest cannot be written again.
+        """
+        summary["pruned"] = 0
+        survey, engine = self._survey, self._engine
+        if self._settings.prune != "delete" or survey is None or engine is None:
+            return
+        is_complete = self.error is None and not (summary["pending"] or summary["submitted"])
+        pruner = Pruner(self._folder / ROWS_FILE, self._plan, self._open_output().manifest)
+        summary["pruned"] = pruner.run(
+            survey, is_complete=is_complete, is_owner=engine.journal.is_owner
+        )
 
     def stop(self, grace: float | None = None) -> None:
         """Submit nothing more. Rows in flight have a moment to land.
@@ -195,6 +189,8 @@ class BatchRun:
         :param grace: seconds that they have; ``None`` for those of the settings.
         """
         self._is_stopped = True
+        if self._survey:
+            self._survey.stop()
         if self._engine:
             self._engine.stop(
                 self._settings.grace if grace is None else grace,
@@ -208,27 +204,38 @@ class BatchRun:
                 if ended.outcome in WITH_IMAGE:
                     yield to_manifest_row(ended)
 
-    def _open_output(self) -> ManifestTarget:
-        """Check that the stores of the manifest and of the journal can be used."""
-        settings = self._settings
-        publish_ledger_folder(self._context, settings.ledger)
-        content_type = content_type_of(settings.manifest)
-        write_options = self._plan.target.companion_write_options(content_type)
-        open_path(settings.manifest, field="manifest_path")
-        check_writable(settings.manifest, field="manifest_path")
-        open_path(settings.ledger, field="ledger_path")
-        prove_checks(settings.checks.checks)
-        target = self._plan.target
-        prove_writable(
-            target.path,
-            root=target.root,
-            ledger=settings.ledger,
-            write_options=target.companion_write_options("text/plain"),
-        )
+    def _open_output(self) -> BatchOutput:
+        """Open the stores of the manifest and of the journal."""
+        settings, target = self._settings, self._plan.target
+        content_type = open_stores(settings.manifest, settings.ledger)
         # A prompt of the input may not be that of an image which an earlier try submitted.
         is_known = settings.policies.on_change == "new"
-        with_prompts = is_known and not target.options.hides_prompt
-        return ManifestTarget(settings.manifest, write_options, self._folder, with_prompts)
+        manifest = ManifestTarget(
+            settings.manifest,
+            target.companion_write_options(content_type),
+            self._folder,
+            with_prompts=is_known and not target.options.hides_prompt,
+        )
+        title = self._plan.task.task_id or "Images"
+        return BatchOutput(manifest, target.folder, title, settings.has_sheet)
+
+    def _new_store(self) -> RowStore:
+        builder = RowBuilder(self._plan, self._restore_request)
+        return RowStore(self._folder / ROWS_FILE, builder)
+
+    def _new_survey(
+        self, store: RowStore, counters: Counters, *, is_plan: bool = False
+    ) -> BatchSurvey:
+        settings = self._settings
+        self._survey = BatchSurvey(
+            self._hook,
+            store,
+            counters,
+            on_budget=settings.on_budget,
+            prune=settings.prune,
+            is_plan=is_plan,
+        )
+        return self._survey
 
     def _restore_request(self, model: str, parameters: Mapping[str, Any]) -> GenerationRequest:
         """Rebuild the request of a row that was checked before."""
@@ -272,6 +279,21 @@ class BatchRun:
         return counters
 
     def _open_journal(self, store: RowStore, counters: Counters) -> Journal:
+        folder, header = self._read_journal(store, counters)
+        write_options = record_write_options(self._settings.ledger, self._plan.target)
+        returned = [
+            phase_entry(submit.claim, submit.key, "returned")
+            for submit in store.history.find_recovered()
+        ]
+        return Journal(folder, header, write_options, returned)
+
+    def _read_journal(
+        self, store: RowStore, counters: Counters, *, is_read_only: bool = False
+    ) -> tuple[str, SegmentHeader]:
+        """Plan the rows by their earlier submits, and claim the journal unless it is only read.
+
+        :return: folder of the journal, and the header of the segments of this try.
+        """
         owner, target = self._plan.task, self._plan.target
         header = SegmentHeader(
             owner=owner,
@@ -279,7 +301,6 @@ class BatchRun:
             flux_conn_id=self._hook.flux_conn_id,
             target=target,
         )
-        write_options = record_write_options(self._settings.ledger, target)
         folder = f"{stem_of(self._settings.ledger, owner)}{JOURNAL_SUFFIX}"
         check_lost_journal(self._ledger_host, folder, self._settings.policies)
         header = resume_earlier_tries(
@@ -287,44 +308,19 @@ class BatchRun:
             counters,
             folder=folder,
             header=header,
-            write_options=write_options,
+            write_options=record_write_options(self._settings.ledger, target),
             policies=self._settings.policies,
+            is_read_only=is_read_only,
         )
-        returned = [
-            phase_entry(submit.claim, submit.key, "returned")
-            for submit in store.history.find_recovered()
-        ]
-        return Journal(folder, header, write_options, returned)
+        return folder, header
 
-    def _check_budget(self, reader: RowReader, counters: Counters) -> FluxError | None:
-        """Refuse a batch that costs more than ``max_cost`` or the balance.
-
-        If there are rows to resume, the error is returned, to be raised after they have landed:
-        BFL keeps their results for minutes only.
-        """
-        try:
-            check_budget(self._hook, counters, reader)
-        except (FluxBudgetError, FluxInsufficientCreditsError) as error:
-            if not reader.count_outcomes().get("submitted"):
-                raise
-            log.warning("%s The rows that earlier tries submitted are resumed now", error)
-            return error
-        return None
-
-    def _ask(self, reader: RowReader, counters: Counters) -> FluxError | None:
-        """Ask the user who watches the batch. A refusal is one of :meth:`_check_budget`."""
-        if self._monitor is None:
-            return None
-        credits_, unpriced = reader.expected_cost()
-        models = tuple(reader.expected_by_model())
-        submitted = reader.count_outcomes().get("submitted", 0)
-        expected = ExpectedSubmits(counters.rows, models, credits_, unpriced, submitted)
-        refusal = self._monitor.confirm(expected)
-        if refusal and not submitted:
-            raise refusal
-        return refusal
-
-    def _build_engine(self, store: RowStore, journal: Journal, counters: Counters) -> Engine:
+    def _build_engine(
+        self,
+        store: RowStore,
+        journal: Journal,
+        counters: Counters,
+        before_submits: Callable[[], Awaitable[FluxError | None]] | None,
+    ) -> Engine:
         settings = self._settings
         engine = Engine(
             self._hook,
@@ -338,69 +334,35 @@ class BatchRun:
                 settings.poll_interval,
                 settings.checks,
                 settings.policies.max_rerolls,
+                settings.on_budget,
             ),
+            before_submits,
         )
         self._engine = engine
         if self._is_stopped:
             self.stop()
         return engine
 
-    def _build_reporter(
-        self, engine: Engine, reader: RowReader, manifest: ManifestTarget
-    ) -> ProgressReporter:
-        return ProgressReporter(
-            engine,
-            reader,
-            manifest,
-            self._settings.manifest_interval,
-            self._context.get("task_state_store"),
-            self._monitor,
-        )
-
-    def _write_sheet(self, reader: RowReader, manifest: ManifestTarget) -> None:
-        try_write_sheet(
-            reader,
-            manifest.uri,
-            manifest.write_options,
-            manifest.folder,
-            root=self._plan.target.folder,
-            title=self._plan.task.task_id or "Images",
-            with_prompts=manifest.with_prompts,
-        )
-
     def _run_engine(self, store: RowStore, engine: Engine, reporter: ProgressReporter) -> None:
         """Run the engine, and write the manifest however it ends."""
         try:
-            self._run_and_report(store, engine, reporter)
+            self.error = run_and_report(store, engine, reporter, self._settings.grace)
         finally:
             engine.counters.metrics.flush()
             self.files.image_count = engine.counters.images
             if reporter.has_manifest:
                 self.files.manifest_rows = engine.counters.rows
 
-    def _run_and_report(self, store: RowStore, engine: Engine, reporter: ProgressReporter) -> None:
-        try:
-            with silence_image_logs():
-                EngineThread(engine, reporter.tick, self._settings.grace).run()
-        except BaseException:
-            store.commit()
-            reporter.try_manifest()
-            raise
-        store.commit()
-        self.error = engine.error
-        try:
-            reporter.write_manifest()
-        except FluxError as error:  # a retry writes it, and submits nothing
-            log.error("%s", error)
-            self.error = self.error or error
-        reporter.report()
-
-    def _summarize(self, counters: Counters, reader: RowReader, expected: float) -> dict[str, Any]:
+    def _summarize(
+        self, counters: Counters, reader: RowReader, survey: BatchSurvey
+    ) -> dict[str, Any]:
+        outcomes = dict.fromkeys(ALL_OUTCOMES, 0) | reader.count_outcomes()
         summary = counters.summarize(
-            dict.fromkeys(ALL_OUTCOMES, 0) | reader.count_outcomes(),
-            estimated=expected,
-            seconds=time.monotonic() - self._began,
+            outcomes, estimated=survey.expected, seconds=time.monotonic() - self._began
         )
+        is_trim = self._settings.on_budget == "trim" and self.error is None
+        summary["trimmed"] = outcomes["pending"] if is_trim else 0
+        summary |= survey.counts.figures() if survey.counts else NO_FIGURES
         summary["manifest"] = self._settings.manifest
         figures = ", ".join(f"{name} {value}" for name, value in summary.items() if value)
         log.info("Summary: %s", figures)

@@ -47,6 +47,16 @@ class ManifestTarget:
     folder: Path
     with_prompts: bool = False
 
+    def write(self, reader: RowReader) -> None:
+        """Write the manifest, and its index.
+
+        :param reader: reader of the rows.
+        :raises FluxStorageError: if the manifest cannot be written.
+        """
+        write_manifest(
+            reader, self.uri, self.write_options, self.folder, with_prompts=self.with_prompts
+        )
+
 
 class ProgressReporter:
     """Reporter that logs the progress of a batch and writes its interim manifests.
@@ -122,14 +132,7 @@ class ProgressReporter:
         :raises FluxStorageError: if it cannot be written.
         """
         if self._engine.journal.is_owner():
-            manifest = self._manifest
-            write_manifest(
-                self._reader,
-                manifest.uri,
-                manifest.write_options,
-                manifest.folder,
-                with_prompts=manifest.with_prompts,
-            )
+            self._manifest.write(self._reader)
             self.has_manifest = True
         else:
             log.warning("A later try of this task works on the batch: its manifest is kept")
@@ -165,14 +168,24 @@ class EngineThread:
         with ThreadPoolExecutor(1, thread_name_prefix="flux-batch") as pool:
             ended = pool.submit(asyncio.run, self.engine.run())
             try:
-                while not _has_ended(ended):
-                    self.tick(time.monotonic())
+                wait_for(ended, self.tick)
             except BaseException:
                 self.engine.stop(self.grace)
                 with suppress(TimeoutError):  # the interruption counts, not that the end is late
                     ended.exception(self.grace + _END_SECONDS)
                 raise
-            ended.result()
+
+
+def wait_for(ended: Future[None], tick: Callable[[float], object] = lambda now: None) -> None:
+    """Wait for work in a thread, so that a signal can interrupt the wait.
+
+    :param ended: the work.
+    :param tick: called about once a second, with the time of the monotonic clock.
+    :raises BaseException: the error that ended the work.
+    """
+    while not _has_ended(ended):
+        tick(time.monotonic())
+    ended.result()
 
 
 def _has_ended(future: Future[None]) -> bool:

@@ -1,10 +1,11 @@
-"""The setup of a batch before its first submit: rows, earlier tries, expected cost."""
+"""The setup of a batch before its first submit: rows, earlier tries, the previous manifest."""
 
 from __future__ import annotations
 
 import logging
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
+from functools import partial
 
 from airflow_provider_flux.batch.costs import cost_of
 from airflow_provider_flux.batch.input.row_names import RowNames
@@ -19,15 +20,11 @@ from airflow_provider_flux.batch.row_policy import (
 )
 from airflow_provider_flux.batch.row_reader import RowReader
 from airflow_provider_flux.batch.row_store import RowStore
-from airflow_provider_flux.bfl.errors import (
-    FluxAuthenticationError,
-    FluxBudgetError,
-    FluxError,
-    FluxInsufficientCreditsError,
-    FluxRequestError,
+from airflow_provider_flux.bfl.errors import FluxConfigurationError, FluxRequestError
+from airflow_provider_flux.gallery.manifest_cards import (
+    UnreadableManifestError,
+    read_manifest_rows,
 )
-from airflow_provider_flux.bfl.pricing import USD_PER_CREDIT
-from airflow_provider_flux.hooks.flux import FluxHook
 from airflow_provider_flux.ledger.clear_id import COMMAND_CLEAR_ID
 from airflow_provider_flux.ledger.journal_entries import SegmentHeader
 from airflow_provider_flux.ledger.journal_owner import (
@@ -48,13 +45,8 @@ from airflow_provider_flux.object_store.filesystem import run_sync
 
 log = logging.getLogger(__name__)
 
-#: Models that the log lists with their rows and credits.
-_MAX_LISTED_MODELS = 10
-
 #: Abandoned submits that are logged with their key and request id.
 _MAX_LOGGED_SUBMITS = 20
-#: Rows without a known price that an error names.
-_MAX_LOGGED_ROWS = 20
 
 
 def load_rows(
@@ -99,6 +91,7 @@ def resume_earlier_tries(
     header: SegmentHeader,
     write_options: WriteOptions,
     policies: RowPolicies,
+    is_read_only: bool = False,
 ) -> SegmentHeader:
     """Claim the journal for this try, and plan each row by its submits in earlier tries.
 
@@ -108,11 +101,13 @@ def resume_earlier_tries(
     :param header: header of the segments of this try.
     :param write_options: how objects are written to the journal.
     :param policies: choices of the user.
+    :param is_read_only: whether to plan the rows without a claim, ``False`` by default.
     :return: the header with the sessions before this one.
     :raises FluxLedgerError: if a part of the journal is missing or cannot be read.
     :raises FluxStorageError: if the store of the journal does not answer.
     """
-    header, is_complete, first_clear_id = _claim_journal(folder, header, write_options, policies)
+    claim = partial(_claim_journal, write_options=None if is_read_only else write_options)
+    header, is_complete, first_clear_id = claim(folder, header, policies)
     segments = read_journal(folder)
     if not is_complete:
         segments = without_orphans(read_journal(folder, clear_id=header.clear_id))
@@ -141,74 +136,22 @@ def resume_earlier_tries(
     return header
 
 
-def check_budget(hook: FluxHook, counters: Counters, reader: RowReader) -> None:
-    """Refuse a batch whose rows to submit cost more than ``max_cost`` or the balance.
+def load_previous_rows(store: RowStore, manifest: str) -> bool:
+    """Compare the rows of the input with those of the previous manifest.
 
-    Reading the balance is free.
-
-    :param hook: hook of the connection.
-    :param counters: counters of this try, with the credits of earlier tries.
-    :param reader: reader of the rows.
-    :raises FluxBudgetError: if ``max_cost`` is too low, or if it cannot hold because the price of a
-        row is not known.
-    :raises FluxInsufficientCreditsError: if the balance of the account is too low.
-    :raises FluxAuthenticationError: if BFL refuses the API key.
+    :param store: store with the rows of the input.
+    :param manifest: URI of the manifest, whose store is open.
+    :return: whether the manifest could be read, or there is none yet.
+    :raises FluxStorageError: if the store does not answer. A retry may help.
     """
-    expected, unknown = reader.expected_cost()
-    more = f", and {unknown} rows whose price is not known before" if unknown else ""
-    usd = expected * USD_PER_CREDIT
-    message = f"The rows to submit are expected to cost {expected:g} credits (${usd:.2f}){more}"
-    log.info("%s. Earlier tries spent %s", message, counters.describe_spent())
-    _log_models(reader)
-    if not counters.can_afford(expected):
-        raise FluxBudgetError(
-            f"{message}, and {counters.describe_spent()} were spent by earlier tries, more than "
-            f"max_cost={counters.max_cost:g}. Nothing was submitted. Raise max_cost, or pass fewer "
-            "rows."
-        )
-    if counters.max_cost is not None:
-        _check_prices(reader, counters.max_cost)
-    if not expected:
-        return
+    is_readable = True
     try:
-        balance = hook.get_conn().get_credits()
-    except FluxAuthenticationError:
-        raise
-    except FluxError as error:
-        log.warning("The balance of the account could not be read. %s", error)
-        return
-    counters.balance, counters.spent_before = balance, counters.spent
-    if balance < expected:
-        raise FluxInsufficientCreditsError(
-            f"{message}, and the account has {balance:g}. Nothing was submitted. Add credits, or "
-            "pass fewer rows."
-        )
-
-
-def _log_models(reader: RowReader) -> None:
-    """Log the cost of each model, because a row may name a dearer one than the task."""
-    models = reader.expected_by_model()
-    if len(models) < 2:
-        return
-    shown = [
-        f"{model}: {count} {'row' if count == 1 else 'rows'}, {cost:g} credits"
-        for model, count, cost in models[:_MAX_LISTED_MODELS]
-    ]
-    others = len(models) - len(shown)
-    more = [f"and {others} other models"] if others else []
-    log.warning("The rows have several models. %s", "; ".join([*shown, *more]))
-
-
-def _check_prices(reader: RowReader, max_cost: float) -> None:
-    """Refuse rows whose price nobody can know before the submit."""
-    labels, count = reader.unpriced_rows(limit=_MAX_LOGGED_ROWS)
-    if count:
-        more = f" and {count - len(labels)} more" if count > len(labels) else ""
-        raise FluxBudgetError(
-            f"max_cost={max_cost:g} cannot be kept: the price of {count} rows is not known "
-            f"({', '.join(labels)}{more}). Nothing was submitted. Set the price of their models in "
-            "the option [flux] models, or pass these rows to a batch without max_cost."
-        )
+        store.previous.add(read_manifest_rows(manifest))
+    except (UnreadableManifestError, FluxConfigurationError) as error:
+        log.warning("New, changed and gone rows are not known exactly. %s", error)
+        is_readable = False
+    store.previous.match()
+    return is_readable
 
 
 def _report_invalid_rows(store: RowStore, policies: RowPolicies) -> None:
@@ -223,13 +166,18 @@ def _report_invalid_rows(store: RowStore, policies: RowPolicies) -> None:
 
 
 def _claim_journal(
-    folder: str, header: SegmentHeader, write_options: WriteOptions, policies: RowPolicies
+    folder: str,
+    header: SegmentHeader,
+    policies: RowPolicies,
+    *,
+    write_options: WriteOptions | None,
 ) -> tuple[SegmentHeader, bool, str]:
     """Make this try the one that may submit, and wait if another one may be about to submit.
 
     A try that Airflow assumed to have ended may still work. It checks the owner before each submit,
     but not more often than every ``OWNER_CHECK_SECONDS``.
 
+    :param write_options: how to write the claim; ``None`` to read the journal without a claim.
     :return: the header with the sessions before it, whether the journal is complete, and the clear
         id of the first try of a task, to which the sessions of commands before it belong.
     """
@@ -247,10 +195,11 @@ def _claim_journal(
             raise error
         log.warning("%s The task was cleared with on_clear='new', and goes on without it.", error)
     header = header.model_copy(update={"earlier": check.sessions})
-    claim_journal(folder, header, write_options)
-    known = {session.session for session in check.sessions} | {header.session}
-    if missing or check.has_open_session or sessions_in(folder) - known:
-        time.sleep(OWNER_CHECK_SECONDS)
+    if write_options is not None:
+        claim_journal(folder, header, write_options)
+        known = {session.session for session in check.sessions} | {header.session}
+        if missing or check.has_open_session or sessions_in(folder) - known:
+            time.sleep(OWNER_CHECK_SECONDS)
     return header, not missing, clear_ids[0] if clear_ids else header.clear_id
 
 

@@ -206,24 +206,54 @@ def _open_without_index(
 
 
 def _build_index(manifest: str, facts: ObjectFacts, limits: PlainLimits) -> bytes:
-    is_parquet = manifest.lower().endswith(".parquet")
+    is_parquet = _is_parquet(manifest)
     if is_parquet and not limits.has_parquet:
         raise UnreadableManifestError(f"{manifest} has no index, and Parquet is not read here.")
-    limit = min(MAX_PARQUET_BYTES, limits.bytes) if is_parquet else limits.bytes
-    if facts.bytes > limit:
+    if facts.bytes > _max_bytes(manifest, limits):
         raise UnreadableManifestError(
             f"{manifest} has no index of its own, and is too large without one. Run its batch "
             "again with this version, which writes the index."
         )
-    read = _read_parquet_rows if is_parquet else _read_lines
     file = io.BytesIO()
     with IndexWriter() as writer:
-        for count, card in enumerate(map(card_of_row, read(manifest, facts.bytes))):
-            if count >= limits.rows:
-                raise UnreadableManifestError(f"{manifest} has more than {limits.rows} rows.")
+        for card in map(card_of_row, _read_rows(manifest, facts, limits)):
             writer.add(card)
         writer.finish(file, manifest_bytes=facts.bytes)
     return file.getvalue()
+
+
+def read_manifest_rows(manifest: str, limits: PlainLimits = _DEFAULT_LIMITS) -> Iterator[Any]:
+    """Yield the rows of a manifest, any objects that JSON can hold. Blocks: call it in a thread.
+
+    :param manifest: URI of the manifest, whose store must be open. Without an object there are no
+        rows.
+    :param limits: limits of the manifest.
+    :raises UnreadableManifestError: if it is too large or damaged.
+    :raises FluxConfigurationError: if it is Parquet, and pyarrow is not installed.
+    :raises FluxStorageError: if the store does not answer.
+    """
+    facts = run_sync(find_object(manifest))
+    if facts is None:
+        return
+    if facts.bytes > _max_bytes(manifest, limits):
+        raise UnreadableManifestError(f"{manifest} is too large: it has {facts.bytes} bytes.")
+    yield from _read_rows(manifest, facts, limits)
+
+
+def _is_parquet(manifest: str) -> bool:
+    return manifest.lower().endswith(".parquet")
+
+
+def _max_bytes(manifest: str, limits: PlainLimits) -> int:
+    return min(MAX_PARQUET_BYTES, limits.bytes) if _is_parquet(manifest) else limits.bytes
+
+
+def _read_rows(manifest: str, facts: ObjectFacts, limits: PlainLimits) -> Iterator[Any]:
+    read = _read_parquet_rows if _is_parquet(manifest) else _read_lines
+    for count, row in enumerate(read(manifest, facts.bytes)):
+        if count >= limits.rows:
+            raise UnreadableManifestError(f"{manifest} has more than {limits.rows} rows.")
+        yield row
 
 
 def _read_lines(manifest: str, size: int) -> Iterator[Any]:

@@ -32,15 +32,10 @@ async def find_reusable(plan: LandingPlan, estimated_cost: float | None) -> Gene
     :raises FluxExistsError: if ``if_exists`` forbids the object at the target.
     :raises FluxStorageError: if the store cannot answer.
     """
-    uris = plan.expected_uris()
-    may_reuse = plan.target.reuse != "never"
-    existing = await _find_by_fingerprint(uris, plan) if may_reuse else None
-    existing = existing or await _find_by_name(uris, plan)
-    if existing is None and may_reuse:
-        existing = await _find_by_fingerprint(await find_in_index(plan), plan)
+    existing = await find_existing(plan)
     if existing is None:
         return None
-    if may_reuse and _is_reusable(existing.sidecar, plan):
+    if plan.target.reuse != "never" and _is_reusable(existing.sidecar, plan):
         generation = await _bring_to_target(existing, plan)
     else:
         generation = await add_missing_renditions(existing, _generation_of(existing), plan)
@@ -48,6 +43,23 @@ async def find_reusable(plan: LandingPlan, estimated_cost: float | None) -> Gene
     generation["cost"], generation["cost_source"] = 0.0, "reused"
     generation["estimated_cost"], generation["reused"] = estimated_cost, True
     return generation
+
+
+async def find_existing(plan: LandingPlan) -> ExistingImage | None:
+    """Find the image that :func:`find_reusable` takes, and write nothing.
+
+    :param plan: the plan of the request that would be submitted.
+    :return: the image; ``None`` if there is none.
+    :raises FluxExistsError: if ``if_exists`` forbids the object at the target.
+    :raises FluxStorageError: if the store cannot answer.
+    """
+    uris = plan.expected_uris()
+    may_reuse = plan.target.reuse != "never"
+    existing = await _find_by_fingerprint(uris, plan) if may_reuse else None
+    existing = existing or await _find_by_name(uris, plan)
+    if existing is None and may_reuse:
+        existing = await _find_by_fingerprint(await find_in_index(plan), plan)
+    return existing
 
 
 async def _find_by_fingerprint(uris: Iterable[str], plan: LandingPlan) -> ExistingImage | None:

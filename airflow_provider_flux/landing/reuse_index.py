@@ -13,7 +13,7 @@ import logging
 from airflow_provider_flux.bfl.errors import FluxError
 from airflow_provider_flux.landing.below_root import is_below
 from airflow_provider_flux.landing.plan import LandingPlan
-from airflow_provider_flux.object_store.objects import put, read_hint
+from airflow_provider_flux.object_store.objects import put, read_hint, remove
 
 log = logging.getLogger(__name__)
 
@@ -66,3 +66,15 @@ def _entry_uri(plan: LandingPlan) -> str | None:
         run = f"{plan.task.dag_id}\n{plan.task.run_id}"
         name += f"-{hashlib.sha256(run.encode()).hexdigest()[:16]}"
     return f"{target.root}_flux/images/{name}.json"
+
+
+async def remove_from_index(uri: str, plan: LandingPlan) -> None:
+    """Remove the index entry of an image that is about to be deleted, if it names that image.
+
+    :param uri: URI of the image.
+    :param plan: the plan of its request.
+    :raises FluxStorageError: if the entry cannot be read or removed.
+    """
+    entry_uri = _entry_uri(plan)
+    if entry_uri is not None and uri in await find_in_index(plan):
+        await remove(entry_uri)

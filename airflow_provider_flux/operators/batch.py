@@ -23,6 +23,7 @@ from airflow_provider_flux.batch.row_policy import (
     OnRowChange,
     RowPolicies,
 )
+from airflow_provider_flux.batch.survey import OnBudget, Prune
 from airflow_provider_flux.bfl.catalog import get_model
 from airflow_provider_flux.bfl.errors import FluxRequestError
 from airflow_provider_flux.bfl.inputs import is_path
@@ -50,6 +51,7 @@ from airflow_provider_flux.operators.check_arguments import (
     refuse_mapped_checks,
 )
 from airflow_provider_flux.operators.failures import fail_without_retry
+from airflow_provider_flux.operators.planning import PlannedTaskInstance, check_incremental
 from airflow_provider_flux.operators.row_source import (
     SQL_FIELDS,
     check_source_arguments,
@@ -61,6 +63,7 @@ from airflow_provider_flux.operators.webhook_reference import refuse_receiver
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
+    from airflow_provider_flux.batch.plan import BatchPlan
     from airflow_provider_flux.batch.report.monitor import BatchMonitor
     from airflow_provider_flux.batch.run import BatchRun, BatchSettings
     from airflow_provider_flux.landing.target import Target
@@ -79,6 +82,9 @@ class FluxGenerateBatchOperator(FluxLandingOperator):
     worker until it has tried all rows. It records every submit in a journal, below the folder that
     ``output_path`` begins with, or in ``ledger_path``. A retry, or a clear, works on unfinished
     rows only.
+
+    With ``reuse``, the task looks for the images of all rows before it submits, so that a nightly
+    run over an unchanged table pays nothing, and logs new, changed, unchanged and gone rows.
 
     Each row ends as ``landed``, ``reused``, ``moderated``, ``rejected``, ``invalid``, ``failed``,
     ``uncertain`` or ``lost``. A row that was not submitted is ``pending``. A row whose image BFL
@@ -150,6 +156,12 @@ class FluxGenerateBatchOperator(FluxLandingOperator):
     :param max_rejected: number or share of rows that may end as ``rejected``. Any number by
         default. (templated)
     :param check_timeout: seconds, or a ``timedelta``, that each check of an image has. Default 30.
+    :param prune: action for images of rows that the input does not have any more: ``report`` them
+        in the manifest (default), or ``delete`` those that this task landed, after a run in which
+        all rows were tried.
+    :param on_budget: action if the rows to submit cost more than ``max_cost`` or the balance:
+        ``fail`` (default) before the first submit, or ``trim``: submit the first rows that fit, in
+        the order of the input, and leave the others pending.
     :param validate: check the model and its parameters against the catalog of this version. Default
         ``True``. ``False`` sends unknown models and parameters.
     :param keep_null_text: send texts such as ``nan``, ``None``, ``NULL`` and ``#N/A`` as they are.
@@ -226,6 +238,8 @@ class FluxGenerateBatchOperator(FluxLandingOperator):
         max_rerolls: int | str = 0,
         max_rejected: float | str | None = None,
         check_timeout: float | timedelta = 30.0,
+        prune: Prune = "report",
+        on_budget: OnBudget = "fail",
         validate: bool = True,
         keep_null_text: bool = False,
         sql: str | None = None,
@@ -265,6 +279,8 @@ class FluxGenerateBatchOperator(FluxLandingOperator):
         self.max_rerolls = max_rerolls
         self.max_rejected = max_rejected
         self.check_timeout = parse_check_timeout(check_timeout)
+        self.prune = prune
+        self.on_budget = on_budget
         self.validate = validate
         self.keep_null_text = keep_null_text
         self.sql = sql
@@ -286,6 +302,7 @@ class FluxGenerateBatchOperator(FluxLandingOperator):
         if not self._is_from_mapped:
             self._webhook_hosts = arguments.find_webhook_hosts(defaults)
         arguments.check_reuse(reuse, self.output_path, self.sidecar)
+        check_incremental(prune=prune, on_budget=on_budget, sidecar=self.sidecar)
         self._check_literals()
 
     def _check_literals(self) -> None:
@@ -381,31 +398,11 @@ class FluxGenerateBatchOperator(FluxLandingOperator):
         :raises FluxError: for errors that a retry may help.
         :raises AirflowFailException: for errors that a retry cannot help.
         """
-        # It imports sqlite, aiohttp and Pillow, which parsing a DAG does not need.
-        from airflow_provider_flux.batch.run import BatchRun
-
-        temporary = tempfile.TemporaryDirectory(prefix="flux-batch-", ignore_cleanup_errors=True)
-        with fail_without_retry(self), temporary as folder:
-            plan = self._landing_plan(context, reuse=self.reuse)
-            assert plan is not None  # noqa: S101 - output_path is required
-            self._check_rows_differ(plan.target.path)
-            if self._is_from_mapped:
-                dag = context.get("dag")
-                task = dag.task_dict.get(self.task_id) if dag is not None else None
-                refuse_mapped_checks(self.checks, task)
-            check_sibling_tasks(self.task_id, context.get("dag"))
+        with fail_without_retry(self), _temporary_folder() as folder:
             max_failed = RowThreshold.parse("max_failed", self.max_failed)
             max_moderated = RowThreshold.parse("max_moderated", self.max_moderated)
             max_rejected = RowThreshold.parse("max_rejected", self.max_rejected)
-
-            settings = self._settings(plan)
-            self._webhook_hosts = self._webhook_hosts_in_source(context, ("defaults",))
-            if isinstance(self.defaults, Mapping):
-                refuse_receiver(self.defaults.get("webhook_url"))
-                self.hook.check_webhook(self.defaults.get("webhook_url"))
-            self._batch_run = BatchRun(
-                self.hook, settings, context, plan, Path(folder), self._monitor
-            )
+            self._batch_run = self._new_run(context, Path(folder))
             self.task_files = self._batch_run.files
             if self._is_killed:  # before there was a run to stop
                 self._batch_run.stop()
@@ -422,8 +419,49 @@ class FluxGenerateBatchOperator(FluxLandingOperator):
                 on_invalid_row=self.on_invalid_row,
                 on_uncertain=self.on_uncertain,
             )
+            self._batch_run.prune(summary)
+            context["ti"].xcom_push(key=SUMMARY_XCOM, value=summary)
             self._emit_batch_events(context, summary, self._batch_run)
             return summary
+
+    def plan(self, context: Context) -> BatchPlan:
+        """Return the rows and the price of a run, without a submit and without any write.
+
+        The price is what a run pays now by the price list. Not in it are further submits: a
+        fallback, another image in place of a rejected one, and a submit whose answer is lost.
+
+        :param context: context of the task, with rendered template fields.
+        :return: the plan.
+        :raises FluxError: if an argument is wrong, or if the rows, the journal or the previous
+            manifest cannot be read.
+        """
+        with _temporary_folder() as folder:
+            return self._new_run(context, Path(folder)).plan()
+
+    def dry_run(self) -> None:
+        """Log the plan of a run without a context: its template fields must hold no templates."""
+        ti: Any = PlannedTaskInstance(self.dag_id, self.task_id)
+        self.log.info("%s", self.plan({"ti": ti}).describe())
+
+    def _new_run(self, context: Context, folder: Path) -> BatchRun:
+        """Check the rendered arguments, and return a run that has not begun."""
+        # It imports sqlite, aiohttp and Pillow, which parsing a DAG does not need.
+        from airflow_provider_flux.batch.run import BatchRun
+
+        plan = self._landing_plan(context, reuse=self.reuse)
+        assert plan is not None  # noqa: S101 - output_path is required
+        self._check_rows_differ(plan.target.path)
+        if self._is_from_mapped:
+            dag = context.get("dag")
+            task = dag.task_dict.get(self.task_id) if dag is not None else None
+            refuse_mapped_checks(self.checks, task)
+        check_sibling_tasks(self.task_id, context.get("dag"))
+        settings = self._settings(plan)
+        self._webhook_hosts = self._webhook_hosts_in_source(context, ("defaults",))
+        if isinstance(self.defaults, Mapping):
+            refuse_receiver(self.defaults.get("webhook_url"))
+            self.hook.check_webhook(self.defaults.get("webhook_url"))
+        return BatchRun(self.hook, settings, context, plan, folder, self._monitor)
 
     def _emit_batch_events(
         self, context: Context, summary: Mapping[str, Any], run: BatchRun
@@ -458,6 +496,8 @@ class FluxGenerateBatchOperator(FluxLandingOperator):
             manifest=self._manifest_uri(plan),
             ledger=self._journal_folder(plan),
             timeout=self.timeout,
+            on_budget=self.on_budget,
+            prune=self.prune,
             has_sheet=self.contact_sheet,
             max_rows=self._max_rows,
             checks=CheckOptions(self._checks, self.check_timeout),
@@ -497,6 +537,10 @@ class FluxGenerateBatchOperator(FluxLandingOperator):
                 "Airflow stops the task. The batch submits nothing more, and a retry resumes it."
             )
             self._batch_run.stop()
+
+
+def _temporary_folder() -> tempfile.TemporaryDirectory[str]:
+    return tempfile.TemporaryDirectory(prefix="flux-batch-", ignore_cleanup_errors=True)
 
 
 def _require_folder(folder: str, argument: str, plan: LandingPlan) -> str:

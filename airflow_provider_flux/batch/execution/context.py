@@ -20,6 +20,7 @@ from airflow_provider_flux.bfl.errors import (
     FluxError,
     FluxInsufficientCreditsError,
 )
+from airflow_provider_flux.bfl.responses import read_amount
 from airflow_provider_flux.client.aio import FluxAsyncClient
 from airflow_provider_flux.configured_models import typical_seconds
 from airflow_provider_flux.generation import Generation
@@ -62,26 +63,16 @@ class StopSubmittingError(Exception):
         self.row = row
 
 
-@dataclass
-class BatchContext:
-    """The shared context of one batch, on its event loop.
+@dataclass(kw_only=True)
+class OutcomeRecorder:
+    """Recorder of the rows that end: in the store, in the counters and in the log.
 
-    :param client: client of the account.
     :param store: all rows with their outcomes.
-    :param journal: journal of the submits.
     :param counters: counts and cost of the batch.
-    :param limiter: decides how many generations may be active.
-    :param breaker: holds submits back while BFL cannot be reached.
-    :param wake: makes the loop look for rows that may be submitted now.
     """
 
-    client: FluxAsyncClient
     store: RowStore
-    journal: Journal
     counters: Counters
-    limiter: ConcurrencyLimiter
-    breaker: CircuitBreaker
-    wake: Callable[[], None]
     _logged: Counter[RowOutcome] = field(default_factory=Counter)
 
     def end(
@@ -114,6 +105,33 @@ class BatchContext:
         if outcome == "reused":
             self.counters.metrics.count(metrics.REUSED, model)
 
+    def _log_outcome(
+        self, row: PendingRow | SubmittedRow, outcome: RowOutcome, reason: str
+    ) -> None:
+        self._logged[outcome] += 1
+        if self._logged[outcome] <= _MAX_LOGGED_ROWS:
+            log.warning("Row %s is %s: %s", row.label, outcome, reason)
+        elif self._logged[outcome] == _MAX_LOGGED_ROWS + 1:
+            log.warning("Further %s rows are reported in the manifest only", outcome)
+
+
+@dataclass(kw_only=True)
+class BatchContext(OutcomeRecorder):
+    """The shared context of one batch, on its event loop.
+
+    :param client: client of the account.
+    :param journal: journal of the submits.
+    :param limiter: decides how many generations may be active.
+    :param breaker: holds submits back while BFL cannot be reached.
+    :param wake: makes the loop look for rows that may be submitted now.
+    """
+
+    client: FluxAsyncClient
+    journal: Journal
+    limiter: ConcurrencyLimiter
+    breaker: CircuitBreaker
+    wake: Callable[[], None]
+
     def end_without_reroll(self, row: PendingRow) -> None:
         """End a row as rejected whose next attempt cannot be paid.
 
@@ -139,7 +157,10 @@ class BatchContext:
 
         :param generation: a generation that BFL accepted.
         """
-        self.counters.charge(credits_of(generation), is_reported=is_reported(generation))
+        cost = credits_of(generation)
+        self.counters.charge(cost, is_reported=is_reported(generation))
+        estimate = read_amount(generation["estimated_cost"])
+        self.counters.record_price(generation["model"], cost, estimate)
 
     def refund(self, generation: Generation) -> None:
         """Take back the cost of a generation: BFL charges another amount for it, or none.
@@ -147,12 +168,3 @@ class BatchContext:
         :param generation: a generation whose cost was counted.
         """
         self.counters.charge(-credits_of(generation), is_reported=is_reported(generation))
-
-    def _log_outcome(
-        self, row: PendingRow | SubmittedRow, outcome: RowOutcome, reason: str
-    ) -> None:
-        self._logged[outcome] += 1
-        if self._logged[outcome] <= _MAX_LOGGED_ROWS:
-            log.warning("Row %s is %s: %s", row.label, outcome, reason)
-        elif self._logged[outcome] == _MAX_LOGGED_ROWS + 1:
-            log.warning("Further %s rows are reported in the manifest only", outcome)

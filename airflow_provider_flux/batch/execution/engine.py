@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections import deque
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -21,7 +22,13 @@ from airflow_provider_flux.batch.row_states import PendingRow, SubmittedRow
 from airflow_provider_flux.batch.row_store import RowStore
 from airflow_provider_flux.batch.schedule.circuit_breaker import CircuitBreaker
 from airflow_provider_flux.batch.schedule.concurrency import ConcurrencyLimiter
-from airflow_provider_flux.bfl.errors import FluxBatchError, FluxBudgetError, FluxError
+from airflow_provider_flux.batch.survey import OnBudget
+from airflow_provider_flux.bfl.errors import (
+    FluxBatchError,
+    FluxBudgetError,
+    FluxError,
+    FluxInsufficientCreditsError,
+)
 from airflow_provider_flux.hooks.flux import FluxHook
 from airflow_provider_flux.ledger.journal import Journal
 from airflow_provider_flux.ledger.resume_policy import OnUncertain
@@ -36,6 +43,7 @@ _MAX_LANDING_PER_SLOT = 2
 _MAX_RESUMED_PER_SLOT = 2
 #: Longest wait before the loop looks for rows again.
 _MAX_WAIT_SECONDS = 5.0
+_BUDGET_ERRORS = (FluxBudgetError, FluxInsufficientCreditsError)
 
 
 @dataclass(frozen=True)
@@ -49,6 +57,7 @@ class EngineOptions:
         model makes about as many polls, at the times at which its generations usually end.
     :param checks: checks of the results.
     :param max_rerolls: further submits of a row whose image a check rejected.
+    :param on_budget: whether the end of ``max_cost`` or of the balance is an error.
     """
 
     on_uncertain: OnUncertain = "fail"
@@ -56,6 +65,7 @@ class EngineOptions:
     poll_interval: float = 0.5
     checks: CheckOptions = field(default_factory=CheckOptions)
     max_rerolls: int = 0
+    on_budget: OnBudget = "fail"
 
 
 @dataclass(frozen=True)
@@ -71,6 +81,9 @@ class Engine:
     :param counters: counts and cost of the batch.
     :param limiter: decides how many generations may be active.
     :param options: choices of the user.
+    :param before_submits: awaited before the first submit, while submits of earlier tries are
+        resumed. It returns the reason not to submit, or ``None``. ``None`` if nothing has to be
+        awaited.
     """
 
     hook: FluxHook
@@ -79,6 +92,7 @@ class Engine:
     counters: Counters
     limiter: ConcurrencyLimiter
     options: EngineOptions
+    before_submits: Callable[[], Awaitable[FluxError | None]] | None = None
     _stop: StopRequest = field(default_factory=StopRequest)
 
     @property
@@ -107,15 +121,16 @@ class Engine:
             try:
                 async with self.hook.async_client() as client:
                     context = BatchContext(
-                        client,
-                        self.store,
-                        self.journal,
-                        self.counters,
-                        self.limiter,
-                        CircuitBreaker(),
-                        wake.set,
+                        store=self.store,
+                        counters=self.counters,
+                        client=client,
+                        journal=self.journal,
+                        limiter=self.limiter,
+                        breaker=CircuitBreaker(),
+                        wake=wake.set,
                     )
-                    await EngineLoop(context, self.hook, self.options, self._stop, wake).run()
+                    work = EngineLoop(context, self.hook, self.options, self._stop, wake)
+                    await work.run(self.before_submits)
             finally:
                 await self._close_journal()
 
@@ -148,6 +163,7 @@ class EngineLoop:
         self._context = context
         self._stop = stop
         self._wake = wake
+        self._trims = options.on_budget == "trim"
         self._submitter = Submitter(context, options.on_uncertain, stop)
         self._inspector = Inspector(context, options.checks)
         self._lander = Lander(
@@ -158,9 +174,19 @@ class EngineLoop:
             context.store, context.store.open_groups(), Preparer(context, hook), wake.set
         )
         self._tasks: set[asyncio.Task[None]] = set()
+        self._preparation: asyncio.Task[None] | None = None
+        #: Models whose first submit BFL has not answered yet.
+        self._first_submits: set[str] = set()
 
-    async def run(self) -> None:
-        """Work until all rows have ended, or the stop is due."""
+    async def run(
+        self, before_submits: Callable[[], Awaitable[FluxError | None]] | None = None
+    ) -> None:
+        """Work until all rows have ended, or the stop is due.
+
+        :param before_submits: awaited before the first submit; see :class:`Engine`.
+        """
+        if before_submits:
+            self._preparation = asyncio.create_task(self._prepare(before_submits))
         try:
             while True:
                 self._wake.clear()
@@ -170,16 +196,32 @@ class EngineLoop:
                     return
                 await self._wait()
         finally:
+            if self._preparation:
+                self._preparation.cancel()
+                await asyncio.gather(self._preparation, return_exceptions=True)
             await self._cancel_tasks()
             await self._queue.close()
             await self._inspector.close()
+
+    async def _prepare(self, before_submits: Callable[[], Awaitable[FluxError | None]]) -> None:
+        try:
+            refusal = await before_submits()
+        except FluxError as error:
+            refusal = error
+        except Exception as error:
+            log.exception("No row is submitted. The rows could not be prepared")
+            refusal = FluxBatchError(f"{type(error).__name__}: see the log.")
+        self._preparation = None
+        if refusal:
+            self._stop.make(float("inf"), refusal)
+        self._wake.set()
 
     def _is_done(self) -> bool:
         """Return whether no row is in work, and none is to come."""
         deadline = self._stop.deadline
         if deadline is not None and time.monotonic() >= deadline:
             return True
-        if self._tasks:
+        if self._tasks or (self._preparation and not self._stop.is_made):
             return False
         return self._stop.is_made or (not self._to_resume and self._queue.is_empty)
 
@@ -224,8 +266,13 @@ class EngineLoop:
                 continue
             if not counters.can_afford(row.estimate):
                 self._queue.put_back(row)
-                self._stop.make(float("inf"), _budget_error(counters, row))
+                self._end_submits(_budget_error(counters, row))
                 return
+            if counters.must_wait_for_price(row.model):
+                if row.model in self._first_submits:
+                    self._queue.put_back(row)
+                    return
+                self._first_submits.add(row.model)
             limiter.record_submit(row.group)
             counters.reserved += row.estimate or 0.0
             self._start(row)
@@ -233,7 +280,7 @@ class EngineLoop:
     def _can_submit(self) -> bool:
         """Return whether anything may be submitted, whatever its limit group is."""
         context = self._context
-        if self._stop.is_made:
+        if self._stop.is_made or self._preparation:
             return False
         if self._lander.landing > _MAX_LANDING_PER_SLOT * context.counters.max_active:
             return False
@@ -241,6 +288,15 @@ class EngineLoop:
             return True
         must_wait = context.breaker.seconds_until_retry(time.monotonic()) > 0
         return not must_wait and not context.limiter.unanswered
+
+    def _end_submits(self, error: FluxError) -> None:
+        """Submit nothing more. That the budget is used up is no error with ``on_budget="trim"``."""
+        is_trim = self._trims and isinstance(error, _BUDGET_ERRORS)
+        if is_trim:
+            log.warning("The other rows stay pending (on_budget='trim'). %s", error.message)
+        elif not self._stop.is_made and not isinstance(error, FluxBudgetError):
+            log.error("No further row is submitted. %s", error)
+        self._stop.make(float("inf"), None if is_trim else error)
 
     def _start(self, row: PendingRow | SubmittedRow) -> None:
         task = asyncio.create_task(self._work_on(row))
@@ -256,9 +312,7 @@ class EngineLoop:
         try:
             await self._submit_and_land(row)
         except StopSubmittingError as request:
-            if not self._stop.is_made:
-                log.error("No further row is submitted. %s", request.error)
-            self._stop.make(float("inf"), request.error)
+            self._end_submits(request.error)
             if request.row is not None:
                 self._queue.put_back(request.row)
         except Exception as error:  # a full disk, or a defect: every other row may meet it, too
@@ -267,6 +321,8 @@ class EngineLoop:
             self._stop.make(float("inf"), FluxBatchError(message))
             if isinstance(row, PendingRow):
                 row.release()
+        finally:
+            self._first_submits.discard(row.model)
 
     async def _submit_and_land(self, row: PendingRow | SubmittedRow) -> None:
         accepted = await self._submitter.submit(row) if isinstance(row, PendingRow) else row

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from airflow_provider_flux.batch.execution.context import BatchContext
+from airflow_provider_flux.batch.execution.context import OutcomeRecorder
 from airflow_provider_flux.batch.row_states import PendingRow
 from airflow_provider_flux.bfl.errors import FluxError, FluxExistsError, FluxRequestError
 from airflow_provider_flux.generation import Generation
 from airflow_provider_flux.hooks.flux import FluxHook
 from airflow_provider_flux.landing.other_tasks import refuse_names_of_other_tasks
 from airflow_provider_flux.landing.output_path import has_distinct_names, placeholders_in
-from airflow_provider_flux.landing.reuse import find_reusable
+from airflow_provider_flux.landing.reuse import find_existing, find_reusable
 from airflow_provider_flux.landing.target import Target
 from airflow_provider_flux.object_store.filesystem import run_async
 
@@ -22,13 +22,17 @@ log = logging.getLogger(__name__)
 class Preparer:
     """Preparer of pending rows, any number at a time.
 
-    :param context: shared context of the batch.
+    :param context: records the rows that end here.
     :param hook: hook of the connection, which reads the inputs.
+    :param is_read_only: whether an existing image only counts, and is not copied to its target.
     """
 
-    def __init__(self, context: BatchContext, hook: FluxHook) -> None:
+    def __init__(
+        self, context: OutcomeRecorder, hook: FluxHook, *, is_read_only: bool = False
+    ) -> None:
         self._context = context
         self._hook = hook
+        self._is_read_only = is_read_only
         self._indexes_by_name: dict[str, int] = {}
 
     def must_prepare(self, row: PendingRow) -> bool:
@@ -39,7 +43,7 @@ class Preparer:
         :param row: a row as the store returns it.
         """
         request = row.request
-        if _may_reuse(row.plan.target) or _is_mapped(row):
+        if may_reuse(row.plan.target) or _is_mapped(row):
             return True
         return any(request.parameters.get(name) for name in request.media_fields)
 
@@ -53,6 +57,8 @@ class Preparer:
         try:
             row = await self._read_inputs(row)
             self._check_name(row)
+            if self._is_read_only:
+                return await self._end_if_existing(row)
             generation = await self._find_existing(row)
         except FluxError as error:
             is_invalid = isinstance(error, (FluxRequestError, FluxExistsError))
@@ -88,8 +94,18 @@ class Preparer:
                 "{key} to output_path."
             )
 
+    async def _end_if_existing(self, row: PendingRow) -> PendingRow | None:
+        """End a row whose image exists, without a copy of the image."""
+        if may_reuse(row.plan.target):
+            if await run_async(find_existing(row.plan)) is None:
+                return row
+            self._context.end(row, "reused")
+            return None
+        await self._find_existing(row)
+        return row
+
     async def _find_existing(self, row: PendingRow) -> Generation | None:
-        if _may_reuse(row.plan.target):
+        if may_reuse(row.plan.target):
             return await run_async(find_reusable(row.plan, row.estimate))
         if _is_mapped(row):
             await run_async(refuse_names_of_other_tasks(row.plan))
@@ -102,6 +118,9 @@ def _is_mapped(row: PendingRow) -> bool:
     return map_index is not None and map_index >= 0
 
 
-def _may_reuse(target: Target) -> bool:
-    """Return whether an object that exists already may make a submit unnecessary."""
+def may_reuse(target: Target) -> bool:
+    """Return whether an object that exists already may make a submit unnecessary.
+
+    :param target: target of the batch.
+    """
     return target.reuse != "never" or target.options.if_exists != "overwrite"

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, get_args
 
 from airflow_provider_flux.batch.row_policy import RowOutcome
+from airflow_provider_flux.batch.survey import ROUNDING_ERROR
 from airflow_provider_flux.bfl.pricing import USD_PER_CREDIT
 from airflow_provider_flux.observability.metrics import MetricBuffer
 
@@ -17,8 +18,6 @@ ALL_OUTCOMES: tuple[RowOutcome, ...] = get_args(RowOutcome)
 WITH_IMAGE: tuple[RowOutcome, ...] = ("landed", "reused")
 #: Outcomes that a retry with the same rows and arguments may still turn into an image.
 RETRYABLE: tuple[RowOutcome, ...] = ("failed", "submitted", "pending")
-#: Credits by which the sum of ten thousand prices may be off in floating point.
-_ROUNDING_ERROR = 1e-6
 
 
 @dataclass
@@ -49,6 +48,9 @@ class Counters:
     :param saved: expected cost of the rows that reused an image.
     :param latencies: seconds from the submit until the result was ready, of the rows of this try.
     :param metrics: metrics of this try, which are sent while it works.
+    :param price_factors: by model, how much dearer than by the price list BFL bills, at least 1.
+        A model is in it once BFL accepted a submit of this try.
+    :param is_strict: whether ``max_cost`` is kept by these factors, too.
     """
 
     rows: int
@@ -71,6 +73,8 @@ class Counters:
     saved: float = 0.0
     latencies: array[float] = field(default_factory=lambda: array("d"))
     metrics: MetricBuffer = field(default_factory=MetricBuffer)
+    price_factors: dict[str, float] = field(default_factory=dict)
+    is_strict: bool = False
     _active: int = 0
     _changed_at: float = 0.0
     _active_seconds: float = 0.0
@@ -98,7 +102,28 @@ class Counters:
             return True
         if estimate is None:
             return False
-        return self.spent + self.reserved + estimate <= self.max_cost + _ROUNDING_ERROR
+        factor = max(self.price_factors.values(), default=1.0) if self.is_strict else 1.0
+        expected = self.spent + (self.reserved + estimate) * factor
+        return expected <= self.max_cost + ROUNDING_ERROR
+
+    def must_wait_for_price(self, model: str) -> bool:
+        """Return whether BFL has to answer a first submit of a model before the next one.
+
+        Its cost tells whether BFL bills more than the price list says, before many submits do.
+
+        :param model: the model.
+        """
+        return self.is_strict and self.max_cost is not None and model not in self.price_factors
+
+    def record_price(self, model: str, cost: float | None, estimate: float | None) -> None:
+        """Compare a cost with the price list, for the submits that follow.
+
+        :param model: the model.
+        :param cost: credits that BFL bills; ``None`` if that is not known.
+        :param estimate: credits by the price list; ``None`` if it has no price.
+        """
+        factor = cost / estimate if cost and estimate else 1.0
+        self.price_factors[model] = max(self.price_factors.get(model, 1.0), factor)
 
     def can_afford_reroll(self, estimate: float | None, pending: float) -> bool:
         """Return whether one more attempt leaves enough for all rows that are still to be tried.
@@ -118,7 +143,7 @@ class Counters:
             return True
         if estimate is None:
             return self.max_cost is None
-        return self.spent + pending + estimate <= min(limits) + _ROUNDING_ERROR
+        return self.spent + pending + estimate <= min(limits) + ROUNDING_ERROR
 
     def describe_spent(self, unit: str = " credits") -> str:
         """Return the amount that was spent, and the part of it that is not certain.

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypedDict, cast, get_args, get_type_hints
 
+from airflow_provider_flux.batch.previous_rows import GONE
 from airflow_provider_flux.batch.report.counters import WITH_IMAGE
 from airflow_provider_flux.batch.row_reader import RowReader
 from airflow_provider_flux.batch.row_states import EndedRow
@@ -41,9 +42,10 @@ _WRITE_BATCH_ROWS = 1000
 class ManifestRow(TypedDict):
     """One row of the manifest. A column that does not apply is ``None``.
 
-    :param index: position in the input, from 0.
+    :param index: position in the input, from 0. The rows that are gone follow those of the input.
     :param key: key of the row, or its stand-in.
-    :param outcome: one of :data:`~airflow_provider_flux.batch.row_policy.RowOutcome`.
+    :param outcome: one of :data:`~airflow_provider_flux.batch.row_policy.RowOutcome`, or ``gone``
+        for a row of an earlier manifest that the input does not have any more.
     :param reason: reason for an outcome without an image.
     :param uri: URI of the image or video.
     :param sha256: SHA-256 of the file in hexadecimal.
@@ -68,6 +70,7 @@ class ManifestRow(TypedDict):
     :param uncertain_submits: submits whose answer was lost. Each of them was possibly billed.
     :param rerolls: submits with another seed, over all tries, because a check rejected an image.
     :param rejected: URIs of the images that checks rejected.
+    :param previous_uri: URI of the image that the row had before, if it has no image of this run.
     """
 
     index: int
@@ -96,6 +99,7 @@ class ManifestRow(TypedDict):
     uncertain_submits: int
     rerolls: int
     rejected: list[str] | None
+    previous_uri: str | None
 
 
 #: Type of each column. Any column may also hold ``None``.
@@ -165,7 +169,7 @@ def write_manifest(
     local = folder / "manifest"
     is_parquet = write_options.content_type == PARQUET
     with IndexWriter(str(folder)) as index:
-        rows = _index_rows(reader.all_rows(with_prompts=with_prompts), index)
+        rows = _index_rows(reader, index, with_prompts=with_prompts)
         (_write_parquet if is_parquet else _write_jsonl)(rows, local)
         run_sync(put_file(uri, local, write_options))
         size = local.stat().st_size
@@ -178,11 +182,19 @@ def write_manifest(
     local.unlink()
 
 
-def _index_rows(rows: Iterator[EndedRow], index: IndexWriter) -> Iterator[ManifestRow]:
+def _index_rows(
+    reader: RowReader, index: IndexWriter, *, with_prompts: bool
+) -> Iterator[ManifestRow]:
     """Yield the rows of the manifest, and add each to the index."""
-    for ended in rows:
+    count = 0
+    for ended in reader.all_rows(with_prompts=with_prompts):
+        count += 1
         row = to_manifest_row(ended)
         index.add(to_card(row, ended.prompt))
+        yield row
+    for number, gone in enumerate(reader.gone_rows(), start=count):
+        row = to_gone_row(gone, number)
+        index.add(to_card(row, None))
         yield row
 
 
@@ -233,18 +245,37 @@ def to_manifest_row(ended: EndedRow) -> ManifestRow:
         uncertain_submits=ended.uncertain_submits,
         rerolls=ended.rejected.count - (ended.outcome == "rejected" and ended.rejected.count > 0),
         rejected=list(ended.rejected.uris) or None,
+        previous_uri=None if landed else ended.previous_uri,
     )
+    return _fit_row(row)
+
+
+def to_gone_row(row: Mapping[str, Any], index: int) -> ManifestRow:
+    """Return the row of the manifest for a row that the input does not have any more.
+
+    :param row: the row as an earlier manifest has it.
+    :param index: its position in the manifest.
+    """
+    reason = "The input does not have this row any more. Its image is kept."
+    state = {"index": index, "outcome": GONE, "reason": reason, "fallback": False}
+    unset = dict.fromkeys(_COLUMN_TYPES)
+    return _fit_row({**unset, **row, **state, "uncertain_submits": 0, "rerolls": 0})
+
+
+def _fit_row(row: Mapping[str, Any]) -> ManifestRow:
     # Records and answers may have values of any type, and no such value may cost the manifest.
-    fitted = {name: _fit(value, _COLUMN_TYPES[name]) for name, value in row.items()}
+    fitted = {name: _fit(row[name], kind) for name, kind in _COLUMN_TYPES.items()}
     return cast(ManifestRow, fitted)
 
 
 def _fit(value: Any, column_type: type) -> Any:
     """Return a value that the column of a manifest can hold; ``None`` if there is none."""
     if column_type is dict:
-        return {_fit(name, str): _fit(item, str) for name, item in value.items()} if value else None
+        if not isinstance(value, Mapping) or not value:
+            return None
+        return {_fit(name, str): _fit(item, str) for name, item in value.items()}
     if column_type is list:
-        return [_fit(item, str) for item in value] if value else None
+        return [_fit(item, str) for item in value] if value and isinstance(value, list) else None
     if column_type is str:
         return value.encode(errors="replace").decode() if isinstance(value, str) else None
     if column_type is bool:

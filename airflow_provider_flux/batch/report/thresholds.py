@@ -187,9 +187,12 @@ def _find_exceeded(
 ) -> list[str]:
     """Return a sentence for each threshold that is exceeded."""
     problems = []
-    rows, moderated = summary["rows"], summary["moderated"]
+    trimmed = summary.get("trimmed", 0)
+    rows, moderated = summary["rows"] - trimmed, summary["moderated"]
     counted = _WITHOUT_IMAGE if on_invalid_row == "skip" else (*_WITHOUT_IMAGE, "invalid")
-    counts = {outcome: summary[outcome] for outcome in counted if summary[outcome]}
+    # Rows beyond the budget were not tried: they neither fail the task nor dilute a share.
+    tried = {**summary, "pending": summary["pending"] - trimmed}
+    counts = {outcome: tried[outcome] for outcome in counted if tried[outcome]}
     without_image = sum(counts.values())
     if max_failed.is_exceeded(without_image, rows):
         listed = ", ".join(f"{count} {outcome}" for outcome, count in counts.items())

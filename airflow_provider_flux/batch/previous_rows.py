@@ -1,0 +1,137 @@
+"""A store of the rows of the previous manifest, in the database of a row store.
+
+A manifest is data that a stranger may have written: a value of the wrong type counts as missing,
+and an image elsewhere does not count.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
+from typing import Any
+
+from airflow_provider_flux.landing.below_root import is_below
+
+#: Outcome of a row in the manifest that the input does not have any more.
+GONE = "gone"
+_WITH_IMAGE = frozenset({"landed", "reused", GONE})
+#: Columns that the manifest keeps of a row that is gone. Its cost belongs to an earlier run.
+_KEPT = (
+    *("key", "uri", "sha256", "bytes", "width", "height", "content_type", "sidecar", "thumb"),
+    *("renditions", "request_id", "model", "seed", "fingerprint", "submitted_at", "input"),
+)
+_ESSENTIAL = ("key", "uri", "sha256", "model")
+_MAX_KEPT_CHARACTERS = 64 * 1024
+_MAX_URI_CHARACTERS = 4096
+_ROWS_PER_INSERT = 500
+
+_SCHEMA = "CREATE TABLE previous (key TEXT PRIMARY KEY, uri TEXT NOT NULL, row TEXT NOT NULL)"
+
+
+class PreviousRows:
+    """The rows of the previous manifest that have an image. It belongs to the thread of its store.
+
+    :param db: database of the row store, which has a table ``rows``.
+    :param root: folder of the images, with a slash at its end. An image elsewhere does not count.
+    :param is_new: whether the database has no such rows yet, ``True`` by default.
+    """
+
+    def __init__(self, db: sqlite3.Connection, root: str, *, is_new: bool = True) -> None:
+        self._db = db
+        self._root = root
+        if is_new:
+            self._db.execute(_SCHEMA)
+
+    def add(self, rows: Iterable[Any]) -> None:
+        """Store the rows of a manifest that have an image.
+
+        :param rows: rows as they were read; any objects that JSON can hold. Of two rows with one
+            key the last counts.
+        """
+        with_image = (
+            (row["key"], uri, _encode(row, uri, self._root))
+            for row, uri in _find_images(rows)
+            if self._root and uri.startswith(self._root)
+        )
+        while batch := list(islice(with_image, _ROWS_PER_INSERT)):
+            self._db.executemany("INSERT OR REPLACE INTO previous VALUES (?, ?, ?)", batch)
+        self._db.commit()
+
+    def match(self) -> None:
+        """Give each row of the input its previous image, and keep only the rows that are gone."""
+        self._db.execute("CREATE INDEX rows_by_key ON rows (key)")
+        self._db.execute(
+            "UPDATE rows SET previous_uri = (SELECT uri FROM previous WHERE key = rows.key)"
+        )
+        self._db.execute("DELETE FROM previous WHERE key IN (SELECT key FROM rows)")
+        elsewhere = [
+            (key,)
+            for key, uri in self._db.execute("SELECT key, uri FROM previous")
+            if not is_below(uri, self._root)
+        ]
+        self._db.executemany("DELETE FROM previous WHERE key = ?", elsewhere)
+        self._db.commit()
+
+    def gone_rows(self) -> Iterator[Mapping[str, Any]]:
+        """Yield the rows that are gone, by their keys, after :meth:`match`."""
+        return read_gone_rows(self._db)
+
+    def drop(self, key: str) -> None:
+        """Forget a row that is gone.
+
+        :param key: key of the row.
+        """
+        self._db.execute("DELETE FROM previous WHERE key = ?", (key,))
+        self._db.commit()
+
+
+def read_gone_rows(db: sqlite3.Connection) -> Iterator[Mapping[str, Any]]:
+    """Yield the rows of the previous manifest that the input does not have, by their keys.
+
+    :param db: database of a row store.
+    """
+    for (text,) in db.execute("SELECT row FROM previous ORDER BY key"):
+        yield json.loads(text)
+
+
+def _find_images(rows: Iterable[Any]) -> Iterator[tuple[Mapping[str, Any], str]]:
+    """Yield each row that has an image, with the URI of the image.
+
+    A row whose request changed, and that has no new image yet, still has the previous one.
+    """
+    for row in rows:
+        if not isinstance(row, Mapping):
+            continue
+        has_image = row.get("outcome") in _WITH_IMAGE
+        uri = row.get("uri") if has_image else row.get("previous_uri")
+        is_uri = isinstance(uri, str) and 0 < len(uri) <= _MAX_URI_CHARACTERS
+        if is_uri and isinstance(row.get("key"), str):
+            yield (row if has_image else {"key": row["key"], "model": row.get("model")}), str(uri)
+
+
+def _encode(row: Mapping[str, Any], uri: str, root: str) -> str:
+    """Return what is kept of a row, without files elsewhere."""
+    kept = {name: row.get(name) for name in _KEPT} | {"uri": uri}
+    renditions = kept["renditions"]
+    if isinstance(renditions, list):  # a map of Parquet
+        renditions = _as_dict(renditions)
+    files = renditions if isinstance(renditions, dict) else {}
+    kept["renditions"] = {
+        name: file for name, file in files.items() if str(file).startswith(root)
+    } or None
+    for name in ("sidecar", "thumb"):
+        if not str(kept[name]).startswith(root):
+            kept[name] = None
+    text = json.dumps(kept, default=str)
+    if len(text) > _MAX_KEPT_CHARACTERS:
+        text = json.dumps({name: kept[name] for name in _ESSENTIAL}, default=str)
+    return text
+
+
+def _as_dict(pairs: list[Any]) -> dict[str, Any] | None:
+    try:
+        return dict(pairs)
+    except (TypeError, ValueError):
+        return None
