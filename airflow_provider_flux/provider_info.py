@@ -86,6 +86,17 @@ _CONFIG: dict[str, Any] = {
                 "example": '{"flux-2-next": {"like": "flux-2-pro", "price": 4}}',
                 "default": "",
             },
+            "max_prune_share": {
+                "description": (
+                    "Share of the images of a batch, from 0 to 1, that prune='delete' may delete "
+                    "in one run. If more rows are gone, it deletes nothing, because a broken query "
+                    "must not delete a catalogue."
+                ),
+                "version_added": None,
+                "type": "float",
+                "example": "1.0",
+                "default": "0.5",
+            },
             "gallery": {
                 "description": (
                     "Show the gallery of landed images in Airflow's UI: tabs on task instance, run "

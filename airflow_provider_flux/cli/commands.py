@@ -86,6 +86,16 @@ COMMANDS = (
         "airflow_provider_flux.cli.batch.run",
     ),
     Command(
+        "plan",
+        "Say what a run of a task would pay, and pay nothing",
+        "Renders a FluxGenerateBatchOperator as Airflow does, and prints its new, changed, "
+        "unchanged and gone rows, and the price by model. It submits and writes nothing. Exits "
+        "with 0 if a run would pay nothing, with 2 if it would pay, with 3 if max_cost or the "
+        "balance is too low.",
+        _args(options.PLAN),
+        "airflow_provider_flux.cli.plan.run",
+    ),
+    Command(
         "recover",
         "Land the images that BFL bills and that no task returned",
         "Lists the generations that tasks submitted and did not return, and lands their images. It "

@@ -34,6 +34,17 @@ def duration(text: str) -> float:
     return number
 
 
+def date(text: str) -> Any:
+    """Return a date, in UTC unless it names another zone.
+
+    :param text: value of an option.
+    :raises ValueError: for text that is no date.
+    """
+    import pendulum
+
+    return pendulum.parse(text, tz="UTC")
+
+
 _CONNECTION: Options = {
     "--flux-conn-id": {
         "default": "flux_default",
@@ -242,6 +253,33 @@ RECOVER: Options = {
     "--dry-run": {
         "action": "store_true",
         "help": "List the records that would be recovered, and change nothing",
+    },
+}
+PLAN: Options = {
+    "dag_id": {"metavar": "DAG", "help": "Id of the DAG"},
+    "task_id": {"metavar": "TASK", "help": "Id of the task, a FluxGenerateBatchOperator"},
+    "--run-id": {
+        "metavar": "RUN",
+        "help": "Plan the next try of this DAG run, with its dates, conf and XComs. By default a "
+        "run that does not exist yet is planned",
+    },
+    "--logical-date": {
+        "type": date,
+        "metavar": "DATE",
+        "help": "Logical date of a run that does not exist yet, for example 2026-12-24; now by "
+        "default",
+    },
+    "--conf": {"metavar": "JSON", "help": "Conf of a run that does not exist yet"},
+    "--map-index": {
+        "type": int,
+        "default": -1,
+        "metavar": "N",
+        "help": "Map index of a mapped task",
+    },
+    "--format": {
+        "choices": ("text", "json"),
+        "default": "text",
+        "help": "Format of the output; text by default",
     },
 }
 GALLERY: Options = {

@@ -31,7 +31,9 @@ from airflow_provider_flux.operators.row_source import SQL_FIELDS
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context, ObjectStoragePath
 
+    from airflow_provider_flux.batch.plan import BatchPlan
     from airflow_provider_flux.batch.row_policy import OnBatchClear, OnInvalidRow, OnRowChange
+    from airflow_provider_flux.batch.survey import OnBudget, Prune
     from airflow_provider_flux.landing.rendition_options import RenditionSpec
     from airflow_provider_flux.landing.target import IfExists, Reuse
     from airflow_provider_flux.ledger.resume_policy import OnUncertain
@@ -105,12 +107,25 @@ class FluxBatchDecoratedOperator(FunctionOperator, FluxGenerateBatchOperator):
         :raises AirflowFailException: for errors that a retry cannot help.
         """
         with fail_without_retry(self):
-            rows = self.call_function(context)
-            if isinstance(rows, AsyncIterable):
-                rows = iterate_async(rows)
-            name = f"The value that the function {self.function_name!r} returned"
-            self.requests = check_source(rows, name)
+            self._call_for_requests(context)
         return super().execute(context)  # type: ignore[no-any-return]
+
+    def plan(self, context: Context) -> BatchPlan:
+        """Call the function, and return what a run over its rows would pay.
+
+        :param context: context of the task, with rendered template fields.
+        :return: the plan.
+        :raises FluxError: if the rows, the journal or the previous manifest cannot be read.
+        """
+        self._call_for_requests(context)
+        return super().plan(context)
+
+    def _call_for_requests(self, context: Context) -> None:
+        rows = self.call_function(context)
+        if isinstance(rows, AsyncIterable):
+            rows = iterate_async(rows)
+        name = f"The value that the function {self.function_name!r} returned"
+        self.requests = check_source(rows, name)
 
 
 @overload
@@ -144,6 +159,8 @@ def flux_batch_task(
     max_rerolls: int | str = ...,
     max_rejected: float | str | None = ...,
     check_timeout: float | timedelta = ...,
+    prune: Prune = ...,
+    on_budget: OnBudget = ...,
     validate: bool = ...,
     keep_null_text: bool = ...,
     column_names: Sequence[str] | None = ...,

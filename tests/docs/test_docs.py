@@ -22,6 +22,7 @@ from airflow_provider_flux.batch.input.mapping import SPECIAL_NAMES
 from airflow_provider_flux.batch.report.counters import Counters
 from airflow_provider_flux.batch.report.manifest import ManifestRow
 from airflow_provider_flux.batch.row_policy import RowOutcome
+from airflow_provider_flux.batch.survey import NO_FIGURES
 from airflow_provider_flux.bfl import errors
 from airflow_provider_flux.bfl.catalog import MODELS
 from airflow_provider_flux.bfl.catalog.custom import read_models
@@ -378,7 +379,8 @@ def test_every_column_of_a_batch_is_documented() -> None:
 
 def test_every_key_of_the_summary_of_a_batch_is_documented() -> None:
     summary = Counters(rows=1, max_active=1).summarize({}, estimated=0, seconds=0)
-    assert named_in(table(text_of(BATCH), "key")) == [*summary, "manifest"]
+    more = [*NO_FIGURES, "trimmed", "pruned", "manifest"]
+    assert named_in(table(text_of(BATCH), "key")) == [*summary, *more]
 
 
 def test_every_argument_of_the_trigger_is_documented() -> None:

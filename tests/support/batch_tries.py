@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from airflow_provider_flux.emulator import EmulatorConfig, EmulatorServer
 from airflow_provider_flux.operators.batch import SUMMARY_XCOM, FluxGenerateBatchOperator
 from tests.support.task_tries import Task
 
@@ -31,6 +32,24 @@ def quick(monkeypatch: pytest.MonkeyPatch, hurry: None) -> None:
     monkeypatch.setattr(land, "_RETRY_SECONDS", (0.05, 0.1, 0.2))
     monkeypatch.setattr(run_setup, "OWNER_CHECK_SECONDS", 0.0)
     monkeypatch.setattr(circuit_breaker, "_BACKOFF_SECONDS", 0.05)
+
+
+@pytest.fixture
+def emulated(connect: Callable[..., None]) -> Iterator[Callable[..., EmulatorServer]]:
+    """Start an emulator for this test alone, and connect to it."""
+    running: list[EmulatorServer] = []
+
+    def start(**config: Any) -> EmulatorServer:
+        extra = config.pop("extra", {})
+        server = EmulatorServer(EmulatorConfig(**{"latency": 0.2, **config}))
+        server.start()
+        running.append(server)
+        connect(server.url, **extra)
+        return server
+
+    yield start
+    for server in running:
+        server.stop()
 
 
 @dataclass

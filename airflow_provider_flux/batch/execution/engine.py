@@ -22,7 +22,7 @@ from airflow_provider_flux.batch.row_states import PendingRow, SubmittedRow
 from airflow_provider_flux.batch.row_store import RowStore
 from airflow_provider_flux.batch.schedule.circuit_breaker import CircuitBreaker
 from airflow_provider_flux.batch.schedule.concurrency import ConcurrencyLimiter
-from airflow_provider_flux.batch.survey import OnBudget
+from airflow_provider_flux.batch.survey import ROUNDING_ERROR, OnBudget
 from airflow_provider_flux.bfl.errors import (
     FluxBatchError,
     FluxBudgetError,
@@ -266,7 +266,9 @@ class EngineLoop:
                 continue
             if not counters.can_afford(row.estimate):
                 self._queue.put_back(row)
-                self._end_submits(_budget_error(counters, row))
+                # A stop would hold back those that are on their way, and that fit.
+                if not (self._trims and counters.reserved > ROUNDING_ERROR):
+                    self._end_submits(_budget_error(counters, row))
                 return
             if counters.must_wait_for_price(row.model):
                 if row.model in self._first_submits:

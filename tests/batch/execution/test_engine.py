@@ -30,31 +30,13 @@ from tests.support.batch_interruptions import (
     time_out_after,
     wait_until,
 )
-from tests.support.batch_tries import batch, prompts, quick
+from tests.support.batch_tries import batch, emulated, prompts, quick
 from tests.support.sample_media import make_image
 
-__all__ = ["quick"]
+__all__ = ["emulated", "quick"]
 
 pytestmark = pytest.mark.usefixtures("quick")
 Connect = Callable[..., None]
-
-
-@pytest.fixture
-def emulated(connect: Connect) -> Iterator[Callable[..., EmulatorServer]]:
-    """Start an emulator for this test alone, and connect to it."""
-    running: list[EmulatorServer] = []
-
-    def start(**config: Any) -> EmulatorServer:
-        extra = config.pop("extra", {})
-        server = EmulatorServer(EmulatorConfig(**{"latency": 0.2, **config}))
-        server.start()
-        running.append(server)
-        connect(server.url, **extra)
-        return server
-
-    yield start
-    for server in running:
-        server.stop()
 
 
 class TestStop:
