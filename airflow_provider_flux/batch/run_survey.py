@@ -14,7 +14,7 @@ from airflow_provider_flux.batch.report.counters import Counters
 from airflow_provider_flux.batch.report.monitor import BatchMonitor, ExpectedSubmits
 from airflow_provider_flux.batch.row_reader import RowReader
 from airflow_provider_flux.batch.row_store import RowStore
-from airflow_provider_flux.batch.run_loop import wait_for
+from airflow_provider_flux.batch.run_loop import silence_image_logs, wait_for
 from airflow_provider_flux.batch.run_setup import load_previous_rows
 from airflow_provider_flux.batch.survey import OnBudget, Prune, SurveyCounts
 from airflow_provider_flux.bfl.errors import (
@@ -96,7 +96,10 @@ class BatchSurvey:
         """Look up the rows in a thread, so that an interruption ends the wait."""
         if not self.is_needed:
             return
-        with ThreadPoolExecutor(1, thread_name_prefix="flux-survey") as pool:
+        with (
+            silence_image_logs(),
+            ThreadPoolExecutor(1, thread_name_prefix="flux-survey") as pool,
+        ):
             ended = pool.submit(asyncio.run, self._rows.run())
             try:
                 wait_for(ended)

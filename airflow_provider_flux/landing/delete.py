@@ -69,7 +69,7 @@ def find_name_problem(uri: str, root: str) -> str | None:
     if problem := find_escape(uri, root):
         return f"its URI {problem}"
     name = uri.removeprefix(root)
-    if name == uri or any(text in name for text in _ALIASES):
+    if name == uri or name.startswith("/") or any(text in name for text in _ALIASES):
         return "its URI may be another name of an image that is in use"
     if root.startswith("/") and os.path.realpath(uri) != os.path.join(os.path.realpath(root), name):
         return "its path goes through a link"
