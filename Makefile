@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --progress-bar off
+# Faster than pip, which takes its place where uv finds no index.
+UV := $(BIN)/python -m uv pip install --no-progress --python $(BIN)/python --no-deps --require-hashes -r requirements/dev.txt
 STEP := $(PYTHON) scripts/run_step.py
 MATRIX := .venv-matrix
 OLDEST := $(MATRIX)/airflow-3.0/bin/python
@@ -60,8 +62,8 @@ soak: $(VENV)/dev ## All trials many times over, and the kill matrix on the olde
 	$(OLDEST) -m pytest tests/cluster/test_kill_worker.py tests/cluster/test_kill_services.py -q -k "not scheduler_is_terminated"
 	$(OLDEST) -m pytest tests/cluster/test_ledger_table.py tests/cluster/test_batch.py -q
 
-dist: $(VENV)/dev ## Build wheel and sdist, check their contents, install the wheel, resolve each extra with pip
-	$(BIN)/python scripts/check_dist.py
+dist: $(VENV)/dev ## Build wheel and sdist, check their contents, install the wheel, resolve with pip all extras, or EXTRAS
+	$(BIN)/python scripts/check_dist.py $(EXTRAS)
 
 lock: $(VENV)/dev ## Renew the hashed requirements
 	$(BIN)/python scripts/lock.py
@@ -81,8 +83,10 @@ $(VENV)/runtime: requirements/runtime.txt pyproject.toml | $(VENV)/python
 	@touch $@
 
 $(VENV)/dev: requirements/dev.txt pyproject.toml | $(VENV)/python
-	@$(STEP) 1/2 "Installing what tests and linters need into $(VENV), once" "3 to 10 minutes" \
-		$(PIP) --no-deps --require-hashes -r requirements/dev.txt
+	@sed -n '/^uv==/,/[^\\]$$/p' requirements/dev.txt > $(VENV)/uv.txt # its version and hashes
+	@$(PIP) --quiet --no-deps --require-hashes -r $(VENV)/uv.txt
+	@$(STEP) 1/2 "Installing what tests and linters need into $(VENV), once" "1 to 10 minutes" \
+		sh -c "$(UV) || $(PIP) --no-deps --require-hashes -r requirements/dev.txt"
 	@$(PIP) --quiet --no-deps --no-build-isolation -e .
 	@if command -v npm >/dev/null; then $(STEP) 2/2 "Installing azurite and axe-core for the tests" "10 to 60 seconds" \
 		npm install --silent --no-audit --no-fund --prefix $(VENV)/npm $(AZURITE) $(AXE); \

@@ -1,4 +1,7 @@
-"""Build wheel and sdist, check their contents, and try the wheel in a new environment."""
+"""Build wheel and sdist, check their contents, and try the wheel in a new environment.
+
+``python scripts/check_dist.py [EXTRA...]`` resolves the named extras with pip, all by default.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ import time
 import tomllib
 import venv
 import zipfile
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -35,8 +39,11 @@ print("Examples:", *sorted({dag.fileloc.rpartition("/")[2] for dag in bag.dags.v
 MAX_RESOLVE_SECONDS = 180
 
 
-def main() -> None:
-    """Build both distributions, check them, try the wheel, and resolve its extras."""
+def main(extras: Sequence[str]) -> None:
+    """Build both distributions, check them, try the wheel, and resolve its extras.
+
+    :param extras: names of the extras to resolve, none for all.
+    """
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder)
         _run(
@@ -53,7 +60,7 @@ def main() -> None:
         _check_wheel(wheel)
         _check_sdist(sdist)
         _try_wheel(wheel, target)
-        _resolve_extras(wheel, target)
+        _resolve_extras(wheel, target, extras)
     print("Wheel and sdist are complete.")
 
 
@@ -105,9 +112,10 @@ def _try_wheel(wheel: Path, target: Path) -> None:
     """Install the wheel with the tested versions, and check that Airflow lists the provider."""
     venv.create(target / "venv", with_pip=True)
     python = str(target / "venv" / "bin" / "python")
-    pip = (python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
-    _run(*pip, "--require-hashes", "-r", str(ROOT / "requirements" / "runtime.txt"))
-    _run(*pip, "--no-deps", str(wheel))
+    install = (sys.executable, "-m", "uv", "pip", "install", "--quiet", "--python", python)
+    runtime = str(ROOT / "requirements" / "runtime.txt")
+    _run(*install, "--no-deps", "--require-hashes", "-r", runtime)
+    _run(*install, "--no-deps", str(wheel))
     _run(python, "-m", "pip", "check")
     environment = {
         name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")
@@ -141,14 +149,15 @@ def _list_examples() -> list[Path]:
     return [path for path in (ROOT / "example_dags").iterdir() if path.is_file()]
 
 
-def _resolve_extras(wheel: Path, target: Path) -> None:
-    """Resolve each extra with plain pip, as on a machine that has nothing installed or cached."""
+def _resolve_extras(wheel: Path, target: Path, names: Sequence[str]) -> None:
+    """Resolve extras with plain pip, as on a machine that has nothing installed or cached."""
     venv.create(target / "plain", with_pip=True)
     pip = (str(target / "plain" / "bin" / "python"), "-m", "pip", "install")
     options = ("--quiet", "--no-cache-dir", "--disable-pip-version-check")
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"][
         "optional-dependencies"
     ]
+    _check(set(names) <= extras.keys(), f"The package has no such extras: {names}")
 
     def resolve(extra: str) -> None:
         started = time.monotonic()
@@ -166,7 +175,7 @@ def _resolve_extras(wheel: Path, target: Path) -> None:
         print(f"pip resolves the extra {extra} in {time.monotonic() - started:.0f} s.", flush=True)
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        list(pool.map(resolve, extras))
+        list(pool.map(resolve, names or extras))
 
 
 def _run(
@@ -188,4 +197,4 @@ def _check(is_correct: bool, problem: str) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -60,7 +60,7 @@ def test_arguments_come_from_the_serialized_dag_and_from_the_rendered_fields(
     record = find_record(origin)
     assert record is not None
     assert unrendered_arguments(record) == {"output_path": OUTPUT_PATH}
-    assert rendered_arguments(origin) == {}  # it has not run
+    assert rendered_arguments([origin]) == {}  # it has not run
 
 
 def test_a_task_that_asks_nobody_has_no_review(origin: CardOrigin) -> None:
