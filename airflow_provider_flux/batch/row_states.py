@@ -32,6 +32,8 @@ class _OpenRow:
     :param uncertain_submits: submits of all tries whose answer is not known.
     :param lost_answers: those of this try.
     :param rejected: its images that checks rejected.
+    :param path: ``output_path`` with the columns of the row filled in; ``None`` if it is that of
+        the batch.
     """
 
     index: int
@@ -44,6 +46,7 @@ class _OpenRow:
     uncertain_submits: int = 0
     lost_answers: int = 0
     rejected: RejectedImages = NOTHING_REJECTED
+    path: str | None = None
 
     @property
     def label(self) -> str:
@@ -121,6 +124,7 @@ class PendingRow(_OpenRow):
             uncertain_submits=self.uncertain_submits,
             lost_answers=self.lost_answers,
             rejected=self.rejected,
+            path=self.path,
             claim=claim,
             generation=generation,
         )
@@ -213,6 +217,7 @@ class RowBuilder:
         uncertain_submits: int = 0,
         lost_answers: int = 0,
         rejected: RejectedImages = NOTHING_REJECTED,
+        path: str | None = None,
     ) -> PendingRow:
         """Build a row that is to be submitted.
 
@@ -224,24 +229,33 @@ class RowBuilder:
         :param uncertain_submits: submits of all tries whose answer is not known.
         :param lost_answers: those of this try.
         :param rejected: images of the row that checks rejected.
+        :param path: ``output_path`` with the columns of the row filled in; ``None`` if it is that
+            of the batch.
         """
         return PendingRow(
             index=index,
             key=key,
             group=group_of(request.model, request.catalog_model),
-            plan=self.plan.with_target(index=index, key=key).for_request(request),
+            plan=self._plan_of(index, key, path).for_request(request),
             estimate=estimate_cost(request).credits,
             fallback=fallback,
             is_fallback=is_fallback,
             uncertain_submits=uncertain_submits,
             lost_answers=lost_answers,
             rejected=rejected,
+            path=path,
             request=request,
             fingerprint=request.fingerprint,
         )
 
     def build_resumed(
-        self, index: int, key: str, summary: RequestSummary, **fields: Any
+        self,
+        index: int,
+        key: str,
+        summary: RequestSummary,
+        *,
+        path: str | None = None,
+        **fields: Any,
     ) -> SubmittedRow:
         """Build a row that an earlier try submitted.
 
@@ -249,10 +263,12 @@ class RowBuilder:
         :param key: name of the row.
         :param summary: summary of the request of that try, which may differ from the request that
             the row has now.
+        :param path: ``output_path`` with the columns of the row filled in; ``None`` if it is that
+            of the batch.
         :param fields: the other fields of :class:`SubmittedRow`.
         """
-        plan = self.plan.with_target(index=index, key=key).with_request(summary)
-        return SubmittedRow(index=index, key=key, plan=plan, is_resumed=True, **fields)
+        plan = self._plan_of(index, key, path).with_request(summary)
+        return SubmittedRow(index=index, key=key, plan=plan, path=path, is_resumed=True, **fields)
 
     def build_fallback(self, row: SubmittedRow, fallback: GenerationRequest) -> PendingRow:
         """Build the row that is submitted after BFL ended a generation without an image.
@@ -268,4 +284,9 @@ class RowBuilder:
             uncertain_submits=row.uncertain_submits,
             lost_answers=row.lost_answers,
             rejected=row.rejected,
+            path=row.path,
         )
+
+    def _plan_of(self, index: int, key: str, path: str | None) -> LandingPlan:
+        own = {} if path is None else {"path": path}
+        return self.plan.with_target(index=index, key=key, **own)

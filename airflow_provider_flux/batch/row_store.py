@@ -31,12 +31,15 @@ CREATE TABLE rows (
     is_fallback INTEGER NOT NULL DEFAULT 0, uncertain_submits INTEGER NOT NULL DEFAULT 0,
     latency REAL, summary TEXT, is_unpriced INTEGER NOT NULL DEFAULT 0, data TEXT,
     rejected TEXT, signature TEXT,
-    previous_uri TEXT, is_trimmed INTEGER NOT NULL DEFAULT 0
+    previous_uri TEXT, is_trimmed INTEGER NOT NULL DEFAULT 0,
+    path TEXT
 );
 CREATE INDEX open_rows ON rows (limit_group, n) WHERE outcome IS NULL;
 """
 _ROWS_PER_COMMIT = 500
-_PENDING_COLUMNS = "n, key, model, parameters, fallback, is_fallback, uncertain_submits, rejected"
+_PENDING_COLUMNS = (
+    "n, key, model, parameters, fallback, is_fallback, uncertain_submits, rejected, path"
+)
 
 
 class RowStore:
@@ -78,7 +81,7 @@ class RowStore:
         self._db.execute(
             "INSERT INTO rows "
             "(n, key, limit_group, model, parameters, fallback, estimate, outcome, reason, "
-            "is_unpriced, data) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "is_unpriced, data, path) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 row.index,
                 row.key,
@@ -91,6 +94,7 @@ class RowStore:
                 row.problem or "",
                 any(other and _is_unpriced(other) for other in (request, fallback)),
                 json.dumps(row.data) if row.data else None,
+                row.path,
             ),
         )
         self._commit_sometimes()
@@ -182,7 +186,7 @@ class RowStore:
         """Return all rows whose submit of an earlier try is to be resumed."""
         rows = self._db.execute(
             "SELECT n, key, limit_group, fallback, estimate, is_fallback, uncertain_submits, "
-            "claim, generation, summary, rejected FROM rows "
+            "claim, generation, summary, rejected, path FROM rows "
             "WHERE outcome IS NULL AND claim IS NOT NULL ORDER BY n"
         )
         return [self._build_resumed(*row) for row in rows]
@@ -317,6 +321,7 @@ class RowStore:
         is_fallback: int,
         uncertain_submits: int,
         rejected: str | None,
+        path: str | None,
     ) -> PendingRow:
         other = self._restore_fallback(fallback)
         request = self.builder.restore(model, json.loads(parameters))
@@ -330,6 +335,7 @@ class RowStore:
             is_fallback=bool(is_fallback),
             uncertain_submits=uncertain_submits,
             rejected=RejectedImages.decode(rejected),
+            path=path,
         )
 
     def _build_resumed(
@@ -345,11 +351,13 @@ class RowStore:
         generation: str,
         summary: str,
         rejected: str | None,
+        path: str | None,
     ) -> SubmittedRow:
         return self.builder.build_resumed(
             index,
             key,
             RequestSummary.model_validate_json(summary),
+            path=path,
             group=group,
             estimate=estimate,
             fallback=None if is_fallback else self._restore_fallback(fallback),

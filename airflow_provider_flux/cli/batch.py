@@ -34,6 +34,7 @@ _ARGUMENTS = (
     *("model", "max_active", "max_cost", "max_failed", "max_moderated"),
     *("max_rerolls", "max_rejected", "check_timeout"),
     *("on_invalid_row", "on_uncertain", "if_exists", "flux_conn_id"),
+    *("prompt", "keep_columns", "seed"),
 )
 #: Seconds that rows in flight have to land after the first Ctrl-C, after SIGTERM, and after a
 #: second Ctrl-C.
@@ -88,6 +89,7 @@ def _new_operator(
         columns=read_json_option("--columns", args.columns),
         defaults=read_json_option("--defaults", args.defaults),
         checks=read_json_list("--checks", args.checks),
+        matrix=read_json_option("--matrix", args.matrix),
         sidecar=not args.no_sidecar,
         renditions=read_json_option("--renditions", args.renditions),
         **paths,

@@ -57,6 +57,10 @@ def run(args: argparse.Namespace) -> None:
             defaults=read_json_option("--defaults", args.defaults) or {},
             model=args.model,
             column_names=options.arguments.get("column_names"),
+            prompt=args.prompt,
+            keep_columns=args.keep_columns,
+            matrix=read_json_option("--matrix", args.matrix),
+            seed=args.seed,
         )
         rows = count_rows(read_rows(options.source, mapping))
         costs = _sum_up(rows, invalid)

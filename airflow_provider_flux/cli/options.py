@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Literal
+
+from airflow_provider_flux.bfl.stable_seed import STABLE, is_stable
 
 Options = dict[str, dict[str, Any]]
 #: Longest duration of an option. The waits of the operating system have a limit.
@@ -20,6 +22,30 @@ def amount(text: str) -> float:
     if not 0 <= number < math.inf:
         raise ValueError(text)
     return number
+
+
+def seed(text: str) -> int | str:
+    """Return a seed: a whole number from 0, or ``stable``.
+
+    :param text: value of an option.
+    :raises ValueError: for any other text.
+    """
+    if is_stable(text):
+        return STABLE
+    number = int(text)
+    if number < 0:
+        raise ValueError(text)
+    return number
+
+
+def names(text: str) -> list[str] | Literal["all"]:
+    """Return the names in a text that separates them by commas, or ``all``.
+
+    :param text: value of an option.
+    """
+    if text.strip() == "all":
+        return "all"
+    return [name for part in text.split(",") if (name := part.strip())]
 
 
 def duration(text: str) -> float:
@@ -147,6 +173,28 @@ _ROWS: Options = {
         "metavar": "JSON",
         "help": "Parameters of rows that do not set them, for example '{\"width\": 512}'",
     },
+    "--prompt": {
+        "metavar": "TEMPLATE",
+        "help": "Prompt of each row, with names of columns, for example 'Photo of {name}'",
+    },
+    "--matrix": {
+        "metavar": "JSON",
+        "help": "Values by axis, for example '{\"seed\": [1, 2]}'. Each row is tried with each "
+        "combination",
+    },
+    "--keep-columns": {
+        "type": names,
+        "default": [],
+        "metavar": "NAMES",
+        "help": "Columns to keep in the manifest, separated by commas, or all. They are "
+        "placeholders of --output-path, too",
+    },
+    "--seed": {
+        "type": seed,
+        "metavar": "N",
+        "help": "Seed of rows that have none: a number, or stable for one that follows from key "
+        "and request",
+    },
 }
 _MAX_COST: Options = {
     "--max-cost": {
@@ -165,7 +213,12 @@ GENERATE: Options = {
     **_MODEL,
     "--width": {"type": int, "metavar": "PIXELS", "help": "Width of the image"},
     "--height": {"type": int, "metavar": "PIXELS", "help": "Height of the image"},
-    "--seed": {"type": int, "metavar": "N", "help": "Number that makes an image reproducible"},
+    "--seed": {
+        "type": seed,
+        "metavar": "N",
+        "help": "Number that makes an image reproducible, or stable for one that follows from the "
+        "request",
+    },
     "--output-format": {"metavar": "FORMAT", "help": "jpeg, png or webp; by default the suffix"},
     "--parameters": {
         "metavar": "JSON",

@@ -6,7 +6,7 @@ Airflow renders Jinja first. The placeholders are filled in when an image lands.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from string import Formatter
 from typing import Any
 
@@ -53,10 +53,12 @@ _LOCAL_SCHEMES = {"file", "local", ""}
 _AZURE_HOSTS = (".dfs.core.windows.net", ".blob.core.windows.net")
 
 
-def check_output_path(path: Any) -> str:
+def check_output_path(path: Any, columns: Collection[str] | None = ()) -> str:
     """Check an ``output_path``; parts that Jinja will replace are not checked.
 
     :param path: the argument of the operator, a text or an ``ObjectStoragePath``.
+    :param columns: columns of a batch that are placeholders, too. None by default. ``None`` stands
+        for any column.
     :return: the path as text.
     :raises FluxRequestError: if it is empty or relative, has no bucket or file name, or holds
         ``..`` or an unknown placeholder; if a store would keep it under another name, or not at
@@ -68,7 +70,7 @@ def check_output_path(path: Any) -> str:
             text, "is empty. Write, for example, s3://my_conn@bucket/images/{request_id}.{ext}"
         )
     plain = JINJA.sub("x", text)
-    _check_placeholders(text, plain)
+    _check_placeholders(text, plain, columns)
     if text.lstrip().startswith(("{{", "{%")):
         return text  # the template brings even the scheme
     scheme, rest = plain.split("://", 1) if "://" in plain else ("", plain)
@@ -121,6 +123,34 @@ def fill_placeholders(path: str, values: Mapping[str, Any]) -> str:
     return path.format_map(safe)
 
 
+def fill_columns(path: str, values: Mapping[str, str]) -> str:
+    """Return a path in which the placeholders of columns are filled in, and the others are left.
+
+    :param path: the path.
+    :param values: values by column. Unsafe characters become ``_``, as in those of ``{key}``.
+    """
+    parts = []
+    for literal, name, spec, _ in Formatter().parse(path):
+        parts.append(literal.replace("{", "{{").replace("}", "}}"))
+        if name is None:
+            continue
+        if name in values and name not in PLACEHOLDERS:
+            parts.append(safe_name(values[name]))
+        else:
+            parts.append(f"{{{name}:{spec}}}" if spec else f"{{{name}}}")
+    return "".join(parts)
+
+
+def columns_in(path: str) -> list[str]:
+    """Return the placeholders in a path that only columns of a batch can fill, in order.
+
+    :param path: the path, whose templates need not be rendered.
+    """
+    plain = JINJA.sub("x", path)
+    fields = (name for _, name, _, _ in Formatter().parse(plain) if name is not None)
+    return [name for name in dict.fromkeys(fields) if name not in PLACEHOLDERS]
+
+
 def has_distinct_names(path: str) -> bool | None:
     """Whether a path gives each map index of a task, or each image of a list, its own name.
 
@@ -128,7 +158,8 @@ def has_distinct_names(path: str) -> bool | None:
     :return: ``None`` if that depends on the values.
     """
     names = placeholders_in(path)
-    return True if names & _DISTINCT else None if names & _MAYBE_DISTINCT else False
+    may_differ = names & _MAYBE_DISTINCT or names - set(PLACEHOLDERS)
+    return True if names & _DISTINCT else None if may_differ else False
 
 
 def fixed_folder(path: str) -> str:
@@ -158,7 +189,7 @@ def placeholders_in(path: str) -> set[str]:
     return {name for _, name, _, _ in Formatter().parse(path) if name is not None}
 
 
-def _check_placeholders(shown: str, path: str) -> None:
+def _check_placeholders(shown: str, path: str, columns: Collection[str] | None = ()) -> None:
     try:
         fields = [
             (name, spec, conversion)
@@ -169,11 +200,18 @@ def _check_placeholders(shown: str, path: str) -> None:
         raise _refusal(
             shown, f"has unbalanced braces ({error}). Use {{{{ and }}}} only for Jinja"
         ) from None
-    names = {name for name, _, _ in fields}
-    unknown = sorted(names - set(PLACEHOLDERS))
+    unknown = sorted(
+        name
+        for name in {name for name, _, _ in fields} - set(PLACEHOLDERS)
+        if not is_plain_name(name) or (columns is not None and name not in columns)
+    )
     if unknown:
-        known = " ".join(f"{{{name}}}" for name in PLACEHOLDERS)
-        raise _refusal(shown, f"has the unknown placeholder {{{unknown[0]}}}. Known: {known}")
+        known = " ".join(f"{{{name}}}" for name in (*PLACEHOLDERS, *(columns or ())))
+        raise _refusal(
+            shown,
+            f"has the unknown placeholder {{{unknown[0]}}}. Known: {known}. A batch may add "
+            "columns of its input with keep_columns",
+        )
     for name, spec, conversion in fields:
         if conversion or (spec and not (name == "index" and _INDEX_FORMAT.fullmatch(spec))):
             fault = f"has a format for {{{name}}}. Only {{index}} takes a format: {{index:04d}}"
@@ -197,9 +235,18 @@ def _check_key(text: str, plain: str, key: str) -> None:
         raise _refusal(text, problem)
     if suffix := find_foreign_suffix(key):
         raise _refusal(text, suffix)
-    shortest = Formatter().vformat(plain, (), dict.fromkeys(PLACEHOLDERS, 0))
+    shortest = fill_columns(plain, dict.fromkeys(columns_in(plain), "0"))
+    shortest = Formatter().vformat(shortest, (), dict.fromkeys(PLACEHOLDERS, 0))
     if problem := find_length_problem(shortest):
         raise _refusal(text, f"{problem}. Shorten it")
+
+
+def is_plain_name(name: str) -> bool:
+    """Whether a field in braces names a column and nothing of its value.
+
+    :param name: the text before any ``!`` or ``:``.
+    """
+    return bool(name) and not set(name) & set(".[]{}")
 
 
 def is_reserved(key: str) -> bool:

@@ -74,6 +74,8 @@ class IntentFacts(BaseModel):
     :param estimated_cost: estimated price in credits (1 credit = 0.01 USD); ``None`` if it is not
         known.
     :param request: summary of the request, for the sidecar.
+    :param path: ``output_path`` with the columns of the row filled in; ``None`` if it is that of
+        the batch.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -84,6 +86,7 @@ class IntentFacts(BaseModel):
     fingerprint: str
     estimated_cost: Annotated[float | None, BeforeValidator(drop_bad_number)] = None
     request: RequestSummary
+    path: str | None = None
 
 
 class JournalEntry(BaseModel):
@@ -118,6 +121,7 @@ def intent_entry(
     key: str,
     row_fingerprint: str,
     summary: RequestSummary,
+    path: str | None = None,
 ) -> dict[str, Any]:
     """Return the entry for a request that is about to be submitted.
 
@@ -126,9 +130,11 @@ def intent_entry(
     :param key: key of the row.
     :param row_fingerprint: fingerprint of the row in the input.
     :param summary: summary of the request, for the sidecar.
+    :param path: ``output_path`` with the columns of the row filled in; ``None`` (default) if it is
+        that of the batch.
     :return: the entry. Later entries of the submit repeat its ``claim``.
     """
-    facts = {
+    facts: dict[str, Any] = {
         "index": index,
         "model": request.model,
         "row_fingerprint": row_fingerprint,
@@ -136,6 +142,8 @@ def intent_entry(
         "estimated_cost": estimate_cost(request).credits,
         "request": summary.model_dump(mode="json"),
     }
+    if path is not None:
+        facts["path"] = path
     return {
         "claim": uuid.uuid4().hex,
         "key": key,

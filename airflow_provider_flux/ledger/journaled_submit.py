@@ -76,7 +76,10 @@ class JournaledSubmit:
     @property
     def target(self) -> Target:
         """The target of its image."""
-        return self.header.target.model_copy(update={"index": self.facts.index, "key": self.key})
+        changes = {"index": self.facts.index, "key": self.key}
+        if self.facts.path is not None:
+            changes["path"] = self.facts.path
+        return self.header.target.model_copy(update=changes)
 
     @property
     def landing_plan(self) -> LandingPlan:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import timedelta
 from typing import Any, get_args
 
 from airflow_provider_flux.bfl.catalog import MediaKind, Model, get_model
 from airflow_provider_flux.bfl.errors import FluxRequestError
 from airflow_provider_flux.bfl.request import resolve_mode_alias
+from airflow_provider_flux.bfl.stable_seed import check_has_seed, is_stable
 from airflow_provider_flux.bfl.urls import host_of
 from airflow_provider_flux.bfl.validation import find_problems
 from airflow_provider_flux.configured_models import known_models
@@ -54,14 +55,16 @@ def is_xcom_arg(value: Any) -> bool:
     return hasattr(value, "iter_references")
 
 
-def check_output_path_argument(path: Any) -> Any:
+def check_output_path_argument(path: Any, columns: Collection[str] | None = ()) -> Any:
     """Return the path as checked text.
 
     :param path: a string, an ``ObjectStoragePath``, or an XComArg, which is returned unchanged and
         checked at run time.
+    :param columns: columns of a batch that are placeholders, too; ``None`` for any. None by
+        default.
     :raises FluxRequestError: if the operator cannot write an image there.
     """
-    return path if is_xcom_arg(path) else check_output_path(path)
+    return path if is_xcom_arg(path) else check_output_path(path, columns)
 
 
 def check_ledger_path(path: Any) -> Any:
@@ -238,6 +241,9 @@ def check_literals(
         if name not in unresolved and value is not None
     }
     literals = resolve_mode_alias(entry, literals)
+    if is_stable(literals.get("seed")):
+        check_has_seed(entry, literals)
+        del literals["seed"]
     problems = find_problems(entry, literals, unresolved=unresolved)
     problems += find_source_problems(entry.media, literals)
     if problems:

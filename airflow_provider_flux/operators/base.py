@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from airflow_provider_flux.bfl.errors import FluxRequestError
@@ -102,7 +102,11 @@ class FluxLandingOperator(TextTemplatesOperator):
     ) -> None:
         super().__init__(**kwargs)
         add_retry_policy(self)
-        checked = None if output_path is None else arguments.check_output_path_argument(output_path)
+        checked = (
+            None
+            if output_path is None
+            else arguments.check_output_path_argument(output_path, self._path_columns())
+        )
         self._is_from_mapped = is_from_mapped(self)
         #: Hosts of webhooks that the DAG file names, to which the secret of the connection may go.
         self._webhook_hosts: tuple[str, ...] = ()
@@ -124,6 +128,13 @@ class FluxLandingOperator(TextTemplatesOperator):
         self.task_files = TaskFiles()
         self._check_landing_options()
         arguments.check_prompt_in_events(prompt_in_events, sidecar, hide_prompt)
+
+    def _path_columns(self) -> Collection[str] | None:
+        """Return the columns of a batch that are placeholders of ``output_path``.
+
+        ``None`` stands for any name. ``__init__`` calls it before it has set other attributes.
+        """
+        return ()
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage[Any, Any]:
         """Return the datasets that the task read and wrote, for the OpenLineage provider.
@@ -209,7 +220,7 @@ class FluxLandingOperator(TextTemplatesOperator):
         from airflow_provider_flux.landing.provenance import identify_task
         from airflow_provider_flux.object_store.filesystem import check_writable, open_path
 
-        path = check_output_path(self.output_path)
+        path = check_output_path(self.output_path, self._path_columns())
         arguments.refuse_template("output_path", path)
         options = LandingOptions.parse(**self._landing_options())
         options.check_store_options(path)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from airflow_provider_flux.batch.input.mapping import InputMapping, check_mapping
+from airflow_provider_flux.batch.input.mapping import InputMapping
+from airflow_provider_flux.batch.input.mapping_checks import check_keep_columns, check_mapping
 from airflow_provider_flux.batch.report.thresholds import (
     RowThreshold,
     check_thresholds,
@@ -27,10 +28,12 @@ from airflow_provider_flux.batch.survey import OnBudget, Prune
 from airflow_provider_flux.bfl.catalog import get_model
 from airflow_provider_flux.bfl.errors import FluxRequestError
 from airflow_provider_flux.bfl.inputs import is_path
+from airflow_provider_flux.checks.check import text_columns
 from airflow_provider_flux.configured_models import known_models
 from airflow_provider_flux.hooks.flux import FluxHook
 from airflow_provider_flux.landing.object_name import safe_name
 from airflow_provider_flux.landing.output_path import (
+    columns_in,
     fixed_folder,
     has_distinct_names,
     placeholders_in,
@@ -164,6 +167,17 @@ class FluxGenerateBatchOperator(FluxLandingOperator):
         the order of the input, and leave the others pending.
     :param validate: check the model and its parameters against the catalog of this version. Default
         ``True``. ``False`` sends unknown models and parameters.
+    :param prompt: template of the prompts over the columns of a row, for example
+        ``Photo of {name}, {colour}``. It has plain names of columns or of axes of ``matrix``, and
+        ``{{`` and ``}}`` stand for a brace. Jinja renders first, so that in a DAG file Jinja
+        has to write a double brace. A row whose column is empty is not valid. (templated)
+    :param keep_columns: list of columns of the input to keep in the manifest, or ``"all"``. They
+        are placeholders of ``output_path``, too, for example ``{category}``. Default: none.
+    :param matrix: dict of lists of values by axis, for example ``{"style": ["oil", "ink"]}``. Each
+        row is tried with each combination. An axis is a parameter, ``model``, or a name in
+        ``prompt`` or ``output_path``. (templated)
+    :param seed: seed of rows that have none: a number, or ``"stable"`` for one that follows from
+        the key and the request of the row. Random by default. (templated)
     :param keep_null_text: send texts such as ``nan``, ``None``, ``NULL`` and ``#N/A`` as they are.
         By default a cell with such a text is empty.
     :param sql: one query whose result has the rows, or the name of a ``.sql`` file with it. Its
@@ -195,6 +209,9 @@ class FluxGenerateBatchOperator(FluxLandingOperator):
         "max_rejected",
         "manifest_path",
         "ledger_path",
+        "prompt",
+        "matrix",
+        "seed",
         *FluxLandingOperator.template_fields,
     )
     template_ext: Sequence[str] = (".sql",)
@@ -205,11 +222,12 @@ class FluxGenerateBatchOperator(FluxLandingOperator):
         **FluxLandingOperator.template_fields_renderers,
         "columns": "json",
         "defaults": "json",
+        "matrix": "json",
         "sql": "sql",
         "sql_parameters": "json",
     }
     text_fields: ClassVar[frozenset[str]] = FluxLandingOperator.text_fields | {
-        *("model", "manifest_path", "ledger_path", "sql", "sql_conn_id")
+        *("model", "manifest_path", "ledger_path", "prompt", "sql", "sql_conn_id")
     }
 
     def __init__(
@@ -240,6 +258,10 @@ class FluxGenerateBatchOperator(FluxLandingOperator):
         check_timeout: float | timedelta = 30.0,
         prune: Prune = "report",
         on_budget: OnBudget = "fail",
+        prompt: str | None = None,
+        keep_columns: Literal["all"] | Sequence[str] = (),
+        matrix: Mapping[str, Sequence[Any]] | None = None,
+        seed: int | str | None = None,
         validate: bool = True,
         keep_null_text: bool = False,
         sql: str | None = None,
@@ -248,6 +270,8 @@ class FluxGenerateBatchOperator(FluxLandingOperator):
         column_names: Sequence[str] | None = None,
         **kwargs: Any,
     ) -> None:
+        # The check of output_path needs them.
+        self.keep_columns, self.matrix = keep_columns, matrix
         super().__init__(**kwargs)
         self.requests = requests
         self.columns = columns
@@ -287,6 +311,8 @@ class FluxGenerateBatchOperator(FluxLandingOperator):
         self.sql_conn_id = sql_conn_id
         self.sql_parameters = sql_parameters
         self.column_names = column_names
+        self.prompt = prompt
+        self.seed = seed
         self._batch_run: BatchRun | None = None
         self._is_killed = False
         #: Set by the command line: it asks before a submit, and shows the progress.
@@ -317,8 +343,11 @@ class FluxGenerateBatchOperator(FluxLandingOperator):
         arguments.check_count("max_active", self.max_active)
         self._check_model_limits()
         self._check_literal_thresholds()
-        mapped = (self.columns, self.defaults, self.model, self.column_names)
-        if not any(map(arguments.is_resolved_later, mapped)):
+        check_keep_columns(self.keep_columns)
+        checked = (self.columns, self.defaults, self.model, self.prompt, self.matrix, self.seed)
+        checked = (*checked, self.column_names)
+        is_later = any(map(arguments.is_resolved_later, checked))
+        if not (is_later or (self.matrix and arguments.is_resolved_later(self.output_path))):
             check_mapping(self._input_mapping())
         if self.manifest_path is not None and not arguments.is_resolved_later(self.manifest_path):
             # It imports sqlite, which parsing most DAGs does not need.
@@ -348,7 +377,7 @@ class FluxGenerateBatchOperator(FluxLandingOperator):
         """Refuse an ``output_path`` that may give all rows one name."""
         if arguments.is_template(path) or has_distinct_names(path):
             return
-        if "fingerprint" not in placeholders_in(path):
+        if "fingerprint" not in placeholders_in(path) and not columns_in(path):
             raise FluxRequestError(
                 f"output_path={path!r} may be the same for all rows. Add {{key}} or {{index}}."
             )
@@ -383,7 +412,22 @@ class FluxGenerateBatchOperator(FluxLandingOperator):
             self.keep_null_text,
             str(self.output_path),
             self.column_names,
+            prompt=self.prompt,
+            keep_columns=self.keep_columns,
+            matrix=self.matrix,
+            seed=self.seed,
+            is_table=self.sql is not None,
+            checked_columns=text_columns(self._checks),
+            keep_all_data=getattr(self, "failed_path", None) is not None,
         )
+
+    def _path_columns(self) -> Collection[str] | None:
+        """Return the columns that are placeholders: those to keep, and the axes of the sweep."""
+        check_keep_columns(self.keep_columns)
+        if self.keep_columns == "all" or arguments.is_xcom_arg(self.matrix):
+            return None
+        axes = self.matrix if isinstance(self.matrix, Mapping) else ()
+        return [*self.keep_columns, *map(str, axes)]
 
     @cached_property
     def hook(self) -> FluxHook:

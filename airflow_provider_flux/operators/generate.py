@@ -70,8 +70,9 @@ class FluxGenerateOperator(FluxRequestOperator, FluxWaitingOperator):
     :param width: pixels, 256 to 1440 in steps of 32. Default 1024.
     :param height: pixels, 256 to 1440 in steps of 32. Default 1024.
     :param prompt_upsampling: let BFL rewrite the prompt. Default ``False``.
-    :param seed: number that makes an image reproducible. Random by default. The XCom has the seed
-        that BFL used.
+    :param seed: number that makes an image reproducible, or ``"stable"`` for one that follows from
+        the request, so that the same request gives the same image. Random by default. The XCom
+        has the seed that BFL used.
     :param safety_tolerance: moderation, from 0 (most strict) to 6. Default 2.
     :param output_format: ``jpeg``, ``png`` or ``webp``. Default: the format that the suffix of
         ``output_path`` names, else ``jpeg``.

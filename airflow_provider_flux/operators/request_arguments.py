@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from airflow_provider_flux.bfl.request import GenerationRequest, build_request
+from airflow_provider_flux.bfl.stable_seed import is_stable, with_stable_seed
 from airflow_provider_flux.bfl.webhook import is_receiver
 from airflow_provider_flux.compat import mask_secret
 from airflow_provider_flux.configured_models import known_models
@@ -119,6 +120,9 @@ class FluxRequestOperator(FluxLandingOperator):
             own = {name: value for name, value in parameters.items() if name != "output_format"}
             if chosen := self._format_for(own):
                 parameters["output_format"] = chosen
+        has_stable_seed = is_stable(parameters.get("seed"))
+        if has_stable_seed:
+            del parameters["seed"]
         request = build_request(
             self.model,
             parameters,
@@ -126,5 +130,7 @@ class FluxRequestOperator(FluxLandingOperator):
             rendered=self._resolved_later,
             models=known_models(),
         )
+        if has_stable_seed:
+            request = with_stable_seed(request)
         check_suffix(self.output_path, request)
         return request

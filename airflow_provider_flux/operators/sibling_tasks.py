@@ -9,7 +9,7 @@ from typing import Any
 from airflow_provider_flux.bfl.errors import FluxRequestError
 from airflow_provider_flux.configured_models import known_models
 from airflow_provider_flux.landing.object_name import safe_name
-from airflow_provider_flux.landing.output_path import JINJA, placeholders_in
+from airflow_provider_flux.landing.output_path import JINJA, columns_in, placeholders_in
 from airflow_provider_flux.landing.suffixes import default_format
 
 #: Variables of a template that may differ between two tasks of a run.
@@ -57,8 +57,9 @@ def _names_of(task: Any) -> str | None:
         return None
     if any(map(_OF_A_TASK.search, JINJA.findall(path))):
         return None
-    names = placeholders_in(JINJA.sub("", path))
-    if names & _UNKNOWN or (source == "rows" and "key" in names):
+    plain = JINJA.sub("", path)
+    names = placeholders_in(plain)
+    if names & _UNKNOWN or (source == "rows" and ("key" in names or columns_in(plain))):
         return None
     is_many = source == "rows" or _is_mapped(task)
     path = path.replace("{key}", _ANY_INDEX if is_many else safe_name(task.task_id))

@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from airflow_provider_flux.bfl.errors import FluxRequestError
 from airflow_provider_flux.landing.output_path import (
     check_output_path,
+    columns_in,
+    fill_columns,
     fill_placeholders,
     fixed_folder,
     has_distinct_names,
@@ -157,3 +159,36 @@ def test_a_path_with_a_lone_surrogate_is_refused(path: str) -> None:
     """Fault 28: no store can keep such a name."""
     with pytest.raises(FluxRequestError, match="control character"):
         check_output_path(path)
+
+
+class TestColumns:
+    PATH = "s3://bucket/{{ ds }}/{category}/{main colour}/{index:04d}-{key}.{ext}"
+
+    def test_a_declared_column_is_a_placeholder(self) -> None:
+        assert check_output_path(self.PATH, ["category", "main colour"]) == self.PATH
+        assert check_output_path(self.PATH, None) == self.PATH
+        assert columns_in(self.PATH) == ["category", "main colour"]
+
+    def test_another_column_is_an_unknown_placeholder_with_a_hint(self) -> None:
+        with pytest.raises(FluxRequestError, match=r"\{category\}.*\{sku\}.* with keep_columns"):
+            check_output_path("/x/{category}.{ext}", ["sku"])
+
+    @pytest.mark.parametrize("field", ["{a.b}", "{a[0]}", "{a!r}", "{a:>9}", "{}"])
+    def test_a_column_is_a_plain_name(self, field: str) -> None:
+        with pytest.raises(FluxRequestError):
+            check_output_path(f"/x/{field}.{{ext}}", None)
+
+    def test_a_path_with_columns_may_give_each_row_its_own_name(self) -> None:
+        assert has_distinct_names("/x/{category}.{ext}") is None
+
+    @given(st.text(max_size=200))
+    def test_the_value_of_a_column_is_one_part_of_a_name(self, value: str) -> None:
+        path = fill_columns("/x/{category}/{index:04d}-{key}.{ext}", {"category": value})
+        assert path.endswith("/{index:04d}-{key}.{ext}")
+        assert path.count("/") == 3
+        assert path.count("{") == 3
+        assert "/.." not in path
+        assert check_output_path(path) == path
+
+    def test_a_built_in_placeholder_is_never_that_of_a_column(self) -> None:
+        assert fill_columns("/x/{key}.{ext}", {"key": "a", "ext": "exe"}) == "/x/{key}.{ext}"

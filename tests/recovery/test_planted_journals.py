@@ -57,14 +57,20 @@ def wait_until_ready(emulator: EmulatorServer) -> None:
         time.sleep(0.05)
 
 
+@pytest.mark.parametrize("member", ["target.path", "facts.path"])
 @pytest.mark.parametrize("kind", ["another folder", "a link out of the folder", "a template"])
 def test_a_journal_lands_nothing_outside_of_its_folder(
-    kind: str, lake: Path, emulator: EmulatorServer, recover: Recover, stranger: Stranger
+    kind: str,
+    member: str,
+    lake: Path,
+    emulator: EmulatorServer,
+    recover: Recover,
+    stranger: Stranger,
 ) -> None:
     """Fault 1: the header of a journal named the folder that its images landed in."""
     task = abandoned(lake)
     wait_until_ready(emulator)
-    edit_journal(task, set_member("target.path", fill(ESCAPING_PATHS[kind], lake, stranger)))
+    edit_journal(task, set_member(member, fill(ESCAPING_PATHS[kind], lake, stranger)))
     before = snapshot(lake.parent)
     rows = recover()
     assert [row["outcome"] for row in rows] == ["error", "error"]
@@ -194,3 +200,25 @@ def test_a_segment_of_recover_holds_no_more_than_the_phase(
         for line in path.read_text().splitlines()
     ]
     assert sum(line.get("phase") == "persisted" for line in lines) == 2
+
+
+def test_a_recovered_image_lands_where_the_columns_of_its_row_say(
+    lake: Path, emulator: EmulatorServer, recover: Recover
+) -> None:
+    rows = [
+        {"prompt": prompt, "category": category}
+        for prompt, category in zip(prompts(2, "slow=1.5"), ("Doors", "a/../b"), strict=True)
+    ]
+    task = batch(
+        lake,
+        rows,
+        output_path=f"{lake}/{{category}}/{{key}}.{{ext}}",
+        keep_columns=["category"],
+    )
+    task.retry(timeout=1, max_failed=9)
+    wait_until_ready(emulator)
+    assert [row["outcome"] for row in recover()] == ["recovered", "recovered"]
+    assert (lake / "Doors/0.jpeg").is_file()
+    assert (lake / "a_.._b/1.jpeg").is_file()
+    assert task.retry()["landed"] == 2
+    assert emulator.stats()["submits"] == 2

@@ -99,6 +99,7 @@ class Submitter:
             key=row.key,
             row_fingerprint=row.fingerprint,
             summary=row.plan_to_land.request,
+            path=row.path,
         )
         claim = str(entry["claim"])
         try:

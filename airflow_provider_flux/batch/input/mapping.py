@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from functools import cached_property
+from typing import Any, Literal
 
 from airflow_provider_flux.batch.input.json_values import NotJsonError, to_json_value
+from airflow_provider_flux.batch.input.prompt_template import PromptTemplate
 from airflow_provider_flux.batch.input.raw_rows import Column
-from airflow_provider_flux.bfl.catalog import did_you_mean, get_model, route_of
+from airflow_provider_flux.batch.input.sweep import Sweep
 from airflow_provider_flux.bfl.errors import FluxRequestError
 from airflow_provider_flux.configured_models import known_models
 
@@ -34,10 +36,6 @@ WEBHOOK_PROBLEM = (
     "webhook_url cannot come from a row, because BFL sends results, and the secret of the "
     "connection, there. Set it in defaults"
 )
-_NOT_IN_DEFAULTS = {
-    "key": "it must differ by row",
-    "model": "pass model=... to the operator",
-}
 
 
 def is_null_text(text: str) -> bool:
@@ -65,6 +63,15 @@ class InputMapping:
     :param keep_null_text: keep cells of :data:`NULL_TEXTS`. By default they count as empty.
     :param column_names: names of the values of rows that are lists or tuples, in order; ``None``
         if rows have names, or ``columns`` has positions.
+    :param prompt: template of the prompts over the columns of a row; ``None`` if each row has its
+        own prompt.
+    :param keep_columns: columns of the input to keep as data, or ``"all"``. Also placeholders of
+        ``output_path``.
+    :param matrix: values by axis. Each row is tried with each combination.
+    :param seed: seed of rows that have none: a number, or ``"stable"``.
+    :param is_table: whether the input is a table, of which some columns are no parameters.
+    :param checked_columns: columns whose text checks look for on the images.
+    :param keep_all_data: keep all columns that can be read, for a file of rows.
     """
 
     columns: Mapping[str, Column] | None = None
@@ -74,40 +81,40 @@ class InputMapping:
     keep_null_text: bool = False
     output_path: str = ""
     column_names: Sequence[str] | None = None
+    prompt: str | None = None
+    keep_columns: Literal["all"] | Sequence[str] = ()
+    matrix: Mapping[str, Sequence[Any]] | None = None
+    seed: int | str | None = None
+    is_table: bool = False
+    keep_all_data: bool = False
+    checked_columns: Sequence[str] = ()
+
+    @cached_property
+    def template(self) -> PromptTemplate | None:
+        """The parsed template of the prompts."""
+        return None if self.prompt is None else PromptTemplate.parse(self.prompt)
+
+    @cached_property
+    def sweep(self) -> Sweep:
+        """The parsed axes."""
+        return Sweep.parse(self.matrix)
+
+    @property
+    def own_seed(self) -> int | str | None:
+        """The seed; ``None`` also if its template has no value."""
+        return None if str(self.seed).strip() in {"", "None"} else self.seed
+
+    @cached_property
+    def has_data_columns(self) -> bool:
+        """Whether a column may be data: neither a parameter nor one of :data:`SPECIAL_NAMES`."""
+        has_other = any(name not in parameter_names() for name in self.checked_columns)
+        return self.is_table or self.prompt is not None or bool(self.keep_columns) or has_other
 
 
-def check_mapping(mapping: InputMapping) -> None:
-    """Check a mapping before any row is read, for example when the DAG is parsed.
-
-    :param mapping: mapping without templates.
-    :raises FluxRequestError: if an argument has a wrong type, a name is unknown, or a webhook
-        secret is among the names.
-    """
-    if mapping.validate:
-        get_model(mapping.model, known_models())
-    else:
-        route_of(mapping.model, known_models())
-
-    for argument, value in (("columns", mapping.columns), ("defaults", mapping.defaults)):
-        if value is not None and not isinstance(value, Mapping):
-            raise FluxRequestError(f"{argument} is {type(value).__name__}, not a dict.")
-        for name in value or {}:
-            _check_name(argument, name, mapping.validate)
-
-    for name, column in (mapping.columns or {}).items():
-        is_position = type(column) is int and column >= 0
-        if not is_position and not (isinstance(column, str) and column):
-            raise FluxRequestError(
-                f"columns[{name!r}]={column!r} must be the name of a column, or its position from "
-                "0 in rows that are lists."
-            )
-    if len({type(column) for column in (mapping.columns or {}).values()}) > 1:
-        raise FluxRequestError("columns has names and positions. Use one of them for all columns.")
-    _check_column_names(mapping)
-    for name in mapping.defaults:
-        if name in _NOT_IN_DEFAULTS:
-            raise FluxRequestError(f"defaults cannot hold {name}: {_NOT_IN_DEFAULTS[name]}.")
-    defaults_of(mapping)
+def parameter_names() -> dict[str, None]:
+    """Return the special names, and the parameters of all known models."""
+    parameters = (parameter for model in known_models().values() for parameter in model.fields)
+    return dict.fromkeys([*SPECIAL_NAMES, *parameters])
 
 
 def is_webhook(name: str) -> bool:
@@ -128,47 +135,6 @@ def defaults_of(mapping: InputMapping) -> dict[str, Any]:
         plain = {name: to_json_value(value) for name, value in mapping.defaults.items()}
     except NotJsonError as error:
         raise FluxRequestError(f"defaults: a value {error}.") from None
+    if mapping.own_seed is not None:
+        plain["seed"] = mapping.own_seed
     return {name: value for name, value in plain.items() if value is not None}
-
-
-def _check_column_names(mapping: InputMapping) -> None:
-    names = mapping.column_names
-    if names is None:
-        return
-    if isinstance(names, (str, bytes)) or not isinstance(names, Sequence):
-        raise FluxRequestError(
-            f"column_names is {type(names).__name__}, not a list of names, for example "
-            "['key', 'prompt']."
-        )
-    wrong = [name for name in names if not (isinstance(name, str) and name)]
-    if wrong or not names:
-        shown = repr(wrong[0]) if wrong else "empty"
-        raise FluxRequestError(
-            f"column_names is or holds {shown}. It must have the name of each value of a row."
-        )
-    if repeated := sorted({name for name in names if list(names).count(name) > 1}):
-        raise FluxRequestError(f"column_names has {repeated[0]!r} twice. Names must differ.")
-    columns = list((mapping.columns or {}).values())
-    if any(isinstance(column, int) for column in columns):
-        raise FluxRequestError(
-            "columns has positions, and column_names has names. Write the names in columns."
-        )
-    if lost := [column for column in columns if column not in names]:
-        raise FluxRequestError(
-            f"columns names {lost[0]!r}, which column_names does not have. It has: "
-            f"{', '.join(map(repr, names))}."
-        )
-
-
-def _check_name(argument: str, name: Any, validate: bool) -> None:
-    if name == "webhook_secret":
-        raise FluxRequestError(f"{argument}: {SECRET_PROBLEM}.")
-    if argument == "columns" and is_webhook(str(name)):
-        raise FluxRequestError(f"columns: {WEBHOOK_PROBLEM}.")
-    parameters = (parameter for model in known_models().values() for parameter in model.fields)
-    known = dict.fromkeys([*SPECIAL_NAMES, *parameters])
-    if not isinstance(name, str) or (validate and name not in known):
-        raise FluxRequestError(
-            f"{argument}: {name!r} is neither a parameter of a model, nor one of "
-            f"{', '.join(SPECIAL_NAMES)}.{did_you_mean(name, known)}"
-        )

@@ -207,7 +207,9 @@ def check_header(header: list[str], columns: Collection[Column] | None, source: 
         raise FluxRequestError(f"{source} has the column {repeated[0]!r} twice.")
     if missing := set(columns or ()) - set(header):
         subject = source.partition("=")[0]
-        raise missing_columns_error(missing, filter(None, header), subject=subject)
+        raise missing_columns_error(
+            missing, filter(None, header), subject=subject, requested=columns
+        )
 
 
 def missing_columns_error(
@@ -216,6 +218,7 @@ def missing_columns_error(
     unreadable: str = "",
     *,
     subject: str = "requests",
+    requested: Collection[Column] | None = None,
 ) -> FluxRequestError:
     """Build the error for requested columns that the input does not have.
 
@@ -223,12 +226,18 @@ def missing_columns_error(
     :param available: the names that the input has.
     :param unreadable: a sentence about rows that could not be read; empty if all could.
     :param subject: the argument that the rows come from. Default ``requests``.
+    :param requested: the requested columns; as a mapping, with the argument that names each.
+        Default: ``columns`` names them.
     """
     names = [redact(repr(name[:_MAX_NAME_CHARACTERS])) for name in available]
     listed = ", ".join(names[:MAX_LISTED_COLUMNS])
     listed += ", ..." if len(names) > MAX_LISTED_COLUMNS else ""
+    arguments = requested if isinstance(requested, Mapping) else {}
+    named_by = sorted({arguments.get(name, "columns") for name in missing})
+    verb = "names" if len(named_by) == 1 else "name"
     return FluxRequestError(
-        f"{subject} has no column {', '.join(sorted(map(repr, missing)))}, which columns names. "
+        f"{subject} has no column {', '.join(sorted(map(repr, missing)))}, which "
+        f"{' and '.join(named_by)} {verb}. "
         f"It has: {listed or 'none'}{'. ' if unreadable else ''}{unreadable}"
     )
 

@@ -18,6 +18,7 @@ from airflow_provider_flux.bfl.catalog import MediaKind, Model, did_you_mean, ge
 from airflow_provider_flux.bfl.catalog.model import fields_of
 from airflow_provider_flux.bfl.errors import FluxRequestError
 from airflow_provider_flux.bfl.request import GenerationRequest, build_request
+from airflow_provider_flux.bfl.stable_seed import with_stable_seed
 from airflow_provider_flux.configured_models import known_models
 from airflow_provider_flux.landing.suffixes import choose_format
 from airflow_provider_flux.media.source import find_source_problems
@@ -119,6 +120,16 @@ class RequestBuilder:
 
         is_same = fallback.model == request.model and fallback.parameters == request.parameters
         return None if is_same else fallback
+
+    def seed_fallback(self, fallback: GenerationRequest, key: str) -> GenerationRequest:
+        """Return the request of a fallback with a stable seed of its own, if its model takes one.
+
+        :param fallback: the request, without a seed.
+        :param key: key from which the seed follows.
+        """
+        model = fallback.catalog_model
+        takes_seed = model is None or "seed" in model.schema_for(fallback.parameters).model_fields
+        return with_stable_seed(fallback, key) if takes_seed else fallback
 
     def _select_known(
         self, model: Any, parameters: dict[str, Any], request: GenerationRequest

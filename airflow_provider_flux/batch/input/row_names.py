@@ -77,7 +77,8 @@ class RowNames:
     def _names_of(
         self, row: Row, request: GenerationRequest, ext: str | None = None
     ) -> list[WrittenName]:
-        target = self._target.model_copy(update={"index": row.index, "key": row.key})
+        own = {} if row.path is None else {"path": row.path}
+        target = self._target.model_copy(update={"index": row.index, "key": row.key, **own})
         model = request.catalog_model
         return planned_names(
             target,
@@ -91,16 +92,15 @@ class RowNames:
     def _register_names(
         self, row: Row, request: GenerationRequest, names: list[WrittenName]
     ) -> str | None:
-        number, unit = (row.index, "index") if row.line is None else (row.line, "line")
-        taken = self._register.register(names, number)
-        if taken is None or taken[2] == number:  # a fallback has the names of its row
+        taken = self._register.register(names, row.order)
+        if taken is None or taken[2] == row.order:  # a fallback has the names of its row
             return None
-        kind, first_kind, first = taken
+        kind, first_kind, order = taken
+        first, unit = row.place_of(order)
         if kind == first_kind == "image" and "{key}" not in self._target.path:
-            return (
-                f"is the same request as {unit} {first}, and would get the same name. Add {{key}} "
-                "to output_path"
-            )
+            reason = "would get the same name" if row.path else "is the same request"
+            more = "" if row.path else ", and would get the same name"
+            return f"{reason} as {unit} {first}{more}. Add {{key}} to output_path"
         remedy = (
             "Change the key, or the path in renditions"
             if "rendition" in kind + first_kind

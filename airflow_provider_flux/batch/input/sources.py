@@ -86,7 +86,7 @@ def _check_columns(
         verb = "row" if unreadable == 1 else "rows"
         text = f"{unreadable} {verb} could not be read, the first: {first_problem}"
         text = text if unreadable else ""
-        raise missing_columns_error(missing, available, text, subject=subject)
+        raise missing_columns_error(missing, available, text, subject=subject, requested=columns)
 
 
 def check_source(source: Any, name: str = "requests") -> Any:
