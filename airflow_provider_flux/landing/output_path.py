@@ -71,6 +71,12 @@ def check_output_path(path: Any, columns: Collection[str] | None = ()) -> str:
         )
     plain = JINJA.sub("x", text)
     _check_placeholders(text, plain, columns)
+    if (named := columns_in(plain)) and not fixed_folder(plain):
+        raise _refusal(
+            text,
+            f"has the column {{{named[0]}}}, and begins with no folder, so that rows could choose "
+            "any bucket or folder. Begin it with a folder",
+        )
     if text.lstrip().startswith(("{{", "{%")):
         return text  # the template brings even the scheme
     scheme, rest = plain.split("://", 1) if "://" in plain else ("", plain)

@@ -178,6 +178,13 @@ class TestColumns:
         with pytest.raises(FluxRequestError):
             check_output_path(f"/x/{field}.{{ext}}", None)
 
+    @pytest.mark.parametrize(
+        "path", ["s3://{a}/{key}.{ext}", "/{a}/{key}.{ext}", "file:///{a}.{ext}", "s3://x@{a}/b"]
+    )
+    def test_a_column_chooses_no_bucket_and_no_first_folder(self, path: str) -> None:
+        with pytest.raises(FluxRequestError, match="begins with no folder"):
+            check_output_path(path, ["a"])
+
     def test_a_path_with_columns_may_give_each_row_its_own_name(self) -> None:
         assert has_distinct_names("/x/{category}.{ext}") is None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -24,6 +25,7 @@ _NOT_IN_DEFAULTS = {
     "key": "it must differ by row",
     "model": "pass model=... to the operator",
 }
+_WHOLE_NUMBER = re.compile(r"[-+]?\d+")
 #: Names that cannot be axes of a sweep, because they do not change an image.
 _NO_AXES = frozenset({"key", "fallback_prompt", "fallback_model", "user"})
 
@@ -153,9 +155,10 @@ def _check_seed(mapping: InputMapping) -> None:
     seed = mapping.own_seed
     if seed is None:
         return
-    is_number = isinstance(seed, int) and not isinstance(seed, bool) and seed >= 0
-    if not (is_number or is_stable(seed) or (isinstance(seed, str) and seed.strip().isdecimal())):
-        raise FluxRequestError(f"seed={seed!r} must be a whole number from 0, or 'stable'.")
+    is_number = isinstance(seed, int) and not isinstance(seed, bool)
+    is_text = isinstance(seed, str) and bool(_WHOLE_NUMBER.fullmatch(seed.strip()))
+    if not (is_number or is_text or is_stable(seed)):
+        raise FluxRequestError(f"seed={seed!r} must be a whole number, or 'stable'.")
     if "seed" in mapping.defaults:
         raise FluxRequestError("The seed is set twice: in defaults and by seed.")
 

@@ -84,12 +84,21 @@ class RowChecker:
         assert isinstance(raw.values, UnreadableRow)  # noqa: S101 - it has no values
         count = self._mapping.sweep.count
         position, _ = position_of(index // count, raw.line)
-        row = Row(
-            *(index, self._keys.register_stand_in(position), self._mapping.model),
-            *(None, None, None, raw.line),
-            combination=Combination(0, count, {}, ""),
-        )
+        key = self._keys.register_stand_in(position)
+        row = self._new_row(index, key, raw, Combination(0, count, {}, ""))
         return row.with_problem(raw.values.problem)
+
+    def _new_row(self, index: int, key: str, raw: RawRow, combination: Combination) -> Row:
+        return Row(
+            index,
+            key,
+            self._mapping.model,
+            request=None,
+            fallback=None,
+            problem=None,
+            line=raw.line,
+            combination=combination,
+        )
 
     def _check(
         self, index: int, raw: RawRow, values: dict[Any, Any], combination: Combination
@@ -108,11 +117,8 @@ class RowChecker:
         problems: list[str] = []
         base_key = parameters.pop("key", index)
         key = self._read_key(base_key, combination.suffix, location, problems)
-        row = Row(
-            *(index * combination.count + combination.number, key, self._mapping.model),
-            *(None, None, None, raw.line),
-            combination=combination,
-        )
+        row_index = index * combination.count + combination.number
+        row = self._new_row(row_index, key, raw, combination)
         try:
             row = replace(row, data=self.columns.select_data(values, combination))
         except FluxRequestError as error:

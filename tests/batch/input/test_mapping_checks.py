@@ -28,9 +28,9 @@ from airflow_provider_flux.bfl.errors import FluxRequestError
             {"keep_columns": ["key"], "columns": {"key": "sku"}, "output_path": "/x/{key}.{ext}"},
             "Give the column another name",
         ),
-        ({"seed": "fixed"}, "must be a whole number from 0, or 'stable'"),
-        ({"seed": -1}, "must be a whole number from 0, or 'stable'"),
-        ({"seed": True}, "must be a whole number from 0, or 'stable'"),
+        ({"seed": "fixed"}, "must be a whole number, or 'stable'"),
+        ({"seed": 1.5}, "must be a whole number, or 'stable'"),
+        ({"seed": True}, "must be a whole number, or 'stable'"),
         ({"seed": 1, "defaults": {"seed": 2}}, "set twice: in defaults and by seed"),
         ({"matrix": {"style": ["oil"]}}, "BFL would bill the same image 1 times"),
         ({"matrix": {"widht": [512, 768]}}, "Did you mean 'width'"),
@@ -68,6 +68,7 @@ def test_arguments_that_contradict_each_other_are_refused(
         {"matrix": {"strange": [1]}, "validate": False},
         {"seed": "None"},
         {"seed": "7"},
+        {"seed": -7},
     ],
 )
 def test_arguments_that_fit_together_are_accepted(arguments: dict[str, Any]) -> None:

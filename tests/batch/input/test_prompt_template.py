@@ -36,10 +36,9 @@ def test_a_template_with_anything_but_plain_names_is_refused(text: Any) -> None:
 def test_any_text_is_a_template_or_refused_by_one_error(text: str) -> None:
     try:
         template = PromptTemplate.parse(text)
-    except FluxRequestError as error:
-        assert "prompt=" in error.message
+    except FluxRequestError:
         return
-    cells = {name: "<cell>" for name in template.columns}
+    cells = dict.fromkeys(template.columns, "<cell>")
     assert template.fill(cells).count("<cell>") >= len(cells)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from decimal import Decimal
 from typing import Any
 
@@ -58,11 +59,7 @@ def test_a_part_of_a_key_has_no_hyphen_and_is_short(value: str) -> None:
 def test_the_keys_of_a_sweep_are_distinct_and_depend_on_no_order_and_no_other_value(
     values: list[str], random: Any
 ) -> None:
-    try:
-        Sweep.parse({"style": values})
-    except FluxRequestError as error:
-        assert "twice" in error.message  # equal in the normal form of Unicode
-        return
+    values = list({unicodedata.normalize("NFC", value): value for value in values}.values())
     slugs = [slug_of(value, "style") for value in values]
     assert len(set(slugs)) == len(values)
     assert suffixes({"style": values}) == [f"-{slug}" for slug in slugs]
