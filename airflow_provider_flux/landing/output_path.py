@@ -71,12 +71,6 @@ def check_output_path(path: Any, columns: Collection[str] | None = ()) -> str:
         )
     plain = JINJA.sub("x", text)
     _check_placeholders(text, plain, columns)
-    if (named := columns_in(plain)) and not fixed_folder(plain):
-        raise _refusal(
-            text,
-            f"has the column {{{named[0]}}}, and begins with no folder, so that rows could choose "
-            "any bucket or folder. Begin it with a folder",
-        )
     if text.lstrip().startswith(("{{", "{%")):
         return text  # the template brings even the scheme
     scheme, rest = plain.split("://", 1) if "://" in plain else ("", plain)
@@ -222,6 +216,17 @@ def _check_placeholders(shown: str, path: str, columns: Collection[str] | None =
         if conversion or (spec and not (name == "index" and _INDEX_FORMAT.fullmatch(spec))):
             fault = f"has a format for {{{name}}}. Only {{index}} takes a format: {{index:04d}}"
             raise _refusal(shown, fault)
+    _check_columns(shown, path)
+
+
+def _check_columns(shown: str, path: str) -> None:
+    """Refuse a column before any folder, which would let rows choose the bucket."""
+    if (named := columns_in(path)) and not fixed_folder(path):
+        raise _refusal(
+            shown,
+            f"has the column {{{named[0]}}}, and begins with no folder, so that rows could choose "
+            "any bucket or folder. Begin it with a folder",
+        )
 
 
 def _check_key(text: str, plain: str, key: str) -> None:
