@@ -344,9 +344,9 @@ class FluxGenerateBatchOperator(FluxLandingOperator):
         self._check_model_limits()
         self._check_literal_thresholds()
         check_keep_columns(self.keep_columns)
-        checked = (self.columns, self.defaults, self.model, self.prompt, self.matrix, self.seed)
-        checked = (*checked, self.column_names)
-        is_later = any(map(arguments.is_resolved_later, checked))
+        mapped = (self.columns, self.defaults, self.model, self.column_names)
+        made = (self.prompt, self.matrix, self.seed)
+        is_later = any(map(arguments.is_resolved_later, (*mapped, *made)))
         if not (is_later or (self.matrix and arguments.is_resolved_later(self.output_path))):
             check_mapping(self._input_mapping())
         if self.manifest_path is not None and not arguments.is_resolved_later(self.manifest_path):
