@@ -161,6 +161,7 @@ def get_provider_info() -> dict[str, Any]:
         "sensors": _modules(integration, "airflow_provider_flux.sensors.credits"),
         "triggers": _modules(
             integration,
+            "airflow_provider_flux.triggers.claim",
             "airflow_provider_flux.triggers.credits",
             "airflow_provider_flux.triggers.result",
         ),

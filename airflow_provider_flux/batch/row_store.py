@@ -182,6 +182,17 @@ class RowStore:
         )
         self.commit()
 
+    def pending_row(self, index: int) -> PendingRow:
+        """Return a row that is to be submitted.
+
+        :param index: index of the row.
+        """
+        row = self._db.execute(
+            f"SELECT {_PENDING_COLUMNS} FROM rows WHERE n = ?",  # noqa: S608
+            (index,),
+        ).fetchone()
+        return self._build_pending(*row)
+
     def submitted_rows(self) -> list[SubmittedRow]:
         """Return all rows whose submit of an earlier try is to be resumed."""
         rows = self._db.execute(

@@ -72,9 +72,28 @@ class FluxDecoratedOperator(FunctionOperator, FluxGenerateOperator):
         :raises AirflowFailException: for errors that a retry must not follow.
         :raises FluxError: for errors that a retry may help.
         """
+        self._call(context)
+        return super().execute(context)  # type: ignore[no-any-return]
+
+    def execute_after_claim(
+        self, context: Context, event: Any = None, claim_deadline: Any = None
+    ) -> Generation:
+        """Call the function again after the wait for the image of another task, and go on.
+
+        :param context: context of the task.
+        :param event: event of the trigger, whose content does not matter.
+        :param claim_deadline: epoch seconds at which the task stops waiting.
+        :return: the generation.
+        :raises AirflowFailException: for errors that a retry must not follow.
+        :raises FluxError: for errors that a retry may help.
+        """
+        self._call(context)
+        return super().execute_after_claim(context, event, claim_deadline)
+
+    def _call(self, context: Context) -> None:
+        """Call the function, and set the parameters of the request that it returns."""
         with fail_without_retry(self):
             self._use_request(self._check_request(self.call_function(context)))
-        return super().execute(context)  # type: ignore[no-any-return]
 
     def _check_request(self, returned: Any) -> dict[str, Any]:
         """Return the parameters of the request, without those that are ``None``."""
@@ -169,8 +188,9 @@ def flux_task(
 
     The function returns a prompt, or a dict of parameters by the names of BFL, which may have a
     ``model``. It runs again in each try, and what it returns decides whether the try resumes the
-    generation of an earlier one. It does not run again after a deferral. What it returns is data:
-    no template in it is rendered.
+    generation of an earlier one. It does not run again after a deferral, unless the task waited for
+    another task to generate the same image (``reuse``). What it returns is data: no template in it
+    is rendered.
 
     :param python_callable: the function, which may be asynchronous.
     :param multiple_outputs: push each member of the generation as an XCom of its own, so that

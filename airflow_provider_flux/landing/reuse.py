@@ -33,8 +33,27 @@ async def find_reusable(plan: LandingPlan, estimated_cost: float | None) -> Gene
     :raises FluxStorageError: if the store cannot answer.
     """
     existing = await find_existing(plan)
-    if existing is None:
-        return None
+    return None if existing is None else await _reuse(existing, plan, estimated_cost)
+
+
+async def find_just_landed(plan: LandingPlan, estimated_cost: float | None) -> Generation | None:
+    """Find an image that another task landed between :func:`find_reusable` and the claim.
+
+    The index names it, so this costs one read if there is none.
+
+    :param plan: the plan of the request, whose image is claimed.
+    :param estimated_cost: credits that the submit would cost.
+    :return: the generation of the image; ``None`` if there is none.
+    :raises FluxStorageError: if the store cannot answer.
+    """
+    existing = await _find_by_fingerprint(await find_in_index(plan), plan)
+    return None if existing is None else await _reuse(existing, plan, estimated_cost)
+
+
+async def _reuse(
+    existing: ExistingImage, plan: LandingPlan, estimated_cost: float | None
+) -> Generation:
+    """Return the generation of an image that makes a submit unnecessary, at its target."""
     if plan.target.reuse != "never" and _is_reusable(existing.sidecar, plan):
         generation = await _bring_to_target(existing, plan)
     else:

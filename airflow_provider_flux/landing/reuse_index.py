@@ -56,8 +56,14 @@ async def find_in_index(plan: LandingPlan) -> list[str]:
     return [uri] if isinstance(uri, str) and is_below(uri, plan.target.root) else []
 
 
-def _entry_uri(plan: LandingPlan) -> str | None:
-    """Return the URI of the entry; with ``reuse="run"`` each DAG run has entries of its own."""
+def index_stem(plan: LandingPlan) -> str | None:
+    """Return what the URIs of the index entry and of the claims of an image begin with.
+
+    With ``reuse="run"`` each DAG run has its own.
+
+    :param plan: the plan of the request.
+    :return: ``None`` if the plan reuses no image, or its path begins with no folder.
+    """
     target, fingerprint = plan.target, plan.request.fingerprint
     if target.reuse == "never" or not fingerprint or not target.root:
         return None
@@ -65,7 +71,12 @@ def _entry_uri(plan: LandingPlan) -> str | None:
     if target.reuse == "run":
         run = f"{plan.task.dag_id}\n{plan.task.run_id}"
         name += f"-{hashlib.sha256(run.encode()).hexdigest()[:16]}"
-    return f"{target.root}_flux/images/{name}.json"
+    return f"{target.root}_flux/images/{name}"
+
+
+def _entry_uri(plan: LandingPlan) -> str | None:
+    stem = index_stem(plan)
+    return f"{stem}.json" if stem else None
 
 
 async def remove_from_index(uri: str, plan: LandingPlan) -> None:

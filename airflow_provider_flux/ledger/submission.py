@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_provider_flux.bfl.errors import FluxError, FluxLedgerError, FluxSubmitUncertainError
@@ -63,6 +64,11 @@ class TrackedSubmission:
         """The generation, once there is one: after :meth:`submit`, or after it was resumed."""
         assert self.generation is not None  # noqa: S101 - callers submit or resume first
         return self.generation
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether the task was killed, so that it must not submit."""
+        return self._is_stopped
 
     @property
     def record_uri(self) -> str | None:
@@ -165,7 +171,13 @@ class TrackedSubmission:
         return decide_without_records(lost, clear_id=clear_id, policies=self._policies)
 
     def submit(
-        self, hook: FluxHook, request: GenerationRequest, plan: LandingPlan | None, max_wait: float
+        self,
+        hook: FluxHook,
+        request: GenerationRequest,
+        plan: LandingPlan | None,
+        max_wait: float,
+        *,
+        confirm: Callable[[], object] = lambda: None,
     ) -> None:
         """Submit a request. **BFL bills this call.**
 
@@ -175,13 +187,15 @@ class TrackedSubmission:
         :param request: the request.
         :param plan: how the image is to land; ``None`` without ``output_path``.
         :param max_wait: seconds to wait for a free slot of the account.
+        :param confirm: called before each POST; raises an error that forbids it. Does nothing by
+            default.
         :raises FluxLedgerError: if another process submits for the same task at this moment.
         :raises FluxStorageError: if the intent cannot be written. Nothing is submitted then.
         :raises FluxError: as :meth:`~airflow_provider_flux.hooks.flux.FluxHook.submit` does.
         """
         self._log.info("Submitting to %s: %s", request.model, estimate_cost(request))
         latest = self._earlier[-1] if self._earlier else None
-        recorder = SubmitRecorder(self._ledger, latest, request, plan, hook.flux_conn_id)
+        recorder = SubmitRecorder(self._ledger, latest, request, plan, hook.flux_conn_id, confirm)
         self._recorder = recorder
         if self._is_stopped:
             recorder.stop()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from airflow_provider_flux.bfl.errors import FluxError, FluxRateLimitedError
 from airflow_provider_flux.bfl.request import GenerationRequest
 from airflow_provider_flux.landing.plan import LandingPlan
@@ -19,6 +21,8 @@ class SubmitRecorder:
     :param request: the request.
     :param plan: how the image is to land; ``None`` without ``output_path``.
     :param flux_conn_id: id of the connection to BFL.
+    :param confirm: called before each POST; raises an error that forbids it. Does nothing by
+        default.
     :ivar stored: the record of the submit; ``None`` before the first POST.
     :ivar is_posting: whether a POST was sent whose answer has not arrived.
     """
@@ -30,12 +34,14 @@ class SubmitRecorder:
         request: GenerationRequest,
         plan: LandingPlan | None,
         flux_conn_id: str,
+        confirm: Callable[[], object] = lambda: None,
     ) -> None:
         self._ledger = ledger
         self._latest = latest
         self._request = request
         self._plan = plan
         self._flux_conn_id = flux_conn_id
+        self._confirm = confirm
         self._is_stopped = False
         self.stored: StoredRecord | None = None
         self.is_posting = False
@@ -58,10 +64,12 @@ class SubmitRecorder:
 
         :raises FluxLedgerError: if another process submits for the same task at this moment.
         :raises FluxStorageError: if the intent cannot be written.
-        :raises FluxError: if the task was killed while it waited for a free slot.
+        :raises FluxError: if the task was killed while it waited for a free slot, or what
+            ``confirm`` raises.
         """
         if self._is_stopped:
             raise FluxError("The task was killed. Nothing was sent.")
+        self._confirm()
         if self._ledger and self.stored:
             self._ledger.claim_again(self.stored)
         elif self._ledger:

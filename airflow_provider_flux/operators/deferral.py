@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 from airflow_provider_flux.generation import Generation
+from airflow_provider_flux.landing.claims import ClaimWait
 from airflow_provider_flux.landing.plan import LandingPlan, read_landing_plan
+from airflow_provider_flux.triggers.claim import FluxClaimTrigger
 from airflow_provider_flux.triggers.result import FluxResultTrigger
 
 #: XCom key of the state of a deferred task.
@@ -100,5 +103,35 @@ def deferral_arguments(
     return {
         "trigger": trigger,
         "method_name": "execute_complete",
+        "timeout": timedelta(seconds=seconds),
+    }
+
+
+def claim_deferral_arguments(
+    wait: ClaimWait, *, claim_deadline: float, poll_interval: float, now: float
+) -> dict[str, Any]:
+    """Return the arguments of ``BaseOperator.defer`` for a wait for the image of another task.
+
+    :param wait: the claim of the other task.
+    :param claim_deadline: epoch seconds at which the task stops waiting for claims.
+    :param poll_interval: shortest seconds between two looks at the claim.
+    :param now: epoch seconds.
+    """
+    left = max(0.0, min(wait.seconds_left, claim_deadline - now))
+    is_local = wait.uri.startswith(("/", "file:", "local:"))
+    trigger = FluxClaimTrigger(
+        claim_uri=wait.uri,
+        claim_digest=wait.digest,
+        entry_digest=wait.entry_digest,
+        deadline=now + left,
+        host=socket.gethostname() if is_local else "",
+        not_before=now + _MIN_DEFERRAL_SECONDS,
+        poll_interval=poll_interval,
+    )
+    seconds = max(left, _MIN_DEFERRAL_SECONDS) + _BACKSTOP_SECONDS
+    return {
+        "trigger": trigger,
+        "method_name": "execute_after_claim",
+        "kwargs": {"claim_deadline": claim_deadline},
         "timeout": timedelta(seconds=seconds),
     }

@@ -20,11 +20,10 @@ from airflow_provider_flux.ledger.resume_policy import OnChange, OnClear, OnUnce
 from airflow_provider_flux.observability.generation_events import record_deferred, record_reused
 from airflow_provider_flux.operators import arguments
 from airflow_provider_flux.operators.base import FluxLandingOperator
+from airflow_provider_flux.operators.claiming import FluxClaimingOperator
 from airflow_provider_flux.operators.failures import describe_recovery, fail_without_retry
 from airflow_provider_flux.operators.request_arguments import NAMED_PARAMETERS, FluxRequestOperator
 from airflow_provider_flux.operators.sibling_tasks import check_sibling_tasks
-from airflow_provider_flux.operators.stored_images import find_existing_image
-from airflow_provider_flux.operators.waiting import FluxWaitingOperator
 from airflow_provider_flux.operators.webhook_reference import (
     add_reference,
     check_ready_asset,
@@ -39,7 +38,7 @@ if TYPE_CHECKING:
     from airflow_provider_flux.ledger.submission import TrackedSubmission
 
 
-class FluxGenerateOperator(FluxRequestOperator, FluxWaitingOperator):
+class FluxGenerateOperator(FluxRequestOperator, FluxClaimingOperator):
     """Generate one image or video with FLUX and, with ``output_path``, land it in object storage.
 
     The task submits the request once and waits for up to ``inline_wait`` seconds on the worker.
@@ -87,7 +86,8 @@ class FluxGenerateOperator(FluxRequestOperator, FluxWaitingOperator):
         an http(s) URL, an absolute path, or base64. The worker reads it.
     :param reuse: use an existing image with the same model, parameters and inputs in place of a
         submit: ``never`` (default), ``run`` (an image of this DAG run) or ``always``. The operator
-        looks below the folder that ``output_path`` begins with before any template.
+        looks below the folder that ``output_path`` begins with before any template. Of tasks that
+        want one image at the same time, one submits it, and the others wait for it and reuse it.
     :param ledger_path: folder for the records of the ledger, as an absolute path or a URI of
         ``ObjectStoragePath``. Default: ``_flux/ledger/`` below the folder that ``output_path``
         begins with before any template. (templated)
@@ -222,6 +222,9 @@ class FluxGenerateOperator(FluxRequestOperator, FluxWaitingOperator):
         :raises AirflowFailException: for errors that a retry must not follow.
         :raises FluxError: for errors that a retry may help.
         """
+        return self._run(context)
+
+    def _run(self, context: Context) -> Generation:
         generation = self._submit_or_resume(context)
         self._emit_image_events(context, generation, self.partition_key)
         return generation
@@ -230,7 +233,13 @@ class FluxGenerateOperator(FluxRequestOperator, FluxWaitingOperator):
         submission = self._start_tracking()
         names = ("webhook_url", "parameters")
         self._webhook_hosts = self._webhook_hosts_in_source(context, names)
-        with fail_without_retry(self, submission), self._observe_failure(), ExitStack() as inputs:
+        plan: LandingPlan | None = None
+        with (
+            fail_without_retry(self, submission),
+            self._observe_failure(),
+            self._releasing_claim(lambda: plan),
+            ExitStack() as inputs,
+        ):
             folder = self._ledger_folder()
             publish_ledger_folder(context, folder)
             request = self._build_request()
@@ -241,14 +250,20 @@ class FluxGenerateOperator(FluxRequestOperator, FluxWaitingOperator):
             match decision:
                 case "submit":
                     check_sibling_tasks(self.task_id, context.get("dag"))
-                    if existing := find_existing_image(request, plan):
+                    if existing := self._find_or_claim(request, plan):
                         record_reused(existing, request.model)
                         return self._add_landed(existing)
                     self._prove_writable(plan, folder)
                     if self._confirm:
                         self._confirm(request)
                     request = self._add_webhook(request, context)
-                    submission.submit(self.hook, request, plan, self._wait_policy.max_wait)
+                    submission.submit(
+                        self.hook,
+                        request,
+                        plan,
+                        self._wait_policy.max_wait,
+                        confirm=lambda: self._renew_claim(plan),
+                    )
                     inputs.close()
                     return self._wait(plan, context)
                 case "resume":
@@ -302,10 +317,15 @@ class FluxGenerateOperator(FluxRequestOperator, FluxWaitingOperator):
         return generation
 
     def _complete(self, context: Context, event: Mapping[str, Any]) -> Generation:
+        from airflow_provider_flux.operators.deferral import DeferredState
         from airflow_provider_flux.triggers.result import read_event
 
-        submission = self._start_tracking()
-        with fail_without_retry(self, submission), self._observe_failure():
+        submission, state = self._start_tracking(), DeferredState()
+        with (
+            fail_without_retry(self, submission),
+            self._observe_failure(),
+            self._releasing_claim(lambda: state.plan),
+        ):
             submission.generation = generation = read_event(event)
             record_deferred(generation, event.get("timings"))
             state = self._read_state(context)
@@ -352,6 +372,9 @@ class FluxGenerateOperator(FluxRequestOperator, FluxWaitingOperator):
         if next_method == "__fail__":
             generation = DeferredState.load(context["ti"], self.task_id).generation
         if generation is None:
+            if next_method == "__fail__" and self.reuse != "never":  # it waited for another task
+                self._stays_on_worker = True
+                return self.execute_after_claim(context)
             return super().resume_execution(next_method, next_kwargs, context)
         error = (next_kwargs or {}).get("error", "unknown")
         reason = f"Airflow ended the deferral ({error})"

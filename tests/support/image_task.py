@@ -55,11 +55,12 @@ def task_context(
     *,
     map_index: int = -1,
     try_number: int = 1,
+    dag_id: str = "ads",
     **more: Any,
 ) -> Any:
-    """Return the context of a task in a run of the DAG ``ads``, cleared since its last run."""
+    """Return the context of a task in a run of a DAG, cleared since its last run."""
     made = new_context(map_index)
-    ids = {"dag_id": "ads", "run_id": run_id, "task_id": task.task_id, "try_number": try_number}
+    ids = {"dag_id": dag_id, "run_id": run_id, "task_id": task.task_id, "try_number": try_number}
     ids |= {"max_tries": next(_CLEARS)}
     for name, value in ids.items():
         setattr(made["ti"], name, value)

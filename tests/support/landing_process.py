@@ -51,6 +51,11 @@ _FORKS.set_forkserver_preload(
 )
 
 
+def fork_context() -> multiprocessing.context.ForkServerContext:
+    """Return the context whose server has imported everything, for processes of other kinds."""
+    return _FORKS
+
+
 @dataclass(frozen=True)
 class Order:
     """The landing that a process performs.

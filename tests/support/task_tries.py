@@ -47,6 +47,7 @@ class Task:
 
     :ivar arguments: arguments of the operator in its next try.
     :ivar started: start of its DAG run.
+    :ivar dag_id: its DAG.
     """
 
     arguments: dict[str, Any]
@@ -57,6 +58,7 @@ class Task:
     started: datetime = field(default_factory=lambda: datetime.now(UTC))
     warnings: list[str] = field(default_factory=list)
     operator: FluxGenerateOperator | None = None
+    dag_id: str = "ads"
 
     def retry(self, **changes: Any) -> Any:
         """Run the next try, or the first one, and return its XCom."""
@@ -113,7 +115,8 @@ class Task:
     def context(self) -> Any:
         """Return the context of the current try."""
         ti = FakeTaskInstance(-1)
-        ids = {"dag_id": "ads", "run_id": "manual__2026-11-26T00:00:00+00:00", "task_id": "hero"}
+        run_id = "manual__2026-11-26T00:00:00+00:00"
+        ids = {"dag_id": self.dag_id, "run_id": run_id, "task_id": "hero"}
         for name, value in {
             **ids,
             "try_number": self.try_number,

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from airflow_provider_flux.batch.costs import credits_of, is_reported
+from airflow_provider_flux.batch.execution.claims import RowClaims
 from airflow_provider_flux.batch.report.counters import Counters
 from airflow_provider_flux.batch.row_policy import RowOutcome
 from airflow_provider_flux.batch.row_states import PendingRow, SubmittedRow
@@ -123,6 +124,7 @@ class BatchContext(OutcomeRecorder):
     :param journal: journal of the submits.
     :param limiter: decides how many generations may be active.
     :param breaker: holds submits back while BFL cannot be reached.
+    :param claims: claims of the images of rows in work.
     :param wake: makes the loop look for rows that may be submitted now.
     """
 
@@ -130,7 +132,28 @@ class BatchContext(OutcomeRecorder):
     journal: Journal
     limiter: ConcurrencyLimiter
     breaker: CircuitBreaker
+    claims: RowClaims
     wake: Callable[[], None]
+
+    def end(
+        self,
+        row: PendingRow | SubmittedRow,
+        outcome: RowOutcome,
+        *,
+        generation: Generation | None = None,
+        reason: str = "",
+        latency: float | None = None,
+    ) -> None:
+        """Record the outcome of a row, and release the claim of its image.
+
+        :param row: the row in its last state.
+        :param outcome: its outcome.
+        :param generation: its last generation; ``None`` if BFL accepted none.
+        :param reason: explanation of the outcome, for the manifest and the log.
+        :param latency: seconds from the submit until the result was seen to be ready.
+        """
+        super().end(row, outcome, generation=generation, reason=reason, latency=latency)
+        self.claims.end(row.index, outcome)
 
     def end_without_reroll(self, row: PendingRow) -> None:
         """End a row as rejected whose next attempt cannot be paid.

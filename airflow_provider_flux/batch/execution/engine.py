@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+from airflow_provider_flux.batch.execution.claims import RowClaims
 from airflow_provider_flux.batch.execution.context import BatchContext, StopSubmittingError
 from airflow_provider_flux.batch.execution.inspect import CheckOptions, Inspector
 from airflow_provider_flux.batch.execution.land import Lander
@@ -127,6 +128,9 @@ class Engine:
                         journal=self.journal,
                         limiter=self.limiter,
                         breaker=CircuitBreaker(),
+                        claims=RowClaims(
+                            self.options.timeout, self.options.poll_interval, wake.set
+                        ),
                         wake=wake.set,
                     )
                     work = EngineLoop(context, self.hook, self.options, self._stop, wake)
@@ -170,8 +174,14 @@ class EngineLoop:
             context, options.poll_interval, options.timeout, self._inspector, options.max_rerolls
         )
         self._to_resume = deque(context.store.submitted_rows())
+        for row in self._to_resume:
+            context.claims.adopt(row)
         self._queue = RowQueue(
-            context.store, context.store.open_groups(), Preparer(context, hook), wake.set
+            context.store,
+            context.store.open_groups(),
+            Preparer(context, hook, claims=context.claims),
+            wake.set,
+            context.claims.waiting,
         )
         self._tasks: set[asyncio.Task[None]] = set()
         self._preparation: asyncio.Task[None] | None = None
@@ -194,6 +204,8 @@ class EngineLoop:
                 self._start_submits()
                 if self._is_done():
                     return
+                if self._stop.is_made:  # nothing more is submitted, so other tasks may submit it
+                    await self._queue.close()
                 await self._wait()
         finally:
             if self._preparation:
@@ -201,6 +213,7 @@ class EngineLoop:
                 await asyncio.gather(self._preparation, return_exceptions=True)
             await self._cancel_tasks()
             await self._queue.close()
+            await self._context.claims.close()
             await self._inspector.close()
 
     async def _prepare(self, before_submits: Callable[[], Awaitable[FluxError | None]]) -> None:

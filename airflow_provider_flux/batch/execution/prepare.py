@@ -1,10 +1,11 @@
-"""The preparation of a pending row: read its inputs, and look for an existing image."""
+"""The preparation of a pending row: read its inputs, look for an existing image, or claim it."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 
+from airflow_provider_flux.batch.execution.claims import RowClaims
 from airflow_provider_flux.batch.execution.context import OutcomeRecorder
 from airflow_provider_flux.batch.row_states import PendingRow
 from airflow_provider_flux.bfl.errors import FluxError, FluxExistsError, FluxRequestError
@@ -12,7 +13,7 @@ from airflow_provider_flux.generation import Generation
 from airflow_provider_flux.hooks.flux import FluxHook
 from airflow_provider_flux.landing.other_tasks import refuse_names_of_other_tasks
 from airflow_provider_flux.landing.output_path import has_distinct_names, placeholders_in
-from airflow_provider_flux.landing.reuse import find_existing, find_reusable
+from airflow_provider_flux.landing.reuse import find_existing, find_just_landed, find_reusable
 from airflow_provider_flux.landing.target import Target
 from airflow_provider_flux.object_store.filesystem import run_async
 
@@ -25,11 +26,19 @@ class Preparer:
     :param context: records the rows that end here.
     :param hook: hook of the connection, which reads the inputs.
     :param is_read_only: whether an existing image only counts, and is not copied to its target.
+    :param claims: claims of the images of rows that are about to be submitted; ``None`` if no row
+        is.
     """
 
     def __init__(
-        self, context: OutcomeRecorder, hook: FluxHook, *, is_read_only: bool = False
+        self,
+        context: OutcomeRecorder,
+        hook: FluxHook,
+        *,
+        is_read_only: bool = False,
+        claims: RowClaims | None = None,
     ) -> None:
+        self._claims = claims
         self._context = context
         self._hook = hook
         self._is_read_only = is_read_only
@@ -52,14 +61,19 @@ class Preparer:
 
         :param row: a row as the store returns it.
         :return: the row with its prepared request; ``None`` if it has ended, since its image exists
-            already or its inputs are of no use.
+            already or its inputs are of no use, or if it waits for an image of another row or task.
         """
+        unprepared, claims = row, self._claims
         try:
             row = await self._read_inputs(row)
             self._check_name(row)
             if self._is_read_only:
                 return await self._end_if_existing(row)
-            generation = await self._find_existing(row)
+            must_wait = bool(claims and claims.must_wait(row))
+            generation = None if must_wait else await self._find_existing(row)
+            if claims and generation is None and not must_wait:
+                must_wait = not await claims.claim(row, unprepared)
+                generation = None if must_wait else await self._find_just_landed(row)
         except FluxError as error:
             is_invalid = isinstance(error, (FluxRequestError, FluxExistsError))
             self._context.end(row, "invalid" if is_invalid else "failed", reason=error.message)
@@ -68,11 +82,23 @@ class Preparer:
             log.exception("Row %s could not be prepared", row.label)
             self._context.end(row, "failed", reason=type(error).__name__)
             return None
+        if must_wait:
+            row.release()
+            return None
         if generation is None:
             return row
         self._context.counters.saved += row.estimate or 0.0
         self._context.end(row, "reused", generation=generation)
         return None
+
+    def release(self, row: PendingRow) -> None:
+        """Remove the files of a row, and release its claim, because it is not submitted any more.
+
+        :param row: the row.
+        """
+        row.release()
+        if self._claims:
+            self._claims.abandon(row.index)
 
     async def _read_inputs(self, row: PendingRow) -> PendingRow:
         inputs = self._hook.prepare_inputs(row.request)
@@ -110,6 +136,12 @@ class Preparer:
         if _is_mapped(row):
             await run_async(refuse_names_of_other_tasks(row.plan))
         return None
+
+    async def _find_just_landed(self, row: PendingRow) -> Generation | None:
+        """Find the image that another task landed right before this row claimed it."""
+        if row.plan.target.reuse == "never":
+            return None
+        return await run_async(find_just_landed(row.plan, row.estimate))
 
 
 def _is_mapped(row: PendingRow) -> bool:

@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable, Collection
 from typing import Protocol
 
+from airflow_provider_flux.batch.execution.waiting_rows import WaitingRows
 from airflow_provider_flux.batch.row_states import PendingRow
 from airflow_provider_flux.batch.row_store import RowStore
 
@@ -26,9 +27,15 @@ class RowPreparer(Protocol):
         """
 
     def prepare(self, row: PendingRow) -> Awaitable[PendingRow | None]:
-        """Prepare a row, and return it; ``None`` if it has ended.
+        """Prepare a row, and return it; ``None`` if it has ended, or waits.
 
         :param row: a row as the store returns it.
+        """
+
+    def release(self, row: PendingRow) -> None:
+        """Release what the preparation of a row took, because it is not submitted any more.
+
+        :param row: the row.
         """
 
 
@@ -39,6 +46,7 @@ class RowQueue:
     :param groups: limit groups of the rows.
     :param preparer: prepares rows that need it.
     :param on_prepared: called when a row has been prepared.
+    :param waiting: the rows that wait for an image of another row or task.
     """
 
     def __init__(
@@ -47,10 +55,12 @@ class RowQueue:
         groups: Collection[str],
         preparer: RowPreparer,
         on_prepared: Callable[[], None],
+        waiting: WaitingRows,
     ) -> None:
         self._store = store
         self._preparer = preparer
         self._on_prepared = on_prepared
+        self._waiting = waiting
         #: Index of the last row that was read, for each group that may have more.
         self._last_read = dict.fromkeys(groups, -1)
         self._ready: defaultdict[str, _Heap] = defaultdict(list)
@@ -60,8 +70,10 @@ class RowQueue:
 
     @property
     def is_empty(self) -> bool:
-        """Whether no row is left, neither in the store nor in preparation."""
-        return not self._last_read and not self._preparing and not any(self._ready.values())
+        """Whether no row is left: in the store, in preparation or waiting."""
+        if self._last_read or self._preparing or not self._waiting.is_empty:
+            return False
+        return not any(self._ready.values())
 
     @property
     def rows_in_memory(self) -> int:
@@ -108,15 +120,19 @@ class RowQueue:
 
     async def close(self) -> None:
         """Release the rows in memory."""
-        for task in self._preparing:
+        preparing = dict(self._preparing)
+        for task in preparing:
             task.cancel()
-        await asyncio.gather(*self._preparing, return_exceptions=True)
+        await asyncio.gather(*preparing, return_exceptions=True)
+        for row in preparing.values():
+            self._preparer.release(row)
         for rows in self._ready.values():
             for _, row in rows:
-                row.release()
+                self._preparer.release(row)
             rows.clear()
 
     def _refill(self) -> None:
+        self._add_returned()
         for group in list(self._last_read):
             if self._count(group) > _MAX_ROWS_PER_GROUP // 2:
                 continue
@@ -130,6 +146,17 @@ class RowQueue:
             for row in rows:
                 if row.index not in self._added:
                     self._take_over(row)
+
+    def _add_returned(self) -> None:
+        """Take the rows that have waited for another one, as far as there is room for them."""
+        for group in self._waiting.returned_groups:
+            while self._count(group) < _MAX_ROWS_PER_GROUP:
+                returned = self._waiting.pop(group)
+                if returned is None:
+                    break
+                self.add(
+                    self._store.pending_row(returned) if isinstance(returned, int) else returned
+                )
 
     def _count(self, group: str) -> int:
         preparing = sum(row.group == group for row in self._preparing.values())

@@ -56,7 +56,8 @@ class Submitter:
         """Submit a row for which a slot and its expected cost are reserved.
 
         :param row: a prepared row.
-        :return: the row as BFL accepted it, or the row to submit again; ``None`` if it has ended.
+        :return: the row as BFL accepted it, or the row to submit again; ``None`` if it has ended,
+            or waits for the image of another task.
         :raises StopSubmittingError: if no further row should be submitted.
         """
         try:
@@ -68,6 +69,8 @@ class Submitter:
             self._context.counters.reserved -= row.estimate or 0.0
 
     async def _submit(self, row: PendingRow) -> SubmittedRow | PendingRow | None:
+        if not await self._confirm_claim(row):
+            return None
         claim = await self._record_intent(row)
         if self._stop.is_made:
             self._record_not_sent(row, claim)
@@ -87,6 +90,23 @@ class Submitter:
         # Reuse, and names with {fingerprint}, know the request of the row, whatever its seed.
         generation["fingerprint"] = row.request.fingerprint
         return self._handle_acceptance(row, claim, generation)
+
+    async def _confirm_claim(self, row: PendingRow) -> bool:
+        """Confirm that the row still has the claim of its image.
+
+        :raises StopSubmittingError: if the store of the claims does not answer.
+        """
+        try:
+            is_confirmed = await self._context.claims.confirm(row)
+        except BaseException as error:
+            self._context.limiter.record_dropped(row.group)
+            if isinstance(error, FluxError):
+                raise StopSubmittingError(error, row) from None
+            raise
+        if not is_confirmed:
+            self._context.limiter.record_dropped(row.group)
+            row.release()
+        return is_confirmed
 
     async def _record_intent(self, row: PendingRow) -> str:
         """Record the intent of a submit, and return the id of the submit.

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from airflow_provider_flux.batch.execution.queue import RowQueue
+from airflow_provider_flux.batch.execution.waiting_rows import WaitingRows
 from airflow_provider_flux.batch.row_states import PendingRow
 from airflow_provider_flux.batch.row_store import RowStore
 from tests.support.batch_rows import CHEAP_MODEL, MODEL, build_row, row_builder
@@ -26,6 +27,9 @@ class Preparer:
         await self.released.wait()
         return None if row.index == 1 else row
 
+    def release(self, row: PendingRow) -> None:
+        row.release()
+
 
 @asynccontextmanager
 async def open_queue(
@@ -36,7 +40,7 @@ async def open_queue(
     for index in range(6):
         store.add(build_row(index, CHEAP_MODEL if index % 2 else MODEL))
     store.commit()
-    queue = RowQueue(store, store.open_groups(), preparer, on_prepared)
+    queue = RowQueue(store, store.open_groups(), preparer, on_prepared, WaitingRows(0.5))
     yield queue
     await queue.close()
     store.close()

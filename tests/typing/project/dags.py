@@ -33,6 +33,7 @@ from airflow_provider_flux.operators.review import FluxReviewOperator
 from airflow_provider_flux.policies.retry import FluxRetryPolicy
 from airflow_provider_flux.sensors.credits import FluxCreditsSensor
 from airflow_provider_flux.transfers.flux_to_object_storage import FluxToObjectStorageOperator
+from airflow_provider_flux.triggers.claim import FluxClaimTrigger
 from airflow_provider_flux.triggers.credits import FluxCreditsTrigger
 from airflow_provider_flux.triggers.result import FluxResultTrigger
 
@@ -160,7 +161,7 @@ def submit(hook: FluxHook | None = None) -> str:
     return request_id
 
 
-def path_of(trigger: FluxResultTrigger | FluxCreditsTrigger) -> str:
+def path_of(trigger: FluxResultTrigger | FluxCreditsTrigger | FluxClaimTrigger) -> str:
     """Return the class of a trigger as Airflow stores it."""
     path, _ = trigger.serialize()
     return path
