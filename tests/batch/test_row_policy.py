@@ -11,9 +11,11 @@ from hypothesis import strategies as st
 from airflow_provider_flux.batch.costs import cost_of
 from airflow_provider_flux.batch.row_policy import RowHistory, RowPlan, RowPolicies, plan_row
 from airflow_provider_flux.bfl.errors import (
+    FluxCheckError,
     FluxError,
     FluxGenerationError,
     FluxModeratedError,
+    FluxRejectedError,
     FluxRequestError,
     FluxResultExpiredError,
     FluxTaskNotFoundError,
@@ -30,6 +32,8 @@ from tests.support.journal_samples import (
 
 NOW, BEFORE = "now", "before"
 MODERATED, FAILED = FluxModeratedError("refused for Violence"), FluxGenerationError("Error")
+REJECTED = FluxRejectedError("not_blank: The image is black.")
+UNCHECKED = FluxCheckError("The check of a user raised.")
 GONE, EXPIRED, REFUSED = (
     FluxTaskNotFoundError("gone"),
     FluxResultExpiredError("expired"),
@@ -45,8 +49,10 @@ FATES: dict[str, tuple[str, dict[str, Any]]] = {
     "failed": ("failed", {"generation": ACCEPTED, "error": FAILED}),
     "gone": ("failed", {"generation": ACCEPTED, "error": GONE}),
     "expired": ("failed", {"generation": ACCEPTED, "error": EXPIRED}),
+    "rejected": ("failed", {"generation": LANDED, "error": REJECTED}),
+    "unchecked": ("failed", {"generation": LANDED, "error": UNCHECKED}),
 }
-LOST = {"FluxTaskNotFoundError", "FluxResultExpiredError"}
+LOST = {"FluxTaskNotFoundError", "FluxResultExpiredError", "FluxCheckError"}
 COSTS = {
     "unknown": 3,
     "open": 3,
@@ -56,6 +62,8 @@ COSTS = {
     "failed": 0,
     "gone": 3,
     "expired": 3,
+    "rejected": 3,
+    "unchecked": 3,
 }
 
 
@@ -93,6 +101,8 @@ def plan(*submits: JournaledSubmit, fallback: str | None = None, **policies: Any
         ("failed", "submit", "submit"),
         ("gone", "lost", "submit"),
         ("expired", "lost", "submit"),
+        ("rejected", "rejected", "rejected"),
+        ("unchecked", "rejected", "submit"),
     ],
 )
 def test_a_retry_and_a_clear_decide_by_the_fate_of_the_submit(
@@ -106,7 +116,7 @@ def test_a_retry_and_a_clear_decide_by_the_fate_of_the_submit(
         is_kept = expected in {"resume", "landed"}
         assert decided.wasted == (0 if is_kept else COSTS[fate])
         anew = plan(build_submit(fate, clear_id=BEFORE), on_clear="new")
-        expected_anew = "moderated" if fate == "moderated" else "submit"
+        expected_anew = fate if fate in {"moderated", "rejected"} else "submit"
         assert (anew.outcome or anew.action) == expected_anew
 
 
@@ -160,6 +170,28 @@ def test_a_moderated_request_is_never_submitted_again() -> None:
     assert (decided.action, decided.is_fallback) == ("submit", True)
 
 
+def test_a_rejected_row_is_tried_again_as_often_as_the_user_allows_over_all_tries() -> None:
+    earlier = [build_submit("rejected", clear_id=BEFORE), build_submit("rejected")]
+    for policies in ({}, {"on_clear": "new"}):
+        assert plan(*earlier, max_rerolls=1, **policies).outcome == "rejected"
+        decided = plan(*earlier, max_rerolls=2, **policies)
+        assert (decided.action, decided.rejected.count) == ("submit", 2)
+    assert decided.rejected.reason == "not_blank: The image is black."
+    assert decided.rejected.uris == ("/x/0.jpeg",)
+    assert plan(*earlier).wasted == 6
+    assert plan(build_submit("rejected", row="old")).action == "submit"
+    landed = plan(*earlier, build_submit("landed"))
+    assert (landed.outcome, landed.rejected.count) == ("landed", 2)
+
+
+def test_a_row_whose_check_failed_shows_its_image_and_is_no_attempt() -> None:
+    decided = plan(build_submit("rejected"), build_submit("unchecked"), max_rerolls=5)
+    assert (decided.outcome, decided.reason) == ("rejected", "The check of a user raised.")
+    assert decided.rejected.count == 1
+    before = build_submit("unchecked", clear_id=BEFORE)
+    assert plan(before, max_rerolls=0).rejected.count == 0
+
+
 def test_a_moderated_row_continues_with_its_fallback() -> None:
     for fate in ("moderated", "failed", "refused"):
         decided = plan(build_submit(fate), fallback="f")
@@ -195,7 +227,8 @@ def test_a_history_folds_every_submit_into_the_fact_that_it_is() -> None:
         list(submits.values()), fingerprints=["w"], clear_id=NOW, policies=RowPolicies()
     )
     assert (history.landed, history.accepted) == (submits["landed"], submits["open"])
-    assert history.blocking is submits["expired"]
+    assert history.blocking is submits["unchecked"]
+    assert history.rejected == (submits["rejected"],)
     assert history.moderated == {"w": submits["moderated"]}
     assert history.not_landed == (submits["open"],)
     assert (history.uncertain, history.spent) == (1, sum(COSTS.values()))
@@ -215,6 +248,7 @@ POLICIES = st.builds(
     on_uncertain=st.sampled_from(["fail", "resubmit"]),
     on_change=st.sampled_from(["new", "resume"]),
     on_clear=st.sampled_from(["resume", "new"]),
+    max_rerolls=st.integers(0, 3),
 )
 
 
@@ -244,7 +278,17 @@ def test_no_history_makes_a_row_be_paid_for_twice_unasked(
         for submit in submits
         if submit.error and submit.error["type"] == "FluxModeratedError"
     }
+    is_same = policies.on_change == "resume"
+    rejected = [
+        submit
+        for submit in submits
+        if submit.error
+        and submit.error["type"] == "FluxRejectedError"
+        and (is_same or submit.facts.row_fingerprint in {"w", fallback})
+    ]
+    assert decided.rejected.count == len(rejected)
     if decided.action == "submit":
+        assert len(rejected) <= policies.max_rerolls
         assert (fallback if decided.is_fallback else "w") not in moderated
         assert not decided.is_fallback or "w" in moderated
         current = [submit for submit in usable if submit.header.clear_id == NOW]
@@ -252,7 +296,7 @@ def test_no_history_makes_a_row_be_paid_for_twice_unasked(
         assert policies.on_uncertain == "resubmit" or not is_uncertain
         assert not any((submit.error or {}).get("type") in LOST for submit in current)
     assert (decided.action == "done") == (decided.outcome is not None)
-    assert decided.outcome in {None, "landed", "moderated", "uncertain", "lost"}
+    assert decided.outcome in {None, "landed", "moderated", "rejected", "uncertain", "lost"}
     assert 0 <= decided.wasted <= decided.spent
     assert 0 <= decided.reported <= decided.spent
     assert decided.spent == sum(map(cost_of, counted))
@@ -272,7 +316,7 @@ def test_the_clocks_of_workers_do_not_change_the_decision(
         decided = plan_row(
             submits, fingerprint="w", fallback=fallback, clear_id=NOW, policies=policies
         )
-        is_blocked = decided.outcome in {"uncertain", "lost"}
+        is_blocked = decided.outcome in {"uncertain", "lost", "rejected"}
         return (
             decided.action,
             is_blocked or decided.outcome,

@@ -79,3 +79,19 @@ async def test_a_row_that_is_put_back_is_the_next_of_its_group(tmp_path: Path) -
         assert second
         queue.put_back(first)
         assert queue.take(lambda group: True) is first
+
+
+async def test_a_row_that_is_added_before_its_turn_is_taken_once(tmp_path: Path) -> None:
+    """A submit of an earlier try may be moderated or rejected before its row is read."""
+    store = RowStore(tmp_path / "rows.sqlite", row_builder())
+    for index in range(40):
+        store.add(build_row(index, MODEL))
+    store.commit()
+    queue = RowQueue(store, store.open_groups(), Preparer(), lambda: None)
+    first = queue.take(lambda group: True)
+    assert first
+    [late] = store.pending_rows(MODEL, after=34, limit=1)
+    queue.add(late)
+    assert sorted([first.index, *take_all(queue)]) == list(range(40))
+    await queue.close()
+    store.close()
