@@ -43,6 +43,7 @@ bench: $(VENV)/dev ## Print the figures of benchmarks/
 	$(BIN)/python -m benchmarks.inputs
 	$(BIN)/python -m benchmarks.stores
 	$(BIN)/python -m benchmarks.renditions
+	$(BIN)/python -m benchmarks.checks
 	$(BIN)/python -m benchmarks.gallery_server
 	$(BIN)/python -m benchmarks.ledger
 	$(BIN)/python -m benchmarks.observability
@@ -53,6 +54,7 @@ matrix: $(VENV)/dev ## Run the core of the tests on each Airflow and Python; NAM
 
 soak: $(VENV)/dev ## All trials many times over, and the kill matrix on the oldest Airflow too; takes hours
 	FLUX_TRIALS=500 $(BIN)/python -m pytest tests/landing/test_land_under_faults.py -q
+	FLUX_LABELLED_IMAGES=200 $(BIN)/python -m pytest tests/batch/test_labelled_images.py -q
 	FLUX_GALLERY_ROWS=10000 $(BIN)/python -m pytest tests/browser -q -s
 	FLUX_MONEY_EXAMPLES=300 $(BIN)/python -m pytest tests/batch/test_money_property.py tests/ledger/test_money_property.py -q
 	for n in 1 2 3; do FLUX_RACE_IMAGES=240 $(BIN)/python -m pytest tests/cluster/test_race.py -q -s || exit 1; done

@@ -52,8 +52,12 @@ def main(name: str, folder: str, count: int, arguments: dict[str, Any]) -> None:
         task_id="batch",
         requests=make_rows(name, count),
         output_path=f"file://{folder}/{name}/{{key}}.{{ext}}",
-        renditions={},  # the other ways make none
-        **{"model": "flux-pro-1.1", "defaults": {"width": 1024, "height": 1024}, **arguments},
+        **{
+            "model": "flux-pro-1.1",
+            "defaults": {"width": 1024, "height": 1024},
+            "renditions": {},  # the other ways make none
+            **arguments,
+        },
     )
     cpu_before, started_at = own_cpu(), time.time()
     context, error = make_context(name), None
