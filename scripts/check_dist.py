@@ -35,6 +35,8 @@ bag = BundleDagBag(bundle.path, bundle_path=bundle.path, bundle_name=bundle.name
 assert not bag.import_errors, bag.import_errors
 print("Examples:", *sorted({dag.fileloc.rpartition("/")[2] for dag in bag.dags.values()}))
 """
+#: Extras with few packages, which pip resolves together.
+SMALL_EXTRAS = ("parquet", "sql", "excel")
 #: Seconds in which plain pip must resolve each extra on a clean machine.
 MAX_RESOLVE_SECONDS = 180
 
@@ -174,8 +176,9 @@ def _resolve_extras(wheel: Path, target: Path, names: Sequence[str]) -> None:
             sys.exit(f"pip has not resolved the extra {extra} in {MAX_RESOLVE_SECONDS} s.")
         print(f"pip resolves the extra {extra} in {time.monotonic() - started:.0f} s.", flush=True)
 
+    others = [extra for extra in extras if extra not in SMALL_EXTRAS]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        list(pool.map(resolve, names or extras))
+        list(pool.map(resolve, names or [*others, ",".join(SMALL_EXTRAS)]))
 
 
 def _run(

@@ -1,4 +1,4 @@
-"""What an error of a database means: can a retry help, and how is it described?
+"""Classify the errors of databases: can a retry help, and which text has no secret?
 
 Each driver has exceptions of its own. They share the names of the classes of DB-API 2.0 (PEP 249),
 and many have the SQLSTATE of the SQL standard.

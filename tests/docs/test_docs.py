@@ -48,6 +48,7 @@ from airflow_provider_flux.triggers.result import FluxResultTrigger
 from scripts import sync_snippets
 from tests.support.object_stores import AzureStore, BucketStore, GcsStore, S3Store
 from tests.support.run_operator import run_operator
+from tests.support.sql_databases import SqliteLab
 from tests.support.submit_by_client import submit_by_hook
 
 ROOT = Path(__file__).parents[2]
@@ -657,6 +658,23 @@ def test_the_batch_from_a_file_lands_each_row(
         "LAMP-01",
         "MUG-07",
     }
+
+
+def test_the_batch_from_a_table_lands_each_product(
+    emulator: EmulatorServer, shown_tasks, landed_below, sqlite: SqliteLab, tmp_path: Path
+) -> None:
+    sqlite.run("CREATE TABLE products (sku text, description text, updated_at text, season text)")
+    sqlite.run(
+        "INSERT INTO products VALUES (?, ?, ?, ?)",
+        [("LAMP-01", "A brass lamp", "2026-01-05", "spring"), ("MUG-07", "A mug", "", "autumn")],
+    )
+    task = shown_tasks["flux_batch_sql.products"].prepare_for_execution()
+    task.sql = task.sql.replace("%(season)s", ":season")  # the placeholder of SQLite
+    task.sql_conn_id = sqlite.conn_id
+    task.output_path = task.output_path.replace("s3://my_s3@media", f"file://{tmp_path}")
+    task._root = task._root.replace("s3://my_s3@media", f"file://{tmp_path}")
+    summary = landed_below(task, {"params": {"season": "spring"}})
+    assert (summary["rows"], summary["landed"]) == (1, 1)
 
 
 def test_the_quoted_message_for_invalid_rows_is_that_of_the_operator(

@@ -1,4 +1,4 @@
-"""What an error of a database means, for every driver that tells it in its own way."""
+"""Errors of databases: each driver says in its own way whether a retry may help."""
 
 from __future__ import annotations
 

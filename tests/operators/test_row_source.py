@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from airflow_provider_flux.emulator import EmulatorServer
 from airflow_provider_flux.operators.batch import FluxGenerateBatchOperator
 from airflow_provider_flux.testing.dag_run import run_dag
 from tests.support.batch_tries import SMALL, batch, quick
+from tests.support.memory_use import Measured, measure, run_measured
 from tests.support.sql_databases import PASSWORD, PostgresLab, SqliteLab
 
 __all__ = ["quick"]
@@ -24,6 +26,8 @@ __all__ = ["quick"]
 pytestmark = pytest.mark.usefixtures("quick")
 QUERY = "SELECT sku, name FROM products ORDER BY sku"
 COLUMNS = {"key": "sku", "prompt": "name"}
+#: Rows of the trial of the memory. ``make soak`` reads 100,000.
+ROWS = int(os.environ.get("FLUX_SQL_ROWS", "3000"))
 
 
 def make(**arguments: Any) -> FluxGenerateBatchOperator:
@@ -225,6 +229,41 @@ def test_the_connection_to_the_database_is_closed_before_the_first_submit(
     operator._monitor = Watch()
     assert operator.execute(context)["landed"] == 20
     assert sessions == [(20, 0)]
+
+
+def test_the_memory_of_a_batch_does_not_grow_with_its_table(
+    emulator: EmulatorServer, postgres: PostgresLab, tmp_path: Path
+) -> None:
+    """All rows are read, checked and stored. Then they are found to cost too much."""
+    postgres.run(
+        "CREATE TABLE products AS SELECT 'sku-' || n AS sku, repeat('fox ', 60) || n AS name "
+        f"FROM generate_series(1, {ROWS}) n"
+    )
+    few, many = measure(_load_few_and_all, postgres.conn_id, str(tmp_path)).outcome
+    print(f"{ROWS} rows: +{many.grown_mib:.1f} MiB over 1000 rows, {many.seconds:.1f} s")  # noqa: T201
+    assert "expected to cost 4000 credits" in few
+    assert f"expected to cost {4 * ROWS:g} credits" in many.outcome
+    assert many.grown_mib < 80
+    assert int(emulator.stats()["submits"]) == 0
+
+
+def _load_few_and_all(conn_id: str, folder: str) -> tuple[str, Measured]:
+    """Load few rows, then all, and return the messages, with the growth in between."""
+
+    def load(limit: int) -> str:
+        task_ = batch(
+            Path(folder, str(limit)),
+            None,
+            sql="SELECT sku, name FROM products LIMIT %(limit)s",
+            sql_conn_id=conn_id,
+            sql_parameters={"limit": limit},
+            columns=COLUMNS,
+            max_cost=1,
+        )
+        return task_.fail(AirflowFailException)
+
+    few = load(1000)
+    return few, run_measured(load, ROWS)
 
 
 def test_a_query_that_fails_submits_nothing_and_uses_no_retries(
