@@ -18,7 +18,8 @@ from airflow_provider_flux.bfl.request import GenerationRequest
 
 #: A row that has not ended has no outcome in its table. A claim says that it was submitted.
 _OUTCOME = "coalesce(outcome, CASE WHEN claim IS NULL THEN 'pending' ELSE 'submitted' END)"
-_TO_SUBMIT = "outcome IS NULL AND claim IS NULL AND NOT is_trimmed"
+#: A row with the request of an earlier one waits for its image, and is not submitted.
+_TO_SUBMIT = "outcome IS NULL AND claim IS NULL AND NOT is_trimmed AND NOT is_copy"
 
 
 class RowReader:
@@ -117,6 +118,10 @@ class RowReader:
         yield from self._db.execute(
             f"SELECT n, estimate FROM rows WHERE {_TO_SUBMIT} ORDER BY n"  # noqa: S608
         )
+
+    def count_trimmed(self) -> int:
+        """Return the number of rows beyond the budget."""
+        return int(self._db.execute("SELECT count(*) FROM rows WHERE is_trimmed").fetchone()[0])
 
     def index_files(self) -> None:
         """Remember the URIs that the rows of the input have, for :meth:`has_file`."""

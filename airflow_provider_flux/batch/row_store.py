@@ -32,7 +32,7 @@ CREATE TABLE rows (
     latency REAL, summary TEXT, is_unpriced INTEGER NOT NULL DEFAULT 0, data TEXT,
     rejected TEXT, signature TEXT,
     previous_uri TEXT, is_trimmed INTEGER NOT NULL DEFAULT 0,
-    path TEXT
+    path TEXT, fingerprint TEXT, is_copy INTEGER NOT NULL DEFAULT 0
 );
 CREATE INDEX open_rows ON rows (limit_group, n) WHERE outcome IS NULL;
 """
@@ -158,16 +158,25 @@ class RowStore:
         )
         return [self._build_pending(*row) for row in rows]
 
-    def set_estimate(self, row: PendingRow) -> None:
-        """Store the expected cost of a row that was prepared, and is not submitted yet.
+    def set_prepared(self, row: PendingRow) -> None:
+        """Store price and fingerprint of a row that was prepared, and is not submitted yet.
 
         :param row: the prepared row.
         """
         self._db.execute(
-            "UPDATE rows SET estimate = ? WHERE n = ?",
-            (row.estimate, row.index),
+            "UPDATE rows SET estimate = ?, fingerprint = ? WHERE n = ?",
+            (row.estimate, row.request.fingerprint, row.index),
         )
         self._commit_sometimes()
+
+    def mark_copies(self) -> None:
+        """Mark rows whose request is that of an earlier row, whose image they get for free."""
+        self._db.execute(
+            "UPDATE rows SET is_copy = 1 WHERE outcome IS NULL AND claim IS NULL "
+            "AND fingerprint IS NOT NULL AND n NOT IN (SELECT min(n) FROM rows "
+            "WHERE outcome IS NULL AND fingerprint IS NOT NULL GROUP BY fingerprint)"
+        )
+        self.commit()
 
     def trim(self, first: int, reason: str) -> None:
         """Leave the rows to submit from one row on to a later try.

@@ -205,12 +205,12 @@ class BatchSurvey:
         with RowReader(self._store.path) as reader:
             models = tuple(ModelPlan(*model) for model in reader.expected_by_model())
             unpriced = reader.expected_cost()[1]
-        pending = self.counts.new + self.counts.changed
+            trimmed = reader.count_trimmed()
         return BatchPlan(
             self.counts,
             models,
             unpriced,
-            trimmed=pending - sum(model.rows for model in models),
+            trimmed=trimmed,
             spent=self._counters.spent,
             refusal=refusal,
             manifest=manifest,

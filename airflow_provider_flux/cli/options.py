@@ -274,6 +274,12 @@ BATCH: Options = {
         "metavar": "SECONDS",
         "help": "Time that each check of an image has; 30 by default",
     },
+    "--on-budget": {
+        "choices": ("fail", "trim"),
+        "default": "fail",
+        "help": "Rows that cost more than --max-cost or the balance: fail before the first submit "
+        "(default), or trim: submit the first rows that fit",
+    },
     "--on-invalid-row": {
         "choices": ("fail", "skip"),
         "default": "fail",

@@ -49,6 +49,8 @@ class RowSurvey:
         recorder = OutcomeRecorder(store=store, counters=counters)
         self._preparer = Preparer(recorder, hook, is_read_only=is_read_only)
         self._finds_images = may_reuse(store.builder.plan.target)
+        target = store.builder.plan.target
+        self._shares_images = target.reuse != "never" and bool(target.root)
         self._prices_inputs = prices_inputs
         self._is_stopped = False
         self._done = 0
@@ -68,6 +70,8 @@ class RowSurvey:
         rows = self._rows()
         await asyncio.gather(*(self._work_through(rows) for _ in range(_MAX_CONCURRENT)))
         self._store.commit()
+        if self._shares_images:
+            self._store.mark_copies()
 
     def _rows(self) -> Iterator[PendingRow]:
         for group in self._store.open_groups():
@@ -95,8 +99,7 @@ class RowSurvey:
         if prepared is None:
             return
         prepared.release()
-        if prepared.estimate != row.estimate:
-            self._store.set_estimate(prepared)
+        self._store.set_prepared(prepared)
 
     def _log_progress(self) -> None:
         now = time.monotonic()
