@@ -170,7 +170,12 @@ def get_provider_info() -> dict[str, Any]:
                 "source-integration-name": integration,
                 "target-integration-name": "Object Storage",
                 "python-module": "airflow_provider_flux.transfers.flux_to_object_storage",
-            }
+            },
+            {
+                "source-integration-name": integration,
+                "target-integration-name": "Common SQL",
+                "python-module": "airflow_provider_flux.transfers.flux_manifest_to_sql",
+            },
         ],
         "notifications": ["airflow_provider_flux.notifications.flux.FluxNotifier"],
         "extra-links": [

@@ -215,6 +215,7 @@ class BatchRun:
             target.companion_write_options(content_type),
             self._folder,
             with_prompts=is_known and not target.options.hides_prompt,
+            input_columns=settings.mapping.columns_to_keep,
         )
         title = self._plan.task.task_id or "Images"
         return BatchOutput(manifest, target.folder, title, settings.has_sheet)

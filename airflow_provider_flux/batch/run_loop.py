@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from airflow_provider_flux.batch.execution.engine import Engine
-from airflow_provider_flux.batch.report.manifest import write_manifest
+from airflow_provider_flux.batch.report.manifest import InputColumns, write_manifest
 from airflow_provider_flux.batch.report.monitor import BatchMonitor
 from airflow_provider_flux.batch.report.progress import Progress, format_report
 from airflow_provider_flux.batch.row_reader import RowReader
@@ -40,12 +40,14 @@ class ManifestTarget:
     :param write_options: how it is written.
     :param folder: local folder for its temporary file.
     :param with_prompts: whether its index has the prompts, ``False`` by default.
+    :param input_columns: columns of the input that it has; none by default.
     """
 
     uri: str
     write_options: WriteOptions
     folder: Path
     with_prompts: bool = False
+    input_columns: InputColumns = ()
 
     def write(self, reader: RowReader) -> None:
         """Write the manifest, and its index.
@@ -54,7 +56,12 @@ class ManifestTarget:
         :raises FluxStorageError: if the manifest cannot be written.
         """
         write_manifest(
-            reader, self.uri, self.write_options, self.folder, with_prompts=self.with_prompts
+            reader,
+            self.uri,
+            self.write_options,
+            self.folder,
+            with_prompts=self.with_prompts,
+            input_columns=self.input_columns,
         )
 
 

@@ -38,6 +38,27 @@ def build_lineage(files: TaskFiles) -> OperatorLineage[Any, Any]:
     )
 
 
+def add_table(lineage: OperatorLineage[Any, Any], hook: Any, table: str) -> None:
+    """Add the table that a task wrote to its lineage, as the operators of common.sql name it.
+
+    :param lineage: the lineage of the task.
+    :param hook: hook of the database, a ``DbApiHook``.
+    :param table: name of the table, with a schema if it has one.
+    """
+    from airflow.providers.common.compat.openlineage.facet import OutputDataset
+
+    info = hook.get_openlineage_database_info(hook.get_connection(hook.get_conn_id()))
+    if info is None:
+        return
+    namespace = f"{info.scheme}://{info.authority}" if info.authority else info.scheme
+    parts = [part.strip('"`[]') for part in table.split(".")]
+    if len(parts) == 1 and (schema := hook.get_openlineage_default_schema()):
+        parts.insert(0, schema)
+    if len(parts) == 2 and info.database:
+        parts.insert(0, info.database)
+    lineage.outputs.append(OutputDataset(namespace=namespace, name=".".join(parts)))
+
+
 def _inputs_of(files: TaskFiles) -> list[Any]:
     from airflow.providers.common.compat.openlineage.facet import InputDataset
 

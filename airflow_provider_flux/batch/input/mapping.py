@@ -104,6 +104,13 @@ class InputMapping:
         """The seed; ``None`` also if its template has no value."""
         return None if str(self.seed).strip() in {"", "None"} else self.seed
 
+    @property
+    def columns_to_keep(self) -> Literal["all"] | Sequence[str]:
+        """Columns for the manifest: ``keep_columns``, and with them the axes of the sweep."""
+        if self.keep_columns == "all" or not self.keep_columns:
+            return self.keep_columns
+        return [*self.keep_columns, *self.sweep.axes]
+
     @cached_property
     def has_data_columns(self) -> bool:
         """Whether a column may be data: neither a parameter nor one of :data:`SPECIAL_NAMES`."""

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import Any, TypedDict, cast, get_args, get_type_hints
+from typing import Any, Literal, TypeAlias, TypedDict, cast, get_args, get_type_hints
 
 from airflow_provider_flux.batch.previous_rows import GONE
+from airflow_provider_flux.batch.report.alt_text import alt_text_of
 from airflow_provider_flux.batch.report.counters import WITH_IMAGE
 from airflow_provider_flux.batch.row_reader import RowReader
 from airflow_provider_flux.batch.row_states import EndedRow
@@ -37,6 +38,11 @@ PARQUET = "application/vnd.apache.parquet"
 GZIP = "application/gzip"
 _CONTENT_TYPES = {".jsonl": JSONL, ".ndjson": JSONL, ".parquet": PARQUET}
 _WRITE_BATCH_ROWS = 1000
+#: Most bytes of the column ``input``: a row of more than 1 MiB could not be read again.
+_MAX_INPUT_BYTES = 256 * 1024
+
+#: Columns of the input that the manifest has: all, or the named ones.
+InputColumns: TypeAlias = Literal["all"] | Collection[str]
 
 
 class ManifestRow(TypedDict):
@@ -71,6 +77,10 @@ class ManifestRow(TypedDict):
     :param rerolls: submits with another seed, over all tries, because a check rejected an image.
     :param rejected: URIs of the images that checks rejected.
     :param previous_uri: URI of the image that the row had before, if it has no image of this run.
+    :param alt_text: alt text of the image, from its prompt. ``None`` with ``hide_prompt``, and with
+        ``on_change="resume"``, by which the image may be that of another prompt.
+    :param input: values of ``keep_columns``, and of the axes of a sweep, by their names: an object
+        in JSONL, and the same as JSON text in Parquet. A value that is too long is ``None``.
     """
 
     index: int
@@ -100,13 +110,14 @@ class ManifestRow(TypedDict):
     rerolls: int
     rejected: list[str] | None
     previous_uri: str | None
+    alt_text: str | None
+    input: dict[str, Any] | None
 
 
 #: Type of each column. Any column may also hold ``None``.
 _COLUMN_TYPES: dict[str, type] = {
-    name: {"renditions": dict, "rejected": list}.get(name, (get_args(hint) or (hint,))[0])
-    for name, hint in get_type_hints(ManifestRow).items()
-}
+    name: (get_args(hint) or (hint,))[0] for name, hint in get_type_hints(ManifestRow).items()
+} | {"renditions": dict, "rejected": list, "input": object}
 
 
 def check_manifest_path(uri: Any) -> str:
@@ -142,7 +153,7 @@ def content_type_of(uri: str) -> str:
     """
     content_type = check_manifest_path(uri)
     if content_type == PARQUET:
-        _import_pyarrow()
+        import_pyarrow()
     return content_type
 
 
@@ -153,6 +164,7 @@ def write_manifest(
     folder: Path,
     *,
     with_prompts: bool = False,
+    input_columns: InputColumns = (),
 ) -> None:
     """Write the outcome of all rows until now, in one put that replaces an earlier manifest.
 
@@ -163,13 +175,15 @@ def write_manifest(
     :param uri: location of the manifest.
     :param write_options: options of the put. Their content type chooses JSONL or Parquet.
     :param folder: local folder for temporary files, which keep the rows out of memory.
-    :param with_prompts: whether the index has the prompts, ``False`` by default.
+    :param with_prompts: whether the index has the prompts, and the manifest alt texts. ``False`` by
+        default.
+    :param input_columns: columns of the input that the manifest has; none by default.
     :raises FluxStorageError: if the manifest cannot be written.
     """
     local = folder / "manifest"
     is_parquet = write_options.content_type == PARQUET
     with IndexWriter(str(folder)) as index:
-        rows = _index_rows(reader, index, with_prompts=with_prompts)
+        rows = _index_rows(reader, index, input_columns, with_prompts=with_prompts)
         (_write_parquet if is_parquet else _write_jsonl)(rows, local)
         run_sync(put_file(uri, local, write_options))
         size = local.stat().st_size
@@ -183,13 +197,13 @@ def write_manifest(
 
 
 def _index_rows(
-    reader: RowReader, index: IndexWriter, *, with_prompts: bool
+    reader: RowReader, index: IndexWriter, input_columns: InputColumns, *, with_prompts: bool
 ) -> Iterator[ManifestRow]:
     """Yield the rows of the manifest, and add each to the index."""
     count = 0
-    for ended in reader.all_rows(with_prompts=with_prompts):
+    for ended in reader.all_rows(with_prompts=with_prompts, with_data=bool(input_columns)):
         count += 1
-        row = to_manifest_row(ended)
+        row = to_manifest_row(ended, input_columns)
         index.add(to_card(row, ended.prompt))
         yield row
     for number, gone in enumerate(reader.gone_rows(), start=count):
@@ -207,10 +221,11 @@ def to_card(row: ManifestRow, prompt: str | None) -> Card:
     return card_of_row({**row, "prompt": prompt})
 
 
-def to_manifest_row(ended: EndedRow) -> ManifestRow:
+def to_manifest_row(ended: EndedRow, input_columns: InputColumns = ()) -> ManifestRow:
     """Return the row of the manifest for a row of the batch.
 
     :param ended: the row with its outcome.
+    :param input_columns: columns of the input that the manifest has; none by default.
     """
     generation = ended.generation or {}
     landed: dict[str, Any] = {}
@@ -246,6 +261,8 @@ def to_manifest_row(ended: EndedRow) -> ManifestRow:
         rerolls=ended.rejected.count - (ended.outcome == "rejected" and ended.rejected.count > 0),
         rejected=list(ended.rejected.uris) or None,
         previous_uri=None if landed else ended.previous_uri,
+        alt_text=alt_text_of(ended.prompt) if landed else None,
+        input=_select_input(ended.data, input_columns),
     )
     return _fit_row(row)
 
@@ -268,8 +285,43 @@ def _fit_row(row: Mapping[str, Any]) -> ManifestRow:
     return cast(ManifestRow, fitted)
 
 
+def _select_input(data: Mapping[str, Any], columns: InputColumns) -> dict[str, Any] | None:
+    """Return the values of the named columns. The longest ones are ``None`` if it is too long."""
+    names = data if columns == "all" else [name for name in columns if name in data]
+    selected = {name: data[name] for name in names}
+    sizes = {name: len(_to_json(item).encode()) for name, item in selected.items()}
+    excess = sum(sizes.values()) - _MAX_INPUT_BYTES
+    for name in sorted(sizes, key=sizes.__getitem__, reverse=True):
+        if excess <= 0:
+            break
+        selected[name], excess = None, excess - sizes[name]
+    return selected or None
+
+
+def _to_json(value: Any) -> str:
+    """Return JSON text.
+
+    :raises ValueError: if JSON cannot represent the value.
+    """
+    return json.dumps(value, ensure_ascii=False, allow_nan=False)
+
+
+def _fit_object(value: Any) -> Any:
+    """Return an object of JSON, also if it is JSON text; ``None`` if it is neither."""
+    try:
+        plain = json.loads(value) if isinstance(value, str) else value
+        text = _to_json(plain)
+        text.encode()
+    except (TypeError, ValueError, RecursionError):
+        return None
+    is_kept = isinstance(plain, Mapping) and plain and len(text) <= 2 * _MAX_INPUT_BYTES
+    return plain if is_kept else None
+
+
 def _fit(value: Any, column_type: type) -> Any:
     """Return a value that the column of a manifest can hold; ``None`` if there is none."""
+    if column_type is object:
+        return _fit_object(value)
     if column_type is dict:
         if not isinstance(value, Mapping) or not value:
             return None
@@ -290,11 +342,11 @@ def _fit(value: Any, column_type: type) -> Any:
 def _write_jsonl(rows: Iterator[ManifestRow], file: Path) -> None:
     with file.open("w", encoding="utf-8") as stream:
         for row in rows:
-            stream.write(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n")
+            stream.write(_to_json(row) + "\n")
 
 
 def _write_parquet(rows: Iterator[ManifestRow], file: Path) -> None:
-    pyarrow = _import_pyarrow()
+    pyarrow = import_pyarrow()
     from pyarrow import parquet  # type: ignore[import-untyped]
 
     column_types = {
@@ -304,18 +356,24 @@ def _write_parquet(rows: Iterator[ManifestRow], file: Path) -> None:
         bool: pyarrow.bool_(),
         dict: pyarrow.map_(pyarrow.string(), pyarrow.string()),
         list: pyarrow.list_(pyarrow.string()),
+        object: pyarrow.string(),  # JSON text: the columns of the input have no types of their own
     }
     schema = pyarrow.schema([(name, column_types[kind]) for name, kind in _COLUMN_TYPES.items()])
     with parquet.ParquetWriter(file, schema) as writer:
-        while batch := list(islice(rows, _WRITE_BATCH_ROWS)):
+        flat = ({**row, "input": row["input"] and _to_json(row["input"])} for row in rows)
+        while batch := list(islice(flat, _WRITE_BATCH_ROWS)):
             writer.write_table(pyarrow.Table.from_pylist(batch, schema=schema))
 
 
-def _import_pyarrow() -> Any:
+def import_pyarrow() -> Any:
+    """Return the module pyarrow.
+
+    :raises FluxConfigurationError: if it is not installed.
+    """
     try:
         import pyarrow
     except ImportError:
         raise FluxConfigurationError(
-            "A Parquet manifest needs pyarrow. Run pip install 'airflow-provider-flux[parquet]'."
+            "A Parquet file needs pyarrow. Run pip install 'airflow-provider-flux[parquet]'."
         ) from None
     return pyarrow

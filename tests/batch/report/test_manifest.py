@@ -245,6 +245,55 @@ def test_no_value_of_a_record_or_an_answer_costs_the_manifest(
     assert [written[2][column] for column in empty] == [None] * len(empty)
 
 
+class TestInputColumns:
+    DATA = {"sku": "A1", "name": "Lamp\u2028ä", "price": 19.9, "tags": ["a"], "empty": None}
+
+    def write(self, store: RowStore, tmp_path: Path, ending: str, columns: Any) -> list[Any]:
+        """Write a manifest with columns of the input, and return its rows."""
+        request = build_request("flux-2-pro", {"prompt": "x"})
+        data = {**self.DATA, "big": "ä" * 200_000}
+        store.add(Row(4, "e", "flux-2-pro", request, None, None, data=data))
+        store.commit()
+        uri = f"{tmp_path}/out/m.{ending}"
+        with RowReader(store.path) as reader:
+            write_manifest(
+                reader,
+                uri,
+                WriteOptions(content_type_of(uri)),
+                store.path.parent,
+                input_columns=columns,
+            )
+        if ending == "parquet":
+            rows = pq.read_table(uri).to_pylist()
+            return [row | {"input": row["input"] and json.loads(row["input"])} for row in rows]
+        return [json.loads(line) for line in Path(uri).read_bytes().split(b"\n")[:-1]]
+
+    @pytest.mark.parametrize("ending", ["jsonl", "parquet"])
+    @pytest.mark.parametrize(
+        ("columns", "expected"),
+        [
+            ((), None),
+            (["sku", "tags", "other"], {"sku": "A1", "tags": ["a"]}),
+            ("all", {**DATA, "big": None}),
+        ],
+    )
+    def test_the_manifest_has_the_columns_of_the_input_that_it_should_have(
+        self, rows: RowStore, tmp_path: Path, ending: str, columns: Any, expected: Any
+    ) -> None:
+        written = self.write(rows, tmp_path, ending, columns)
+        assert [row["input"] for row in written] == [None] * 4 + [expected]
+
+    def test_an_alt_text_is_that_of_an_image_and_of_a_prompt_that_may_be_told(
+        self, rows: RowStore, tmp_path: Path
+    ) -> None:
+        uri = f"{tmp_path}/m.jsonl"
+        for with_prompts, expected in ((True, "x"), (False, None)):
+            write(rows, uri, with_prompts=with_prompts)
+            lines = Path(uri).read_bytes().split(b"\n")[:-1]
+            texts = [json.loads(line)["alt_text"] for line in lines]
+            assert texts == [expected, None, None, None]
+
+
 class TestIndex:
     def test_the_index_has_a_card_for_each_row_of_the_manifest(
         self, rows: RowStore, tmp_path: Path
