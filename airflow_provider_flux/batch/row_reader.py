@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +97,20 @@ class RowReader:
                 RejectedImages.decode(rejected),
                 previous_uri,
             )
+
+    def input_rows(
+        self, outcomes: Collection[RowOutcome] | None
+    ) -> Iterator[tuple[int, Mapping[str, Any]]]:
+        """Yield index and values of rows as the input has them, in its order.
+
+        :param outcomes: outcomes of the rows, which have ended; ``None`` for all rows.
+        """
+        names = tuple(outcomes or ())
+        marks = ", ".join("?" * len(names))
+        condition = "" if outcomes is None else f"WHERE outcome IN ({marks}) "
+        rows = self._db.execute(f"SELECT n, data FROM rows {condition}ORDER BY n", names)  # noqa: S608
+        for index, data in rows:
+            yield index, json.loads(data) if data else {}
 
     def gone_rows(self) -> Iterator[Mapping[str, Any]]:
         """Yield the rows of the previous manifest that the input does not have any more."""

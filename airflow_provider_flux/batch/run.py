@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_flux.batch.execution.engine import Engine, EngineOptions
 from airflow_provider_flux.batch.input.checked_columns import require_columns
-from airflow_provider_flux.batch.input.excel_format import split_sheet
 from airflow_provider_flux.batch.input.requests import restore_request
 from airflow_provider_flux.batch.input.rows import Row, read_rows
 from airflow_provider_flux.batch.limit_groups import limits_by_group
@@ -29,6 +28,8 @@ from airflow_provider_flux.batch.run_loop import ManifestTarget, ProgressReporte
 from airflow_provider_flux.batch.run_output import (
     BatchOutput,
     check_stores,
+    file_of,
+    new_failed_rows,
     open_stores,
     run_and_report,
 )
@@ -42,7 +43,6 @@ from airflow_provider_flux.bfl.errors import (
     FluxError,
     FluxRequestError,
 )
-from airflow_provider_flux.bfl.inputs import is_path
 from airflow_provider_flux.bfl.request import GenerationRequest
 from airflow_provider_flux.checks.check import text_columns
 from airflow_provider_flux.checks.process import prove_checks
@@ -108,7 +108,7 @@ class BatchRun:
         self._survey: BatchSurvey | None = None
         self._is_stopped = False
         self.files = TaskFiles(
-            rows_file=_file_of(settings.requests),
+            rows_file=file_of(settings.requests),
             folder=fixed_folder(plan.target.path) or None,
             manifest=settings.manifest,
         )
@@ -122,7 +122,7 @@ class BatchRun:
         settings, target = self._settings, self._plan.target
         output = self._open_output()
         publish_ledger_folder(self._context, settings.ledger)
-        check_stores(target, settings.manifest, settings.ledger)
+        check_stores(target, settings)
         prove_checks(settings.checks.checks)
         self._hook.prepare_async()
         with closing(self._new_store()) as store:
@@ -150,6 +150,7 @@ class BatchRun:
                 self._run_engine(store, engine, reporter)
                 if reporter.has_manifest and not self._is_stopped:
                     output.write_sheet(reader)
+                    self.error = self.error or output.write_failed(reader, journal)
                 return self._summarize(counters, reader, survey)
 
     def plan(self) -> BatchPlan:
@@ -157,7 +158,7 @@ class BatchRun:
 
         :raises FluxError: if the rows, the journal or the previous manifest cannot be read.
         """
-        open_stores(self._settings.manifest, self._settings.ledger)
+        open_stores(self._settings)
         self._hook.prepare_async()
         with closing(self._new_store()) as store:
             counters = self._load_rows(store)
@@ -207,7 +208,7 @@ class BatchRun:
     def _open_output(self) -> BatchOutput:
         """Open the stores of the manifest and of the journal."""
         settings, target = self._settings, self._plan.target
-        content_type = open_stores(settings.manifest, settings.ledger)
+        content_type = open_stores(settings)
         # A prompt of the input may not be that of an image which an earlier try submitted.
         is_known = settings.policies.on_change == "new"
         manifest = ManifestTarget(
@@ -218,7 +219,8 @@ class BatchRun:
             input_columns=settings.mapping.columns_to_keep,
         )
         title = self._plan.task.task_id or "Images"
-        return BatchOutput(manifest, target.folder, title, settings.has_sheet)
+        failed = new_failed_rows(settings, target, self._folder)
+        return BatchOutput(manifest, target.folder, title, settings.has_sheet, failed)
 
     def _new_store(self) -> RowStore:
         builder = RowBuilder(self._plan, self._restore_request)
@@ -255,7 +257,9 @@ class BatchRun:
         if columns := text_columns(settings.checks.checks):
             rows = require_columns(rows, columns)
         sheet = (sheet_uri(settings.manifest),) if settings.has_sheet else ()
-        reserved = (settings.manifest, index_uri(settings.manifest), settings.ledger, *sheet)
+        failed = (settings.failed,) if settings.failed else ()
+        index = index_uri(settings.manifest)
+        reserved = (settings.manifest, index, settings.ledger, *sheet, *failed)
         metrics = MetricBuffer()
 
         def observe(row: Row) -> None:
@@ -365,13 +369,8 @@ class BatchRun:
         summary["trimmed"] = outcomes["pending"] if is_trim else 0
         summary |= survey.counts.figures() if survey.counts else NO_FIGURES
         summary["manifest"] = self._settings.manifest
+        if self._settings.failed:
+            summary["failed_path"] = self._settings.failed
         figures = ", ".join(f"{name} {value}" for name, value in summary.items() if value)
         log.info("Summary: %s", figures)
         return summary
-
-
-def _file_of(requests: Any) -> str | None:
-    """Return the path of the file of rows; ``None`` for a list, and for text that is no path."""
-    is_text = isinstance(requests, str) or is_path(requests)
-    text, _ = split_sheet(str(requests).strip() if is_text else "")
-    return text if text.startswith("/") or "://" in text.partition("\n")[0][:32] else None

@@ -1,12 +1,20 @@
-"""The files that a batch writes: the manifest, its index and the contact sheet."""
+"""The files that a batch writes: manifest, index, contact sheet, and the rows that failed."""
 
 from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 from airflow_provider_flux.batch.execution.engine import Engine
-from airflow_provider_flux.batch.report.contact_sheet import try_write_sheet
+from airflow_provider_flux.batch.input.excel_format import split_sheet
+from airflow_provider_flux.batch.report.contact_sheet import sheet_uri, try_write_sheet
+from airflow_provider_flux.batch.report.failed_rows import (
+    FailedRows,
+    check_failed_path,
+    check_other_path,
+)
 from airflow_provider_flux.batch.report.manifest import content_type_of
 from airflow_provider_flux.batch.row_reader import RowReader
 from airflow_provider_flux.batch.row_store import RowStore
@@ -16,40 +24,70 @@ from airflow_provider_flux.batch.run_loop import (
     ProgressReporter,
     silence_image_logs,
 )
+from airflow_provider_flux.batch.settings import BatchSettings
 from airflow_provider_flux.bfl.errors import FluxError
+from airflow_provider_flux.bfl.inputs import is_path
+from airflow_provider_flux.gallery.manifest_cards import index_uri
 from airflow_provider_flux.landing.target import Target
+from airflow_provider_flux.ledger.journal import Journal
 from airflow_provider_flux.object_store.filesystem import check_writable, open_path
 from airflow_provider_flux.object_store.write_probe import prove_writable
 
 log = logging.getLogger(__name__)
 
 
-def open_stores(manifest: str, ledger: str) -> str:
-    """Open the stores of the manifest and of the journal, and return the MIME type of the former.
+def open_stores(settings: BatchSettings) -> str:
+    """Open the stores of manifest, journal and failed rows, and return the manifest's MIME type.
 
-    :param manifest: URI of the manifest.
-    :param ledger: URI of the folder of the journal.
-    :raises FluxRequestError: if the name of the manifest has no known ending.
+    :param settings: settings of the batch.
+    :raises FluxRequestError: if the name of a file has no known ending, or is that of another.
     :raises FluxConfigurationError: if a store cannot be used.
     """
-    content_type = content_type_of(manifest)
-    open_path(manifest, field="manifest_path")
-    open_path(ledger, field="ledger_path")
+    content_type = content_type_of(settings.manifest)
+    open_path(settings.manifest, field="manifest_path")
+    open_path(settings.ledger, field="ledger_path")
+    if settings.failed:
+        check_failed_path(settings.failed)
+        others = {
+            "the manifest": settings.manifest,
+            "the index of the manifest": index_uri(settings.manifest),
+            "the contact sheet": sheet_uri(settings.manifest) if settings.has_sheet else None,
+            "a file of the journal": settings.ledger,
+            "the input": file_of(settings.requests),
+        }
+        check_other_path(settings.failed, others)
+        open_path(settings.failed, field="failed_path")
     return content_type
 
 
-def check_stores(target: Target, manifest: str, ledger: str) -> None:
-    """Prove before the first submit that images, the manifest and the journal can be written.
+def check_stores(target: Target, settings: BatchSettings) -> None:
+    """Prove before the first submit that images and the other files of a batch can be written.
 
     :param target: target of the batch.
-    :param manifest: URI of the manifest.
-    :param ledger: URI of the folder of the journal.
+    :param settings: settings of the batch.
     :raises FluxConfigurationError: if a bucket does not exist, or a folder cannot be written.
     :raises FluxStorageError: if the store refuses the write, or does not answer.
     """
-    check_writable(manifest, field="manifest_path")
+    check_writable(settings.manifest, field="manifest_path")
+    if settings.failed:
+        check_writable(settings.failed, field="failed_path")
     write_options = target.companion_write_options("text/plain")
-    prove_writable(target.path, root=target.root, ledger=ledger, write_options=write_options)
+    prove_writable(
+        target.path, root=target.root, ledger=settings.ledger, write_options=write_options
+    )
+
+
+def new_failed_rows(settings: BatchSettings, target: Target, folder: Path) -> FailedRows | None:
+    """Return the file of the rows that did not work; ``None`` if there is to be none.
+
+    :param settings: settings of the batch.
+    :param target: target of the batch.
+    :param folder: local folder for a temporary file.
+    """
+    if settings.failed is None:
+        return None
+    write_options = target.companion_write_options(check_failed_path(settings.failed))
+    return FailedRows(settings.failed, write_options, folder, settings.mapping)
 
 
 @dataclass(frozen=True)
@@ -60,12 +98,32 @@ class BatchOutput:
     :param root: folder of the images.
     :param title: title of the contact sheet.
     :param has_sheet: whether there is a contact sheet.
+    :param failed: file of the rows that did not work; ``None`` for none.
     """
 
     manifest: ManifestTarget
     root: str
     title: str
     has_sheet: bool
+    failed: FailedRows | None = None
+
+    def write_failed(self, reader: RowReader, journal: Journal) -> FluxError | None:
+        """Write the rows that did not work, unless a later try claimed the journal.
+
+        :param reader: reader of the rows.
+        :param journal: journal of this try.
+        :return: the error if they could not be written. The manifest is written already, so a retry
+            writes the file and submits nothing.
+        """
+        if self.failed is None:
+            return None
+        try:
+            if journal.is_owner():
+                self.failed.write(reader)
+        except FluxError as error:
+            log.error("%s", error)
+            return error
+        return None
 
     def write_sheet(self, reader: RowReader) -> None:
         """Write the contact sheet, if there is to be one; an error is only logged.
@@ -111,3 +169,13 @@ def run_and_report(
         error = error or problem
     reporter.report()
     return error
+
+
+def file_of(requests: Any) -> str | None:
+    """Return the path of the file of rows; ``None`` for a list, and for text that is no path.
+
+    :param requests: rows of the input, the path of a file, or a query.
+    """
+    is_text = isinstance(requests, str) or is_path(requests)
+    text, _ = split_sheet(str(requests).strip() if is_text else "")
+    return text if text.startswith("/") or "://" in text.partition("\n")[0][:32] else None

@@ -31,6 +31,7 @@ class BatchSettings:
     :param has_sheet: whether to write a contact sheet beside the manifest.
     :param max_rows: most rows that the input may have; ``None`` for any number.
     :param checks: checks of the results.
+    :param failed: URI of the file of the rows that did not work; ``None`` for none.
     :param manifest_interval: seconds between two manifests while the batch works.
     :param poll_interval: seconds between two polls of BFL's documented loop. The schedule of a
         model makes about as many polls, at the times at which its generations usually end.
@@ -52,6 +53,7 @@ class BatchSettings:
     has_sheet: bool = False
     max_rows: int | None = None
     checks: CheckOptions = field(default_factory=CheckOptions)
+    failed: str | None = None
     manifest_interval: float = 60.0
     poll_interval: float = 0.5
     grace: float = 4.0

@@ -79,7 +79,7 @@ def _new_operator(
     ids = read_ids(args, own_task_id(rows.name, *rows.identity, output_path))
     paths: dict[str, Any] = {
         name: absolute_path(value)
-        for name in ("manifest_path", "ledger_path")
+        for name in ("manifest_path", "ledger_path", "failed_path")
         if (value := getattr(args, name))
     }
     operator = FluxGenerateBatchOperator(

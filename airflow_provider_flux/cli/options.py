@@ -237,6 +237,11 @@ BATCH: Options = {
         "metavar": "PATH",
         "help": "Path of the manifest; manifest-<task>.jsonl beside the images by default",
     },
+    "--failed-path": {
+        "metavar": "PATH",
+        "help": "File for the rows that did not work: .jsonl, .csv or .parquet; pass it as FILE to "
+        "run them again",
+    },
     **_MAX_COST,
     "--max-active": {
         "type": int,

@@ -168,6 +168,7 @@ def flux_batch_task(
     validate: bool = ...,
     keep_null_text: bool = ...,
     column_names: Sequence[str] | None = ...,
+    failed_path: str | PathLike[str] | None = ...,
     if_exists: IfExists = ...,
     sidecar: bool = ...,
     hide_prompt: bool = ...,

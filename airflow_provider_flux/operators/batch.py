@@ -53,6 +53,10 @@ from airflow_provider_flux.operators.check_arguments import (
     parse_max_rerolls,
     refuse_mapped_checks,
 )
+from airflow_provider_flux.operators.failed_path import (
+    check_literal_failed_path,
+    rendered_failed_path,
+)
 from airflow_provider_flux.operators.failures import fail_without_retry
 from airflow_provider_flux.operators.planning import PlannedTaskInstance, check_incremental
 from airflow_provider_flux.operators.row_source import (
@@ -189,6 +193,10 @@ class FluxGenerateBatchOperator(FluxLandingOperator):
         placeholders by default. (templated)
     :param column_names: list of names for the values of rows that are lists or tuples, in order,
         for example of ``requests=query_task.output``. Rows of ``sql`` have names. (templated)
+    :param failed_path: path of a ``.jsonl``, ``.csv`` or ``.parquet`` file for the rows that did
+        not work, in the form of the input, to be passed as ``requests`` again. Rows that are
+        pending or submitted are not in it, because a retry resumes them. Default: no file.
+        (templated)
     :param flux_conn_id: id of the connection to BFL. Default ``flux_default``. (templated)
     :raises FluxRequestError: when the DAG is parsed, if a literal argument is wrong.
     """
@@ -212,6 +220,7 @@ class FluxGenerateBatchOperator(FluxLandingOperator):
         "prompt",
         "matrix",
         "seed",
+        "failed_path",
         *FluxLandingOperator.template_fields,
     )
     template_ext: Sequence[str] = (".sql",)
@@ -227,7 +236,7 @@ class FluxGenerateBatchOperator(FluxLandingOperator):
         "sql_parameters": "json",
     }
     text_fields: ClassVar[frozenset[str]] = FluxLandingOperator.text_fields | {
-        *("model", "manifest_path", "ledger_path", "prompt", "sql", "sql_conn_id")
+        *("model", "manifest_path", "ledger_path", "prompt", "sql", "sql_conn_id", "failed_path")
     }
 
     def __init__(
@@ -268,6 +277,7 @@ class FluxGenerateBatchOperator(FluxLandingOperator):
         sql_conn_id: str | None = None,
         sql_parameters: Mapping[str, Any] | Sequence[Any] | None = None,
         column_names: Sequence[str] | None = None,
+        failed_path: str | PathLike[str] | None = None,
         **kwargs: Any,
     ) -> None:
         # The check of output_path needs them.
@@ -293,6 +303,8 @@ class FluxGenerateBatchOperator(FluxLandingOperator):
         if is_path(manifest_path) and not self._is_from_mapped:
             self.manifest_path = str(manifest_path)
         self._unrendered_manifest_path = self.manifest_path
+        self.failed_path: Any = str(failed_path) if is_path(failed_path) else failed_path
+        self._unrendered_failed_path = self.failed_path
         self.contact_sheet = contact_sheet
         self.partition_by_key = partition_by_key
         self.timeout = (
@@ -354,6 +366,7 @@ class FluxGenerateBatchOperator(FluxLandingOperator):
             from airflow_provider_flux.batch.report.manifest import check_manifest_path
 
             check_manifest_path(self.manifest_path)
+        check_literal_failed_path(self)
 
     def _check_model_limits(self) -> None:
         limits = self.model_limits or {}
@@ -390,11 +403,12 @@ class FluxGenerateBatchOperator(FluxLandingOperator):
 
         :raises FluxRequestError: if another map index would replace the manifest.
         """
-        if manifest := self._literal_argument(context, "manifest_path"):
-            raise FluxRequestError(
-                f"manifest_path={manifest!r} is the same for all mapped tasks. Add "
-                "{{ ti.map_index }}, or leave it out."
-            )
+        for name in ("manifest_path", "failed_path"):
+            if path_of_all := self._literal_argument(context, name):
+                raise FluxRequestError(
+                    f"{name}={path_of_all!r} is the same for all mapped tasks. Add "
+                    "{{ ti.map_index }}, or leave it out."
+                )
         is_distinct = placeholders_in(path) & {"request_id", "sha256"} or str(map_index) in path
         if not is_distinct:
             self.log.warning(
@@ -418,7 +432,7 @@ class FluxGenerateBatchOperator(FluxLandingOperator):
             seed=self.seed,
             is_table=self.sql is not None,
             checked_columns=text_columns(self._checks),
-            keep_all_data=getattr(self, "failed_path", None) is not None,
+            keep_all_data=bool(self.failed_path),
         )
 
     def _path_columns(self) -> Collection[str] | None:
@@ -545,6 +559,7 @@ class FluxGenerateBatchOperator(FluxLandingOperator):
             has_sheet=self.contact_sheet,
             max_rows=self._max_rows,
             checks=CheckOptions(self._checks, self.check_timeout),
+            failed=rendered_failed_path(self),
             **self._timings,
         )
 

@@ -14,6 +14,8 @@ from airflow_provider_flux.bfl.redaction import redact
 #: Columns that an error message lists.
 MAX_LISTED_COLUMNS = 40
 _MAX_NAME_CHARACTERS = 120
+#: Digits of a decimal number that is written out.
+_MAX_DIGITS = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,11 +82,16 @@ def as_data(values: str | dict[Any, Any]) -> dict[str, Any]:
     """
     if isinstance(values, str):
         return {"prompt": values}
-    # A Decimal stays the text that it was: its digits may be a key.
-    return {
-        str(name): str(value) if isinstance(value, Decimal) else value
-        for name, value in values.items()
-    }
+    return {str(name): _plain_number(value) for name, value in values.items()}
+
+
+def _plain_number(value: Any) -> Any:
+    """Return a ``Decimal`` with all its digits: they may be a key, of which 101.00 is the 101."""
+    if not isinstance(value, Decimal):
+        return value
+    if abs(value.adjusted()) > _MAX_DIGITS:
+        return str(value)
+    return int(value) if value == value.to_integral_value() else f"{value:f}"
 
 
 def describe_unexpected(error: Exception) -> str:
