@@ -142,7 +142,8 @@ class RowReader:
         self._db.execute(
             "CREATE TEMP TABLE files AS SELECT DISTINCT file.value AS uri "
             "FROM rows, json_tree(rows.generation) AS file "
-            "WHERE rows.generation IS NOT NULL AND file.type = 'text' AND file.value LIKE '%/%'"
+            "WHERE rows.generation IS NOT NULL AND file.type = 'text' AND file.value LIKE '%/%' "
+            "UNION SELECT previous_uri FROM rows WHERE previous_uri IS NOT NULL"
         )
         self._db.execute("CREATE INDEX files_by_uri ON files (uri)")
 

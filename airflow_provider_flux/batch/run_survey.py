@@ -1,4 +1,4 @@
-"""What a batch is about to pay: the survey of its rows, and the check of its budget."""
+"""The survey of the rows of a batch and the check of its budget, before the first submit."""
 
 from __future__ import annotations
 

@@ -179,6 +179,43 @@ class TestInterruptions:
         assert summary["gone"] == 1
         assert task.next_night()["credits"] == 0
 
+    def test_images_of_an_earlier_try_land_while_the_rows_are_looked_up(
+        self, emulator: EmulatorServer, tmp_path: Path
+    ) -> None:
+        task = nightly(tmp_path, products(*"ab"))
+        task.next_night()
+        slow = [{"key": f"n{n}", "prompt": f"owl {n} [[fault:slow=2]]"} for n in range(6)]
+        task.arguments |= {"requests": [*products(*"ab"), *slow], "max_active": 3, "grace": 0}
+        with meanwhile(stop_after(emulator, task, 5)), pytest.raises(FluxBatchError):
+            task.next_night()
+        assert task.counts()["submitted"] == 3
+        refused = {"max_cost": 13}
+        with pytest.raises(Exception, match="expected to cost 12 credits"):
+            task.retry(**refused)
+        assert task.counts() == {"reused": 2, "landed": 3, "pending": 3}
+
+        summary = task.retry(max_cost=24)
+
+        assert (summary["landed"], summary["unchanged"], summary["credits"]) == (6, 5, 24)
+        assert emulator.stats()["submits"] == 2 + 6
+
+    def test_a_task_that_is_stopped_while_it_looks_for_images_submits_nothing(
+        self, emulator: EmulatorServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        from airflow_provider_flux.batch.execution import prepare
+
+        task = nightly(tmp_path, products(*"abcdef"))
+        find = prepare.find_reusable
+
+        async def find_and_stop(*arguments: Any) -> Any:
+            task.operator.on_kill()  # type: ignore[union-attr]
+            return await find(*arguments)
+
+        monkeypatch.setattr(prepare, "find_reusable", find_and_stop)
+        with pytest.raises(FluxBatchError, match="The task was stopped"):
+            task.next_night()
+        assert emulator.stats()["submits"] == 0
+
 
 @settings(
     max_examples=4,
