@@ -226,7 +226,8 @@ def _write_csv(rows: Iterator[dict[str, Any]], schema: _Schema, file: Path) -> N
     is_plain = not _OTHER_DELIMITERS & set("".join(names))
     quoting: Literal[0, 1] = csv.QUOTE_MINIMAL if is_plain else csv.QUOTE_ALL
     with file.open("w", encoding="utf-8", newline="") as stream:
-        writer = csv.writer(stream, lineterminator="\n", quoting=quoting)
+        # A cell with a character of the line end gets quotes, also a lone carriage return.
+        writer = csv.writer(stream, lineterminator="\r\n", quoting=quoting)
         if names:
             writer.writerow(names)
         for row in rows:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_flux.batch.input.mapping import InputMapping
@@ -202,6 +202,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
+@settings(max_examples=25)
 @given(prompts=st.lists(_TEXT, min_size=1, max_size=5))
 def test_any_text_is_read_again_as_it_was(folders: Any, ending: str, prompts: list[str]) -> None:
     rows = [{"key": f"k{number}", "prompt": text} for number, text in enumerate(prompts)]
