@@ -37,7 +37,7 @@ def prepare() -> None:
         for line, names in ARTICLES.items()
         for name, colour in product(names, COLOURS)
     ]
-    hook = BaseHook.get_connection(CONN_ID).get_hook()
+    hook: Any = BaseHook.get_connection(CONN_ID).get_hook()  # type: ignore[no-untyped-call]
     with closing(hook.get_conn()) as connection:
         cursor = connection.cursor()
         cursor.execute(
