@@ -88,9 +88,8 @@ $(VENV)/runtime: requirements/runtime.txt pyproject.toml | $(VENV)/python
 
 $(VENV)/dev: requirements/dev.txt pyproject.toml | $(VENV)/python
 	@sed -n '/^uv==/,/[^\\]$$/p' requirements/dev.txt > $(VENV)/uv.txt # its version and hashes
-	@$(PIP) --quiet --no-deps --require-hashes -r $(VENV)/uv.txt
 	@$(STEP) 1/2 "Installing what tests and linters need into $(VENV), once" "1 to 10 minutes" \
-		sh -c "$(UV) || $(PIP) --no-deps --require-hashes -r requirements/dev.txt"
+		sh -c "$(PIP) --quiet --no-deps --require-hashes -r $(VENV)/uv.txt && $(UV) || $(PIP) --no-deps --require-hashes -r requirements/dev.txt"
 	@$(PIP) --quiet --no-deps --no-build-isolation -e .
 	@if command -v npm >/dev/null; then $(STEP) 2/2 "Installing azurite and axe-core for the tests" "10 to 60 seconds" \
 		npm install --silent --no-audit --no-fund --prefix $(VENV)/npm $(AZURITE) $(AXE); \
