@@ -83,7 +83,7 @@ def test_every_dependency_has_a_lower_bound() -> None:
 def test_every_extra_is_imported_or_opens_a_store() -> None:
     """Fault 33: the extra ``openlineage`` installed what nothing used."""
     stores = {"s3", "gcs", "azure"}
-    imported = {"emulator", "excel", "openlineage", "parquet", "slack", "smtp", "sql"}
+    imported = {"emulator", "excel", "ocr", "openlineage", "parquet", "slack", "smtp", "sql"}
     assert set(PROJECT["optional-dependencies"]) == stores | imported
 
 

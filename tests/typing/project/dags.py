@@ -32,6 +32,7 @@ from airflow_provider_flux.operators.generate import FluxGenerateOperator
 from airflow_provider_flux.operators.review import FluxReviewOperator
 from airflow_provider_flux.policies.retry import FluxRetryPolicy
 from airflow_provider_flux.sensors.credits import FluxCreditsSensor
+from airflow_provider_flux.transfers.flux_manifest_to_sql import FluxManifestToSqlOperator
 from airflow_provider_flux.transfers.flux_to_object_storage import FluxToObjectStorageOperator
 from airflow_provider_flux.triggers.claim import FluxClaimTrigger
 from airflow_provider_flux.triggers.credits import FluxCreditsTrigger
@@ -60,12 +61,38 @@ with DAG("operators", schedule=None):
     FluxToObjectStorageOperator(
         task_id="copy", generation=hero.output, output_path="s3://my_s3@media/copy.jpeg"
     )
-    FluxGenerateBatchOperator(
+    batch = FluxGenerateBatchOperator(
         task_id="batch",
         requests=["a fox", {"prompt": "a hare", "key": "hare"}],
         output_path="s3://my_s3@media/{key}.jpeg",
         max_failed="2%",
         partition_by_key=True,
+    )
+    FluxManifestToSqlOperator(
+        task_id="write_back",
+        manifest_path=batch.output,
+        conn_id="shop",
+        table="product_images",
+        columns={"sku": "key", "image_url": "uri", "name": "input.name"},
+        key_columns=["sku"],
+    )
+    FluxGenerateBatchOperator(
+        task_id="from_table",
+        sql="SELECT sku, name, line FROM products",
+        sql_conn_id="shop",
+        columns={"key": "sku"},
+        prompt="Photo of {name}, {style}",
+        matrix={"style": ["noir", "pop"]},
+        seed="stable",
+        keep_columns=["name", "line"],
+        output_path="s3://my_s3@media/{line}/{key}.{ext}",
+        reuse="always",
+        prune="delete",
+        max_cost=400,
+        on_budget="trim",
+        checks=["not_blank", {"text": "name"}],
+        max_rerolls=2,
+        failed_path="s3://my_s3@media/failed.jsonl",
     )
     FluxReviewOperator(
         task_id="pick",
