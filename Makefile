@@ -42,6 +42,7 @@ bench: $(VENV)/dev ## Print the figures of benchmarks/
 	$(BIN)/python -m benchmarks.triggers
 	$(BIN)/python -m benchmarks.inputs
 	$(BIN)/python -m benchmarks.sql
+	$(BIN)/python -m benchmarks.table_out
 	$(BIN)/python -m benchmarks.stores
 	$(BIN)/python -m benchmarks.renditions
 	$(BIN)/python -m benchmarks.checks
