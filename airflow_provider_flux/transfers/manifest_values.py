@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Collection, Mapping, Sequence
 from hashlib import blake2b
 from typing import Any, Literal, NamedTuple, TypeAlias
@@ -26,6 +27,8 @@ _FILES = frozenset({"uri", "sidecar", "thumb", "previous_uri", "renditions", "re
 GONE = "gone"
 _WITH_IMAGE = frozenset({"landed", "reused"})
 _MAX_SHOWN_CHARACTERS = 80
+#: Scheme of a local path, which may stand before it.
+_LOCAL_PREFIX = re.compile(r"(?:file|local)://(?=/)")
 
 #: A value that any driver can bind.
 SqlValue: TypeAlias = str | int | float | bool | None
@@ -216,15 +219,20 @@ class _RowReader:
                 "image_root to the folder that all files of the manifest are below."
             )
         if self._public_url is None:
-            return uri
-        return self._public_url + quote(uri[len(self._root) :])
+            return _clean(uri)
+        path, root = _LOCAL_PREFIX.sub("", uri), _LOCAL_PREFIX.sub("", self._root)
+        if not path.startswith(root):  # below it by a link of a local disk
+            raise UnreadableManifestError(
+                f"{self._place}: {source} {describe_uri(uri)} does not begin with {root}, which "
+                "public_url replaces. Nothing was written. Set image_root as the URIs write it."
+            )
+        return self._public_url + quote(path[len(root) :], errors="replace")
 
     def _convert(self, source: Source, value: Any) -> SqlValue:
         if isinstance(value, (Mapping, list)):
             value = json.dumps(value, ensure_ascii=False)
         if isinstance(value, str):
-            # PostgreSQL refuses the character NUL, and each driver half a character.
-            return value.replace("\x00", "").encode(errors="replace").decode()
+            return _clean(value)
         if isinstance(value, bool):
             return value
         if isinstance(value, int):
@@ -235,6 +243,11 @@ class _RowReader:
 
     def _damaged(self, source: Source) -> UnreadableManifestError:
         return UnreadableManifestError(f"{self._place}: {source} is damaged. Nothing was written.")
+
+
+def _clean(text: str) -> str:
+    """Return a text without NUL, which PostgreSQL refuses, and without halves of characters."""
+    return text.replace("\x00", "").encode(errors="replace").decode()
 
 
 def _has_half_character(text: str) -> bool:

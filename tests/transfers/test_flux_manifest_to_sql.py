@@ -347,6 +347,28 @@ class TestValues:
         assert table_of(products)[0][2] == "https://cdn.example.com/x/a%20b/A1.square.webp"
         assert table_of(products)[1][2] is None
 
+    def test_the_folder_of_files_may_be_written_with_or_without_its_scheme(
+        self, sqlite: SqlLab, tmp_path: Path
+    ) -> None:
+        sqlite.run("CREATE TABLE pictures (key TEXT, url TEXT)")
+        folder = f"file://{tmp_path}"
+        rows = [row(tmp_path, "A1", uri=f"{folder}/x/A1.jpeg")]
+        manifest = write_manifest(tmp_path / "m.jsonl", rows)
+        for root in (str(tmp_path), folder, f"{folder}/"):
+            counts = transfer(
+                sqlite,
+                manifest,
+                table="pictures",
+                columns={"key": "key", "url": "uri"},
+                key_columns=["key"],
+                image_root=root,
+                public_url="https://cdn.example.com/",
+            )
+            assert counts["rows"] == 1
+        with closing(sqlite.connect()) as connection:
+            urls = connection.execute("SELECT url FROM pictures").fetchall()
+        assert urls == [("https://cdn.example.com/x/A1.jpeg",)]
+
     def test_objects_become_json(self, postgres: SqlLab, tmp_path: Path) -> None:
         postgres.run("CREATE TABLE pictures (sku TEXT, source JSONB, seed BIGINT)")
         rows = [row(tmp_path, "A1", seed=2**32 - 1)]
