@@ -380,7 +380,7 @@ def test_every_column_of_a_batch_is_documented() -> None:
 
 def test_every_key_of_the_summary_of_a_batch_is_documented() -> None:
     summary = Counters(rows=1, max_active=1).summarize({}, estimated=0, seconds=0)
-    more = [*NO_FIGURES, "trimmed", "pruned", "manifest"]
+    more = [*NO_FIGURES, "trimmed", "pruned", "manifest", "failed_path"]
     assert named_in(table(text_of(BATCH), "key")) == [*summary, *more]
 
 
