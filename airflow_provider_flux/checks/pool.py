@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import os
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
@@ -25,6 +26,8 @@ log = logging.getLogger(__name__)
 
 #: Most processes of one batch: its event loop needs a core, too.
 _MAX_PROCESSES = 2
+#: Weight of the latest image in the mean of the seconds that an image takes.
+_WEIGHT = 0.2
 
 
 class CheckPool:
@@ -39,7 +42,9 @@ class CheckPool:
     def __init__(self, checks: tuple[Check, ...], timeout: float) -> None:
         self._checks = checks
         self._timeout = timeout
-        self._slots = asyncio.Semaphore(min(_MAX_PROCESSES, os.cpu_count() or 1))
+        self._processes = min(_MAX_PROCESSES, os.cpu_count() or 1)
+        self._slots = asyncio.Semaphore(self._processes)
+        self._mean_seconds = 0.0
         self._idle: list[asyncio.subprocess.Process] = []
         self._started: set[asyncio.subprocess.Process] = set()
 
@@ -51,6 +56,7 @@ class CheckPool:
         :return: the answers of the checks, up to the first that does not pass.
         """
         async with self._slots:
+            began = time.monotonic()
             process: asyncio.subprocess.Process | None = None
             answers: list[CheckAnswer] = []
             try:
@@ -64,10 +70,19 @@ class CheckPool:
                 self._idle.append(process)
                 process = None
             finally:
+                seconds = time.monotonic() - began
+                self._mean_seconds += _WEIGHT * (seconds - self._mean_seconds)
                 if process is not None:
                     kill_group(process.pid)
                     self._idle = [other for other in self._idle if other is not process]
             return answers
+
+    def seconds_for(self, images: int) -> float:
+        """Return about how long a number of images takes, by those that were checked.
+
+        :param images: the number.
+        """
+        return images * self._mean_seconds / self._processes
 
     async def close(self) -> None:
         """End all processes."""

@@ -45,7 +45,7 @@ def test_all_blank_and_repeated_pictures_are_found_and_no_other_is_rejected(
             )
         )
     ]
-    with EmulatorServer(EmulatorConfig(latency=0.05, max_active=24)) as server:
+    with EmulatorServer(EmulatorConfig(latency=0.05, max_active=24, credits=10_000)) as server:
         connect(server.url)
         task = batch(tmp_path, rows, checks=["not_blank", "not_duplicate"])
         summary = task.retry()
@@ -72,7 +72,9 @@ def test_legible_texts_are_told_from_other_texts(
         {"key": str(number), "prompt": _label(number), "width": 768, "height": 512}
         for number in range(TEXTS)
     ]
-    with EmulatorServer(EmulatorConfig(latency=0.05, max_active=24, faults=fault)) as server:
+    with EmulatorServer(
+        EmulatorConfig(latency=0.05, max_active=24, credits=10_000, faults=fault)
+    ) as server:
         connect(server.url)
         task = batch(tmp_path, rows, checks=[{"text": "prompt"}], check_timeout=60)
         task.retry()

@@ -123,6 +123,9 @@ class TestFaults:
             began = time.monotonic()
             answers = await opened.check(DATA, {"folder": str(tmp_path)})
             assert answers == [CheckAnswer(), CheckAnswer(fault="did not answer in 2 s")]
+            # Slow checks hold submits back, so that BFL keeps the results until they are checked.
+            assert opened.seconds_for(0) == 0
+            assert opened.seconds_for(1000) >= 200
             assert time.monotonic() - began < 30
             pids = [int(pid) for pid in (tmp_path / "pids").read_text().split()]
             await wait_until(lambda: not any(map(is_running, pids)))

@@ -299,6 +299,8 @@ class EngineLoop:
             return False
         if self._lander.landing > _MAX_LANDING_PER_SLOT * context.counters.max_active:
             return False
+        if not self._inspector.has_room(self._lander.landing + context.limiter.active):
+            return False
         if not context.breaker.is_open:
             return True
         must_wait = context.breaker.seconds_until_retry(time.monotonic()) > 0

@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 
 #: Images in a row whose checks failed, after which nothing more is submitted.
 _MAX_FAULTS = 10
+#: Seconds that results may wait for their checks. BFL keeps a result for ten minutes.
+_MAX_WAIT_SECONDS = 240.0
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,13 @@ class Inspector:
     async def close(self) -> None:
         """End the processes of the checks."""
         await self._pool.close()
+
+    def has_room(self, results: int) -> bool:
+        """Return whether a number of results can be checked before BFL forgets them.
+
+        :param results: results that are generated or wait for their checks.
+        """
+        return self._pool.seconds_for(results) <= _MAX_WAIT_SECONDS
 
     def find_fault(self) -> FluxCheckError | None:
         """Return the error that ends the batch, if the checks of many images in a row failed."""
