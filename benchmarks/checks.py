@@ -3,7 +3,7 @@
 ``python -m benchmarks.checks [N]`` makes N images by each way, 240 by default, with 24 active and
 latencies around 4 s. It checks that ``not_blank`` and ``not_duplicate`` with renditions keep 0.97
 of the quota. ``--ocr`` also measures the text check, whose figure is printed and not checked: OCR
-takes about a second of CPU for each image.
+takes 0.2 to 0.6 s of CPU for each image.
 
 The emulator draws each picture, so that no two are alike. Its CPU is not in the figures, and its
 seed gives all ways the same latencies.

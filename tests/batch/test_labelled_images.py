@@ -21,7 +21,7 @@ __all__ = ["quick"]
 
 pytestmark = pytest.mark.usefixtures("quick")
 COUNT = int(os.environ.get("FLUX_LABELLED_IMAGES", "8"))
-#: OCR takes a second for each picture.
+#: OCR takes up to a second for each picture.
 TEXTS = COUNT if COUNT > 8 else 3
 KINDS = ("fine", "blank", "black", "duplicate")
 WORDS = ("coffee", "summer", "garden", "leather", "silver", "mountain", "winter", "kitchen")
