@@ -1,4 +1,4 @@
-"""Claims of the rows of a batch, so that each image is paid for once, also by several tasks."""
+"""Claims of the rows of a batch, so that each image is submitted once, also by several tasks."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class RowClaims:
         self._releases: set[asyncio.Task[None]] = set()
         self._logged = 0
 
-    def adopt(self, row: SubmittedRow) -> None:
+    def track_submitted(self, row: SubmittedRow) -> None:
         """Let the rows of this try wait for a row that an earlier try submitted.
 
         :param row: the row.

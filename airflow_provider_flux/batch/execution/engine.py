@@ -175,7 +175,7 @@ class EngineLoop:
         )
         self._to_resume = deque(context.store.submitted_rows())
         for row in self._to_resume:
-            context.claims.adopt(row)
+            context.claims.track_submitted(row)
         self._queue = RowQueue(
             context.store,
             context.store.open_groups(),

@@ -1,4 +1,4 @@
-"""Rows, and batches, that want one image at the same time: it is paid for once."""
+"""Rows, and batches, that want one image at the same time: one submits it."""
 
 from __future__ import annotations
 
