@@ -51,8 +51,8 @@ def main(name: str, folder: str, count: int, arguments: dict[str, Any]) -> None:
     operator = FluxGenerateBatchOperator(
         task_id="batch",
         requests=make_rows(name, count),
-        output_path=f"file://{folder}/{name}/{{key}}.{{ext}}",
         **{
+            "output_path": f"file://{folder}/{name}/{{key}}.{{ext}}",
             "model": "flux-pro-1.1",
             "defaults": {"width": 1024, "height": 1024},
             "renditions": {},  # the other ways make none
