@@ -26,8 +26,13 @@ _ESSENTIAL = ("key", "uri", "sha256", "model")
 _MAX_KEPT_CHARACTERS = 64 * 1024
 _MAX_URI_CHARACTERS = 4096
 _ROWS_PER_INSERT = 500
+#: Rejected images of a row at most: as many as a row may be submitted.
+_MAX_REJECTED = 21
 
-_SCHEMA = "CREATE TABLE previous (key TEXT PRIMARY KEY, uri TEXT NOT NULL, row TEXT NOT NULL)"
+_SCHEMA = """
+CREATE TABLE previous (key TEXT PRIMARY KEY, uri TEXT NOT NULL, row TEXT NOT NULL);
+CREATE TABLE previous_rejected (key TEXT PRIMARY KEY, count INTEGER NOT NULL, uris TEXT NOT NULL);
+"""
 
 
 class PreviousRows:
@@ -42,22 +47,47 @@ class PreviousRows:
         self._db = db
         self._root = root
         if is_new:
-            self._db.execute(_SCHEMA)
+            self._db.executescript(_SCHEMA)
 
     def add(self, rows: Iterable[Any]) -> None:
-        """Store the rows of a manifest that have an image.
+        """Store the rows of a manifest that have an image, and the rejected images of others.
 
         :param rows: rows as they were read; any objects that JSON can hold. Of two rows with one
             key the last counts.
         """
         with_image = (
             (row["key"], uri, _encode(row, uri, self._root))
-            for row, uri in _find_images(rows)
+            for row, uri in _find_images(self._note_rejected(rows))
             if self._root and uri.startswith(self._root)
         )
         while batch := list(islice(with_image, _ROWS_PER_INSERT)):
             self._db.executemany("INSERT OR REPLACE INTO previous VALUES (?, ?, ?)", batch)
         self._db.commit()
+
+    def _note_rejected(self, rows: Iterable[Any]) -> Iterator[Any]:
+        """Yield the rows, and store the rejected images of those that have no image."""
+        for row in rows:
+            if isinstance(row, Mapping) and isinstance(row.get("key"), str):
+                count, uris = _find_rejected(row, self._root)
+                if uris:
+                    self._db.execute(
+                        "INSERT OR REPLACE INTO previous_rejected VALUES (?, ?, ?)",
+                        (row["key"], count, json.dumps(uris)),
+                    )
+            yield row
+
+    def rejected_of(self, key: str) -> tuple[int, tuple[str, ...]]:
+        """Return the number of attempts whose image was rejected, and the URIs of these images.
+
+        :param key: key of the row.
+        """
+        found = self._db.execute(
+            "SELECT count, uris FROM previous_rejected WHERE key = ?", (key,)
+        ).fetchone()
+        if found is None:
+            return 0, ()
+        uris = tuple(uri for uri in json.loads(found[1]) if is_below(uri, self._root))
+        return found[0], uris
 
     def match(self) -> None:
         """Give each row of the input its previous image, and keep only the rows that are gone."""
@@ -109,6 +139,20 @@ def _find_images(rows: Iterable[Any]) -> Iterator[tuple[Mapping[str, Any], str]]
         is_uri = isinstance(uri, str) and 0 < len(uri) <= _MAX_URI_CHARACTERS
         if is_uri and isinstance(row.get("key"), str):
             yield (row if has_image else {"key": row["key"], "model": row.get("model")}), str(uri)
+
+
+def _find_rejected(row: Mapping[str, Any], root: str) -> tuple[int, list[str]]:
+    """Return the rejected attempts of a row without an image, and where their images are."""
+    uris, rerolls = row.get("rejected"), row.get("rerolls")
+    if row.get("outcome") in _WITH_IMAGE or not isinstance(uris, list) or type(rerolls) is not int:
+        return 0, []
+    count = rerolls + (row.get("outcome") == "rejected")
+    below = [
+        uri
+        for uri in uris[:_MAX_REJECTED]
+        if root and isinstance(uri, str) and uri.startswith(root) and len(uri) < _MAX_URI_CHARACTERS
+    ]
+    return min(max(count, 0), _MAX_REJECTED), below
 
 
 def _encode(row: Mapping[str, Any], uri: str, root: str) -> str:

@@ -236,6 +236,8 @@ class BatchRun:
             counters,
             on_budget=settings.on_budget,
             prune=settings.prune,
+            checks=settings.checks.checks,
+            max_rerolls=settings.policies.max_rerolls,
             is_plan=is_plan,
         )
         return self._survey

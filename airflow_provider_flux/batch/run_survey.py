@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from airflow_provider_flux.batch.budget import TRIMMED, check_budget, find_trim
+from airflow_provider_flux.batch.execution.earlier_rejections import EarlierRejections
 from airflow_provider_flux.batch.execution.survey_rows import RowSurvey
 from airflow_provider_flux.batch.plan import BatchPlan, ModelPlan
 from airflow_provider_flux.batch.report.counters import Counters
@@ -22,6 +23,7 @@ from airflow_provider_flux.bfl.errors import (
     FluxError,
     FluxInsufficientCreditsError,
 )
+from airflow_provider_flux.checks.check import Check
 from airflow_provider_flux.hooks.flux import FluxHook
 
 log = logging.getLogger(__name__)
@@ -35,6 +37,8 @@ class BatchSurvey:
     :param counters: counts of the batch.
     :param on_budget: action if the rows cost more than the budget.
     :param prune: action for the images of gone rows.
+    :param checks: checks of the results; none by default.
+    :param max_rerolls: further submits of a row whose image a check rejected. Default 0.
     :param is_plan: whether it is for a plan: nothing is written, and all inputs are read, on which
         prices depend.
     :ivar counts: the rows before the first submit; ``None`` if neither ``reuse`` nor ``prune`` asks
@@ -51,6 +55,8 @@ class BatchSurvey:
         *,
         on_budget: OnBudget,
         prune: Prune,
+        checks: tuple[Check, ...] = (),
+        max_rerolls: int = 0,
         is_plan: bool = False,
     ) -> None:
         self._hook = hook
@@ -64,6 +70,7 @@ class BatchSurvey:
             store,
             counters,
             hook,
+            EarlierRejections(store.previous, checks, max_rerolls),
             prices_inputs=is_plan or self._trims,
             is_read_only=is_plan,
         )

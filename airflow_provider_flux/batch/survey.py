@@ -18,7 +18,10 @@ ROUNDING_ERROR = 1e-6
 _UNCHANGED: tuple[RowOutcome, ...] = ("landed", "reused")
 #: Figures of a batch that is not compared with its previous manifest.
 NO_FIGURES: Mapping[str, int | None] = dict.fromkeys(("new", "changed", "unchanged", "gone"))
-_OUTCOME_TEXTS: Mapping[RowOutcome, str] = {"submitted": "submitted before (free)"}
+_OUTCOME_TEXTS: Mapping[RowOutcome, str] = {
+    "submitted": "submitted before (free)",
+    "rejected": "rejected before (free)",
+}
 
 
 @dataclass(frozen=True)

@@ -6,12 +6,15 @@ import asyncio
 import logging
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 
 from airflow_provider_flux.batch.execution.context import OutcomeRecorder
+from airflow_provider_flux.batch.execution.earlier_rejections import EarlierRejections
 from airflow_provider_flux.batch.execution.prepare import Preparer, may_reuse
 from airflow_provider_flux.batch.report.counters import Counters
 from airflow_provider_flux.batch.row_states import PendingRow
 from airflow_provider_flux.batch.row_store import RowStore
+from airflow_provider_flux.bfl.errors import FluxError
 from airflow_provider_flux.hooks.flux import FluxHook
 
 log = logging.getLogger(__name__)
@@ -32,6 +35,7 @@ class RowSurvey:
     :param store: the rows of the batch, planned by their submits in earlier tries.
     :param counters: counts of the batch.
     :param hook: hook of the connection, which reads inputs.
+    :param rejections: rejected images of earlier runs.
     :param prices_inputs: whether to read the inputs of all rows, on which their prices depend.
     :param is_read_only: whether nothing may be written, so that no image is copied to its target.
     """
@@ -41,13 +45,15 @@ class RowSurvey:
         store: RowStore,
         counters: Counters,
         hook: FluxHook,
+        rejections: EarlierRejections,
         *,
         prices_inputs: bool = False,
         is_read_only: bool = False,
     ) -> None:
         self._store = store
-        recorder = OutcomeRecorder(store=store, counters=counters)
-        self._preparer = Preparer(recorder, hook, is_read_only=is_read_only)
+        self._rejections = rejections
+        self._recorder = OutcomeRecorder(store=store, counters=counters)
+        self._preparer = Preparer(self._recorder, hook, is_read_only=is_read_only)
         self._finds_images = may_reuse(store.builder.plan.target)
         target = store.builder.plan.target
         self._shares_images = target.reuse != "never" and bool(target.root)
@@ -99,7 +105,25 @@ class RowSurvey:
         if prepared is None:
             return
         prepared.release()
-        self._store.set_prepared(prepared)
+        if not await self._end_if_rejected(prepared):
+            self._store.set_prepared(prepared)
+
+    async def _end_if_rejected(self, row: PendingRow) -> bool:
+        """End a row that earlier runs tried as often as it may be; else go on with its attempts."""
+        try:
+            rejected = await self._rejections.find(row)
+        except FluxError as error:
+            self._recorder.end(row, "failed", reason=error.message)
+            return True
+        if rejected is None:
+            return False
+        row = replace(row, rejected=rejected)
+        reason = self._rejections.describe_end(rejected)
+        if reason is None:
+            self._store.save(row)
+            return False
+        self._recorder.end(row, "rejected", reason=reason)
+        return True
 
     def _log_progress(self) -> None:
         now = time.monotonic()
