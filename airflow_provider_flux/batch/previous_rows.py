@@ -22,6 +22,11 @@ _KEPT = (
     *("key", "uri", "sha256", "bytes", "width", "height", "content_type", "sidecar", "thumb"),
     *("renditions", "request_id", "model", "seed", "fingerprint", "submitted_at", "input"),
 )
+#: Those that name a file or describe it.
+_FILES = (
+    *("uri", "sha256", "bytes", "width", "height", "content_type", "sidecar", "thumb"),
+    "renditions",
+)
 _ESSENTIAL = ("key", "uri", "sha256", "model")
 _MAX_KEPT_CHARACTERS = 64 * 1024
 _MAX_URI_CHARACTERS = 4096
@@ -108,12 +113,14 @@ class PreviousRows:
         """Yield the rows that are gone, by their keys, after :meth:`match`."""
         return read_gone_rows(self._db)
 
-    def drop(self, key: str) -> None:
-        """Forget a row that is gone.
+    def mark_deleted(self, key: str) -> None:
+        """Keep a row that is gone for one more manifest, without its files, which were deleted.
 
         :param key: key of the row.
         """
-        self._db.execute("DELETE FROM previous WHERE key = ?", (key,))
+        (text,) = self._db.execute("SELECT row FROM previous WHERE key = ?", (key,)).fetchone()
+        row = json.loads(text) | dict.fromkeys(_FILES)
+        self._db.execute("UPDATE previous SET row = ? WHERE key = ?", (json.dumps(row), key))
         self._db.commit()
 
 

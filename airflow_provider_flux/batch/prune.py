@@ -103,7 +103,7 @@ class Pruner:
                 for row, problem in zip(rows, problems, strict=True):
                     self._log(row, problem)
                     if problem is None:
-                        previous.drop(str(row["key"]))
+                        previous.mark_deleted(str(row["key"]))
                         deleted += 1
         if self._kept > _MAX_LOGGED:
             log.warning("%d further images of gone rows are kept", self._kept - _MAX_LOGGED)

@@ -49,8 +49,13 @@ def test_the_image_of_a_gone_row_is_deleted_with_all_files_beside_it(
     assert f"Deleted {task.folder}/a.jpeg with the files beside it: the row 'a' is gone" in (
         caplog.text
     )
-    assert task.outcomes() == ["reused"] * 3
+    # The writer of a table learns from the manifest of this run that the image is gone.
+    assert task.outcomes() == ["reused"] * 3 + ["gone"]
+    row = task.manifest()[-1]
+    assert (row["key"], row["uri"], row["sidecar"], row["thumb"]) == ("a", None, None, None)
+    assert row["reason"].endswith("Its image was deleted.")
     assert task.next_night()["gone"] == 0
+    assert task.outcomes() == ["reused"] * 3
 
 
 def test_a_gone_image_is_only_reported_by_default(task: NightlyBatch) -> None:

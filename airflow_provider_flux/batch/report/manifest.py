@@ -273,7 +273,8 @@ def to_gone_row(row: Mapping[str, Any], index: int) -> ManifestRow:
     :param row: the row as an earlier manifest has it.
     :param index: its position in the manifest.
     """
-    reason = "The input does not have this row any more. Its image is kept."
+    end = "is kept" if row.get("uri") else "was deleted"
+    reason = f"The input does not have this row any more. Its image {end}."
     state = {"index": index, "outcome": GONE, "reason": reason, "fallback": False}
     unset = dict.fromkeys(_COLUMN_TYPES)
     return _fit_row({**unset, **row, **state, "uncertain_submits": 0, "rerolls": 0})
