@@ -6,12 +6,14 @@ import os
 import re
 import shutil
 from collections.abc import Iterator
+from importlib.util import find_spec
 
 import pytest
 
 #: For tests that read text with tesseract.
 needs_tesseract = pytest.mark.skipif(
-    shutil.which("tesseract") is None, reason="the program tesseract is not installed"
+    shutil.which("tesseract") is None or find_spec("pytesseract") is None,
+    reason="tesseract, or pytesseract, is not installed",
 )
 
 
