@@ -87,7 +87,7 @@ async def test_a_row_that_is_added_before_its_turn_is_taken_once(tmp_path: Path)
     for index in range(40):
         store.add(build_row(index, MODEL))
     store.commit()
-    queue = RowQueue(store, store.open_groups(), Preparer(), lambda: None)
+    queue = RowQueue(store, store.open_groups(), Preparer(), lambda: None, WaitingRows(0.5))
     first = queue.take(lambda group: True)
     assert first
     [late] = store.pending_rows(MODEL, after=34, limit=1)
