@@ -156,3 +156,6 @@ def test_a_trimmed_batch_never_costs_more_than_its_budget(
     if not has_fallback:  # the rows that were tried are a prefix
         tried = [outcome != "pending" for outcome in outcomes]
         assert tried == sorted(tried, reverse=True)
+    # What is left of the budget is not enough for the next row, however often the task is cleared.
+    task.cleared().retry()
+    assert emulator.stats()["credits_spent"] <= max_cost

@@ -103,3 +103,4 @@ def test_the_price_of_a_plan_is_what_the_run_then_pays(
         if not moderated:
             assert paid == pytest.approx(plan.credits)
         assert paid <= plan.credits + 1e-6
+        assert not trims or plan.credits <= 9

@@ -37,6 +37,8 @@ _FORKS.set_forkserver_preload(
         "tests.support.landing_process",
         "airflow_provider_flux.client.aio",
         "airflow_provider_flux.landing.land",
+        "airflow_provider_flux.operators.batch",
+        "airflow_provider_flux.batch.run",
         "airflow.sdk.execution_time.supervisor",
         "airflow.sdk.execution_time.timeout",
         "airflow.providers.amazon.aws.fs.s3",

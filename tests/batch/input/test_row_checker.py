@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -11,8 +13,22 @@ from hypothesis import strategies as st
 
 from airflow_provider_flux.batch.input.row import Row
 from airflow_provider_flux.bfl.errors import FluxRequestError
-from tests.support.batch_inputs import body_of, read_all_rows, read_problem, read_valid_row
+from tests.support.batch_inputs import (
+    FILES,
+    body_of,
+    read_all_rows,
+    read_problem,
+    read_valid_row,
+    write_file,
+)
 
+
+def _as_money(value: int) -> Decimal:
+    return Decimal(f"{value}.00")
+
+
+#: A whole number, as columns of several types have it.
+NUMBER_TYPES: list[Callable[[int], Any]] = [int, float, str, Decimal, _as_money]
 STYLES = {"style": ["oil", "ink"], "seed": [1, 2]}
 
 
@@ -67,10 +83,10 @@ class TestSweep:
         )
         assert rows[0].problem is None
         assert "is the same request as with take=1" in str(rows[1].problem)
-        random = read_all_rows(
+        unseeded = read_all_rows(
             ["a fox"], matrix={"take": [1, 2]}, output_path="/x/{key}-{take}.{ext}"
         )
-        assert [row.problem for row in random] == [None, None]
+        assert [row.problem for row in unseeded] == [None, None]
 
     @given(
         st.lists(st.sampled_from("abcde"), min_size=1, unique=True),
@@ -138,3 +154,67 @@ class TestStableSeed:
     def test_a_model_without_a_seed_is_one_clear_problem(self) -> None:
         problem = read_problem({"prompt": "a fox", "model": "flux-3-image"}, seed="stable")
         assert "needs a model with the parameter seed" in problem
+
+
+class TestIncremental:
+    @given(
+        numbers=st.lists(st.integers(0, 9999), min_size=1, max_size=6, unique=True),
+        types=st.fixed_dictionaries(
+            {name: st.sampled_from(NUMBER_TYPES) for name in ("key", "width", "seats", "weight")}
+        ),
+        order=st.randoms(use_true_random=False),
+        file_type=st.sampled_from(["", ".jsonl", ".csv", ".parquet"]),
+    )
+    def test_requests_depend_on_no_order_of_rows_or_columns_and_on_no_type_of_a_column(
+        self,
+        tmp_path_factory: pytest.TempPathFactory,
+        numbers: list[int],
+        types: dict[str, Callable[[int], Any]],
+        order: random.Random,
+        file_type: str,
+    ) -> None:
+        rows = [
+            {
+                "key": n,
+                "width": 256 + 32 * (n % 9),
+                "seats": n % 7,
+                "weight": n * 10**9,
+                "name": "é",
+            }
+            for n in numbers
+        ]
+        changed: list[dict[str, Any]] = [
+            {name: types[name](value) if name in types else value for name, value in row.items()}
+            for row in rows
+        ]
+        names = list(rows[0])
+        order.shuffle(changed)
+        order.shuffle(names)
+        changed = [{name: row[name] for name in names} for row in changed]
+        source: Any = changed
+        if file_type == ".jsonl":
+            changed = [_without_decimals(row) for row in changed]
+        if file_type == ".csv":  # has texts, of which 7.0 is another one than 7
+            changed = [{name: row[name] for name in names} for row in rows]
+        if file_type:
+            folder = tmp_path_factory.mktemp("rows")
+            source = write_file(folder, f"rows{file_type}", FILES[file_type](changed))
+        assert _requests_of(source) == _requests_of(rows)
+
+
+def _requests_of(source: Any) -> dict[str, Any]:
+    """Return the fingerprint of each row, which must be valid, by its key."""
+    rows = read_all_rows(
+        source,
+        prompt="{name}: {seats} seats, {weight} g, in {style}",
+        columns={"key": "key", "width": "width"},
+        matrix={"style": ["oil", "ink"]},
+        seed="stable",
+    )
+    assert [row.problem for row in rows if row.problem] == []
+    return {row.key: row.request.fingerprint for row in rows if row.request}
+
+
+def _without_decimals(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a row that JSON can represent."""
+    return {name: float(v) if isinstance(v, Decimal) else v for name, v in row.items()}
