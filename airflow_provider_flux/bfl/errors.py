@@ -199,7 +199,7 @@ class FluxCheckError(FluxError):
 
 
 class FluxInputError(FluxError):
-    """An input image or video does not exist, or its store or host failed.
+    """An input, or a file of rows, does not exist, or its store, host or database failed.
 
     Nothing was billed in this try. A retry reads the input again. If an input breaks a limit or is
     not an image, the error is a :class:`FluxRequestError`.

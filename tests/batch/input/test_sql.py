@@ -139,6 +139,19 @@ def test_rows_without_a_key_are_refused_before_the_first_of_them_counts(database
     assert sorted(keys) == ["a-1", "a-2", "a-3"]
 
 
+def test_prompts_are_made_from_the_columns_of_a_query(database: SqlLab) -> None:
+    query = SqlQuery(database.conn_id, "SELECT sku, name, price FROM products ORDER BY sku")
+    rows = rows_of(query, columns={"key": "sku"}, prompt="Photo of {name}", keep_columns=["price"])
+    assert [row.request and row.request.parameters["prompt"] for row in rows] == [
+        "Photo of Chair",
+        "Photo of Desk",
+        None,
+    ]
+    assert str(rows[0].data["price"]) == "9.5"
+    with pytest.raises(FluxRequestError, match="sql has no column 'nme', which prompt names"):
+        rows_of(query, columns={"key": "sku"}, prompt="Photo of {nme}")
+
+
 # Values
 
 
