@@ -1,6 +1,6 @@
 """A table of products in PostgreSQL becomes images, stays up to date, and is written back.
 
-``make soak`` sets ``FLUX_TABLE_ROWS`` to 100,000 products; by default there are 200.
+``make soak`` sets ``FLUX_TABLE_ROWS`` to 100,000 products; by default there are 120.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from airflow_provider_flux.emulator import EmulatorConfig, EmulatorServer
 from tests.support.product_table import QUERY, ProductTable
 from tests.support.sql_databases import PostgresLab
 
-ROWS = int(os.environ.get("FLUX_TABLE_ROWS", "200"))
+ROWS = int(os.environ.get("FLUX_TABLE_ROWS", "120"))
 #: Rows whose memory is compared with that of all rows.
 FEW = min(1000, ROWS // 4)
 FIGURES = ("new", "changed", "unchanged", "gone")
