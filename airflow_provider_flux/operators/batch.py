@@ -159,7 +159,8 @@ class FluxGenerateBatchOperator(FluxLandingOperator):
         ``"my_package.checks.brand_colour"``. A rejected image is kept below ``rejected/``. No check
         by default. See the page about checks.
     :param max_rerolls: how many times a row whose image is rejected is submitted again with another
-        seed, over all tries, from 0 to 20. Each submit is billed. Default 0. (templated)
+        seed, over all tries, and with ``reuse="always"`` over all runs, from 0 to 20. Each submit
+        is billed. Default 0. (templated)
     :param max_rejected: number or share of rows that may end as ``rejected``. Any number by
         default. (templated)
     :param check_timeout: seconds, or a ``timedelta``, that each check of an image has. Default 30.
