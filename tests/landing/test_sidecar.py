@@ -97,6 +97,7 @@ def test_a_sidecar_records_media_request_cost_and_run(
         },
         "reused_from": None,
         "review": None,
+        "rejection": None,
     }
     assert store.names() == ["7.png", "7.png.json", "7.png.thumb.webp"]
     if store.scheme != "file":
