@@ -3,7 +3,7 @@
 ``python scripts/run_matrix.py [NAME...]`` runs the named entries of the matrix, all by default. For
 each it makes ``.venv-matrix/<name>`` from hashed requirements, if they have changed, and runs the
 core of the tests there: unit tests, emulator, DAG runs, and a cluster whose workers are killed.
-``NAME:short`` runs a few of them, without a cluster.
+``NAME:short`` runs a few of them, without a cluster, and ``NAME:kills`` a few, and the cluster.
 An entry whose Python is not installed is skipped with a line. ``.venv-matrix/<name>.log`` has the
 output of its current run. The exit code is 0 if all others pass.
 """
@@ -112,11 +112,11 @@ class Outcome:
 def main(arguments: Sequence[str]) -> int:
     """Run entries of the matrix, print an outcome as soon as each ends, and then a summary.
 
-    :param arguments: names of entries, none for all; ``<name>:short`` runs some tests only, and
-        ``--install-only`` runs none.
+    :param arguments: names of entries, none for all; ``<name>:short`` and ``<name>:kills`` run some
+        tests only, and ``--install-only`` runs none.
     :return: 0 if no entry failed.
     """
-    names = {name.removesuffix(":short") for name in arguments if name != "--install-only"}
+    names = {name.partition(":")[0] for name in arguments if name != "--install-only"}
     if unknown := names - {entry.name for entry in MATRIX}:
         print(f"Unknown: {unknown}. The matrix has {[entry.name for entry in MATRIX]}.")
         return 2
@@ -147,6 +147,8 @@ def _tests_of(entry: Entry, arguments: Sequence[str]) -> Sequence[Sequence[str]]
         return ()
     if f"{entry.name}:short" in arguments:
         return (SHORT,)
+    if f"{entry.name}:kills" in arguments:
+        return SHORT, KILLS
     return TESTS if entry.has_cluster else TESTS[:1]
 
 

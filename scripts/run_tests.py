@@ -1,8 +1,8 @@
 """Run all tests: the tests that need a whole Airflow, and at the same time all others.
 
-Cluster tests run in two pytest processes and all others in three, because many tests wait. Further
-arguments go to every process. The exit code is 0 if all of them pass. Coverage has a run of its
-own, ``make coverage``, because it takes a third more CPU time.
+Each kind runs in two pytest processes, because many tests wait. Further arguments go to every
+process. The exit code is 0 if all of them pass. Coverage has a run of its own, ``make coverage``,
+because it takes a third more CPU time.
 """
 
 from __future__ import annotations
@@ -25,11 +25,9 @@ FIRST_CLUSTERS = (
     "test_review.py",
     "test_webhooks.py",
 )
-#: Folders of tests without a cluster that take about a third of their time each. One more process
-#: has all others.
-FOLDERS = (
-    ("batch", "client", "landing", "ledger", "media", "object_store", "recovery"),
-    ("benchmarks", "bfl", "browser", "cli", "decorators", "docs"),
+#: Folders of tests that take about half of the time of those without a cluster.
+FIRST_FOLDERS = (
+    *("batch", "client", "landing", "ledger", "media", "object_store", "operators", "recovery"),
 )
 #: Exit code of pytest if it has collected no test.
 _NO_TESTS = 5
@@ -85,12 +83,12 @@ def _split_clusters() -> tuple[list[str], list[str]]:
     return first, others
 
 
-def _split_others() -> list[list[str]]:
-    """Return the paths of all other tests for each further process."""
+def _split_others() -> tuple[list[str], list[str]]:
+    """Return the paths of all other tests for the third and for the fourth process."""
     tests = ROOT / "tests"
     names = {path.relative_to(tests).parts[0] for path in tests.rglob("test_*.py")}
-    rest = sorted(names.difference(*FOLDERS, ["cluster"]))
-    return [[f"tests/{name}" for name in part] for part in (*FOLDERS, rest)]
+    second = sorted(names - {*FIRST_FOLDERS, "cluster"})
+    return [f"tests/{name}" for name in FIRST_FOLDERS], [f"tests/{name}" for name in second]
 
 
 if __name__ == "__main__":

@@ -123,6 +123,6 @@ def test_a_password_with_an_at_sign_is_hidden_as_a_whole() -> None:
 )
 def test_a_megabyte_is_redacted_in_a_few_seconds(piece: str) -> None:
     """Fault 7: a hostile text must not occupy a worker."""
-    started = time.monotonic()
+    started = time.process_time()  # other processes do not count
     redact(piece * (1_000_000 // len(piece)))
-    assert time.monotonic() - started < 5
+    assert time.process_time() - started < 5

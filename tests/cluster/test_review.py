@@ -297,17 +297,20 @@ class TestTimeout:
 
 
 class TestTwoReviewers:
-    def test_the_first_of_two_answers_at_once_counts_and_the_other_is_refused(
-        self, site: Site
-    ) -> None:
+    def test_of_two_answers_at_once_one_counts_and_its_image_is_promoted(self, site: Site) -> None:
         review = Review(site, "one").wait()
         fields = dict.fromkeys(review.detail()["params"])
 
         statuses = _patch_at_once(site, review.path, [("1", fields), ("2", fields)])
 
-        assert sorted(statuses) == [200, 409]
+        # Airflow 3.3 locks the form, but decides by what it had read before. So both answers may be
+        # accepted, and then the task goes on with one of them.
+        assert sorted(statuses) in ([200, 409], [200, 200])
         assert review.task_state() == "success"
-        review.assert_promoted(review.result(), statuses.index(200) + 1)
+        generation = review.result()
+        number = review.sidecar(generation["image"]["uri"])["review"]["candidate"]
+        assert statuses[number - 1] == 200
+        review.assert_promoted(generation, number)
         images = [key for key in review.keys("out") if key.endswith(".jpeg")]
         assert len(images) == 1
 

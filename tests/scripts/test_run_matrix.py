@@ -153,6 +153,7 @@ class TestRunTests:
     def test_a_short_entry_runs_a_few_tests_without_a_cluster(self) -> None:
         entry = MATRIX[0]
         assert run_matrix._tests_of(entry, [f"{entry.name}:short"]) == (SHORT,)
+        assert run_matrix._tests_of(entry, [f"{entry.name}:kills"]) == (SHORT, KILLS)
         assert run_matrix._tests_of(entry, [entry.name]) == (CORE, KILLS)
 
     def test_ci_runs_the_matrix(self) -> None:
