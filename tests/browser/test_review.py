@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -294,5 +293,4 @@ class TestMany:
             f"{MANY} candidates by {MANY + 2} keys in {seconds:.1f} s; median from a key to the "
             f"next picture {1000 * sorted(waits)[MANY // 2]:.0f} ms\n"
         )
-        if os.environ.get("FLUX_GALLERY_ROWS"):  # alone on its machine
-            assert seconds < 120
+        assert seconds < 120
