@@ -37,6 +37,8 @@ log = logging.getLogger(__name__)
 
 #: Seconds for which a request is retried. BFL billed the image that is written.
 _RETRY_SECONDS = 45.0
+#: Exclusive writes that a store may refuse for an object that is gone when it is read.
+_MAX_REFUSALS = 4
 
 
 async def put(
@@ -215,36 +217,40 @@ async def _put_once(
     exclusive: bool,
     check_first: bool,
 ) -> None:
-    if exclusive and check_first and await exists(str(path)):
-        await _accept_same_bytes(path, data)
+    if exclusive and check_first and await exists(str(path)) and await _is_stored(path, data):
         return
     write = backend_of(path.protocol).write
     send = partial(write, path.fs, path.path, data, write_options)
-    try:
-        version = await send(exclusive)
-    except Exception as error:
-        if exclusive and is_unsupported(error):
+    for _ in range(_MAX_REFUSALS):
+        try:
+            version = await send(exclusive)
+        except Exception as error:
+            if not (exclusive and (is_unsupported(error) or is_conflict(error))):
+                raise
+            refusal = error
+        else:
+            if exclusive:
+                await confirm_created(path, data, version, repeat=partial(send, True))
+            return
+        if is_unsupported(refusal):
             await send(False)
             await confirm_plain_write(path, data)
-        elif exclusive and is_conflict(error):
-            await _accept_same_bytes(path, data, conflict=error)
-        else:
-            raise
-    else:
-        if exclusive:
-            await confirm_created(path, data, version, repeat=partial(send, True))
+            return
+        if await _is_stored(path, data):
+            return
+    raise refusal
 
 
-async def _accept_same_bytes(
-    path: ObjectStoragePath, data: bytes, conflict: Exception | None = None
-) -> None:
-    """Accept an object with the very same bytes: an earlier attempt wrote it.
+async def _is_stored(path: ObjectStoragePath, data: bytes) -> bool:
+    """Whether an earlier attempt stored the very same bytes.
 
+    :return: ``False`` if the object that was in the way is gone: its owner has removed it.
     :raises FluxExistsError: if the object has other bytes.
+    :raises FluxStorageError: if the store does not answer.
     """
-    stored = await read_start(str(path), len(data) + 1)
-    if stored is None and conflict is not None and await exists(str(path)) is False:
-        raise conflict
+    stored = await _read(str(path), True, len(data) + 1)
+    if stored is None and await exists(str(path)) is False:
+        return False
     if stored is None:
         raise FluxExistsError(
             f"There is an object at {path} already, which the credentials may not read. It is "
@@ -252,3 +258,4 @@ async def _accept_same_bytes(
         )
     if hashlib.sha256(stored).digest() != hashlib.sha256(data).digest():
         raise refuse_existing(path)
+    return True

@@ -1,7 +1,9 @@
 """Real processes that want the same images at the same time, and owners of claims that are killed.
 
+Two processes want the same images in S3: one runs a batch, the other one task for each image. The
+owner of a claim is killed once its image is billed, and once only its claim is left.
 ``FLUX_CLAIM_PROCESSES=8`` lets that many processes want 20 images, in a folder and in S3. Half of
-them run batches, the others one task for each image.
+them run batches. It also kills tasks and batches at each point.
 """
 
 from __future__ import annotations
@@ -21,9 +23,14 @@ from tests.support.claiming_process import ClaimingProcess, Order, Point
 from tests.support.landing_process import DIED
 from tests.support.object_stores import Store
 
-PROCESSES = int(os.environ.get("FLUX_CLAIM_PROCESSES", "3"))
-IMAGES = 20 if PROCESSES > 3 else 4
-STORES = ["file", "s3"] if PROCESSES > 3 else ["s3"]
+PROCESSES = int(os.environ.get("FLUX_CLAIM_PROCESSES", "2"))
+IS_SOAK = "FLUX_CLAIM_PROCESSES" in os.environ
+IMAGES = 20 if IS_SOAK else 3
+STORES = ["file", "s3"] if IS_SOAK else ["s3"]
+#: Where an owner is killed, and whether it is a batch.
+KILLS: list[tuple[Point, bool]] = [("submitted", True), ("landed", False)]
+if IS_SOAK:
+    KILLS = [(point, is_batch) for point in get_args(Point) for is_batch in (False, True)]
 ENVIRONMENT_NAMES = ("AIRFLOW_CONN_", "AIRFLOW_HOME", "AIRFLOW__")
 
 
@@ -69,8 +76,7 @@ def test_of_many_processes_each_image_is_paid_for_once(
     assert [name for name in store.names() if name.endswith(".claim")] == []
 
 
-@pytest.mark.parametrize("point", get_args(Point))
-@pytest.mark.parametrize("is_batch", [False, True])
+@pytest.mark.parametrize(("point", "is_batch"), KILLS)
 def test_after_the_death_of_an_owner_its_retry_lands_the_image_and_pays_once(
     service: EmulatorServer, tmp_path: Path, point: Point, is_batch: bool
 ) -> None:

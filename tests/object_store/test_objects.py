@@ -21,10 +21,10 @@ from airflow_provider_flux.bfl.errors import (
     FluxStorageError,
 )
 from airflow_provider_flux.landing.target import LandingOptions
-from airflow_provider_flux.object_store import objects
+from airflow_provider_flux.object_store import fsspec_adapter, objects
 from airflow_provider_flux.object_store.backends import WriteOptions
 from airflow_provider_flux.object_store.filesystem import open_path, run_async, run_sync
-from airflow_provider_flux.object_store.objects import exists, put, read
+from airflow_provider_flux.object_store.objects import exists, put, read, remove
 from tests.support.object_stores import AzureStore, Stat, Store
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -103,6 +103,40 @@ def test_the_store_refuses_an_exclusive_put_if_an_object_appeared_after_the_chec
         run_sync(put(uri, b"second", PNG, exclusive=True))
     assert store.read(uri) == b"first"
     assert store.names() == ["2026/hero.png"]
+
+
+@CONDITIONAL
+@pytest.mark.parametrize("check_first", [True, False])
+def test_an_exclusive_put_succeeds_if_the_object_in_its_way_is_removed_meanwhile(
+    store: Store, check_first: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uri, read_bytes = open_uri(store), fsspec_adapter.read_bytes
+
+    async def read_too_late(*arguments: Any) -> bytes:
+        await remove(uri)
+        return await read_bytes(*arguments)
+
+    run_sync(put(uri, b"first", PNG))
+    monkeypatch.setattr(fsspec_adapter, "read_bytes", read_too_late)
+    run_sync(put(uri, b"second", PNG, exclusive=True, check_first=check_first))
+    assert store.read(uri) == b"second"
+
+
+def test_an_exclusive_put_survives_a_fault_of_the_read_that_compares_the_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uri, faults = str(open_path(f"file://{tmp_path}/hero.png")), [TimeoutError()]
+    read_bytes = fsspec_adapter.read_bytes
+
+    async def read_with_fault(*arguments: Any) -> bytes:
+        if faults:
+            raise faults.pop()
+        return await read_bytes(*arguments)
+
+    run_sync(put(uri, b"first", PNG))
+    monkeypatch.setattr(fsspec_adapter, "read_bytes", read_with_fault)
+    run_sync(put(uri, b"first", PNG, exclusive=True, check_first=False))
+    assert not faults
 
 
 @CONDITIONAL

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import signal
+import sys
+import tempfile
 import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
 
 from tests.support.landing_process import DIED, fork_context
+
+log = logging.getLogger(__name__)
 
 #: Points at which a process kills itself: it has the claim and has sent nothing; BFL has accepted
 #: its request, and that is on record; its image has landed, and the claim is still there.
@@ -45,12 +51,18 @@ class Order:
 
 
 class ClaimingProcess:
-    """A process that obeys an order. It lives at most as long as its ``with`` block."""
+    """A process that obeys an order. It lives at most as long as its ``with`` block.
+
+    At the end of the block its output is printed, so that pytest shows it if the test fails.
+    """
 
     def __init__(self, order: Order) -> None:
         context = fork_context()
         self._results, results = context.Pipe(duplex=False)
-        self._process = context.Process(target=_obey, args=(order, results), daemon=True)
+        file, name = tempfile.mkstemp(prefix=f"{order.dag_id}-", suffix=".log")
+        os.close(file)
+        self._output = Path(name)
+        self._process = context.Process(target=_obey, args=(order, results, name), daemon=True)
         self._process.start()
         results.close()
 
@@ -67,6 +79,8 @@ class ClaimingProcess:
         self._process.join()
         self._process.close()
         self._results.close()
+        sys.stdout.write(f"{self._output.name}:\n{self._output.read_text(errors='replace')}\n")
+        self._output.unlink()
 
     def result(self) -> Any:
         """Wait for the end of the process.
@@ -83,10 +97,11 @@ class ClaimingProcess:
         return result
 
 
-def _obey(order: Order, results: Connection) -> None:
+def _obey(order: Order, results: Connection, output: str) -> None:
     os.environ.update(order.environment)
-    for output in (1, 2):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), output)
+    for stream in (1, 2):
+        os.dup2(os.open(output, os.O_WRONLY | os.O_APPEND), stream)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s", force=True)
     try:
         if order.dies_at:
             _die_at(order.dies_at)
@@ -141,5 +156,11 @@ def _run_batch(order: Order) -> list[str]:
     rows = [{"key": str(number), "prompt": text} for number, text in enumerate(order.prompts)]
     arguments = {"requests": rows, "output_path": order.output_path, "reuse": "always"}
     task = Batch({**arguments, **order.arguments}, dag_id=order.dag_id)
-    manifest = run_sync(read(task.retry()["manifest"])) or b""
+    manifest_path = order.arguments["manifest_path"]
+    try:
+        task.retry()
+    except Exception:
+        log.exception("Manifest:\n%s", (run_sync(read(manifest_path)) or b"").decode())
+        raise
+    manifest = run_sync(read(manifest_path)) or b""
     return [json.loads(line)["sha256"] for line in manifest.splitlines()]
