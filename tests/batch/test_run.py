@@ -8,7 +8,6 @@ import hashlib
 import json
 import random
 import shutil
-import time
 import uuid
 from collections.abc import Iterator
 from contextlib import suppress
