@@ -132,6 +132,10 @@ RECOVERS = [
     "deliver-503=1,0.1",
     "wrong-size",
     "wrong-format",
+    "blank",  # a batch has checks of what is on an image
+    "black",
+    "duplicate",
+    "wrong-text",
     "damaged-video=1",
     "absurd-cost=-3",
     "poll-moved=3",

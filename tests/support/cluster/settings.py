@@ -112,7 +112,12 @@ def _pace_options() -> dict[str, dict[str, object]]:
     """Return intervals that are short enough for tests, and crash detection within seconds."""
     return {
         "core": {"min_serialized_dag_update_interval": 1},
-        "dag_processor": {"refresh_interval": 2, "bundle_refresh_check_interval": 1},
+        # A file that was changed is parsed at once, and one that was not need not be.
+        "dag_processor": {
+            "refresh_interval": 2,
+            "bundle_refresh_check_interval": 1,
+            "min_file_process_interval": 600,
+        },
         "scheduler": {
             "job_heartbeat_sec": 1,
             "scheduler_heartbeat_sec": 1,
