@@ -156,7 +156,10 @@ class FluxManifestToSqlOperator(TextTemplatesOperator):
                 count += self._spool_rows(manifest, values, spool)
             values.check_all_found()
             spool.seek(0)
-            counts = self._write(_read_spool(spool), table, columns)
+            rows = (
+                row for row in _read_spool(spool) if row.action == "write" or values.is_lost(row)
+            )
+            counts = self._write(rows, table, columns)
             self.log.info("%s: %d rows, %s", table, count, counts)
             return {"rows": count, **counts, "table": table}
 

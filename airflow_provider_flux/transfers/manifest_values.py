@@ -81,6 +81,8 @@ class ManifestValues:
         self._has_gone = has_gone
         self._public_url = public_url
         self._places: dict[bytes, Place] = {}
+        #: Keys of the rows that are gone in one of the manifests.
+        self._gone: set[bytes] = set()
         sources = columns.sources.values()
         #: Named values that no row had until now.
         self._missing = {source for source in sources if source.name}
@@ -107,13 +109,25 @@ class ManifestValues:
         names, sources = self._columns.names, self._columns.sources
         count = len(self._columns.keys)
         keys: list[SqlValue] = [reader.read_key(sources[name]) for name in names[:count]]
-        self._register(keys, place)
         if is_gone:
-            return TableRow("gone", [*keys, *[None] * (len(names) - count)])
+            digest = _digest_of(keys)
+            is_known = digest in self._gone
+            self._gone.add(digest)
+            gone = TableRow("gone", [*keys, *[None] * (len(names) - count)])
+            return None if is_known else gone
+        self._register(keys, place)
         self._has_rows = True
         values = [reader.read(sources[name]) for name in names[count:]]
         self._missing -= {source for source in self._missing if reader.has(source)}
         return TableRow("write", [*keys, *values])
+
+    def is_lost(self, row: TableRow) -> bool:
+        """Whether a row is gone, and no other manifest has it: it may have moved to another batch.
+
+        :param row: a row, after all manifests were read.
+        """
+        keys = row.values[: len(self._columns.keys)]
+        return row.action == "gone" and _digest_of(keys) not in self._places
 
     def check_all_found(self) -> None:
         """Check that each named value was in one row at least.
@@ -129,8 +143,7 @@ class ManifestValues:
             )
 
     def _register(self, keys: Sequence[Any], place: Place) -> None:
-        digest = blake2b(json.dumps(keys).encode(), digest_size=16).digest()
-        first = self._places.setdefault(digest, place)
+        first = self._places.setdefault(_digest_of(keys), place)
         if first != place:
             shown = ", ".join(repr(str(key)[:_MAX_SHOWN_CHARACTERS]) for key in keys)
             raise FluxRequestError(
@@ -243,6 +256,10 @@ class _RowReader:
 
     def _damaged(self, source: Source) -> UnreadableManifestError:
         return UnreadableManifestError(f"{self._place}: {source} is damaged. Nothing was written.")
+
+
+def _digest_of(keys: Sequence[Any]) -> bytes:
+    return blake2b(json.dumps(keys).encode(), digest_size=16).digest()
 
 
 def _clean(text: str) -> str:

@@ -12,18 +12,20 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date, datetime, time
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from itertools import islice
 from typing import Any, TypeAlias
 
+from airflow_provider_flux.bfl.errors import FluxRequestError
+from airflow_provider_flux.bfl.redaction import redact_line
 from airflow_provider_flux.transfers.manifest_values import SqlValue, TableRow
 from airflow_provider_flux.transfers.table_columns import OnGone, OnMissing, TableColumns
 
-#: The keys of a row as text.
-Identity: TypeAlias = tuple[str, ...]
+#: The keys of a row, as text or as exact numbers.
+Identity: TypeAlias = tuple[str | Decimal, ...]
 
 #: Rows that are compared with the table at a time.
 _BATCH_ROWS = 500
@@ -31,6 +33,8 @@ _BATCH_ROWS = 500
 _MAX_PARAMETERS = 900
 _NUMBERS = (int, float, Decimal)
 _INTEGER_TYPE = re.compile(r"(?i)(tiny|small|medium|big)?int(eger)?\d*")
+_INTEGER = re.compile(r"-?[0-9]{1,100}")
+_MAX_SHOWN_CHARACTERS = 80
 
 
 @dataclass
@@ -84,6 +88,8 @@ class TableWriter:
         self._build_statements(placeholder, table, on_gone)
         self._key_types: list[type] = [str] * self._key_count
         self._has_numbers = [False] * self._key_count
+        #: Keys of the rows that were written. They stay if the same key is gone in another case.
+        self._written: set[Identity] = set()
         self.counts = WriteCounts()
 
     def _build_statements(self, placeholder: str, table: str, on_gone: OnGone) -> None:
@@ -119,6 +125,7 @@ class TableWriter:
         """Write rows, in batches.
 
         :param rows: the rows. No two have one key.
+        :raises FluxRequestError: if two rows have one key by the rules of the table.
         :raises Exception: the error of the driver.
         """
         size = min(_BATCH_ROWS, _MAX_PARAMETERS // self._key_count)
@@ -128,29 +135,56 @@ class TableWriter:
 
     def _write_batch(self, rows: Sequence[TableRow]) -> None:
         existing = self._find([row.values for row in rows])
+        pairs = [(row, existing.find(self._identity(row.values))) for row in rows]
+        self._write_rows([(row.values, found) for row, found in pairs if row.action == "write"])
+        self._lose_rows([found for row, found in pairs if row.action == "gone"])
+
+    def _write_rows(self, rows: Sequence[tuple[list[SqlValue], list[list[Any]]]]) -> None:
+        """Update the rows of the table that differ, and insert those that are missing.
+
+        :param rows: values, and the rows of the table with their keys.
+        """
         updates: list[Sequence[Any]] = []
         inserts: list[Sequence[Any]] = []
-        losses: list[Sequence[Any]] = []
-        for action, values in rows:
-            found = existing.find(self._identity(values))
-            if action == "gone":
-                losses += self._keys_to_lose(found)
-            elif not found:
+        owners: dict[Identity, list[SqlValue]] = {}
+        for values, found in rows:
+            identity = self._identity(found[0] if found else values)
+            if owners.setdefault(identity, values) is not values:
+                raise self._same_key_error(owners[identity], values)
+            if not self._is_kept:
+                self._written.add(_strip(identity))
+            if not found:
                 inserts.append([*self._bind_keys(values), *values[self._key_count :]])
-            else:
-                changed = [row for row in found if not self._is_equal(row, values)]
-                self.counts.updated += bool(changed)
-                self.counts.unchanged += not changed
-                keys = dict.fromkeys(tuple(row[: self._key_count]) for row in changed)
-                updates += [[*values[self._key_count :], *key] for key in keys]
+                continue
+            changed = [row for row in found if not self._is_equal(row, values)]
+            self.counts.updated += bool(changed)
+            self.counts.unchanged += not changed
+            keys = dict.fromkeys(tuple(row[: self._key_count]) for row in changed)
+            updates += [[*values[self._key_count :], *key] for key in keys]
         self._run(self._update, updates)
         if self._inserts:
             self._run(self._insert, inserts)
             self.counts.inserted += len(inserts)
         else:
             self.counts.skipped += len(inserts)
+
+    def _lose_rows(self, groups: Sequence[list[list[Any]]]) -> None:
+        losses: list[Sequence[Any]] = []
+        for found in groups:
+            if found and _strip(self._identity(found[0])) not in self._written:
+                losses += self._keys_to_lose(found)
         self._run(self._lose, losses)
         self.counts.gone += len(losses)
+
+    def _same_key_error(self, *rows: Sequence[SqlValue]) -> FluxRequestError:
+        shown = " and ".join(
+            ", ".join(repr(str(key)[:_MAX_SHOWN_CHARACTERS]) for key in values[: self._key_count])
+            for values in rows
+        )
+        return FluxRequestError(
+            f"Two rows of the manifest have one key in the table: {redact_line(shown)}. Nothing "
+            "was written. Correct the keys of the input, or choose other key_columns."
+        )
 
     def _find(self, rows: Sequence[Sequence[SqlValue]]) -> _StoredRows:
         """Return the rows of the table that have the keys of some rows."""
@@ -165,7 +199,9 @@ class TableWriter:
         if stored:
             keys = stored[0][: self._key_count]
             self._has_numbers = [isinstance(value, _NUMBERS) for value in keys]
-        return _StoredRows((self._identity(row), row) for row in stored)
+        return _StoredRows(
+            ((self._identity(row), row) for row in stored), [self._identity(row) for row in rows]
+        )
 
     def _fetch(self) -> Iterator[list[Any]]:
         for row in self._cursor.fetchall():
@@ -174,17 +210,17 @@ class TableWriter:
 
     def _bind_keys(self, values: Sequence[SqlValue]) -> list[SqlValue]:
         return [
-            int(str(value)) if kind is int and str(value).lstrip("-").isdecimal() else value
+            int(str(value)) if kind is int and _INTEGER.fullmatch(str(value)) else value
             for kind, value in zip(self._key_types, values[: self._key_count], strict=True)
         ]
 
     def _identity(self, values: Sequence[Any]) -> Identity:
-        """Return the keys of a row as text that is equal for equal keys of the types of the table.
+        """Return the keys of a row, which are equal for equal keys of the types of the table.
 
         The key ``1.50`` is the number 1.5 if the column has numbers, and else another text.
         """
         return tuple(
-            _to_number_text(value) if is_number else str(value)
+            _to_number(value) if is_number else str(value)
             for value, is_number in zip(values[: self._key_count], self._has_numbers, strict=True)
         )
 
@@ -212,34 +248,51 @@ class TableWriter:
 class _StoredRows:
     """Rows of a table by their keys.
 
+    The database has found them by the rules of their column. These may ignore spaces at the end
+    (CHAR), and the case of letters (UUID, a collation). A row belongs to the key that is nearest:
+    where case counts, ``a1`` is not ``A1``.
+
     :param rows: pairs of keys and a row.
+    :param requested: keys that the database was asked for.
     """
 
-    def __init__(self, rows: Iterable[tuple[Identity, list[Any]]]) -> None:
-        self._rows: dict[Identity, list[list[Any]]] = {}
-        self._loose: dict[Identity, list[list[Any]]] = {}
+    def __init__(
+        self, rows: Iterable[tuple[Identity, list[Any]]], requested: Collection[Identity]
+    ) -> None:
+        spellings: tuple[Callable[[Identity], Identity], ...] = (tuple, _strip, _fold)
+        self._levels = [(spell, set(map(spell, requested))) for spell in spellings]
+        self._rows: list[dict[Identity, list[list[Any]]]] = [{} for _ in spellings]
         for identity, row in rows:
-            self._rows.setdefault(identity, []).append(row)
-            self._loose.setdefault(_loosen(identity), []).append(row)
+            for rows_by_key, (spell, keys) in zip(self._rows, self._levels, strict=True):
+                if spell(identity) in keys:
+                    rows_by_key.setdefault(spell(identity), []).append(row)
+                    break
 
     def find(self, identity: Identity) -> list[list[Any]]:
         """Return the rows with a key.
 
-        The database has found them by the rules of their column. These may differ in the case of
-        letters (UUID, a collation), and in spaces at the end (CHAR).
+        :param identity: one of the requested keys.
         """
-        return self._rows.get(identity) or self._loose.get(_loosen(identity), [])
+        levels = zip(self._rows, self._levels, strict=True)
+        found = (rows.get(spell(identity)) for rows, (spell, _) in levels)
+        return next(filter(None, found), [])
 
 
-def _loosen(identity: Identity) -> Identity:
-    return tuple(text.rstrip(" ").casefold() for text in identity)
+def _strip(identity: Identity) -> Identity:
+    return tuple(key.rstrip(" ") if isinstance(key, str) else key for key in identity)
 
 
-def _to_number_text(value: Any) -> str:
+def _fold(identity: Identity) -> Identity:
+    return tuple(key.rstrip(" ").casefold() if isinstance(key, str) else key for key in identity)
+
+
+def _to_number(value: Any) -> str | Decimal:
+    """Return a key as an exact number, without writing out its digits; as text if it is none."""
     try:
-        return f"{Decimal(str(value)).normalize():f}"
-    except InvalidOperation:
+        number = Decimal(str(value))
+    except ArithmeticError:
         return str(value)
+    return number if number.is_finite() else str(value)
 
 
 def is_same_value(stored: Any, value: SqlValue) -> bool:
@@ -252,11 +305,14 @@ def is_same_value(stored: Any, value: SqlValue) -> bool:
     """
     if stored is None or value is None:
         return stored is None and value is None
+    if isinstance(stored, str) and isinstance(value, str):
+        # A column CHAR adds spaces, so that each run would write the row again.
+        return stored.removeprefix(value).strip(" ") == "" and stored.startswith(value)
     if type(stored) is type(value):
         return bool(stored == value)
     try:
         return _is_same_of_types(stored, value)
-    except (TypeError, ValueError, InvalidOperation, RecursionError):
+    except (TypeError, ValueError, ArithmeticError, RecursionError):
         return False
 
 
@@ -264,7 +320,10 @@ def _is_same_of_types(stored: Any, value: Any) -> bool:
     if isinstance(stored, _NUMBERS):
         return _to_decimal(stored) == _to_decimal(value)
     if isinstance(stored, datetime):
-        return bool(stored == datetime.fromisoformat(value))
+        time_to_write = datetime.fromisoformat(value)
+        # A column without a time zone keeps the time, and leaves the zone out.
+        is_local = stored.tzinfo is None
+        return bool(stored == (time_to_write.replace(tzinfo=None) if is_local else time_to_write))
     if isinstance(stored, (date, time)):
         return bool(stored.isoformat() == value)
     if isinstance(stored, (dict, list)):

@@ -194,6 +194,70 @@ class TestKeys:
         assert transfer(postgres, manifest)["inserted"] == 1
         assert transfer(postgres, manifest)["unchanged"] == 1
 
+    def test_keys_that_differ_in_case_are_two_rows_where_case_counts(
+        self, lab: SqlLab, tmp_path: Path
+    ) -> None:
+        lab.run(TABLE.format(key="TEXT"))
+        transfer(lab, write_manifest(tmp_path / "m.jsonl", [row(tmp_path, "ab")]))
+        rows = [
+            row(tmp_path, key, uri=f"{tmp_path}/{n}.jpeg") for n, key in enumerate(["ab", "AB"])
+        ]
+        counts = transfer(lab, write_manifest(tmp_path / "m.jsonl", rows))
+        assert (counts["inserted"], counts["updated"]) == (1, 1)
+        images = dict(table_of(lab, "SELECT sku, image_url"))
+        assert images == {"ab": f"{tmp_path}/0.jpeg", "AB": f"{tmp_path}/1.jpeg"}
+
+    def test_padded_keys_that_differ_in_case_are_two_rows(
+        self, postgres: SqlLab, tmp_path: Path
+    ) -> None:
+        postgres.run(TABLE.format(key="CHAR(8)"))
+        transfer(postgres, write_manifest(tmp_path / "m.jsonl", [row(tmp_path, "ab")]))
+        rows = [row(tmp_path, "AB", uri=f"{tmp_path}/new.jpeg"), row(tmp_path, "ab")]
+        counts = transfer(postgres, write_manifest(tmp_path / "m.jsonl", rows))
+        assert (counts["inserted"], counts["unchanged"]) == (1, 1)
+
+    @pytest.mark.parametrize("on_gone", ["null", "delete"])
+    def test_a_key_that_changed_its_case_is_one_row_where_case_does_not_count(
+        self, sqlite: SqlLab, tmp_path: Path, on_gone: str
+    ) -> None:
+        sqlite.run(TABLE.format(key="TEXT COLLATE NOCASE"))
+        transfer(sqlite, write_manifest(tmp_path / "m.jsonl", [row(tmp_path, "AB")]))
+        rows = [row(tmp_path, "ab", uri=f"{tmp_path}/new.jpeg"), row(tmp_path, "Ab", "gone")]
+        counts = transfer(sqlite, write_manifest(tmp_path / "m.jsonl", rows), on_gone=on_gone)
+        assert (counts["updated"], counts["gone"]) == (1, 0)
+        assert table_of(sqlite, "SELECT image_url") == [(f"{tmp_path}/new.jpeg",)]
+
+    def test_two_keys_that_are_one_key_of_the_table_end_the_transfer(
+        self, sqlite: SqlLab, tmp_path: Path
+    ) -> None:
+        sqlite.run(TABLE.format(key="TEXT COLLATE NOCASE"))
+        transfer(sqlite, write_manifest(tmp_path / "m.jsonl", [row(tmp_path, "AB")]))
+        rows = [row(tmp_path, "ab"), row(tmp_path, "Ab")]
+        with pytest.raises(AirflowFailException, match=r"one key in the table: 'ab' and 'Ab'"):
+            transfer(sqlite, write_manifest(tmp_path / "m.jsonl", rows))
+
+    def test_numbers_with_many_digits_are_different_keys(
+        self, postgres: SqlLab, tmp_path: Path
+    ) -> None:
+        keys = [f"1234567890123456789012345678901{digit}" for digit in range(3)]
+        postgres.run(TABLE.format(key="NUMERIC(38, 0)"))
+        rows = [row(tmp_path, key) for key in keys]
+        manifest = write_manifest(tmp_path / "m.jsonl", rows)
+        assert transfer(postgres, manifest)["inserted"] == 3
+        assert transfer(postgres, manifest)["unchanged"] == 3
+        images = table_of(postgres, "SELECT image_url")
+        assert images == [(f"{tmp_path}/{key}.jpeg",) for key in keys]
+
+    @pytest.mark.parametrize("key", ["1e999999", "1e99999999999", "sNaN", "--5"])
+    def test_a_text_that_is_a_huge_number_is_compared_without_its_digits(
+        self, sqlite: SqlLab, tmp_path: Path, key: str
+    ) -> None:
+        sqlite.run(TABLE.format(key="INTEGER").replace("INTEGER PRIMARY KEY", "INTEGER"))
+        transfer(sqlite, write_manifest(tmp_path / "m.jsonl", [row(tmp_path, 7)]))
+        rows = [row(tmp_path, 7), row(tmp_path, key)]
+        counts = transfer(sqlite, write_manifest(tmp_path / "m.jsonl", rows))
+        assert (counts["inserted"], counts["unchanged"]) == (1, 1)
+
     def test_several_columns_identify_an_image_of_a_sweep(
         self, lab: SqlLab, tmp_path: Path
     ) -> None:
@@ -238,6 +302,17 @@ class TestGone:
         assert transfer(products, manifest, on_gone=on_gone)["gone"] == gone
         assert table_of(products) == left
         assert transfer(products, manifest, on_gone=on_gone)["gone"] == 0
+
+    @pytest.mark.parametrize("names", [("a", "b"), ("b", "a")])
+    def test_a_row_that_moved_to_another_batch_is_not_lost(
+        self, products: SqlLab, tmp_path: Path, names: tuple[str, str]
+    ) -> None:
+        write_manifest(tmp_path / "a.jsonl", [row(tmp_path, "A1", "gone")])
+        write_manifest(tmp_path / "b.jsonl", [row(tmp_path, "A1")])
+        manifests = [f"{tmp_path}/{name}.jsonl" for name in names]
+        counts = transfer(products, manifests, on_gone="delete")
+        assert (counts["updated"], counts["gone"]) == (1, 0)
+        assert [sku for (sku,) in table_of(products, "SELECT sku")] == ["A1", "A2"]
 
 
 class TestWrongTable:
