@@ -242,6 +242,16 @@ class RowStore:
         found = self._db.execute("SELECT data FROM rows WHERE n = ?", (index,)).fetchone()
         return json.loads(found[0]) if found and found[0] else {}
 
+    def row_fingerprint(self, index: int) -> str:
+        """Return the fingerprint of a row, and not of its fallback, before its inputs are read.
+
+        :param index: position of the row in the input.
+        """
+        model, parameters = self._db.execute(
+            "SELECT model, parameters FROM rows WHERE n = ?", (index,)
+        ).fetchone()
+        return self.builder.restore(model, json.loads(parameters)).fingerprint
+
     def save_signature(self, index: int, signature: str) -> None:
         """Keep the signature of the image of a row.
 

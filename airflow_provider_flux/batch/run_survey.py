@@ -70,7 +70,7 @@ class BatchSurvey:
             store,
             counters,
             hook,
-            EarlierRejections(store.previous, checks, max_rerolls),
+            EarlierRejections(store.previous, hook, checks, max_rerolls),
             prices_inputs=is_plan or self._trims,
             is_read_only=is_plan,
         )

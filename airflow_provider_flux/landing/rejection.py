@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model_serializer
 
 from airflow_provider_flux.landing.object_name import find_length_problem
 from airflow_provider_flux.landing.output_path import fixed_folder, placeholders_in
@@ -19,6 +21,8 @@ class RejectionNote(BaseModel):
     :param check: name of the check, for example ``not_blank``.
     :param reason: what the check found, or why it could not be carried out.
     :param is_fault: whether the check itself failed, so that the image may be good.
+    :param row_fingerprint: fingerprint of the row before its inputs are read, if the image is that
+        of its fallback; else ``None``, and not in the sidecar.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
@@ -26,6 +30,14 @@ class RejectionNote(BaseModel):
     check: str
     reason: str
     is_fault: bool = False
+    row_fingerprint: str | None = None
+
+    @model_serializer(mode="wrap")
+    def _leave_out_empty(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        fields = dict(handler(self))
+        if self.row_fingerprint is None:
+            fields.pop("row_fingerprint", None)
+        return fields
 
 
 def rejected_path(path: str, sample: str) -> str:

@@ -107,6 +107,9 @@ class Inspector:
         # No other row may be judged from here to the end, or two copies would both pass.
         note = self._first_rejection(row, answers)
         self._faults = self._faults + 1 if note and note.is_fault else 0
+        if note and row.is_fallback:
+            fingerprint = self._store.row_fingerprint(row.index)
+            note = note.model_copy(update={"row_fingerprint": fingerprint})
         signature = next((answer.signature for answer in answers if answer.signature), None)
         if note is None and (decoded := ImageSignature.decode(signature)):
             self._store.save_signature(row.index, signature or "")

@@ -95,6 +95,48 @@ class TestFind:
         task.next_night()
         assert emulator.stats()["submits"] == 4
 
+    def test_a_killed_try_with_more_rerolls_pays_for_no_known_seed_again(
+        self, emulator: EmulatorServer, task: NightlyBatch
+    ) -> None:
+        before = (task.folder / "manifest-hero.jsonl").read_text()
+        task.next_night(max_rerolls=2)
+        (task.folder / "manifest-hero.jsonl").write_text(before)  # it was not written any more
+        assert task.retry(max_rerolls=2)["rejected"] == 1
+        assert emulator.stats()["submits"] == 3
+        [row] = task.manifest()
+        assert (len(row["rejected"]), row["rerolls"]) == (3, 2)
+
+    def test_the_next_nights_pay_nothing_for_a_row_whose_fallback_was_rejected(
+        self, emulator: EmulatorServer, tmp_path: Path
+    ) -> None:
+        row = {
+            **{"key": "a", "prompt": "fox [[fault:moderated=always]]"},
+            "fallback_prompt": "owl [[fault:blank=always]]",
+        }
+        task = nightly(tmp_path, [row], checks=["not_blank"])
+        assert task.next_night()["rejected"] == 1
+        submits = emulator.stats()["submits"]
+        assert not task.plan().pays
+        for _ in range(2):
+            summary = task.next_night()
+            assert (summary["rejected"], summary["credits"]) == (1, 0)
+        assert emulator.stats()["submits"] == submits
+        task.next_night(requests=[{**row, "prompt": "cat [[fault:moderated=always]]"}])
+        assert emulator.stats()["submits"] == submits + 2
+
+    def test_a_planted_reason_is_one_short_line(
+        self, task: NightlyBatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        file = Path(f"{task.manifest()[0]['rejected'][-1]}.json")
+        sidecar = json.loads(file.read_text())
+        sidecar["rejection"]["reason"] = "x\nINFO - paid\x1b[2J" + "y" * 9000
+        file.write_text(json.dumps(sidecar))
+        task.next_night()
+        reason = task.manifest()[0]["reason"]
+        assert len(reason) < 1000
+        assert "is rejected: x INFO - paid" in caplog.text
+        assert "\x1b" not in caplog.text
+
     def test_an_image_whose_check_failed_is_tried_again_in_the_next_night(
         self, emulator: EmulatorServer, tmp_path: Path
     ) -> None:
