@@ -19,7 +19,7 @@ from airflow_provider_flux.batch.run_loop import ManifestTarget
 from airflow_provider_flux.batch.run_survey import BatchSurvey
 from airflow_provider_flux.batch.survey import find_prune_problem
 from airflow_provider_flux.bfl.errors import FluxConfigurationError
-from airflow_provider_flux.bfl.redaction import escape_control
+from airflow_provider_flux.bfl.redaction import escape_control, redact_line
 from airflow_provider_flux.landing.delete import delete_own_image
 from airflow_provider_flux.landing.plan import LandingPlan
 from airflow_provider_flux.object_store.filesystem import run_sync
@@ -31,6 +31,7 @@ _MAX_CONCURRENT = 8
 _DEFAULT_SHARE = 0.5
 #: Refusals that are logged one by one.
 _MAX_LOGGED = 100
+_MAX_REASON_CHARACTERS = 500
 
 
 def max_prune_share() -> float:
@@ -116,7 +117,9 @@ class Pruner:
             return
         self._kept += 1
         if self._kept <= _MAX_LOGGED:
-            log.warning("%s of the gone row %r is not deleted: %s", uri, key, problem)
+            # The problem may quote a sidecar, which anyone who writes to the bucket may have made.
+            reason = redact_line(escape_control(problem))[:_MAX_REASON_CHARACTERS]
+            log.warning("%s of the gone row %r is not deleted: %s", uri, key, reason)
 
 
 async def _delete_all(

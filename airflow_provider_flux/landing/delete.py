@@ -10,7 +10,7 @@ from typing import Any
 
 from airflow_provider_flux.bfl.delivery import MAX_RESULT_BYTES
 from airflow_provider_flux.bfl.errors import FluxError, FluxExistsError
-from airflow_provider_flux.landing.below_root import find_escape
+from airflow_provider_flux.landing.below_root import describe_uri, find_escape
 from airflow_provider_flux.landing.companion_names import draft_cache_uri, sidecar_uri
 from airflow_provider_flux.landing.existing import load_image, load_sidecar
 from airflow_provider_flux.landing.output_path import placeholders_in
@@ -86,6 +86,8 @@ def _find_owner_problem(
         return f"its sidecar names another task, {run.dag_id!s}.{run.task_id!s}"
     if run.map_index != task.map_index:
         return f"its sidecar names another map index, {run.map_index}"
+    if sidecar.rejection is not None:
+        return "a check rejected it, and such images are kept"
     if sidecar.media.uri != uri:
         return "its sidecar is that of another image"
     if "index" in placeholders_in(plan.target.path):
@@ -118,7 +120,8 @@ async def _delete(
     await remove_from_index(uri, plan.with_request(sidecar.request))
     for rendition in sidecar.media.renditions.values():
         if is_in_use(rendition.uri) or not await _is_unchanged(rendition, plan.target.folder):
-            log.warning("%s is kept: it is not the rendition that was written", rendition.uri)
+            shown = describe_uri(rendition.uri)  # the text of a sidecar, which anyone may write
+            log.warning("%s is kept: it is not the rendition that was written", shown)
             continue
         await remove(rendition.uri)
     if sidecar.media.draft_cache == draft_cache_uri(uri):
@@ -128,7 +131,7 @@ async def _delete(
 
 
 async def _is_unchanged(rendition: RenditionFacts, root: str) -> bool:
-    if find_name_problem(rendition.uri, root):
-        return False
+    if find_name_problem(rendition.uri, root) or await exists(sidecar_uri(rendition.uri)):
+        return False  # a rendition has no sidecar: this is an image of its own
     data = await read(rendition.uri, max_bytes=MAX_RESULT_BYTES)
     return data is None or hashlib.sha256(data).hexdigest() == rendition.sha256

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 from collections.abc import Callable
@@ -143,6 +144,18 @@ CASES: dict[str, tuple[Callable[[NightlyBatch], object], str]] = {
         lambda task: _manifest(task, uri=f"{task.folder}//b.jpeg"),
         "may be another name of an image that is in use",
     ),
+    "a planted line": (
+        lambda task: _sidecar(
+            task, lambda sidecar: sidecar["run"].update(task_id="x\nINFO - all is paid")
+        ),
+        "names another task, ads.x INFO - all is paid",
+    ),
+    "rejected": (
+        lambda task: _sidecar(
+            task, lambda sidecar: sidecar.update(rejection={"check": "x", "reason": "x"})
+        ),
+        "a check rejected it, and such images are kept",
+    ),
     "other key": (
         lambda task: _manifest(task, key="z"),
         "gives the image of its key another name",
@@ -182,6 +195,29 @@ def test_a_rendition_that_the_sidecar_does_not_describe_is_kept(task: NightlyBat
     _sidecar(task, claim_another)
     assert task.next_night(requests=REST)["pruned"] == 1
     assert (task.folder / "b.jpeg").exists()
+
+
+def test_a_rendition_that_is_an_image_of_its_own_is_kept(
+    task: NightlyBatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    other = task.folder / "other\nINFO - paid.jpeg"
+    for suffix in ("", ".json"):
+        data = (task.folder / f"b.jpeg{suffix}").read_bytes()
+        other.with_name(f"other.jpeg{suffix}").write_bytes(data)
+    digest = hashlib.sha256((task.folder / "b.jpeg").read_bytes()).hexdigest()
+
+    def claim_others(sidecar: dict[str, Any]) -> None:
+        facts = {"sha256": digest, "bytes": 1, "width": 1, "height": 1}
+        facts["content_type"] = "image/jpeg"
+        sidecar["media"]["renditions"] = {
+            "x": {**facts, "uri": f"{task.folder}/other.jpeg"},
+            "y": {**facts, "uri": str(other)},
+        }
+
+    _sidecar(task, claim_others)
+    assert task.next_night(requests=REST)["pruned"] == 1
+    assert (task.folder / "other.jpeg").exists()
+    assert "\nINFO - paid" not in caplog.text
 
 
 def test_an_interrupted_deletion_is_repeated(task: NightlyBatch) -> None:
