@@ -10,6 +10,7 @@ from typing import Any
 
 from PIL import Image
 
+from airflow_provider_flux.bfl.redaction import redact
 from airflow_provider_flux.checks.check import Check
 from airflow_provider_flux.checks.picture import (
     find_blank,
@@ -54,7 +55,8 @@ def load_function(check: Check) -> CheckFunction:
         function = getattr(importlib.import_module(module_name), name)
     except Exception as error:  # the module of a user may raise anything
         raise CheckImportError(
-            f"The check {check.label} cannot be imported. {type(error).__name__}: {error}"
+            f"The check {check.label} cannot be imported. "
+            f"{type(error).__name__}: {redact(str(error))}"
         ) from None
     if not callable(function):
         raise CheckImportError(f"The check {check.label} is no function.")
@@ -97,8 +99,9 @@ def clean_reason(text: str) -> str:
     """
     plain = "".join(
         " " if unicodedata.category(character) in {"Cc", "Cs", "Zl", "Zp"} else character
-        for character in text
+        for character in text[: 4 * _MAX_REASON]
     )
+    plain = redact(plain)
     return plain if len(plain) <= _MAX_REASON else f"{plain[:_MAX_REASON]}..."
 
 

@@ -20,6 +20,8 @@ _CONVERTERS = {"numpy": "tolist", "pyarrow": "as_py"}
 _MAX_LEVELS = 50
 #: Largest power of ten of a decimal number, that of a float.
 _MAX_EXPONENT = 308
+#: Bits of a whole number, of about 1,024 digits.
+_MAX_BITS = 3402
 
 
 class NotJsonError(ValueError):
@@ -40,12 +42,12 @@ def to_json_value(value: Any, levels: int = _MAX_LEVELS) -> Any:
     if levels < 0:
         raise NotJsonError(f"has more than {_MAX_LEVELS} levels of lists and dicts")
     kind = type(value)
-    if value is None or kind is int or kind is bool:
+    if value is None or kind is bool:
         return value
     if isinstance(value, Enum):
         return to_json_value(value.value, levels)
-    if isinstance(value, int):  # of a subclass
-        return int(value)
+    if isinstance(value, int):
+        return _check_integer(int(value))
     if isinstance(value, str):
         return _check_text(str(value))
     if isinstance(value, float):
@@ -64,6 +66,13 @@ def _check_text(value: str) -> str:
             value.encode()
         except UnicodeEncodeError:
             raise NotJsonError("contains a lone surrogate, which is not a character") from None
+    return value
+
+
+def _check_integer(value: int) -> int:
+    """Refuse a number whose text Python itself would refuse to write."""
+    if value.bit_length() > _MAX_BITS:
+        raise NotJsonError("is too large")
     return value
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from airflow_provider_flux.batch.input.json_values import NotJsonError, to_json_value
 from tests.support.batch_inputs import DEFAULT_BODY, body_of, read_problem, read_valid_row
 
 
@@ -59,3 +60,10 @@ def test_a_missing_value_leaves_the_default(value: Any) -> None:
 )
 def test_a_value_of_a_wrong_type_is_a_problem_that_names_the_parameter(value: Any) -> None:
     assert "width" in read_problem({"prompt": "a", "width": value})
+
+
+def test_a_whole_number_that_no_text_can_hold_is_a_problem_of_its_row() -> None:
+    assert to_json_value(10**1000) == 10**1000
+    for value in (10**5000, -(10**5000), [10**5000]):
+        with pytest.raises(NotJsonError, match="is too large"):
+            to_json_value(value)
