@@ -110,7 +110,7 @@ class TestFind:
         self, emulator: EmulatorServer, tmp_path: Path
     ) -> None:
         row = {
-            **{"key": "a", "prompt": "fox [[fault:moderated=always]]"},
+            **{"key": "a", "prompt": "fox [[fault:moderated]]"},
             "fallback_prompt": "owl [[fault:blank=always]]",
         }
         task = nightly(tmp_path, [row], checks=["not_blank"])
@@ -121,7 +121,7 @@ class TestFind:
             summary = task.next_night()
             assert (summary["rejected"], summary["credits"]) == (1, 0)
         assert emulator.stats()["submits"] == submits
-        task.next_night(requests=[{**row, "prompt": "cat [[fault:moderated=always]]"}])
+        task.next_night(requests=[{**row, "prompt": "cat [[fault:moderated]]"}])
         assert emulator.stats()["submits"] == submits + 2
 
     def test_a_planted_reason_is_one_short_line(
