@@ -89,8 +89,8 @@ _CONFIG: dict[str, Any] = {
             "max_prune_share": {
                 "description": (
                     "Share of the images of a batch, from 0 to 1, that prune='delete' may delete "
-                    "in one run. If more rows are gone, it deletes nothing, because a broken query "
-                    "must not delete a catalogue."
+                    "in one run, and of the rows of a table that on_gone may change. If more rows "
+                    "are gone, none is, because a broken query must not delete a catalogue."
                 ),
                 "version_added": None,
                 "type": "float",

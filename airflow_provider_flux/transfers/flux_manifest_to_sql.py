@@ -234,9 +234,11 @@ class FluxManifestToSqlOperator(TextTemplatesOperator):
 
     def _write(self, rows: Iterator[TableRow], table: str, columns: TableColumns) -> dict[str, int]:
         """Write the rows in one transaction, and return their number by what became of them."""
+        from airflow_provider_flux.batch.prune import max_prune_share
         from airflow_provider_flux.hooks.sql import open_database
         from airflow_provider_flux.transfers.table_writer import TableWriter
 
+        max_share = max_prune_share()
         database = self._database = open_database(self.conn_id, "conn_id")
         try:
             with database.connect() as connection:
@@ -252,6 +254,7 @@ class FluxManifestToSqlOperator(TextTemplatesOperator):
                 )
                 writer.check_table()
                 writer.write_all(rows)
+                writer.check_gone(max_share)
                 connection.commit()
         except FluxError:
             raise

@@ -108,6 +108,7 @@ class TableWriter:
             emptied = ", ".join(f"{name} = NULL" for name in self._columns.of_images)
             self._lose = f"UPDATE {table} SET {emptied} WHERE {has_key}"  # noqa: S608
         self._deletes = on_gone == "delete"
+        self._count = f"SELECT COUNT(*) FROM {table}"  # noqa: S608
 
     def check_table(self) -> None:
         """Ask the database for the columns, before anything is written.
@@ -132,6 +133,25 @@ class TableWriter:
         iterator = iter(rows)
         while batch := list(islice(iterator, size)):
             self._write_batch(batch)
+
+    def check_gone(self, max_share: float) -> None:
+        """Check before the commit how many rows of the table were emptied or deleted.
+
+        :param max_share: share of the rows of the table that may be, from 0 to 1.
+        :raises FluxRequestError: if more were.
+        """
+        gone = self.counts.gone
+        if not gone:
+            return
+        self._cursor.execute(self._count)
+        total = int(self._cursor.fetchall()[0][0]) + (gone if self._deletes else 0)
+        if gone > max_share * total:
+            raise FluxRequestError(
+                f"on_gone={'delete' if self._deletes else 'null'!r} would change {gone} of {total} "
+                f"rows ({gone / total:.0%}), and {max_share:.0%} may be at once. Nothing was "
+                "written. Check the input of the batch. If it is right, raise the option [flux] "
+                "max_prune_share for one run, for example by AIRFLOW__FLUX__MAX_PRUNE_SHARE=1"
+            )
 
     def _write_batch(self, rows: Sequence[TableRow]) -> None:
         existing = self._find([row.values for row in rows])

@@ -303,6 +303,20 @@ class TestGone:
         assert table_of(products) == left
         assert transfer(products, manifest, on_gone=on_gone)["gone"] == 0
 
+    @pytest.mark.parametrize("on_gone", ["null", "delete"])
+    def test_a_manifest_that_has_lost_most_rows_of_the_table_changes_none(
+        self, products: SqlLab, tmp_path: Path, on_gone: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        products.run("UPDATE products SET image_url = '/old'")
+        before = table_of(products)
+        rows = [row(tmp_path, sku, "gone") for sku in ("A1", "A2")]
+        manifest = write_manifest(tmp_path / "m.jsonl", rows)
+        with pytest.raises(AirflowFailException, match=rf"on_gone='{on_gone}'.* 2 of 2 rows"):
+            transfer(products, manifest, on_gone=on_gone)
+        assert table_of(products) == before
+        monkeypatch.setenv("AIRFLOW__FLUX__MAX_PRUNE_SHARE", "1")
+        assert transfer(products, manifest, on_gone=on_gone)["gone"] == 2
+
     @pytest.mark.parametrize("names", [("a", "b"), ("b", "a")])
     def test_a_row_that_moved_to_another_batch_is_not_lost(
         self, products: SqlLab, tmp_path: Path, names: tuple[str, str]
