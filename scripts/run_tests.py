@@ -1,8 +1,8 @@
 """Run all tests: the tests that need a whole Airflow, and at the same time all others.
 
-Each kind runs in two pytest processes, because many tests wait. Further arguments go to every
-process. The exit code is 0 if all of them pass. Coverage has a run of its own, ``make coverage``,
-because it takes a third more CPU time.
+Two pytest processes begin with the clusters, and two have others only, because many tests wait.
+Further arguments go to every process. The exit code is 0 if all of them pass. Coverage has a run of
+its own, ``make coverage``, because it takes a third more CPU time.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -25,9 +25,18 @@ FIRST_CLUSTERS = (
     "test_review.py",
     "test_webhooks.py",
 )
-#: Folders of tests that take about half of the time of those without a cluster.
+#: Folders whose tests follow those of the first and of the second clusters, which end sooner.
+AFTER_FIRST_CLUSTERS = ("triggers", "typing")
+AFTER_SECOND_CLUSTERS = ("recovery",)
+#: Folders of tests that take about half of the time of the others without a cluster.
 FIRST_FOLDERS = (
-    *("batch", "client", "landing", "ledger", "media", "object_store", "operators", "recovery"),
+    "batch",
+    "client",
+    "landing",
+    "ledger",
+    "media",
+    "object_store",
+    "operators",
 )
 #: Exit code of pytest if it has collected no test.
 _NO_TESTS = 5
@@ -74,21 +83,25 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _split_clusters() -> tuple[list[str], list[str]]:
-    """Return the paths of the tests of clusters for the first and for the second process."""
+    """Return the paths of the tests of the first and of the second process."""
     names = sorted(path.name for path in (ROOT / "tests" / "cluster").glob("test_*.py"))
     second = [name for name in names if name not in FIRST_CLUSTERS]
     first, others = (
         [f"tests/cluster/{name}" for name in half] for half in (FIRST_CLUSTERS, second)
     )
-    return first, others
+    return first + _folders(AFTER_FIRST_CLUSTERS), others + _folders(AFTER_SECOND_CLUSTERS)
 
 
 def _split_others() -> tuple[list[str], list[str]]:
     """Return the paths of all other tests for the third and for the fourth process."""
     tests = ROOT / "tests"
     names = {path.relative_to(tests).parts[0] for path in tests.rglob("test_*.py")}
-    second = sorted(names - {*FIRST_FOLDERS, "cluster"})
-    return [f"tests/{name}" for name in FIRST_FOLDERS], [f"tests/{name}" for name in second]
+    names -= {"cluster", *AFTER_FIRST_CLUSTERS, *AFTER_SECOND_CLUSTERS, *FIRST_FOLDERS}
+    return _folders(FIRST_FOLDERS), _folders(sorted(names))
+
+
+def _folders(names: Iterable[str]) -> list[str]:
+    return [f"tests/{name}" for name in names]
 
 
 if __name__ == "__main__":
