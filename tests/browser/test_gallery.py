@@ -94,6 +94,7 @@ class TestTiles:
         viewer.locator(".prompt").wait_for()
         assert viewer.locator(".prompt").inner_text() == HOSTILE
         page.keyboard.press("Escape")
+        viewer.wait_for(state="hidden")
         for key in ("c", "ArrowRight", "c"):
             page.keyboard.press(key)
         page.get_by_role("button", name="Compare", exact=True).click()
