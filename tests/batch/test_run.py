@@ -8,7 +8,6 @@ import hashlib
 import json
 import random
 import shutil
-import time
 import uuid
 from collections.abc import Iterator
 from contextlib import suppress
@@ -26,7 +25,7 @@ from airflow_provider_flux.bfl.errors import FluxBatchError, FluxStorageError
 from airflow_provider_flux.emulator import EmulatorServer
 from airflow_provider_flux.object_store import objects
 from tests.support.answering_proxy import AnsweringProxy
-from tests.support.batch_interruptions import meanwhile, stop_after, wait_until
+from tests.support.batch_interruptions import meanwhile, release_when, stop_after, wait_until
 from tests.support.batch_tries import Batch, batch, prompts, quick
 from tests.support.cutting_proxy import CuttingProxy
 from tests.support.object_stores import S3Store, s3_connection
@@ -348,18 +347,19 @@ class TestManifest:
         self, emulator: EmulatorServer, tmp_path: Path
     ) -> None:
         seen: list[dict[str, int]] = []
-        task = batch(tmp_path, prompts(9, "slow=0.8"), max_active=2, manifest_interval=0.2)
+        requests = [*prompts(4), *prompts(5, "held", start=4)]
+        task = batch(tmp_path, requests, max_active=2, manifest_interval=0.2)
 
-        def interrupt() -> None:
-            wait_until(lambda: (task.folder / "manifest-hero.jsonl").exists())
-            while task.summary is None and len(seen) < 500:
-                time.sleep(0.02)
-                seen.append(task.counts())
-                assert sum(seen[-1].values()) == 9
+        def is_written() -> bool:
+            if not (task.folder / "manifest-hero.jsonl").exists():
+                return False
+            seen.append(task.counts())
+            return seen[-1].get("landed") == 4 and "pending" in seen[-1]
 
-        with meanwhile(interrupt):
+        with meanwhile(release_when(emulator, is_written, submits=9)):
             task.retry()
-        assert any(counts.get("landed") and counts.get("pending") for counts in seen)
+        assert seen[-1]["landed"] == 4
+        assert {sum(counts.values()) for counts in seen} == {9}
         assert task.counts() == {"landed": 9}
         assert not list(task.folder.glob(".*"))
 

@@ -132,7 +132,7 @@ class Cluster(Deployment):
 
         if not wait_until(lambda: bool(matching_rows()), timeout):
             raise TimeoutError(
-                f"{expected} not seen in {timeout} s, but {self.task_instances(run)}"
+                f"{expected} not seen in {timeout} s, but {self.task_instances(run)}\n{self.dump()}"
             )
         return matching_rows()[0]
 

@@ -124,4 +124,7 @@ def _pace_options() -> dict[str, dict[str, object]]:
             "trigger_timeout_check_interval": 5,
         },
         "triggerer": {"job_heartbeat_sec": 1, "triggerer_health_check_threshold": 15},
+        # A busy machine took 36 s for the first request of all, with which the server loads its
+        # routes. By default a worker gives up after five tries of 5 s, and its task has failed.
+        "workers": {"execution_api_timeout": 60},
     }
