@@ -27,7 +27,7 @@ FIRST_CLUSTERS = (
 )
 #: Folders whose tests follow those of the first and of the second clusters, which end sooner.
 AFTER_FIRST_CLUSTERS = ("triggers", "typing")
-AFTER_SECOND_CLUSTERS = ("recovery",)
+AFTER_SECOND_CLUSTERS = ("recovery", "testing")
 #: Folders of tests that take about half of the time of the others without a cluster.
 FIRST_FOLDERS = (
     "batch",
