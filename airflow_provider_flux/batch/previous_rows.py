@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any
 
-from airflow_provider_flux.landing.below_root import is_below
+from airflow_provider_flux.landing.below_root import is_below, is_spelled_below
 
 #: Outcome of a row in the manifest that the input does not have any more.
 GONE = "gone"
@@ -63,7 +63,7 @@ class PreviousRows:
         with_image = (
             (row["key"], uri, _encode(row, uri, self._root))
             for row, uri in _find_images(self._note_rejected(rows))
-            if self._root and uri.startswith(self._root)
+            if is_spelled_below(uri, self._root)
         )
         while batch := list(islice(with_image, _ROWS_PER_INSERT)):
             self._db.executemany("INSERT OR REPLACE INTO previous VALUES (?, ?, ?)", batch)
@@ -157,7 +157,7 @@ def _find_rejected(row: Mapping[str, Any], root: str) -> tuple[int, list[str]]:
     below = [
         uri
         for uri in uris[:_MAX_REJECTED]
-        if root and isinstance(uri, str) and uri.startswith(root) and len(uri) < _MAX_URI_CHARACTERS
+        if isinstance(uri, str) and len(uri) < _MAX_URI_CHARACTERS and is_spelled_below(uri, root)
     ]
     return min(max(count, 0), _MAX_REJECTED), below
 
@@ -170,10 +170,10 @@ def _encode(row: Mapping[str, Any], uri: str, root: str) -> str:
         renditions = _as_dict(renditions)
     files = renditions if isinstance(renditions, dict) else {}
     kept["renditions"] = {
-        name: file for name, file in files.items() if str(file).startswith(root)
+        name: file for name, file in files.items() if is_spelled_below(str(file), root)
     } or None
     for name in ("sidecar", "thumb"):
-        if not str(kept[name]).startswith(root):
+        if not is_spelled_below(str(kept[name]), root):
             kept[name] = None
     text = json.dumps(kept, default=str)
     if len(text) > _MAX_KEPT_CHARACTERS:

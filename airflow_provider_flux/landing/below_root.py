@@ -34,11 +34,23 @@ def is_below(uri: str, root: str) -> bool:
     return find_escape(uri, root) is None
 
 
-def find_escape(uri: str, root: str) -> str | None:
+def is_spelled_below(uri: str, root: str) -> bool:
+    """Whether a URI names an object below a folder, if no link on the disk leads out of it.
+
+    It reads no disk, so that it suits many URIs. What opens one of them asks :func:`is_below`.
+
+    :param uri: any text.
+    :param root: the folder, with a slash at its end. Nothing is below an empty one.
+    """
+    return find_escape(uri, root, follows_links=False) is None
+
+
+def find_escape(uri: str, root: str, *, follows_links: bool = True) -> str | None:
     """Return how a URI leaves a folder; ``None`` if it stays below it.
 
     :param uri: any text.
     :param root: the folder, with a slash at its end. Nothing is below an empty one.
+    :param follows_links: whether links on the disk count, ``True`` by default.
     :return: the end of a sentence about the URI.
     """
     uri, root = _LOCAL_PREFIX.sub("", uri), _LOCAL_PREFIX.sub("", root)
@@ -50,7 +62,7 @@ def find_escape(uri: str, root: str) -> str | None:
     is_local = root.startswith("/")
     if not is_local and _HALF_CHARACTER.search(uri):
         return "holds half a character, which no name in a store can have"
-    if is_local and uri.startswith("/"):
+    if follows_links and is_local and uri.startswith("/"):
         # Also for links: a link below the folder may lead out of it, and the folder may be one.
         stays = _resolves_below(uri, root)
     else:
