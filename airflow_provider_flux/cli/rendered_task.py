@@ -90,7 +90,7 @@ def _build_context(task: Any, run: PlannedRun) -> Any:
         _ti_context_from_server=server,
     )
     context = ti.get_template_context()
-    context.pop("task_state_store", None)  # its answers come from a server, which a plan has not
+    context.pop("task_state_store", None)  # it asks a server, and a plan has none
     return context
 
 

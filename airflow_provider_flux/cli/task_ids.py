@@ -8,7 +8,7 @@ import json
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from airflow_provider_flux.batch.input.excel_format import split_sheet
 from airflow_provider_flux.bfl.errors import FluxConfigurationError, FluxRequestError
@@ -21,6 +21,7 @@ from airflow_provider_flux.ledger.ledger_folder import LEDGER_FOLDER_XCOM
 COMMAND_DAG_ID = "flux_command"
 COMMAND_RUN_ID = "command"
 _HASH_DIGITS = 12
+_T = TypeVar("_T")
 
 
 @dataclass
@@ -157,15 +158,7 @@ def read_json_option(name: str, text: str | None) -> dict[str, Any] | None:
     :param text: its value; ``None`` if it is not set.
     :raises FluxRequestError: if the text is no JSON object.
     """
-    if text is None:
-        return None
-    try:
-        value = json.loads(text)
-    except ValueError:
-        value = None
-    if not isinstance(value, dict):
-        raise FluxRequestError(f"{name} must be a JSON object, for example '{{\"width\": 512}}'.")
-    return value
+    return _read_json(name, text, dict, "object, for example '{\"width\": 512}'")
 
 
 def read_json_list(name: str, text: str | None) -> list[Any] | None:
@@ -175,12 +168,16 @@ def read_json_list(name: str, text: str | None) -> list[Any] | None:
     :param text: its value; ``None`` if it is not set.
     :raises FluxRequestError: if the text is no JSON list.
     """
+    return _read_json(name, text, list, "list, for example '[\"not_blank\"]'")
+
+
+def _read_json(name: str, text: str | None, kind: type[_T], expected: str) -> _T | None:
     if text is None:
         return None
     try:
         value = json.loads(text)
     except ValueError:
         value = None
-    if not isinstance(value, list):
-        raise FluxRequestError(f"{name} must be a JSON list, for example '[\"not_blank\"]'.")
+    if not isinstance(value, kind):
+        raise FluxRequestError(f"{name} must be a JSON {expected}.")
     return value

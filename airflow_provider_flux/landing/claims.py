@@ -96,7 +96,7 @@ async def claim_image(
 
     :param plan: the plan of the request that is about to be submitted.
     :param seconds: lifetime of the claim.
-    :param seen: the claim that this process waited for; ``None`` if it has not waited.
+    :param seen: the claim that this process waited for; ``None`` without a wait.
     :return: the claim, or the one of another task to wait for; ``None`` if images cannot be
         claimed here.
     :raises FluxStorageError: if the store does not answer.

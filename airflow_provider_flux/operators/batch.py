@@ -95,7 +95,7 @@ class FluxGenerateBatchOperator(FluxLandingOperator):
 
     Each row ends as ``landed``, ``reused``, ``moderated``, ``rejected``, ``invalid``, ``failed``,
     ``uncertain`` or ``lost``. A row that was not submitted is ``pending``. A row whose image BFL
-    bills but which has not landed is ``submitted``.
+    bills, and whose image has not landed, is ``submitted``.
 
     The XCom is a small dict with the number of rows by outcome, the cost, durations, and the URI of
     the ``manifest``, which has a row for each row of the input, in the same order. A task that
@@ -503,7 +503,7 @@ class FluxGenerateBatchOperator(FluxLandingOperator):
         self.log.info("%s", self.plan({"ti": ti}).describe())
 
     def _new_run(self, context: Context, folder: Path) -> BatchRun:
-        """Check the rendered arguments, and return a run that has not begun."""
+        """Check the rendered arguments, and return a new run."""
         # It imports sqlite, aiohttp and Pillow, which parsing a DAG does not need.
         from airflow_provider_flux.batch.run import BatchRun
 

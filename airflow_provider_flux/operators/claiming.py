@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -150,9 +151,9 @@ class FluxClaimingOperator(FluxWaitingOperator):
             self._claim_deadline = float(claim_deadline)
         return self._run(context)
 
+    @abstractmethod
     def _run(self, context: Context) -> Generation:
-        """Do what :meth:`execute` does. A subclass defines it."""
-        raise NotImplementedError
+        """Do what :meth:`execute` does."""
 
     def _renew_claim(self, plan: LandingPlan | None) -> None:
         """Renew the claim right before a POST that had to wait, for example for a free slot.

@@ -60,7 +60,7 @@ class Inspector:
                     self._index.add(row, signature)
 
     def begin(self, row: SubmittedRow) -> Inspection:
-        """Return the inspection of the result of a row, which has not begun.
+        """Return a new inspection of the result of a row.
 
         :param row: the row.
         """

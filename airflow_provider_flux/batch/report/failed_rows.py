@@ -12,13 +12,17 @@ from pathlib import Path
 from typing import Any, Literal
 
 from airflow_provider_flux.batch.input.mapping import InputMapping, parameter_names
-from airflow_provider_flux.batch.report.manifest import JSONL, PARQUET, import_pyarrow
+from airflow_provider_flux.batch.report.manifest import (
+    JSONL,
+    PARQUET,
+    check_file_path,
+    import_pyarrow,
+)
 from airflow_provider_flux.batch.row_policy import RowOutcome
 from airflow_provider_flux.batch.row_reader import RowReader
 from airflow_provider_flux.bfl.errors import FluxRequestError
 from airflow_provider_flux.bfl.storable import is_storable_integer
 from airflow_provider_flux.landing.image_names import normalize_uri
-from airflow_provider_flux.landing.object_name import find_character_problem, find_length_problem
 from airflow_provider_flux.object_store.backends import WriteOptions
 from airflow_provider_flux.object_store.filesystem import run_sync
 from airflow_provider_flux.object_store.uploads import put_file
@@ -51,20 +55,7 @@ def check_failed_path(path: Any) -> str:
     :raises FluxRequestError: if the ending is unknown, the path is relative, or a store would keep
         it under another name, or not at all.
     """
-    text = str(path)
-    content_type = next(
-        (kind for ending, kind in _CONTENT_TYPES.items() if text.lower().endswith(ending)), None
-    )
-    if content_type is None:
-        raise FluxRequestError(
-            f"failed_path={text!r} must end in one of {', '.join(_CONTENT_TYPES)}."
-        )
-    if not (text.startswith("/") or "://" in text):
-        raise FluxRequestError(
-            f"failed_path={text!r} is relative. Write an absolute path, or a URI."
-        )
-    if problem := find_character_problem(text) or find_length_problem(text):
-        raise FluxRequestError(f"failed_path={text!r} {problem}.")
+    content_type = check_file_path("failed_path", path, _CONTENT_TYPES)
     if content_type == PARQUET:
         import_pyarrow()
     return content_type

@@ -127,20 +127,32 @@ def check_manifest_path(uri: Any) -> str:
     :raises FluxRequestError: if the ending is unknown, the path is relative, or a store would keep
         it under another name, or not at all.
     """
-    text = str(uri)
+    return check_file_path("manifest_path", uri, _CONTENT_TYPES)
+
+
+def check_file_path(argument: str, path: Any, content_types: Mapping[str, str]) -> str:
+    """Return the MIME type of a file that a batch writes, by the ending of its name.
+
+    :param argument: name of the argument, for the error.
+    :param path: absolute path or URI.
+    :param content_types: MIME type of each ending.
+    :raises FluxRequestError: if the ending is unknown, the path is relative, or a store would keep
+        it under another name, or not at all.
+    """
+    text = str(path)
     content_type = next(
-        (kind for ending, kind in _CONTENT_TYPES.items() if text.lower().endswith(ending)), None
+        (kind for ending, kind in content_types.items() if text.lower().endswith(ending)), None
     )
     if content_type is None:
         raise FluxRequestError(
-            f"manifest_path={text!r} must end in one of {', '.join(_CONTENT_TYPES)}."
+            f"{argument}={text!r} must end in one of {', '.join(content_types)}."
         )
     if not (text.startswith("/") or "://" in text):
         raise FluxRequestError(
-            f"manifest_path={text!r} is relative. Write an absolute path, or a URI."
+            f"{argument}={text!r} is relative. Write an absolute path, or a URI."
         )
     if problem := find_character_problem(text) or find_length_problem(text):
-        raise FluxRequestError(f"manifest_path={text!r} {problem}.")
+        raise FluxRequestError(f"{argument}={text!r} {problem}.")
     return content_type
 
 
