@@ -85,7 +85,7 @@ class ClaimChain:
         :param number: position in the chain, from 0.
         :raises FluxStorageError: if the store does not answer.
         """
-        return await read_start(self.uri(number), _MAX_BYTES)
+        return await read_start(self.uri(number), _MAX_BYTES, retry=True)
 
     async def add(self, number: int, seconds: float) -> None:
         """Add a claim of the owner, right after a read that found none there.
@@ -171,7 +171,8 @@ async def read_entry_digest(claim_uri: str) -> str:
     :raises FluxStorageError: if the store does not answer.
     """
     folder, _, name = claim_uri.rpartition("/")
-    return digest_of(await read_start(f"{folder}/{name.partition('.')[0]}.json", _MAX_BYTES))
+    entry_uri = f"{folder}/{name.partition('.')[0]}.json"
+    return digest_of(await read_start(entry_uri, _MAX_BYTES, retry=True))
 
 
 async def has_other_bytes(claim_uri: str, digest: str, entry_digest: str) -> bool:
@@ -184,4 +185,4 @@ async def has_other_bytes(claim_uri: str, digest: str, entry_digest: str) -> boo
     """
     if await read_entry_digest(claim_uri) != entry_digest:
         return True
-    return digest_of(await read_start(claim_uri, _MAX_BYTES)) != digest
+    return digest_of(await read_start(claim_uri, _MAX_BYTES, retry=True)) != digest

@@ -108,15 +108,16 @@ async def read_hint(uri: str, max_bytes: int) -> bytes | None:
     return None
 
 
-async def read_start(uri: str, max_bytes: int) -> bytes | None:
+async def read_start(uri: str, max_bytes: int, *, retry: bool = False) -> bytes | None:
     """Read the first bytes of an object, however large it is.
 
     :param uri: URI of the object.
     :param max_bytes: number of bytes to read at most.
+    :param retry: whether transient errors are retried.
     :return: the bytes; ``None`` if it does not exist.
     :raises FluxStorageError: if the store cannot answer.
     """
-    return await _read(uri, False, max_bytes)
+    return await _read(uri, retry, max_bytes)
 
 
 async def _read(uri: str, retry: bool, limit: int | None) -> bytes | None:

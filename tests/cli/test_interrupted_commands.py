@@ -86,7 +86,7 @@ def wait_until_held(service: EmulatorServer, process: subprocess.Popen[str]) -> 
 def release(service: EmulatorServer) -> None:
     import requests
 
-    requests.post(f"{service.url}/_emulator/release", timeout=10).raise_for_status()
+    requests.post(f"{service.url}/_emulator/release", timeout=60).raise_for_status()
 
 
 def assert_paid_once(service: EmulatorServer, rows: int = ROWS) -> None:

@@ -26,7 +26,7 @@ class Client:
     def post(self, model: str = "flux-pro-1.1", **kwargs: Any) -> requests.Response:
         """Submit with arguments of ``requests``, and return the response."""
         kwargs.setdefault("headers", self.headers)
-        return requests.post(f"{self.server.url}/v1/{model}", timeout=10, **kwargs)
+        return requests.post(f"{self.server.url}/v1/{model}", timeout=60, **kwargs)
 
     def submit(
         self, prompt: str | None = "a red fox", model: str = "flux-pro-1.1", **parameters: Any
@@ -41,7 +41,7 @@ class Client:
 
     def get(self, url: str, **kwargs: Any) -> requests.Response:
         """Send a GET request without following redirects."""
-        return requests.get(url, timeout=10, allow_redirects=False, **kwargs)
+        return requests.get(url, timeout=60, allow_redirects=False, **kwargs)
 
     def credits(self) -> float:
         """Return the balance."""

@@ -21,7 +21,7 @@ def test_the_timeline_has_each_task_in_order(start: Start) -> None:
     assert [task["outcome"] for task in early] == [None] * 3
     client.wait(tasks[1])
     polls = client.server.stats()["polls"]
-    made = requests.get(f"{client.server.url}/_emulator/timeline", timeout=5).json()["tasks"]
+    made = requests.get(f"{client.server.url}/_emulator/timeline", timeout=60).json()["tasks"]
     assert [task["outcome"] for task in made] == ["Ready", "Error", None]
     assert [task["prompt"] for task in made] == [
         "fox 0 ",

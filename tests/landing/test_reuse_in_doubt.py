@@ -146,6 +146,14 @@ def test_a_store_that_fails_does_not_cause_a_submit(
     assert emulator.stats()["submits"] == 1
 
 
+def test_a_store_that_fails_for_a_moment_does_not_fail_the_claim_of_an_image(
+    emulator: EmulatorServer, proxy: AnsweringProxy
+) -> None:
+    proxy.refuse("GET", 500, "InternalError", part=".claim", times=2)
+    assert not run_task(image_task(f"{proxy.root}/hero.{{ext}}", reuse="always"))["reused"]
+    assert emulator.stats()["submits"] == 1
+
+
 def test_an_image_that_the_store_forbids_to_read_counts_as_missing(
     emulator: EmulatorServer, proxy: AnsweringProxy
 ) -> None:

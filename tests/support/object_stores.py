@@ -247,7 +247,7 @@ class GcsStore(BucketStore):
     connection = staticmethod(gcs_connection)
 
     def make_bucket(self) -> None:
-        response = requests.post(f"{self.url}/storage/v1/b", json={"name": self.bucket}, timeout=10)
+        response = requests.post(f"{self.url}/storage/v1/b", json={"name": self.bucket}, timeout=60)
         assert response.ok or response.status_code == 409, response.text
 
     def stat(self, uri: str) -> Stat:
@@ -270,7 +270,7 @@ class GcsStore(BucketStore):
 
     def _get(self, name: str, **query: str) -> requests.Response:
         url = f"{self.url}/storage/v1/b/{self.bucket}/o/{name}".rstrip("/")
-        return requests.get(url, params=query, timeout=10)
+        return requests.get(url, params=query, timeout=60)
 
 
 class AzureStore(BucketStore):

@@ -58,7 +58,7 @@ class PluginServer:
 
     def _is_up(self) -> bool:
         try:
-            answer = httpx.get(f"{self.url}/api/v2/version", trust_env=False, timeout=5)
+            answer = httpx.get(f"{self.url}/api/v2/version", trust_env=False, timeout=60)
         except httpx.HTTPError:
             return False
         return answer.status_code == 200

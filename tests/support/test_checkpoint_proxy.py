@@ -44,7 +44,7 @@ def proxy(host: ScriptedHost) -> Iterator[CheckpointProxy]:
 
 
 def post(proxy: CheckpointProxy, body: bytes, path: str = "/") -> bytes:
-    return requests.post(f"{proxy.url}{path}", data=body, timeout=10).content
+    return requests.post(f"{proxy.url}{path}", data=body, timeout=60).content
 
 
 def test_the_proxy_forwards_other_requests_unchanged(
@@ -52,8 +52,8 @@ def test_the_proxy_forwards_other_requests_unchanged(
 ) -> None:
     with requests.Session() as session:
         for body in (b"", b"x", LARGE, b"y"):
-            assert session.post(proxy.url, data=body, timeout=10).content == b"got " + body
-        assert session.head(proxy.url, timeout=10).status_code == 501  # the status of the host
+            assert session.post(proxy.url, data=body, timeout=60).content == b"got " + body
+        assert session.head(proxy.url, timeout=60).status_code == 501  # the status of the host
     assert {request.headers["host"] for request in host.received} == {
         proxy.url.removeprefix("http://")
     }
@@ -155,13 +155,13 @@ def test_polls_and_downloads_have_the_name_of_their_submit(
 def generate(proxy: CheckpointProxy, prompt: str) -> bytes:
     """Submit, poll and download, as a client of BFL does."""
     submission = requests.post(
-        f"{proxy.url}/v1/flux-pro-1.1", json={"prompt": prompt}, headers=KEY, timeout=10
+        f"{proxy.url}/v1/flux-pro-1.1", json={"prompt": prompt}, headers=KEY, timeout=60
     ).json()
     assert submission["polling_url"].startswith(proxy.url)
     while True:
-        body = requests.get(submission["polling_url"], headers=KEY, timeout=10).json()
+        body = requests.get(submission["polling_url"], headers=KEY, timeout=60).json()
         if body["status"] == "Ready":
-            return requests.get(body["result"]["sample"], timeout=10).content
+            return requests.get(body["result"]["sample"], timeout=60).content
         time.sleep(0.05)
 
 
@@ -190,10 +190,10 @@ def assert_struck(strike: Strike, pid: int) -> None:
 
 def test_the_proxy_is_down_for_a_while_and_starts_again(proxy: CheckpointProxy) -> None:
     with requests.Session() as session:
-        assert session.post(proxy.url, data=b"x", timeout=10).content == b"got x"
+        assert session.post(proxy.url, data=b"x", timeout=60).content == b"got x"
         proxy.down_for(0.3)
         with pytest.raises(requests.ConnectionError):
-            session.post(proxy.url, data=b"x", timeout=10)  # on the open connection
+            session.post(proxy.url, data=b"x", timeout=60)  # on the open connection
     with pytest.raises(requests.ConnectionError, match="refused"):
         post(proxy, b"x")
 

@@ -39,13 +39,13 @@ def proxy(host: ScriptedHost) -> Iterator[CuttingProxy]:
 
 
 def post(proxy: CuttingProxy, body: bytes) -> bytes:
-    return requests.post(proxy.url, data=body, timeout=10).content
+    return requests.post(proxy.url, data=body, timeout=60).content
 
 
 def test_requests_pass_the_cutting_proxy_unchanged(host: ScriptedHost, proxy: CuttingProxy) -> None:
     with requests.Session() as session:
         for body in (b"", SMALL, LARGE, SMALL):
-            assert session.post(proxy.url, data=body, timeout=10).content == b"yes"
+            assert session.post(proxy.url, data=body, timeout=60).content == b"yes"
     assert [bytes(asked.body) for asked in host.received] == [b"", SMALL, LARGE, SMALL]
     assert (proxy.connections, proxy.large, proxy.passed, proxy.cuts) == (1, 1, len(LARGE), 0)
 
@@ -117,12 +117,12 @@ def test_the_cutting_proxy_delays_large_requests(proxy: CuttingProxy) -> None:
 
 def test_the_cutting_proxy_is_down_for_a_while(proxy: CuttingProxy) -> None:
     with requests.Session() as session:
-        session.get(proxy.url, timeout=10)
+        session.get(proxy.url, timeout=60)
         proxy.down_for(0.5)
         with pytest.raises(requests.ConnectionError):
             post(proxy, SMALL)
         time.sleep(0.8)
-        assert session.get(proxy.url, timeout=10).content == b"yes"
+        assert session.get(proxy.url, timeout=60).content == b"yes"
     assert proxy.connections == 2
 
 
@@ -151,7 +151,7 @@ def test_the_cutting_proxy_cuts_a_body_in_chunks(gcs: str) -> None:
         url = f"{proxy.url}/upload/storage/v1/b/{store.bucket}/o?{query}"
         proxy.cut(10_000)
         with pytest.raises(requests.ConnectionError):
-            requests.post(url, data=iter([SMALL] * 50), timeout=10)
+            requests.post(url, data=iter([SMALL] * 50), timeout=60)
         assert (proxy.cuts, store.names()) == (1, [])
-        requests.post(url, data=iter([SMALL] * 50), timeout=10)
+        requests.post(url, data=iter([SMALL] * 50), timeout=60)
     assert store.read(f"{store.root}/a.png") == SMALL * 50

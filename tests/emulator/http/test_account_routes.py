@@ -17,7 +17,7 @@ DEMO = "demo-style"
 
 def _delete(client: Client, name: str) -> requests.Response:
     url = f"{client.server.url}/v1/delete_finetune"
-    return requests.post(url, json={"finetune_id": name}, headers=client.headers, timeout=5)
+    return requests.post(url, json={"finetune_id": name}, headers=client.headers, timeout=60)
 
 
 def _finetunes(client: Client) -> list[str]:
@@ -70,7 +70,7 @@ def test_finetune_routes_need_a_key_and_a_name(client: Client) -> None:
     assert client.get(f"{url}/my_finetunes").status_code == 403
     assert client.get(f"{url}/finetune_details?finetune_id=x").status_code == 403
     assert (
-        requests.post(f"{url}/delete_finetune", json={"finetune_id": "x"}, timeout=5).status_code
+        requests.post(f"{url}/delete_finetune", json={"finetune_id": "x"}, timeout=60).status_code
         == 403
     )
     answer = client.get(f"{url}/finetune_details", headers=client.headers)
@@ -88,7 +88,7 @@ def test_the_command_takes_several_finetunes() -> None:
 
 def _report(client: Client, slug: str, body: object) -> requests.Response:
     url = f"{client.server.url}/v1/licenses/models/{slug}/usage"
-    return requests.post(url, json=body, headers=client.headers, timeout=5)
+    return requests.post(url, json=body, headers=client.headers, timeout=60)
 
 
 def test_the_reported_usage_of_open_weights_is_added_up(client: Client) -> None:

@@ -33,7 +33,7 @@ def test_the_key_is_checked_before_the_body(
     client: Client, headers: dict[str, str], body: dict[str, Any], status: int, detail: str
 ) -> None:
     for path in (f"/v1/{model}" for model in MODELS):
-        answer = requests.post(f"{client.server.url}{path}", json=body, headers=headers, timeout=5)
+        answer = requests.post(f"{client.server.url}{path}", json=body, headers=headers, timeout=60)
         assert (answer.status_code, answer.json()) == (status, {"detail": detail})
 
 
@@ -131,7 +131,7 @@ def test_only_submits_are_counted_as_refused(client: Client) -> None:
     url = f"{client.server.url}/v1"
     assert (
         requests.post(
-            f"{url}/delete_finetune", json={}, headers=client.headers, timeout=5
+            f"{url}/delete_finetune", json={}, headers=client.headers, timeout=60
         ).status_code
         == 422
     )

@@ -239,7 +239,7 @@ def _held(client: Client) -> None:
     time.sleep(0.1)
     assert client.get(held["polling_url"]).json()["status"] == "Pending"
     assert client.server.release("another prompt") == 0
-    answer = requests.post(f"{client.server.url}/_emulator/release?prompt=fox", timeout=5)
+    answer = requests.post(f"{client.server.url}/_emulator/release?prompt=fox", timeout=60)
     assert answer.json() == {"released": 2}
     assert [client.wait(task)["status"] for task in (held, other)] == ["Ready", "Ready"]
     assert client.server.stats()["active"] == 0

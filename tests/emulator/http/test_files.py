@@ -19,7 +19,7 @@ def test_head_answers_as_get_without_a_body_and_counts_as_no_download(
     client: Client, sample: str
 ) -> None:
     """Fault 35: HEAD on a delivery was refused with 405."""
-    head = requests.head(sample, timeout=5)
+    head = requests.head(sample, timeout=60)
     assert (head.status_code, head.content) == (200, b"")
     assert client.server.stats()["downloads"] == 0
     whole = client.get(sample)

@@ -17,7 +17,7 @@ def exchange(client: Client, head: str, body: bytes = b"") -> tuple[str, dict[st
     """Send a request on a connection of its own; return the status line and the JSON body."""
     host, port = client.server.url.removeprefix("http://").split(":")
     lines = "\r\n".join([*head.strip().splitlines(), "Connection: close", "", ""])
-    with socket.create_connection((host, int(port)), timeout=5) as connection:
+    with socket.create_connection((host, int(port)), timeout=60) as connection:
         connection.sendall(lines.encode() + body)
         answer = b"".join(iter(lambda: connection.recv(65536), b""))
     head_of_answer, _, content = answer.rpartition(b"\r\n\r\n")
@@ -53,7 +53,7 @@ def test_a_submit_in_chunks_works(client: Client) -> None:
 
 def test_a_client_that_waits_for_100_continue_gets_it(client: Client) -> None:
     host, port = client.server.url.removeprefix("http://").split(":")
-    with socket.create_connection((host, int(port)), timeout=5) as connection:
+    with socket.create_connection((host, int(port)), timeout=60) as connection:
         connection.sendall(
             f"POST /v1/flux-pro-1.1 HTTP/1.1\r\nHost: h\r\nx-key: {KEY}\r\nExpect: 100-continue\r\n"
             f"Content-Type: application/json\r\nContent-Length: {len(BODY)}\r\n\r\n".encode()
