@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import threading
+from contextlib import closing
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
@@ -32,6 +33,8 @@ class AnsweringProxy:
     :param server: URL of the server.
     :ivar received: method and path of every request.
     :ivar root: folder where a test writes through the proxy.
+    :ivar turn: one request at a time is passed on: moto shows a version that is gone, and answers
+        500 from then on, if two threads change the versions of an object at the same time.
     """
 
     def __init__(self, server: str) -> None:
@@ -41,6 +44,11 @@ class AnsweringProxy:
         self.root = ""
         self._plans: list[_Plan] = []
         self._lock = threading.Lock()
+        self.turn = threading.Lock()
+
+    def open_link(self) -> http.client.HTTPConnection:
+        """Return a connection to the server."""
+        return http.client.HTTPConnection(*self.server, timeout=30)
 
     def refuse(
         self, method: str, status: int, code: str, *, part: str = "", times: int = 1, after: int = 0
@@ -126,12 +134,13 @@ class _Handler(BaseHTTPRequestHandler):
             error = _ERROR.format(code=code).encode()
             self._answer(status, [("Content-Type", "application/xml")], error)
             return
-        link = http.client.HTTPConnection(*self.proxy.server, timeout=30)
         headers = {name: text for name, text in headers.items() if name not in _HOP_HEADERS}
-        link.request(self.command, self.path, body, {**headers, "Content-Length": str(len(body))})
-        response = link.getresponse()
-        self._answer(response.status, response.getheaders(), response.read())
-        link.close()
+        headers["Content-Length"] = str(len(body))
+        with self.proxy.turn, closing(self.proxy.open_link()) as link:
+            link.request(self.command, self.path, body, headers)
+            response = link.getresponse()
+            answer = response.status, response.getheaders(), response.read()
+        self._answer(*answer)
 
     do_PUT = do_POST = do_HEAD = do_DELETE = do_GET  # noqa: N815
 
