@@ -1,0 +1,1 @@
+"""Budgets of an account: credits per day, week or month that no submit exceeds."""

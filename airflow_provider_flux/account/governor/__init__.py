@@ -1,0 +1,1 @@
+"""The governor: clients of one account share its quota of active generations."""

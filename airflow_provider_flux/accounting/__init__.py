@@ -1,0 +1,1 @@
+"""What an account spent, read from ledgers and journals: costs and reconcile."""

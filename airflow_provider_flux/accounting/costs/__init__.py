@@ -1,0 +1,1 @@
+"""Costs of an account by DAG, task, model, day or outcome."""

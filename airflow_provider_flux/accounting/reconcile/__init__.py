@@ -1,0 +1,1 @@
+"""Reconcile: the balance of the account against the ledgers, and uncertain submits settled."""
