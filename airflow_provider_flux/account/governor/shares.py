@@ -125,8 +125,8 @@ def _fill(names: Sequence[str], wanted: Mapping[str, int], slots: int) -> dict[s
     """Divide slots among equals. What cannot be divided goes to those that come first."""
     shares: dict[str, int] = {}
     # Those that come first among equals are the last here: their part is rounded up.
-    by_want = sorted(names[::-1], key=lambda name: wanted[name])
-    for position, name in enumerate(by_want):
+    by_want = sorted(range(len(names)), key=lambda index: (wanted[names[index]], -index))
+    for position, name in enumerate(names[index] for index in by_want):
         shares[name] = min(wanted[name], slots // (len(names) - position))
         slots -= shares[name]
     return shares

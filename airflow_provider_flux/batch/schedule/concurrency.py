@@ -268,8 +268,13 @@ class ConcurrencyLimiter:
         :param group: group of models that the request belongs to.
         :param now: current time in seconds.
         """
-        return not self.is_paused and now >= self._blocked_until and all(
-            limit.has_room() and not limit.seconds_blocked(now) for limit in self._limits_of(group)
+        return (
+            not self.is_paused
+            and now >= self._blocked_until
+            and all(
+                limit.has_room() and not limit.seconds_blocked(now)
+                for limit in self._limits_of(group)
+            )
         )
 
     def seconds_until_submit(self, now: float) -> float | None:
