@@ -73,6 +73,7 @@ class QuotaMember:
     _wrote_at: float | None = None
     _without_slot_since: float | None = None
     _planned: Slots | None = None
+    _has_share: bool = True
 
     def observe(self, quota: Quota, now: float) -> set[str]:
         """Take note of the clients, and return those that count as gone.
@@ -135,7 +136,7 @@ class QuotaMember:
         self._wrote_at = now
         if self._planned is not None:
             self.permit = self._planned
-        if self.permit.total:
+        if self._has_share:
             self._without_slot_since = None
         elif self._without_slot_since is None:
             self._without_slot_since = now
@@ -184,7 +185,8 @@ class QuotaMember:
         quota = quota.with_client(self.name, entry)
         share, free = quota.shares(self.limits)[self.name], quota.free_for(self.name, self.limits)
         permit = _combine(min, share, free)
-        if not permit.total and demand.total and self._is_starved(now):
+        self._has_share = permit.total > 0 or not demand.total
+        if not self._has_share and self._is_starved(now):
             permit = _combine(min, demand, Slots(total=1, groups=dict.fromkeys(demand.groups, 1)))
         self._planned = permit
         # Until this is written, the client may use as much as it could before.
