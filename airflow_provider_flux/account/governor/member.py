@@ -21,9 +21,9 @@ READ_SECONDS = 1.0
 #: Seconds after which a client writes that it lives, and after which it counts as gone without it.
 #: Both grow with the number of clients, because stores limit the writes of one object: GCS to about
 #: one per second.
-RENEW_SECONDS = 2.0
+RENEW_SECONDS = 2.6
 LASTS_SECONDS = 7.0
-_CLIENTS_WITHOUT_WAIT = 4
+_CLIENTS_WITHOUT_WAIT = 3
 #: Most seconds between two looks that count for the age of an entry. While a client could not look,
 #: others could not write either.
 _MAX_COUNTED_SECONDS = 2.5
