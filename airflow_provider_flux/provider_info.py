@@ -22,7 +22,14 @@ _CONNECTION_FIELDS: dict[str, Any] = {
     "max_active": {
         "label": "Max active generations",
         "description": "Limit of active generations of the account, 24 by default.",
-        "schema": {"type": ["integer", "null"], "minimum": 1},
+        "schema": {"type": ["integer", "null"], "minimum": 1, "maximum": 10000},
+    },
+    "pause": {
+        "label": "Pause submits",
+        "description": (
+            "Whether no task submits anything, false by default. Running batches obey in seconds."
+        ),
+        "schema": {"type": ["boolean", "null"]},
     },
     "connect_timeout": {
         "label": "Connect timeout (s)",

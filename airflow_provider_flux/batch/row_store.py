@@ -11,9 +11,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from airflow_provider_flux.account.limit_groups import group_of
 from airflow_provider_flux.batch.history_store import HistoryStore
 from airflow_provider_flux.batch.input.rows import Row
-from airflow_provider_flux.batch.limit_groups import group_of
 from airflow_provider_flux.batch.previous_rows import PreviousRows
 from airflow_provider_flux.batch.rejected import RejectedImages
 from airflow_provider_flux.batch.row_policy import RowOutcome, RowPlan

@@ -9,11 +9,16 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_flux.account.governor.open_quota import new_keeper, open_quota
+from airflow_provider_flux.account.governor.quota import Quota
+from airflow_provider_flux.account.governor.shares import QuotaLimits
+from airflow_provider_flux.account.limit_groups import limits_by_group
+from airflow_provider_flux.account.live_settings import LiveReader
+from airflow_provider_flux.account.shared_state import SharedState
 from airflow_provider_flux.batch.execution.engine import Engine, EngineOptions
 from airflow_provider_flux.batch.input.checked_columns import require_columns
 from airflow_provider_flux.batch.input.requests import restore_request
 from airflow_provider_flux.batch.input.rows import Row, read_rows
-from airflow_provider_flux.batch.limit_groups import limits_by_group
 from airflow_provider_flux.batch.lost_journal import check_lost_journal
 from airflow_provider_flux.batch.plan import BatchPlan
 from airflow_provider_flux.batch.prune import Pruner
@@ -24,7 +29,7 @@ from airflow_provider_flux.batch.report.monitor import BatchMonitor
 from airflow_provider_flux.batch.row_reader import RowReader
 from airflow_provider_flux.batch.row_states import RowBuilder
 from airflow_provider_flux.batch.row_store import RowStore
-from airflow_provider_flux.batch.run_loop import ManifestTarget, ProgressReporter
+from airflow_provider_flux.batch.run_loop import LiveQuota, ManifestTarget, ProgressReporter
 from airflow_provider_flux.batch.run_output import (
     BatchOutput,
     check_stores,
@@ -106,6 +111,7 @@ class BatchRun:
         self._ledger_host = open_ledger_host(context, settings.ledger)
         self._engine: Engine | None = None
         self._survey: BatchSurvey | None = None
+        self._quota: SharedState[Quota] | None = None
         self._is_stopped = False
         self.files = TaskFiles(
             rows_file=file_of(settings.requests),
@@ -124,6 +130,9 @@ class BatchRun:
         publish_ledger_folder(self._context, settings.ledger)
         check_stores(target, settings)
         prove_checks(settings.checks.checks)
+        live = LiveReader(self._hook.flux_conn_id, settings.live_interval)
+        first_limits = live.read_first(time.monotonic())
+        self._quota = open_quota(self._hook.settings)
         self._hook.prepare_async()
         with closing(self._new_store()) as store:
             counters = self._load_rows(store)
@@ -139,6 +148,8 @@ class BatchRun:
                     engine.stop(float("inf"), refusal)
                 elif self._ledger_host:
                     self._ledger_host.remember()
+                quota = LiveQuota(engine, live, settings.max_active)
+                quota.apply(first_limits)
                 reporter = ProgressReporter(
                     engine,
                     reader,
@@ -146,6 +157,7 @@ class BatchRun:
                     settings.manifest_interval,
                     self._context.get("task_state_store"),
                     self._monitor,
+                    quota,
                 )
                 self._run_engine(store, engine, reporter)
                 if reporter.has_manifest and not self._is_stopped:
@@ -329,12 +341,14 @@ class BatchRun:
         before_submits: Callable[[], Awaitable[FluxError | None]] | None,
     ) -> Engine:
         settings = self._settings
+        groups = limits_by_group(settings.model_limits)
+        limits = QuotaLimits(self._hook.settings.max_active, groups)
         engine = Engine(
             self._hook,
             store,
             journal,
             counters,
-            ConcurrencyLimiter(self._max_active, limits_by_group(settings.model_limits)),
+            ConcurrencyLimiter(self._max_active, groups),
             EngineOptions(
                 settings.policies.on_uncertain,
                 settings.timeout,
@@ -344,6 +358,7 @@ class BatchRun:
                 settings.on_budget,
             ),
             before_submits,
+            new_keeper(self._quota, limits, settings.priority),
         )
         self._engine = engine
         if self._is_stopped:

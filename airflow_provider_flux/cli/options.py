@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any, Literal
 
+from airflow_provider_flux.bfl.priority import PRIORITIES
 from airflow_provider_flux.bfl.stable_seed import STABLE, is_stable
 
 Options = dict[str, dict[str, Any]]
@@ -76,6 +77,13 @@ _CONNECTION: Options = {
         "default": "flux_default",
         "metavar": "CONN_ID",
         "help": "Connection to BFL; flux_default by default",
+    },
+}
+_PRIORITY: Options = {
+    "--priority": {
+        "choices": PRIORITIES,
+        "default": "normal",
+        "help": "Priority of the submits among the tasks of the account; normal by default",
     },
 }
 _YES: Options = {
@@ -228,6 +236,7 @@ GENERATE: Options = {
     **_MAX_COST,
     **_IDS,
     **_CONNECTION,
+    **_PRIORITY,
     **_YES,
 }
 BATCH: Options = {
@@ -293,6 +302,7 @@ BATCH: Options = {
     },
     **_IDS,
     **_CONNECTION,
+    **_PRIORITY,
     **_YES,
 }
 RECOVER: Options = {

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
 
+from airflow_provider_flux.account.governor.single import slot_of_account
 from airflow_provider_flux.bfl.errors import FluxError, FluxLedgerError, FluxSubmitUncertainError
+from airflow_provider_flux.bfl.priority import Priority
 from airflow_provider_flux.bfl.request import GenerationRequest, estimate_cost
 from airflow_provider_flux.generation import Generation, describe_cost, new_generation
 from airflow_provider_flux.hooks.flux import FluxHook
@@ -178,6 +181,7 @@ class TrackedSubmission:
         max_wait: float,
         *,
         confirm: Callable[[], object] = lambda: None,
+        priority: Priority = "normal",
     ) -> None:
         """Submit a request. **BFL bills this call.**
 
@@ -189,6 +193,7 @@ class TrackedSubmission:
         :param max_wait: seconds to wait for a free slot of the account.
         :param confirm: called before each POST; raises an error that forbids it. Does nothing by
             default.
+        :param priority: priority among the tasks of the account.
         :raises FluxLedgerError: if another process submits for the same task at this moment.
         :raises FluxStorageError: if the intent cannot be written. Nothing is submitted then.
         :raises FluxError: as :meth:`~airflow_provider_flux.hooks.flux.FluxHook.submit` does.
@@ -202,8 +207,15 @@ class TrackedSubmission:
         uncertain = sum(stored.record.is_uncertain for stored in self._earlier)
         uncertain += self._has_lost_ledger
         events = SubmitEvents(request.model)
-        with events.observe():
-            submission = hook.submit(request, max_wait=max_wait, observer=recorder)
+        until = time.monotonic() + max_wait
+        slot = slot_of_account(hook, request.model, priority, max_wait, self._log)
+        with events.observe(), slot:
+            submission = hook.submit(
+                request,
+                max_wait=max(until - time.monotonic(), 0.0),
+                observer=recorder,
+                priority=priority,
+            )
             self.generation = new_generation(request, submission, uncertain)
             events.record_accepted(submission, self.generation)
         self.has_submitted = True

@@ -10,12 +10,14 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+from airflow_provider_flux.account.governor.keeper import QuotaKeeper
 from airflow_provider_flux.batch.execution.claims import RowClaims
 from airflow_provider_flux.batch.execution.context import BatchContext, StopSubmittingError
 from airflow_provider_flux.batch.execution.inspect import CheckOptions, Inspector
 from airflow_provider_flux.batch.execution.land import Lander
 from airflow_provider_flux.batch.execution.prepare import Preparer
 from airflow_provider_flux.batch.execution.queue import RowQueue
+from airflow_provider_flux.batch.execution.quota_share import QuotaChange, QuotaShare
 from airflow_provider_flux.batch.execution.stop import StopRequest
 from airflow_provider_flux.batch.execution.submit import Submitter
 from airflow_provider_flux.batch.report.counters import Counters
@@ -85,6 +87,8 @@ class Engine:
     :param before_submits: awaited before the first submit, while submits of earlier tries are
         resumed. It returns the reason not to submit, or ``None``. ``None`` if nothing has to be
         awaited.
+    :param keeper: keeps the entry of the batch in the quota of the account; ``None`` without
+        ``account_path``.
     """
 
     hook: FluxHook
@@ -94,7 +98,9 @@ class Engine:
     limiter: ConcurrencyLimiter
     options: EngineOptions
     before_submits: Callable[[], Awaitable[FluxError | None]] | None = None
+    keeper: QuotaKeeper | None = None
     _stop: StopRequest = field(default_factory=StopRequest)
+    _changes: deque[QuotaChange] = field(default_factory=deque)
 
     @property
     def active(self) -> int:
@@ -115,6 +121,14 @@ class Engine:
         """
         self._stop.make(grace, error)
 
+    def change_quota(self, change: QuotaChange) -> None:
+        """Change the limits. Any thread may call this, also before the engine runs.
+
+        :param change: the limits from now on.
+        """
+        self._changes.append(change)
+        self._stop.wake()
+
     async def run(self) -> None:
         """Submit, poll and land until all rows have ended, or the engine is stopped."""
         loop, wake = asyncio.get_running_loop(), asyncio.Event()
@@ -133,8 +147,10 @@ class Engine:
                         ),
                         wake=wake.set,
                     )
-                    work = EngineLoop(context, self.hook, self.options, self._stop, wake)
-                    await work.run(self.before_submits)
+                    work = EngineLoop(
+                        context, self.hook, self.options, self._stop, wake, self.keeper
+                    )
+                    await work.run(self.before_submits, self._changes)
             finally:
                 await self._close_journal()
 
@@ -154,6 +170,8 @@ class EngineLoop:
     :param options: choices of the user.
     :param stop: request to stop.
     :param wake: set when another row may perhaps be submitted.
+    :param keeper: keeps the entry of the batch in the quota of the account; ``None`` (default)
+        without ``account_path``.
     """
 
     def __init__(
@@ -163,6 +181,7 @@ class EngineLoop:
         options: EngineOptions,
         stop: StopRequest,
         wake: asyncio.Event,
+        keeper: QuotaKeeper | None = None,
     ) -> None:
         self._context = context
         self._stop = stop
@@ -183,23 +202,30 @@ class EngineLoop:
             wake.set,
             context.claims.waiting,
         )
+        self._share = QuotaShare(context, self._queue, stop, keeper)
         self._tasks: set[asyncio.Task[None]] = set()
         self._preparation: asyncio.Task[None] | None = None
         #: Models whose first submit BFL has not answered yet.
         self._first_submits: set[str] = set()
 
     async def run(
-        self, before_submits: Callable[[], Awaitable[FluxError | None]] | None = None
+        self,
+        before_submits: Callable[[], Awaitable[FluxError | None]] | None = None,
+        changes: deque[QuotaChange] | None = None,
     ) -> None:
         """Work until all rows have ended, or the stop is due.
 
         :param before_submits: awaited before the first submit; see :class:`Engine`.
+        :param changes: changes of the limits, which other threads append; ``None`` for none.
         """
         if before_submits:
             self._preparation = asyncio.create_task(self._prepare(before_submits))
+        self._share.start()
         try:
             while True:
                 self._wake.clear()
+                while changes:
+                    self._share.apply(changes.popleft())
                 self._start_resumes()
                 self._start_submits()
                 if self._is_done():
@@ -211,8 +237,10 @@ class EngineLoop:
             if self._preparation:
                 self._preparation.cancel()
                 await asyncio.gather(self._preparation, return_exceptions=True)
+            active = self._share.active
             await self._cancel_tasks()
             await self._queue.close()
+            await self._share.close(active)
             await self._context.claims.close()
             await self._inspector.close()
 
