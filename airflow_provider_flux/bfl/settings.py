@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 from airflow_provider_flux.bfl.account_path import check_account_path
+from airflow_provider_flux.bfl.budget_rules import BudgetRule, read_budget_rules
 from airflow_provider_flux.bfl.errors import FluxConfigurationError
 from airflow_provider_flux.bfl.urls import HOST
 
@@ -53,6 +54,7 @@ class FluxSettings:
     trusted_hosts: tuple[str, ...] = ()
     private_input_hosts: tuple[str, ...] = ()
     account_path: str | None = None
+    budgets: tuple[BudgetRule, ...] = ()
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -84,6 +86,7 @@ def read_settings(
         trusted_hosts=_names(extra, "trusted_hosts", source),
         private_input_hosts=_names(extra, "private_input_hosts", source),
         account_path=check_account_path(extra.get("account_path"), source),
+        budgets=read_budget_rules(extra, source),
     )
 
 

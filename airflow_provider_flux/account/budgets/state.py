@@ -18,7 +18,7 @@ try reads it, as long as the period lasts.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -354,8 +354,9 @@ class BudgetState(_Stored):
         """Reserve a block: what is in flight, the minimum, and up to half of what is left."""
         for cap in caps:
             self.counters.setdefault(cap.key, Counter(ends=cap.ends))
-        caps = self._keep_counters(order, caps)
-        keys = tuple(cap.key for cap in caps)
+        kept = self._find_kept_counters(order, caps)
+        is_kept = kept is not None
+        keys = kept if kept is not None else tuple(cap.key for cap in caps)
         factors = {model: price.factor for model, price in self.prices.items()}
         block = Block(
             ledger=order.ledger,
@@ -364,10 +365,13 @@ class BudgetState(_Stored):
             reserved=order.in_flight,
             settled=order.settled,
             adjusted=order.adjusted,
-            deadline=now + BLOCK_SECONDS,
+            deadline=self._find_deadline(order.holder, now),
         )
         self.blocks[order.holder] = block
         answer = Answer(counters=keys, factors=factors)
+        if is_kept:  # submits of the last period are not answered yet
+            awaits = "holders" if order.minimum > 0 else None
+            return answer.model_copy(update={"awaits": awaits})
         if order.minimum <= 0 and order.wanted <= 0:
             return answer
         factor = factors.get(order.probe or "", 1.0)
@@ -386,20 +390,25 @@ class BudgetState(_Stored):
         block.probe = order.probe if order.probe not in factors else None
         return answer.model_copy(update={"free": free})
 
-    def _keep_counters(self, order: Order, caps: Sequence[Cap]) -> Sequence[Cap]:
-        """Return the budgets of the new block.
+    def _find_kept_counters(self, order: Order, caps: Sequence[Cap]) -> tuple[str, ...] | None:
+        """Return the counters of the last period if the block has to stay there.
 
         What is in flight moves to the new period with the block. If the new period has no room for
         it, it stays where it is, and nothing more is reserved until it has been answered.
         """
         block = self.blocks.get(order.holder)
-        if block is None or order.in_flight <= 0 or not block.counters:
-            return caps
+        if block is None or order.in_flight <= 0:
+            return None
         new = [cap for cap in caps if cap.key not in block.counters]
         if all(self.left(cap) >= order.in_flight - EPSILON for cap in new):
-            return caps
-        kept = {key: self.counters[key] for key in block.counters if key in self.counters}
-        return [Cap(key, 0.0, "the last period", 0.0, old.ends) for key, old in kept.items()]
+            return None
+        return tuple(key for key in block.counters if key in self.counters)
+
+    def _find_deadline(self, holder: str, now: float) -> float:
+        """Return the deadline of a block. It changes once a minute, which saves writes."""
+        block = self.blocks.get(holder)
+        is_fresh = block is not None and block.deadline - now > BLOCK_SECONDS * 2 / 3
+        return block.deadline if block is not None and is_fresh else now + BLOCK_SECONDS
 
     def _find_shortest(self, order: Order, caps: Sequence[Cap]) -> tuple[float, Cap | None]:
         """Return what is left for a holder beside its submits in flight, and the budget."""
@@ -410,9 +419,7 @@ class BudgetState(_Stored):
         return all(self.spent(cap.key) + credits_ <= cap.limit + EPSILON for cap in caps)
 
     def _is_probed(self, model: str, holder: str) -> bool:
-        return any(
-            block.probe == model for other, block in self.blocks.items() if other != holder
-        )
+        return any(block.probe == model for other, block in self.blocks.items() if other != holder)
 
     def _check_size(self) -> None:
         for name, items, limit in (
@@ -431,13 +438,3 @@ def _add_up_smallest(spenders: dict[str, float]) -> None:
     others = spenders.pop(OTHERS, 0.0)
     smallest = min(spenders, key=lambda name: spenders[name])
     spenders[OTHERS] = round(others + spenders.pop(smallest), 6)
-
-
-def iterate_rows(state: BudgetState, caps: Sequence[Cap]) -> Iterator[tuple[Cap, float, float]]:
-    """Yield each budget with the credits that were spent and are reserved in its period.
-
-    :param state: the shared object.
-    :param caps: the budgets.
-    """
-    for cap in caps:
-        yield cap, state.spent(cap.key), state.reserved(cap.key)
