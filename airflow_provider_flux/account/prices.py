@@ -16,7 +16,9 @@ from airflow_provider_flux.bfl.pricing import (
     Price,
 )
 from airflow_provider_flux.bfl.request import GenerationRequest, estimate_cost
+from airflow_provider_flux.bfl.responses import read_amount
 from airflow_provider_flux.configured_models import known_models
+from airflow_provider_flux.generation import Generation
 
 #: Megapixels of the largest image of FLUX.2, and of one input image of that size.
 _MOST_MEGAPIXELS = 4
@@ -40,6 +42,19 @@ def expected_price(model: str, estimate: float | None) -> float:
     :param estimate: credits by the price list; ``None`` if they are not known.
     """
     return estimate if estimate is not None else find_dearest(model, known_models())
+
+
+def counted_credits(generation: Generation) -> float:
+    """Return the credits that count for an accepted generation.
+
+    :param generation: the generation. If BFL did not report its cost, its expected price counts.
+    """
+    cost = read_amount(generation.get("cost"))
+    if cost is not None:
+        return cost
+    return expected_price(
+        str(generation.get("model")), read_amount(generation.get("estimated_cost"))
+    )
 
 
 def find_dearest(name: str, models: Mapping[str, Model]) -> float:

@@ -98,25 +98,39 @@ class AccountBudgets:
         await self.state.update(lambda state: state.close(order, now))
 
     async def settle_dead(
-        self, ledger: str, own: str, read_totals: Callable[[], Mapping[str, float]]
+        self, ledger: str, own: str, read_totals: Callable[[frozenset[str]], Mapping[str, float]]
     ) -> None:
         """Settle the blocks of dead tries by the ledger of the task.
 
         :param ledger: id of the ledger.
         :param own: holder of this try.
-        :param read_totals: returns the credits of all submits of each earlier try, by holder. A
-            holder that it does not name submitted nothing. It is called only if there is a block.
+        :param read_totals: returns the credits of all submits of dead tries, given their holders. A
+            holder that it does not name submitted nothing. It is called only if there are some.
         :raises FluxStorageError: if the store does not answer.
         """
         dead = (await self.state.read()).dead_holders(ledger, own)
         if not dead:
             return
-        totals = read_totals()
+        totals = read_totals(dead)
         found = {holder: totals.get(holder, 0.0) for holder in dead}
         await self.state.update(lambda state: state.settle_dead(found))
         log.info(
             "The budgets of %d earlier tries of this task were settled by its ledger", len(dead)
         )
+
+    async def correct(self, difference: float, age: float) -> None:
+        """Correct the cost of a submit that was settled before.
+
+        :param difference: credits to add, negative for a refund.
+        :param age: seconds since BFL accepted the submit. A period that began later is unchanged.
+        :raises FluxStorageError: if the store does not answer.
+        """
+        now = await self.read_time()
+        caps = find_caps(self.rules, self.spender, now)
+        keys = tuple(cap.key for cap in caps if difference > 0 or cap.starts <= now - age)
+        if keys:
+            label = self.spender.label
+            await self.state.update(lambda state: state.correct(label, keys, difference))
 
     async def find_left(self, *, counts_reserved: bool) -> tuple[float, BudgetState, Cap | None]:
         """Return the credits that are left for this task in its tightest budget, for a check.

@@ -57,6 +57,8 @@ class BlockHolder:
         self._probe: str | None = None
         self._probing = 0
         self._renewed_at = float("-inf")
+        #: Seconds from the begin of the latest period to the last renewal.
+        self._period_age = 0.0
         self._has_block = False
         self._taken = 0
 
@@ -69,6 +71,21 @@ class BlockHolder:
     def settled(self) -> float:
         """Credits of all submits that were answered, or whose answer was lost."""
         return self._settled
+
+    @property
+    def in_flight(self) -> float:
+        """Credits of the submits without an answer."""
+        return self._in_flight
+
+    @property
+    def was_used(self) -> bool:
+        """Whether a submit was taken since the last write."""
+        return self._taken > 0
+
+    @property
+    def has_corrections(self) -> bool:
+        """Whether the cost of an earlier submit was corrected."""
+        return bool(self._adjusted)
 
     @property
     def has_block(self) -> bool:
@@ -92,16 +109,27 @@ class BlockHolder:
         :return: ``None`` if the block has to be renewed first, or if the first cost of the model is
             awaited.
         """
-        price = self.price(model, estimate)
-        if now - self._renewed_at > _USABLE_SECONDS or price > self.free + EPSILON:
+        if not self.can_take(model, estimate, now):
             return None
+        price = self.price(model, estimate)
         if model not in self._factors:
-            if self._probe != model or self._probing:
-                return None
             self._probing += 1
         self._in_flight += price
         self._taken += 1
         return Reservation(model, estimate, price)
+
+    def can_take(self, model: str, estimate: float, now: float) -> bool:
+        """Return whether :meth:`take` would take a submit.
+
+        :param model: name of the model.
+        :param estimate: its expected price.
+        :param now: monotonic seconds.
+        """
+        if now - self._renewed_at > _USABLE_SECONDS:
+            return False
+        if self.price(model, estimate) > self.free + EPSILON:
+            return False
+        return model in self._factors or (self._probe == model and not self._probing)
 
     def release(self, reservation: Reservation) -> None:
         """Give back the credits of a submit that BFL does not bill.
@@ -125,12 +153,23 @@ class BlockHolder:
         if factor > self._factors.get(reservation.model, 0.0):
             self._factors[reservation.model] = self._news[reservation.model] = factor
 
-    def adjust(self, credits_: float) -> None:
+    def adjust(self, credits_: float, age: float, now: float) -> None:
         """Correct the cost of a submit that was settled before.
 
+        A refund of an earlier period gives the current one no credits.
+
         :param credits_: the difference, negative for a refund.
+        :param age: seconds since BFL accepted the submit.
+        :param now: monotonic seconds.
         """
-        self._adjusted += credits_
+        if credits_ > 0 or self._has_begun_before(age, now):
+            self._adjusted += credits_
+
+    def _has_begun_before(self, age: float, now: float) -> bool:
+        """Whether the current periods had begun when a submit was made."""
+        if not self._has_block:
+            return False
+        return self._period_age + now - self._renewed_at > age
 
     def _end(self, reservation: Reservation) -> None:
         self._in_flight = max(0.0, self._in_flight - reservation.credits)
@@ -152,7 +191,7 @@ class BlockHolder:
         """
         if not self._has_block:
             return False
-        is_low = self._taken > 0 and self.free < self._block * price / 2
+        is_low = self._taken > 0 and self.free < self._block * price / 6
         return bool(self._news) or is_low or now - self._renewed_at >= RENEW_SECONDS
 
     def build_order(
@@ -201,6 +240,7 @@ class BlockHolder:
         self._has_block = True
         self._renewed_at = now
         self._taken = 0
+        self._period_age = answer.period_age
         for model, factor in answer.factors.items():
             self._factors[model] = max(factor, self._factors.get(model, 1.0))
         self._news = {

@@ -33,15 +33,22 @@ def describe_spenders(state: BudgetState, key: str) -> str:
 
 
 def budget_error(
-    state: BudgetState, cap: Cap, holder: str, price: float, source: str
+    state: BudgetState,
+    cap: Cap,
+    holder: str,
+    price: float,
+    source: str,
+    *,
+    subject: str = "this submit",
 ) -> FluxBudgetError:
     """Return the error of a budget with too little left.
 
     :param state: the shared object.
     :param cap: the budget.
     :param holder: the holder that asked.
-    :param price: credits of the submit that did not fit.
+    :param price: expected credits of what did not fit.
     :param source: the connection, for example ``connection 'flux_default'``.
+    :param subject: what did not fit.
     """
     own = state.blocks.get(holder)
     own_credits = own.reserved if own and cap.key in own.counters else 0.0
@@ -53,7 +60,7 @@ def budget_error(
         parts.append(f"{others:g} are reserved by other tasks")
     resets = describe_time(cap.ends)
     return FluxBudgetError(
-        f"The budget of {cap.rule} has too little left for this submit, which is expected to cost "
+        f"The budget of {cap.rule} has too little left for {subject}, expected to cost "
         f"{price:g}: {', '.join(parts)}. Most was spent by: "
         f"{describe_spenders(state, cap.key)}. It resets at {resets}. Clear the task after that, "
         f"or raise 'budgets' of {source}.",

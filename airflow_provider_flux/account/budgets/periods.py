@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from airflow_provider_flux.bfl.budget_rules import EACH, BudgetRule, Per
@@ -27,6 +28,18 @@ class Spender:
     def label(self) -> str:
         """The name of the task in messages and in the shared object, at most 200 characters."""
         return (f"{self.dag_id}.{self.task_id}" if self.dag_id else self.task_id or "-")[:200]
+
+
+def spender_of(dag_id: str | None, task_id: str | None, context: Any) -> Spender:
+    """Return the task whose submits are counted.
+
+    :param dag_id: id of its DAG; ``None`` outside of a DAG.
+    :param task_id: id of the task; ``None`` outside of a task.
+    :param context: context of the task. The tags are those of its DAG.
+    """
+    dag = context.get("dag") if hasattr(context, "get") else None
+    tags = getattr(dag, "tags", None) or ()
+    return Spender(dag_id or "", task_id or "", frozenset(str(tag)[:250] for tag in tags))
 
 
 @dataclass(frozen=True)

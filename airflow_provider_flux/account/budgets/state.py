@@ -152,6 +152,7 @@ class Answer(BaseModel):
     :param awaits: ``holders`` if the reservations of other tasks may come back, ``price`` if the
         first cost of the model is awaited; ``None`` if waiting does not help.
     :param is_superseded: whether a later try has settled the block of this holder.
+    :param period_age: seconds since the latest of the periods began.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -162,6 +163,7 @@ class Answer(BaseModel):
     short: Cap | None = None
     awaits: Literal["holders", "price"] | None = None
     is_superseded: bool = False
+    period_age: float = 0.0
 
 
 class BudgetState(_Stored):
@@ -274,6 +276,17 @@ class BudgetState(_Stored):
                     state._add(found, unsettled - counted)
         return state
 
+    def correct(self, spender: str, keys: Sequence[str], difference: float) -> BudgetState:
+        """Correct the cost of a submit whose holder has ended.
+
+        :param spender: name of the task.
+        :param keys: counters of the submit.
+        :param difference: credits to add, negative for a refund.
+        """
+        state = self._copy()
+        state._add(Block(spender=spender, counters=tuple(keys), reserved=0, deadline=0), difference)
+        return state
+
     def spenders_of(self, key: str) -> list[tuple[str, float]]:
         """Return the tasks that spent most in a counter, with their credits.
 
@@ -368,7 +381,8 @@ class BudgetState(_Stored):
             deadline=self._find_deadline(order.holder, now),
         )
         self.blocks[order.holder] = block
-        answer = Answer(counters=keys, factors=factors)
+        begun = max((cap.starts for cap in caps), default=now)
+        answer = Answer(counters=keys, factors=factors, period_age=0.0 if is_kept else now - begun)
         if is_kept:  # submits of the last period are not answered yet
             awaits = "holders" if order.minimum > 0 else None
             return answer.model_copy(update={"awaits": awaits})

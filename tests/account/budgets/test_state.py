@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 
-import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -14,13 +12,10 @@ from airflow_provider_flux.account.budgets.holder import BlockHolder, Reservatio
 from airflow_provider_flux.account.budgets.periods import Cap
 from airflow_provider_flux.account.budgets.state import (
     BLOCK_SECONDS,
-    MAX_BYTES,
-    OTHERS,
     Answer,
     BudgetState,
     Order,
 )
-from airflow_provider_flux.bfl.errors import FluxConfigurationError
 
 PRICES = {"flux-pro-1.1": 4.0, "flux-2-pro": 3.0}
 LEDGER = "ledger"
@@ -159,4 +154,4 @@ class Account(RuleBasedStateMachine):
 
 
 TestAnyOrderKeepsTheCap = Account.TestCase
-TestAnyOrderKeepsTheCap.settings = settings(max_examples=300, stateful_step_count=60, deadline=None)
+TestAnyOrderKeepsTheCap.settings = settings(max_examples=40, stateful_step_count=50, deadline=None)
