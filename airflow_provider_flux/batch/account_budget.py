@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
 from typing import Any
 
 from airflow_provider_flux.account.budgets.account_budgets import (
@@ -50,27 +51,30 @@ def settle_earlier_tries(budgets: BatchBudgets, history: HistoryStore) -> None:
     :raises FluxStorageError: if the shared object cannot be changed.
     """
 
-    def read_totals(dead: frozenset[str]) -> dict[str, float]:
+    def read_totals(dead: frozenset[str], factors: Mapping[str, float]) -> dict[str, float]:
         totals: dict[str, float] = defaultdict(float)
         for submit in history.all_submits():
             if submit.header.session in dead:
-                totals[submit.header.session] += counted_credits_of(submit)
+                totals[submit.header.session] += counted_credits_of(submit, factors)
         return totals
 
     work = budgets.account.settle_dead(budgets.ledger, budgets.holder, read_totals)
     run_sync(work)
 
 
-def counted_credits_of(submit: JournaledSubmit) -> float:
+def counted_credits_of(submit: JournaledSubmit, factors: Mapping[str, float]) -> float:
     """Return the credits that a submit of a try counts in the budgets of the account.
 
     A refund, for example after moderation, does not lower them: whichever try found it out has
     written it.
 
     :param submit: one submit of a row.
+    :param factors: how much more than estimated BFL bills for each model. They count if the answer
+        is not known.
     """
     if submit.phase == "intent":
-        return expected_price(submit.facts.model, submit.facts.estimated_cost)
+        price = expected_price(submit.facts.model, submit.facts.estimated_cost)
+        return price * factors.get(submit.facts.model, 1.0)
     generation = submit.generation
     if generation is None:
         return 0.0
@@ -90,7 +94,7 @@ def check_account_budget(budgets: BatchBudgets, expected: float) -> None:
     :raises FluxBudgetError: if the rows cost more.
     :raises FluxStorageError: if the shared object cannot be read.
     """
-    left, state, cap = run_sync(budgets.account.find_left(counts_reserved=False))
+    left, state, cap = run_sync(budgets.account.find_left())
     if cap is None or not expected or expected <= left + ROUNDING_ERROR:
         return
     raise budget_error(
@@ -104,5 +108,5 @@ def find_account_left(budgets: BatchBudgets) -> tuple[str, float]:
     :param budgets: the budgets of this try.
     :raises FluxStorageError: if the shared object cannot be read.
     """
-    left, _, cap = run_sync(budgets.account.find_left(counts_reserved=True))
+    left, _, cap = run_sync(budgets.account.find_left())
     return (f"the account's budget of {cap.rule}" if cap else "the account"), left

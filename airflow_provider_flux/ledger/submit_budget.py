@@ -60,9 +60,9 @@ class TaskBudgets:
         """
         records = {stored.number: stored.record for stored in earlier}
 
-        def read_totals(dead: frozenset[str]) -> Mapping[str, float]:
+        def read_totals(dead: frozenset[str], factors: Mapping[str, float]) -> Mapping[str, float]:
             return {
-                holder: counted_credits_of(records[number])
+                holder: counted_credits_of(records[number], factors)
                 for holder in dead
                 if (number := _number_of(holder)) in records
             }
@@ -196,17 +196,21 @@ def open_task_budgets(hook: FluxHook, context: Any, folder: str | None) -> TaskB
     return TaskBudgets(account, ledger_id(stem_of(folder, owner)) if folder else "")
 
 
-def counted_credits_of(record: Record) -> float:
+def counted_credits_of(record: Record, factors: Mapping[str, float]) -> float:
     """Return the credits that the submit of a record counts in the budgets of the account.
 
     :param record: the record of a dead try.
+    :param factors: how much more than estimated BFL bills for each model. They count if the answer
+        is not known.
     """
     if record.generation is not None:
         counted = counted_credits({**record.generation, "model": record.model})
         if record.generation.get("video"):
             return max(counted, read_amount(record.generation.get("estimated_cost")) or 0.0)
         return counted
-    return expected_price(record.model, record.estimated_cost) if record.is_uncertain else 0.0
+    if not record.is_uncertain:
+        return 0.0
+    return expected_price(record.model, record.estimated_cost) * factors.get(record.model, 1.0)
 
 
 def find_correction(generation: Generation, *, is_free: bool) -> float:

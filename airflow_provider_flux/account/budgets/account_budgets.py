@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 
 #: Name of the shared object, in the folder of the account.
 STATE_NAME = "budgets.json"
+#: A number for each model, or credits for each holder.
+Factors = Mapping[str, float]
 
 
 @dataclass(frozen=True)
@@ -98,20 +100,22 @@ class AccountBudgets:
         await self.state.update(lambda state: state.close(order, now))
 
     async def settle_dead(
-        self, ledger: str, own: str, read_totals: Callable[[frozenset[str]], Mapping[str, float]]
+        self, ledger: str, own: str, read_totals: Callable[[frozenset[str], Factors], Factors]
     ) -> None:
         """Settle the blocks of dead tries by the ledger of the task.
 
         :param ledger: id of the ledger.
         :param own: holder of this try.
-        :param read_totals: returns the credits of all submits of dead tries, given their holders. A
-            holder that it does not name submitted nothing. It is called only if there are some.
+        :param read_totals: returns the credits of all submits of dead tries, given their holders
+            and the factor of each model by which BFL bills more than the price list says. A holder
+            that it does not name submitted nothing. It is called only if there are some.
         :raises FluxStorageError: if the store does not answer.
         """
-        dead = (await self.state.read()).dead_holders(ledger, own)
+        state = await self.state.read()
+        dead = state.dead_holders(ledger, own)
         if not dead:
             return
-        totals = read_totals(dead)
+        totals = read_totals(dead, {model: price.factor for model, price in state.prices.items()})
         found = {holder: totals.get(holder, 0.0) for holder in dead}
         await self.state.update(lambda state: state.settle_dead(found))
         log.info(
@@ -132,18 +136,18 @@ class AccountBudgets:
             label = self.spender.label
             await self.state.update(lambda state: state.correct(label, keys, difference))
 
-    async def find_left(self, *, counts_reserved: bool) -> tuple[float, BudgetState, Cap | None]:
-        """Return the credits that are left for this task in its tightest budget, for a check.
+    async def find_left(self) -> tuple[float, BudgetState, Cap | None]:
+        """Return the credits that nobody has spent in the tightest budget of this task.
 
-        :param counts_reserved: whether credits that other tasks have reserved are not left.
+        Credits that other tasks have reserved may come back, so they count as left.
+
         :return: the credits, the shared object, and the budget; ``None`` if none limits the task.
         """
         now = await self.read_time()
         caps, state = find_caps(self.rules, self.spender, now), await self.state.read()
 
         def left(cap: Cap) -> float:
-            spent = state.spent(cap.key)
-            return cap.limit - spent - (state.reserved(cap.key) if counts_reserved else 0.0)
+            return cap.limit - state.spent(cap.key)
 
         tightest = min(caps, key=left, default=None)
         return (left(tightest) if tightest else float("inf")), state, tightest

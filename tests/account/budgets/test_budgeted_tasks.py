@@ -104,9 +104,9 @@ class TestOneImage:
     ) -> None:
         account({"credits": 100, "per": "day"})
         for fault, error in (("submit-lost", "Uncertain"), ("moderated", "Moderated")):
+            task = image_task(f"{tmp_path}/{fault}.{{ext}}", f"a fox [[fault:{fault}]]")
             with pytest.raises(AirflowFailException, match=error):
-                path = f"{tmp_path}/{fault}/{{request_id}}.{{ext}}"
-                run_task(image_task(path, f"a fox [[fault:{fault}]]"))
+                run_task(task)
         assert credits_of(read_state()) == (4, 0)
 
     def test_a_retry_settles_the_reservation_of_a_try_that_died_by_its_record(
@@ -198,7 +198,7 @@ class TestBatches:
 
         with monkeypatch.context() as patched:
             patched.setattr(AccountBudgets, "close", die)
-            with pytest.raises(BaseException):  # noqa: B017
+            with pytest.raises(Died):
                 task.retry()
         assert credits_of(read_state())[1] > 0
         task.retry(requests=prompts(12))
