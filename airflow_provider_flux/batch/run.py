@@ -15,7 +15,12 @@ from airflow_provider_flux.account.governor.shares import QuotaLimits
 from airflow_provider_flux.account.limit_groups import limits_by_group
 from airflow_provider_flux.account.live_settings import LiveReader
 from airflow_provider_flux.account.shared_state import SharedState
+from airflow_provider_flux.batch.account_budget import (
+    open_batch_budgets,
+    settle_earlier_tries,
+)
 from airflow_provider_flux.batch.execution.engine import Engine, EngineOptions
+from airflow_provider_flux.batch.execution.row_budgets import BatchBudgets
 from airflow_provider_flux.batch.input.checked_columns import require_columns
 from airflow_provider_flux.batch.input.requests import restore_request
 from airflow_provider_flux.batch.input.rows import Row, read_rows
@@ -112,6 +117,7 @@ class BatchRun:
         self._engine: Engine | None = None
         self._survey: BatchSurvey | None = None
         self._quota: SharedState[Quota] | None = None
+        self._budgets: BatchBudgets | None = None
         self._is_stopped = False
         self.files = TaskFiles(
             rows_file=file_of(settings.requests),
@@ -137,6 +143,8 @@ class BatchRun:
         with closing(self._new_store()) as store:
             counters = self._load_rows(store)
             journal = self._open_journal(store, counters)
+            if self._budgets:
+                settle_earlier_tries(self._budgets, store.history)
             survey = self._new_survey(store, counters)
             with RowReader(store.path) as reader:
                 survey.load_previous(settings.manifest)
@@ -251,6 +259,7 @@ class BatchRun:
             checks=settings.checks.checks,
             max_rerolls=settings.policies.max_rerolls,
             is_plan=is_plan,
+            budgets=self._budgets,
         )
         return self._survey
 
@@ -321,6 +330,7 @@ class BatchRun:
             target=target,
         )
         folder = f"{stem_of(self._settings.ledger, owner)}{JOURNAL_SUFFIX}"
+        self._budgets = open_batch_budgets(self._hook, self._context, folder, header)
         check_lost_journal(self._ledger_host, folder, self._settings.policies)
         header = resume_earlier_tries(
             store,
@@ -359,6 +369,7 @@ class BatchRun:
             ),
             before_submits,
             new_keeper(self._quota, limits, settings.priority),
+            self._budgets,
         )
         self._engine = engine
         if self._is_stopped:

@@ -84,13 +84,22 @@ class FluxInsufficientCreditsError(FluxError):
 
 
 class FluxBudgetError(FluxError):
-    """A batch has reached its ``max_cost``, or the rows to submit would exceed it.
+    """A submit would exceed ``max_cost`` of its batch, or a budget of its account.
 
-    The rows that were submitted before are billed, and the batch has landed them. A retry fails the
-    same way. Raise ``max_cost`` and clear the task: it continues with the remaining rows.
+    The submits before it are billed, and the batch has landed them. A retry fails the same way
+    until ``max_cost`` is raised, or until the budget resets. Then clear the task: it continues with
+    the remaining rows.
+
+    :param message: see :class:`FluxError`.
+    :param resets_at: epoch second at which the budget of the account resets. ``None`` for
+        ``max_cost``, which never does.
     """
 
     is_permanent = True
+
+    def __init__(self, message: str, *, resets_at: float | None = None, **kwargs: Any) -> None:
+        super().__init__(message, **kwargs)
+        self.resets_at = resets_at
 
 
 class FluxBatchError(FluxError):

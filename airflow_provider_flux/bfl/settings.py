@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 from airflow_provider_flux.bfl.account_path import check_account_path
+from airflow_provider_flux.bfl.budget_rules import BudgetRule, read_budget_rules
 from airflow_provider_flux.bfl.errors import FluxConfigurationError
 from airflow_provider_flux.bfl.quota_settings import (
     DEFAULT_MAX_ACTIVE,
@@ -60,6 +61,7 @@ class FluxSettings:
     private_input_hosts: tuple[str, ...] = ()
     account_path: str | None = None
     pause: bool = False
+    budgets: tuple[BudgetRule, ...] = ()
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -92,6 +94,7 @@ def read_settings(
         private_input_hosts=_names(extra, "private_input_hosts", source),
         account_path=check_account_path(extra.get("account_path"), source),
         pause=read_flag(extra, "pause", source),
+        budgets=read_budget_rules(extra, source),
     )
 
 

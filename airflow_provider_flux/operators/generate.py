@@ -252,6 +252,7 @@ class FluxGenerateOperator(FluxRequestOperator, FluxClaimingOperator):
             submission.read_earlier_tries(context, folder, plan.target if plan else None)
 
             request, plan, decision = self._decide(request, plan, inputs)
+            submission.settle_budgets(self.hook)
             match decision:
                 case "submit":
                     check_sibling_tasks(self.task_id, context.get("dag"))

@@ -18,6 +18,7 @@ from airflow_provider_flux.batch.execution.land import Lander
 from airflow_provider_flux.batch.execution.prepare import Preparer
 from airflow_provider_flux.batch.execution.queue import RowQueue
 from airflow_provider_flux.batch.execution.quota_share import QuotaChange, QuotaShare
+from airflow_provider_flux.batch.execution.row_budgets import BatchBudgets, RowBudgets
 from airflow_provider_flux.batch.execution.stop import StopRequest
 from airflow_provider_flux.batch.execution.submit import Submitter
 from airflow_provider_flux.batch.report.counters import Counters
@@ -89,6 +90,7 @@ class Engine:
         awaited.
     :param keeper: keeps the entry of the batch in the quota of the account; ``None`` without
         ``account_path``.
+    :param budgets: budgets of the account; ``None`` if none limits the batch.
     """
 
     hook: FluxHook
@@ -99,6 +101,7 @@ class Engine:
     options: EngineOptions
     before_submits: Callable[[], Awaitable[FluxError | None]] | None = None
     keeper: QuotaKeeper | None = None
+    budgets: BatchBudgets | None = None
     _stop: StopRequest = field(default_factory=StopRequest)
     _changes: deque[QuotaChange] = field(default_factory=deque)
 
@@ -146,6 +149,7 @@ class Engine:
                             self.options.timeout, self.options.poll_interval, wake.set
                         ),
                         wake=wake.set,
+                        budgets=RowBudgets(self.budgets, self.counters.max_active, wake.set),
                     )
                     work = EngineLoop(
                         context, self.hook, self.options, self._stop, wake, self.keeper
@@ -226,6 +230,7 @@ class EngineLoop:
                 self._wake.clear()
                 while changes:
                     self._share.apply(changes.popleft())
+                self._context.budgets.tick()
                 self._start_resumes()
                 self._start_submits()
                 if self._is_done():
@@ -241,6 +246,7 @@ class EngineLoop:
             await self._cancel_tasks()
             await self._queue.close()
             await self._share.close(active)
+            await self._context.budgets.close()
             await self._context.claims.close()
             await self._inspector.close()
 
@@ -311,14 +317,34 @@ class EngineLoop:
                 if not (self._trims and counters.reserved > ROUNDING_ERROR):
                     self._end_submits(_budget_error(counters, row))
                 return
+            if row.model in self._first_submits and counters.must_wait_for_price(row.model):
+                self._queue.put_back(row)
+                return
+            if not self._take_from_budgets(row):
+                return
             if counters.must_wait_for_price(row.model):
-                if row.model in self._first_submits:
-                    self._queue.put_back(row)
-                    return
                 self._first_submits.add(row.model)
             limiter.record_submit(row.group)
             counters.reserved += row.estimate or 0.0
             self._start(row)
+
+    def _take_from_budgets(self, row: PendingRow) -> bool:
+        """Reserve the credits of a row in the budgets of the account, and return whether it may go.
+
+        If it may not, the row is put back or has ended.
+        """
+        budgets = self._context.budgets
+        if budgets.take(row):
+            return True
+        if budgets.refusal is None:
+            self._queue.put_back(row)
+        elif row.rejected.count and isinstance(budgets.refusal, FluxBudgetError):
+            self._context.end_without_reroll(row)
+            self._wake.set()
+        else:
+            self._queue.put_back(row)
+            self._end_submits(budgets.refusal)
+        return False
 
     def _can_submit(self) -> bool:
         """Return whether anything may be submitted, whatever its limit group is."""

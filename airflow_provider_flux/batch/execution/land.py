@@ -120,6 +120,7 @@ class Lander:
         """Count the final cost of a generation in place of the one after its submit."""
         self._context.refund(row.generation)
         self._context.charge(generation)
+        self._context.budgets.correct(row.generation, generation)
         difference = (generation["cost"] or 0) - (row.generation["cost"] or 0)
         self._metrics.count(metrics.CREDITS, row.model, difference)
         self._metrics.count(metrics.CREDITS_REFUNDED, row.model, -difference)
@@ -188,6 +189,7 @@ class Lander:
         """Go on after BFL ended a generation without an image. It charges nothing."""
         context = self._context
         context.refund(row.generation)
+        context.budgets.correct(row.generation, None)
         self._metrics.count(metrics.CREDITS_REFUNDED, row.model, row.generation["cost"])
         context.record_failure(row, row.claim, error)
         if row.fallback is None:
