@@ -68,6 +68,13 @@ _CONNECTION_FIELDS: dict[str, Any] = {
         ),
         "schema": {"type": ["string", "null"]},
     },
+    "account_path": {
+        "label": "Account path",
+        "description": (
+            "Folder that all tasks of this account share, for example s3://aws_default@bucket/flux."
+        ),
+        "schema": {"type": ["string", "null"]},
+    },
 }
 
 

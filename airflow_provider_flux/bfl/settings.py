@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
+from airflow_provider_flux.bfl.account_path import check_account_path
 from airflow_provider_flux.bfl.errors import FluxConfigurationError
 from airflow_provider_flux.bfl.urls import HOST
 
@@ -37,6 +38,8 @@ class FluxSettings:
         URLs, for example your own gateway. BFL's hosts are always trusted.
     :param private_input_hosts: hosts, or ``*.domain`` patterns, with private addresses from which
         the worker may read inputs. BFL cannot reach them, so the worker sends the bytes.
+    :param account_path: URI or absolute path of a folder that all tasks of the account share,
+        without a slash at its end.
     """
 
     api_key: str = field(repr=False)
@@ -49,6 +52,7 @@ class FluxSettings:
     webhook_hosts: tuple[str, ...] = ()
     trusted_hosts: tuple[str, ...] = ()
     private_input_hosts: tuple[str, ...] = ()
+    account_path: str | None = None
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -79,6 +83,7 @@ def read_settings(
         webhook_hosts=_names(extra, "webhook_hosts", source),
         trusted_hosts=_names(extra, "trusted_hosts", source),
         private_input_hosts=_names(extra, "private_input_hosts", source),
+        account_path=check_account_path(extra.get("account_path"), source),
     )
 
 
