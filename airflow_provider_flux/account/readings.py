@@ -21,7 +21,6 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 from airflow_provider_flux.account.folder import AccountFolder, account_folder
 from airflow_provider_flux.bfl.errors import FluxError
 from airflow_provider_flux.hooks.flux import FluxHook
-from airflow_provider_flux.object_store.backends import WriteOptions
 from airflow_provider_flux.object_store.filesystem import open_path, run_sync
 from airflow_provider_flux.object_store.objects import list_uris, put, read_hint, remove
 
@@ -103,7 +102,7 @@ class ReadingStore:
         name = f"{moment:%H%M%S.%f}-{uuid.uuid4().hex[:8]}.json"
         uri = self._folder.uri(_FOLDER, f"{moment:%Y-%m-%d}", name)
         open_path(uri, field="account_path")
-        run_sync(put(uri, reading.model_dump_json().encode(), WriteOptions("application/json")))
+        run_sync(put(uri, reading.model_dump_json().encode(), self._folder.write_options))
 
     def read(self, since: datetime, until: datetime) -> list[Reading]:
         """Return the readings of a period, in their order.
@@ -156,15 +155,14 @@ class ReadingStore:
 def record_balance(hook: FluxHook) -> Iterator[None]:
     """Take a reading before and after a batch, if its connection has an ``account_path``.
 
-    A reading that fails is logged, and fails nothing.
+    A reading that fails is logged, and fails nothing. A batch that is interrupted ends at once,
+    without a second reading.
 
     :param hook: hook of the connection.
     """
     try_reading(hook, "batch start")
-    try:
-        yield
-    finally:
-        try_reading(hook, "batch end")
+    yield
+    try_reading(hook, "batch end")
 
 
 def try_reading(hook: FluxHook, source: ReadingSource) -> None:
