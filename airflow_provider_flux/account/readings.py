@@ -78,9 +78,7 @@ def read_balance(hook: FluxHook, source: ReadingSource, *, retry: bool = True) -
     """
     asked_at = datetime.now(UTC)
     balance = hook.get_conn().get_credits(retry=retry)
-    return Reading(
-        credits=balance, asked_at=asked_at, answered_at=datetime.now(UTC), source=source
-    )
+    return Reading(credits=balance, asked_at=asked_at, answered_at=datetime.now(UTC), source=source)
 
 
 class ReadingStore:
@@ -104,8 +102,8 @@ class ReadingStore:
         open_path(uri, field="account_path")
         run_sync(put(uri, reading.model_dump_json().encode(), self._folder.write_options))
 
-    def read(self, since: datetime, until: datetime) -> list[Reading]:
-        """Return the readings of a period, in their order.
+    def read_with_last_before(self, since: datetime, until: datetime) -> list[Reading]:
+        """Return the readings of a period, and the last one before it, in their order.
 
         An object that is no reading is skipped with a warning.
 
@@ -114,7 +112,9 @@ class ReadingStore:
         :return: all readings, or :data:`MAX_READINGS` evenly chosen ones if there are more.
         :raises FluxStorageError: if the store does not answer.
         """
-        uris = [uri for uri, moment in self._list() if since <= moment < until]
+        listed = [(uri, moment) for uri, moment in self._list() if moment < until]
+        first = max(sum(moment < since for _, moment in listed) - 1, 0)
+        uris = [uri for uri, _ in listed[first:]]
         chosen = choose_evenly(uris, MAX_READINGS)
         if len(chosen) < len(uris):
             log.warning(

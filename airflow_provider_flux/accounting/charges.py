@@ -205,8 +205,8 @@ def _is_seen(found: FoundRecord, seen: set[tuple[str, str]]) -> bool:
 
 def _outcome_of(record: Record) -> ChargeOutcome:
     match record.phase:
-        case "intent":
-            return "uncertain"
+        case "intent":  # with an error, if the balance proves that BFL charged it
+            return "lost" if record.error else "uncertain"
         case "submitted":
             return "submitted"
         case "persisted" | "returned":

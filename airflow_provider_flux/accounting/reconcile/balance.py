@@ -11,7 +11,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import accumulate
+from itertools import accumulate, pairwise
 
 from airflow_provider_flux.account.readings import Reading
 from airflow_provider_flux.accounting.charges import NOT_CHARGED, Charge
@@ -31,6 +31,10 @@ class Tolerances:
 
     clocks: float = 5.0
     answer: float = 600.0
+
+
+#: The tolerances of everybody who names no others.
+DEFAULT_TOLERANCES = Tolerances()
 
 
 @dataclass(frozen=True)
@@ -100,7 +104,9 @@ class TakenCredits:
             if charge.outcome in NOT_CHARGED:
                 ended.append((charge.updated_at + clocks, amount))
             else:
-                taken.append((charge.submitted_at + clocks, amount))
+                has_time = charge.request_id is not None
+                answered_at = charge.submitted_at if has_time else charge.updated_at
+                taken.append((answered_at + clocks, amount))
         self._opened, self._taken, self._ended = map(_Sums, (opened, taken, ended))
         self._lost, self._lost_before = _Sums(lost), _Sums(lost_before)
 
@@ -131,7 +137,7 @@ class TakenCredits:
 def reconcile_balance(
     readings: Sequence[Reading],
     charges: Iterable[Charge],
-    tolerances: Tolerances = Tolerances(),  # noqa: B008 - frozen
+    tolerances: Tolerances = DEFAULT_TOLERANCES,
 ) -> Reconciliation:
     """Explain the changes of a balance by charges.
 
@@ -148,10 +154,7 @@ def reconcile_balance(
         return Reconciliation((), 0.0)
     taken = TakenCredits(charges, tolerances)
     books = _Books(ordered[0], taken)
-    intervals = tuple(
-        books.explain(before, after)
-        for before, after in zip(ordered, ordered[1:], strict=False)
-    )
+    intervals = tuple(books.explain(before, after) for before, after in pairwise(ordered))
     return Reconciliation(intervals, taken.uncertain(ordered[0], ordered[-1]) / MILLION)
 
 
