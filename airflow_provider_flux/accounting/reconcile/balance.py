@@ -184,7 +184,9 @@ class _Books:
         if rest < 0:
             self._explain_rise(-rest)
         else:
-            self._explain_fall(rest, in_flight, self._taken.uncertain(self._first, after))
+            now_possible = self.uncertain + self._taken.uncertain(before, after)
+            possible = min(now_possible, self._taken.uncertain(self._first, after))
+            self._explain_fall(rest, in_flight, possible)
         self._explained = known + self.in_flight - self.early
         now = (self._explained, self.uncertain, self.unexplained, self.added)
         explained, uncertain, unexplained, added = (
