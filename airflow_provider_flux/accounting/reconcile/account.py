@@ -6,6 +6,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import Literal
 
 from airflow_provider_flux.account.folder import account_folder
 from airflow_provider_flux.account.readings import Reading, ReadingStore, read_balance
@@ -35,12 +36,12 @@ class LostSubmit:
     """A submit whose answer was lost, and what is known of it.
 
     :param charge: its charge.
-    :param verdict: what the balance proves.
+    :param verdict: what the balance proves; ``accepted`` if a webhook named its request.
     :param is_written: whether the verdict is in its record now.
     """
 
     charge: Charge
-    verdict: Verdict
+    verdict: Verdict | Literal["accepted"]
     is_written: bool = False
 
     def describe(self) -> str:
@@ -175,6 +176,8 @@ def _read_readings(hook: FluxHook, since: datetime | None, until: datetime | Non
 
 def _settle(found: FoundRecord, charge: Charge, verdict: Verdict, *, is_on: bool) -> LostSubmit:
     submit = LostSubmit(charge, verdict)
+    if found.stored.resolve_lost_answer(is_written=is_on):
+        return LostSubmit(charge, "accepted", is_on)
     if not is_on:
         return submit
     try:
