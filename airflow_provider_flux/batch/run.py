@@ -19,6 +19,7 @@ from airflow_provider_flux.batch.account_budget import (
     open_batch_budgets,
     settle_earlier_tries,
 )
+from airflow_provider_flux.account.readings import record_balance
 from airflow_provider_flux.batch.execution.engine import Engine, EngineOptions
 from airflow_provider_flux.batch.execution.row_budgets import BatchBudgets
 from airflow_provider_flux.batch.input.checked_columns import require_columns
@@ -379,7 +380,8 @@ class BatchRun:
     def _run_engine(self, store: RowStore, engine: Engine, reporter: ProgressReporter) -> None:
         """Run the engine, and write the manifest however it ends."""
         try:
-            self.error = run_and_report(store, engine, reporter, self._settings.grace)
+            with record_balance(self._hook):
+                self.error = run_and_report(store, engine, reporter, self._settings.grace)
         finally:
             engine.counters.metrics.flush()
             self.files.image_count = engine.counters.images

@@ -105,6 +105,15 @@ COMMANDS = (
         "airflow_provider_flux.cli.recover.run",
     ),
     Command(
+        "reconcile",
+        "Explain the changes of the balance by the ledgers of all tasks",
+        "Compares readings of the balance with ledgers and journals, per credit: explained, "
+        "uncertain, unexplained. It submits nothing. Exits with 1 if credits are unexplained, or "
+        "if a record or folder cannot be read.",
+        _args(options.RECONCILE, ARG_OUTPUT),
+        "airflow_provider_flux.cli.reconcile.run",
+    ),
+    Command(
         "gallery",
         "Write the images of a folder or a batch to one HTML file",
         "Finds manifests, sidecars and images below a folder, or the rows of one manifest, and "

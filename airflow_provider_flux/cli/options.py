@@ -329,6 +329,34 @@ RECOVER: Options = {
         "help": "List the records that would be recovered, and change nothing",
     },
 }
+RECONCILE: Options = {
+    "paths": {
+        "nargs": "*",
+        "metavar": "PATH",
+        "help": "Folders at the beginning of output_path or ledger_path. By default, Airflow's "
+        "database names the folders in which tasks keep their records",
+    },
+    "--from": {
+        "dest": "since",
+        "type": date,
+        "metavar": "DATE",
+        "help": "Begin at the last reading of the balance before this time, for example "
+        "2026-12-01 or 2026-12-01T06:00; a day before --to by default",
+    },
+    "--to": {
+        "dest": "until",
+        "type": date,
+        "metavar": "DATE",
+        "help": "End at the last reading before this time. By default the command reads the "
+        "balance, which is free",
+    },
+    "--settle": {
+        "action": "store_true",
+        "help": "Write what is proven of submits whose answer was lost into their records: a "
+        "retry submits those that were not charged, and no others",
+    },
+    **_CONNECTION,
+}
 PLAN: Options = {
     "dag_id": {"metavar": "DAG", "help": "Id of the DAG"},
     "task_id": {"metavar": "TASK", "help": "Id of the task, a FluxGenerateBatchOperator"},

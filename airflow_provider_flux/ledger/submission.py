@@ -138,6 +138,8 @@ class TrackedSubmission:
             )
             return
         self._earlier = self._ledger.read_records()
+        for stored in self._earlier:
+            stored.resolve_lost_answer(is_written=True)
         self._join_clears(self._ledger)
 
     def _join_clears(self, ledger: TaskLedger) -> None:

@@ -16,6 +16,11 @@ from sqlalchemy import select
 
 from airflow_provider_flux.bfl.errors import FluxStorageError
 from airflow_provider_flux.landing.provenance import TaskIdentity
+from airflow_provider_flux.ledger.delivered_answer import (
+    ANSWER_KEY_PREFIX,
+    DeliveredAnswer,
+    parse_answer,
+)
 from airflow_provider_flux.ledger.ledger_folder import LEDGER_FOLDER_XCOM
 from airflow_provider_flux.ledger.record import Record, parse_record
 from airflow_provider_flux.ledger.record_files import is_record_of
@@ -37,6 +42,13 @@ class MetadataDbRecordStore:
 
     def __init__(self, dag_id: str, run_id: str, task_id: str, map_index: int) -> None:
         self._ids = {"dag_id": dag_id, "run_id": run_id, "task_id": task_id, "map_index": map_index}
+
+    def is_of(self, owner: TaskIdentity) -> bool:
+        """Whether the store is that of a task instance.
+
+        :param owner: the task instance, in any of its tries.
+        """
+        return self._ids == owner.model_dump(include=set(self._ids))
 
     def location(self, number: int) -> str:
         """Return the key of a record and its task, for a message.
@@ -66,6 +78,39 @@ class MetadataDbRecordStore:
                 return None
             return parse_record(_decode(row.value), self.location(number))
 
+    def read_answer(self, number: int) -> DeliveredAnswer | None:
+        """Return the answer that a webhook delivered for a record; ``None`` if there is none.
+
+        :param number: number of the record.
+        """
+        with create_session() as session:
+            row = session.scalar(self._select(number, ANSWER_KEY_PREFIX))
+            return None if row is None else parse_answer(_decode(row.value))
+
+    def keep_answer(self, number: int, answer: DeliveredAnswer) -> bool:
+        """Keep the answer that a webhook delivered for a record. The first one counts.
+
+        :param number: number of the record.
+        :param answer: the answer.
+        :return: whether it was kept.
+        """
+        from airflow.models.task_state_store import TaskStateStoreModel
+
+        with create_session() as session:
+            record = session.scalar(self._select(number))
+            if record is None or session.scalar(self._select(number, ANSWER_KEY_PREFIX)):
+                return False
+            session.add(
+                TaskStateStoreModel(
+                    **self._ids,
+                    dag_run_id=record.dag_run_id,
+                    key=f"{ANSWER_KEY_PREFIX}{number}",
+                    value=answer.model_dump_json(),
+                    expires_at=record.expires_at,
+                )
+            )
+            return True
+
     def update(self, number: int, record: Record) -> None:
         """Replace a record.
 
@@ -79,10 +124,10 @@ class MetadataDbRecordStore:
                 raise FluxStorageError(f"The record {self.location(number)} is gone.")
             row.value = json.dumps(record.as_json())
 
-    def _select(self, number: int) -> Any:
+    def _select(self, number: int, prefix: str = RECORD_KEY_PREFIX) -> Any:
         from airflow.models.task_state_store import TaskStateStoreModel
 
-        key = f"{RECORD_KEY_PREFIX}{number}"
+        key = f"{prefix}{number}"
         return select(TaskStateStoreModel).filter_by(**self._ids, key=key)
 
 
