@@ -10,10 +10,12 @@ import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, reduce
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
+from typing import Any
 
-from airflow_provider_flux.accounting.costs.charge import OUTCOMES, charge_of
 from airflow_provider_flux.accounting.costs.ledger_parts import (
     PHASE_ORDER,
     GenerationCost,
@@ -22,6 +24,7 @@ from airflow_provider_flux.accounting.costs.ledger_parts import (
     SubmitPart,
     merge_parts,
 )
+from airflow_provider_flux.accounting.costs.submit_cost import OUTCOMES, cost_of_submit
 from airflow_provider_flux.ledger.record import Phase
 from airflow_provider_flux.object_store.listing import ListedObject
 
@@ -276,50 +279,41 @@ class CostIndex:
         marks = ",".join("?" * _CHARGE_COLUMNS)
         self._db.executemany(
             f"INSERT INTO charges VALUES ({marks})",  # noqa: S608
-            [self._as_charge(place, part) for place, part in self._merge(rows)],
+            [self._as_cost(place, part) for place, part in self._merge(rows)],
         )
         self._db.execute("DELETE FROM dirty")
 
-    def _merge(self, rows: Iterable[Sequence[object]]) -> Iterator[tuple[int, SubmitPart]]:
-        key, merged = None, None
-        for row in rows:
-            part = self._as_part(row)
-            if (row[0], row[1]) == key and merged is not None:
-                merged = merge_parts(merged, part)
-                continue
-            if key is not None and merged is not None:
-                yield key[0], merged
-            key, merged = (row[0], row[1]), part  # type: ignore[assignment]
-        if key is not None and merged is not None:
-            yield key[0], merged
+    def _merge(self, rows: Iterable[Sequence[Any]]) -> Iterator[tuple[int, SubmitPart]]:
+        for (place, _), group in groupby(rows, key=itemgetter(0, 1)):
+            yield place, reduce(merge_parts, map(self._as_part, group))
 
-    def _as_part(self, row: Sequence[object]) -> SubmitPart:
+    def _as_part(self, row: Sequence[Any]) -> SubmitPart:
         _, claim, _, phase, at, conn, opened, model, estimate, *rest = row
         request, request_model, credits_, reported, priced, result, error = rest
         intent = generation = None
         if opened is not None:
-            intent = IntentCost(opened, self._text_of(model), estimate)  # type: ignore[arg-type]
+            intent = IntentCost(opened, self._text_of(model), estimate)
         if request is not None:
             generation = GenerationCost(
-                request,  # type: ignore[arg-type]
+                request,
                 self._text_of(request_model),
-                credits_,  # type: ignore[arg-type]
+                credits_,
                 bool(reported),
                 bool(priced),
-                result,  # type: ignore[arg-type]
+                result,
             )
-        name = _PHASES[phase]  # type: ignore[index]
-        return SubmitPart(claim, at, name, self._text_of(conn), intent, generation, error)  # type: ignore[arg-type]
+        name = _PHASES[phase]
+        return SubmitPart(claim, at, name, self._text_of(conn), intent, generation, error)
 
-    def _as_charge(self, place: int, part: SubmitPart) -> tuple[object, ...]:
-        charge = charge_of(part)
+    def _as_cost(self, place: int, part: SubmitPart) -> tuple[object, ...]:
+        cost = cost_of_submit(part)
         return (
-            *(place, charge.claim, charge.request, charge.opened_at),
-            self._text_id(charge.model),
-            self._text_id(charge.flux_conn_id),
+            *(place, cost.claim, cost.request, cost.opened_at),
+            self._text_id(cost.model),
+            self._text_id(cost.flux_conn_id),
             PHASE_ORDER[part.phase],
-            OUTCOMES.index(charge.outcome),
-            *(charge.credits, charge.possible, charge.is_estimated, charge.is_unpriced),
+            OUTCOMES.index(cost.outcome),
+            *(cost.credits, cost.possible, cost.is_estimated, cost.is_unpriced),
         )
 
     def _find_text_id(self, text: str) -> int:

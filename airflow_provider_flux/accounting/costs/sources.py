@@ -95,7 +95,7 @@ def describe_problems(index: CostIndex, scope: Scope, limit: int) -> tuple[int, 
     :param scope: the scope.
     :param limit: number of reasons at most.
     """
-    count, reasons = 0, []
+    count, reasons = 0, list[str]()
     database = [f"{DATABASE_LEDGER}/"] if DATABASE_LEDGER in scope.ledgers else []
     for folder in [*scope.folders, *_dag_folders(scope), *database]:
         found, some = index.problems(folder, limit)

@@ -1,4 +1,4 @@
-"""The charge of one submit, folded from all that its ledger says. Pure: no store, no clock."""
+"""The cost of one submit, folded from all that its ledger says. Pure: no store, no clock."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _OUTCOMES_OF_ERRORS: dict[str | None, Outcome] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Charge:
+class SubmitCost:
     """One submit on the bill.
 
     :param claim: digest of the random id of the submit.
@@ -62,28 +62,32 @@ class Charge:
     is_unpriced: bool
 
 
-def charge_of(part: SubmitPart) -> Charge:
-    """Return the charge of a submit.
+def cost_of_submit(part: SubmitPart) -> SubmitCost:
+    """Return the cost of a submit.
 
     :param part: all that its ledger says, merged. Without its intent, which a missing segment
         holds, the time of its latest phase counts.
     """
     outcome, intent, generation = outcome_of(part), part.intent, part.generation
-    is_charged = generation is not None and part.error not in NOT_CHARGED
     estimate = intent.estimate if intent else None
     is_uncertain = outcome == "uncertain"
-    return Charge(
+    if generation is not None:
+        is_charged = part.error not in NOT_CHARGED
+        credits_, is_priced = generation.credits, generation.is_priced
+    else:  # the balance proved that a lost submit was charged
+        is_charged = outcome == "lost"
+        credits_, is_priced = estimate or 0.0, estimate is not None
+    return SubmitCost(
         part.claim,
         generation.request if generation else part.claim,
         intent.opened_at if intent else part.at,
         generation.model if generation else intent.model if intent else "",
         part.flux_conn_id,
         outcome,
-        credits=generation.credits if generation and is_charged else 0.0,
+        credits=credits_ if is_charged else 0.0,
         possible=(estimate or 0.0) if is_uncertain else 0.0,
-        is_estimated=is_charged and generation is not None and not generation.is_reported,
-        is_unpriced=(is_uncertain and estimate is None)
-        or (is_charged and generation is not None and not generation.is_priced),
+        is_estimated=is_charged and not (generation and generation.is_reported),
+        is_unpriced=(is_charged or is_uncertain) and not is_priced,
     )
 
 
@@ -92,8 +96,8 @@ def outcome_of(part: SubmitPart) -> Outcome:
 
     :param part: all that its ledger says, merged.
     """
-    if part.phase == "intent":
-        return "uncertain"
+    if part.phase == "intent":  # a verdict of `airflow flux reconcile` is an error in it
+        return "lost" if part.error else "uncertain"
     if part.phase == "failed":
         error_outcome = _OUTCOMES_OF_ERRORS.get(part.error, "failed")
         return error_outcome if part.generation else "refused"
