@@ -35,8 +35,6 @@ _NAMES = ("from", "to", "timezone")
 #: The refreshes of this process.
 _UPDATES = CostUpdates()
 
-Moment = Annotated[str | None, Query(max_length=40)]
-
 
 @dataclass(frozen=True)
 class CostsQuery:
@@ -135,20 +133,24 @@ def _notices_of(state: UpdateState, problems: int) -> list[str]:
     if state.is_running and progress and progress.changed:
         notices.append(
             f"The ledgers are being read: {progress.read:,} of {progress.changed:,} new objects so "
-            "far. Until then, costs are missing here. The page renews itself."
+            "far. Until then, costs are missing here."
         )
     elif state.is_running:
-        notices.append("The ledgers are being listed. The page renews itself.")
+        notices.append("The ledgers are being listed. Until then, costs may be missing here.")
     if state.error:
         notices.append(f"The ledgers could not be read: {state.error}")
     if progress and progress.unlisted:
         notices.append(
-            f"{len(progress.unlisted)} folders of ledgers could not be listed, so their costs may "
-            "be missing or old. airflow flux costs names them."
+            f"{_count(len(progress.unlisted), 'folder')} of ledgers could not be listed. Costs may "
+            "be missing or old. The command airflow flux costs names each."
         )
     if problems:
         notices.append(
-            f"{problems:,} objects of ledgers cannot be read or are in a wrong place. They do not "
-            "count. airflow flux costs names them."
+            f"{_count(problems, 'object')} of ledgers cannot be read, or stands in a wrong place, "
+            "and does not count. The command airflow flux costs names each."
         )
     return notices
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from urllib.parse import urlencode
 
 from airflow_provider_flux.accounting.costs.chart import draw
 from airflow_provider_flux.accounting.costs.period import Period
@@ -50,7 +51,7 @@ def render_costs(
     :param page: what it shows.
     :param report: the costs.
     :param notices: sentences about costs that are missing.
-    :param is_running: whether more is being read, so that the page renews itself.
+    :param is_running: whether more is being read, so that the page offers to show it.
     """
     static = ui_path(f"{GALLERY_PREFIX}/static/")
     view = View(
@@ -76,5 +77,18 @@ def render_costs(
             rows=rows[:MAX_ROWS],
             hidden=len(rows) - MAX_ROWS,
             is_running=is_running,
+            again_url=_url_of(page),
         )
     )
+
+
+def _url_of(page: CostsPage) -> str:
+    """Return the URL of the page as it is."""
+    query = {
+        "by": page.by,
+        "dag": page.dag_id,
+        "from": page.start,
+        "to": page.end,
+        "timezone": page.zone,
+    }
+    return f"{costs_path()}?{urlencode(query, errors='replace')}"
