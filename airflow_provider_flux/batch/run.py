@@ -14,12 +14,12 @@ from airflow_provider_flux.account.governor.quota import Quota
 from airflow_provider_flux.account.governor.shares import QuotaLimits
 from airflow_provider_flux.account.limit_groups import limits_by_group
 from airflow_provider_flux.account.live_settings import LiveReader
+from airflow_provider_flux.account.readings import record_balance
 from airflow_provider_flux.account.shared_state import SharedState
 from airflow_provider_flux.batch.account_budget import (
     open_batch_budgets,
     settle_earlier_tries,
 )
-from airflow_provider_flux.account.readings import record_balance
 from airflow_provider_flux.batch.execution.engine import Engine, EngineOptions
 from airflow_provider_flux.batch.execution.row_budgets import BatchBudgets
 from airflow_provider_flux.batch.input.checked_columns import require_columns
