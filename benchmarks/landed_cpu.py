@@ -8,7 +8,7 @@ the only tree is this one. ``--profile FOLDER`` writes a profile of each run, as
 
 The emulator is a process of its own, whose CPU is not counted. The columns of the table are:
 
-- ``CPU ms each``: user and system time of the run, without start and imports of the process.
+- ``CPU ms each``: user and system time of a batch, without start and imports of the process.
 - ``of first``: the same as a share of the first tree, each round by itself, then the median.
 - ``quota``: time in which generations were active, from the first submit to the last, as a share of
   the limit.
@@ -40,6 +40,9 @@ from benchmarks.quota import quota_use, read_spans, submitting_phase
 
 ROOT = Path(__file__).parents[1]
 IMAGE_BYTES = 450_000
+NAME = "images"
+#: Images of a first batch, which imports what all batches of a process need.
+_WARM_UP_IMAGES = 12
 #: Images for each active generation, so that start and end of a batch weigh little.
 _IMAGES_PER_SLOT = 10
 _MAX_IMAGES = 1200
@@ -76,23 +79,25 @@ def run_tree(
     """Run a batch of one source tree.
 
     :param tree: folder of the source tree.
-    :param emulator: emulator to submit to. It is reset before.
+    :param emulator: emulator to submit to. It is reset afterwards.
     :param folder: empty folder for the batch.
     :param active: limit of the account.
     :param images: images to make.
     :param profile: file of the profile; ``None`` for none.
     """
-    emulator.reset()
     connection = {"conn_type": "flux", "password": KEY, "host": emulator.url}
     environment = {
         **os.environ,
         "PYTHONPATH": str(tree),
         "AIRFLOW_HOME": str(folder / "airflow-home"),
+        "FLUX_WARM_UP": str(_WARM_UP_IMAGES),
         "AIRFLOW_CONN_FLUX_DEFAULT": json.dumps({**connection, "extra": {"max_active": active}}),
         **({"FLUX_PROFILE": str(profile)} if profile else {}),
     }
     (folder / "airflow-home").mkdir(parents=True)
-    command = [sys.executable, "-m", "benchmarks.run_batch", "images", str(folder), str(images)]
+    # The program of this tree imports the packages of the other one.
+    program = Path(__file__).with_name("run_batch.py")
+    command = [sys.executable, str(program), NAME, str(folder), str(images)]
     with (folder / "log").open("w") as log:
         process = subprocess.run(
             command, stdout=subprocess.PIPE, stderr=log, text=True, env=environment, cwd=tree
@@ -102,11 +107,13 @@ def run_tree(
     report: dict[str, Any] = json.loads(process.stdout.splitlines()[-1])
     _check_landed(tree, folder, report, images)
     timeline = emulator.read("timeline")
-    spans = read_spans(timeline["tasks"])
+    emulator.reset()
+    tasks = [entry for entry in timeline["tasks"] if entry["prompt"].startswith(f"{NAME} ")]
+    spans = read_spans(tasks)
     return Sample(
         cpu=1000 * report["cpu"] / images,
         quota=quota_use(spans, submitting_phase(spans), active),
-        polls=sum(entry["polls"] for entry in timeline["tasks"]) / images,
+        polls=sum(entry["polls"] for entry in tasks) / images,
         documented=sum(math.ceil((span.end - span.start) / POLL_SECONDS) for span in spans)
         / images,
         refused=timeline["refused"].get("429", 0),
@@ -115,7 +122,8 @@ def run_tree(
 
 
 def _check_landed(tree: Path, folder: Path, report: dict[str, Any], images: int) -> None:
-    found = [path for path in folder.rglob("*.jp*g") if path.stat().st_size > _SMALLEST_IMAGE]
+    images_of_run = (folder / NAME).rglob("*.jp*g")
+    found = [path for path in images_of_run if path.stat().st_size > _SMALLEST_IMAGE]
     if len(found) != images or report["summary"]["landed"] != images:
         raise RuntimeError(f"{tree}: {len(found)} of {images} images landed: {report}")
 
