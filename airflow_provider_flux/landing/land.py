@@ -35,7 +35,7 @@ from airflow_provider_flux.landing.other_tasks import name_beside
 from airflow_provider_flux.landing.plan import LandingPlan
 from airflow_provider_flux.landing.renditions import add_missing_renditions
 from airflow_provider_flux.landing.write import write_result
-from airflow_provider_flux.object_store.filesystem import open_path, run_async, run_sync
+from airflow_provider_flux.object_store.filesystem import open_path, run_near, run_sync
 
 log = logging.getLogger(__name__)
 
@@ -127,7 +127,7 @@ async def land_async(
         verified = await download_result_async(client, ready, result, refresh)
         if inspect is not None:
             plan = await inspect(verified, ready, plan)
-        return await run_async(write_result(verified, ready, plan))
+        return await run_near(plan.target.path, write_result(verified, ready, plan))
 
 
 async def find_landed(generation: Generation, plan: LandingPlan) -> Generation | None:

@@ -13,7 +13,7 @@ from airflow_provider_flux.ledger.journal_entries import SegmentHeader, encode_l
 from airflow_provider_flux.ledger.journal_owner import OwnerCheck
 from airflow_provider_flux.ledger.journal_segments import SegmentBuffer
 from airflow_provider_flux.object_store.backends import WriteOptions
-from airflow_provider_flux.object_store.filesystem import run_async
+from airflow_provider_flux.object_store.filesystem import run_near
 from airflow_provider_flux.object_store.objects import put
 
 log = logging.getLogger(__name__)
@@ -126,7 +126,7 @@ class Journal:
     async def _put(self, lines: list[bytes]) -> None:
         try:
             for name, content in self._segment.render(lines):
-                await run_async(put(f"{self._folder}{name}", content, self._options))
+                await run_near(self._folder, put(f"{self._folder}{name}", content, self._options))
         except BaseException:
             self._queue = lines + self._queue
             raise

@@ -249,7 +249,8 @@ class EngineLoop:
         ]
         shortest = min(value for value in seconds if value is not None)
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._wake.wait(), max(shortest, 0.001))
+            async with asyncio.timeout(max(shortest, 0.001)):
+                await self._wake.wait()
 
     def _start_resumes(self) -> None:
         """Resume submits of earlier tries, unless there is no time for that."""
