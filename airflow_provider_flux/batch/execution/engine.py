@@ -202,6 +202,7 @@ class EngineLoop:
                 self._wake.clear()
                 self._start_resumes()
                 self._start_submits()
+                self._context.store.commit_if_due()
                 if self._is_done():
                     return
                 if self._stop.is_made:  # nothing more is submitted, so other tasks may submit it
@@ -215,6 +216,7 @@ class EngineLoop:
             await self._queue.close()
             await self._context.claims.close()
             await self._inspector.close()
+            self._context.store.commit()
 
     async def _prepare(self, before_submits: Callable[[], Awaitable[FluxError | None]]) -> None:
         try:

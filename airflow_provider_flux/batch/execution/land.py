@@ -161,7 +161,8 @@ class Lander:
 
         async def land(result: GenerationResult) -> Generation:
             client, generation = self._context.client, row.generation
-            return await land_async(client, generation, row.plan, result, refresh, inspection)
+            inspect = inspection if self._inspector.has_checks else None
+            return await land_async(client, generation, row.plan, result, refresh, inspect)
 
         self.landing += 1
         began = time.monotonic()
@@ -267,7 +268,8 @@ class Lander:
         latency: float | None,
         signature: str | None,
     ) -> None:
-        self._context.journal.append_soon(
+        # A retry that does not know of it finds the image, or downloads it again for free.
+        self._context.journal.append_later(
             phase_entry(row.claim, row.key, "returned", generation=generation, signature=signature)
         )
         self._context.end(row, "landed", generation=generation, latency=latency)
