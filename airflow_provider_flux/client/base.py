@@ -112,9 +112,8 @@ class BaseFluxClient:
     def _poll_call(
         self, request_id: str, polling_url: str | None, timeout: float | None = None
     ) -> Call[GenerationResult]:
-        described = protocol.poll_request(request_id, polling_url, self.settings)
         return Call(
-            replace(described, timeout=timeout),
+            protocol.poll_request(request_id, polling_url, self.settings, timeout),
             protocol.read_result,
             lambda request, answer: protocol.redirected_poll(request, answer, self.settings),
         )

@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from airflow_provider_flux.object_store.blocking import call_blocking
+
 
 def store_loop() -> asyncio.AbstractEventLoop:
     """Return the event loop of all asynchronous filesystems, which runs in a thread of its own."""
@@ -36,7 +38,7 @@ async def call(fs: Any, name: str, *arguments: Any, **options: Any) -> Any:
     method = getattr(fs, f"_{name}", None)
     if inspect.iscoroutinefunction(method):
         return await method(*arguments, **options)
-    return await asyncio.to_thread(getattr(fs, name), *arguments, **options)
+    return await call_blocking(getattr(fs, name), *arguments, **options)
 
 
 async def ask_for_bucket(fs: Any, bucket: str) -> None:

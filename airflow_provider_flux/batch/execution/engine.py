@@ -233,6 +233,7 @@ class EngineLoop:
                 self._context.budgets.tick()
                 self._start_resumes()
                 self._start_submits()
+                self._context.store.commit_if_due()
                 if self._is_done():
                     return
                 if self._stop.is_made:  # nothing more is submitted, so other tasks may submit it
@@ -249,6 +250,7 @@ class EngineLoop:
             await self._context.budgets.close()
             await self._context.claims.close()
             await self._inspector.close()
+            self._context.store.commit()
 
     async def _prepare(self, before_submits: Callable[[], Awaitable[FluxError | None]]) -> None:
         try:
@@ -283,7 +285,8 @@ class EngineLoop:
         ]
         shortest = min(value for value in seconds if value is not None)
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._wake.wait(), max(shortest, 0.001))
+            async with asyncio.timeout(max(shortest, 0.001)):
+                await self._wake.wait()
 
     def _start_resumes(self) -> None:
         """Resume submits of earlier tries, unless there is no time for that."""
