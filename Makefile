@@ -10,8 +10,12 @@ MATRIX := .venv-matrix
 OLDEST := $(MATRIX)/airflow-3.0/bin/python
 AZURITE := azurite@3.35.0
 AXE := axe-core@4.11.0
+# mkdocs has an environment of its own, and the site the programs that its theme would fetch from elsewhere.
+DOCS := .venv-docs
+MERMAID := mermaid@11.17.2
+IFRAME_WORKER := iframe-worker@1.0.4
 
-.PHONY: help demo test coverage lint docs bench matrix soak dist lock clean
+.PHONY: help demo test coverage lint docs snippets site pictures bench matrix soak dist lock clean
 
 help: ## Say what there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -33,7 +37,15 @@ lint: $(VENV)/dev ## Check style, types, layers and snippets
 	$(BIN)/python -m scripts.model_page --check
 	$(BIN)/python scripts/sync_snippets.py --check
 
-docs: $(VENV)/dev ## Bring the model page, and the snippets in README and docs, up to date
+docs: snippets site ## Bring model page and snippets up to date, build the documentation into site/, and check its links
+	FLUX_SITE=site $(BIN)/python -m pytest -q tests/docs/test_site.py
+	@echo "Open $$(ls -d site/[0-9]*/ | tail -1)index.html"
+
+site: $(VENV)/dev $(DOCS)/ready ## Build the documentation into site/
+	@$(STEP) 1/1 "Building the documentation" "10 to 30 seconds" \
+		sh -c '$(BIN)/python -m scripts.site.facts > $(DOCS)/facts.json && $(DOCS)/bin/python -m scripts.site $(DOCS)/facts.json $(DOCS)/npm/node_modules'
+
+snippets: $(VENV)/dev ## Bring the model page, and the snippets in README and docs, up to date
 	$(BIN)/python -m scripts.model_page
 	$(BIN)/python scripts/sync_snippets.py
 
@@ -79,7 +91,7 @@ lock: $(VENV)/dev ## Renew the hashed requirements
 	$(BIN)/python scripts/lock.py
 
 clean: ## Remove what the targets have made
-	rm -rf $(VENV) $(MATRIX) .demo dist build .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(MATRIX) $(DOCS) site .demo dist build .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 $(VENV)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11")'
@@ -101,3 +113,11 @@ $(VENV)/dev: requirements/dev.txt pyproject.toml | $(VENV)/python
 		npm install --silent --no-audit --no-fund --prefix $(VENV)/npm $(AZURITE) $(AXE); \
 	else echo "There is no npm to install azurite and axe-core with: tests of Azure and in browsers will be skipped."; fi
 	@touch $@ $(VENV)/runtime
+
+$(DOCS)/ready: requirements/docs.txt
+	@command -v npm >/dev/null || { echo "npm is needed: it installs the programs that draw diagrams and search."; exit 1; }
+	@$(PYTHON) -m venv $(DOCS)
+	@$(STEP) 1/1 "Installing mkdocs into $(DOCS), once" "10 to 60 seconds" sh -c '\
+		$(DOCS)/bin/python -m pip install --disable-pip-version-check --quiet --no-deps --require-hashes -r requirements/docs.txt && \
+		npm install --silent --no-audit --no-fund --prefix $(DOCS)/npm $(MERMAID) $(IFRAME_WORKER)'
+	@touch $@

@@ -10,6 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+#: The page of the documentation that has a section for each class below.
+DOCUMENTATION = "docs/errors.md"
+
 
 class FluxError(Exception):
     """Base class of all errors of this provider.
@@ -33,6 +36,16 @@ class FluxError(Exception):
         self.message = message
         self.request_id = request_id
         self.cost = cost
+        self.add_note(self.reference)  # tracebacks show it, for example those of import errors
+
+    @property
+    def reference(self) -> str:
+        """Return the sentence that names the section of the documentation about this error.
+
+        A class of another module is described by its nearest base class in this one.
+        """
+        name = next(cls.__name__ for cls in type(self).__mro__ if cls.__module__ == __name__)
+        return f"See {DOCUMENTATION}#{name.lower()}"
 
     def as_dict(self) -> dict[str, Any]:
         """Return the error as a JSON object, which carries it from the triggerer to the worker."""

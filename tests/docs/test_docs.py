@@ -221,7 +221,7 @@ def error_names() -> list[str]:
 
 
 def test_every_error_is_documented() -> None:
-    assert missing(error_names(), text_of("docs/errors.md"), "\n| `{}` |") == []
+    assert missing(error_names(), text_of("docs/errors.md"), "\n### {}\n") == []
     met_by_users = set(error_names()) - {"FluxError", "FluxTransientError"}
     assert missing(met_by_users, text_of("README.md"), "\n| `{}` |") == []
 
