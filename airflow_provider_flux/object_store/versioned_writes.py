@@ -1,4 +1,4 @@
-"""How each kind of store reads an object with its version, and writes it under a condition.
+"""Read an object with its version, and write it under a condition, by the way of each store.
 
 - S3: ETag, ``If-Match`` and ``If-None-Match`` of PutObject (source: S3's conditional writes).
 - GCS: generation, ``ifGenerationMatch`` (source: GCS's request preconditions).
@@ -43,6 +43,9 @@ ReadVersion = Callable[[Any, str, int], Awaitable[StoredVersion | None]]
 #: there must be none), write options. Returns the new version.
 WriteVersion = Callable[[Any, str, bytes, str | None, WriteOptions], Awaitable[str]]
 
+_NO_SUCH_RANGE = 416
+#: The caller retries. The client of Azure would wait for 15 seconds before its own first retry.
+_NO_RETRIES = {"retry_total": 0}
 #: Seconds between two attempts to lock a local file. Its holder needs some milliseconds.
 _LOCK_PAUSE_SECONDS = 0.01
 
@@ -148,13 +151,18 @@ async def _write_to_gcs(
 
 
 async def _read_from_azure(fs: Any, path: str, max_bytes: int) -> StoredVersion | None:
-    from azure.core.exceptions import ResourceNotFoundError
+    from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
 
     async with fsspec_adapter.open_azure_blob(fs, path) as blob:
         try:
-            download = await blob.download_blob(offset=0, length=max_bytes)
+            download = await blob.download_blob(offset=0, length=max_bytes, **_NO_RETRIES)
         except ResourceNotFoundError:
             return None
+        except HttpResponseError as error:
+            if error.status_code != _NO_SUCH_RANGE:
+                raise
+            # It is empty, and has no range to read.
+            return StoredVersion(b"", str((await blob.get_blob_properties()).etag))
         return StoredVersion(bytes(await download.readall()), str(download.properties.etag))
 
 
@@ -182,6 +190,7 @@ async def _write_to_azure(
             },
             **condition,
             **write_options.options,
+            **_NO_RETRIES,
         )
     return str(answer["etag"])
 
