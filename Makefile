@@ -64,6 +64,7 @@ bench: $(VENV)/dev ## Print the figures of benchmarks/
 	$(BIN)/python -m benchmarks.costs
 	$(BIN)/python -m benchmarks.observability
 	$(BIN)/python -m benchmarks.batch
+	$(BIN)/python -m benchmarks.governor
 
 matrix: $(VENV)/dev ## Run the core of the tests on each Airflow and Python; NAMES="airflow-3.1 lowest" for some
 	$(BIN)/python scripts/run_matrix.py $(NAMES)

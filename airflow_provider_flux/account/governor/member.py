@@ -74,6 +74,7 @@ class QuotaMember:
     _without_slot_since: float | None = None
     _planned: Slots | None = None
     _has_share: bool = True
+    _lasts: float = LASTS_SECONDS
 
     def observe(self, quota: Quota, now: float) -> set[str]:
         """Take note of the clients, and return those that count as gone.
@@ -147,7 +148,7 @@ class QuotaMember:
 
         :param now: seconds of a monotonic clock.
         """
-        return self._wrote_at is None or now - self._wrote_at > LASTS_SECONDS
+        return self._wrote_at is None or now - self._wrote_at > self._lasts
 
     def leave(self, quota: Quota, active: Slots, seconds: float) -> Quota:
         """Return the object after this client has ended.
@@ -174,11 +175,12 @@ class QuotaMember:
                 raise FullQuotaError
             mine = QuotaClient(ticket=quota.next_ticket)
         demand = _limit(usage.demand, self.limits)
+        self._lasts = LASTS_SECONDS * _scale(quota)
         entry = mine.model_copy(
             update={
                 "rank": RANKS[self.priority],
                 "renewal": mine.renewal + 1,
-                "lasts": LASTS_SECONDS * _scale(quota),
+                "lasts": self._lasts,
                 "demand": demand,
             }
         )
