@@ -41,6 +41,7 @@ class FluxSettings:
         the worker may read inputs. BFL cannot reach them, so the worker sends the bytes.
     :param account_path: URI or absolute path of a folder that all tasks of the account share,
         without a slash at its end.
+    :param budgets: credits that may be spent in each period.
     """
 
     api_key: str = field(repr=False)
