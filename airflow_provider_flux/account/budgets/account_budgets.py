@@ -12,8 +12,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from airflow_provider_flux.account.budgets.messages import budget_error, build_rows
+from airflow_provider_flux.account.budgets.parts import Answer, Order
 from airflow_provider_flux.account.budgets.periods import Cap, Spender, find_caps, find_known_caps
-from airflow_provider_flux.account.budgets.state import MAX_BYTES, Answer, BudgetState, Order
+from airflow_provider_flux.account.budgets.state import MAX_BYTES, BudgetState
 from airflow_provider_flux.account.folder import AccountFolder, account_folder, find_account_folder
 from airflow_provider_flux.account.shared_state import SharedState
 from airflow_provider_flux.bfl.budget_rules import BudgetRule

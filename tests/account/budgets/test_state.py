@@ -9,13 +9,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from airflow_provider_flux.account.budgets.holder import BlockHolder, Reservation
+from airflow_provider_flux.account.budgets.parts import Answer, Order
 from airflow_provider_flux.account.budgets.periods import Cap
-from airflow_provider_flux.account.budgets.state import (
-    BLOCK_SECONDS,
-    Answer,
-    BudgetState,
-    Order,
-)
+from airflow_provider_flux.account.budgets.state import BLOCK_SECONDS, BudgetState
 
 PRICES = {"flux-pro-1.1": 4.0, "flux-2-pro": 3.0}
 LEDGER = "ledger"
@@ -54,7 +50,7 @@ class Account(RuleBasedStateMachine):
 
     @property
     def billed(self) -> float:
-        """What BFL billed, or will bill for what was sent."""
+        """The credits that BFL bills for all that was sent."""
         return sum(one.billed for one in (*self.tries, *self.dead))
 
     @precondition(lambda self: len(self.tries) < 8)
