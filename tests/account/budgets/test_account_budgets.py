@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import random
+import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from airflow_provider_flux.account.budgets import account_budgets
 from airflow_provider_flux.account.budgets.account_budgets import (
     AccountBudgets,
     ledger_id,
@@ -135,7 +135,7 @@ class TestLists:
 def test_the_same_path_on_two_machines_is_two_ledgers(monkeypatch: pytest.MonkeyPatch) -> None:
     places = ("s3://media/ledger", "/data/ledger")
     here = [ledger_id(place) for place in places]
-    monkeypatch.setattr(account_budgets.socket, "gethostname", lambda: "another")
+    monkeypatch.setattr(socket, "gethostname", lambda: "another")
     there = [ledger_id(place) for place in places]
     assert here[0] == there[0]
     assert here[1] != there[1]

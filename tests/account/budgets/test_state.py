@@ -33,7 +33,10 @@ class Account(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.state, self.now, self.tries, self.dead = BudgetState(), 0.0, [], []
+        self.state, self.now = BudgetState(), 0.0
+        self.tries: list[Try] = []
+        self.dead: list[Try] = []
+        self.factors: dict[str, float] = {}
         self.difference = 0.0
 
     @initialize(
