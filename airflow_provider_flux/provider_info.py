@@ -82,6 +82,14 @@ _CONNECTION_FIELDS: dict[str, Any] = {
         ),
         "schema": {"type": ["string", "null"]},
     },
+    "budgets": {
+        "label": "Budgets",
+        "description": (
+            'Credits for each day, week or month, as JSON: [{"credits": 5000, "per": "day"}]. '
+            "They need the account path."
+        ),
+        "schema": {"type": ["string", "array", "null"]},
+    },
 }
 
 

@@ -58,14 +58,26 @@ def account_folder(settings: FluxSettings) -> AccountFolder | None:
     :raises FluxConfigurationError: if the store cannot be used, or cannot compare and swap.
     :raises FluxStorageError: if the store does not answer.
     """
+    folder = find_account_folder(settings)
+    if folder is None or settings.account_path is None:
+        return None
+    check_writable(settings.account_path, field="account_path")
+    run_sync(check_conditional(folder.uri("state.json")))
+    return folder
+
+
+def find_account_folder(settings: FluxSettings) -> AccountFolder | None:
+    """Open the folder of an account to read it. It writes nothing.
+
+    :param settings: the settings of the account.
+    :return: ``None`` if the connection has no ``account_path``.
+    :raises FluxConfigurationError: if the store cannot be used.
+    """
     if settings.account_path is None:
         return None
     open_path(settings.account_path, field="account_path")
-    check_writable(settings.account_path, field="account_path")
     digest = digest_account(settings.base_url, settings.api_key)
-    folder = AccountFolder(f"{settings.account_path}/{FOLDER_NAME}/{digest}")
-    run_sync(check_conditional(folder.uri("state.json")))
-    return folder
+    return AccountFolder(f"{settings.account_path}/{FOLDER_NAME}/{digest}")
 
 
 def digest_account(base_url: str, api_key: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import Any
 
 from airflow_provider_flux.bfl.catalog import Model
 from airflow_provider_flux.bfl.pricing import (
@@ -18,7 +19,6 @@ from airflow_provider_flux.bfl.pricing import (
 from airflow_provider_flux.bfl.request import GenerationRequest, estimate_cost
 from airflow_provider_flux.bfl.responses import read_amount
 from airflow_provider_flux.configured_models import known_models
-from airflow_provider_flux.generation import Generation
 
 #: Megapixels of the largest image of FLUX.2, and of one input image of that size.
 _MOST_MEGAPIXELS = 4
@@ -44,7 +44,7 @@ def expected_price(model: str, estimate: float | None) -> float:
     return estimate if estimate is not None else find_dearest(model, known_models())
 
 
-def counted_credits(generation: Generation) -> float:
+def counted_credits(generation: Mapping[str, Any]) -> float:
     """Return the credits that count for an accepted generation.
 
     :param generation: the generation. If BFL did not report its cost, its expected price counts.

@@ -15,6 +15,7 @@ from airflow_provider_flux.account.budgets.periods import spender_of
 from airflow_provider_flux.account.prices import counted_credits, expected_price
 from airflow_provider_flux.batch.execution.row_budgets import BatchBudgets
 from airflow_provider_flux.batch.history_store import HistoryStore
+from airflow_provider_flux.batch.plan import BudgetPlan
 from airflow_provider_flux.batch.survey import ROUNDING_ERROR
 from airflow_provider_flux.bfl.responses import read_amount
 from airflow_provider_flux.hooks.flux import FluxHook
@@ -24,7 +25,12 @@ from airflow_provider_flux.object_store.filesystem import run_sync
 
 
 def open_batch_budgets(
-    hook: FluxHook, context: Any, folder: str, header: SegmentHeader
+    hook: FluxHook,
+    context: Any,
+    folder: str,
+    header: SegmentHeader,
+    *,
+    is_read_only: bool = False,
 ) -> BatchBudgets | None:
     """Open the budgets that limit a batch.
 
@@ -32,12 +38,14 @@ def open_batch_budgets(
     :param context: context of the task, with the tags of its DAG.
     :param folder: URI of the folder of the journal.
     :param header: header of the segments of this try.
+    :param is_read_only: whether nothing is written, which is ``False`` by default.
     :return: ``None`` if no budget limits it.
     :raises FluxConfigurationError: if ``account_path`` cannot be used.
     :raises FluxStorageError: if its store does not answer.
     """
     spender = spender_of(header.owner.dag_id, header.owner.task_id, context)
-    account = open_budgets(hook.settings, spender, f"connection {hook.flux_conn_id!r}")
+    source = f"connection {hook.flux_conn_id!r}"
+    account = open_budgets(hook.settings, spender, source, is_read_only=is_read_only)
     if account is None:
         return None
     return BatchBudgets(account, ledger_id(folder), header.session)
@@ -110,3 +118,16 @@ def find_account_left(budgets: BatchBudgets) -> tuple[str, float]:
     """
     left, _, cap = run_sync(budgets.account.find_left())
     return (f"the account's budget of {cap.rule}" if cap else "the account"), left
+
+
+def find_budget_plans(budgets: BatchBudgets | None) -> tuple[BudgetPlan, ...]:
+    """Return the budgets of the account that limit a batch, for its plan.
+
+    :param budgets: the budgets; ``None`` if there are none.
+    :raises FluxStorageError: if the shared object cannot be read.
+    """
+    if budgets is None:
+        return ()
+    names = ("budget", "spent", "reserved", "left", "resets")
+    rows = run_sync(budgets.account.list_rows())
+    return tuple(BudgetPlan(**{name: row[name] for name in names}) for row in rows)

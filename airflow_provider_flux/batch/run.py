@@ -331,7 +331,9 @@ class BatchRun:
             target=target,
         )
         folder = f"{stem_of(self._settings.ledger, owner)}{JOURNAL_SUFFIX}"
-        self._budgets = open_batch_budgets(self._hook, self._context, folder, header)
+        self._budgets = open_batch_budgets(
+            self._hook, self._context, folder, header, is_read_only=is_read_only
+        )
         check_lost_journal(self._ledger_host, folder, self._settings.policies)
         header = resume_earlier_tries(
             store,

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 
+from airflow_provider_flux.batch.account_budget import find_budget_plans
 from airflow_provider_flux.batch.budget import TRIMMED, check_budget, find_trim
 from airflow_provider_flux.batch.execution.earlier_rejections import EarlierRejections
 from airflow_provider_flux.batch.execution.row_budgets import BatchBudgets
@@ -225,4 +226,5 @@ class BatchSurvey:
             spent=self._counters.spent,
             refusal=refusal,
             manifest=manifest,
+            budgets=find_budget_plans(self._budgets),
         )

@@ -47,6 +47,7 @@ class FluxSettings:
     :param account_path: URI or absolute path of a folder that all tasks of the account share,
         without a slash at its end.
     :param pause: whether no task submits anything, by default ``False``.
+    :param budgets: credits that may be spent in each period.
     """
 
     api_key: str = field(repr=False)

@@ -64,6 +64,14 @@ COMMANDS = (
         "airflow_provider_flux.cli.credits.run",
     ),
     Command(
+        "budgets",
+        "Show what the budgets of the account have left",
+        "Prints for each budget of the connection what was spent and is reserved in its period, "
+        "what is left, when it resets, and who spent most. It writes nothing.",
+        _args(options.BUDGETS, ARG_OUTPUT),
+        "airflow_provider_flux.cli.budgets.run",
+    ),
+    Command(
         "models",
         "List the models with their prices and limits",
         "Lists the models of this version and of the option [flux] models. It needs no key.",
@@ -100,8 +108,8 @@ COMMANDS = (
         "Say what a run of a task would pay, and pay nothing",
         "Renders a FluxGenerateBatchOperator as Airflow does, and prints its new, changed, "
         "unchanged and gone rows, and the price by model. It submits and writes nothing. Exits "
-        "with 0 if a run would pay nothing, with 2 if it would pay, with 3 if max_cost or the "
-        "balance is too low.",
+        "with 0 if a run would pay nothing, with 2 if it would pay, with 3 if max_cost, a budget "
+        "or the balance is too low.",
         _args(options.PLAN),
         "airflow_provider_flux.cli.plan.run",
     ),

@@ -214,6 +214,7 @@ _MAX_COST: Options = {
 }
 
 CREDITS: Options = _CONNECTION
+BUDGETS: Options = _CONNECTION
 MODELS: Options = {}
 ESTIMATE: Options = _ROWS
 GENERATE: Options = {

@@ -61,8 +61,8 @@ def _run(task: BatchTask, try_number: int) -> None:
     from airflow_provider_flux.batch.execution import context
     from tests.support.batch_tries import Batch
 
-    run_setup.OWNER_CHECK_SECONDS = 0.0
-    context.typical_seconds = lambda model: 0.3
+    vars(run_setup)["OWNER_CHECK_SECONDS"] = 0.0
+    vars(context)["typical_seconds"] = lambda model: 0.3
     arguments = {"requests": list(task.requests), "output_path": task.output_path}
     batch = Batch({**arguments, **task.arguments}, dag_id=task.dag_id)
     batch.try_number = try_number - 1

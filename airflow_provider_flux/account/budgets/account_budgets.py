@@ -5,20 +5,22 @@ from __future__ import annotations
 import hashlib
 import logging
 import socket
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
 from airflow_provider_flux.account.budgets.messages import budget_error, build_rows
-from airflow_provider_flux.account.budgets.periods import Cap, Spender, find_caps
-from airflow_provider_flux.account.budgets.state import MAX_BYTES, Answer, BudgetState, Order
-from airflow_provider_flux.account.folder import AccountFolder, account_folder
+from airflow_provider_flux.account.budgets.parts import Answer, Order
+from airflow_provider_flux.account.budgets.periods import Cap, Spender, find_caps, find_known_caps
+from airflow_provider_flux.account.budgets.state import MAX_BYTES, BudgetState
+from airflow_provider_flux.account.folder import AccountFolder, account_folder, find_account_folder
 from airflow_provider_flux.account.shared_state import SharedState
 from airflow_provider_flux.bfl.budget_rules import BudgetRule
 from airflow_provider_flux.bfl.errors import FluxBudgetError
 from airflow_provider_flux.bfl.settings import FluxSettings
-from airflow_provider_flux.object_store.filesystem import run_async, run_sync
+from airflow_provider_flux.object_store.filesystem import run_async
 from airflow_provider_flux.object_store.store_clock import read_store_time
 
 log = logging.getLogger(__name__)
@@ -53,6 +55,7 @@ class AccountBudgets:
     :param rules: the budgets of the connection.
     :param spender: the task.
     :param source: the connection, for messages.
+    :param is_read_only: whether to write nothing, and to use the clock of this machine.
     """
 
     folder: AccountFolder
@@ -60,9 +63,12 @@ class AccountBudgets:
     rules: tuple[BudgetRule, ...]
     spender: Spender
     source: str
+    is_read_only: bool = False
 
     async def read_time(self) -> float:
         """Return the time by the clock of the store, in epoch seconds."""
+        if self.is_read_only:
+            return time.time()
         return await run_async(read_store_time(self.folder.root, self.folder.write_options))
 
     async def renew(self, order: Order) -> tuple[Answer, Refusal | None]:
@@ -152,22 +158,39 @@ class AccountBudgets:
         tightest = min(caps, key=left, default=None)
         return (left(tightest) if tightest else float("inf")), state, tightest
 
-    def list_rows(self) -> list[dict[str, Any]]:
-        """Return one flat row for each budget that limits this task. It writes no credits."""
+    async def list_rows(self) -> list[dict[str, Any]]:
+        """Return one flat row for each budget that limits this task.
 
-        async def read() -> list[dict[str, Any]]:
-            now = await self.read_time()
-            return build_rows(await self.state.read(), find_caps(self.rules, self.spender, now))
+        :raises FluxStorageError: if the store does not answer.
+        """
+        now = await self.read_time()
+        return build_rows(await self.state.read(), find_caps(self.rules, self.spender, now))
 
-        return run_sync(read())
+
+def list_budgets(settings: FluxSettings) -> list[dict[str, Any]]:
+    """Return one flat row for each budget of an account in its current period. It writes nothing.
+
+    :param settings: settings of the account.
+    :raises FluxConfigurationError: if ``account_path`` cannot be used.
+    :raises FluxStorageError: if its store does not answer.
+    """
+    if not settings.budgets:
+        return []
+    account = _open(settings, Spender(), "", is_read_only=True)
+    state = account.state.read_sync()
+    return build_rows(state, find_known_caps(settings.budgets, state.counters, time.time()))
 
 
-def open_budgets(settings: FluxSettings, spender: Spender, source: str) -> AccountBudgets | None:
+def open_budgets(
+    settings: FluxSettings, spender: Spender, source: str, *, is_read_only: bool = False
+) -> AccountBudgets | None:
     """Open the budgets that limit a task. Do not call this on an event loop.
 
     :param settings: settings of the account.
     :param spender: the task.
     :param source: the connection, for messages.
+    :param is_read_only: whether nothing is written, which is ``False`` by default. The time is that
+        of this machine then.
     :return: ``None`` if no budget limits the task.
     :raises FluxConfigurationError: if ``account_path`` cannot be used.
     :raises FluxStorageError: if its store does not answer.
@@ -175,12 +198,18 @@ def open_budgets(settings: FluxSettings, spender: Spender, source: str) -> Accou
     # Whether a budget limits the task does not depend on the time.
     if not find_caps(settings.budgets, spender, 0.0):
         return None
-    folder = account_folder(settings)
+    return _open(settings, spender, source, is_read_only=is_read_only)
+
+
+def _open(
+    settings: FluxSettings, spender: Spender, source: str, *, is_read_only: bool
+) -> AccountBudgets:
+    folder = find_account_folder(settings) if is_read_only else account_folder(settings)
     assert folder is not None  # noqa: S101 - budgets need account_path
     state = SharedState(
         folder.uri(STATE_NAME), BudgetState, BudgetState, folder.write_options, MAX_BYTES
     )
-    return AccountBudgets(folder, state, settings.budgets, spender, source)
+    return AccountBudgets(folder, state, settings.budgets, spender, source, is_read_only)
 
 
 def ledger_id(location: str) -> str:

@@ -11,7 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from uuid import uuid4
 
-from airflow_provider_flux.account.budgets.state import BLOCK_SECONDS, EPSILON, Answer, Order
+from airflow_provider_flux.account.budgets.parts import Answer, Order
+from airflow_provider_flux.account.budgets.state import BLOCK_SECONDS, EPSILON
 
 #: Seconds after which a live holder renews its block.
 RENEW_SECONDS = 60.0

@@ -1,4 +1,4 @@
-"""What users read about budgets: the error of one that is used up, and rows for tables. Pure."""
+"""Texts about budgets: the error of one that is used up, and rows for tables. Pure."""
 
 from __future__ import annotations
 

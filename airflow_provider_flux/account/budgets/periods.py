@@ -78,6 +78,35 @@ def find_caps(rules: Iterable[BudgetRule], spender: Spender, now: float) -> tupl
     return tuple(caps.values())
 
 
+def find_known_caps(
+    rules: Iterable[BudgetRule], counters: Iterable[str], now: float
+) -> tuple[Cap, ...]:
+    """Return all budgets in their current periods, whatever task they limit.
+
+    :param rules: the budgets of the connection.
+    :param counters: keys of the known counters: a budget for each DAG or tag has one for each of
+        them.
+    :param now: epoch seconds.
+    """
+    scopes = {key.split("|", 3)[3] for key in counters if key.count("|") >= 3}
+    found: dict[str, Cap] = {}
+    for rule in rules:
+        for spender in _spenders_of(rule, sorted(scopes)):
+            for cap in find_caps([rule], spender, now):
+                if cap.key not in found or cap.limit < found[cap.key].limit:
+                    found[cap.key] = cap
+    return tuple(found.values())
+
+
+def _spenders_of(rule: BudgetRule, scopes: Iterable[str]) -> list[Spender]:
+    """Return a task for each counter that a budget may have."""
+    if rule.dag == EACH:
+        return [Spender(scope[4:]) for scope in scopes if scope.startswith("dag=")]
+    if rule.tag == EACH:
+        return [Spender(tags=(scope[4:],)) for scope in scopes if scope.startswith("tag=")]
+    return [Spender(rule.dag or "", tags=(rule.tag,) if rule.tag else ())]
+
+
 def find_period(per: Per, timezone: str, now: float) -> tuple[datetime, datetime]:
     """Return the begin and the end of the period that holds a time.
 

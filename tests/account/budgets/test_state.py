@@ -9,13 +9,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from airflow_provider_flux.account.budgets.holder import BlockHolder, Reservation
+from airflow_provider_flux.account.budgets.parts import Answer, Order
 from airflow_provider_flux.account.budgets.periods import Cap
-from airflow_provider_flux.account.budgets.state import (
-    BLOCK_SECONDS,
-    Answer,
-    BudgetState,
-    Order,
-)
+from airflow_provider_flux.account.budgets.state import BLOCK_SECONDS, BudgetState
 
 PRICES = {"flux-pro-1.1": 4.0, "flux-2-pro": 3.0}
 LEDGER = "ledger"
@@ -37,7 +33,10 @@ class Account(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.state, self.now, self.tries, self.dead = BudgetState(), 0.0, [], []
+        self.state, self.now = BudgetState(), 0.0
+        self.tries: list[Try] = []
+        self.dead: list[Try] = []
+        self.factors: dict[str, float] = {}
         self.difference = 0.0
 
     @initialize(
@@ -54,7 +53,7 @@ class Account(RuleBasedStateMachine):
 
     @property
     def billed(self) -> float:
-        """What BFL billed, or will bill for what was sent."""
+        """The credits that BFL bills for all that was sent."""
         return sum(one.billed for one in (*self.tries, *self.dead))
 
     @precondition(lambda self: len(self.tries) < 8)
