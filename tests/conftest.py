@@ -36,6 +36,7 @@ import pytest
 
 from airflow_provider_flux.emulator import EmulatorConfig, EmulatorServer
 from tests.support.ceph_like_proxy import CephLikeProxy
+from tests.support.conditional_stores import ConditionalStore, conditional_store
 from tests.support.object_stores import (
     AzureStore,
     CephStore,
@@ -153,6 +154,13 @@ def store(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
     store.make_bucket()
     monkeypatch.setenv(f"AIRFLOW_CONN_{store.conn_id.upper()}", store.connection(store.url))
     return store
+
+
+@pytest.fixture(params=["file", "s3", "gs", "abfs"])
+def swapping(request: pytest.FixtureRequest) -> Iterator[ConditionalStore]:
+    """An empty, open folder in each kind of store that can compare and swap, behind a proxy."""
+    with conditional_store(request.param, request) as store:
+        yield store
 
 
 @pytest.fixture(scope="session")

@@ -188,7 +188,7 @@ class SharedState(Generic[T]):
                 f"{self.uri} was changed {later} times while one answer was awaited. It is not "
                 "known whether it was changed by this task, too."
             )
-        return later >= 0 and stored.recent[-1 - later] == attempt.id
+        return later >= 0 and bool(stored.recent[-1 - later] == attempt.id)
 
     async def _load(self) -> tuple[Any, str | None]:
         """Return the object with its version; the empty one, without a version, if there is none.

@@ -60,7 +60,7 @@ def _find_problem_of_place(value: str) -> str | None:
             return f"has a host; a local folder is written {uri['scheme']}:///folder"
         return None if rest else "is the root of the disk"
     user, _, bucket = uri["place"].rpartition("@")
-    if ":" in user or "@" in user:
+    if ":" in uri["place"] or "@" in user + rest:
         return "has credentials in it; name an Airflow connection in front of the @"
     return None if bucket else "names no bucket"
 
@@ -68,6 +68,6 @@ def _find_problem_of_place(value: str) -> str | None:
 def _show(value: Any) -> str:
     """Return the value for a message: never credentials, never more than a line."""
     text = str(value)
-    if "@" in text and ":" in text.partition("://")[2].rpartition("@")[0]:
+    if ":" in text.partition("://")[2]:
         return "<not shown>"
     return repr(text if len(text) <= 100 else text[:100] + "...")

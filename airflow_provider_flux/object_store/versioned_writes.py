@@ -43,6 +43,7 @@ ReadVersion = Callable[[Any, str, int], Awaitable[StoredVersion | None]]
 #: there must be none), write options. Returns the new version.
 WriteVersion = Callable[[Any, str, bytes, str | None, WriteOptions], Awaitable[str]]
 
+_NO_SUCH_RANGE = 416
 #: Seconds between two attempts to lock a local file. Its holder needs some milliseconds.
 _LOCK_PAUSE_SECONDS = 0.01
 
@@ -148,13 +149,18 @@ async def _write_to_gcs(
 
 
 async def _read_from_azure(fs: Any, path: str, max_bytes: int) -> StoredVersion | None:
-    from azure.core.exceptions import ResourceNotFoundError
+    from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
 
     async with fsspec_adapter.open_azure_blob(fs, path) as blob:
         try:
             download = await blob.download_blob(offset=0, length=max_bytes)
         except ResourceNotFoundError:
             return None
+        except HttpResponseError as error:
+            if error.status_code != _NO_SUCH_RANGE:
+                raise
+            # It is empty, and has no range to read.
+            return StoredVersion(b"", str((await blob.get_blob_properties()).etag))
         return StoredVersion(bytes(await download.readall()), str(download.properties.etag))
 
 
