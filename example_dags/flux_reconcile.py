@@ -40,4 +40,5 @@ with DAG(
     render_template_as_native_obj=True,
     tags=["flux"],
 ):
-    reconcile("{{ var.json.get('flux_ledgers', ['file:///tmp/flux']) }}")
+    # The template is rendered as a list.
+    reconcile("{{ var.json.get('flux_ledgers', ['file:///tmp/flux']) }}")  # type: ignore[arg-type]

@@ -58,7 +58,7 @@ class LostSubmit:
 
 @dataclass(frozen=True)
 class AccountReport:
-    """What became of the credits of an account in a period.
+    """The credits of an account in a period, and what explains them.
 
     :param reconciliation: the intervals between the readings.
     :param readings: number of readings.
