@@ -142,7 +142,8 @@ def reconcile_account(
     :param folders: folders of ledgers. If there is none, Airflow's database names them.
     :param since: the first moment; a day before ``until`` by default.
     :param until: the moment after the last one; by default now, with a new reading.
-    :param settle: whether to write what the balance proves into the records of lost submits.
+    :param settle: whether to write what is proven into the records of lost submits. A record or
+        folder that cannot be read forbids it: it may explain the balance.
     :param tolerances: the times within which a charge may be on either side of a reading.
     :raises FluxConfigurationError: if the connection has no ``account_path``.
     :raises FluxError: if BFL does not return the balance, or the store does not answer.
@@ -163,7 +164,12 @@ def reconcile_account(
     verdicts = judge_lost(readings, charges, reconciliation, tolerances)
     earliest = first.asked_at - timedelta(seconds=tolerances.answer)
     lost = [
-        _settle(found, charge, verdicts.get(charge.claim or "", "uncertain"), is_on=settle)
+        _settle(
+            found,
+            charge,
+            verdicts.get(charge.claim or "", "uncertain"),
+            is_on=settle and not problems,
+        )
         for found, charge in records
         if charge.is_uncertain and charge.opened_at >= earliest
     ]
