@@ -78,6 +78,7 @@ soak: $(VENV)/dev ## All trials many times over, and the kill matrix on the olde
 	FLUX_CLAIM_PROCESSES=8 $(BIN)/python -m pytest tests/landing/test_claims_of_processes.py -q
 	FLUX_TABLE_ROWS=100000 $(BIN)/python -m pytest tests/batch/test_product_table.py -q -s
 	FLUX_BUDGET_PROCESSES=8 $(BIN)/python -m pytest tests/account/budgets/test_budget_kills.py -q -s
+	FLUX_RECONCILE_ROWS=10000 $(BIN)/python -m pytest tests/accounting/reconcile/test_reconcile_under_faults.py -q -s
 	FLUX_SHARED_CHANGES=100 $(BIN)/python -m pytest tests/account/test_shared_state.py -q
 	for n in 1 2 3; do FLUX_RACE_IMAGES=240 $(BIN)/python -m pytest tests/cluster/test_race.py -q -s || exit 1; done
 	for n in 1 2 3; do FLUX_BATCH_IMAGES=480 FLUX_BATCH_KILLS=5 $(BIN)/python -m pytest tests/cluster/test_batch.py -q -s || exit 1; done

@@ -47,7 +47,7 @@ class Reading(BaseModel):
     """Version 1 of a reading of the balance.
 
     :param schema_version: 1.
-    :param credits: the balance (1 credit = 0.01 USD). BFL may allow a negative one.
+    :param credits: the balance (1 credit = 0.01 USD).
     :param asked_at: time before the request.
     :param answered_at: time after the answer. The balance is that of a moment between both.
     :param source: who read it.

@@ -53,10 +53,7 @@ def _rows(report: AccountReport) -> list[dict[str, Any]]:
         for interval in intervals
         if interval.uncertain or interval.unexplained or interval.added
     ]
-    sums = {name: report.reconciliation.total(name) for name in _AMOUNTS}
-    ends = {"start": intervals[0].start, "end": intervals[-1].end}
-    total = Interval(**ends, **sums, in_flight=intervals[-1].in_flight)
-    return [*rows, _row("total", total)]
+    return [*rows, _row("total", report.reconciliation.sum_up())]
 
 
 def _row(kind: str, interval: Interval) -> dict[str, Any]:

@@ -53,6 +53,7 @@ RecoveryOutcome = Literal[
 _NOT_CHARGED = (FluxModeratedError, FluxGenerationError)
 _LOST = (FluxTaskNotFoundError, FluxResultExpiredError)
 _MAX_CONCURRENT_IMAGES = 8
+_UNCERTAIN = "the answer to its submit is not recorded"
 
 
 @dataclass(frozen=True)
@@ -148,7 +149,8 @@ def inspect(stored: StoredRecord, *, is_dry: bool = True) -> RecoveryResult | No
     if not _is_unfinished(stored):
         return None
     if stored.record.is_uncertain and not stored.resolve_lost_answer(is_written=not is_dry):
-        return RecoveryResult(stored, "uncertain", "the answer to its submit is not recorded")
+        reason = (stored.record.error or {}).get("message", _UNCERTAIN)
+        return RecoveryResult(stored, "uncertain", str(reason))
     return RecoveryResult(stored, "recoverable" if stored.record.is_in_flight else "landed")
 
 

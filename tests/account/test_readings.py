@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from airflow_provider_flux.account import readings
-from airflow_provider_flux.account.folder import account_folder
+from airflow_provider_flux.account.folder import AccountFolder, account_folder
 from airflow_provider_flux.account.readings import (
     KEEP_DAYS,
     Reading,
@@ -21,6 +21,7 @@ from airflow_provider_flux.emulator import EmulatorServer
 from airflow_provider_flux.hooks.flux import FluxHook
 from tests.conftest import KEY
 from tests.support.batch_tries import batch, emulated, prompts, quick
+from tests.support.object_stores import Store
 
 __all__ = ["emulated", "quick"]
 
@@ -35,7 +36,7 @@ def reading(moment: datetime, credits_: float = 1.0) -> Reading:
 
 
 @pytest.fixture
-def store(emulated: Emulated, tmp_path: Path) -> ReadingStore:
+def kept(emulated: Emulated, tmp_path: Path) -> ReadingStore:
     emulated(extra={"account_path": f"{tmp_path}/account"})
     folder = account_folder(FluxHook().settings)
     assert folder is not None
@@ -87,30 +88,40 @@ class TestBatches:
 
 
 class TestStore:
-    def test_a_period_begins_at_the_last_reading_before_it(self, store: ReadingStore) -> None:
+    def test_a_period_begins_at_the_last_reading_before_it(self, kept: ReadingStore) -> None:
         moments = [NOON + timedelta(hours=hours) for hours in range(6)]
         for moment in reversed(moments):
-            store.add(reading(moment))
+            kept.add(reading(moment))
         since, until = NOON + timedelta(minutes=150), NOON + timedelta(minutes=270)
-        found = store.read_with_last_before(since, until)
+        found = kept.read_with_last_before(since, until)
         assert [item.asked_at for item in found] == moments[2:5]
-        assert len(store.read_with_last_before(NOON, until)) == 5
+        assert len(kept.read_with_last_before(NOON, until)) == 5
 
-    def test_what_is_no_reading_is_skipped(self, store: ReadingStore, tmp_path: Path) -> None:
+    def test_what_is_no_reading_is_skipped(self, kept: ReadingStore, tmp_path: Path) -> None:
         for hours, content in enumerate(("{}", "[" * 5000, '{"credits": NaN}', "x" * 9000)):
-            store.add(reading(NOON + timedelta(hours=hours)))
+            kept.add(reading(NOON + timedelta(hours=hours)))
             files(tmp_path)[-1].write_text(content)
-        store.add(reading(NOON + timedelta(hours=5), 7))
+        kept.add(reading(NOON + timedelta(hours=5), 7))
         (files(tmp_path)[0].parent / "notes.txt").write_text("by a person")
-        (found,) = store.read_with_last_before(NOON, NOON + timedelta(days=1))
+        (found,) = kept.read_with_last_before(NOON, NOON + timedelta(days=1))
         assert found.credits == 7
 
-    def test_old_readings_are_removed(self, store: ReadingStore, tmp_path: Path) -> None:
+    def test_old_readings_are_removed(self, kept: ReadingStore, tmp_path: Path) -> None:
         now = NOON + timedelta(days=KEEP_DAYS)
         for days in (-1, 0, 1):
-            store.add(reading(NOON + timedelta(days=days)))
-        assert store.prune(now) == 1
+            kept.add(reading(NOON + timedelta(days=days)))
+        assert kept.prune(now) == 1
         assert len(files(tmp_path)) == 2
+
+
+def test_readings_are_listed_read_and_removed_in_each_kind_of_store(store: Store) -> None:
+    readings_of_store = ReadingStore(AccountFolder(f"{store.root}/account"))
+    now = NOON + timedelta(days=KEEP_DAYS)
+    for days in (-1, 1, 2):
+        readings_of_store.add(reading(NOON + timedelta(days=days), days + 1))
+    assert readings_of_store.prune(now) == 1
+    found = readings_of_store.read_with_last_before(NOON, now)
+    assert [item.credits for item in found] == [2, 3]
 
 
 @pytest.mark.parametrize("count", [2, 3, 7, 99])

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Literal
+from typing import Any, Literal
 
 from airflow_provider_flux.account.folder import account_folder
 from airflow_provider_flux.account.readings import Reading, ReadingStore, read_balance
@@ -20,6 +20,7 @@ from airflow_provider_flux.accounting.reconcile.balance import (
 from airflow_provider_flux.accounting.reconcile.settle import Verdict, judge_lost
 from airflow_provider_flux.accounting.reconcile.write_verdict import write_verdict
 from airflow_provider_flux.bfl.errors import FluxConfigurationError, FluxError
+from airflow_provider_flux.bfl.redaction import escape_control
 from airflow_provider_flux.hooks.flux import FluxHook
 from airflow_provider_flux.recovery.find import FoundRecord, Unreadable
 
@@ -57,7 +58,7 @@ class LostSubmit:
 
 @dataclass(frozen=True)
 class AccountReport:
-    """What became of the credits of an account in a period.
+    """The credits of an account in a period, and what explains them.
 
     :param reconciliation: the intervals between the readings.
     :param readings: number of readings.
@@ -85,6 +86,28 @@ class AccountReport:
     def has_alert(self) -> bool:
         """Whether somebody should look: credits are unexplained, or a ledger is not readable."""
         return self.unexplained > 0 or bool(self.problems)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the sums of the period as JSON values, for an XCom."""
+        names = ("spent", "explained", "uncertain", "unexplained", "added")
+        intervals = self.reconciliation.intervals
+        return {
+            "from": intervals[0].start.isoformat() if intervals else None,
+            "to": intervals[-1].end.isoformat() if intervals else None,
+            **{name: self.reconciliation.total(name) for name in names},
+            "readings": self.readings,
+            "submits": self.submits,
+            "lost_answers": len(self.lost),
+            "unreadable": len(self.problems),
+        }
+
+    def describe_alert(self) -> str:
+        """Return the reason of the alert: unexplained credits, and records that are not read."""
+        reasons = [self.describe_unexplained()] if self.unexplained else []
+        if self.problems:
+            first = escape_control(str(self.problems[0].error))
+            reasons.append(f"{len(self.problems)} records or folders cannot be read: {first}")
+        return " ".join(reasons)
 
     def describe_unexplained(self) -> str:
         """Return what may have taken credits that no ledger explains."""
@@ -119,7 +142,8 @@ def reconcile_account(
     :param folders: folders of ledgers. If there is none, Airflow's database names them.
     :param since: the first moment; a day before ``until`` by default.
     :param until: the moment after the last one; by default now, with a new reading.
-    :param settle: whether to write what the balance proves into the records of lost submits.
+    :param settle: whether to write what is proven into the records of lost submits. A record or
+        folder that cannot be read forbids it: it may explain the balance.
     :param tolerances: the times within which a charge may be on either side of a reading.
     :raises FluxConfigurationError: if the connection has no ``account_path``.
     :raises FluxError: if BFL does not return the balance, or the store does not answer.
@@ -140,7 +164,12 @@ def reconcile_account(
     verdicts = judge_lost(readings, charges, reconciliation, tolerances)
     earliest = first.asked_at - timedelta(seconds=tolerances.answer)
     lost = [
-        _settle(found, charge, verdicts.get(charge.claim or "", "uncertain"), is_on=settle)
+        _settle(
+            found,
+            charge,
+            verdicts.get(charge.claim or "", "uncertain"),
+            is_on=settle and not problems,
+        )
         for found, charge in records
         if charge.is_uncertain and charge.opened_at >= earliest
     ]

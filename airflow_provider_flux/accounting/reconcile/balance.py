@@ -74,12 +74,27 @@ class Reconciliation:
     intervals: tuple[Interval, ...]
     possible: float
 
+    def sum_up(self) -> Interval:
+        """Return all intervals as one. There must be at least one."""
+        first, last = self.intervals[0], self.intervals[-1]
+        return Interval(
+            start=first.start,
+            end=last.end,
+            spent=self.total("spent"),
+            explained=self.total("explained"),
+            uncertain=self.total("uncertain"),
+            unexplained=self.total("unexplained"),
+            added=self.total("added"),
+            in_flight=last.in_flight,
+        )
+
     def total(self, name: str) -> float:
         """Return the sum of one amount over all intervals.
 
         :param name: name of a field of :class:`Interval`.
         """
-        return round(sum(getattr(interval, name) for interval in self.intervals), 6)
+        amounts: list[float] = [getattr(interval, name) for interval in self.intervals]
+        return round(sum(amounts), 6)
 
 
 class TakenCredits:

@@ -187,7 +187,7 @@ def test_no_history_of_submits_leaves_a_credit_unexplained(seed: int) -> None:
 
 
 def _events(draw: random.Random, item: Charge) -> Sequence[tuple[float, float]]:
-    """When BFL takes the credits of a charge, and when it gives them back."""
+    """Return the times and amounts at which BFL takes the credits of a charge, or returns them."""
     opened = (item.opened_at - NOON).total_seconds()
     taken = opened + draw.uniform(0, 1)
     if item.outcome == "uncertain":

@@ -28,9 +28,9 @@ __all__ = ["emulated", "quick"]
 
 pytestmark = pytest.mark.usefixtures("quick")
 
-ROWS = int(os.environ.get("FLUX_RECONCILE_ROWS", "150"))
+ROWS = int(os.environ.get("FLUX_RECONCILE_ROWS", "110"))
 #: Tries of a batch at most. Several lost answers in a row end a try.
-MAX_TRIES = 40
+MAX_TRIES = 20 + ROWS // 50
 #: Faults that need an argument here: a short time, or one answer out of many.
 ARGUMENTS = {
     "submit-status": "submit-status=408",
@@ -48,7 +48,10 @@ ARGUMENTS = {
 #: Faults that take minutes or much memory, and whose money is that of another one.
 LARGE = {"bomb", "poll-bomb", "drip", "poll-drip", "damaged-video"}
 #: Faults that end each try of a batch. They have a batch of their own.
-ENDS = {"no-credits", "poll-403", "redirect-download", "poll-redirect", "foreign-polling-url"}
+ENDS = {
+    *("no-credits", "busy-402", "poll-403"),
+    *("redirect-download", "poll-redirect", "foreign-polling-url"),
+}
 #: The clock of the tests and of the emulator is one.
 ONE_CLOCK = Tolerances(clocks=0)
 
@@ -97,6 +100,7 @@ def test_no_credit_of_batches_under_every_fault_is_unexplained(
         latency=0.05,
         latency_spread=0.5,
         credits=1e6,
+        max_active=ROWS,  # requests that never end would use all slots
         image_bytes=3000,
         extra={"account_path": f"{tmp_path}/account"},
     )

@@ -170,6 +170,7 @@ class TestBatches:
         (lost,) = settle(tmp_path / "out").lost
         assert (lost.verdict, lost.is_written) == ("charged", True)
         assert task.retry()["credits"] == 6
+        assert "proves that BFL charged it" in task.manifest()[1]["reason"]
         assert emulator.stats()["submits"] == 2
         outcomes = {item.key: item.outcome for item in read_charges([str(tmp_path)])}
         assert outcomes == {"a": "landed", "b": "lost"}
@@ -185,6 +186,17 @@ class TestBatches:
         assert [(lost.verdict, lost.is_written) for lost in report.lost] == [("not charged", False)]
         assert task.retry()["uncertain"] == 1
 
+    def test_a_ledger_that_cannot_be_read_forbids_to_settle(
+        self, emulator: EmulatorServer, tmp_path: Path
+    ) -> None:
+        lose(tmp_path, "submit-500")
+        other = tmp_path / "out" / "_flux" / "ledger" / "ads" / "r" / f"hero-{'0' * 16}.1.json"
+        other.parent.mkdir(parents=True)
+        other.write_text("no record")
+        report = settle(tmp_path / "out")
+        assert len(report.problems) == 1
+        assert [(lost.verdict, lost.is_written) for lost in report.lost] == [("not charged", False)]
+
     def test_a_submit_by_somebody_else_leaves_the_row_uncertain(
         self, emulator: EmulatorServer, tmp_path: Path
     ) -> None:
@@ -195,6 +207,20 @@ class TestBatches:
 
 
 class TestSingleImages:
+    def test_a_task_whose_submit_was_charged_says_so_and_pays_nothing(
+        self, emulator: EmulatorServer, tmp_path: Path
+    ) -> None:
+        reconcile_account(FluxHook(), [str(tmp_path)], tolerances=AT_ONCE)
+        prompt, path = "fox [[fault:submit-lost]]", f"{tmp_path}/a.jpg"
+        task = Task({"prompt": prompt, "model": "flux-2-pro", "output_path": path})
+        with pytest.raises(AirflowFailException, match="FluxSubmitUncertainError"):
+            task.retry()
+        (lost,) = settle(tmp_path).lost
+        assert (lost.verdict, lost.is_written) == ("charged", True)
+        with pytest.raises(AirflowFailException, match="proves that BFL charged it"):
+            task.retry()
+        assert emulator.stats()["submits"] == 1
+
     def test_a_task_whose_submit_was_not_charged_goes_on_by_itself(
         self, emulator: EmulatorServer, tmp_path: Path
     ) -> None:
