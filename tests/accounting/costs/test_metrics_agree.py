@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from airflow.sdk import DAG
@@ -29,7 +30,7 @@ def test_the_costs_of_a_batch_and_of_single_images_are_the_credits_of_the_metric
     emulator: EmulatorServer, statsd: StatsdReceiver, tmp_path: Path
 ) -> None:
     initdb()
-    size = {"width": 256, "height": 256}
+    size: dict[str, Any] = {"width": 256, "height": 256}
     with DAG("costs_and_metrics", schedule=None) as dag:
         FluxGenerateOperator(
             task_id="landed", prompt="a fox", output_path=f"{tmp_path}/a.{{ext}}", **size
