@@ -38,7 +38,7 @@ _UPDATES = CostUpdates()
 
 @dataclass(frozen=True)
 class CostsQuery:
-    """What a request for the page chooses.
+    """The choices of a request for the page.
 
     :param by: how to group the costs.
     :param start: text of the begin of the period.

@@ -1,4 +1,4 @@
-"""Where to look for the costs of tasks: in folders, or where this Airflow knows them."""
+"""Find the ledgers of tasks: in folders, or where this Airflow knows them."""
 
 from __future__ import annotations
 
