@@ -26,7 +26,7 @@ def read_page(server: PluginServer, user: str, **query: str) -> str:
 
 def rows_of(html: str) -> dict[str, list[str]]:
     """Return the cells of each row of the table by the name of the group."""
-    rows = re.findall(r'<th scope="row">(.*?)</th>(.*?)</tr>', html, re.DOTALL)
+    rows = re.findall(r'<th scope="row"[^>]*>(.*?)</th>(.*?)</tr>', html, re.DOTALL)
     return {
         re.sub(r"<.*?>", "", name): re.findall(r"<td[^>]*>(.*?)</td>", cells)
         for name, cells in rows
