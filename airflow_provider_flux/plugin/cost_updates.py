@@ -35,7 +35,7 @@ _LOCK_NAME = "costs.lock"
 
 @dataclass(frozen=True)
 class UpdateState:
-    """How far the index knows the ledgers.
+    """The state of the index.
 
     :param scope: the ledgers that Airflow's database names; ``None`` if it was not asked yet.
     :param progress: the refresh that runs, or the last one; ``None`` before the first.

@@ -21,7 +21,7 @@ from airflow_provider_flux.accounting.costs.report import (
     read_report,
 )
 from airflow_provider_flux.accounting.costs.sources import describe_problems
-from airflow_provider_flux.bfl.errors import FluxRequestError
+from airflow_provider_flux.bfl.errors import FluxConfigurationError, FluxRequestError
 from airflow_provider_flux.plugin.access import logged_in_user, may_read_dag, readable_dag_ids
 from airflow_provider_flux.plugin.cost_updates import CostUpdates, UpdateState
 from airflow_provider_flux.plugin.costs_view import CostsPage, render_costs
@@ -38,7 +38,7 @@ _UPDATES = CostUpdates()
 
 @dataclass(frozen=True)
 class CostsQuery:
-    """What a request for the page chooses.
+    """The choices of a request for the page.
 
     :param by: how to group the costs.
     :param start: text of the begin of the period.
@@ -94,6 +94,13 @@ async def costs_page(
     except FluxRequestError as error:
         raise HTTPException(400, error.message) from None
     state = await _UPDATES.update()
+    try:
+        return await _show(user, query, period, state)
+    except FluxConfigurationError as error:  # no folder for the index
+        raise HTTPException(503, error.message) from None
+
+
+async def _show(user: Any, query: CostsQuery, period: Period, state: UpdateState) -> Response:
     known = await in_cost_thread(_find_dags) if state.scope else []
     dag_ids = await in_database_thread(_readable_of, user, known)
     chosen = [query.dag_id] if query.dag_id in dag_ids else [] if query.dag_id else dag_ids

@@ -23,7 +23,7 @@ _LABELS = {
 
 @dataclass(frozen=True)
 class CostsPage:
-    """What the page shows.
+    """The choices that the page shows.
 
     :param by: how the costs are grouped.
     :param start: text of the begin of the period, as the user wrote it.

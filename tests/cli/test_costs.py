@@ -65,19 +65,14 @@ def test_what_cannot_be_read_is_named_and_the_exit_code_says_that_costs_are_miss
     assert "ads" in ended.out
 
 
-@pytest.mark.parametrize(
-    ("options", "named"),
-    [
+def test_a_wrong_option_is_named_before_anything_is_read(command: Callable[..., Ended]) -> None:
+    for options, named in (
         (["/"], "PATH='/'"),
         (["s3://"], "PATH='s3://'"),
         (["/no/such/folder"], "PATH='/no/such/folder'"),
         (["/tmp", "--from", "2026-13-01"], "--from='2026-13-01'"),
         (["/tmp", "--timezone", "Mars"], "--timezone='Mars'"),
-    ],
-)
-def test_a_wrong_option_is_named_before_anything_is_read(
-    command: Callable[..., Ended], options: list[str], named: str
-) -> None:
-    ended = command("costs", *options)
-    assert (ended.code, ended.out) == (2, "")
-    assert named in ended.err
+    ):
+        ended = command("costs", *options)
+        assert (ended.code, ended.out) == (2, "")
+        assert named in ended.err

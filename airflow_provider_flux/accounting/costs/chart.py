@@ -33,6 +33,10 @@ class Part:
     """One part of a bar, as a rectangle.
 
     :param kind: ``reported``, ``estimated`` or ``possible``.
+    :param x: its left edge.
+    :param y: its upper edge.
+    :param width: its width.
+    :param height: its height.
     """
 
     kind: str

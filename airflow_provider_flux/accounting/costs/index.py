@@ -15,7 +15,9 @@ from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
+from airflow_provider_flux import __version__
 from airflow_provider_flux.accounting.costs.ledger_parts import (
     PHASE_ORDER,
     GenerationCost,
@@ -28,8 +30,9 @@ from airflow_provider_flux.accounting.costs.submit_cost import OUTCOMES, cost_of
 from airflow_provider_flux.ledger.record import Phase
 from airflow_provider_flux.object_store.listing import ListedObject
 
-#: Version of the tables. A file of another version is built anew.
-SCHEMA_VERSION = 1
+#: Version of the tables, and of the package, which may read what an earlier one could not. A file
+#: of another version is built anew.
+SCHEMA_VERSION = crc32(f"1:{__version__}".encode()) & 0x7FFFFFFF
 _TABLES = """
 CREATE TABLE objects(
   id INTEGER PRIMARY KEY, uri TEXT NOT NULL UNIQUE, version TEXT NOT NULL, problem TEXT);

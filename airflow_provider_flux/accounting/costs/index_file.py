@@ -14,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from airflow.providers.common.compat.sdk import conf
+from tenacity import retry, retry_if_exception, stop_after_delay, wait_fixed
 
 from airflow_provider_flux.accounting.costs.index import CostIndex
 from airflow_provider_flux.bfl.errors import FluxConfigurationError
@@ -23,6 +24,8 @@ _FILE_NAME = "costs.sqlite"
 #: Ends of the names of the files that SQLite keeps beside the index.
 _COMPANIONS = ("", "-wal", "-shm")
 _PRIVATE = 0o700
+#: Seconds to wait for another process that creates the file.
+_LOCKED_SECONDS = 10.0
 
 
 def open_index(folder: Path | None = None) -> CostIndex:
@@ -33,9 +36,9 @@ def open_index(folder: Path | None = None) -> CostIndex:
     """
     path = (folder or cache_folder()) / _FILE_NAME
     try:
-        return CostIndex(path)
+        return _open_when_free(path)
     except sqlite3.DatabaseError as error:
-        if isinstance(error, sqlite3.OperationalError) and "locked" in str(error):
+        if _is_locked(error):
             raise FluxConfigurationError(
                 f"The index of costs {path} is locked by another process. Run the command again."
             ) from None
@@ -48,6 +51,21 @@ def open_index(folder: Path | None = None) -> CostIndex:
             f"The index of costs {path} cannot be written ({error}). Set [flux] cache_folder to a "
             "local folder with free space."
         ) from None
+
+
+@retry(
+    retry=retry_if_exception(lambda error: _is_locked(error)),
+    stop=stop_after_delay(_LOCKED_SECONDS),
+    wait=wait_fixed(0.05),
+    reraise=True,
+)
+def _open_when_free(path: Path) -> CostIndex:
+    """Open an index. SQLite does not wait while another process creates the file."""
+    return CostIndex(path)
+
+
+def _is_locked(error: BaseException) -> bool:
+    return isinstance(error, sqlite3.OperationalError) and "locked" in str(error)
 
 
 def cache_folder() -> Path:

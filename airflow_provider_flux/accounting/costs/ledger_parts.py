@@ -1,4 +1,4 @@
-"""What one object of a ledger says about submits: a record says it of one, a segment of many.
+"""Read the costs in one object of a ledger: in a record those of one submit, in a segment of many.
 
 Only the members that decide about costs are read. Whoever may write to the bucket may have written
 the object, so a part counts only for the task at whose place the object is.
@@ -50,7 +50,7 @@ Result = Literal["landed", "ready", "submitted"]
 
 @dataclass(frozen=True, slots=True)
 class GenerationCost:
-    """What an accepted request costs, by one object of a ledger.
+    """The cost of an accepted request, by one object of a ledger.
 
     :param request: digest of BFL's id of the request.
     :param model: name of the model.
@@ -84,7 +84,7 @@ class IntentCost:
 
 @dataclass(frozen=True, slots=True)
 class SubmitPart:
-    """What one object says about one submit.
+    """A submit, as far as one object knows it.
 
     :param claim: digest of the random id of the submit.
     :param at: time of the latest phase, in seconds since 1970 in UTC.

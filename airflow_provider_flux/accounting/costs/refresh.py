@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 
 from airflow_provider_flux.accounting.costs.index import CostIndex, ReadObject
@@ -138,8 +138,8 @@ def _ledger_objects(
 def _parse(item: ListedObject, ledger: str, data: bytes | FluxError | None) -> ReadObject:
     if data is None:
         return ReadObject(item, ledger, None)  # it is gone since the listing
-    if isinstance(data, FluxError):
-        return ReadObject(item, ledger, None, data.message)
+    if isinstance(data, FluxError):  # without its version, it is read again the next time
+        return ReadObject(replace(item, version=""), ledger, None, data.message)
     try:
         return ReadObject(item, ledger, parse_object(item.uri, ledger, data))
     except FluxError as error:

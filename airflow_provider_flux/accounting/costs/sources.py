@@ -1,4 +1,4 @@
-"""Where to look for the costs of tasks: in folders, or where this Airflow knows them."""
+"""Find the ledgers of tasks: in folders, or where this Airflow knows them."""
 
 from __future__ import annotations
 
@@ -22,6 +22,8 @@ from airflow_provider_flux.recovery.metadata_db import StoredValue
 #: Stands for the folder of a ledger for the records in Airflow's database.
 DATABASE_LEDGER = "airflow-database:"
 _VALUES_AT_ONCE = 500
+#: Schemes of the stores of ledgers. An XCom may name any other, such as http, which is not opened.
+_SCHEMES = frozenset({"", "file", "local", "s3", "s3a", "s3n", "gs", "gcs", "abfs", "abfss"})
 
 
 def check_folders(folders: Sequence[str]) -> None:
@@ -33,7 +35,7 @@ def check_folders(folders: Sequence[str]) -> None:
     :raises FluxStorageError: if there is no such bucket.
     """
     for folder in folders:
-        if not folder.strip("/") or folder.endswith("://"):
+        if not folder.rpartition("://")[2].strip("/"):
             raise FluxRequestError(
                 f"PATH={folder!r} names all files there are. Name the folder at the beginning of "
                 "output_path or ledger_path."
@@ -62,6 +64,9 @@ def scope_of_database() -> Scope:
     """
     ledgers: dict[str, set[str] | None] = {DATABASE_LEDGER: None}
     for dag_id, folder in metadata_db.ledger_folders_by_dag():
+        scheme = folder.partition("://")[0] if "://" in folder else ""
+        if scheme not in _SCHEMES:
+            continue
         dags = ledgers.setdefault(folder.rstrip("/"), set())
         if dags is not None:
             dags.add(dag_id)

@@ -24,6 +24,7 @@ def test_a_home_that_cannot_be_written_is_replaced_by_the_temporary_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").touch()
+    monkeypatch.delenv("AIRFLOW__FLUX__CACHE_FOLDER")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     assert cache_folder().parent == tmp_path
