@@ -69,7 +69,7 @@ from airflow_provider_flux.ledger.journal_segments import JOURNAL_SUFFIX
 from airflow_provider_flux.ledger.ledger_folder import publish_ledger_folder
 from airflow_provider_flux.ledger.ledger_host import open_ledger_host
 from airflow_provider_flux.ledger.record_files import record_write_options, stem_of
-from airflow_provider_flux.media.input_files import add_input_files
+from airflow_provider_flux.media.input_files import add_files_of
 from airflow_provider_flux.observability.metrics import OUTCOMES, MetricBuffer
 from airflow_provider_flux.observability.task_files import TaskFiles
 
@@ -289,8 +289,8 @@ class BatchRun:
         def observe(row: Row) -> None:
             if row.request is None:
                 metrics.count(OUTCOMES, row.model, outcome="invalid")
-            else:
-                add_input_files(self.files.inputs, row.request.model, row.request.parameters)
+            elif row.request.catalog_model is not None:
+                add_files_of(self.files.inputs, row.request.catalog_model, row.request.parameters)
 
         try:
             count, invalid = load_rows(store, rows, settings.policies, reserved, observe)

@@ -9,6 +9,7 @@ without an event loop instead: see :func:`run_near`.
 from __future__ import annotations
 
 import asyncio
+import inspect
 import os
 import threading
 from collections.abc import Coroutine
@@ -196,6 +197,8 @@ async def run_near(uri: str, work: Coroutine[Any, Any, _T]) -> _T:
         return await asyncio.to_thread(run_here, work, is_cancelled)
     except asyncio.CancelledError:
         is_cancelled.set()
+        if inspect.getcoroutinestate(work) == inspect.CORO_CREATED:  # no thread was free
+            work.close()
         raise
 
 

@@ -278,7 +278,7 @@ class TestTwoTries:
 
         async def slow(uri: str, data: bytes, options: WriteOptions) -> None:
             if ".jsonl" in uri:
-                await asyncio.sleep(0.5)
+                await pause(0.5)
             await put(uri, data, options)
 
         monkeypatch.setattr(journals, "put", slow)
