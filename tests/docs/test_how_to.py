@@ -161,9 +161,10 @@ def test_the_sample_inputs_are_those_that_the_how_to_pages_name() -> None:
     for name, size in {"room.jpeg": (1024, 768), "mask.png": (1024, 768)}.items():
         with Image.open(io.BytesIO(inputs[name])) as image:
             assert image.size == size
-    with Image.open(io.BytesIO(inputs["room.jpeg"])) as room, Image.open(
-        io.BytesIO(inputs["mask.png"])
-    ) as mask:
+    with (
+        Image.open(io.BytesIO(inputs["room.jpeg"])) as room,
+        Image.open(io.BytesIO(inputs["mask.png"])) as mask,
+    ):
         box = room.convert("L").point(lambda value: 255 if value > 230 else 0)
         assert abs(ImageStat.Stat(box).mean[0] - ImageStat.Stat(mask).mean[0]) < 3
 
@@ -181,6 +182,7 @@ def test_the_catalogue_from_postgresql_writes_the_uri_of_each_product(
     images._root = images._root.replace(BUCKET, f"file://{tmp_path}")
     expected = [(4, 0, 4), (0, 4, 4)]  # landed, reused, and submits so far
     for landed, reused, submits in expected:
+        images.ledger_path = f"file://{tmp_path}/run-{submits - landed}-{reused}/"
         summary = run_operator(images.prepare_for_execution())
         assert (summary["landed"], summary["reused"]) == (landed, reused)
         assert emulator.stats()["submits"] == submits
@@ -207,7 +209,7 @@ def test_the_nightly_review_publishes_what_a_person_approves(
     review = ReviewTask(
         tmp_path, summary, multiple=True, output_path=f"file://{tmp_path}/approved/{{key}}.{{ext}}"
     )
-    approved = review.answer_and_finish(["1", "3"])
+    approved = review.ask().answer("1", "3")
     publish = page_tasks["flux_nightly_with_review.publish"].python_callable
     assert publish(approved) == [f"file://{tmp_path}/approved/{key}.jpeg" for key in "AC"]
     assert emulator.stats()["submits"] == 3
