@@ -49,6 +49,9 @@ snippets: $(VENV)/dev ## Bring the model page, and the snippets in README and do
 	$(BIN)/python -m scripts.model_page
 	$(BIN)/python scripts/sync_snippets.py
 
+pictures: $(VENV)/dev ## Take the pictures of docs/images anew, from a real Airflow; NAMES="task-page demo" for some
+	$(BIN)/python -m scripts.pictures $(NAMES)
+
 bench: $(VENV)/dev ## Print the figures of benchmarks/
 	$(BIN)/python -m benchmarks.imports
 	$(BIN)/python -m benchmarks.triggers

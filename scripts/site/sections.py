@@ -43,10 +43,12 @@ SECTIONS: Mapping[str, tuple[str, ...]] = {
         "cli.md",
         "connection.md",
         "emulator.md",
+        "*-reference.md",
         "reference/*",
     ),
     "Operations": (
         "operations/*",
+        "recover.md",
         "executors.md",
         "webhooks.md",
         "observability.md",

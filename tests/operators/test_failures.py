@@ -17,9 +17,7 @@ from airflow_provider_flux.operators.failures import fail_without_retry
 GUIDE = (Path(__file__).parents[2] / errors.DOCUMENTATION).read_text(encoding="utf-8")
 SECTIONS = {heading.lower() for heading in re.findall(r"^### (Flux\w+)$", GUIDE, re.MULTILINE)}
 CLASSES = [
-    item
-    for item in vars(errors).values()
-    if isinstance(item, type) and issubclass(item, FluxError)
+    item for item in vars(errors).values() if isinstance(item, type) and issubclass(item, FluxError)
 ]
 each_class = pytest.mark.parametrize("error_class", CLASSES)
 
