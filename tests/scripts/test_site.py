@@ -1,4 +1,4 @@
-"""The parts of the documentation site that need no mkdocs: sections, links, pages, one page of all."""
+"""The parts of the documentation site that need no mkdocs: sections, links, pages, one page."""
 
 from __future__ import annotations
 
