@@ -99,7 +99,7 @@ def _check_sdist(sdist: Path) -> None:
         ".ci/run",
         ".github/workflows/release.yml",
         "example_dags/products.csv",
-        "docs/quickstart.md",
+        "docs/start/first-image.md",
         "tests/conftest.py",
         "requirements/dev.txt",
     }

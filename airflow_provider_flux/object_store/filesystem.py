@@ -203,9 +203,9 @@ def _hint(scheme: str, error: Exception) -> str:
     if "account_name" in text:
         return (
             'Add "account_name" or "connection_string" to the extra of the connection: see '
-            "docs/object-storage.md."
+            "docs/operations/stores.md."
         )
-    return "Check its connection: docs/object-storage.md has one for each store."
+    return "Check its connection: docs/operations/stores.md has one for each store."
 
 
 def _install_hint(scheme: str, error: Exception) -> str:

@@ -1,4 +1,4 @@
-"""Images for the gallery, a feed and a contact sheet. The README shows it."""
+"""Images for the gallery, a feed and a contact sheet. docs/gallery.md shows it."""
 
 # [START gallery]
 from airflow.sdk import DAG

@@ -1,4 +1,4 @@
-"""The DAG of README.md and docs/quickstart.md, which the tests run."""
+"""The DAG of README.md and docs/start/first-image.md, which the tests run."""
 
 # [START ten_lines]
 import pendulum

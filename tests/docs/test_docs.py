@@ -222,8 +222,6 @@ def error_names() -> list[str]:
 
 def test_every_error_is_documented() -> None:
     assert missing(error_names(), text_of("docs/errors.md"), "\n### {}\n") == []
-    met_by_users = set(error_names()) - {"FluxError", "FluxTransientError"}
-    assert missing(met_by_users, text_of("README.md"), "\n| `{}` |") == []
 
 
 @each_page
@@ -235,7 +233,7 @@ def test_every_error_that_a_page_names_exists(page: Path) -> None:
     ("operator", "page"),
     [
         (FluxGenerateOperator, "docs/operators/generate.md"),
-        (FluxGenerateBatchOperator, "docs/operators/batch.md"),
+        (FluxGenerateBatchOperator, "docs/operators/batch-reference.md"),
         (FluxToObjectStorageOperator, "docs/operators/to_object_storage.md"),
         (FluxReviewOperator, "docs/review.md"),
     ],
@@ -282,7 +280,7 @@ def input_file(width: int = 1000, height: int = 1000) -> MediaFile:
 
 
 SQUARE = {"prompt": "x", "width": 1024, "height": 1024}
-#: The requests in the cost table of the README: model, description, parameters.
+#: The requests in the table of prices: model, description, parameters.
 COSTS: list[tuple[str, str, dict[str, Any]]] = [
     ("flux-pro-1.1", "an image", {"prompt": "x"}),
     ("flux-pro-1.1-ultra", "an image", {"prompt": "x"}),
@@ -316,8 +314,8 @@ COSTS: list[tuple[str, str, dict[str, Any]]] = [
 ]
 
 
-def test_the_costs_of_the_readme_are_the_estimates() -> None:
-    rows = [tuple(row) for row in table(text_of("README.md"), "model")]
+def test_the_prices_of_the_concept_page_are_the_estimates() -> None:
+    rows = [tuple(row) for row in table(text_of("docs/concepts/what-is-paid.md"), "model")]
     expected = []
     for name, request, parameters in COSTS:
         estimate = estimate_cost(build_request(name, parameters))
@@ -352,14 +350,15 @@ def test_every_key_of_the_xcom_is_documented() -> None:
         missing(set(LandedVideo.__annotations__) - set(LandedImage.__annotations__), rows["video"])
         == []
     )
-    (shown,) = [json.loads(code) for code in blocks(text_of("README.md"), "json")]
+    page = text_of("docs/operators/generate.md")
+    (shown,) = [json.loads(code) for code in blocks(page, "json")]
     assert list(shown) == list(Generation.__annotations__)
     assert list(shown["image"]) == list(LandedImage.__annotations__)
 
 
 # Batches
 
-BATCH = "docs/operators/batch.md"
+BATCH, BATCH_REFERENCE = "docs/operators/batch.md", "docs/operators/batch-reference.md"
 
 
 def named_in(rows: list[list[str]]) -> list[str]:
@@ -372,8 +371,8 @@ def test_every_outcome_of_a_row_is_documented() -> None:
 
 
 def test_every_column_of_a_batch_is_documented() -> None:
-    assert named_in(table(text_of(BATCH), "column")) == list(SPECIAL_NAMES)
-    assert named_in(table(text_of(BATCH), "column of the manifest")) == list(
+    assert named_in(table(text_of(BATCH_REFERENCE), "column")) == list(SPECIAL_NAMES)
+    assert named_in(table(text_of(BATCH_REFERENCE), "column of the manifest")) == list(
         ManifestRow.__annotations__
     )
 
@@ -381,7 +380,7 @@ def test_every_column_of_a_batch_is_documented() -> None:
 def test_every_key_of_the_summary_of_a_batch_is_documented() -> None:
     summary = Counters(rows=1, max_active=1).summarize({}, estimated=0, seconds=0)
     more = [*NO_FIGURES, "trimmed", "pruned", "manifest", "failed_path"]
-    assert named_in(table(text_of(BATCH), "key")) == [*summary, *more]
+    assert named_in(table(text_of(BATCH_REFERENCE), "key")) == [*summary, *more]
 
 
 def test_every_argument_of_the_trigger_is_documented() -> None:
@@ -403,19 +402,19 @@ def fields_of(model: type[BaseModel], prefix: str = "") -> list[str]:
 
 
 def test_every_field_of_the_sidecar_is_documented() -> None:
-    rows = table(text_of("docs/object-storage.md"), "field of the sidecar")
+    rows = table(text_of("docs/object-storage-reference.md"), "field of the sidecar")
     assert [row[0] for row in rows] == fields_of(Sidecar)
 
 
 def test_the_sidecar_in_the_documentation_is_valid() -> None:
-    (shown,) = blocks(text_of("docs/object-storage.md"), "json")
+    (shown,) = blocks(text_of("docs/object-storage-reference.md"), "json")
     sidecar = parse_sidecar(shown.encode())
     assert sidecar is not None
     assert encode_sidecar(sidecar).decode() == shown
 
 
 def test_every_store_option_is_documented() -> None:
-    table_of_options = table(text_of("docs/object-storage.md"), "scheme")
+    table_of_options = table(text_of("docs/object-storage-reference.md"), "scheme")
     rows = {
         row[0]: [set(re.findall(r"`(\w+)`", cell)) for cell in row[1:]] for row in table_of_options
     }
@@ -503,9 +502,8 @@ def test_every_connection_in_the_documentation_can_be_used(
 
 
 def test_connections_are_documented_as_json_and_as_uri() -> None:
-    for name in ("README.md", "docs/connection.md"):
-        shown = connections(text_of(name))
-        assert {value.startswith("{") for value in shown} == {True, False}, name
+    shown = connections(text_of("docs/connection.md"))
+    assert {value.startswith("{") for value in shown} == {True, False}
 
 
 # Emulator

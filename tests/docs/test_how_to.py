@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import io
 import re
+import runpy
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from PIL import Image
+from PIL import Image, ImageStat
 
 from airflow_provider_flux.bfl.errors import FluxError
 from airflow_provider_flux.bfl.inputs import MediaFile
@@ -19,9 +20,12 @@ from airflow_provider_flux.emulator import EmulatorServer
 from airflow_provider_flux.operators.generate import FluxGenerateOperator
 from scripts import sync_snippets
 from tests.support.emulator_media import encode_image, encode_video, plain_image
+from tests.support.review_tries import ReviewTask
 from tests.support.run_operator import run_operator
+from tests.support.sql_databases import PostgresLab
 
 PAGES = sync_snippets.ROOT / "docs" / "how-to"
+SNIPPETS = sync_snippets.ROOT / "docs" / "snippets"
 BUCKET = "s3://my_s3@media"
 
 
@@ -133,10 +137,95 @@ def test_the_dags_of_the_video_page_land_their_videos(
     assert emulator.stats()["submits"] == 6
 
 
+#: Pages whose DAG is not in docs/snippets, by the snippet that they show instead.
+OTHER_SNIPPETS = {"test-your-dag": "tests/testing/project/product_shots_tests.py#tests"}
+
+
 @pytest.mark.parametrize("path", sorted(PAGES.glob("*.md")), ids=lambda path: path.name)
 def test_a_how_to_page_shows_a_tested_dag(path: Path) -> None:
     name = path.stem.replace("-", "_")
-    assert f"<!-- snippet: docs/snippets/{name}.py#{name} -->" in path.read_text()
+    source = OTHER_SNIPPETS.get(path.stem, f"docs/snippets/{name}.py#{name}")
+    assert f"<!-- snippet: {source} -->" in path.read_text()
+
+
+def test_the_sample_inputs_are_those_that_the_how_to_pages_name() -> None:
+    local_s3 = runpy.run_path(str(SNIPPETS / "local_s3.py"))
+    inputs = local_s3["make_inputs"]()
+    named = {
+        name
+        for snippet in SNIPPETS.glob("*.py")
+        for name in re.findall(r"s3://my_s3@media/in/([\w.]+)", snippet.read_text())
+    }
+    assert named
+    assert named <= set(inputs)
+    for name, size in {"room.jpeg": (1024, 768), "mask.png": (1024, 768)}.items():
+        with Image.open(io.BytesIO(inputs[name])) as image:
+            assert image.size == size
+    with Image.open(io.BytesIO(inputs["room.jpeg"])) as room, Image.open(
+        io.BytesIO(inputs["mask.png"])
+    ) as mask:
+        box = room.convert("L").point(lambda value: 255 if value > 230 else 0)
+        assert abs(ImageStat.Stat(box).mean[0] - ImageStat.Stat(mask).mean[0]) < 3
+
+
+def test_the_catalogue_from_postgresql_writes_the_uri_of_each_product(
+    emulator: EmulatorServer, page_tasks: dict[str, Any], postgres: PostgresLab, tmp_path: Path
+) -> None:
+    script = (SNIPPETS / "local_postgres.py").read_text()
+    postgres.run(script.partition('PRODUCTS = """')[2].partition('"""')[0])
+    images = page_tasks["flux_catalogue_from_postgresql.images"].prepare_for_execution()
+    to_table = page_tasks["flux_catalogue_from_postgresql.to_table"].prepare_for_execution()
+    images.sql_conn_id = to_table.conn_id = postgres.conn_id
+    for name in ("output_path", "failed_path"):
+        setattr(images, name, getattr(images, name).replace(BUCKET, f"file://{tmp_path}"))
+    images._root = images._root.replace(BUCKET, f"file://{tmp_path}")
+    expected = [(4, 0, 4), (0, 4, 4)]  # landed, reused, and submits so far
+    for landed, reused, submits in expected:
+        summary = run_operator(images.prepare_for_execution())
+        assert (summary["landed"], summary["reused"]) == (landed, reused)
+        assert emulator.stats()["submits"] == submits
+        to_table.manifest_path = summary["manifest"]
+        run_operator(to_table)
+    uris = postgres.values("SELECT image_uri FROM products ORDER BY sku")
+    assert uris == [
+        f"file://{tmp_path}/out/catalogue/{sku}.jpeg"
+        for sku in ("BAG-12", "LAMP-01", "MUG-07", "VASE-03")
+    ]
+
+
+def test_the_nightly_review_publishes_what_a_person_approves(
+    emulator: EmulatorServer, page_tasks: dict[str, Any], tmp_path: Path
+) -> None:
+    (tmp_path / "products.csv").write_text("sku,description\nA,a lamp\nB,a mug\nC,a bag\n")
+    batch = page_tasks["flux_nightly_with_review.images"].prepare_for_execution()
+    batch.requests = str(tmp_path / "products.csv")
+    batch.output_path = f"file://{tmp_path}/candidates/{{key}}.{{ext}}"
+    batch._root = f"file://{tmp_path}/candidates/"
+    summary = run_operator(batch)
+    shown = page_tasks["flux_nightly_with_review.review"]
+    assert (shown.multiple, shown.on_reject) == (True, "skip")
+    review = ReviewTask(
+        tmp_path, summary, multiple=True, output_path=f"file://{tmp_path}/approved/{{key}}.{{ext}}"
+    )
+    approved = review.answer_and_finish(["1", "3"])
+    publish = page_tasks["flux_nightly_with_review.publish"].python_callable
+    assert publish(approved) == [f"file://{tmp_path}/approved/{key}.jpeg" for key in "AC"]
+    assert emulator.stats()["submits"] == 3
+
+
+def test_the_loop_and_the_batch_that_replaces_it_make_the_same_files(
+    emulator: EmulatorServer, page_tasks: dict[str, Any], tmp_path: Path
+) -> None:
+    loop = page_tasks["flux_before.generate_all"].python_callable
+    loop(str(tmp_path))
+    batch = page_tasks["flux_after.generate_all"].prepare_for_execution()
+    batch.output_path = f"file://{tmp_path}/after/{{key}}.{{ext}}"
+    batch._root = f"file://{tmp_path}/after/"
+    run_operator(batch)
+    names = ["LAMP-01.jpeg", "MUG-07.jpeg"]
+    assert sorted(path.name for path in tmp_path.glob("*.jpeg")) == names
+    assert sorted(path.name for path in (tmp_path / "after").glob("*.jpeg")) == names
+    assert emulator.stats()["submits"] == 4
 
 
 # The mistakes

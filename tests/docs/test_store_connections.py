@@ -1,4 +1,4 @@
-"""The connections of docs/object-storage.md open a store or write to a real server."""
+"""The connections of docs/operations/stores.md open a store or write to a real server."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from airflow_provider_flux.object_store.objects import put, read
 from tests.docs.test_docs import blocks, table, text_of
 from tests.support.object_stores import AzureStore, GcsStore, S3Store, azure_connection
 
-TEXT = text_of("docs/object-storage.md")
+TEXT = text_of("docs/operations/stores.md")
 TRIED = {row[0]: row[2] for row in table(TEXT, "connection")}
 _OF_STORE = {"my_s3": "s3", "my_minio": "s3", "my_gcs": "gs", "my_azure": "abfs"}
 
