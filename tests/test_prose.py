@@ -19,6 +19,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "airflow_provider_flux"
 TESTS = ROOT / "tests"
+GUIDES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 
 _Function: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef
@@ -150,7 +151,7 @@ def problems_of(path: Path) -> Iterator[str]:
         return problems_of_module(path)
     if path.suffix == ".py" and path.is_relative_to(TESTS):
         return problems_of_tests(path)
-    return problems_of_page(path) if path.suffix == ".md" else problems_of_text(path)
+    return problems_of_page(path) if path in GUIDES else problems_of_text(path)
 
 
 def _shown(path: Path) -> Path:
@@ -244,7 +245,7 @@ def test_a_test_module_names_its_tests_by_sentences(path: Path) -> None:
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_a_page_of_the_documentation_has_no_sentence_to_read_twice(path: Path) -> None:
     """A summary first, short sentences with a subject, a sentence before each table."""
-    assert not list(problems_of_page(path))
+    assert not list(problems_of(path))
 
 
 if __name__ == "__main__":

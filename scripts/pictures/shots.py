@@ -177,7 +177,9 @@ def open_connection_form(page: Any) -> None:
 def show_links(page: Any) -> None:
     """Wait until the task shows its links."""
     page.get_by_text("Extra Links").wait_for()
-    page.wait_for_load_state("networkidle")  # the states of the tasks in the grid
+    page.wait_for_function(  # until the grid has the states of all tasks
+        "() => document.querySelectorAll('a[href*=\"/tasks/\"] svg').length >= 4"
+    )
 
 
 def airflow_shots() -> list[Shot]:

@@ -161,9 +161,10 @@ def test_the_sample_inputs_are_those_that_the_how_to_pages_name() -> None:
     for name, size in {"room.jpeg": (1024, 768), "mask.png": (1024, 768)}.items():
         with Image.open(io.BytesIO(inputs[name])) as image:
             assert image.size == size
-    with Image.open(io.BytesIO(inputs["room.jpeg"])) as room, Image.open(
-        io.BytesIO(inputs["mask.png"])
-    ) as mask:
+    with (
+        Image.open(io.BytesIO(inputs["room.jpeg"])) as room,
+        Image.open(io.BytesIO(inputs["mask.png"])) as mask,
+    ):
         box = room.convert("L").point(lambda value: 255 if value > 230 else 0)
         assert abs(ImageStat.Stat(box).mean[0] - ImageStat.Stat(mask).mean[0]) < 3
 
