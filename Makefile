@@ -10,7 +10,7 @@ MATRIX := .venv-matrix
 OLDEST := $(MATRIX)/airflow-3.0/bin/python
 AZURITE := azurite@3.35.0
 AXE := axe-core@4.11.0
-# mkdocs has an environment of its own, and the site the programs that its theme would fetch from elsewhere.
+# mkdocs has an environment of its own. The site has the programs that its theme would fetch from elsewhere.
 DOCS := .venv-docs
 MERMAID := mermaid@11.17.2
 IFRAME_WORKER := iframe-worker@1.0.4
