@@ -182,6 +182,7 @@ def test_the_catalogue_from_postgresql_writes_the_uri_of_each_product(
     images._root = images._root.replace(BUCKET, f"file://{tmp_path}")
     expected = [(4, 0, 4), (0, 4, 4)]  # landed, reused, and submits so far
     for landed, reused, submits in expected:
+        images.ledger_path = f"file://{tmp_path}/run-{submits - landed}-{reused}/"
         summary = run_operator(images.prepare_for_execution())
         assert (summary["landed"], summary["reused"]) == (landed, reused)
         assert emulator.stats()["submits"] == submits
@@ -208,7 +209,7 @@ def test_the_nightly_review_publishes_what_a_person_approves(
     review = ReviewTask(
         tmp_path, summary, multiple=True, output_path=f"file://{tmp_path}/approved/{{key}}.{{ext}}"
     )
-    approved = review.answer_and_finish(["1", "3"])
+    approved = review.ask().answer("1", "3")
     publish = page_tasks["flux_nightly_with_review.publish"].python_callable
     assert publish(approved) == [f"file://{tmp_path}/approved/{key}.jpeg" for key in "AC"]
     assert emulator.stats()["submits"] == 3
