@@ -71,7 +71,7 @@ SECTIONS: Mapping[str, tuple[str, ...]] = {
         "source/*",
     ),
     "Security": ("security.md", "security/*", "SECURITY.md"),
-    "Costs": ("costs.md", "costs/*", "account.md", "account/*"),
+    "Costs": ("costs.md", "costs/*", "account.md", "account/*", "reconcile.md"),
     "When to use which": ("when-to-use*", "when-to-use*/*"),
 }
 
