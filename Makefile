@@ -10,7 +10,7 @@ MATRIX := .venv-matrix
 OLDEST := $(MATRIX)/airflow-3.0/bin/python
 AZURITE := azurite@3.35.0
 AXE := axe-core@4.11.0
-# mkdocs has an environment of its own, and the site the programs that its theme would fetch from elsewhere.
+# mkdocs has an environment of its own. The site has the programs that its theme would fetch from elsewhere.
 DOCS := .venv-docs
 MERMAID := mermaid@11.17.2
 IFRAME_WORKER := iframe-worker@1.0.4
@@ -48,6 +48,9 @@ site: $(VENV)/dev $(DOCS)/ready ## Build the documentation into site/
 snippets: $(VENV)/dev ## Bring the model page, and the snippets in README and docs, up to date
 	$(BIN)/python -m scripts.model_page
 	$(BIN)/python scripts/sync_snippets.py
+
+pictures: $(VENV)/dev ## Take the pictures of docs/images anew, from a real Airflow; NAMES="task-page demo" for some
+	$(BIN)/python -m scripts.pictures $(NAMES)
 
 bench: $(VENV)/dev ## Print the figures of benchmarks/
 	$(BIN)/python -m benchmarks.imports

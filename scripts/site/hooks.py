@@ -28,6 +28,14 @@ _VENDORED = {
     "mermaid.js": "mermaid/dist/mermaid.min.js",
     "iframe-worker.js": "iframe-worker/shim/index.js",
 }
+#: Only the site has them, so the page in the repository does not name them.
+_OTHER_FORMS = """
+
+## All pages at once
+
+<a href="print.html">One page to print</a>, or as text: <a href="llms-full.txt">llms-full.txt</a>,
+with its index <a href="llms.txt">llms.txt</a>.
+"""
 _ASSETS = Path(__file__).parent / "assets"
 
 _pages: dict[str, SitePage] = {}
@@ -75,7 +83,8 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
     :param config: the configuration of mkdocs.
     :param files: all files.
     """
-    return prepare_page(markdown, page.file.src_uri)
+    text = prepare_page(markdown, page.file.src_uri)
+    return f"{text}{_OTHER_FORMS}" if page.file.src_uri == "index.md" else text
 
 
 def on_page_content(html: str, page: Any, config: Any, files: Any) -> str:

@@ -12,8 +12,17 @@ from typing import TypeAlias
 
 #: Patterns of paths below ``docs/``: a page is in the first section that matches.
 SECTIONS: Mapping[str, tuple[str, ...]] = {
-    "Start": ("index.md", "quickstart.md", "start/first*", "start/*"),
+    "Start": (
+        "index.md",
+        "start/first-image.md",
+        "start/first-batch.md",
+        "start/resume.md",
+        "start/*",
+    ),
     "Concepts": (
+        "concepts/life-of-a-generation.md",
+        "concepts/slots.md",
+        "concepts/what-is-paid.md",
         "concepts/*",
         "how-waiting-works.md",
         "ledger.md",
@@ -22,6 +31,7 @@ SECTIONS: Mapping[str, tuple[str, ...]] = {
         "assets.md",
     ),
     "How-to": (
+        "how-to/local-s3.md",
         "how-to/*",
         "tables.md",
         "decorators.md",
@@ -43,10 +53,12 @@ SECTIONS: Mapping[str, tuple[str, ...]] = {
         "cli.md",
         "connection.md",
         "emulator.md",
+        "*-reference.md",
         "reference/*",
     ),
     "Operations": (
         "operations/*",
+        "recover.md",
         "executors.md",
         "webhooks.md",
         "observability.md",
@@ -59,7 +71,7 @@ SECTIONS: Mapping[str, tuple[str, ...]] = {
         "source/*",
     ),
     "Security": ("security.md", "security/*", "SECURITY.md"),
-    "Costs": ("costs.md", "costs/*", "account.md", "account/*"),
+    "Costs": ("costs.md", "costs/*", "account.md", "account/*", "reconcile.md"),
     "When to use which": ("when-to-use*", "when-to-use*/*"),
 }
 

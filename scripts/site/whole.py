@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 _REFERENCE = re.compile(r'\b(?P<name>href|src)="(?P<target>[^"]*)"')
+#: The theme draws the code of a diagram. The program itself expects it without the inner element.
+_DIAGRAM = re.compile(r'(<pre class="mermaid">)<code>(.*?)</code>(</pre>)', re.DOTALL)
 _ID = re.compile(r'\bid="(?P<id>[^"]+)"')
 
 _PRINT_PAGE = """<!doctype html>
@@ -75,7 +77,7 @@ def _merge(page: SitePage, known: Mapping[str, str]) -> str:
         return f'href="#{anchor}{"--" + fragment if fragment else ""}"'
 
     content = _ID.sub(lambda match: f'id="{own}--{match["id"]}"', page.content)
-    return _REFERENCE.sub(rewrite, content)
+    return _DIAGRAM.sub(r"\1\2\3", _REFERENCE.sub(rewrite, content))
 
 
 def _anchor(url: str) -> str:
