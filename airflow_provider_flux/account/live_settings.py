@@ -29,8 +29,8 @@ _MAX_CHARACTERS = 20_000
 
 
 @dataclass(frozen=True)
+class LiveSettings:
     """The limits of an account as they are now.
-    """What the account allows now.
 
     :param max_active: ``max_active`` of the Variable; ``None`` if it sets none.
     :param of_connection: ``max_active`` of the connection.

@@ -37,8 +37,8 @@ class FullQuotaError(Exception):
 
 
 @dataclass(frozen=True)
+class Usage:
     """Slots that a client uses now, and slots that it could use.
-    """What a client does and could do.
 
     :param active: slots that it uses now, those of unanswered POSTs included.
     :param demand: slots that it could use.
