@@ -10,7 +10,7 @@ import pytest
 
 from airflow_provider_flux.account.governor.keeper import QuotaKeeper
 from airflow_provider_flux.account.governor.member import LASTS_SECONDS, QuotaMember, Usage
-from airflow_provider_flux.account.governor.open_quota import QUOTA_FILE, open_quota
+from airflow_provider_flux.account.governor.open_quota import open_quota
 from airflow_provider_flux.account.governor.shares import QuotaLimits, Slots
 from airflow_provider_flux.hooks.flux import FluxHook
 
@@ -43,6 +43,7 @@ def test_a_batch_keeps_its_slots_until_others_may_use_them_and_then_goes_on_alon
     connect("http://127.0.0.1:1", account_path=str(tmp_path))
     state = open_quota(FluxHook().settings)
     assert state is not None
+    spoil = Path(state.uri.removeprefix("file://")).write_text
     now = 0.0
     keeper = QuotaKeeper(state, QuotaMember("a" * 32, QuotaLimits(24)), clock=lambda: now)
 
@@ -51,7 +52,7 @@ def test_a_batch_keeps_its_slots_until_others_may_use_them_and_then_goes_on_alon
         batch = Batch()
         task = asyncio.create_task(keeper.run(batch))
         await batch.has_slots.wait()
-        next(tmp_path.rglob(QUOTA_FILE)).write_text("{}")
+        spoil("{}")
         now += LASTS_SECONDS - 1
         assert not batch.is_alone.is_set()
         now += 2
