@@ -52,7 +52,7 @@ class Trial:
 
 @dataclass(frozen=True)
 class Work:
-    """What a client did: its generations, and its refused submits."""
+    """The work of a client: its generations, and its refused submits."""
 
     spans: Sequence[Span]
     refusals: Sequence[float]

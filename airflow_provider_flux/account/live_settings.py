@@ -30,7 +30,7 @@ _MAX_CHARACTERS = 20_000
 
 @dataclass(frozen=True)
 class LiveSettings:
-    """What the account allows now.
+    """The limits of an account as they are now.
 
     :param max_active: ``max_active`` of the Variable; ``None`` if it sets none.
     :param of_connection: ``max_active`` of the connection.

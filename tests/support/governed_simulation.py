@@ -67,7 +67,7 @@ class GovernedClient(Client):
 
     @property
     def usage(self) -> Usage:
-        """What the client does and could do."""
+        """Return the slots in use and the demand."""
         active = self.limiter.active
         return Usage(Slots(total=active), Slots(total=min(active + len(self._pending), 24)))
 

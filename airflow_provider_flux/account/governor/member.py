@@ -38,7 +38,7 @@ class FullQuotaError(Exception):
 
 @dataclass(frozen=True)
 class Usage:
-    """What a client does and could do.
+    """Slots that a client uses now, and slots that it could use.
 
     :param active: slots that it uses now, those of unanswered POSTs included.
     :param demand: slots that it could use.

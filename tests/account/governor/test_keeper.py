@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from airflow_provider_flux.account.governor.keeper import QuotaKeeper
 from airflow_provider_flux.account.governor.member import LASTS_SECONDS, QuotaMember, Usage
-from airflow_provider_flux.account.governor.quota import MAX_QUOTA_BYTES, Quota
+from airflow_provider_flux.account.governor.open_quota import open_quota
 from airflow_provider_flux.account.governor.shares import QuotaLimits, Slots
-from airflow_provider_flux.account.shared_state import SharedState
-from airflow_provider_flux.object_store.backends import WriteOptions
-from airflow_provider_flux.object_store.filesystem import open_path
+from airflow_provider_flux.hooks.flux import FluxHook
 
 
 class Batch:
@@ -39,13 +38,12 @@ class Batch:
 
 
 def test_a_batch_keeps_its_slots_until_others_may_use_them_and_then_goes_on_alone(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    connect: Callable[..., None], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    path = tmp_path / "quota.json"
-    open_path(str(tmp_path), field="account_path")
-    state = SharedState(
-        f"file://{path}", Quota, Quota, WriteOptions("application/json"), MAX_QUOTA_BYTES
-    )
+    connect("http://127.0.0.1:1", account_path=str(tmp_path))
+    state = open_quota(FluxHook().settings)
+    assert state is not None
+    spoil = Path(state.uri.removeprefix("file://")).write_text
     now = 0.0
     keeper = QuotaKeeper(state, QuotaMember("a" * 32, QuotaLimits(24)), clock=lambda: now)
 
@@ -54,7 +52,7 @@ def test_a_batch_keeps_its_slots_until_others_may_use_them_and_then_goes_on_alon
         batch = Batch()
         task = asyncio.create_task(keeper.run(batch))
         await batch.has_slots.wait()
-        path.write_text("{}")
+        spoil("{}")
         now += LASTS_SECONDS - 1
         assert not batch.is_alone.is_set()
         now += 2

@@ -52,7 +52,7 @@ class Client:
 
     @property
     def usage(self) -> Usage:
-        """What the client does now."""
+        """Return the slots in use and the demand."""
         return Usage(Slots(total=self.active), Slots(total=self.demand))
 
     def look(self) -> None:
