@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import runpy
+import time
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -33,6 +34,8 @@ from airflow_provider_flux.policies.retry import FluxRetryPolicy
 from airflow_provider_flux.sensors.credits import FluxCreditsSensor
 from airflow_provider_flux.testing.dag_run import run_dag
 from airflow_provider_flux.transfers.flux_to_object_storage import FluxToObjectStorageOperator
+from tests.support.image_task import image_task
+from tests.support.image_task import run_task as run_image_task
 from tests.support.scripted_host import ScriptedHost, status
 
 ROOT = Path(__file__).parents[2]
@@ -212,3 +215,36 @@ def test_the_dag_of_the_documentation_draws_a_moderated_image_again(
     ti = run_dag(dag).get_task_instance("generate")
     assert (ti.state, ti.try_number) == ("failed", 3)
     assert waits_of(ti) == [(1, "draw again")] * 2
+
+
+class TestBudgets:
+    @pytest.mark.parametrize(
+        ("seconds", "delay", "action"),
+        [
+            (3600.0, timedelta(hours=2), RetryAction.RETRY),
+            (3600.0, timedelta(minutes=10), RetryAction.FAIL),
+            (3600.0, timedelta(0), RetryAction.FAIL),
+            (None, timedelta(days=365), RetryAction.FAIL),
+        ],
+    )
+    def test_a_budget_that_is_used_up_is_retried_after_its_reset_if_that_is_soon_enough(
+        self, seconds: float | None, delay: timedelta, action: RetryAction
+    ) -> None:
+        resets_at = None if seconds is None else time.time() + seconds
+        error = errors.FluxBudgetError("It is used up.", resets_at=resets_at)
+        decision = FluxRetryPolicy(budget_delay=delay).evaluate(error, 1, 3)
+        assert decision.action is action
+        if action is RetryAction.RETRY:
+            assert decision.retry_delay is not None
+            assert 3590 < decision.retry_delay.total_seconds() < 3670
+
+    def test_a_task_with_that_policy_leaves_the_decision_to_it(
+        self, connect: Callable[..., None], emulator: EmulatorServer, tmp_path: Path
+    ) -> None:
+        budgets = [{"credits": 1, "per": "day"}]
+        connect(emulator.url, account_path=str(tmp_path), budgets=budgets)
+        policy = FluxRetryPolicy(budget_delay=timedelta(days=2))
+        with pytest.raises(errors.FluxBudgetError, match="too little left") as caught:
+            run_image_task(image_task(f"{tmp_path}/hero.{{ext}}", retry_policy=policy))
+        assert caught.value.resets_at is not None
+        assert emulator.stats()["submits"] == 0
