@@ -58,13 +58,14 @@ matrix: $(VENV)/dev ## Run the core of the tests on each Airflow and Python; NAM
 soak: $(VENV)/dev ## All trials many times over, and the kill matrix on the oldest Airflow too; takes hours
 	FLUX_TRIALS=500 $(BIN)/python -m pytest tests/landing/test_land_under_faults.py -q
 	FLUX_LABELLED_IMAGES=200 $(BIN)/python -m pytest tests/batch/test_labelled_images.py -q
-	FLUX_GALLERY_ROWS=10000 $(BIN)/python -m pytest tests/browser -q -s
+	FLUX_GALLERY_ROWS=10000 FLUX_REVIEW_CANDIDATES=100 $(BIN)/python -m pytest tests/browser -q -s
 	FLUX_MONEY_EXAMPLES=300 $(BIN)/python -m pytest tests/batch/test_money_property.py tests/ledger/test_money_property.py -q
 	FLUX_SQL_ROWS=100000 $(BIN)/python -m pytest tests/operators/test_row_source.py -q -s -k memory
 	FLUX_CLAIM_PROCESSES=8 $(BIN)/python -m pytest tests/landing/test_claims_of_processes.py -q
 	FLUX_TABLE_ROWS=100000 $(BIN)/python -m pytest tests/batch/test_product_table.py -q -s
 	FLUX_RECONCILE_ROWS=10000 $(BIN)/python -m pytest tests/accounting/reconcile/test_reconcile_under_faults.py -q -s
 	FLUX_SHARED_CHANGES=100 $(BIN)/python -m pytest tests/account/test_shared_state.py -q
+	FLUX_WEBHOOKS=1000 $(BIN)/python -m pytest tests/plugin/test_webhooks_at_once.py tests/cluster/test_webhooks.py -q -s
 	for n in 1 2 3; do FLUX_RACE_IMAGES=240 $(BIN)/python -m pytest tests/cluster/test_race.py -q -s || exit 1; done
 	for n in 1 2 3; do FLUX_BATCH_IMAGES=480 FLUX_BATCH_KILLS=5 $(BIN)/python -m pytest tests/cluster/test_batch.py -q -s || exit 1; done
 	FLUX_KILLS=5 $(BIN)/python -m pytest tests/cluster -q --deselect tests/cluster/test_race.py

@@ -32,7 +32,7 @@ class AccountFolder:
 
     @property
     def write_options(self) -> WriteOptions:
-        """How its objects are stored: as JSON, kept by no cache, with the rights of the bucket."""
+        """The options of a write: JSON, kept by no cache, with the access rights of the bucket."""
         return WriteOptions(content_type="application/json", cache_control="private, no-store")
 
     def uri(self, *parts: str) -> str:

@@ -1,4 +1,4 @@
-"""How each kind of store reads an object with its version, and writes it under a condition.
+"""Read an object with its version, and write it under a condition, by the way of each store.
 
 - S3: ETag, ``If-Match`` and ``If-None-Match`` of PutObject (source: S3's conditional writes).
 - GCS: generation, ``ifGenerationMatch`` (source: GCS's request preconditions).
@@ -44,6 +44,8 @@ ReadVersion = Callable[[Any, str, int], Awaitable[StoredVersion | None]]
 WriteVersion = Callable[[Any, str, bytes, str | None, WriteOptions], Awaitable[str]]
 
 _NO_SUCH_RANGE = 416
+#: The caller retries. The client of Azure would wait for 15 seconds before its own first retry.
+_NO_RETRIES = {"retry_total": 0}
 #: Seconds between two attempts to lock a local file. Its holder needs some milliseconds.
 _LOCK_PAUSE_SECONDS = 0.01
 
@@ -153,7 +155,7 @@ async def _read_from_azure(fs: Any, path: str, max_bytes: int) -> StoredVersion 
 
     async with fsspec_adapter.open_azure_blob(fs, path) as blob:
         try:
-            download = await blob.download_blob(offset=0, length=max_bytes)
+            download = await blob.download_blob(offset=0, length=max_bytes, **_NO_RETRIES)
         except ResourceNotFoundError:
             return None
         except HttpResponseError as error:
@@ -188,6 +190,7 @@ async def _write_to_azure(
             },
             **condition,
             **write_options.options,
+            **_NO_RETRIES,
         )
     return str(answer["etag"])
 

@@ -268,7 +268,7 @@ class TestTwoReviewers:
 
 
 class TestMany:
-    def test_a_hundred_candidates_are_reviewed_by_as_many_keys(
+    def test_many_candidates_are_reviewed_by_as_many_keys(
         self, open_review: Callable[..., Visit], reviews: Reviews
     ) -> None:
         page = open_review("many").page
@@ -283,7 +283,7 @@ class TestMany:
             waits.append(time.monotonic() - pressed)
         page.keyboard.press("Enter")
         confirm(page, f"Approve {MANY - MANY // 3} of {MANY} candidates?")
-        status(page, "67 candidates: answered by admin.")
+        status(page, f"{MANY - MANY // 3} candidates: answered by admin.")
         seconds = time.monotonic() - started
 
         assert reviews["many"].recorded["options"] == [
@@ -293,4 +293,4 @@ class TestMany:
             f"{MANY} candidates by {MANY + 2} keys in {seconds:.1f} s; median from a key to the "
             f"next picture {1000 * sorted(waits)[MANY // 2]:.0f} ms\n"
         )
-        assert seconds < 120
+        assert seconds < 1.2 * MANY

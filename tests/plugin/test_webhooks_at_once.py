@@ -1,4 +1,4 @@
-"""A thousand webhooks that arrive together. tests/cluster has them on a whole Airflow."""
+"""Many webhooks that arrive together. tests/cluster has them on a whole Airflow."""
 
 from __future__ import annotations
 
@@ -35,7 +35,8 @@ from tests.support.waiting_tasks import find, new_task_instance
 pytestmark = pytest.mark.skipif(AIRFLOW < (3, 1), reason="the plugin needs Airflow 3.1")
 
 SECRET = "whs_canary_of_the_connection"
-AT_ONCE = int(os.environ.get("FLUX_WEBHOOKS", "1000"))
+#: Webhooks that arrive together, each of them twice; `make soak` sends 1,000.
+AT_ONCE = int(os.environ.get("FLUX_WEBHOOKS", "250"))
 
 
 @pytest.fixture
@@ -52,7 +53,7 @@ def make_task() -> FluxGenerateOperator:
     )
 
 
-def test_a_thousand_webhooks_at_once_give_an_event_and_an_image_each(
+def test_many_webhooks_at_once_give_an_event_and_an_image_each(
     rich: EmulatorServer,
     connect: Callable[..., None],
     monkeypatch: pytest.MonkeyPatch,
