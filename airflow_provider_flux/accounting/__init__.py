@@ -1,1 +1,1 @@
-"""The spending of an account, read from ledgers and journals: costs, and the balance explained."""
+"""The costs of an account, and the check of its balance, read from ledgers and journals."""

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from itertools import cycle, islice
 from pathlib import Path
@@ -22,6 +22,7 @@ from airflow_provider_flux.bfl.errors import FluxError
 from airflow_provider_flux.emulator import EmulatorServer
 from airflow_provider_flux.emulator.faults import FAULTS
 from airflow_provider_flux.hooks.flux import FluxHook
+from tests.support.batch_interruptions import meanwhile, wait_until
 from tests.support.batch_tries import Batch, batch, emulated, quick
 
 __all__ = ["emulated", "quick"]
@@ -29,8 +30,11 @@ __all__ = ["emulated", "quick"]
 pytestmark = pytest.mark.usefixtures("quick")
 
 ROWS = int(os.environ.get("FLUX_RECONCILE_ROWS", "110"))
-#: Tries of a batch at most. Several lost answers in a row end a try.
-MAX_TRIES = 20 + ROWS // 50
+#: Argument ``on_uncertain`` of each try. ``resubmit`` pays again for rows whose answer was lost.
+TRIES = ("fail", "fail", "resubmit", "fail")
+#: First tries, which are stopped after some submits.
+STOPPED_TRIES = 2
+SUBMITS_BEFORE_STOP = 30
 #: Faults that need an argument here: a short time, or one answer out of many.
 ARGUMENTS = {
     "submit-status": "submit-status=408",
@@ -73,13 +77,28 @@ def rows_with_every_fault(count: int) -> list[dict[str, Any]]:
     ]
 
 
-def tries_of(task: Batch) -> Iterator[int]:
-    """Make tries until one has nothing left to do. Every other one pays for lost answers again."""
-    for number in range(1, MAX_TRIES + 1):
-        yield number
+def stop_amid_submits(task: Batch, emulator: EmulatorServer) -> Callable[[], None]:
+    """Return an interruption that stops the next try after some submits, as SIGTERM does."""
+    count = emulator.stats()["submits"] + SUBMITS_BEFORE_STOP
+
+    def interrupt() -> None:
+        wait_until(lambda: emulator.stats()["submits"] >= count, 300)
+        assert task.operator
+        task.operator.on_kill()
+
+    return interrupt
+
+
+def make_tries(task: Batch, emulator: EmulatorServer) -> int:
+    """Make tries of which the first two are stopped amid their submits; return their number."""
+    for number, on_uncertain in enumerate(TRIES):
         with suppress(FluxError, AirflowException):
-            task.retry(on_uncertain="resubmit" if number % 4 == 2 else "fail")
-            return
+            if number < STOPPED_TRIES:
+                with meanwhile(stop_amid_submits(task, emulator)):
+                    task.retry(on_uncertain=on_uncertain, grace=0.2)
+            else:
+                task.retry(on_uncertain=on_uncertain, grace=20)
+    return len(TRIES)
 
 
 def tell(report: AccountReport, emulator: EmulatorServer, tries: int) -> None:
@@ -105,14 +124,12 @@ def test_no_credit_of_batches_under_every_fault_is_unexplained(
         extra={"account_path": f"{tmp_path}/account"},
     )
     task = batch(tmp_path, rows_with_every_fault(ROWS), timeout=2, max_failed=None)
-    tries = max(tries_of(task))
-    assert tries < MAX_TRIES
+    tries = make_tries(task, emulator)
     for name in sorted(ENDS):
         other = batch(tmp_path, ["fox", f"fox [[fault:{name}]]"], max_failed=None, timeout=1)
         other.dag_id = name
-        for _ in range(2):
-            with suppress(FluxError, AirflowException):
-                other.retry()
+        with suppress(FluxError, AirflowException):
+            other.retry()
     report = reconcile_account(FluxHook(), [str(tmp_path / "out")], tolerances=ONE_CLOCK)
     tell(report, emulator, tries)
     total = report.reconciliation.total
