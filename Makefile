@@ -49,6 +49,7 @@ bench: $(VENV)/dev ## Print the figures of benchmarks/
 	$(BIN)/python -m benchmarks.gallery_server
 	$(BIN)/python -m benchmarks.ledger
 	$(BIN)/python -m benchmarks.claims
+	$(BIN)/python -m benchmarks.costs
 	$(BIN)/python -m benchmarks.observability
 	$(BIN)/python -m benchmarks.batch
 

@@ -108,6 +108,16 @@ _CONFIG: dict[str, Any] = {
                 "example": None,
                 "default": "True",
             },
+            "cache_folder": {
+                "description": (
+                    "Local folder for the index of costs, which only the user of the process may "
+                    "read: a folder in ~/.cache by default. It can be removed at any time."
+                ),
+                "version_added": None,
+                "type": "string",
+                "example": "/var/cache/airflow-flux",
+                "default": "",
+            },
             "webhooks": {
                 "description": (
                     "Receive webhooks of BFL in the API server, at /flux/webhooks. They resume "

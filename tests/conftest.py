@@ -14,6 +14,7 @@ from uuid import uuid4
 _HOME = tempfile.TemporaryDirectory(prefix="flux-tests-")
 os.environ["AIRFLOW_HOME"] = _HOME.name
 os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
+os.environ["AIRFLOW__FLUX__CACHE_FOLDER"] = os.path.join(_HOME.name, "flux-cache")
 # Many tests give their DAG one id. Airflow stores each of them at once, not after 30 seconds.
 os.environ["AIRFLOW__CORE__MIN_SERIALIZED_DAG_UPDATE_INTERVAL"] = "0"
 os.environ["AIRFLOW__CORE__UNIT_TEST_MODE"] = "False"

@@ -27,6 +27,16 @@ def _args(arguments: options.Options, *common: Arg) -> tuple[Arg, ...]:
     return (*own, *common, ARG_VERBOSE)
 
 
+#: Airflow's own option, and CSV.
+_ARG_OUTPUT_OR_CSV = Arg(  # type: ignore[no-untyped-call]
+    ("-o", "--output"),
+    help="Output format. Allowed values: table, json, csv, yaml, plain (default: table)",
+    metavar="(table, json, csv, yaml, plain)",
+    choices=("table", "json", "csv", "yaml", "plain"),
+    default="table",
+)
+
+
 @dataclass(frozen=True)
 class Command:
     """A command of the provider.
@@ -94,6 +104,15 @@ COMMANDS = (
         "balance is too low.",
         _args(options.PLAN),
         "airflow_provider_flux.cli.plan.run",
+    ),
+    Command(
+        "costs",
+        "Sum up what tasks have paid, by DAG, task, model, day or outcome",
+        "Reads the records and journals of tasks, and prints what BFL charged in a period. Each "
+        "submit counts once. It needs no key and does not call BFL. Exits with 1 if a record or "
+        "folder cannot be read, so that costs are missing.",
+        _args(options.COSTS, _ARG_OUTPUT_OR_CSV),
+        "airflow_provider_flux.cli.costs.run",
     ),
     Command(
         "recover",

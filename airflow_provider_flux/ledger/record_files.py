@@ -26,7 +26,7 @@ _MAX_NAME_CHARS = 80
 _MAX_NAME_BYTES = 210
 _HASH_DIGITS = 16
 #: Bytes of the largest record: more than any prompt has.
-_MAX_RECORD_BYTES = 2 * 1024 * 1024
+MAX_RECORD_BYTES = 2 * 1024 * 1024
 #: End of the longest name after a stem: that of a segment of a journal.
 _LONGEST_ENDING = f".rows/{'0' * 32}.000000.jsonl"
 
@@ -100,7 +100,7 @@ async def read_record_file(uri: str) -> Record | None:
     :raises FluxLedgerError: if the record exists and cannot be read.
     :raises FluxStorageError: if the store fails.
     """
-    data = await read(uri, retry=True, max_bytes=_MAX_RECORD_BYTES)
+    data = await read(uri, retry=True, max_bytes=MAX_RECORD_BYTES)
     return None if data is None else parse_record(data, uri)
 
 

@@ -7,7 +7,7 @@ this. The models have had these columns since Airflow 3.0, the task state store 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -105,6 +105,70 @@ def read_values(
             if number.isdecimal():
                 store = MetadataDbRecordStore(row.dag_id, row.run_id, row.task_id, row.map_index)
                 yield store, int(number), _decode(row.value)
+
+
+@dataclass(frozen=True)
+class StoredValue:
+    """A record in the task state stores, as Airflow keeps it.
+
+    :param id: id of its row.
+    :param location: key of the record and its task, for a message.
+    :param owner: the task instance.
+    :param json: the record as JSON.
+    """
+
+    id: int
+    location: str
+    owner: TaskIdentity
+    json: bytes
+
+
+def list_values() -> list[tuple[int, str]]:
+    """Return the rows of all records in the task state stores: id, and time of the last change."""
+    try:
+        from airflow.models.task_state_store import TaskStateStoreModel as Model
+    except ImportError:  # before Airflow 3.3
+        return []
+    query = select(Model.id, Model.updated_at).where(Model.key.like(f"{RECORD_KEY_PREFIX}%"))
+    with create_session() as session:
+        return [(number, str(changed)) for number, changed in session.execute(query)]
+
+
+def read_stored(ids: Collection[int]) -> list[StoredValue]:
+    """Return records of the task state stores.
+
+    :param ids: ids of their rows, some hundred at most.
+    :return: the records that are still there.
+    """
+    if not ids:
+        return []
+    from airflow.models.task_state_store import TaskStateStoreModel as Model
+
+    with create_session() as session:
+        rows = session.scalars(select(Model).where(Model.id.in_(ids)))
+        return [_as_stored_value(row) for row in rows]
+
+
+def _as_stored_value(row: Any) -> StoredValue:
+    store = MetadataDbRecordStore(row.dag_id, row.run_id, row.task_id, row.map_index)
+    number = row.key.removeprefix(RECORD_KEY_PREFIX)
+    owner = TaskIdentity(
+        dag_id=row.dag_id, run_id=row.run_id, task_id=row.task_id, map_index=row.map_index
+    )
+    value = _decode(row.value)
+    text = value if isinstance(value, str) else json.dumps(value)
+    location = store.location(int(number) if number.isdecimal() else -1)
+    return StoredValue(row.id, location, owner, text.encode(errors="replace"))
+
+
+def ledger_folders_by_dag() -> set[tuple[str, str]]:
+    """Return the folders in which tasks keep records, each with the id of a DAG that does so."""
+    from airflow.models.xcom import XComModel
+
+    query = select(XComModel.dag_id, XComModel.value).where(XComModel.key == LEDGER_FOLDER_XCOM)
+    with create_session() as session:
+        rows = [(dag_id, _decode(value)) for dag_id, value in session.execute(query)]
+    return {(dag_id, folder) for dag_id, folder in rows if isinstance(folder, str)}
 
 
 def ledger_folders_of(dag_id: str | None) -> set[str]:
