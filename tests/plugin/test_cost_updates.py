@@ -1,0 +1,34 @@
+"""The refreshes of the index of costs in the API server."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+
+import pytest
+from airflow.utils.db import initdb
+
+from tests.support.airflow_names import AIRFLOW
+
+pytestmark = pytest.mark.skipif(AIRFLOW < (3, 1), reason="the gallery needs Airflow 3.1")
+
+
+async def test_only_one_process_reads_ledgers_and_pages_of_others_do_not_wait_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from airflow_provider_flux.plugin.cost_updates import CostUpdates
+
+    initdb()
+    monkeypatch.setenv("AIRFLOW__FLUX__CACHE_FOLDER", str(tmp_path))
+    os.chmod(tmp_path, 0o700)
+    updates = CostUpdates(fresh_seconds=0)
+    with (tmp_path / "costs.lock").open("wb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        held = await updates.update(max_wait=120)
+    assert held.scope is not None
+    assert (held.is_running, held.progress, held.error) == (False, None, None)
+    free = await updates.update(max_wait=120)
+    assert free.progress is not None
+    impatient = await updates.update(max_wait=0)
+    assert impatient.scope is not None
