@@ -24,7 +24,7 @@ from airflow_provider_flux.batch.report.monitor import BatchMonitor
 from airflow_provider_flux.batch.row_reader import RowReader
 from airflow_provider_flux.batch.row_states import RowBuilder
 from airflow_provider_flux.batch.row_store import RowStore
-from airflow_provider_flux.batch.run_loop import ManifestTarget, ProgressReporter
+from airflow_provider_flux.batch.run_loop import ManifestTarget, ProgressReporter, frozen_modules
 from airflow_provider_flux.batch.run_output import (
     BatchOutput,
     check_stores,
@@ -125,7 +125,7 @@ class BatchRun:
         check_stores(target, settings)
         prove_checks(settings.checks.checks)
         self._hook.prepare_async()
-        with closing(self._new_store()) as store:
+        with frozen_modules(), closing(self._new_store()) as store:
             counters = self._load_rows(store)
             journal = self._open_journal(store, counters)
             survey = self._new_survey(store, counters)
