@@ -24,8 +24,10 @@ _MAX_POLLS = 16.0
 _MAX_WAIT_SECONDS = 30.0
 _MIN_WAIT_DIVISOR = 25
 #: A generation that is older than nearly all others were is polled less and less often: its spacing
-#: grows by this share of the seconds it is late, up to this share of its age.
+#: grows by this share of the seconds it is late, from a share of the poll interval up to a share
+#: of its age.
 _LATE_GROWTH = 0.5
+_LATE_INTERVAL_SHARE = 0.5
 _MAX_LATE_SHARE = 0.1
 #: Before enough generations were seen: the first poll as a share of the typical latency, then the
 #: spacing as a share of the age, and at least as a share of the poll interval.
@@ -152,7 +154,9 @@ class PollSchedule:
         spans = [*self._spans, self._guess_tail()]
         self._times = find_best_times(spans, max(budget, 1.0), self._min_wait)
         gaps = [after - before for before, after in pairwise(self._times)]
-        self._last_spacing = max(gaps[-1] if gaps else self._first / 4, self._min_wait)
+        self._last_spacing = max(
+            gaps[-1] if gaps else 0.0, _LATE_INTERVAL_SHARE * self._poll_interval
+        )
 
     def _guess_tail(self) -> Span:
         """Return a span for the next generation, which may be older than all that were seen."""
