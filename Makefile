@@ -66,6 +66,10 @@ bench: $(VENV)/dev ## Print the figures of benchmarks/
 	$(BIN)/python -m benchmarks.claims
 	$(BIN)/python -m benchmarks.costs
 	$(BIN)/python -m benchmarks.observability
+	$(BIN)/python -m benchmarks.poll_frontier
+	$(BIN)/python -m benchmarks.rows
+	$(BIN)/python -m benchmarks.landed_cpu --rounds 3
+	$(BIN)/python -m benchmarks.landed_cpu --active 240 --active 1000 --one-core
 	$(BIN)/python -m benchmarks.batch
 	$(BIN)/python -m benchmarks.governor
 

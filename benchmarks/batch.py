@@ -98,7 +98,8 @@ def _measure_operator(emulator: Emulator, folder: Path, count: int) -> Figures:
 
 
 def _measure_mapped_tasks(emulator: Emulator, folder: Path, count: int) -> None:
-    with start_cluster(folder / "cluster", folder, emulator.url, count) as cluster:
+    with start_cluster(folder / "cluster", folder, emulator, count) as cluster:
+        _measure_dag(cluster, "ours", "mapped FluxGenerateOperator", emulator, folder, count)
         _measure_dag(cluster, "python", "mapped PythonOperator", emulator, folder, count)
         _measure_dag(cluster, "deferrable", "mapped textbook deferrable", emulator, folder, count)
 

@@ -46,6 +46,7 @@ _WARM_UP_IMAGES = 12
 #: Images for each active generation, so that start and end of a batch weigh little.
 _IMAGES_PER_SLOT = 10
 _MAX_IMAGES = 1200
+_MIN_IMAGES_PER_SLOT = 3
 _SMALLEST_IMAGE = 400_000
 _HEADER = (
     f"{'active':>6}  {'tree':34}{'images':>7}{'CPU ms each':>13}{'of first':>10}{'quota':>7}"
@@ -158,7 +159,7 @@ def compare(trees: Sequence[Path], active: int, rounds: int, profiles: Path | No
     :param rounds: runs of each tree.
     :param profiles: folder of the profiles; ``None`` for none.
     """
-    images = min(_IMAGES_PER_SLOT * active, _MAX_IMAGES)
+    images = max(min(_IMAGES_PER_SLOT * active, _MAX_IMAGES), _MIN_IMAGES_PER_SLOT * active)
     samples: dict[Path, list[Sample]] = {tree: [] for tree in trees}
     floors: list[float] = []
     with run_server(active) as emulator:
@@ -203,8 +204,13 @@ def main() -> None:
     parser.add_argument(
         "--active", type=int, action="append", help="limit of the account (default: 24 and 240)"
     )
+    parser.add_argument(
+        "--one-core", action="store_true", help="let each batch use one core (the emulator may not)"
+    )
     parser.add_argument("--profile", type=Path, help="folder for profiles")
     options = parser.parse_args()
+    if options.one_core:
+        os.environ["FLUX_ONE_CORE"] = "1"
     if options.profile:
         options.profile.mkdir(parents=True, exist_ok=True)
     trees = [tree.resolve() for tree in options.tree or [ROOT]]

@@ -4,7 +4,8 @@
 ARGUMENTS is a JSON object with further arguments of the operator. The program prints CPU, memory,
 time, the summary of the batch and its error as JSON. ``FLUX_PROFILE=FILE`` writes a profile. The
 connection is ``AIRFLOW_CONN_FLUX_DEFAULT``. ``FLUX_WARM_UP=N`` makes N images before, which do not
-count: the first batch of a process imports what all of them need.
+count: the first batch of a process imports what all of them need. ``FLUX_ONE_CORE=1`` keeps the
+process on one core.
 """
 
 from __future__ import annotations
@@ -51,6 +52,8 @@ def main(name: str, folder: str, count: int, arguments: dict[str, Any]) -> None:
     :param count: images to make.
     :param arguments: further arguments of the operator.
     """
+    if os.environ.get("FLUX_ONE_CORE"):
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     if warm_up := int(os.environ.get("FLUX_WARM_UP", "0")):
         make_operator("warm-up", folder, warm_up, arguments).execute(make_context("warm-up"))
     operator = make_operator(name, folder, count, arguments)

@@ -35,7 +35,12 @@ from airflow_provider_flux.batch.report.monitor import BatchMonitor
 from airflow_provider_flux.batch.row_reader import RowReader
 from airflow_provider_flux.batch.row_states import RowBuilder
 from airflow_provider_flux.batch.row_store import RowStore
-from airflow_provider_flux.batch.run_loop import LiveQuota, ManifestTarget, ProgressReporter
+from airflow_provider_flux.batch.run_loop import (
+    LiveQuota,
+    ManifestTarget,
+    ProgressReporter,
+    frozen_modules,
+)
 from airflow_provider_flux.batch.run_output import (
     BatchOutput,
     check_stores,
@@ -141,7 +146,7 @@ class BatchRun:
         first_limits = live.read_first(time.monotonic())
         self._quota = open_quota(self._hook.settings)
         self._hook.prepare_async()
-        with closing(self._new_store()) as store:
+        with frozen_modules(), closing(self._new_store()) as store:
             counters = self._load_rows(store)
             journal = self._open_journal(store, counters)
             if self._budgets:

@@ -216,7 +216,7 @@ class EngineThread:
 
         :raises BaseException: the interruption, after the engine has ended or had its time.
         """
-        with _frozen_modules(), ThreadPoolExecutor(1, thread_name_prefix="flux-batch") as pool:
+        with ThreadPoolExecutor(1, thread_name_prefix="flux-batch") as pool:
             ended = pool.submit(asyncio.run, self.engine.run())
             try:
                 wait_for(ended, self.tick)
@@ -228,7 +228,7 @@ class EngineThread:
 
 
 @contextmanager
-def _frozen_modules() -> Iterator[None]:
+def frozen_modules() -> Iterator[None]:
     """Keep the garbage collector from looking at what is in memory already, mostly modules.
 
     Airflow and its providers are a million objects, which each full collection would visit.

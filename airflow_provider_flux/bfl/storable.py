@@ -30,7 +30,7 @@ def find_unstorable(parameters: Mapping[str, Any]) -> list[str]:
     return [
         f"{name}{fault}"
         for name, value in parameters.items()
-        if (fault := next(_faults(value, _MAX_LEVELS), ""))
+        if not isinstance(value, str) and (fault := next(_faults(value, _MAX_LEVELS), ""))
     ]
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import psutil
 
+from benchmarks.emulator import Emulator
 from benchmarks.usage import cpu_of, memory_of
 from tests.support.cluster.harness import Cluster
 
@@ -37,6 +38,7 @@ DAGS = """
 from airflow.providers.standard.operators.python import PythonOperator
 from airflow.sdk import DAG
 
+from airflow_provider_flux.operators.generate import FluxGenerateOperator
 from benchmarks.contenders.documented import generate_alone
 from benchmarks.contenders.textbook import TextbookOperator
 
@@ -51,6 +53,20 @@ many = {{
 with DAG("python", **many):
     PythonOperator.partial(task_id="image", python_callable=generate_alone, pool="flux").expand(
         op_args=[[URL, f"python {{n}}", f"{{FOLDER}}/python/{{n}}.jpg"] for n in range(COUNT)]
+    )
+with DAG("ours", **many):
+    FluxGenerateOperator.partial(
+        task_id="image",
+        model="flux-pro-1.1",
+        width=1024,
+        height=1024,
+        renditions={{}},  # the other ways make none
+        pool="flux",
+    ).expand_kwargs(
+        [
+            {{"prompt": f"ours {{n}}", "output_path": f"file://{{FOLDER}}/ours/{{n}}.{{{{ext}}}}"}}
+            for n in range(COUNT)
+        ]
     )
 with DAG("deferrable", **many):
     TextbookOperator.partial(task_id="image", url=URL, pool="flux").expand_kwargs(
@@ -80,7 +96,7 @@ class DagRunUsage:
 
 @dataclass(frozen=True)
 class MappedCluster:
-    """A running Airflow with the DAGs ``python`` and ``deferrable``.
+    """A running Airflow with the DAGs ``ours``, ``python`` and ``deferrable``.
 
     :param cluster: the cluster of the tests.
     """
@@ -90,7 +106,7 @@ class MappedCluster:
     def run(self, dag_id: str, timeout: float) -> DagRunUsage:
         """Run a DAG to its end, and measure all processes of Airflow.
 
-        :param dag_id: ``python`` or ``deferrable``.
+        :param dag_id: ``ours``, ``python`` or ``deferrable``.
         :param timeout: seconds to wait for the end.
         """
         self.cluster.wait_parsed(dag_id)
@@ -130,22 +146,23 @@ class MappedCluster:
 
 @contextmanager
 def start_cluster(
-    airflow_home: Path, folder: Path, url: str, count: int
+    airflow_home: Path, folder: Path, emulator: Emulator, count: int
 ) -> Iterator[MappedCluster]:
     """Start a cluster and stop it after the block.
 
     :param airflow_home: folder for Airflow.
     :param folder: folder for the images.
-    :param url: base URL of the API.
+    :param emulator: emulator that the tasks submit to.
     :param count: images of each DAG.
     """
     (airflow_home / "dags").mkdir(parents=True)
     (airflow_home / "dags" / "contenders.py").write_text(
-        DAGS.format(count=count, url=url, folder=str(folder))
+        DAGS.format(count=count, url=emulator.url, folder=str(folder))
     )
     path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
     environment = {
         "PYTHONPATH": path,
+        "AIRFLOW_CONN_FLUX_DEFAULT": emulator.connection,
         **{f"AIRFLOW__{name}": value for name, value in AIRFLOW_DEFAULTS.items()},
     }
     sys.stderr.write("starting Airflow ...\n")

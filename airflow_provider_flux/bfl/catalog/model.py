@@ -58,6 +58,7 @@ class MediaField:
 _COMMON = ("safety_tolerance", "output_format", "seed", "webhook_url", "webhook_secret", "user")
 
 
+@cache
 def fields_of(*schemas: type[BaseModel]) -> tuple[str, ...]:
     """Return the names of all fields of schemas, with those that many routes share at the end.
 
