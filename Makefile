@@ -10,8 +10,12 @@ MATRIX := .venv-matrix
 OLDEST := $(MATRIX)/airflow-3.0/bin/python
 AZURITE := azurite@3.35.0
 AXE := axe-core@4.11.0
+# mkdocs has an environment of its own. The site has the programs that its theme would fetch from elsewhere.
+DOCS := .venv-docs
+MERMAID := mermaid@11.17.2
+IFRAME_WORKER := iframe-worker@1.0.4
 
-.PHONY: help demo test coverage lint docs bench matrix soak dist lock clean
+.PHONY: help demo test coverage lint docs snippets site pictures bench matrix soak dist lock clean
 
 help: ## Say what there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -33,9 +37,20 @@ lint: $(VENV)/dev ## Check style, types, layers and snippets
 	$(BIN)/python -m scripts.model_page --check
 	$(BIN)/python scripts/sync_snippets.py --check
 
-docs: $(VENV)/dev ## Bring the model page, and the snippets in README and docs, up to date
+docs: snippets site ## Bring model page and snippets up to date, build the documentation into site/, and check its links
+	FLUX_SITE=site $(BIN)/python -m pytest -q tests/docs/test_site.py
+	@echo "Open $$(ls -d site/[0-9]*/ | tail -1)index.html"
+
+site: $(VENV)/dev $(DOCS)/ready ## Build the documentation into site/
+	@$(STEP) 1/1 "Building the documentation" "10 to 30 seconds" \
+		sh -c '$(BIN)/python -m scripts.site.facts > $(DOCS)/facts.json && $(DOCS)/bin/python -m scripts.site $(DOCS)/facts.json $(DOCS)/npm/node_modules'
+
+snippets: $(VENV)/dev ## Bring the model page, and the snippets in README and docs, up to date
 	$(BIN)/python -m scripts.model_page
 	$(BIN)/python scripts/sync_snippets.py
+
+pictures: $(VENV)/dev ## Take the pictures of docs/images anew, from a real Airflow; NAMES="task-page demo" for some
+	$(BIN)/python -m scripts.pictures $(NAMES)
 
 bench: $(VENV)/dev ## Print the figures of benchmarks/
 	$(BIN)/python -m benchmarks.imports
@@ -49,8 +64,10 @@ bench: $(VENV)/dev ## Print the figures of benchmarks/
 	$(BIN)/python -m benchmarks.gallery_server
 	$(BIN)/python -m benchmarks.ledger
 	$(BIN)/python -m benchmarks.claims
+	$(BIN)/python -m benchmarks.costs
 	$(BIN)/python -m benchmarks.observability
 	$(BIN)/python -m benchmarks.batch
+	$(BIN)/python -m benchmarks.governor
 
 matrix: $(VENV)/dev ## Run the core of the tests on each Airflow and Python; NAMES="airflow-3.1 lowest" for some
 	$(BIN)/python scripts/run_matrix.py $(NAMES)
@@ -63,6 +80,9 @@ soak: $(VENV)/dev ## All trials many times over, and the kill matrix on the olde
 	FLUX_SQL_ROWS=100000 $(BIN)/python -m pytest tests/operators/test_row_source.py -q -s -k memory
 	FLUX_CLAIM_PROCESSES=8 $(BIN)/python -m pytest tests/landing/test_claims_of_processes.py -q
 	FLUX_TABLE_ROWS=100000 $(BIN)/python -m pytest tests/batch/test_product_table.py -q -s
+	FLUX_BUDGET_PROCESSES=8 $(BIN)/python -m pytest tests/account/budgets/test_budget_kills.py -q -s
+	FLUX_RECONCILE_ROWS=10000 $(BIN)/python -m pytest tests/accounting/reconcile/test_reconcile_under_faults.py -q -s
+	FLUX_SHARED_CHANGES=100 $(BIN)/python -m pytest tests/account/test_shared_state.py -q
 	for n in 1 2 3; do FLUX_RACE_IMAGES=240 $(BIN)/python -m pytest tests/cluster/test_race.py -q -s || exit 1; done
 	for n in 1 2 3; do FLUX_BATCH_IMAGES=480 FLUX_BATCH_KILLS=5 $(BIN)/python -m pytest tests/cluster/test_batch.py -q -s || exit 1; done
 	FLUX_KILLS=5 $(BIN)/python -m pytest tests/cluster -q --deselect tests/cluster/test_race.py
@@ -77,7 +97,7 @@ lock: $(VENV)/dev ## Renew the hashed requirements
 	$(BIN)/python scripts/lock.py
 
 clean: ## Remove what the targets have made
-	rm -rf $(VENV) $(MATRIX) .demo dist build .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(MATRIX) $(DOCS) site .demo dist build .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 $(VENV)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11")'
@@ -99,3 +119,11 @@ $(VENV)/dev: requirements/dev.txt pyproject.toml | $(VENV)/python
 		npm install --silent --no-audit --no-fund --prefix $(VENV)/npm $(AZURITE) $(AXE); \
 	else echo "There is no npm to install azurite and axe-core with: tests of Azure and in browsers will be skipped."; fi
 	@touch $@ $(VENV)/runtime
+
+$(DOCS)/ready: requirements/docs.txt
+	@command -v npm >/dev/null || { echo "npm is needed: it installs the programs that draw diagrams and search."; exit 1; }
+	@$(PYTHON) -m venv $(DOCS)
+	@$(STEP) 1/1 "Installing mkdocs into $(DOCS), once" "10 to 60 seconds" sh -c '\
+		$(DOCS)/bin/python -m pip install --disable-pip-version-check --quiet --no-deps --require-hashes -r requirements/docs.txt && \
+		npm install --silent --no-audit --no-fund --prefix $(DOCS)/npm $(MERMAID) $(IFRAME_WORKER)'
+	@touch $@

@@ -22,7 +22,14 @@ _CONNECTION_FIELDS: dict[str, Any] = {
     "max_active": {
         "label": "Max active generations",
         "description": "Limit of active generations of the account, 24 by default.",
-        "schema": {"type": ["integer", "null"], "minimum": 1},
+        "schema": {"type": ["integer", "null"], "minimum": 1, "maximum": 10000},
+    },
+    "pause": {
+        "label": "Pause submits",
+        "description": (
+            "Whether no task submits anything, false by default. Running batches obey in seconds."
+        ),
+        "schema": {"type": ["boolean", "null"]},
     },
     "connect_timeout": {
         "label": "Connect timeout (s)",
@@ -68,6 +75,21 @@ _CONNECTION_FIELDS: dict[str, Any] = {
         ),
         "schema": {"type": ["string", "null"]},
     },
+    "account_path": {
+        "label": "Account path",
+        "description": (
+            "Folder that all tasks of this account share, for example s3://aws_default@bucket/flux."
+        ),
+        "schema": {"type": ["string", "null"]},
+    },
+    "budgets": {
+        "label": "Budgets",
+        "description": (
+            'Credits for each day, week or month, as JSON: [{"credits": 5000, "per": "day"}]. '
+            "They need the account path."
+        ),
+        "schema": {"type": ["string", "array", "null"]},
+    },
 }
 
 
@@ -107,6 +129,16 @@ _CONFIG: dict[str, Any] = {
                 "type": "boolean",
                 "example": None,
                 "default": "True",
+            },
+            "cache_folder": {
+                "description": (
+                    "Local folder for the index of costs, which only the user of the process may "
+                    "read: a folder in ~/.cache by default. It can be removed at any time."
+                ),
+                "version_added": None,
+                "type": "string",
+                "example": "/var/cache/airflow-flux",
+                "default": "",
             },
             "webhooks": {
                 "description": (

@@ -30,7 +30,15 @@ class Emulator:
     @property
     def connection(self) -> str:
         """The value for ``AIRFLOW_CONN_FLUX_DEFAULT``."""
-        return json.dumps({"conn_type": "flux", "password": KEY, "host": self.url})
+        return self.connection_with()
+
+    def connection_with(self, **extra: Any) -> str:
+        """Return the value for ``AIRFLOW_CONN_FLUX_DEFAULT`` with extras.
+
+        :param extra: extras of the connection.
+        """
+        connection = {"conn_type": "flux", "password": KEY, "host": self.url, "extra": extra}
+        return json.dumps(connection)
 
     def read(self, page: str) -> Any:
         """Return a page of the emulator as JSON.

@@ -82,3 +82,30 @@ def floor_of(active: Iterable[Span], machines: int) -> float:
     """Return the floor of the latencies that were drawn, in the order of the submits."""
     ordered = sorted(active, key=lambda span: span.start)
     return floor((span.end - span.start for span in ordered), machines)
+
+
+def fairness(shares: Sequence[float]) -> float:
+    """Return Jain's fairness of shares: 1 if all are equal, and 1/n if one client has all.
+
+    :param shares: the share of each client.
+    """
+    squares = sum(share * share for share in shares)
+    return sum(shares) ** 2 / (len(shares) * squares) if squares else 0.0
+
+
+def seconds_to_reach(active: Sequence[Span], since: float, slots: int) -> float:
+    """Return the seconds until a number of generations was active at once, ``inf`` if never.
+
+    :param active: spans of the generations.
+    :param since: time from which on the seconds count.
+    :param slots: number to reach.
+    """
+    changes = [(span.start, 1) for span in active] + [(span.end, -1) for span in active]
+    now_active = 0
+    for time, change in sorted(changes):
+        if time > since and now_active >= slots:  # it was so already
+            return 0.0
+        now_active += change
+        if time >= since and now_active >= slots:
+            return time - since
+    return math.inf

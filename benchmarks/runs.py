@@ -37,7 +37,12 @@ class BatchProcess:
 
 
 def start_batch(
-    emulator: Emulator, folder: Path, name: str, count: int, **arguments: Any
+    emulator: Emulator,
+    folder: Path,
+    name: str,
+    count: int,
+    connection: str | None = None,
+    **arguments: Any,
 ) -> BatchProcess:
     """Start a batch.
 
@@ -45,6 +50,7 @@ def start_batch(
     :param folder: folder for the batch. Its images land below ``folder/name``.
     :param name: name of the batch, which begins its prompts.
     :param count: images to make.
+    :param connection: the connection; ``None`` for that of the emulator without extras.
     :param arguments: further arguments of the operator.
     """
     airflow_home = folder / "airflow-home"
@@ -52,7 +58,7 @@ def start_batch(
     environment = {
         **os.environ,
         "AIRFLOW_HOME": str(airflow_home),
-        "AIRFLOW_CONN_FLUX_DEFAULT": emulator.connection,
+        "AIRFLOW_CONN_FLUX_DEFAULT": connection or emulator.connection,
     }
     command = [sys.executable, "-m", "benchmarks.run_batch"]
     command += [name, str(folder), str(count), json.dumps(arguments)]

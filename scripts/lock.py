@@ -54,3 +54,4 @@ if __name__ == "__main__":
         compile_requirements(f"airflow-{minor}", "runtime.in", f"airflow-{minor}.in")
     compile_requirements("lowest", "lowest.in", constraint="lowest-constraints.txt", lowest=True)
     compile_requirements("release", "release.in", with_package=False)
+    compile_requirements("docs", "docs.in", with_package=False)

@@ -14,6 +14,7 @@ from uuid import uuid4
 _HOME = tempfile.TemporaryDirectory(prefix="flux-tests-")
 os.environ["AIRFLOW_HOME"] = _HOME.name
 os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
+os.environ["AIRFLOW__FLUX__CACHE_FOLDER"] = os.path.join(_HOME.name, "flux-cache")
 # Many tests give their DAG one id. Airflow stores each of them at once, not after 30 seconds.
 os.environ["AIRFLOW__CORE__MIN_SERIALIZED_DAG_UPDATE_INTERVAL"] = "0"
 os.environ["AIRFLOW__CORE__UNIT_TEST_MODE"] = "False"
@@ -36,6 +37,7 @@ import pytest
 
 from airflow_provider_flux.emulator import EmulatorConfig, EmulatorServer
 from tests.support.ceph_like_proxy import CephLikeProxy
+from tests.support.conditional_stores import ConditionalStore, conditional_store
 from tests.support.object_stores import (
     AzureStore,
     CephStore,
@@ -153,6 +155,13 @@ def store(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
     store.make_bucket()
     monkeypatch.setenv(f"AIRFLOW_CONN_{store.conn_id.upper()}", store.connection(store.url))
     return store
+
+
+@pytest.fixture(params=["file", "s3", "gs", "abfs"])
+def swapping(request: pytest.FixtureRequest) -> Iterator[ConditionalStore]:
+    """An empty, open folder in each kind of store that can compare and swap, behind a proxy."""
+    with conditional_store(request.param, request) as store:
+        yield store
 
 
 @pytest.fixture(scope="session")

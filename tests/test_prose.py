@@ -10,6 +10,7 @@ import ast
 import re
 import sys
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import TypeAlias
 
@@ -18,6 +19,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "airflow_provider_flux"
 TESTS = ROOT / "tests"
+GUIDES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 
 _Function: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef
@@ -50,6 +52,16 @@ _REWORD = {
 }
 _PATTERNS = {re.compile(phrase.replace(" ", r"\s+")): better for phrase, better in _REWORD.items()}
 
+#: Words of the longest sentence of a page. Code in backticks counts as one word.
+_MAX_SENTENCE = 40
+#: A sentence of a page whose subject is a clause. A question may begin like this.
+_SUBJECT_CLAUSE = re.compile(r"(What|Whatever)\b[^?]*\.$")
+_CODE_BLOCK = re.compile(r"^```.*?^```$|<!--.*?-->", re.MULTILINE | re.DOTALL)
+_ITEM = re.compile(r"\n(?=\s*(?:[-*]|\d+\.) )")
+_SENTENCE_END = re.compile(r"(?<=[.!?])\**\s+(?=[A-Z*`\[])")
+#: Blocks that are no prose: headings, tables, HTML, pictures.
+_NO_PROSE = ("#", "|", "<", "![")
+
 #: Base classes whose fields are documented like parameters.
 _FIELD_CLASSES = {"BaseModel", "TypedDict", "NamedTuple"}
 #: A shorter test name does not say who does what.
@@ -63,6 +75,50 @@ def problems_of_text(path: Path) -> Iterator[str]:
         for match in pattern.finditer(text):
             line = text.count("\n", 0, match.start()) + 1
             yield f"{_shown(path)}:{line}: {' '.join(match[0].split())!r}: write {better}"
+
+
+def problems_of_page(path: Path) -> Iterator[str]:
+    """Yield the rules that a page of the documentation breaks, as ``file:line: problem``."""
+    yield from problems_of_text(path)
+    blocks = _blocks(path.read_text(encoding="utf-8"))
+    if path.name != "models.md":  # a program writes it
+        yield from _hurried_reader(path, blocks)
+    for line, block in blocks:
+        if block.startswith(_NO_PROSE):
+            continue
+        for sentence in _sentences(block):
+            words = len(sentence.split())
+            if words > _MAX_SENTENCE:
+                yield f"{_shown(path)}:{line}: {words} words: split {sentence[:60]!r}"
+            if _SUBJECT_CLAUSE.match(sentence):
+                yield f"{_shown(path)}:{line}: name the subject of {sentence[:60]!r}"
+
+
+def _hurried_reader(path: Path, blocks: list[tuple[int, str]]) -> Iterator[str]:
+    """Yield a missing summary, and tables that no sentence introduces."""
+    if len(blocks) < 2 or blocks[1][1].startswith(_NO_PROSE):
+        yield f"{_shown(path)}:1: begin with a summary in prose or in a list"
+    for (_, before), (line, block) in pairwise(blocks):
+        if block.startswith("|") and before.startswith(("#", "|")):
+            yield f"{_shown(path)}:{line}: say in a sentence what to do with this table"
+
+
+def _blocks(text: str) -> list[tuple[int, str]]:
+    """Return the blocks of a page that are no code, each with its line."""
+    text = _CODE_BLOCK.sub(lambda block: "\n" * block[0].count("\n"), text)
+    found, line = [], 1
+    for block in re.split(r"(\n\s*\n)", text):
+        if block.strip():
+            found.append((line, block.strip()))
+        line += block.count("\n")
+    return found
+
+
+def _sentences(block: str) -> Iterator[str]:
+    """Yield the sentences of a paragraph or of the items of a list."""
+    for item in _ITEM.split(block):
+        plain = re.sub(r"`[^`]*`", "Code", re.sub(r"\]\([^)]*\)", "]", item))
+        yield from _SENTENCE_END.split(re.sub(r"^\s*([-*]|\d+\.) ", "", " ".join(plain.split())))
 
 
 def problems_of_module(path: Path) -> Iterator[str]:
@@ -95,7 +151,7 @@ def problems_of(path: Path) -> Iterator[str]:
         return problems_of_module(path)
     if path.suffix == ".py" and path.is_relative_to(TESTS):
         return problems_of_tests(path)
-    return problems_of_text(path)
+    return problems_of_page(path) if path in GUIDES else problems_of_text(path)
 
 
 def _shown(path: Path) -> Path:
@@ -187,9 +243,9 @@ def test_a_test_module_names_its_tests_by_sentences(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_a_page_of_the_documentation_has_no_phrase_to_read_twice(path: Path) -> None:
-    """The phrases that are reworded in the package are reworded in its documentation, too."""
-    assert not list(problems_of_text(path))
+def test_a_page_of_the_documentation_has_no_sentence_to_read_twice(path: Path) -> None:
+    """A summary first, short sentences with a subject, a sentence before each table."""
+    assert not list(problems_of(path))
 
 
 if __name__ == "__main__":

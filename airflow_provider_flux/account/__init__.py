@@ -1,1 +1,1 @@
-"""What all tasks of one BFL account share: its folder, budgets and quota. It reads no ledger."""
+"""The account of one key: the folder, budgets and quota of its tasks. It reads no ledger."""

@@ -1,1 +1,1 @@
-"""What an account spent, read from ledgers and journals: costs and reconcile."""
+"""The spending of an account, read from ledgers and journals: costs, and the balance explained."""

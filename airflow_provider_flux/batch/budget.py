@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 
+from airflow_provider_flux.batch.account_budget import check_account_budget, find_account_left
+from airflow_provider_flux.batch.execution.row_budgets import BatchBudgets
 from airflow_provider_flux.batch.report.counters import Counters
 from airflow_provider_flux.batch.row_reader import RowReader
 from airflow_provider_flux.batch.survey import find_first_beyond
@@ -23,19 +25,27 @@ _MAX_LISTED_MODELS = 10
 #: Rows without a known price that an error names.
 _MAX_LOGGED_ROWS = 20
 #: Reason in the manifest of a row that did not fit.
-TRIMMED = "Not submitted: the rows before it use up max_cost or the balance (on_budget='trim')."
+TRIMMED = (
+    "Not submitted: the rows before it use up max_cost, a budget or the balance (on_budget='trim')."
+)
 
 
-def check_budget(hook: FluxHook, counters: Counters, reader: RowReader) -> None:
-    """Refuse a batch whose rows to submit cost more than ``max_cost`` or the balance.
+def check_budget(
+    hook: FluxHook,
+    counters: Counters,
+    reader: RowReader,
+    account: BatchBudgets | None = None,
+) -> None:
+    """Refuse a batch whose rows cost more than ``max_cost``, a budget or the balance.
 
     Reading the balance is free.
 
     :param hook: hook of the connection.
     :param counters: counters of this try, with the credits of earlier tries.
     :param reader: reader of the rows.
-    :raises FluxBudgetError: if ``max_cost`` is too low, or if it cannot hold because the price of a
-        row is not known.
+    :param account: budgets of the account; ``None`` (default) if none limits the batch.
+    :raises FluxBudgetError: if ``max_cost`` or a budget is too low, or if ``max_cost`` cannot hold
+        because the price of a row is not known.
     :raises FluxInsufficientCreditsError: if the balance of the account is too low.
     :raises FluxAuthenticationError: if BFL refuses the API key.
     """
@@ -48,6 +58,8 @@ def check_budget(hook: FluxHook, counters: Counters, reader: RowReader) -> None:
         )
     if counters.max_cost is not None:
         _check_prices(reader, counters.max_cost)
+    if account is not None:
+        check_account_budget(account, expected)
     if not expected:
         return
     balance = _note_balance(hook, counters)
@@ -58,14 +70,20 @@ def check_budget(hook: FluxHook, counters: Counters, reader: RowReader) -> None:
         )
 
 
-def find_trim(hook: FluxHook, counters: Counters, reader: RowReader) -> int | None:
-    """Find the first row that does not fit into ``max_cost`` and the balance.
+def find_trim(
+    hook: FluxHook,
+    counters: Counters,
+    reader: RowReader,
+    account: BatchBudgets | None = None,
+) -> int | None:
+    """Find the first row that does not fit into ``max_cost``, the budgets and the balance.
 
     It and all rows behind it are not submitted. Reading the balance is free.
 
     :param hook: hook of the connection.
     :param counters: counters of this try, with the credits of earlier tries.
     :param reader: reader of the rows.
+    :param account: budgets of the account; ``None`` (default) if none limits the batch.
     :return: index of the row; ``None`` if all rows fit.
     :raises FluxBudgetError: if ``max_cost`` cannot hold because the price of a row is not known.
     :raises FluxAuthenticationError: if BFL refuses the API key.
@@ -75,6 +93,8 @@ def find_trim(hook: FluxHook, counters: Counters, reader: RowReader) -> int | No
     if counters.max_cost is not None:
         _check_prices(reader, counters.max_cost)
         budgets.append(("max_cost", counters.max_cost - counters.spent))
+    if account is not None:
+        budgets.append(find_account_left(account))
     balance = _note_balance(hook, counters) if expected else None
     if balance is not None:
         budgets.append(("the balance", balance))

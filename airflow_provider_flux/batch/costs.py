@@ -8,7 +8,8 @@ from typing import Any
 from airflow_provider_flux.bfl.responses import read_amount
 from airflow_provider_flux.ledger.journaled_submit import JournaledSubmit
 
-_NOT_CHARGED = frozenset({"FluxModeratedError", "FluxGenerationError"})
+#: Names of the errors after which BFL charges nothing.
+NOT_CHARGED = frozenset({"FluxModeratedError", "FluxGenerationError"})
 
 
 def cost_of(submit: JournaledSubmit) -> float:
@@ -18,7 +19,7 @@ def cost_of(submit: JournaledSubmit) -> float:
     """
     if submit.phase == "intent":
         return read_amount(submit.facts.estimated_cost) or 0.0
-    if submit.generation is None or error_type(submit) in _NOT_CHARGED:
+    if submit.generation is None or error_type(submit) in NOT_CHARGED:
         return 0.0
     return credits_of(submit.generation)
 

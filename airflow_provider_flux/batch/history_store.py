@@ -61,6 +61,14 @@ class HistoryStore:
             submit.distrust_media_outside(self._root)
         return submits
 
+    def all_submits(self) -> Iterator[JournaledSubmit]:
+        """Yield all submits of the journal, row by row.
+
+        :raises FluxLedgerError: if a part of the journal is missing.
+        """
+        for (key,) in self._db.execute("SELECT DISTINCT key FROM entries").fetchall():
+            yield from self.submits_of(key)
+
     def find_recovered(self) -> list[JournaledSubmit]:
         """Return the submits whose images ``airflow flux recover`` has landed since the last try.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from airflow_provider_flux.batch.survey import SurveyCounts
@@ -28,6 +28,24 @@ class ModelPlan:
 
 
 @dataclass(frozen=True)
+class BudgetPlan:
+    """A budget of the account that limits the batch.
+
+    :param budget: the budget in words.
+    :param spent: credits that were spent in its period.
+    :param reserved: credits that tasks have reserved.
+    :param left: the rest.
+    :param resets: time in UTC at which it resets.
+    """
+
+    budget: str
+    spent: float
+    reserved: float
+    left: float
+    resets: str
+
+
+@dataclass(frozen=True)
 class BatchPlan:
     """The rows of a batch, and what a run would pay for them now.
 
@@ -41,6 +59,7 @@ class BatchPlan:
     :param spent: credits that earlier tries of the same run spent.
     :param refusal: reason why the run would submit nothing; ``None`` if it would submit.
     :param manifest: URI of the manifest.
+    :param budgets: budgets of the account that limit the batch.
     """
 
     counts: SurveyCounts
@@ -50,6 +69,7 @@ class BatchPlan:
     spent: float
     refusal: str | None
     manifest: str
+    budgets: tuple[BudgetPlan, ...] = ()
 
     @property
     def to_submit(self) -> int:
@@ -79,6 +99,7 @@ class BatchPlan:
             "usd": round(self.credits * USD_PER_CREDIT, 4),
             "spent": round(self.spent, 4),
             "models": [_model_as_dict(model) for model in self.models],
+            "budgets": [asdict(budget) for budget in self.budgets],
             "refusal": self.refusal,
             "manifest": self.manifest,
         }
@@ -98,6 +119,11 @@ class BatchPlan:
         if self.spent:
             yield f"earlier tries of this run spent {_price(self.spent)}"
         yield f"a run pays {_price(self.credits)}" if self.pays else "a run pays nothing"
+        for budget in self.budgets:
+            yield (
+                f"budget of {budget.budget}: {budget.spent:g} spent, {budget.reserved:g} reserved, "
+                f"{budget.left:g} left, resets at {budget.resets}"
+            )
         if self.refusal:
             yield f"the run would fail before it submits: {self.refusal}"
 

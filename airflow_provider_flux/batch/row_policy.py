@@ -294,7 +294,7 @@ def _collect_rejected(history: RowHistory) -> RejectedImages:
 
 
 def _describe_end(submit: JournaledSubmit) -> str:
-    if submit.phase == "intent":
+    if submit.phase == "intent" and not submit.error:
         return (
             f"The answer to the submit at {submit.opened_at} was not recorded: "
             f"it was possibly billed ({cost_of(submit):g} credits)."

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from airflow_provider_flux.batch.limit_groups import group_of
+from airflow_provider_flux.account.limit_groups import group_of
 from airflow_provider_flux.batch.rejected import NOTHING_REJECTED, RejectedImages, reroll
 from airflow_provider_flux.batch.row_policy import RowOutcome
 from airflow_provider_flux.bfl.request import GenerationRequest, estimate_cost
@@ -23,7 +23,7 @@ class _OpenRow:
     :param index: position in the input, from 0.
     :param key: name of the row, unique in the batch.
     :param group: limit group of its request, see
-        :func:`~airflow_provider_flux.batch.limit_groups.group_of`.
+        :func:`~airflow_provider_flux.account.limit_groups.group_of`.
     :param plan: where its image lands, with the summary of its request for the sidecar.
     :param estimate: expected cost in credits; ``None`` if it is not known.
     :param fallback: request to submit if BFL ends this one without an image; ``None`` if the row

@@ -6,14 +6,15 @@ Memory holds only the rows in flight, so that a batch may have any number of row
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from airflow_provider_flux.account.limit_groups import group_of
 from airflow_provider_flux.batch.history_store import HistoryStore
 from airflow_provider_flux.batch.input.rows import Row
-from airflow_provider_flux.batch.limit_groups import group_of
 from airflow_provider_flux.batch.previous_rows import PreviousRows
 from airflow_provider_flux.batch.rejected import RejectedImages
 from airflow_provider_flux.batch.row_policy import RowOutcome, RowPlan
@@ -37,6 +38,8 @@ CREATE TABLE rows (
 CREATE INDEX open_rows ON rows (limit_group, n) WHERE outcome IS NULL;
 """
 _ROWS_PER_COMMIT = 500
+#: Seconds for which readers may not see the last changes of rows.
+_COMMIT_SECONDS = 0.2
 _PENDING_COLUMNS = (
     "n, key, model, parameters, fallback, is_fallback, uncertain_submits, rejected, path"
 )
@@ -62,6 +65,7 @@ class RowStore:
         self.history = HistoryStore(self._db, builder.plan.target.folder)
         self.previous = PreviousRows(self._db, builder.plan.target.folder)
         self._uncommitted = 0
+        self._committed_at = time.monotonic()
 
     def close(self) -> None:
         """Close the file."""
@@ -71,6 +75,15 @@ class RowStore:
         """Let readers see everything that was stored."""
         self._db.commit()
         self._uncommitted = 0
+        self._committed_at = time.monotonic()
+
+    def commit_if_due(self) -> None:
+        """Let readers see what was stored, if they have not for a while.
+
+        A commit for each change of a row would cost more than the changes.
+        """
+        if time.monotonic() - self._committed_at >= _COMMIT_SECONDS:
+            self.commit()
 
     def add(self, row: Row) -> None:
         """Store a row of the input.
@@ -334,7 +347,7 @@ class RowStore:
                 row.index,
             ),
         )
-        self.commit()
+        self.commit_if_due()
 
     def _commit_sometimes(self) -> None:
         self._uncommitted += 1

@@ -9,11 +9,22 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_flux.account.governor.open_quota import new_keeper, open_quota
+from airflow_provider_flux.account.governor.quota import Quota
+from airflow_provider_flux.account.governor.shares import QuotaLimits
+from airflow_provider_flux.account.limit_groups import limits_by_group
+from airflow_provider_flux.account.live_settings import LiveReader
+from airflow_provider_flux.account.readings import record_balance
+from airflow_provider_flux.account.shared_state import SharedState
+from airflow_provider_flux.batch.account_budget import (
+    open_batch_budgets,
+    settle_earlier_tries,
+)
 from airflow_provider_flux.batch.execution.engine import Engine, EngineOptions
+from airflow_provider_flux.batch.execution.row_budgets import BatchBudgets
 from airflow_provider_flux.batch.input.checked_columns import require_columns
 from airflow_provider_flux.batch.input.requests import restore_request
 from airflow_provider_flux.batch.input.rows import Row, read_rows
-from airflow_provider_flux.batch.limit_groups import limits_by_group
 from airflow_provider_flux.batch.lost_journal import check_lost_journal
 from airflow_provider_flux.batch.plan import BatchPlan
 from airflow_provider_flux.batch.prune import Pruner
@@ -24,7 +35,7 @@ from airflow_provider_flux.batch.report.monitor import BatchMonitor
 from airflow_provider_flux.batch.row_reader import RowReader
 from airflow_provider_flux.batch.row_states import RowBuilder
 from airflow_provider_flux.batch.row_store import RowStore
-from airflow_provider_flux.batch.run_loop import ManifestTarget, ProgressReporter
+from airflow_provider_flux.batch.run_loop import LiveQuota, ManifestTarget, ProgressReporter
 from airflow_provider_flux.batch.run_output import (
     BatchOutput,
     check_stores,
@@ -58,7 +69,7 @@ from airflow_provider_flux.ledger.journal_segments import JOURNAL_SUFFIX
 from airflow_provider_flux.ledger.ledger_folder import publish_ledger_folder
 from airflow_provider_flux.ledger.ledger_host import open_ledger_host
 from airflow_provider_flux.ledger.record_files import record_write_options, stem_of
-from airflow_provider_flux.media.input_files import add_input_files
+from airflow_provider_flux.media.input_files import add_files_of
 from airflow_provider_flux.observability.metrics import OUTCOMES, MetricBuffer
 from airflow_provider_flux.observability.task_files import TaskFiles
 
@@ -106,6 +117,8 @@ class BatchRun:
         self._ledger_host = open_ledger_host(context, settings.ledger)
         self._engine: Engine | None = None
         self._survey: BatchSurvey | None = None
+        self._quota: SharedState[Quota] | None = None
+        self._budgets: BatchBudgets | None = None
         self._is_stopped = False
         self.files = TaskFiles(
             rows_file=file_of(settings.requests),
@@ -124,10 +137,15 @@ class BatchRun:
         publish_ledger_folder(self._context, settings.ledger)
         check_stores(target, settings)
         prove_checks(settings.checks.checks)
+        live = LiveReader(self._hook.flux_conn_id, settings.live_interval)
+        first_limits = live.read_first(time.monotonic())
+        self._quota = open_quota(self._hook.settings)
         self._hook.prepare_async()
         with closing(self._new_store()) as store:
             counters = self._load_rows(store)
             journal = self._open_journal(store, counters)
+            if self._budgets:
+                settle_earlier_tries(self._budgets, store.history)
             survey = self._new_survey(store, counters)
             with RowReader(store.path) as reader:
                 survey.load_previous(settings.manifest)
@@ -139,6 +157,8 @@ class BatchRun:
                     engine.stop(float("inf"), refusal)
                 elif self._ledger_host:
                     self._ledger_host.remember()
+                quota = LiveQuota(engine, live, settings.max_active)
+                quota.apply(first_limits)
                 reporter = ProgressReporter(
                     engine,
                     reader,
@@ -146,6 +166,7 @@ class BatchRun:
                     settings.manifest_interval,
                     self._context.get("task_state_store"),
                     self._monitor,
+                    quota,
                 )
                 self._run_engine(store, engine, reporter)
                 if reporter.has_manifest and not self._is_stopped:
@@ -239,6 +260,7 @@ class BatchRun:
             checks=settings.checks.checks,
             max_rerolls=settings.policies.max_rerolls,
             is_plan=is_plan,
+            budgets=self._budgets,
         )
         return self._survey
 
@@ -267,8 +289,8 @@ class BatchRun:
         def observe(row: Row) -> None:
             if row.request is None:
                 metrics.count(OUTCOMES, row.model, outcome="invalid")
-            else:
-                add_input_files(self.files.inputs, row.request.model, row.request.parameters)
+            elif row.request.catalog_model is not None:
+                add_files_of(self.files.inputs, row.request.catalog_model, row.request.parameters)
 
         try:
             count, invalid = load_rows(store, rows, settings.policies, reserved, observe)
@@ -309,6 +331,9 @@ class BatchRun:
             target=target,
         )
         folder = f"{stem_of(self._settings.ledger, owner)}{JOURNAL_SUFFIX}"
+        self._budgets = open_batch_budgets(
+            self._hook, self._context, folder, header, is_read_only=is_read_only
+        )
         check_lost_journal(self._ledger_host, folder, self._settings.policies)
         header = resume_earlier_tries(
             store,
@@ -329,12 +354,14 @@ class BatchRun:
         before_submits: Callable[[], Awaitable[FluxError | None]] | None,
     ) -> Engine:
         settings = self._settings
+        groups = limits_by_group(settings.model_limits)
+        limits = QuotaLimits(self._hook.settings.max_active, groups)
         engine = Engine(
             self._hook,
             store,
             journal,
             counters,
-            ConcurrencyLimiter(self._max_active, limits_by_group(settings.model_limits)),
+            ConcurrencyLimiter(self._max_active, groups),
             EngineOptions(
                 settings.policies.on_uncertain,
                 settings.timeout,
@@ -344,6 +371,8 @@ class BatchRun:
                 settings.on_budget,
             ),
             before_submits,
+            new_keeper(self._quota, limits, settings.priority),
+            self._budgets,
         )
         self._engine = engine
         if self._is_stopped:
@@ -353,7 +382,8 @@ class BatchRun:
     def _run_engine(self, store: RowStore, engine: Engine, reporter: ProgressReporter) -> None:
         """Run the engine, and write the manifest however it ends."""
         try:
-            self.error = run_and_report(store, engine, reporter, self._settings.grace)
+            with record_balance(self._hook):
+                self.error = run_and_report(store, engine, reporter, self._settings.grace)
         finally:
             engine.counters.metrics.flush()
             self.files.image_count = engine.counters.images

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import time
 from collections.abc import Callable, Iterator
@@ -12,7 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from airflow_provider_flux.account.live_settings import LiveReader, LiveSettings
 from airflow_provider_flux.batch.execution.engine import Engine
+from airflow_provider_flux.batch.execution.quota_share import QuotaChange
 from airflow_provider_flux.batch.report.manifest import InputColumns, write_manifest
 from airflow_provider_flux.batch.report.monitor import BatchMonitor
 from airflow_provider_flux.batch.report.progress import Progress, format_report
@@ -65,6 +68,42 @@ class ManifestTarget:
         )
 
 
+class LiveQuota:
+    """Limits of a running batch, as the connection and the Variable have them now.
+
+    A task reads both through its supervisor, so this is used on the main thread.
+
+    :param engine: the engine that works on the batch.
+    :param reader: reader of the limits.
+    :param max_active: ``max_active`` of the operator; ``None`` if it has none.
+    """
+
+    def __init__(self, engine: Engine, reader: LiveReader, max_active: int | None) -> None:
+        self._engine = engine
+        self._reader = reader
+        self._max_active = max_active
+        self._last: QuotaChange | None = None
+
+    def update(self, now: float) -> None:
+        """Look at the limits if a look is due, and pass changes on.
+
+        :param now: time of the monotonic clock.
+        """
+        self.apply(self._reader.read(now))
+
+    def apply(self, live: LiveSettings | None) -> None:
+        """Pass limits on if they have changed.
+
+        :param live: the limits; ``None`` if they are not known.
+        """
+        if live is None:
+            return
+        change = QuotaChange(live.limit(self._max_active), live.limit(), live.paused_by)
+        if change != self._last:
+            self._last = change
+            self._engine.change_quota(change)
+
+
 class ProgressReporter:
     """Reporter that logs the progress of a batch and writes its interim manifests.
 
@@ -74,6 +113,7 @@ class ProgressReporter:
     :param manifest_interval: seconds between two manifests.
     :param state_store: task state store of Airflow 3.3; ``None`` on an older Airflow.
     :param monitor: user who watches the batch; ``None`` if nobody does.
+    :param quota: limits that may change while the batch runs; ``None`` (default) if they do not.
     """
 
     def __init__(
@@ -84,8 +124,10 @@ class ProgressReporter:
         manifest_interval: float,
         state_store: Any,
         monitor: BatchMonitor | None = None,
+        quota: LiveQuota | None = None,
     ) -> None:
         self._engine = engine
+        self._quota = quota
         self._reader = reader
         self._manifest = manifest
         self._manifest_interval = manifest_interval
@@ -102,6 +144,8 @@ class ProgressReporter:
 
         :param now: time of the monotonic clock.
         """
+        if self._quota:
+            self._quota.update(now)
         if self._monitor:
             self._monitor.update(self._progress.report(now, active=self._engine.active))
         self._send_metrics()
@@ -172,7 +216,7 @@ class EngineThread:
 
         :raises BaseException: the interruption, after the engine has ended or had its time.
         """
-        with ThreadPoolExecutor(1, thread_name_prefix="flux-batch") as pool:
+        with _frozen_modules(), ThreadPoolExecutor(1, thread_name_prefix="flux-batch") as pool:
             ended = pool.submit(asyncio.run, self.engine.run())
             try:
                 wait_for(ended, self.tick)
@@ -181,6 +225,21 @@ class EngineThread:
                 with suppress(TimeoutError):  # the interruption counts, not that the end is late
                     ended.exception(self.grace + _END_SECONDS)
                 raise
+
+
+@contextmanager
+def _frozen_modules() -> Iterator[None]:
+    """Keep the garbage collector from looking at what is in memory already, mostly modules.
+
+    Airflow and its providers are a million objects, which each full collection would visit.
+    """
+    is_frozen = gc.get_freeze_count() > 0  # by Airflow itself, before it forked this process
+    gc.freeze()
+    try:
+        yield
+    finally:
+        if not is_frozen:
+            gc.unfreeze()
 
 
 def wait_for(ended: Future[None], tick: Callable[[float], object] = lambda now: None) -> None:

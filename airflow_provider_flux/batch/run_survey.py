@@ -7,8 +7,10 @@ import logging
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 
+from airflow_provider_flux.batch.account_budget import find_budget_plans
 from airflow_provider_flux.batch.budget import TRIMMED, check_budget, find_trim
 from airflow_provider_flux.batch.execution.earlier_rejections import EarlierRejections
+from airflow_provider_flux.batch.execution.row_budgets import BatchBudgets
 from airflow_provider_flux.batch.execution.survey_rows import RowSurvey
 from airflow_provider_flux.batch.plan import BatchPlan, ModelPlan
 from airflow_provider_flux.batch.report.counters import Counters
@@ -41,6 +43,7 @@ class BatchSurvey:
     :param max_rerolls: further submits of a row whose image a check rejected. Default 0.
     :param is_plan: whether it is for a plan: nothing is written, and all inputs are read, on which
         prices depend.
+    :param budgets: budgets of the account; ``None`` (default) if none limits the batch.
     :ivar counts: the rows before the first submit; ``None`` if neither ``reuse`` nor ``prune`` asks
         for the comparison with the previous manifest.
     :ivar has_manifest: whether the previous manifest could be read, or there is none.
@@ -58,8 +61,10 @@ class BatchSurvey:
         checks: tuple[Check, ...] = (),
         max_rerolls: int = 0,
         is_plan: bool = False,
+        budgets: BatchBudgets | None = None,
     ) -> None:
         self._hook = hook
+        self._budgets = budgets
         self._store = store
         self._counters = counters
         self._trims = on_budget == "trim"
@@ -188,8 +193,8 @@ class BatchSurvey:
                 self.counts = reader.count_survey()
                 log.info("%s", self.counts.describe())
             if self._trims:
-                return find_trim(self._hook, self._counters, reader)
-            check_budget(self._hook, self._counters, reader)
+                return find_trim(self._hook, self._counters, reader, self._budgets)
+            check_budget(self._hook, self._counters, reader, self._budgets)
             return None
 
     def _trim(self, first: int) -> None:
@@ -221,4 +226,5 @@ class BatchSurvey:
             spent=self._counters.spent,
             refusal=refusal,
             manifest=manifest,
+            budgets=find_budget_plans(self._budgets),
         )

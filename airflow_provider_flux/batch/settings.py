@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from airflow_provider_flux.account.live_settings import LIVE_SECONDS
 from airflow_provider_flux.batch.execution.inspect import CheckOptions
 from airflow_provider_flux.batch.input.mapping import InputMapping
 from airflow_provider_flux.batch.row_policy import RowPolicies
 from airflow_provider_flux.batch.survey import OnBudget, Prune
+from airflow_provider_flux.bfl.priority import Priority
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,8 @@ class BatchSettings:
     :param max_rows: most rows that the input may have; ``None`` for any number.
     :param checks: checks of the results.
     :param failed: URI of the file of the rows that did not work; ``None`` for none.
+    :param priority: priority of the submits among the tasks of the account.
+    :param live_interval: seconds between two looks at ``max_active`` and ``pause``.
     :param manifest_interval: seconds between two manifests while the batch works.
     :param poll_interval: seconds between two polls of BFL's documented loop. The schedule of a
         model makes about as many polls, at the times at which its generations usually end.
@@ -54,6 +58,8 @@ class BatchSettings:
     max_rows: int | None = None
     checks: CheckOptions = field(default_factory=CheckOptions)
     failed: str | None = None
+    priority: Priority = "normal"
+    live_interval: float = LIVE_SECONDS
     manifest_interval: float = 60.0
     poll_interval: float = 0.5
     grace: float = 4.0

@@ -10,6 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+#: The page of the documentation that has a section for each class below.
+DOCUMENTATION = "docs/errors.md"
+
 
 class FluxError(Exception):
     """Base class of all errors of this provider.
@@ -33,6 +36,16 @@ class FluxError(Exception):
         self.message = message
         self.request_id = request_id
         self.cost = cost
+        self.add_note(self.reference)  # tracebacks show it, for example those of import errors
+
+    @property
+    def reference(self) -> str:
+        """Return the sentence that names the section of the documentation about this error.
+
+        A class of another module is described by its nearest base class in this one.
+        """
+        name = next(cls.__name__ for cls in type(self).__mro__ if cls.__module__ == __name__)
+        return f"See {DOCUMENTATION}#{name.lower()}"
 
     def as_dict(self) -> dict[str, Any]:
         """Return the error as a JSON object, which carries it from the triggerer to the worker."""
@@ -84,13 +97,22 @@ class FluxInsufficientCreditsError(FluxError):
 
 
 class FluxBudgetError(FluxError):
-    """A batch has reached its ``max_cost``, or the rows to submit would exceed it.
+    """A submit would exceed ``max_cost`` of its batch, or a budget of its account.
 
-    The rows that were submitted before are billed, and the batch has landed them. A retry fails the
-    same way. Raise ``max_cost`` and clear the task: it continues with the remaining rows.
+    The submits before it are billed, and the batch has landed them. A retry fails the same way
+    until ``max_cost`` is raised, or until the budget resets. Then clear the task: it continues with
+    the remaining rows.
+
+    :param message: see :class:`FluxError`.
+    :param resets_at: epoch second at which the budget of the account resets. ``None`` for
+        ``max_cost``, which never does.
     """
 
     is_permanent = True
+
+    def __init__(self, message: str, *, resets_at: float | None = None, **kwargs: Any) -> None:
+        super().__init__(message, **kwargs)
+        self.resets_at = resets_at
 
 
 class FluxBatchError(FluxError):

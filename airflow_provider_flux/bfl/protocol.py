@@ -54,7 +54,12 @@ def submit_request(request: GenerationRequest, settings: FluxSettings) -> HttpRe
     )
 
 
-def poll_request(request_id: str, polling_url: str | None, settings: FluxSettings) -> HttpRequest:
+def poll_request(
+    request_id: str,
+    polling_url: str | None,
+    settings: FluxSettings,
+    timeout: float | None = None,
+) -> HttpRequest:
     """Describe the GET that polls a generation.
 
     A generation lives in one cluster, so its polling URL is used unchanged (source: BFL's
@@ -64,12 +69,15 @@ def poll_request(request_id: str, polling_url: str | None, settings: FluxSetting
     :param polling_url: the polling URL of the submit's answer. ``None`` polls the host of the
         connection; the service returns no polling URL for requests with a webhook.
     :param settings: the account.
+    :param timeout: seconds that the answer may take; ``None``, the default, for those of the
+        account.
     :raises FluxUntrustedURLError: if the key must not be sent to the polling URL.
     """
     url = polling_url or f"{settings.base_url}/v1/get_result?{urlencode({'id': request_id})}"
     if url.startswith("/") and not url.startswith(("//", "/\\")):  # of a gateway without a host
         url = f"{settings.base_url}{url}"
-    return HttpRequest("GET", check_polling_url(url, settings), request_headers(settings))
+    url = check_polling_url(url, settings)
+    return HttpRequest("GET", url, request_headers(settings), timeout=timeout)
 
 
 def redirected_poll(

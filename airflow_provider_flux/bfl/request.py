@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 from airflow_provider_flux.bfl.catalog import (
@@ -73,7 +74,7 @@ class GenerationRequest:
     is_checked: bool = True
     is_prepared: bool = False
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """SHA-256 over model, parameters and the bytes of inputs, in hexadecimal.
 

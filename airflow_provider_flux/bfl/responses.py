@@ -10,6 +10,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any
 
 from airflow_provider_flux.bfl.errors import (
@@ -24,6 +25,13 @@ from airflow_provider_flux.bfl.status import Status
 from airflow_provider_flux.bfl.storable import is_storable_integer
 
 _MAX_STATUS_CHARACTERS = 80
+#: Longest text whose redaction is kept for the next poll.
+_MAX_CACHED_CHARACTERS = 128
+#: Members of an answer that may hold a reason.
+_MEMBERS_WITH_TEXTS = (
+    *("details", "result", "error", "message", "detail"),
+    "Moderation Reasons",
+)
 _URL = re.compile(r"(?i)\s*https?://")
 _MAX_ERROR_CHARACTERS = 300
 _MAX_REASON_CHARACTERS = 100
@@ -123,10 +131,11 @@ class GenerationResult:
         fields: Mapping[str, Any] = result if isinstance(result, Mapping) else {}
         sample = result if isinstance(result, str) and _URL.match(result) else None
         parts = [body.get("details"), fields.get("details"), result, body.get("error"), body]
+        has_texts = any(map(body.get, _MEMBERS_WITH_TEXTS))  # those of a pending one have none
         return cls(
             request_id=read_id(body),
             status=Status.of(text),
-            status_text=redact_line(text, *secrets)[:_MAX_STATUS_CHARACTERS],
+            status_text=_redact_short(text, *secrets)[:_MAX_STATUS_CHARACTERS],
             sample=_first_url(
                 *(fields.get("sample"), fields.get("samples"), sample),
                 *(body.get("sample"), body.get("samples")),
@@ -136,8 +145,8 @@ class GenerationResult:
             cost=read_amount(body.get("cost")),
             cost_problem=describe_bad_amount(body.get("cost")),
             progress=read_number(body.get("progress")),
-            error=_error_text(parts, secrets),
-            moderation_reasons=_reasons(parts, secrets),
+            error=_error_text(parts, secrets) if has_texts else None,
+            moderation_reasons=_reasons(parts, secrets) if has_texts else (),
         )
 
     def without_texts(self) -> GenerationResult:
@@ -207,8 +216,17 @@ def read_id(body: Mapping[str, Any]) -> str | None:
     """
     for value in (body.get("id"), body.get("task_id")):
         if value and isinstance(value, (str, int)) and not isinstance(value, bool):
-            return redact_line(str(value)) or None
+            return _redact_short(str(value)) or None
     return None
+
+
+def _redact_short(text: str, *secrets: str) -> str:
+    """Redact an id or a status, which all polls of a generation repeat."""
+    is_short = len(text) <= _MAX_CACHED_CHARACTERS
+    return (_redact_cached if is_short else redact_line)(text, *secrets)
+
+
+_redact_cached = lru_cache(maxsize=1024)(redact_line)
 
 
 def read_number(value: object) -> float | None:

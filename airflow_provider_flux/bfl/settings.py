@@ -7,7 +7,14 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
+from airflow_provider_flux.bfl.account_path import check_account_path
+from airflow_provider_flux.bfl.budget_rules import BudgetRule, read_budget_rules
 from airflow_provider_flux.bfl.errors import FluxConfigurationError
+from airflow_provider_flux.bfl.quota_settings import (
+    DEFAULT_MAX_ACTIVE,
+    read_flag,
+    read_max_active,
+)
 from airflow_provider_flux.bfl.urls import HOST
 
 #: Global, EU (GDPR) and US endpoints (source: BFL integration guidelines).
@@ -37,6 +44,10 @@ class FluxSettings:
         URLs, for example your own gateway. BFL's hosts are always trusted.
     :param private_input_hosts: hosts, or ``*.domain`` patterns, with private addresses from which
         the worker may read inputs. BFL cannot reach them, so the worker sends the bytes.
+    :param account_path: URI or absolute path of a folder that all tasks of the account share,
+        without a slash at its end.
+    :param pause: whether no task submits anything, by default ``False``.
+    :param budgets: credits that may be spent in each period.
     """
 
     api_key: str = field(repr=False)
@@ -44,11 +55,14 @@ class FluxSettings:
     connect_timeout: float = 10.0
     read_timeout: float = 60.0
     proxy: str | None = field(default=None, repr=False)
-    max_active: int = 24
+    max_active: int = DEFAULT_MAX_ACTIVE
     webhook_secret: str | None = field(default=None, repr=False)
     webhook_hosts: tuple[str, ...] = ()
     trusted_hosts: tuple[str, ...] = ()
     private_input_hosts: tuple[str, ...] = ()
+    account_path: str | None = None
+    pause: bool = False
+    budgets: tuple[BudgetRule, ...] = ()
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -74,11 +88,14 @@ def read_settings(
         connect_timeout=_number(extra, "connect_timeout", 10.0, source),
         read_timeout=_number(extra, "read_timeout", 60.0, source),
         proxy=_check_proxy(extra.get("proxy"), source),
-        max_active=_whole_number(extra, "max_active", 24, source),
+        max_active=read_max_active(extra, source),
         webhook_secret=str(extra["webhook_secret"]) if extra.get("webhook_secret") else None,
         webhook_hosts=_names(extra, "webhook_hosts", source),
         trusted_hosts=_names(extra, "trusted_hosts", source),
         private_input_hosts=_names(extra, "private_input_hosts", source),
+        account_path=check_account_path(extra.get("account_path"), source),
+        pause=read_flag(extra, "pause", source),
+        budgets=read_budget_rules(extra, source),
     )
 
 
@@ -154,15 +171,6 @@ def _number(extra: Mapping[str, Any], name: str, default: float, source: str) ->
             f"{name}={value!r} in {source} is not a number greater than 0."
         )
     return number
-
-
-def _whole_number(extra: Mapping[str, Any], name: str, default: int, source: str) -> int:
-    number = _number(extra, name, default, source)
-    if number != int(number):
-        raise FluxConfigurationError(
-            f"{name}={extra[name]!r} in {source} is not a whole number of 1 or more."
-        )
-    return int(number)
 
 
 def _split(url: str) -> SplitResult | None:

@@ -29,6 +29,9 @@ class Status(StrEnum):
         :param text: the status as the service wrote it.
         """
         written = str(text).strip()
+        exact = _BY_VALUE.get(written)
+        if exact is not None:
+            return exact
         words = written.replace("_", " ").replace("-", " ").casefold()
         found = next((status for status in cls if status.value.casefold() == words), cls.UNKNOWN)
         is_certain = written == found.value or found not in {cls.ERROR, cls.FAILED}
@@ -48,3 +51,6 @@ class Status(StrEnum):
     def is_failure(self) -> bool:
         """Whether the generation ended without a result. *Task not found* may be temporary."""
         return self.is_moderated or self in {Status.ERROR, Status.FAILED}
+
+
+_BY_VALUE = {status.value: status for status in Status}

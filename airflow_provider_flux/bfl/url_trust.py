@@ -9,6 +9,7 @@ stranger or read an internal address.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from urllib.parse import SplitResult, urlsplit
 
 from airflow_provider_flux.bfl.errors import FluxUntrustedURLError
@@ -16,6 +17,8 @@ from airflow_provider_flux.bfl.redaction import describe_url
 from airflow_provider_flux.bfl.settings import FluxSettings
 from airflow_provider_flux.bfl.urls import matches_any, split_url
 
+#: Longest URL whose check is kept.
+_MAX_CACHED_CHARACTERS = 1024
 #: BFL serves results from its own domain, and directly from its Azure storage accounts.
 _DELIVERY_ACCOUNT = re.compile(r"bfldelivery[a-z0-9]*\.blob\.core\.windows\.net")
 
@@ -63,6 +66,11 @@ def _is_plain_https(parts: SplitResult) -> bool:
 
 
 def _is_service_url(url: str, settings: FluxSettings) -> bool:
+    is_short = len(url) <= _MAX_CACHED_CHARACTERS
+    return (_is_cached_service_url if is_short else _is_any_service_url)(url, settings)
+
+
+def _is_any_service_url(url: str, settings: FluxSettings) -> bool:
     parts = split_url(url)
     if parts is None or not parts.hostname or parts.username or parts.password:
         return False
@@ -74,6 +82,10 @@ def _is_service_url(url: str, settings: FluxSettings) -> bool:
     if matches_any(parts.hostname, settings.trusted_hosts):
         return True
     return _is_plain_https(parts) and matches_any(parts.hostname, ["*.bfl.ai"])
+
+
+#: A generation is polled many times, always at the same URL.
+_is_cached_service_url = lru_cache(maxsize=1024)(_is_any_service_url)
 
 
 def _refusal(kind: str, url: str) -> str:

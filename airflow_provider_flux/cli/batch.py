@@ -33,7 +33,7 @@ from airflow_provider_flux.operators.batch import SUMMARY_XCOM, FluxGenerateBatc
 _ARGUMENTS = (
     *("model", "max_active", "max_cost", "max_failed", "max_moderated"),
     *("max_rerolls", "max_rejected", "check_timeout"),
-    *("on_budget", "on_invalid_row", "on_uncertain", "if_exists", "flux_conn_id"),
+    *("on_budget", "on_invalid_row", "on_uncertain", "if_exists", "flux_conn_id", "priority"),
     *("prompt", "keep_columns", "seed"),
 )
 #: Seconds that rows in flight have to land after the first Ctrl-C, after SIGTERM, and after a

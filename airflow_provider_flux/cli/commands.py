@@ -27,6 +27,16 @@ def _args(arguments: options.Options, *common: Arg) -> tuple[Arg, ...]:
     return (*own, *common, ARG_VERBOSE)
 
 
+#: Airflow's own option, and CSV.
+_ARG_OUTPUT_OR_CSV = Arg(  # type: ignore[no-untyped-call]
+    ("-o", "--output"),
+    help="Output format. Allowed values: table, json, csv, yaml, plain (default: table)",
+    metavar="(table, json, csv, yaml, plain)",
+    choices=("table", "json", "csv", "yaml", "plain"),
+    default="table",
+)
+
+
 @dataclass(frozen=True)
 class Command:
     """A command of the provider.
@@ -52,6 +62,14 @@ COMMANDS = (
         "Prints the balance in credits and US dollars, which BFL reports free of charge.",
         _args(options.CREDITS, ARG_OUTPUT),
         "airflow_provider_flux.cli.credits.run",
+    ),
+    Command(
+        "budgets",
+        "Show what the budgets of the account have left",
+        "Prints for each budget of the connection what was spent and is reserved in its period, "
+        "what is left, when it resets, and who spent most. It writes nothing.",
+        _args(options.BUDGETS, ARG_OUTPUT),
+        "airflow_provider_flux.cli.budgets.run",
     ),
     Command(
         "models",
@@ -90,10 +108,19 @@ COMMANDS = (
         "Say what a run of a task would pay, and pay nothing",
         "Renders a FluxGenerateBatchOperator as Airflow does, and prints its new, changed, "
         "unchanged and gone rows, and the price by model. It submits and writes nothing. Exits "
-        "with 0 if a run would pay nothing, with 2 if it would pay, with 3 if max_cost or the "
-        "balance is too low.",
+        "with 0 if a run would pay nothing, with 2 if it would pay, with 3 if max_cost, a budget "
+        "or the balance is too low.",
         _args(options.PLAN),
         "airflow_provider_flux.cli.plan.run",
+    ),
+    Command(
+        "costs",
+        "Sum up what tasks have paid, by DAG, task, model, day or outcome",
+        "Reads the records and journals of tasks, and prints what BFL charged in a period. Each "
+        "submit counts once. It needs no key and does not call BFL. Exits with 1 if a record or "
+        "folder cannot be read, so that costs are missing.",
+        _args(options.COSTS, _ARG_OUTPUT_OR_CSV),
+        "airflow_provider_flux.cli.costs.run",
     ),
     Command(
         "recover",
@@ -103,6 +130,15 @@ COMMANDS = (
         "folder cannot be read, or if an image cannot be landed because of an error.",
         _args(options.RECOVER, ARG_OUTPUT),
         "airflow_provider_flux.cli.recover.run",
+    ),
+    Command(
+        "reconcile",
+        "Explain the changes of the balance by the ledgers of all tasks",
+        "Compares readings of the balance with ledgers and journals, per credit: explained, "
+        "uncertain, unexplained. It submits nothing. Exits with 1 if credits are unexplained, or "
+        "if a record or folder cannot be read.",
+        _args(options.RECONCILE, ARG_OUTPUT),
+        "airflow_provider_flux.cli.reconcile.run",
     ),
     Command(
         "gallery",

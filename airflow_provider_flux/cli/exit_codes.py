@@ -85,4 +85,4 @@ def exit_on_error(command: str) -> Iterator[None]:
 
 def _describe(error: BaseException) -> str:
     cause = error if isinstance(error, FluxError) else error.__cause__
-    return cause.message if isinstance(cause, FluxError) else str(error)
+    return f"{cause.message} {cause.reference}" if isinstance(cause, FluxError) else str(error)

@@ -31,7 +31,7 @@ from airflow_provider_flux.operators.generate import FluxGenerateOperator
 #: Options that are arguments of the operator with the same name and meaning.
 _ARGUMENTS = (
     *("prompt", "model", "width", "height", "seed", "output_format"),
-    *("ledger_path", "on_uncertain", "if_exists", "flux_conn_id"),
+    *("ledger_path", "on_uncertain", "if_exists", "flux_conn_id", "priority"),
 )
 #: Options that differ by the image, so that each image has a ledger of its own.
 _IDENTITY = ("prompt", "model", "width", "height", "seed", "output_format", "parameters")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any, Literal
 
+from airflow_provider_flux.bfl.priority import PRIORITIES
 from airflow_provider_flux.bfl.stable_seed import STABLE, is_stable
 
 Options = dict[str, dict[str, Any]]
@@ -76,6 +77,13 @@ _CONNECTION: Options = {
         "default": "flux_default",
         "metavar": "CONN_ID",
         "help": "Connection to BFL; flux_default by default",
+    },
+}
+_PRIORITY: Options = {
+    "--priority": {
+        "choices": PRIORITIES,
+        "default": "normal",
+        "help": "Priority of the submits among the tasks of the account; normal by default",
     },
 }
 _YES: Options = {
@@ -206,6 +214,7 @@ _MAX_COST: Options = {
 }
 
 CREDITS: Options = _CONNECTION
+BUDGETS: Options = _CONNECTION
 MODELS: Options = {}
 ESTIMATE: Options = _ROWS
 GENERATE: Options = {
@@ -228,6 +237,7 @@ GENERATE: Options = {
     **_MAX_COST,
     **_IDS,
     **_CONNECTION,
+    **_PRIORITY,
     **_YES,
 }
 BATCH: Options = {
@@ -293,6 +303,7 @@ BATCH: Options = {
     },
     **_IDS,
     **_CONNECTION,
+    **_PRIORITY,
     **_YES,
 }
 RECOVER: Options = {
@@ -317,6 +328,69 @@ RECOVER: Options = {
     "--dry-run": {
         "action": "store_true",
         "help": "List the records that would be recovered, and change nothing",
+    },
+}
+RECONCILE: Options = {
+    "paths": {
+        "nargs": "*",
+        "metavar": "PATH",
+        "help": "Folders at the beginning of output_path or ledger_path. By default, Airflow's "
+        "database names the folders in which tasks keep their records",
+    },
+    "--from": {
+        "dest": "since",
+        "type": date,
+        "metavar": "DATE",
+        "help": "Begin at the last reading of the balance before this time, for example "
+        "2026-12-01 or 2026-12-01T06:00; a day before --to by default",
+    },
+    "--to": {
+        "dest": "until",
+        "type": date,
+        "metavar": "DATE",
+        "help": "End at the last reading before this time. By default the command reads the "
+        "balance, which is free",
+    },
+    "--settle": {
+        "action": "store_true",
+        "help": "Write what is proven of submits whose answer was lost into their records: a "
+        "retry submits those that were not charged, and no others",
+    },
+    **_CONNECTION,
+}
+COSTS: Options = {
+    "path": {
+        "nargs": "*",
+        "metavar": "PATH",
+        "help": "Folders at the beginning of output_path or ledger_path. By default, Airflow's "
+        "database names the folders in which tasks keep their records",
+    },
+    "--by": {
+        "choices": ("dag", "task", "model", "day", "outcome"),
+        "default": "dag",
+        "help": "Group the costs; by dag by default",
+    },
+    "--from": {
+        "dest": "start",
+        "metavar": "DATE",
+        "help": "First moment that counts, for example 2026-12-01; that of the first submit by "
+        "default",
+    },
+    "--to": {
+        "dest": "end",
+        "metavar": "DATE",
+        "help": "Moment before which submits count, for example 2027-01-01 for all of December; "
+        "now by default",
+    },
+    "--timezone": {
+        "default": "UTC",
+        "metavar": "ZONE",
+        "help": "Time zone of dates and days, for example Europe/Berlin; UTC by default",
+    },
+    "--dag-id": {"help": "Count only what tasks of this DAG submitted"},
+    "--flux-conn-id": {
+        "metavar": "CONN_ID",
+        "help": "Count only what was submitted by this connection to BFL; all by default",
     },
 }
 PLAN: Options = {

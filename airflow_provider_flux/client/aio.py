@@ -21,6 +21,7 @@ from airflow_provider_flux.bfl.body import JsonBody
 from airflow_provider_flux.bfl.errors import FluxError, FluxInsufficientCreditsError
 from airflow_provider_flux.bfl.http_messages import HttpAnswer, HttpRequest
 from airflow_provider_flux.bfl.polling import Poller
+from airflow_provider_flux.bfl.priority import Priority
 from airflow_provider_flux.bfl.request import GenerationRequest
 from airflow_provider_flux.bfl.responses import GenerationResult, Submission
 from airflow_provider_flux.bfl.settings import FluxSettings
@@ -66,7 +67,13 @@ class FluxAsyncClient(BaseFluxClient):
         """Release the session."""
         await release_session(self.settings)
 
-    async def submit(self, request: GenerationRequest, *, max_wait: float = 300.0) -> Submission:
+    async def submit(
+        self,
+        request: GenerationRequest,
+        *,
+        max_wait: float = 300.0,
+        priority: Priority = "normal",
+    ) -> Submission:
         """Submit one generation. **BFL bills this call.**
 
         See :meth:`FluxClient.submit` for the cases in which the request is sent again.
@@ -75,12 +82,16 @@ class FluxAsyncClient(BaseFluxClient):
         :param max_wait: seconds to wait for a free slot while the account is at its limit of active
             generations (429), 300 by default. A last ``Retry-After`` of up to five minutes may be
             added.
+        :param priority: ``high`` submits again soon after a 429, so that it gets the next free
+            slot. Default ``normal``: the pauses grow.
         :raises FluxRequestError: if BFL refuses the request, or its inputs are not read yet.
         :raises FluxSubmitUncertainError: if the answer was lost.
         :raises FluxError: the other typed refusals; nothing was billed then.
         """
         self._log_warnings(request)
-        return await AsyncRetrying(**self._submit_retries(max_wait))(self.submit_once, request)
+        return await AsyncRetrying(**self._submit_retries(max_wait, priority))(
+            self.submit_once, request
+        )
 
     async def submit_once(self, request: GenerationRequest) -> Submission:
         """Submit one generation with a single POST. **BFL bills this call.**

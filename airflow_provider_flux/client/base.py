@@ -13,6 +13,7 @@ from airflow_provider_flux.bfl import account, delivery, http_errors, protocol, 
 from airflow_provider_flux.bfl.content_encoding import UndecodableBodyError, decode_body
 from airflow_provider_flux.bfl.errors import FluxError, FluxImageError, FluxRequestError
 from airflow_provider_flux.bfl.http_messages import HttpAnswer, HttpRequest
+from airflow_provider_flux.bfl.priority import Priority
 from airflow_provider_flux.bfl.request import GenerationRequest
 from airflow_provider_flux.bfl.responses import GenerationResult, Submission
 from airflow_provider_flux.bfl.settings import FluxSettings
@@ -111,9 +112,8 @@ class BaseFluxClient:
     def _poll_call(
         self, request_id: str, polling_url: str | None, timeout: float | None = None
     ) -> Call[GenerationResult]:
-        described = protocol.poll_request(request_id, polling_url, self.settings)
         return Call(
-            replace(described, timeout=timeout),
+            protocol.poll_request(request_id, polling_url, self.settings, timeout),
             protocol.read_result,
             lambda request, answer: protocol.redirected_poll(request, answer, self.settings),
         )
@@ -135,9 +135,9 @@ class BaseFluxClient:
         described = account.usage_request(model, number_of_generations, self.settings)
         return Call(described, account.check_usage)
 
-    def _submit_retries(self, max_wait: float) -> dict[str, Any]:
+    def _submit_retries(self, max_wait: float, priority: Priority) -> dict[str, Any]:
         """Return the arguments of tenacity for a submit: again only if nothing was billed."""
-        return {**retries.submit_retries(max_wait), "before_sleep": self._log_retry}
+        return {**retries.submit_retries(max_wait, priority), "before_sleep": self._log_retry}
 
     def _read_retries(self) -> dict[str, Any]:
         """Return the arguments of tenacity for calls that only read."""

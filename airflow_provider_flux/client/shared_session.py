@@ -35,6 +35,7 @@ class AnswerLimit:
     def __init__(self, timeout: float) -> None:
         self._timeout = timeout
         self._limit = asyncio.timeout(None)
+        self._watch: _AnswerWatch | None = None
         self._time: AnswerTime | None = None
         self._is_held = False
 
@@ -47,13 +48,13 @@ class AnswerLimit:
 
         :raises TimeoutError: if the time was over.
         """
+        self._end()
         await self._limit.__aexit__(*error)
 
     def hold(self) -> None:
         """Wait with the begin for the end of a streamed body."""
         self._is_held = True
-        self._time = None
-        self._limit.reschedule(None)
+        self._end()
 
     def on_headers_sent(self) -> None:
         """Begin, if the body is not streamed."""
@@ -63,7 +64,8 @@ class AnswerLimit:
     def start(self) -> None:
         """Begin."""
         self._time = AnswerTime(self._timeout)
-        self._reschedule(self._time)
+        self._watch = _watch_of_loop()
+        self._watch.add(self, self._timeout)
 
     def add(self, size: int) -> None:
         """Count bytes that arrived.
@@ -72,10 +74,69 @@ class AnswerLimit:
         """
         if self._time is not None:
             self._time.add(size)
-            self._reschedule(self._time)
 
-    def _reschedule(self, answer: AnswerTime) -> None:
-        self._limit.reschedule(asyncio.get_running_loop().time() + answer.left())
+    def check(self) -> float:
+        """Return the seconds that are left; end the answer if there are none."""
+        left = float("inf") if self._time is None else self._time.left()
+        if left <= 0:
+            self._limit.reschedule(asyncio.get_running_loop().time())
+            self._end()
+        return left
+
+    def _end(self) -> None:
+        self._time = None
+        if self._watch is not None:
+            self._watch.discard(self)
+            self._watch = None
+
+
+class _AnswerWatch:
+    """The watch over all answers of a loop.
+
+    One timer serves all of them: an answer that comes in time, as nearly all do, costs none. The
+    watch keeps no reference to its loop, which would keep the loop alive.
+    """
+
+    def __init__(self) -> None:
+        self._limits: set[AnswerLimit] = set()
+        self._due = float("inf")
+
+    def add(self, limit: AnswerLimit, seconds: float) -> None:
+        """Watch an answer.
+
+        :param limit: its limit, which has begun.
+        :param seconds: seconds until it is to be checked.
+        """
+        self._limits.add(limit)
+        self._check_after(seconds)
+
+    def discard(self, limit: AnswerLimit) -> None:
+        """Forget an answer.
+
+        :param limit: its limit.
+        """
+        self._limits.discard(limit)
+
+    def _check_after(self, seconds: float) -> None:
+        loop = asyncio.get_running_loop()
+        due = loop.time() + seconds
+        if due < self._due:
+            self._due = due
+            loop.call_at(due, self._check_all)
+
+    def _check_all(self) -> None:
+        self._due = float("inf")
+        checked = [limit.check() for limit in list(self._limits)]
+        if self._limits:
+            self._check_after(max(min(checked), _MIN_CHECK_SECONDS))
+
+
+def _watch_of_loop() -> _AnswerWatch:
+    loop = asyncio.get_running_loop()
+    watch = _WATCHES.get(loop)
+    if watch is None:
+        watch = _WATCHES[loop] = _AnswerWatch()
+    return watch
 
 
 async def _on_headers_sent(_session: object, context: Any, _headers: object) -> None:
@@ -88,6 +149,10 @@ class _SharedSession:
     users: int = 0
 
 
+#: Shortest time between two checks of all answers.
+_MIN_CHECK_SECONDS = 0.01
+#: The watch of each loop.
+_WATCHES: WeakKeyDictionary[asyncio.AbstractEventLoop, _AnswerWatch] = WeakKeyDictionary()
 #: Weak, so that the entries of a loop go with it if it was closed before its clients.
 _SESSIONS: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[FluxSettings, _SharedSession]] = (
     WeakKeyDictionary()

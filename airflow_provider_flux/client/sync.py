@@ -15,6 +15,7 @@ from airflow_provider_flux.bfl.errors import (
     FluxSubmitUncertainError,
 )
 from airflow_provider_flux.bfl.polling import Poller
+from airflow_provider_flux.bfl.priority import Priority
 from airflow_provider_flux.bfl.request import GenerationRequest
 from airflow_provider_flux.bfl.responses import GenerationResult, Submission
 from airflow_provider_flux.bfl.settings import FluxSettings
@@ -72,6 +73,7 @@ class FluxClient(BaseFluxClient):
         *,
         max_wait: float = 300.0,
         observer: SubmitObserver | None = None,
+        priority: Priority = "normal",
     ) -> Submission:
         """Submit one generation. **BFL bills this call.**
 
@@ -84,6 +86,8 @@ class FluxClient(BaseFluxClient):
             generations (429), 300 by default. A last ``Retry-After`` of up to five minutes may be
             added.
         :param observer: object that is called around each POST.
+        :param priority: ``high`` submits again soon after a 429, so that it gets the next free
+            slot. Default ``normal``: the pauses grow.
         :raises FluxRequestError: if BFL refuses the request, or its inputs are not read yet.
         :raises FluxSubmitUncertainError: if the answer was lost.
         :raises FluxError: the other typed refusals; nothing was billed then.
@@ -102,7 +106,7 @@ class FluxClient(BaseFluxClient):
                 observer.after_refusal(error)
                 raise
 
-        return Retrying(**self._submit_retries(max_wait))(attempt)
+        return Retrying(**self._submit_retries(max_wait, priority))(attempt)
 
     def submit_once(self, request: GenerationRequest) -> Submission:
         """Submit one generation with a single POST. **BFL bills this call.**

@@ -18,6 +18,7 @@ from airflow_provider_flux.operators.request_arguments import NAMED_PARAMETERS
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Asset, Context, ObjectStoragePath
 
+    from airflow_provider_flux.bfl.priority import Priority
     from airflow_provider_flux.generation import Generation
     from airflow_provider_flux.landing.rendition_options import RenditionSpec
     from airflow_provider_flux.landing.target import IfExists, Reuse
@@ -175,6 +176,7 @@ def flux_task(
     wait: bool = ...,
     ready_asset: Asset | None = ...,
     partition_key: str | None = ...,
+    priority: Priority = ...,
     validate: bool = ...,
     multiple_outputs: bool = ...,
     **kwargs: Any,

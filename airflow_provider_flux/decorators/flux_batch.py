@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from airflow_provider_flux.batch.plan import BatchPlan
     from airflow_provider_flux.batch.row_policy import OnBatchClear, OnInvalidRow, OnRowChange
     from airflow_provider_flux.batch.survey import OnBudget, Prune
+    from airflow_provider_flux.bfl.priority import Priority
     from airflow_provider_flux.landing.rendition_options import RenditionSpec
     from airflow_provider_flux.landing.target import IfExists, Reuse
     from airflow_provider_flux.ledger.resume_policy import OnUncertain
@@ -169,6 +170,7 @@ def flux_batch_task(
     keep_null_text: bool = ...,
     column_names: Sequence[str] | None = ...,
     failed_path: str | PathLike[str] | None = ...,
+    priority: Priority = ...,
     if_exists: IfExists = ...,
     sidecar: bool = ...,
     hide_prompt: bool = ...,

@@ -77,6 +77,7 @@ class View:
     :param css: URL of ``gallery.css``.
     :param js: URL of ``gallery.js``.
     :param notices: sentences above the cards, for example that a manifest cannot be read.
+    :param links: links to other pages about the same, beside the title.
     """
 
     title: str
@@ -86,6 +87,7 @@ class View:
     css: str = ""
     js: str = ""
     notices: Sequence[str] = ()
+    links: Sequence[Crumb] = ()
 
 
 def render_gallery(

@@ -19,6 +19,7 @@ from airflow.providers.common.compat.sdk import (
 
 from airflow_provider_flux.bfl.errors import FluxConfigurationError, FluxError, FluxRequestError
 from airflow_provider_flux.bfl.pricing import USD_PER_CREDIT
+from airflow_provider_flux.bfl.priority import Priority
 from airflow_provider_flux.bfl.redaction import describe_url
 from airflow_provider_flux.bfl.request import GenerationRequest, build_request
 from airflow_provider_flux.bfl.responses import Submission
@@ -45,8 +46,8 @@ class FluxHook(BaseHook):
 
     :param flux_conn_id: connection of type ``flux``: password = API key, host = base URL (default
         ``https://api.bfl.ai``), extras ``region``, ``connect_timeout``, ``read_timeout``,
-        ``proxy``, ``max_active``, ``webhook_secret``, ``webhook_hosts``, ``trusted_hosts``,
-        ``private_input_hosts``.
+        ``proxy``, ``max_active``, ``pause``, ``account_path``, ``webhook_secret``,
+        ``webhook_hosts``, ``trusted_hosts``, ``private_input_hosts``.
     :param webhook_hosts: hosts of webhooks that the source of the DAG names. The secret of the
         connection goes to them and to ``webhook_hosts`` of the connection only.
     """
@@ -175,6 +176,7 @@ class FluxHook(BaseHook):
         *,
         max_wait: float = 300.0,
         observer: SubmitObserver | None = None,
+        priority: Priority = "normal",
     ) -> Submission:
         """Read the inputs of a request and submit it. **BFL bills this call.**
 
@@ -186,13 +188,17 @@ class FluxHook(BaseHook):
             generations (429), 300 by default. A last ``Retry-After`` of up to five minutes may be
             added.
         :param observer: object that is called around each POST.
+        :param priority: ``high`` submits again soon after a 429, so that it gets the next free
+            slot. Default ``normal``: the pauses grow.
         :raises FluxRequestError: if an input or the request is refused.
         :raises FluxInputError: if an input cannot be read; nothing was sent.
         :raises FluxSubmitUncertainError: if the answer was lost.
         :raises FluxError: the other typed refusals; nothing was billed then.
         """
         with self.prepare_inputs(self.with_webhook_secret(request)) as ready:
-            return self.get_conn().submit(ready, max_wait=max_wait, observer=observer)
+            return self.get_conn().submit(
+                ready, max_wait=max_wait, observer=observer, priority=priority
+            )
 
     def with_webhook_secret(self, request: GenerationRequest) -> GenerationRequest:
         """Add the secret of the connection to a request that has a webhook and no secret.

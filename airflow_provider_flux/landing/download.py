@@ -68,9 +68,10 @@ class _Download:
 
 @dataclass(frozen=True)
 class _Inspect:
-    """Check that bytes are whole; the answer is their :class:`MediaInfo`."""
+    """Check that bytes of a result are whole; the answer is their :class:`MediaInfo`."""
 
     data: bytes
+    result: GenerationResult
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,7 @@ def download_result(
                 return client.download(
                     url, request_id=generation["request_id"], max_bytes=max_bytes
                 )
-            case _Inspect(data):
+            case _Inspect(data, _):
                 return inspect_result(data, generation["model"])
             case _Refresh():
                 return refresh()
@@ -128,6 +129,7 @@ async def download_result_async(
     generation: Generation,
     result: GenerationResult,
     refresh: Callable[[], Awaitable[GenerationResult]],
+    inspect: Callable[[bytes, GenerationResult], Awaitable[MediaInfo]] | None = None,
 ) -> VerifiedResult:
     """Download a result on an event loop, and check its bytes in a thread.
 
@@ -135,6 +137,8 @@ async def download_result_async(
     :param generation: the generation, for messages.
     :param result: its Ready result.
     :param refresh: gets the result again, with a fresh URL.
+    :param inspect: checks the bytes of a result in place of :func:`inspect_result`; ``None`` (the
+        default) for none.
     :raises FluxResultExpiredError: if BFL refuses the signed URL, and a fresh one that has expired.
     :raises FluxServiceError: if BFL refuses a fresh URL before it expires.
     :raises FluxImageError: if BFL delivers no whole image in three downloads.
@@ -146,7 +150,9 @@ async def download_result_async(
                 return await client.download(
                     url, request_id=generation["request_id"], max_bytes=max_bytes
                 )
-            case _Inspect(data):
+            case _Inspect(data, latest):
+                if inspect is not None:
+                    return await inspect(data, latest)
                 return await asyncio.to_thread(inspect_result, data, generation["model"])
             case _Refresh():
                 return await refresh()
@@ -195,7 +201,7 @@ def _download_steps(generation: Generation, result: GenerationResult) -> _Steps:
                     "The result is Ready but names no image.", is_still_valid=True
                 )
             data = yield _Download(result.sample, max_bytes)
-            info = yield _Inspect(data)
+            info = yield _Inspect(data, result)
             break
         except FluxResultExpiredError as error:
             if has_fresh_url:

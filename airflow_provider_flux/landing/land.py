@@ -29,13 +29,16 @@ from airflow_provider_flux.landing.download import (
     VerifiedResult,
     download_result,
     download_result_async,
+    inspect_result,
 )
 from airflow_provider_flux.landing.existing import ExistingImage, load_image, load_sidecar
 from airflow_provider_flux.landing.other_tasks import name_beside
 from airflow_provider_flux.landing.plan import LandingPlan
 from airflow_provider_flux.landing.renditions import add_missing_renditions
 from airflow_provider_flux.landing.write import write_result
-from airflow_provider_flux.object_store.filesystem import open_path, run_async, run_sync
+from airflow_provider_flux.media.info import MediaInfo
+from airflow_provider_flux.object_store.blocking import call_blocking
+from airflow_provider_flux.object_store.filesystem import is_local, open_path, run_near, run_sync
 
 log = logging.getLogger(__name__)
 
@@ -124,10 +127,42 @@ async def land_async(
     ready = with_result(generation, result)
     loop = asyncio.get_running_loop()
     async with _MEMORY_SLOTS.setdefault(loop, asyncio.Semaphore(_MAX_IN_MEMORY)):
+        if inspect is None and is_local(plan.target.path):
+            return await _land_locally(client, ready, plan, result, refresh)
         verified = await download_result_async(client, ready, result, refresh)
         if inspect is not None:
             plan = await inspect(verified, ready, plan)
-        return await run_async(write_result(verified, ready, plan))
+        return await run_near(plan.target.path, write_result(verified, ready, plan))
+
+
+async def _land_locally(
+    client: FluxAsyncClient,
+    ready: Generation,
+    plan: LandingPlan,
+    result: GenerationResult,
+    refresh: Callable[[], Awaitable[GenerationResult]],
+) -> Generation:
+    """Land a result on the local disk: check and write its bytes in one go, in one thread."""
+    written: list[Generation | Exception] = []
+
+    async def check_and_write(data: bytes, latest: GenerationResult) -> MediaInfo:
+        info = await call_blocking(inspect_result, data, ready["model"])
+        if not latest.draft_cache:  # which is downloaded first
+            try:
+                written.append(await write_result(VerifiedResult(data, info), ready, plan))
+            except Exception as error:  # no fault of the download, which would be repeated
+                written.append(error)
+        return info
+
+    async def inspect_step(data: bytes, latest: GenerationResult) -> MediaInfo:
+        return await run_near(plan.target.path, check_and_write(data, latest))
+
+    verified = await download_result_async(client, ready, result, refresh, inspect_step)
+    if not written:
+        return await run_near(plan.target.path, write_result(verified, ready, plan))
+    if isinstance(written[0], Exception):
+        raise written[0]
+    return written[0]
 
 
 async def find_landed(generation: Generation, plan: LandingPlan) -> Generation | None:

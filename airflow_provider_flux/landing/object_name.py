@@ -49,6 +49,8 @@ class _Limits:
         return "characters" if self.counts_characters else "bytes"
 
 
+#: A value that is safe as it is, as nearly all are.
+_SAFE = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*")
 #: Sources: the documentation of S3, GCS and Azure; NAME_MAX and PATH_MAX of Linux.
 _LOCAL = _Limits("a local disk", 4095, 255)
 _LIMITS = {
@@ -68,6 +70,8 @@ def safe_name(value: Any, max_bytes: int = MAX_VALUE_BYTES) -> Any:
     :param max_bytes: longest result in UTF-8. A longer one is cut, and ends in a hash.
     """
     if isinstance(value, int):
+        return value
+    if isinstance(value, str) and len(value) <= max_bytes and _SAFE.fullmatch(value):
         return value
     text = "unknown" if value is None else _replace_unsafe(str(value))
     return shorten(re.sub(r"^\.+", "_", text) or "_", max_bytes)
@@ -134,6 +138,8 @@ def find_length_problem(uri: str) -> str | None:
     name = uri.partition("://")[2] or uri
     is_local = limits is _LOCAL
     name = name if is_local else name.partition("/")[2]
+    if name.isascii() and len(name) <= (limits.part or limits.path):
+        return None
     length = limits.measure(name)
     if length > limits.path:
         return (

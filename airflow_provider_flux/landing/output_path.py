@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
+from functools import lru_cache
 from string import Formatter
 from typing import Any
 
@@ -116,11 +117,21 @@ def fill_placeholders(path: str, values: Mapping[str, Any]) -> str:
     :raises FluxRequestError: for a placeholder that :func:`check_output_path` refuses.
     :raises KeyError: for a placeholder without a value.
     """
-    _check_placeholders(path, path)
-    safe = {name: safe_name(value) for name, value in values.items()}
-    if "request_id" in values:
-        safe["request_id"] = safe_name(values["request_id"], MAX_REQUEST_ID_BYTES)
+    safe = {
+        name: safe_name(values[name], MAX_REQUEST_ID_BYTES)
+        if name == "request_id"
+        else safe_name(values[name])
+        for name in _checked_placeholders(path)
+        if name in values
+    }
     return path.format_map(safe)
+
+
+@lru_cache(maxsize=256)  # all rows of a batch have one path
+def _checked_placeholders(path: str) -> frozenset[str]:
+    """Return the names of the placeholders in a path, which has no others than the known ones."""
+    _check_placeholders(path, path)
+    return frozenset(placeholders_in(path))
 
 
 def fill_columns(path: str, values: Mapping[str, str]) -> str:
@@ -265,7 +276,8 @@ def is_reserved(key: str) -> bool:
 
     :param key: name below the bucket, or a URI.
     """
-    return any(part.casefold() == _RESERVED_NAME for part in key.split("/"))
+    folded = key.casefold()
+    return _RESERVED_NAME in folded and _RESERVED_NAME in folded.split("/")
 
 
 def _refusal(path: str, fault: str) -> FluxRequestError:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from collections.abc import Mapping
 from weakref import WeakKeyDictionary
 
@@ -25,13 +26,17 @@ from airflow_provider_flux.landing.xmp import embed_xmp
 from airflow_provider_flux.media.image import inspect_image
 from airflow_provider_flux.media.info import MediaInfo
 from airflow_provider_flux.media.rendition import make_rendition
+from airflow_provider_flux.object_store.blocking import gather, has_loop
 from airflow_provider_flux.object_store.objects import exists, put
 
 log = logging.getLogger(__name__)
 
-#: Images that are decoded at a time, for each event loop. A large one takes 64 MiB.
+#: Images that are decoded at a time, for each event loop, and for all threads without one. A large
+#: one takes 64 MiB.
 _MAX_DECODING = 2
 _DECODERS: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
+#: The same for threads without an event loop.
+_DECODING_THREADS = threading.BoundedSemaphore(_MAX_DECODING)
 
 
 async def write_renditions(
@@ -78,7 +83,7 @@ async def write_renditions(
         for name, options in plan.target.options.renditions.items()
         if names is None or name in names
     }
-    written = await asyncio.gather(*(write(name, options) for name, options in requested.items()))
+    written = await gather(*(write(name, options) for name, options in requested.items()))
     return {
         name: facts for name, facts in zip(requested, written, strict=True) if facts is not None
     }
@@ -152,7 +157,7 @@ async def _find_missing(
         return facts.uri != uri or await exists(uri) is False
 
     requested = plan.target.options.renditions
-    found = await asyncio.gather(*(is_missing(*item) for item in requested.items()))
+    found = await gather(*(is_missing(*item) for item in requested.items()))
     return frozenset(name for name, missing in zip(requested, found, strict=True) if missing)
 
 
@@ -164,15 +169,14 @@ async def _write(
     plan: LandingPlan,
     exclusive: bool,
 ) -> RenditionFacts:
-    loop = asyncio.get_running_loop()
-    async with _DECODERS.setdefault(loop, asyncio.Semaphore(_MAX_DECODING)):
-        made, info = await asyncio.to_thread(
-            make_marked,
-            data,
-            options,
-            model=generation["model"],
-            request_id=generation["request_id"],
-        )
+    facts = {"model": generation["model"], "request_id": generation["request_id"]}
+    if has_loop():
+        loop = asyncio.get_running_loop()
+        async with _DECODERS.setdefault(loop, asyncio.Semaphore(_MAX_DECODING)):
+            made, info = await asyncio.to_thread(make_marked, data, options, **facts)
+    else:
+        with _DECODING_THREADS:
+            made, info = make_marked(data, options, **facts)
     await put(uri, made, plan.target.rendition_write_options(generation, info), exclusive=exclusive)
     return RenditionFacts(
         uri=uri,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 
 from airflow_provider_flux.bfl.errors import FluxExistsError, FluxImageError, FluxStorageError
@@ -29,6 +28,7 @@ from airflow_provider_flux.landing.sidecar import MediaFacts, RenditionFacts, Si
 from airflow_provider_flux.landing.suffixes import format_of_name
 from airflow_provider_flux.landing.xmp import embed_xmp
 from airflow_provider_flux.media.info import MediaInfo
+from airflow_provider_flux.object_store.blocking import call_blocking
 from airflow_provider_flux.object_store.objects import exists, put
 
 log = logging.getLogger(__name__)
@@ -58,7 +58,7 @@ async def write_result(
     target = plan.target
     mismatches = find_mismatches(plan.request, result.info)
     _check_mismatches(mismatches, generation, plan)
-    data, info = await asyncio.to_thread(_mark, result, generation, plan)
+    data, info = await call_blocking(_mark, result, generation, plan)
     uri = target.uri_of(generation, info)
     if guard:
         guard.check_landing(uri, info)

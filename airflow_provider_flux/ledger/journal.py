@@ -13,10 +13,13 @@ from airflow_provider_flux.ledger.journal_entries import SegmentHeader, encode_l
 from airflow_provider_flux.ledger.journal_owner import OwnerCheck
 from airflow_provider_flux.ledger.journal_segments import SegmentBuffer
 from airflow_provider_flux.object_store.backends import WriteOptions
-from airflow_provider_flux.object_store.filesystem import run_async
+from airflow_provider_flux.object_store.filesystem import run_near
 from airflow_provider_flux.object_store.objects import put
 
 log = logging.getLogger(__name__)
+
+#: Longest time for which an entry waits for others that share its put.
+_LATER_SECONDS = 1.0
 
 
 class Journal:
@@ -45,6 +48,7 @@ class Journal:
         self._queue = list(map(encode_line, entries))
         self._waiting: list[asyncio.Future[None]] = []
         self._writing: asyncio.Task[None] | None = None
+        self._later: asyncio.TimerHandle | None = None
 
     @property
     def unwritten(self) -> int:
@@ -78,6 +82,24 @@ class Journal:
         :param entry: an entry of :func:`intent_entry` or :func:`phase_entry`.
         """
         self._queue.append(encode_line(entry))
+        self._start_writing()
+
+    def append_later(self, entry: dict[str, Any]) -> None:
+        """Write an entry with the next ones, or after a second, as :meth:`append_soon` does.
+
+        For entries without which a retry only repeats work that costs no credits.
+
+        :param entry: an entry of :func:`phase_entry`.
+        """
+        self._queue.append(encode_line(entry))
+        if self._later is None and (self._writing is None or self._writing.done()):
+            loop = asyncio.get_running_loop()
+            self._later = loop.call_later(_LATER_SECONDS, self._start_writing)
+
+    def _start_writing(self) -> None:
+        if self._later is not None:
+            self._later.cancel()
+            self._later = None
         if self._writing is None or self._writing.done():
             self._writing = asyncio.create_task(self._write_all())
 
@@ -86,6 +108,9 @@ class Journal:
 
         :raises FluxStorageError: if they cannot be written. The log names the generations then.
         """
+        if self._later is not None:
+            self._later.cancel()
+            self._later = None
         if self._writing:
             await self._writing
         self._segment.header = self._segment.header.model_copy(update={"is_closed": True})
@@ -126,7 +151,7 @@ class Journal:
     async def _put(self, lines: list[bytes]) -> None:
         try:
             for name, content in self._segment.render(lines):
-                await run_async(put(f"{self._folder}{name}", content, self._options))
+                await run_near(self._folder, put(f"{self._folder}{name}", content, self._options))
         except BaseException:
             self._queue = lines + self._queue
             raise

@@ -11,7 +11,7 @@ from airflow_provider_flux.bfl.errors import FluxLedgerError
 from airflow_provider_flux.ledger.journal_entries import SegmentHeader, SessionSummary
 from airflow_provider_flux.ledger.journal_segments import SegmentBuffer
 from airflow_provider_flux.object_store.backends import WriteOptions
-from airflow_provider_flux.object_store.filesystem import run_async, run_sync
+from airflow_provider_flux.object_store.filesystem import run_near, run_sync
 from airflow_provider_flux.object_store.objects import put, read
 
 #: Seconds after which a try checks whether a later try owns the journal. The later try waits for as
@@ -94,7 +94,7 @@ class OwnerCheck:
         now = time.monotonic()
         if now - self._checked_at < OWNER_CHECK_SECONDS:
             return
-        if not self._is_own(await run_async(read_owner(self._folder))):
+        if not self._is_own(await run_near(self._folder, read_owner(self._folder))):
             self._is_lost = True
             raise self._lost()
         self._checked_at = now

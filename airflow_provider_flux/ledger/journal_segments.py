@@ -26,7 +26,7 @@ JOURNAL_SUFFIX = ".rows/"
 #: Bytes at which a segment is full. Each write puts the whole segment, so it has to stay small.
 SEGMENT_BYTES = 64 * 1024
 #: Bytes of the largest segment that is read. A put may add many entries to one that is almost full.
-_MAX_SEGMENT_BYTES = 16 * 1024 * 1024
+MAX_SEGMENT_BYTES = 16 * 1024 * 1024
 
 _SEGMENT_NAME = re.compile(r"-[0-9a-f]{16}\.rows/[0-9a-f]{32}\.[0-9]{6}\.jsonl$")
 _SEGMENT_NUMBER = re.compile(r"\.([0-9]{6})\.jsonl$")
@@ -178,7 +178,7 @@ def _read_segments(folder: str) -> Iterator[tuple[str, SegmentHeader, list[Journ
 
 async def _read_all(uris: list[str]) -> list[bytes | None]:
     return list(
-        await asyncio.gather(*(read(uri, retry=True, max_bytes=_MAX_SEGMENT_BYTES) for uri in uris))
+        await asyncio.gather(*(read(uri, retry=True, max_bytes=MAX_SEGMENT_BYTES) for uri in uris))
     )
 
 

@@ -11,6 +11,7 @@ from datetime import timedelta
 from typing import Any
 
 from airflow_provider_flux.ledger.clear_id import clear_id_of
+from airflow_provider_flux.ledger.delivered_answer import DeliveredAnswer
 from airflow_provider_flux.ledger.record import Record
 from airflow_provider_flux.ledger.record_store import TaskRecordStore
 
@@ -144,6 +145,14 @@ class HostedRecordStore:
         :raises FluxStorageError: if the store fails.
         """
         return self._records.read(number)
+
+    def read_answer(self, number: int) -> DeliveredAnswer | None:
+        """Return the answer that a webhook delivered for a record; ``None`` if there is none.
+
+        :param number: number of the record.
+        :raises FluxStorageError: if the store fails.
+        """
+        return self._records.read_answer(number)
 
     def create(self, number: int, record: Record) -> None:
         """Claim a number with a new record.

@@ -13,11 +13,16 @@ from airflow_provider_flux.bfl.errors import FluxExistsError, FluxLedgerError, F
 from airflow_provider_flux.landing.object_name import cut, find_length_problem
 from airflow_provider_flux.landing.provenance import TaskIdentity
 from airflow_provider_flux.landing.target import Target
+from airflow_provider_flux.ledger.delivered_answer import (
+    MAX_ANSWER_BYTES,
+    DeliveredAnswer,
+    parse_answer,
+)
 from airflow_provider_flux.ledger.record import Record, parse_record
 from airflow_provider_flux.ledger.record_store import StoredRecord
 from airflow_provider_flux.object_store.backends import WriteOptions
 from airflow_provider_flux.object_store.filesystem import open_path, run_sync
-from airflow_provider_flux.object_store.objects import put, read
+from airflow_provider_flux.object_store.objects import put, read, read_hint
 
 _RECORD_NAME = re.compile(r"-[0-9a-f]{16}\.[0-9]+\.json$")
 _UNSAFE = re.compile(r"[^\w.\-]")
@@ -26,7 +31,7 @@ _MAX_NAME_CHARS = 80
 _MAX_NAME_BYTES = 210
 _HASH_DIGITS = 16
 #: Bytes of the largest record: more than any prompt has.
-_MAX_RECORD_BYTES = 2 * 1024 * 1024
+MAX_RECORD_BYTES = 2 * 1024 * 1024
 #: End of the longest name after a stem: that of a segment of a journal.
 _LONGEST_ENDING = f".rows/{'0' * 32}.000000.jsonl"
 
@@ -65,6 +70,32 @@ class FileRecordStore:
         """
         return run_sync(read_record_file(self.location(number)))
 
+    def read_answer(self, number: int) -> DeliveredAnswer | None:
+        """Return the answer that a webhook delivered for a record; ``None`` if there is none.
+
+        :param number: number of the record.
+        :raises FluxStorageError: if the store fails.
+        """
+        return parse_answer(run_sync(read_hint(self._answer_uri(number), MAX_ANSWER_BYTES)))
+
+    def keep_answer(self, number: int, answer: DeliveredAnswer) -> bool:
+        """Keep the answer that a webhook delivered for a record. The first one counts.
+
+        :param number: number of the record.
+        :param answer: the answer.
+        :return: whether it was kept.
+        :raises FluxStorageError: if it cannot be written.
+        """
+        data = answer.model_dump_json().encode()
+        try:
+            run_sync(put(self._answer_uri(number), data, self._options, exclusive=True))
+        except FluxExistsError:
+            return False
+        return True
+
+    def _answer_uri(self, number: int) -> str:
+        return f"{self._stem}.{number}.answer.json"
+
     def create(self, number: int, record: Record) -> None:
         """Claim a number by an exclusive create, right after a read that found no record.
 
@@ -100,7 +131,7 @@ async def read_record_file(uri: str) -> Record | None:
     :raises FluxLedgerError: if the record exists and cannot be read.
     :raises FluxStorageError: if the store fails.
     """
-    data = await read(uri, retry=True, max_bytes=_MAX_RECORD_BYTES)
+    data = await read(uri, retry=True, max_bytes=MAX_RECORD_BYTES)
     return None if data is None else parse_record(data, uri)
 
 

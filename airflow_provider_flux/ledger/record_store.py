@@ -7,6 +7,7 @@ from typing import Protocol
 
 from airflow_provider_flux.bfl.errors import FluxError, FluxStorageError
 from airflow_provider_flux.generation import Generation
+from airflow_provider_flux.ledger.delivered_answer import DeliveredAnswer, accepted_by
 from airflow_provider_flux.ledger.record import Phase, Record
 
 log = logging.getLogger(__name__)
@@ -36,6 +37,13 @@ class RecordStore(Protocol):
 
         :param number: number of the record.
         :raises FluxLedgerError: if the record exists and cannot be read.
+        :raises FluxStorageError: if the store fails.
+        """
+
+    def read_answer(self, number: int) -> DeliveredAnswer | None:
+        """Return the answer that a webhook delivered for a record; ``None`` if there is none.
+
+        :param number: number of the record.
         :raises FluxStorageError: if the store fails.
         """
 
@@ -94,6 +102,35 @@ class StoredRecord:
         if record is None:
             raise FluxStorageError(f"The record {self.location} is gone, or may not be read.")
         self.record = record
+
+    def resolve_lost_answer(self, *, is_written: bool) -> bool:
+        """Let the record know its request, if it is uncertain and a webhook named the request.
+
+        A store that fails leaves the record uncertain, with a warning.
+
+        :param is_written: whether the record is written, too. A failed write is logged.
+        :return: whether the record knows its request now.
+        """
+        record = self.record
+        if not record.is_uncertain:
+            return False
+        try:
+            answer = self._store.read_answer(self.number)
+        except FluxError as error:
+            log.warning("The answer to the submit of %s is not known. %s", self.location, error)
+            return False
+        if answer is None or answer.claim != record.claim:
+            return False
+        generation = accepted_by(answer, record)
+        log.warning(
+            "The answer to the submit of %s was lost. A webhook of BFL named its request %s",
+            self.location,
+            answer.request_id,
+        )
+        if is_written:
+            self.write_or_warn("submitted", generation=generation)
+        self.record = record.in_phase("submitted", generation=generation)
+        return True
 
     def write(
         self, phase: Phase, *, generation: Generation | None = None, error: FluxError | None = None

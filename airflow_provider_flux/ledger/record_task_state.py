@@ -6,6 +6,11 @@ from datetime import timedelta
 from typing import Any
 
 from airflow_provider_flux.bfl.errors import FluxStorageError
+from airflow_provider_flux.ledger.delivered_answer import (
+    ANSWER_KEY_PREFIX,
+    DeliveredAnswer,
+    parse_answer,
+)
 from airflow_provider_flux.ledger.record import Record, parse_record
 
 #: The key of a record is this prefix and its number.
@@ -49,6 +54,17 @@ class TaskStateRecordStore:
         except Exception as error:
             raise self._storage_error(number, "read", error) from None
         return None if stored is None else parse_record(stored, self.location(number))
+
+    def read_answer(self, number: int) -> DeliveredAnswer | None:
+        """Return the answer that a webhook delivered for a record; ``None`` if there is none.
+
+        :param number: number of the record.
+        :raises FluxStorageError: if the store fails.
+        """
+        try:
+            return parse_answer(self._store.get(f"{ANSWER_KEY_PREFIX}{number}"))
+        except Exception as error:
+            raise self._storage_error(number, "read", error) from None
 
     def create(self, number: int, record: Record) -> None:
         """Write a new record. The store has no exclusive create; Airflow runs one try at a time.

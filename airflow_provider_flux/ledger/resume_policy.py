@@ -139,6 +139,11 @@ def describe_uncertain(record: Record) -> str:
     :param record: the record of the submit, in phase ``intent``.
     """
     cost = "" if record.estimated_cost is None else f" for {record.estimated_cost:g} credits"
+    if record.error is not None:  # the balance proves that BFL charged it
+        return (
+            f"Try {record.owner.try_number} of this task submitted to {record.model} at "
+            f"{record.opened_at}. {record.error.get('message')}"
+        )
     return (
         f"Try {record.owner.try_number} of this task submitted to {record.model} at "
         f"{record.opened_at}, and its answer is not recorded. That request was possibly "

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
 
-from airflow_provider_flux.bfl.errors import FluxError, FluxLedgerError, FluxSubmitUncertainError
+from airflow_provider_flux.account.governor.single import slot_of_account
+from airflow_provider_flux.bfl.errors import (
+    FluxError,
+    FluxGenerationError,
+    FluxLedgerError,
+    FluxModeratedError,
+    FluxSubmitUncertainError,
+)
+from airflow_provider_flux.bfl.priority import Priority
 from airflow_provider_flux.bfl.request import GenerationRequest, estimate_cost
 from airflow_provider_flux.generation import Generation, describe_cost, new_generation
 from airflow_provider_flux.hooks.flux import FluxHook
@@ -18,6 +27,12 @@ from airflow_provider_flux.ledger.resume_policy import (
     ResumePolicy,
     decide,
     decide_without_records,
+)
+from airflow_provider_flux.ledger.submit_budget import (
+    SubmitBudget,
+    TaskBudgets,
+    find_correction,
+    open_task_budgets,
 )
 from airflow_provider_flux.ledger.submit_recorder import SubmitRecorder
 from airflow_provider_flux.ledger.task_ledger import TaskLedger, find_record, open_ledger
@@ -40,12 +55,22 @@ class TrackedSubmission:
 
     :param policies: the answers of the user where there is a choice.
     :param log: logger of the task.
+    :param find_hook: returns the hook of the connection, for the budgets of the account. Without
+        it, which is the default, no final cost is written to them.
     :ivar generation: the accepted request; ``None`` until BFL has answered.
     :ivar is_recorded: whether a retry will find the generation in the ledger.
     :ivar has_submitted: whether this phase of the task submitted the generation.
     """
 
-    def __init__(self, policies: ResumePolicy, log: Any) -> None:
+    def __init__(
+        self,
+        policies: ResumePolicy,
+        log: Any,
+        find_hook: Callable[[], FluxHook] | None = None,
+    ) -> None:
+        self._find_hook = find_hook
+        self._context: Any = None
+        self._record_folder: str | None = None
         self._policies = policies
         self._log = log
         self._ledger: TaskLedger | None = None
@@ -104,6 +129,7 @@ class TrackedSubmission:
         :raises FluxStorageError: if the store fails.
         """
         self._folder = target.folder if target else None
+        self._context, self._record_folder = context, folder
         self._ledger = open_ledger(context, folder, target)
         if self._ledger is None:
             self._log.info(
@@ -112,6 +138,8 @@ class TrackedSubmission:
             )
             return
         self._earlier = self._ledger.read_records()
+        for stored in self._earlier:
+            stored.resolve_lost_answer(is_written=True)
         self._join_clears(self._ledger)
 
     def _join_clears(self, ledger: TaskLedger) -> None:
@@ -178,6 +206,7 @@ class TrackedSubmission:
         max_wait: float,
         *,
         confirm: Callable[[], object] = lambda: None,
+        priority: Priority = "normal",
     ) -> None:
         """Submit a request. **BFL bills this call.**
 
@@ -189,26 +218,45 @@ class TrackedSubmission:
         :param max_wait: seconds to wait for a free slot of the account.
         :param confirm: called before each POST; raises an error that forbids it. Does nothing by
             default.
+        :param priority: priority among the tasks of the account.
         :raises FluxLedgerError: if another process submits for the same task at this moment.
         :raises FluxStorageError: if the intent cannot be written. Nothing is submitted then.
         :raises FluxError: as :meth:`~airflow_provider_flux.hooks.flux.FluxHook.submit` does.
         """
         self._log.info("Submitting to %s: %s", request.model, estimate_cost(request))
         latest = self._earlier[-1] if self._earlier else None
-        recorder = SubmitRecorder(self._ledger, latest, request, plan, hook.flux_conn_id, confirm)
+        number = self._ledger.next_number if self._ledger else 0
+        budget = SubmitBudget(self._open_budgets(hook), request, number, max_wait)
+
+        def confirm_all() -> None:
+            budget.reserve()
+            confirm()
+
+        recorder = SubmitRecorder(
+            self._ledger, latest, request, plan, hook.flux_conn_id, confirm_all
+        )
         self._recorder = recorder
         if self._is_stopped:
             recorder.stop()
         uncertain = sum(stored.record.is_uncertain for stored in self._earlier)
         uncertain += self._has_lost_ledger
         events = SubmitEvents(request.model)
-        with events.observe():
-            submission = hook.submit(request, max_wait=max_wait, observer=recorder)
-            self.generation = new_generation(request, submission, uncertain)
-            events.record_accepted(submission, self.generation)
-        self.has_submitted = True
-        self._stored = recorder.stored
-        self.ensure_recorded()
+        until = time.monotonic() + max_wait
+        slot = slot_of_account(hook, request.model, priority, max_wait, self._log)
+        with budget.closing(recorder):
+            with events.observe(), slot:
+                submission = hook.submit(
+                    request,
+                    max_wait=max(until - time.monotonic(), 0.0),
+                    observer=recorder,
+                    priority=priority,
+                )
+                self.generation = new_generation(request, submission, uncertain)
+                events.record_accepted(submission, self.generation)
+            self.has_submitted = True
+            self._stored = recorder.stored
+            self.ensure_recorded()
+            budget.settle(self.generation)
         self._log.info(
             "Submitted request %s to %s (%s). Its polling URL is %s",
             submission.request_id,
@@ -216,6 +264,31 @@ class TrackedSubmission:
             describe_cost(self.generation),
             submission.polling_url,
         )
+
+    def settle_budgets(self, hook: FluxHook) -> None:
+        """Settle what dead tries reserved in the budgets of the account, by their records.
+
+        :param hook: hook of the connection.
+        """
+        try_number = getattr(self._context["ti"], "try_number", None) or 1
+        if (self._earlier or try_number > 1) and (budgets := self._open_budgets(hook)):
+            budgets.settle_earlier(self._earlier)
+
+    def _open_budgets(self, hook: FluxHook) -> TaskBudgets | None:
+        return open_task_budgets(hook, self._context, self._record_folder)
+
+    def _correct_budget(self, generation: Generation, *, is_free: bool = False) -> None:
+        """Write the final cost of a generation to the budgets, if it is another one."""
+        difference = find_correction(generation, is_free=is_free)
+        if not difference or self._find_hook is None or self._context is None:
+            return
+        try:
+            budgets = self._open_budgets(self._find_hook())
+        except FluxError as error:  # the image has landed
+            self._log.warning("The budgets of the account do not know the final cost. %s", error)
+            return
+        if budgets:
+            budgets.correct(generation, difference)
 
     def ensure_recorded(self) -> None:
         """Record that BFL accepted the request, unless the ledger says so already."""
@@ -237,6 +310,7 @@ class TrackedSubmission:
         :param target: where the image lands, for the options of the writes.
         """
         self._folder = target.folder if target else None
+        self._context, self._record_folder = context, folder
         try:
             self._stored = find_record(context, self.accepted, uri, folder, target)
         except FluxError as error:
@@ -272,6 +346,7 @@ class TrackedSubmission:
         """
         if self._stored is None or self._stored.record.phase != "returned":
             record_returned(self.accepted, generation)
+            self._correct_budget(generation)
         if self._stored and self._stored.record.phase != "returned":
             self._stored.write_or_warn("returned", generation=generation)
         return generation
@@ -283,6 +358,8 @@ class TrackedSubmission:
         """
         if self._stored:
             self._stored.write_or_warn("failed", error=error)
+        if self.generation and isinstance(error, (FluxModeratedError, FluxGenerationError)):
+            self._correct_budget(self.generation, is_free=True)
 
     def stop(self) -> str | None:
         """Stop submitting, because the task is killed.

@@ -57,6 +57,11 @@ class TaskLedger:
         self._next_number = 1
         self.clear_id = clear_id
 
+    @property
+    def next_number(self) -> int:
+        """The number of the next record, after :meth:`read_records`."""
+        return self._next_number
+
     def read_records(self) -> list[StoredRecord]:
         """Return the records, the latest last.
 

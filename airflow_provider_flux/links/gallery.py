@@ -59,6 +59,15 @@ def gallery_path(
     return ui_path(f"{path}?map_index={map_index}" if has_index else path)
 
 
+def costs_path(dag_id: str | None = None) -> str:
+    """Return the path of the page of costs on the API server, with the path of its base URL.
+
+    :param dag_id: id of the only DAG that counts; ``None`` for all.
+    """
+    query = "" if dag_id is None else f"?dag={quote(dag_id, safe='')}"
+    return ui_path(f"{GALLERY_PREFIX}/costs{query}")
+
+
 def gallery_url(
     dag_id: str | None = None,
     run_id: str | None = None,

@@ -5,7 +5,6 @@ A plain ``write_bytes`` of fsspec stores ``application/octet-stream`` on most of
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 
 from airflow_provider_flux.bfl.catalog.model import MIB
 from airflow_provider_flux.object_store import fsspec_adapter
+from airflow_provider_flux.object_store.blocking import call_blocking
 from airflow_provider_flux.object_store.local_file import copy_file, write_file
 
 #: Writes bytes: filesystem, path below it, the bytes, write options, and whether to refuse to
@@ -163,16 +163,16 @@ async def _write_to_azure(
 async def _write_local(
     fs: Any, path: str, data: bytes, write_options: WriteOptions, exclusive: bool
 ) -> None:
-    await asyncio.to_thread(write_file, Path(path), data, exclusive=exclusive)
+    await call_blocking(write_file, path, data, exclusive=exclusive)
 
 
 async def _write_to_other(
     fs: Any, path: str, data: bytes, write_options: WriteOptions, exclusive: bool
 ) -> None:
     """Write the bytes alone to any other filesystem of fsspec, which has no exclusive create."""
-    if exclusive and await asyncio.to_thread(fs.exists, path):
+    if exclusive and await call_blocking(fs.exists, path):
         raise FileExistsError(path)
-    await asyncio.to_thread(fs.pipe_file, path, data)
+    await call_blocking(fs.pipe_file, path, data)
 
 
 async def _upload_to_s3(fs: Any, path: str, file: Path, write_options: WriteOptions) -> None:
@@ -192,7 +192,7 @@ async def _upload_to_azure(fs: Any, path: str, file: Path, write_options: WriteO
     from azure.storage.blob import ContentSettings
 
     settings = ContentSettings(content_type=write_options.content_type)
-    stream = await asyncio.to_thread(file.open, "rb")
+    stream = await call_blocking(file.open, "rb")
     with stream:
         await fsspec_adapter.upload_to_azure(
             fs, path, stream, overwrite=True, content_settings=settings, **write_options.options
@@ -200,12 +200,12 @@ async def _upload_to_azure(fs: Any, path: str, file: Path, write_options: WriteO
 
 
 async def _upload_local(fs: Any, path: str, file: Path, write_options: WriteOptions) -> None:
-    await asyncio.to_thread(copy_file, file, Path(path))
+    await call_blocking(copy_file, file, Path(path))
 
 
 async def _upload_to_other(fs: Any, path: str, file: Path, write_options: WriteOptions) -> None:
     """Upload to any other filesystem of fsspec."""
-    await asyncio.to_thread(fs.put_file, str(file), path)
+    await call_blocking(fs.put_file, str(file), path)
 
 
 _S3_SHARED = frozenset(

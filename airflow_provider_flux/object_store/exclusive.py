@@ -14,23 +14,22 @@ both succeed, and one of them has to find out that it lost.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any
 
-from airflow.providers.common.compat.sdk import ObjectStoragePath
-
 from airflow_provider_flux.bfl.errors import FluxExistsError
 from airflow_provider_flux.object_store import fsspec_adapter
 from airflow_provider_flux.object_store.backends import OTHER_BACKEND, backend_of
+from airflow_provider_flux.object_store.blocking import pause
 from airflow_provider_flux.object_store.errors import (
     describe_error,
     is_conflict,
     is_forbidden,
     is_transient,
 )
+from airflow_provider_flux.object_store.filesystem import StorePath
 from airflow_provider_flux.object_store.s3_settings import is_aws
 
 log = logging.getLogger(__name__)
@@ -43,7 +42,7 @@ _REFUSING: dict[tuple[Any, str], bool] = {}
 _WARNED: set[tuple[Any, str]] = set()
 
 
-def refuse_existing(path: ObjectStoragePath) -> FluxExistsError:
+def refuse_existing(path: StorePath) -> FluxExistsError:
     """Return the error for an object that an exclusive write must not replace.
 
     :param path: path of the object.
@@ -52,7 +51,7 @@ def refuse_existing(path: ObjectStoragePath) -> FluxExistsError:
 
 
 async def confirm_created(
-    path: ObjectStoragePath, data: bytes, version: str | None, repeat: Callable[[], Awaitable[Any]]
+    path: StorePath, data: bytes, version: str | None, repeat: Callable[[], Awaitable[Any]]
 ) -> None:
     """Confirm that an exclusive write, which the store accepted, created its object.
 
@@ -74,7 +73,7 @@ async def confirm_created(
         await _confirm_by_reading(path, data)
 
 
-async def confirm_plain_write(path: ObjectStoragePath, data: bytes) -> None:
+async def confirm_plain_write(path: StorePath, data: bytes) -> None:
     """Confirm a plain write in place of an exclusive one, which the store does not support.
 
     :param path: path of the object.
@@ -84,7 +83,7 @@ async def confirm_plain_write(path: ObjectStoragePath, data: bytes) -> None:
     await _confirm_by_reading(path, data)
 
 
-async def _refuses(path: ObjectStoragePath, repeat: Callable[[], Awaitable[Any]]) -> bool:
+async def _refuses(path: StorePath, repeat: Callable[[], Awaitable[Any]]) -> bool:
     """Whether the bucket refuses an exclusive write to an object that exists."""
     bucket = (path.fs, path.path.partition("/")[0])
     if bucket not in _REFUSING:
@@ -100,7 +99,7 @@ async def _refuses(path: ObjectStoragePath, repeat: Callable[[], Awaitable[Any]]
     return _REFUSING[bucket]
 
 
-async def _confirm_by_versions(path: ObjectStoragePath, data: bytes, version: str) -> bool:
+async def _confirm_by_versions(path: StorePath, data: bytes, version: str) -> bool:
     """Confirm by the order of the versions.
 
     :return: whether the versions could be listed, and the write created the object.
@@ -120,7 +119,7 @@ async def _confirm_by_versions(path: ObjectStoragePath, data: bytes, version: st
     return True
 
 
-async def _is_first_version(path: ObjectStoragePath, data: bytes, version: str) -> bool:
+async def _is_first_version(path: StorePath, data: bytes, version: str) -> bool:
     """Whether no version is below one, except for those with the same bytes.
 
     They are earlier attempts of the same writer, whose answers were lost.
@@ -142,10 +141,10 @@ async def _is_first_version(path: ObjectStoragePath, data: bytes, version: str) 
     return True
 
 
-async def _confirm_by_reading(path: ObjectStoragePath, data: bytes) -> None:
+async def _confirm_by_reading(path: StorePath, data: bytes) -> None:
     """Confirm by reading the object once the writes of others have ended: the last one wins."""
     _warn_once(path)
-    await asyncio.sleep(_SETTLE_SECONDS)
+    await pause(_SETTLE_SECONDS)
     try:
         stored = await fsspec_adapter.read_bytes(path.fs, path.path)
     except Exception as error:
@@ -155,7 +154,7 @@ async def _confirm_by_reading(path: ObjectStoragePath, data: bytes) -> None:
         raise FluxExistsError(f"Another process wrote the object at {path} at the same moment.")
 
 
-def _warn_once(path: ObjectStoragePath) -> None:
+def _warn_once(path: StorePath) -> None:
     store = (path.fs, path.path.partition("/")[0])
     if store not in _WARNED:
         _WARNED.add(store)

@@ -14,6 +14,9 @@ import asyncio
 import inspect
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
+
+from airflow_provider_flux.object_store.blocking import call_blocking
 
 
 def store_loop() -> asyncio.AbstractEventLoop:
@@ -35,7 +38,7 @@ async def call(fs: Any, name: str, *arguments: Any, **options: Any) -> Any:
     method = getattr(fs, f"_{name}", None)
     if inspect.iscoroutinefunction(method):
         return await method(*arguments, **options)
-    return await asyncio.to_thread(getattr(fs, name), *arguments, **options)
+    return await call_blocking(getattr(fs, name), *arguments, **options)
 
 
 async def ask_for_bucket(fs: Any, bucket: str) -> None:
@@ -223,3 +226,47 @@ async def remove_s3_version(fs: Any, path: str, version: str) -> None:
     bucket, key, _ = fs.split_path(path)
     await fs._call_s3("delete_object", Bucket=bucket, Key=key, VersionId=version)
     fs.invalidate_cache(path)
+
+
+async def call_s3(fs: Any, method: str, path: str, **options: Any) -> Any:
+    """Call an operation of S3 on an object, with the settings and retries of the filesystem.
+
+    :param fs: an ``S3FileSystem``.
+    :param method: name of the operation at a client of botocore, for example ``put_object``.
+    :param path: path of the object.
+    :param options: further parameters of the operation.
+    """
+    bucket, key, _ = fs.split_path(path)
+    answer = await fs._call_s3(method, Bucket=bucket, Key=key, **options)
+    if method.startswith("put"):
+        fs.invalidate_cache(path)
+    return answer
+
+
+async def call_gcs(fs: Any, method: str, path: str, **options: Any) -> bytes:
+    """Send a request about an object to the JSON API of GCS.
+
+    :param fs: a ``GCSFileSystem``.
+    :param method: ``GET`` for the object, ``POST`` to upload it.
+    :param path: path of the object.
+    :param options: ``data`` and ``headers`` of the request, and the parameters of its query.
+    :return: the body of the answer.
+    """
+    bucket, key, _ = fs.split_path(path)
+    if method == "GET":
+        _, content = await fs._call("GET", "b/{}/o/{}", bucket, key, **options)
+    else:
+        url = f"{fs._location}/upload/storage/v1/b/{quote(bucket, safe='')}/o"
+        _, content = await fs._call(method, url, **options)
+        fs.invalidate_cache(fs._parent(path))
+    return bytes(content)
+
+
+def open_azure_blob(fs: Any, path: str) -> Any:
+    """Return the client of a blob, which is an asynchronous context manager.
+
+    :param fs: an ``AzureBlobFileSystem``.
+    :param path: path of the blob.
+    """
+    container, blob, _ = fs.split_path(path)
+    return fs.service_client.get_blob_client(container=container, blob=blob)

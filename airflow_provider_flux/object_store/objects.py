@@ -11,14 +11,17 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import random
+from collections.abc import Callable, Coroutine
 from functools import partial
+from typing import Any, ParamSpec, TypeVar
 
-from airflow.providers.common.compat.sdk import ObjectStoragePath
 from tenacity import AsyncRetrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
 from airflow_provider_flux.bfl.errors import FluxExistsError, FluxStorageError
 from airflow_provider_flux.object_store import fsspec_adapter
 from airflow_provider_flux.object_store.backends import WriteOptions, backend_of
+from airflow_provider_flux.object_store.blocking import pause
 from airflow_provider_flux.object_store.errors import (
     describe_error,
     is_conflict,
@@ -31,14 +34,18 @@ from airflow_provider_flux.object_store.exclusive import (
     confirm_plain_write,
     refuse_existing,
 )
-from airflow_provider_flux.object_store.filesystem import reopen_path
+from airflow_provider_flux.object_store.filesystem import StorePath, reopen_path
 
 log = logging.getLogger(__name__)
 
 #: Seconds for which a request is retried. BFL billed the image that is written.
 _RETRY_SECONDS = 45.0
+#: Longest pause before the second attempt.
+_FIRST_PAUSE_SECONDS = 0.5
 #: Exclusive writes that a store may refuse for an object that is gone when it is read.
 _MAX_REFUSALS = 4
+_T = TypeVar("_T")
+_P = ParamSpec("_P")
 
 
 async def put(
@@ -67,7 +74,7 @@ async def put(
     """
     try:
         path = reopen_path(uri)
-        await retry_transient()(_put_once, path, data, write_options, exclusive, check_first)
+        await _retry(_put_once, path, data, write_options, exclusive, check_first)
     except FluxExistsError:
         raise
     except Exception as error:
@@ -124,9 +131,7 @@ async def _read(uri: str, retry: bool, limit: int | None) -> bytes | None:
     path = reopen_path(uri)
     try:
         if retry:
-            data: bytes = await retry_transient()(
-                fsspec_adapter.read_bytes, path.fs, path.path, limit
-            )
+            data = await _retry(fsspec_adapter.read_bytes, path.fs, path.path, limit)
         else:
             data = await fsspec_adapter.read_bytes(path.fs, path.path, limit)
     except FileNotFoundError:
@@ -174,7 +179,7 @@ async def remove(uri: str) -> None:
         raise FluxStorageError(f"{uri} could not be removed ({describe_error(error)}).") from None
 
 
-async def _is_empty(path: ObjectStoragePath) -> bool:
+async def _is_empty(path: StorePath) -> bool:
     """Whether an object exists and has no bytes."""
     try:
         return bool((await fsspec_adapter.call(path.fs, "info", path.path)).get("size") == 0)
@@ -207,12 +212,26 @@ def retry_transient() -> AsyncRetrying:
         stop=stop_after_delay(_RETRY_SECONDS),
         wait=wait_random_exponential(multiplier=0.5, max=8),
         retry=retry_if_exception(is_transient),
+        sleep=pause,
         reraise=True,
     )
 
 
+async def _retry(
+    function: Callable[_P, Coroutine[Any, Any, _T]], *arguments: _P.args, **options: _P.kwargs
+) -> _T:
+    """Call a function, and retry transient errors. The policy is built for a failure only."""
+    try:
+        return await function(*arguments, **options)
+    except Exception as error:
+        if not is_transient(error):
+            raise
+    await pause(random.uniform(0.0, _FIRST_PAUSE_SECONDS))  # noqa: S311  no secret
+    return await retry_transient()(function, *arguments, **options)
+
+
 async def _put_once(
-    path: ObjectStoragePath,
+    path: StorePath,
     data: bytes,
     write_options: WriteOptions,
     exclusive: bool,
@@ -242,7 +261,7 @@ async def _put_once(
     raise refusal
 
 
-async def _is_stored(path: ObjectStoragePath, data: bytes) -> bool:
+async def _is_stored(path: StorePath, data: bytes) -> bool:
     """Whether an earlier attempt stored the very same bytes.
 
     :return: ``False`` if the object that was in the way is gone: its owner has removed it.

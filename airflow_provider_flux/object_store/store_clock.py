@@ -11,7 +11,7 @@ import time
 from datetime import datetime
 from typing import Any
 
-from airflow_provider_flux.bfl.errors import FluxError
+from airflow_provider_flux.bfl.errors import FluxError, FluxStorageError
 from airflow_provider_flux.object_store import fsspec_adapter
 from airflow_provider_flux.object_store.backends import WriteOptions
 from airflow_provider_flux.object_store.filesystem import reopen_path
@@ -47,6 +47,28 @@ async def read_age(uri: str, write_options: WriteOptions) -> float | None:
             return None
         _OFFSETS[key] = offset
     return max(0.0, _OFFSETS[key] + time.monotonic() - written)
+
+
+async def read_store_time(folder: str, write_options: WriteOptions) -> float:
+    """Return the time by the clock of a store. Run it on the loop of the stores.
+
+    It may be behind by the duration of one write, and by the resolution of the store.
+
+    :param folder: URI of a folder of this package, without a slash at its end.
+    :param write_options: options of a write in it.
+    :return: epoch seconds.
+    :raises FluxStorageError: if the store does not tell its time.
+    """
+    key = (reopen_path(folder).fs, folder)
+    if key not in _OFFSETS:
+        offset = await _read_offset(f"{folder}/{CLOCK_NAME}", write_options)
+        if offset is None:
+            raise FluxStorageError(
+                f"The store did not tell when it wrote {folder}/{CLOCK_NAME}, so its time is not "
+                "known. A retry may help."
+            )
+        _OFFSETS[key] = offset
+    return _OFFSETS[key] + time.monotonic()
 
 
 async def _read_offset(uri: str, write_options: WriteOptions) -> float | None:

@@ -28,6 +28,7 @@ from airflow_provider_flux.batch.survey import OnBudget, Prune
 from airflow_provider_flux.bfl.catalog import get_model
 from airflow_provider_flux.bfl.errors import FluxRequestError
 from airflow_provider_flux.bfl.inputs import is_path
+from airflow_provider_flux.bfl.priority import Priority, check_priority
 from airflow_provider_flux.checks.check import text_columns
 from airflow_provider_flux.configured_models import known_models
 from airflow_provider_flux.hooks.flux import FluxHook
@@ -198,6 +199,9 @@ class FluxGenerateBatchOperator(FluxLandingOperator):
         not work, in the form of the input, to be passed as ``requests`` again. Rows that are
         pending or submitted are not in it, because a retry resumes them. Default: no file.
         (templated)
+    :param priority: priority of the submits among the tasks of the account: ``high``, ``normal``
+        (default) or ``low``. It needs ``account_path`` in the connection. See the page about
+        sharing the quota.
     :param flux_conn_id: id of the connection to BFL. Default ``flux_default``. (templated)
     :raises FluxRequestError: when the DAG is parsed, if a literal argument is wrong.
     """
@@ -279,6 +283,7 @@ class FluxGenerateBatchOperator(FluxLandingOperator):
         sql_parameters: Mapping[str, Any] | Sequence[Any] | None = None,
         column_names: Sequence[str] | None = None,
         failed_path: str | PathLike[str] | None = None,
+        priority: Priority = "normal",
         **kwargs: Any,
     ) -> None:
         # The check of output_path needs them.
@@ -326,6 +331,7 @@ class FluxGenerateBatchOperator(FluxLandingOperator):
         self.column_names = column_names
         self.prompt = prompt
         self.seed = seed
+        self.priority = check_priority(priority)
         self._batch_run: BatchRun | None = None
         self._is_killed = False
         #: Set by the command line: it asks before a submit, and shows the progress.
@@ -561,6 +567,7 @@ class FluxGenerateBatchOperator(FluxLandingOperator):
             max_rows=self._max_rows,
             checks=CheckOptions(self._checks, self.check_timeout),
             failed=rendered_failed_path(self),
+            priority=self.priority,
             **self._timings,
         )
 

@@ -53,8 +53,9 @@ def fail_without_retry(
     :param task: the operator; ``None`` if no policy is asked.
     :param submission: submission of this task, if it has one.
     :raises AirflowFailException: in place of an error that a retry must not follow. The message
-        says how to land an image that BFL bills.
-    :raises FluxError: the error, with that message, if a policy of the user decides.
+        says how to land an image that BFL bills, and ends with the section of the documentation.
+    :raises FluxError: the error, with that message, if a policy of the user decides, or with the
+        section alone if Airflow may retry.
     """
     try:
         yield
@@ -65,14 +66,24 @@ def fail_without_retry(
         if not _is_final(error, submission):
             if isinstance(error, FluxSubmitUncertainError):
                 error.is_permanent = False  # for the retry policy: on_uncertain="resubmit"
+            if isinstance(error, FluxError):
+                error.args = (_add_reference(error, str(error)),)
             raise
         message = redact(str(error))
         if accepted:
             message += _describe_remedy(error, accepted)
+        message = _add_reference(error, message)
         if _is_decided_by_user(error, task, submission):
             error.args = (message,)
             raise
         raise AirflowFailException(f"{type(error).__name__}: {message}") from error
+
+
+def _add_reference(error: BaseException, message: str) -> str:
+    """Add the section of the documentation, which the UI shows only as a part of the message."""
+    if not isinstance(error, FluxError) or message.endswith(error.reference):
+        return message
+    return f"{message} {error.reference}"
 
 
 def _is_decided_by_user(

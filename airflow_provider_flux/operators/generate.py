@@ -11,6 +11,7 @@ from airflow.providers.common.compat.sdk import conf
 
 from airflow_provider_flux.bfl.catalog import route_of
 from airflow_provider_flux.bfl.errors import FluxInputError, error_from_dict
+from airflow_provider_flux.bfl.priority import Priority, check_priority
 from airflow_provider_flux.bfl.request import GenerationRequest
 from airflow_provider_flux.configured_models import known_models
 from airflow_provider_flux.generation import Generation
@@ -117,6 +118,8 @@ class FluxGenerateOperator(FluxRequestOperator, FluxClaimingOperator):
     :param partition_key: partition of the assets in ``outlets``, for example
         ``{{ params.sku }}``. A task may name them from Airflow 3.3 on. None by default.
         (templated)
+    :param priority: priority of the submit among the tasks of the account: ``high``, ``normal``
+        (default) or ``low``. See the page about sharing the quota.
     :param validate: check the model and its parameters against the catalog of this version. Default
         ``True``. ``False`` sends unknown models and parameters.
     :raises FluxRequestError: when the DAG is parsed, if a literal argument is wrong.
@@ -168,6 +171,7 @@ class FluxGenerateOperator(FluxRequestOperator, FluxClaimingOperator):
         wait: bool = True,
         ready_asset: Asset | None = None,
         partition_key: str | None = None,
+        priority: Priority = "normal",
         validate: bool = True,
         **kwargs: Any,
     ) -> None:
@@ -194,6 +198,7 @@ class FluxGenerateOperator(FluxRequestOperator, FluxClaimingOperator):
         self.ready_asset = ready_asset
         check_ready_asset(ready_asset, wait=wait, output_path=self.output_path)
         self.partition_key = partition_key
+        self.priority = check_priority(priority)
         self.validate = validate
         checked = arguments.check_ledger_path(ledger_path)
         self.ledger_path = ledger_path if self._is_from_mapped else checked
@@ -247,6 +252,7 @@ class FluxGenerateOperator(FluxRequestOperator, FluxClaimingOperator):
             submission.read_earlier_tries(context, folder, plan.target if plan else None)
 
             request, plan, decision = self._decide(request, plan, inputs)
+            submission.settle_budgets(self.hook)
             match decision:
                 case "submit":
                     check_sibling_tasks(self.task_id, context.get("dag"))
@@ -263,6 +269,7 @@ class FluxGenerateOperator(FluxRequestOperator, FluxClaimingOperator):
                         plan,
                         self._wait_policy.max_wait,
                         confirm=lambda: self._renew_claim(plan),
+                        priority=self.priority,
                     )
                     inputs.close()
                     return self._wait(plan, context)

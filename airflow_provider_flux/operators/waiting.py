@@ -227,7 +227,7 @@ class FluxWaitingOperator(FluxLandingOperator):
     def _start_tracking(self) -> TrackedSubmission:
         from airflow_provider_flux.ledger.submission import TrackedSubmission
 
-        self._submission = TrackedSubmission(self._policy, self.log)
+        self._submission = TrackedSubmission(self._policy, self.log, lambda: self.hook)
         self.task_files = TaskFiles()
         add_input_files(self.task_files.inputs, self.model, self.parameters)
         return self._submission

@@ -35,10 +35,11 @@ def _routers() -> list[APIRouter]:
     """Return the routers. One that is switched off is not imported."""
     routers: list[APIRouter] = []
     if has_gallery():
+        from airflow_provider_flux.plugin.costs import router as costs_router
         from airflow_provider_flux.plugin.gallery_routes import router
         from airflow_provider_flux.plugin.review import router as review_router
 
-        routers += [router, review_router]
+        routers += [router, review_router, costs_router]
     if has_webhooks():
         from airflow_provider_flux.plugin.webhooks import router as webhook_router
 

@@ -24,7 +24,7 @@ _TASK = f"{_RUN}/tasks/{{TASK_ID}}?map_index={{MAP_INDEX}}"
 
 
 def _views() -> list[dict[str, Any]]:
-    """Return the pages that Airflow shows: a tab on task instance, run and DAG, and a menu item."""
+    """Return the pages that Airflow shows: tabs of task instance, run and DAG, and menu items."""
     tab = {"name": "Images", "icon": ui_path(f"{GALLERY_PREFIX}/static/icon.svg")}
     return [
         {**tab, "destination": "task_instance", "url_route": "flux-task", "href": ui_path(_TASK)},
@@ -37,6 +37,14 @@ def _views() -> list[dict[str, Any]]:
             "destination": "nav",
             "url_route": "flux",
             "href": ui_path(f"{GALLERY_PREFIX}/"),
+        },
+        {
+            **tab,
+            "name": "FLUX costs",
+            "category": "browse",
+            "destination": "nav",
+            "url_route": "flux-costs",
+            "href": ui_path(f"{GALLERY_PREFIX}/costs"),
         },
     ]
 

@@ -46,7 +46,7 @@ router = APIRouter()
 
 _LARGEST_INDEX = 2**31 - 1
 _NO_IMAGES = "There are no images here yet. A task shows its images when it has landed them."
-_STATIC_FILES = frozenset({"gallery.css", "gallery.js", "icon.svg"})
+_STATIC_FILES = frozenset({"gallery.css", "gallery.js", "icon.svg", "costs.css"})
 
 Id = Annotated[str, Path(min_length=1, max_length=250)]
 Index = Annotated[int, Path(ge=0, le=_LARGEST_INDEX)]

@@ -7,7 +7,12 @@ from urllib.parse import quote
 
 from airflow_provider_flux.gallery.card import Card
 from airflow_provider_flux.gallery.pages import CardLinks, Crumb, View, render_links, render_message
-from airflow_provider_flux.links.gallery import GALLERY_PREFIX, gallery_path, ui_path
+from airflow_provider_flux.links.gallery import (
+    GALLERY_PREFIX,
+    costs_path,
+    gallery_path,
+    ui_path,
+)
 from airflow_provider_flux.plugin.sources import PageCards
 
 
@@ -38,6 +43,7 @@ def view_of_page(
         css=_static("gallery.css"),
         js=_static("gallery.js"),
         notices=found.notices,
+        links=[Crumb("Costs", costs_path(dag_id))] if run_id is None else (),
     )
 
 
@@ -48,7 +54,13 @@ def view_of_dags(dag_ids: Sequence[str]) -> str:
     """
     if not dag_ids:
         return message_page("FLUX images", "No task that you may see has landed images yet.")
-    view = View("FLUX images", gallery_path(), css=_static("gallery.css"), js=_static("gallery.js"))
+    view = View(
+        "FLUX images",
+        gallery_path(),
+        css=_static("gallery.css"),
+        js=_static("gallery.js"),
+        links=[Crumb("Costs", costs_path())],
+    )
     links = [Crumb(dag_id, _tab_of([dag_id])) for dag_id in dag_ids]
     return render_links(view, "These DAGs have landed images:", links)
 

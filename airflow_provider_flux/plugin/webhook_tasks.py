@@ -37,8 +37,9 @@ log = logging.getLogger(__name__)
 #: - ``resumed``: the deferred task goes on.
 #: - ``emitted``: there is an asset event.
 #: - ``early``: the task has not recorded its submit yet. The same notice may have an effect later.
+#: - ``kept``: the answer to the submit was lost. The next try knows the request now.
 #: - ``ignored``: the task does not wait for this request, or polls itself.
-Effect = Literal["resumed", "emitted", "early", "ignored"]
+Effect = Literal["resumed", "emitted", "early", "kept", "ignored"]
 
 _TRIGGER_PATH = f"{FluxResultTrigger.__module__}.{FluxResultTrigger.__qualname__}"
 _ENDED = frozenset({"failed", "skipped", "removed", "upstream_failed"})
@@ -66,7 +67,7 @@ def apply_notice(task_instance: UUID, notice: WebhookNotice, session: Session) -
 
 def _lock_task_instance(task_instance: UUID, session: Session) -> Any:
     """Lock and return a task instance; of a try that ended, that of the current try."""
-    key: Any = _as_column_value(task_instance)
+    key: Any = as_column_value(task_instance)
     ti = session.get(TaskInstance, key, with_for_update={"of": TaskInstance})
     if ti is not None:
         return ti
@@ -84,8 +85,11 @@ def _lock_task_instance(task_instance: UUID, session: Session) -> Any:
     return session.get(TaskInstance, current, with_for_update={"of": TaskInstance})
 
 
-def _as_column_value(task_instance: UUID) -> UUID | str:
-    """Return an id as the column has it, which is text before Airflow 3.2."""
+def as_column_value(task_instance: UUID) -> UUID | str:
+    """Return an id as the column has it, which is text before Airflow 3.2.
+
+    :param task_instance: the id.
+    """
     # SQLAlchemy 1.4 does not have the type, and cannot tell that of a value in a variant.
     has_uuids = isinstance(TaskInstance.__table__.c.id.type, getattr(sqlalchemy, "Uuid", ()))
     return task_instance if has_uuids else str(task_instance)

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from contextlib import suppress
 from uuid import UUID
 
@@ -29,6 +29,7 @@ from airflow_provider_flux.bfl.webhook import (
     read_reference,
 )
 from airflow_provider_flux.hooks.flux import FluxHook
+from airflow_provider_flux.plugin.webhook_answers import keep_answer
 from airflow_provider_flux.plugin.webhook_config import webhook_conn_ids
 from airflow_provider_flux.plugin.webhook_limits import HandledNotices, RefusalLimiter
 from airflow_provider_flux.plugin.webhook_tasks import Effect, apply_notice
@@ -157,15 +158,23 @@ class WebhookReceiver:
         """Apply a notice as soon as its task has recorded the submit; wait for a moment only."""
         deadline = time.monotonic() + _EARLY_SECONDS
         while True:
-            effect = await self._apply(task_instance, notice)
-            if effect != "early" or time.monotonic() >= deadline:
+            effect = await self._run(_apply_in_session, task_instance, notice)
+            if effect == "ignored" or time.monotonic() >= deadline:
+                return await self._run(_keep_or_leave, task_instance, notice, effect)
+            if effect != "early":
                 return effect
             await asyncio.sleep(_EARLY_INTERVAL_SECONDS)
 
-    async def _apply(self, task_instance: UUID, notice: WebhookNotice) -> Effect | None:
+    async def _run(
+        self,
+        work: Callable[..., Effect | None],
+        task_instance: UUID,
+        notice: WebhookNotice,
+        *more: Effect | None,
+    ) -> Effect | None:
         async with self._slots:
             try:
-                return await run_in_threadpool(_apply_in_session, task_instance, notice)
+                return await run_in_threadpool(work, task_instance, notice, *more)
             except Exception:
                 log.exception("Webhook for request %s failed", notice.request_id)
                 return None
@@ -174,6 +183,15 @@ class WebhookReceiver:
 def _apply_in_session(task_instance: UUID, notice: WebhookNotice) -> Effect:
     with create_session() as session:
         return apply_notice(task_instance, notice, session)
+
+
+def _keep_or_leave(
+    task_instance: UUID, notice: WebhookNotice, effect: Effect | None
+) -> Effect | None:
+    """Keep the request of a submit whose answer was lost; otherwise leave the effect as it is."""
+    if effect in {"ignored", "early"} and keep_answer(task_instance, notice):
+        return "kept"
+    return effect
 
 
 async def _read_body(request: Request) -> bytes | None:

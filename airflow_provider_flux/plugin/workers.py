@@ -21,6 +21,10 @@ _STORES = ThreadPoolExecutor(_STORE_THREADS, thread_name_prefix="flux-stores")
 _MANIFEST_THREADS = 8
 _MANIFESTS = ThreadPoolExecutor(_MANIFEST_THREADS, thread_name_prefix="flux-manifests")
 
+#: A sum over the costs of months takes a second of one core. Others wait for their turn.
+_COST_THREADS = 2
+_COSTS = ThreadPoolExecutor(_COST_THREADS, thread_name_prefix="flux-costs")
+
 P = ParamSpec("P")
 T = TypeVar("T")
 V = TypeVar("V")
@@ -48,6 +52,18 @@ async def in_store_thread(function: Callable[P, T], *args: P.args, **kwargs: P.k
     """
     loop = asyncio.get_running_loop()
     return await loop.run_in_executor(_STORES, partial(function, *args, **kwargs))
+
+
+async def in_cost_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Run a function that asks the index of costs.
+
+    :param function: the function.
+    :param args: its positional arguments.
+    :param kwargs: its named arguments.
+    :return: what it returns.
+    """
+    loop = asyncio.get_running_loop()
+    return await loop.run_in_executor(_COSTS, partial(function, *args, **kwargs))
 
 
 def map_in_manifest_threads(function: Callable[[T], V], values: Iterable[T]) -> list[V]:

@@ -5,12 +5,14 @@ Import this module in Airflow 3.3 and newer only: before, Airflow has no retry p
 
 from __future__ import annotations
 
+import random
+import time
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from airflow.sdk.definitions.retry_policy import RetryAction, RetryDecision, RetryPolicy
 
-from airflow_provider_flux.bfl.errors import FluxError, FluxTransientError
+from airflow_provider_flux.bfl.errors import FluxBudgetError, FluxError, FluxTransientError
 from airflow_provider_flux.bfl.redaction import redact
 
 if TYPE_CHECKING:
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
 
 #: Shortest wait before a retry, if the service asks for less.
 _MIN_DELAY = timedelta(seconds=1)
+#: Seconds after the reset of a budget in which the tasks that wait for it are retried.
+_RESET_SPREAD_SECONDS = 60.0
 #: Airflow stores 500 characters of a reason.
 _MAX_REASON = 500
 
@@ -32,18 +36,27 @@ class FluxRetryPolicy(RetryPolicy):
     - A permanent error (moderation, a bad request, no credits, a refused key, an uncertain submit)
       fails the task, whatever ``retries`` says.
     - A temporary failure with a ``Retry-After`` is retried after that time.
+    - A budget of the account that is used up is retried after its reset, if ``budget_delay`` is
+      long enough.
     - For everything else the ``retries`` and the ``retry_delay`` of the task apply.
 
     :param first: policy that is asked before. Its decision counts, unless it is the default one.
         ``None`` by default.
     :param max_delay: longest wait for a ``Retry-After``. Default 5 minutes.
+    :param budget_delay: longest wait for the reset of a budget of the account, after which the task
+        is retried. By default a budget that is used up fails the task at once.
     """
 
     def __init__(
-        self, first: RetryPolicy | None = None, *, max_delay: timedelta = timedelta(minutes=5)
+        self,
+        first: RetryPolicy | None = None,
+        *,
+        max_delay: timedelta = timedelta(minutes=5),
+        budget_delay: timedelta = timedelta(0),
     ) -> None:
         self.first = first
         self.max_delay = max_delay
+        self.budget_delay = budget_delay
 
     def evaluate(
         self,
@@ -66,6 +79,12 @@ class FluxRetryPolicy(RetryPolicy):
         if not isinstance(exception, FluxError):
             return RetryDecision.default()
         reason = f"{type(exception).__name__}: {redact(str(exception))}"[:_MAX_REASON]
+        if isinstance(exception, FluxBudgetError) and exception.resets_at is not None:
+            until_reset = timedelta(seconds=max(0.0, exception.resets_at - time.time()))
+            if until_reset <= self.budget_delay:
+                # Tasks that wait for the same reset do not begin in the same second.
+                spread = timedelta(seconds=random.uniform(1, _RESET_SPREAD_SECONDS))  # noqa: S311
+                return RetryDecision.retry(until_reset + spread, reason)
         if exception.is_permanent:
             return RetryDecision.fail(reason)
         if isinstance(exception, FluxTransientError) and exception.retry_after is not None:

@@ -34,4 +34,6 @@ def has_policy_of_user(task: BaseOperator | None) -> bool:
         return False
     from airflow_provider_flux.policies.retry import FluxRetryPolicy
 
-    return not isinstance(policy, FluxRetryPolicy) or policy.first is not None
+    if not isinstance(policy, FluxRetryPolicy):
+        return True
+    return policy.first is not None or bool(policy.budget_delay)

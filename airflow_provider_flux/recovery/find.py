@@ -107,18 +107,22 @@ def find_records(record_filter: RecordFilter) -> FoundRecords:
     found = FoundRecords()
     folders = list(record_filter.prefixes)
     if not folders:
-        for item in _read_database(record_filter.dag_id, record_filter.run_id):
+        for item in read_database(record_filter.dag_id, record_filter.run_id):
             found.add(item)
         folders = sorted(metadata_db.ledger_folders_of(record_filter.dag_id))
     for folder in folders:
-        for item in _read_folder(folder, must_exist=bool(record_filter.prefixes)):
+        for item in read_folder(folder, must_exist=bool(record_filter.prefixes)):
             found.add(item)
     matching = [record for record in found.records if record_filter.matches(record.stored)]
     return FoundRecords(matching, found.unreadable)
 
 
-def _read_database(dag_id: str | None, run_id: str | None) -> Iterator[FoundRecord | Unreadable]:
-    """Yield the records in the task state store."""
+def read_database(dag_id: str | None, run_id: str | None) -> Iterator[FoundRecord | Unreadable]:
+    """Yield the records in the task state store, and those that cannot be read.
+
+    :param dag_id: id of the DAG; ``None`` for all DAGs.
+    :param run_id: id of the DAG run; ``None`` for all runs.
+    """
     for store, number, value in metadata_db.read_values(dag_id, run_id):
         location = store.location(number)
         try:
@@ -128,8 +132,12 @@ def _read_database(dag_id: str | None, run_id: str | None) -> Iterator[FoundReco
             yield Unreadable(location, error)
 
 
-def _read_folder(folder: str, *, must_exist: bool) -> Iterator[FoundRecord | Unreadable]:
-    """Yield the records of single images and of batches below a folder."""
+def read_folder(folder: str, *, must_exist: bool) -> Iterator[FoundRecord | Unreadable]:
+    """Yield the records of single images and of batches below a folder.
+
+    :param folder: the folder, with all its subfolders.
+    :param must_exist: whether a folder that is missing counts as one that cannot be read.
+    """
     try:
         uris = _list_folder(folder, must_exist=must_exist)
     except FluxError as error:

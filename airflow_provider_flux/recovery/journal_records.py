@@ -80,6 +80,12 @@ class JournalRecordStore:
             submit = self._submits.get(self._claims[number])
             return None if submit is None else submit.as_record()
 
+    def read_answer(self, number: int) -> None:
+        """Return ``None``: a batch polls on its worker, and no webhook names its rows.
+
+        :param number: number of the record.
+        """
+
     def update(self, number: int, record: Record) -> None:
         """Append an entry with the new phase of a record.
 

@@ -7,7 +7,7 @@ this. The models have had these columns since Airflow 3.0, the task state store 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,11 @@ from sqlalchemy import select
 
 from airflow_provider_flux.bfl.errors import FluxStorageError
 from airflow_provider_flux.landing.provenance import TaskIdentity
+from airflow_provider_flux.ledger.delivered_answer import (
+    ANSWER_KEY_PREFIX,
+    DeliveredAnswer,
+    parse_answer,
+)
 from airflow_provider_flux.ledger.ledger_folder import LEDGER_FOLDER_XCOM
 from airflow_provider_flux.ledger.record import Record, parse_record
 from airflow_provider_flux.ledger.record_files import is_record_of
@@ -38,7 +43,14 @@ class MetadataDbRecordStore:
     def __init__(self, dag_id: str, run_id: str, task_id: str, map_index: int) -> None:
         self._ids = {"dag_id": dag_id, "run_id": run_id, "task_id": task_id, "map_index": map_index}
 
-    def location(self, number: int) -> str:
+    def is_of(self, owner: TaskIdentity) -> bool:
+        """Whether the store is that of a task instance.
+
+        :param owner: the task instance, in any of its tries.
+        """
+        return self._ids == owner.model_dump(include=set(self._ids))
+
+    def location(self, number: int | str) -> str:
         """Return the key of a record and its task, for a message.
 
         :param number: number of the record.
@@ -66,6 +78,39 @@ class MetadataDbRecordStore:
                 return None
             return parse_record(_decode(row.value), self.location(number))
 
+    def read_answer(self, number: int) -> DeliveredAnswer | None:
+        """Return the answer that a webhook delivered for a record; ``None`` if there is none.
+
+        :param number: number of the record.
+        """
+        with create_session() as session:
+            row = session.scalar(self._select(number, ANSWER_KEY_PREFIX))
+            return None if row is None else parse_answer(_decode(row.value))
+
+    def keep_answer(self, number: int, answer: DeliveredAnswer) -> bool:
+        """Keep the answer that a webhook delivered for a record. The first one counts.
+
+        :param number: number of the record.
+        :param answer: the answer.
+        :return: whether it was kept.
+        """
+        from airflow.models.task_state_store import TaskStateStoreModel
+
+        with create_session() as session:
+            record = session.scalar(self._select(number))
+            if record is None or session.scalar(self._select(number, ANSWER_KEY_PREFIX)):
+                return False
+            session.add(
+                TaskStateStoreModel(
+                    **self._ids,
+                    dag_run_id=record.dag_run_id,
+                    key=f"{ANSWER_KEY_PREFIX}{number}",
+                    value=answer.model_dump_json(),
+                    expires_at=record.expires_at,
+                )
+            )
+            return True
+
     def update(self, number: int, record: Record) -> None:
         """Replace a record.
 
@@ -79,10 +124,10 @@ class MetadataDbRecordStore:
                 raise FluxStorageError(f"The record {self.location(number)} is gone.")
             row.value = json.dumps(record.as_json())
 
-    def _select(self, number: int) -> Any:
+    def _select(self, number: int, prefix: str = RECORD_KEY_PREFIX) -> Any:
         from airflow.models.task_state_store import TaskStateStoreModel
 
-        key = f"{RECORD_KEY_PREFIX}{number}"
+        key = f"{prefix}{number}"
         return select(TaskStateStoreModel).filter_by(**self._ids, key=key)
 
 
@@ -105,6 +150,70 @@ def read_values(
             if number.isdecimal():
                 store = MetadataDbRecordStore(row.dag_id, row.run_id, row.task_id, row.map_index)
                 yield store, int(number), _decode(row.value)
+
+
+@dataclass(frozen=True)
+class StoredValue:
+    """A record in the task state stores, as Airflow keeps it.
+
+    :param id: id of its row.
+    :param location: key of the record and its task, for a message.
+    :param owner: the task instance.
+    :param json: the record as JSON.
+    """
+
+    id: int
+    location: str
+    owner: TaskIdentity
+    json: bytes
+
+
+def list_values() -> list[tuple[int, str]]:
+    """Return the rows of all records in the task state stores: id, and time of the last change."""
+    try:
+        from airflow.models.task_state_store import TaskStateStoreModel as Model
+    except ImportError:  # before Airflow 3.3
+        return []
+    query = select(Model.id, Model.updated_at).where(Model.key.like(f"{RECORD_KEY_PREFIX}%"))
+    with create_session() as session:
+        return [(number, str(changed)) for number, changed in session.execute(query)]
+
+
+def read_stored(ids: Collection[int]) -> list[StoredValue]:
+    """Return records of the task state stores.
+
+    :param ids: ids of their rows, some hundred at most.
+    :return: the records that are still there.
+    """
+    if not ids:
+        return []
+    from airflow.models.task_state_store import TaskStateStoreModel as Model
+
+    with create_session() as session:
+        rows = session.scalars(select(Model).where(Model.id.in_(ids)))
+        return [_as_stored_value(row) for row in rows]
+
+
+def _as_stored_value(row: Any) -> StoredValue:
+    store = MetadataDbRecordStore(row.dag_id, row.run_id, row.task_id, row.map_index)
+    number = row.key.removeprefix(RECORD_KEY_PREFIX)
+    owner = TaskIdentity(
+        dag_id=row.dag_id, run_id=row.run_id, task_id=row.task_id, map_index=row.map_index
+    )
+    value = _decode(row.value)
+    text = value if isinstance(value, str) else json.dumps(value)
+    location = store.location(number)
+    return StoredValue(row.id, location, owner, text.encode(errors="replace"))
+
+
+def ledger_folders_by_dag() -> set[tuple[str, str]]:
+    """Return the folders in which tasks keep records, each with the id of a DAG that does so."""
+    from airflow.models.xcom import XComModel
+
+    query = select(XComModel.dag_id, XComModel.value).where(XComModel.key == LEDGER_FOLDER_XCOM)
+    with create_session() as session:
+        rows = [(dag_id, _decode(value)) for dag_id, value in session.execute(query)]
+    return {(dag_id, folder) for dag_id, folder in rows if isinstance(folder, str)}
 
 
 def ledger_folders_of(dag_id: str | None) -> set[str]:

@@ -53,6 +53,7 @@ RecoveryOutcome = Literal[
 _NOT_CHARGED = (FluxModeratedError, FluxGenerationError)
 _LOST = (FluxTaskNotFoundError, FluxResultExpiredError)
 _MAX_CONCURRENT_IMAGES = 8
+_UNCERTAIN = "the answer to its submit is not recorded"
 
 
 @dataclass(frozen=True)
@@ -133,10 +134,12 @@ def recover_all(
                 yield result
 
 
-def inspect(stored: StoredRecord) -> RecoveryResult | None:
+def inspect(stored: StoredRecord, *, is_dry: bool = True) -> RecoveryResult | None:
     """Return the outcome of a record before anything is landed.
 
     :param stored: the record. It is read again, because its task may have ended meanwhile.
+    :param is_dry: whether to change nothing, ``True`` by default. Otherwise the request that a
+        webhook named for an uncertain record is written into it.
     :return: ``None`` if the task has returned its image, or failed for good.
     :raises FluxError: if the record cannot be read again.
     """
@@ -145,8 +148,9 @@ def inspect(stored: StoredRecord) -> RecoveryResult | None:
     stored.refresh()
     if not _is_unfinished(stored):
         return None
-    if stored.record.is_uncertain:
-        return RecoveryResult(stored, "uncertain", "the answer to its submit is not recorded")
+    if stored.record.is_uncertain and not stored.resolve_lost_answer(is_written=not is_dry):
+        reason = (stored.record.error or {}).get("message", _UNCERTAIN)
+        return RecoveryResult(stored, "uncertain", str(reason))
     return RecoveryResult(stored, "recoverable" if stored.record.is_in_flight else "landed")
 
 
@@ -178,7 +182,7 @@ def recover(
     :raises FluxError: if the image cannot be landed.
     """
     stored = found.stored
-    result = inspect(stored)
+    result = inspect(stored, is_dry=False)
     if result is None or result.outcome != "recoverable":
         return result
     landing = plan_landing(found, output_path, flux_conn_id)

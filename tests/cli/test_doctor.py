@@ -44,7 +44,16 @@ def test_all_checks_of_a_sound_installation_pass_free_of_charge(
     assert ended.code == 0, ended.out
     found = statuses(ended)
     assert list(found) == [
-        *("versions", "connection", "balance", "region", "proxy", "clock", "trusted hosts"),
+        *(
+            "versions",
+            "connection",
+            "balance",
+            "region",
+            "budgets",
+            "proxy",
+            "clock",
+            "trusted hosts",
+        ),
         *("store", "ledger", "database", "pool", "triggerer"),
     ]
     assert set(found.values()) <= {"ok", "warning"}
@@ -72,7 +81,7 @@ def test_a_service_that_cannot_be_reached_fails_its_checks_alone(
     assert ended.code == 1
     failed = [name for name, status in statuses(ended).items() if status == "failed"]
     assert failed == ["balance", "clock"]
-    assert "2 of 12 checks failed: balance, clock" in ended.err
+    assert "2 of 13 checks failed: balance, clock" in ended.err
 
 
 def test_a_missing_connection_fails_the_checks_that_need_it(command: Command) -> None:

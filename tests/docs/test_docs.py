@@ -221,7 +221,7 @@ def error_names() -> list[str]:
 
 
 def test_every_error_is_documented() -> None:
-    assert missing(error_names(), text_of("docs/errors.md"), "\n| `{}` |") == []
+    assert missing(error_names(), text_of("docs/errors.md"), "\n### {}\n") == []
 
 
 @each_page

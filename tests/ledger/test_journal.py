@@ -21,6 +21,7 @@ from airflow_provider_flux.ledger.journal_segments import read_journal
 from airflow_provider_flux.ledger.journaled_submit import fold_entries
 from airflow_provider_flux.object_store import objects
 from airflow_provider_flux.object_store.backends import WriteOptions
+from airflow_provider_flux.object_store.blocking import pause
 from airflow_provider_flux.object_store.filesystem import open_path
 from tests.support.answering_proxy import AnsweringProxy
 from tests.support.journal_samples import ACCEPTED, WRITE_OPTIONS, new_intent, segment_header
@@ -145,7 +146,7 @@ async def test_an_entry_that_arrives_during_the_owner_check_is_written(
 
     async def slow(folder: str) -> SessionSummary | None:
         loop.call_soon_threadsafe(is_reading.set)
-        await asyncio.sleep(0.2)
+        await pause(0.2)
         return await read(folder)
 
     monkeypatch.setattr(journal_owner, "read_owner", slow)
@@ -165,7 +166,7 @@ async def test_an_entry_that_arrives_during_a_failing_owner_check_is_refused(
 
     async def slow(folder: str) -> SessionSummary | None:
         loop.call_soon_threadsafe(is_reading.set)
-        await asyncio.sleep(0.2)
+        await pause(0.2)
         return SessionSummary(session="b" * 32)
 
     monkeypatch.setattr(journal_owner, "read_owner", slow)
@@ -277,7 +278,7 @@ class TestTwoTries:
 
         async def slow(uri: str, data: bytes, options: WriteOptions) -> None:
             if ".jsonl" in uri:
-                await asyncio.sleep(0.5)
+                await pause(0.5)
             await put(uri, data, options)
 
         monkeypatch.setattr(journals, "put", slow)

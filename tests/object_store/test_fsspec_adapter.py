@@ -32,6 +32,7 @@ PINNED: dict[str, tuple[Callable[..., Any], list[str]]] = {
         ],
     ),
     "S3FileSystem._call_s3": (S3FileSystem._call_s3, ["method"]),
+    "GCSFileSystem._call": (GCSFileSystem._call, ["method", "path"]),
     "S3FileSystem._put_file": (S3FileSystem._put_file, ["lpath", "rpath", "chunksize"]),
     "GCSFileSystem._put_file": (
         GCSFileSystem._put_file,
@@ -74,6 +75,20 @@ def test_a_filesystem_splits_a_path_into_three_parts(kind: Any) -> None:
 def test_a_filesystem_of_azure_names_the_parent_folder_whose_listing_is_cached() -> None:
     assert AzureBlobFileSystem._parent("container/a/b.png").rstrip("/") == "container/a"
     assert "self.service_client" in inspect.getsource(AzureBlobFileSystem.do_connect)
+
+
+def test_a_filesystem_of_gcs_names_its_endpoint_and_passes_on_what_an_upload_needs() -> None:
+    fs = GCSFileSystem(token="anon", endpoint_url="http://127.0.0.1:1", skip_instance_cache=True)
+    assert fs._location == "http://127.0.0.1:1"
+    assert {"headers", "data"} <= set(inspect.signature(GCSFileSystem._request).parameters)
+    assert GCSFileSystem._parent("bucket/a/b.json") == "bucket/a"
+
+
+def test_the_client_of_s3_knows_the_conditions_of_a_write() -> None:
+    """It would leave out an argument that it does not know, and overwrite."""
+    client = S3FileSystem(key="a", secret="b", skip_instance_cache=True).s3
+    members = client.meta.service_model.operation_model("PutObject").input_shape.members
+    assert {"IfMatch", "IfNoneMatch"} <= set(members)
 
 
 def test_all_asynchronous_filesystems_share_the_loop_of_the_adapter() -> None:

@@ -45,6 +45,7 @@ def test_the_plugin_has_a_tab_for_each_view_and_imports_nothing_for_it() -> None
         ["dag_run", run],
         ["dag", "/airflow/flux/dags/{DAG_ID}"],
         ["nav", "/airflow/flux/"],
+        ["nav", "/airflow/flux/costs"],
     ]
     assert found["apps"] == ["/flux"]
     heavy = {"fastapi", "starlette", "jinja2", "PIL", "requests", "aiohttp", "fsspec", "pendulum"}

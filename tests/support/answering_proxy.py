@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import http.client
+import random
 import threading
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -33,6 +35,9 @@ class AnsweringProxy:
     :param server: URL of the server.
     :ivar received: method and path of every request.
     :ivar root: folder where a test writes through the proxy.
+    :ivar lost: share of the answers, from 0 to 1, that are lost: the server did what was requested.
+    :ivar conflicts: share of the writes under a condition that get a 412 and are not passed on.
+    :ivar drawn: how many answers were lost, and how many writes got such a 412.
     :ivar turn: one request at a time is passed on: moto shows a version that is gone, and answers
         500 from then on, if two threads change the versions of an object at the same time.
     """
@@ -42,6 +47,10 @@ class AnsweringProxy:
         self.server = (address.hostname or "127.0.0.1", address.port or 80)
         self.received: list[str] = []
         self.root = ""
+        self.lost = self.conflicts = 0.0
+        self.drawn = {"lost": 0, "conflicts": 0}
+        self._random = random.Random(12)
+        self._losses: list[Callable[[], object]] = []
         self._plans: list[_Plan] = []
         self._lock = threading.Lock()
         self.turn = threading.Lock()
@@ -89,6 +98,42 @@ class AnsweringProxy:
         plan = self.take(method, path)
         return (plan.status, plan.code) if plan else None
 
+    def judge_in_turn(self, method: str, path: str, body: bytes) -> tuple[int, str] | None:
+        """Return status and code of a refusal, right before the request is passed on.
+
+        :param body: the body of the request.
+        """
+        return None
+
+    def lose_next(self, act: Callable[[], object] = lambda: None) -> None:
+        """Lose the answer to the next request that writes under a condition.
+
+        :param act: called when the server has answered.
+        """
+        self._losses.append(act)
+
+    def lose(self, is_write: bool) -> bool:
+        """Whether an answer is lost: as planned, or by chance.
+
+        :param is_write: whether the request writes under a condition.
+        """
+        if is_write and self._losses:
+            self._losses.pop(0)()
+            self.drawn["lost"] += 1
+            return True
+        return self.draw("lost", self.lost)
+
+    def draw(self, kind: str, share: float) -> bool:
+        """Whether a fault happens, by chance.
+
+        :param kind: the fault, as ``drawn`` counts it.
+        :param share: how often it happens, from 0 to 1.
+        """
+        with self._lock:
+            happens = self._random.random() < share
+            self.drawn[kind] += happens
+        return happens
+
     def finish_body(self, body: bytes) -> bytes:
         """Return the body of an answer as the client gets it.
 
@@ -129,20 +174,38 @@ class _Handler(BaseHTTPRequestHandler):
         body = self._body()
         headers = {name.lower(): text for name, text in self.headers.items()}
         refusal = self.proxy.judge(self.command, self.path, headers)
+        has_condition = self._has_condition(headers)
+        if refusal is None and has_condition:
+            conflict = self.proxy.draw("conflicts", self.proxy.conflicts)
+            refusal = (412, "PreconditionFailed") if conflict else None
         if refusal is not None:
-            status, code = refusal
-            error = _ERROR.format(code=code).encode()
-            self._answer(status, [("Content-Type", "application/xml")], error)
+            self._refuse(*refusal)
             return
         headers = {name: text for name, text in headers.items() if name not in _HOP_HEADERS}
         headers["Content-Length"] = str(len(body))
         with self.proxy.turn, closing(self.proxy.open_link()) as link:
-            link.request(self.command, self.path, body, headers)
-            response = link.getresponse()
-            answer = response.status, response.getheaders(), response.read()
-        self._answer(*answer)
+            refusal = self.proxy.judge_in_turn(self.command, self.path, body)
+            if refusal is None:
+                link.request(self.command, self.path, body, headers)
+                response = link.getresponse()
+                answer = response.status, response.getheaders(), response.read()
+        if refusal is not None:
+            self._refuse(*refusal)
+        elif self.proxy.lose(has_condition):
+            self.close_connection = True  # without an answer
+        else:
+            self._answer(*answer)
 
     do_PUT = do_POST = do_HEAD = do_DELETE = do_GET  # noqa: N815
+
+    def _has_condition(self, headers: dict[str, str]) -> bool:
+        return self.command in {"PUT", "POST"} and (
+            "if-match" in headers or "if-none-match" in headers or "ifGenerationMatch" in self.path
+        )
+
+    def _refuse(self, status: int, code: str) -> None:
+        headers = [("Content-Type", "application/xml"), ("x-ms-error-code", code)]
+        self._answer(status, headers, _ERROR.format(code=code).encode())
 
     def _body(self) -> bytes:
         if "chunked" not in self.headers.get("Transfer-Encoding", ""):

@@ -18,7 +18,7 @@ from tests.support.task_tries import Task
 #: Small images, which the emulator draws quickly.
 SMALL = {"width": 256, "height": 256}
 #: Durations of a batch that are no arguments of its operator. A test gives them as if they were.
-TIMINGS = ("manifest_interval", "poll_interval", "grace")
+TIMINGS = ("live_interval", "manifest_interval", "poll_interval", "grace")
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from airflow_provider_flux.landing.claims import (
 )
 from airflow_provider_flux.landing.plan import LandingPlan
 from airflow_provider_flux.landing.reuse_index import index_stem
-from airflow_provider_flux.object_store.filesystem import run_async
+from airflow_provider_flux.object_store.filesystem import run_near
 
 log = logging.getLogger(__name__)
 
@@ -190,7 +190,9 @@ class RowClaims:
     async def _claim(self, entry: _Entry, row: PendingRow) -> bool:
         seen, began = self._waits.get(row.index, (None, time.monotonic()))
         timeout = self._timeout or default_timeout(row.request.model)
-        found = await run_async(claim_image(row.plan, claim_seconds(timeout), seen))
+        found = await run_near(
+            row.plan.target.path, claim_image(row.plan, claim_seconds(timeout), seen)
+        )
         if not isinstance(found, ClaimWait):
             entry.claim = found
             return True
@@ -221,7 +223,7 @@ class RowClaims:
 
     async def _look(self, parked: ParkedRow) -> None:
         try:
-            is_over = await run_async(has_changed(parked.wait))
+            is_over = await run_near(parked.wait.uri, has_changed(parked.wait))
         except FluxError:  # the preparation of the row will report it, or go on
             is_over = True
         if is_over:
@@ -265,7 +267,10 @@ class RowClaims:
 
     async def _release(self, entry: _Entry, has_landed: bool) -> None:
         try:
-            await run_async(release_claim(entry.plan, entry.claim, has_landed=has_landed))
+            await run_near(
+                entry.plan.target.path,
+                release_claim(entry.plan, entry.claim, has_landed=has_landed),
+            )
         except FluxError as error:
             self._logged += 1
             if self._logged <= _MAX_LOGGED:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from airflow_provider_flux.batch.costs import credits_of, is_reported
 from airflow_provider_flux.batch.execution.claims import RowClaims
+from airflow_provider_flux.batch.execution.row_budgets import RowBudgets
 from airflow_provider_flux.batch.report.counters import Counters
 from airflow_provider_flux.batch.row_policy import RowOutcome
 from airflow_provider_flux.batch.row_states import PendingRow, SubmittedRow
@@ -126,6 +127,7 @@ class BatchContext(OutcomeRecorder):
     :param breaker: holds submits back while BFL cannot be reached.
     :param claims: claims of the images of rows in work.
     :param wake: makes the loop look for rows that may be submitted now.
+    :param budgets: reservations in the budgets of the account.
     """
 
     client: FluxAsyncClient
@@ -134,6 +136,7 @@ class BatchContext(OutcomeRecorder):
     breaker: CircuitBreaker
     claims: RowClaims
     wake: Callable[[], None]
+    budgets: RowBudgets = field(default_factory=RowBudgets)
 
     def end(
         self,

@@ -15,7 +15,7 @@ from airflow_provider_flux.hooks.flux import FluxHook
 from airflow_provider_flux.landing.existing import load_sidecar
 from airflow_provider_flux.landing.rejection import RejectionNote
 from airflow_provider_flux.landing.sidecar import Sidecar
-from airflow_provider_flux.object_store.filesystem import run_async
+from airflow_provider_flux.object_store.filesystem import run_near
 
 _MAX_REASON_CHARACTERS = 500
 
@@ -54,7 +54,7 @@ class EarlierRejections:
         count = min(row.rejected.count, len(later)) + count
         if not uris or count <= row.rejected.count:
             return None
-        sidecar = await run_async(load_sidecar(uris[-1]))
+        sidecar = await run_near(uris[-1], load_sidecar(uris[-1]))
         note = sidecar.rejection if sidecar else None
         if sidecar is None or note is None or note.is_fault or note.check not in self._labels:
             return None

@@ -10,12 +10,15 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+from airflow_provider_flux.account.governor.keeper import QuotaKeeper
 from airflow_provider_flux.batch.execution.claims import RowClaims
 from airflow_provider_flux.batch.execution.context import BatchContext, StopSubmittingError
 from airflow_provider_flux.batch.execution.inspect import CheckOptions, Inspector
 from airflow_provider_flux.batch.execution.land import Lander
 from airflow_provider_flux.batch.execution.prepare import Preparer
 from airflow_provider_flux.batch.execution.queue import RowQueue
+from airflow_provider_flux.batch.execution.quota_share import QuotaChange, QuotaShare
+from airflow_provider_flux.batch.execution.row_budgets import BatchBudgets, RowBudgets
 from airflow_provider_flux.batch.execution.stop import StopRequest
 from airflow_provider_flux.batch.execution.submit import Submitter
 from airflow_provider_flux.batch.report.counters import Counters
@@ -85,6 +88,9 @@ class Engine:
     :param before_submits: awaited before the first submit, while submits of earlier tries are
         resumed. It returns the reason not to submit, or ``None``. ``None`` if nothing has to be
         awaited.
+    :param keeper: keeps the entry of the batch in the quota of the account; ``None`` without
+        ``account_path``.
+    :param budgets: budgets of the account; ``None`` if none limits the batch.
     """
 
     hook: FluxHook
@@ -94,7 +100,10 @@ class Engine:
     limiter: ConcurrencyLimiter
     options: EngineOptions
     before_submits: Callable[[], Awaitable[FluxError | None]] | None = None
+    keeper: QuotaKeeper | None = None
+    budgets: BatchBudgets | None = None
     _stop: StopRequest = field(default_factory=StopRequest)
+    _changes: deque[QuotaChange] = field(default_factory=deque)
 
     @property
     def active(self) -> int:
@@ -115,6 +124,14 @@ class Engine:
         """
         self._stop.make(grace, error)
 
+    def change_quota(self, change: QuotaChange) -> None:
+        """Change the limits. Any thread may call this, also before the engine runs.
+
+        :param change: the limits from now on.
+        """
+        self._changes.append(change)
+        self._stop.wake()
+
     async def run(self) -> None:
         """Submit, poll and land until all rows have ended, or the engine is stopped."""
         loop, wake = asyncio.get_running_loop(), asyncio.Event()
@@ -132,9 +149,12 @@ class Engine:
                             self.options.timeout, self.options.poll_interval, wake.set
                         ),
                         wake=wake.set,
+                        budgets=RowBudgets(self.budgets, self.counters.max_active, wake.set),
                     )
-                    work = EngineLoop(context, self.hook, self.options, self._stop, wake)
-                    await work.run(self.before_submits)
+                    work = EngineLoop(
+                        context, self.hook, self.options, self._stop, wake, self.keeper
+                    )
+                    await work.run(self.before_submits, self._changes)
             finally:
                 await self._close_journal()
 
@@ -154,6 +174,8 @@ class EngineLoop:
     :param options: choices of the user.
     :param stop: request to stop.
     :param wake: set when another row may perhaps be submitted.
+    :param keeper: keeps the entry of the batch in the quota of the account; ``None`` (default)
+        without ``account_path``.
     """
 
     def __init__(
@@ -163,6 +185,7 @@ class EngineLoop:
         options: EngineOptions,
         stop: StopRequest,
         wake: asyncio.Event,
+        keeper: QuotaKeeper | None = None,
     ) -> None:
         self._context = context
         self._stop = stop
@@ -183,25 +206,34 @@ class EngineLoop:
             wake.set,
             context.claims.waiting,
         )
+        self._share = QuotaShare(context, self._queue, stop, keeper)
         self._tasks: set[asyncio.Task[None]] = set()
         self._preparation: asyncio.Task[None] | None = None
         #: Models whose first submit BFL has not answered yet.
         self._first_submits: set[str] = set()
 
     async def run(
-        self, before_submits: Callable[[], Awaitable[FluxError | None]] | None = None
+        self,
+        before_submits: Callable[[], Awaitable[FluxError | None]] | None = None,
+        changes: deque[QuotaChange] | None = None,
     ) -> None:
         """Work until all rows have ended, or the stop is due.
 
         :param before_submits: awaited before the first submit; see :class:`Engine`.
+        :param changes: changes of the limits, which other threads append; ``None`` for none.
         """
         if before_submits:
             self._preparation = asyncio.create_task(self._prepare(before_submits))
+        self._share.start()
         try:
             while True:
                 self._wake.clear()
+                while changes:
+                    self._share.apply(changes.popleft())
+                self._context.budgets.tick()
                 self._start_resumes()
                 self._start_submits()
+                self._context.store.commit_if_due()
                 if self._is_done():
                     return
                 if self._stop.is_made:  # nothing more is submitted, so other tasks may submit it
@@ -211,10 +243,14 @@ class EngineLoop:
             if self._preparation:
                 self._preparation.cancel()
                 await asyncio.gather(self._preparation, return_exceptions=True)
+            active = self._share.active
             await self._cancel_tasks()
             await self._queue.close()
+            await self._share.close(active)
+            await self._context.budgets.close()
             await self._context.claims.close()
             await self._inspector.close()
+            self._context.store.commit()
 
     async def _prepare(self, before_submits: Callable[[], Awaitable[FluxError | None]]) -> None:
         try:
@@ -249,7 +285,8 @@ class EngineLoop:
         ]
         shortest = min(value for value in seconds if value is not None)
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._wake.wait(), max(shortest, 0.001))
+            async with asyncio.timeout(max(shortest, 0.001)):
+                await self._wake.wait()
 
     def _start_resumes(self) -> None:
         """Resume submits of earlier tries, unless there is no time for that."""
@@ -283,14 +320,34 @@ class EngineLoop:
                 if not (self._trims and counters.reserved > ROUNDING_ERROR):
                     self._end_submits(_budget_error(counters, row))
                 return
+            if row.model in self._first_submits and counters.must_wait_for_price(row.model):
+                self._queue.put_back(row)
+                return
+            if not self._take_from_budgets(row):
+                return
             if counters.must_wait_for_price(row.model):
-                if row.model in self._first_submits:
-                    self._queue.put_back(row)
-                    return
                 self._first_submits.add(row.model)
             limiter.record_submit(row.group)
             counters.reserved += row.estimate or 0.0
             self._start(row)
+
+    def _take_from_budgets(self, row: PendingRow) -> bool:
+        """Reserve the credits of a row in the budgets of the account, and return whether it may go.
+
+        If it may not, the row is put back or has ended.
+        """
+        budgets = self._context.budgets
+        if budgets.take(row):
+            return True
+        if budgets.refusal is None:
+            self._queue.put_back(row)
+        elif row.rejected.count and isinstance(budgets.refusal, FluxBudgetError):
+            self._context.end_without_reroll(row)
+            self._wake.set()
+        else:
+            self._queue.put_back(row)
+            self._end_submits(budgets.refusal)
+        return False
 
     def _can_submit(self) -> bool:
         """Return whether anything may be submitted, whatever its limit group is."""

@@ -66,6 +66,11 @@ class Inspector:
         """
         return Inspection(self, row)
 
+    @property
+    def has_checks(self) -> bool:
+        """Whether results are checked at all."""
+        return bool(self._options.checks)
+
     async def close(self) -> None:
         """End the processes of the checks."""
         await self._pool.close()

@@ -41,7 +41,7 @@ from airflow_provider_flux.configured_models import default_timeout
 from airflow_provider_flux.generation import Generation, poller_for, submitted_epoch, wait_start
 from airflow_provider_flux.landing.land import RESULT_GONE, find_landed, land_async
 from airflow_provider_flux.ledger.journal_entries import phase_entry
-from airflow_provider_flux.object_store.filesystem import run_async
+from airflow_provider_flux.object_store.filesystem import run_near
 from airflow_provider_flux.observability import metrics
 
 log = logging.getLogger(__name__)
@@ -120,6 +120,7 @@ class Lander:
         """Count the final cost of a generation in place of the one after its submit."""
         self._context.refund(row.generation)
         self._context.charge(generation)
+        self._context.budgets.correct(row.generation, generation)
         difference = (generation["cost"] or 0) - (row.generation["cost"] or 0)
         self._metrics.count(metrics.CREDITS, row.model, difference)
         self._metrics.count(metrics.CREDITS_REFUNDED, row.model, -difference)
@@ -161,7 +162,8 @@ class Lander:
 
         async def land(result: GenerationResult) -> Generation:
             client, generation = self._context.client, row.generation
-            return await land_async(client, generation, row.plan, result, refresh, inspection)
+            inspect = inspection if self._inspector.has_checks else None
+            return await land_async(client, generation, row.plan, result, refresh, inspect)
 
         self.landing += 1
         began = time.monotonic()
@@ -188,6 +190,7 @@ class Lander:
         """Go on after BFL ended a generation without an image. It charges nothing."""
         context = self._context
         context.refund(row.generation)
+        context.budgets.correct(row.generation, None)
         self._metrics.count(metrics.CREDITS_REFUNDED, row.model, row.generation["cost"])
         context.record_failure(row, row.claim, error)
         if row.fallback is None:
@@ -233,7 +236,11 @@ class Lander:
     async def _handle_lost_result(self, row: SubmittedRow, error: FluxError) -> None:
         """End a row whose result BFL does not keep any more. An earlier try may have landed it."""
         context = self._context
-        landed = await run_async(find_landed(row.generation, row.plan)) if row.is_resumed else None
+        landed = (
+            await run_near(row.plan.target.path, find_landed(row.generation, row.plan))
+            if row.is_resumed
+            else None
+        )
         if landed:
             self._end_landed(row, landed, None, None)
             return
@@ -263,7 +270,8 @@ class Lander:
         latency: float | None,
         signature: str | None,
     ) -> None:
-        self._context.journal.append_soon(
+        # A retry that does not know of it finds the image, or downloads it again for free.
+        self._context.journal.append_later(
             phase_entry(row.claim, row.key, "returned", generation=generation, signature=signature)
         )
         self._context.end(row, "landed", generation=generation, latency=latency)

@@ -15,7 +15,7 @@ from airflow_provider_flux.landing.other_tasks import refuse_names_of_other_task
 from airflow_provider_flux.landing.output_path import has_distinct_names, placeholders_in
 from airflow_provider_flux.landing.reuse import find_existing, find_just_landed, find_reusable
 from airflow_provider_flux.landing.target import Target
-from airflow_provider_flux.object_store.filesystem import run_async
+from airflow_provider_flux.object_store.filesystem import run_near
 
 log = logging.getLogger(__name__)
 
@@ -123,7 +123,7 @@ class Preparer:
     async def _end_if_existing(self, row: PendingRow) -> PendingRow | None:
         """End a row whose image exists, without a copy of the image."""
         if may_reuse(row.plan.target):
-            if await run_async(find_existing(row.plan)) is None:
+            if await run_near(row.plan.target.path, find_existing(row.plan)) is None:
                 return row
             self._context.end(row, "reused")
             return None
@@ -132,16 +132,16 @@ class Preparer:
 
     async def _find_existing(self, row: PendingRow) -> Generation | None:
         if may_reuse(row.plan.target):
-            return await run_async(find_reusable(row.plan, row.estimate))
+            return await run_near(row.plan.target.path, find_reusable(row.plan, row.estimate))
         if _is_mapped(row):
-            await run_async(refuse_names_of_other_tasks(row.plan))
+            await run_near(row.plan.target.path, refuse_names_of_other_tasks(row.plan))
         return None
 
     async def _find_just_landed(self, row: PendingRow) -> Generation | None:
         """Find the image that another task landed right before this row claimed it."""
         if row.plan.target.reuse == "never":
             return None
-        return await run_async(find_just_landed(row.plan, row.estimate))
+        return await run_near(row.plan.target.path, find_just_landed(row.plan, row.estimate))
 
 
 def _is_mapped(row: PendingRow) -> bool:

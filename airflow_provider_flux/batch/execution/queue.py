@@ -80,6 +80,16 @@ class RowQueue:
         """The number of rows that are prepared or in preparation."""
         return sum(map(len, self._ready.values())) + len(self._preparing)
 
+    def waiting_rows(self, many: int) -> dict[str, int]:
+        """Return the number of rows of each limit group that could be submitted.
+
+        :param many: number for a group whose rows are not all in memory.
+        """
+        return {
+            group: many if group in self._last_read else self._count(group)
+            for group in {*self._last_read, *self._ready}
+        }
+
     def take(self, can_submit: Callable[[str], bool]) -> PendingRow | None:
         """Return the next row that may be submitted; ``None`` if no such row is ready.
 

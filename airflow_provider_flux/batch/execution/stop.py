@@ -52,6 +52,12 @@ class StopRequest:
             if self._wake:
                 self._wake()
 
+    def wake(self) -> None:
+        """Wake the loop, if it runs, so that it looks for what has changed."""
+        with self._lock:
+            if self._wake:
+                self._wake()
+
     @contextmanager
     def waking(self, wake: Callable[[], object]) -> Iterator[None]:
         """Wake the loop when a stop is requested inside the ``with`` block.

@@ -67,6 +67,7 @@ class Submitter:
             raise
         finally:
             self._context.counters.reserved -= row.estimate or 0.0
+            self._context.budgets.release(row)
 
     async def _submit(self, row: PendingRow) -> SubmittedRow | PendingRow | None:
         if not await self._confirm_claim(row):
@@ -147,6 +148,7 @@ class Submitter:
         now = time.monotonic()
         context.counters.record_submit(now)
         context.charge(generation)
+        context.budgets.settle(row, generation)
         sent = context.counters.metrics
         sent.count(metrics.SUBMITS, row.model)
         sent.count(metrics.CREDITS, row.model, generation["cost"])
@@ -190,6 +192,7 @@ class Submitter:
         """Go on after a submit whose answer was lost. It counts as billed."""
         context = self._context
         self._hold_slot(row)
+        context.budgets.lose(row)
         context.counters.record_lost_answer(row.estimate)
         context.counters.metrics.count(metrics.UNCERTAIN, row.model)
         must_stop = context.breaker.record_failure(error, time.monotonic())
@@ -212,6 +215,7 @@ class Submitter:
         """Leave a row whose submit was cancelled before its answer. It counts as billed."""
         context = self._context
         context.limiter.record_dropped(row.group)
+        context.budgets.lose(row)
         context.counters.record_lost_answer(row.estimate)
         context.counters.metrics.count(metrics.UNCERTAIN, row.model)
         row = row.with_lost_answer()

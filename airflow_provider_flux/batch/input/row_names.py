@@ -23,6 +23,8 @@ from airflow_provider_flux.landing.target import Target
 
 #: Value of ``{ext}`` for a name whose suffix is to be that of any result.
 _ANY_FORMAT = "ext"
+#: End of a path whose names always have the right suffix.
+_RIGHT_SUFFIX = ".{ext}"
 
 
 class RowNames:
@@ -53,6 +55,8 @@ class RowNames:
             return f"output_path {problem}"
         if problem := self._register_names(row, request, names):
             return problem
+        if (row.path or self._target.path).endswith(_RIGHT_SUFFIX):
+            return None
         model = request.catalog_model if request.is_checked else None
         image = self._names_of(row, request, ext=_ANY_FORMAT)[0].uri
         problem = find_foreign_suffix(image) or find_suffix_problem(

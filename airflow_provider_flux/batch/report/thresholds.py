@@ -145,7 +145,8 @@ def check_thresholds(
     others = any(summary[outcome] for outcome in ("invalid", "lost", "moderated", "rejected"))
     remedy = "Fix these rows, or raise the limit, and clear the task." if others else ""
     end = " ".join(filter(None, ["Retrying will not help.", remedy, notes]))
-    raise AirflowFailException(f"FluxBatchError: {message} {end}")
+    failure = FluxBatchError(f"{message} {end}")
+    raise AirflowFailException(f"FluxBatchError: {failure.message} {failure.reference}")
 
 
 def _with_retry(error: FluxError, summary: Mapping[str, Any]) -> FluxError:

@@ -48,6 +48,8 @@ class _SlotLimit:
     def __init__(self, maximum: int) -> None:
         self.maximum = maximum
         self.limit = float(maximum)
+        #: Slots that the governor of the account permits; ``None`` without one.
+        self.permit: int | None = None
         self.active = 0
         self.unanswered = 0
         #: POSTs that may be unanswered: one at first, more as the service accepts submits.
@@ -64,7 +66,23 @@ class _SlotLimit:
         self._blocked_until = 0.0
 
     def has_room(self) -> bool:
-        return self.active + 1 <= self.limit and self.unanswered < self._max_unanswered
+        limit = self.limit if self.permit is None else min(self.limit, self.permit)
+        return self.active + 1 <= limit and self.unanswered < self._max_unanswered
+
+    def resize(self, maximum: int) -> None:
+        """Change the largest number of active generations."""
+        if self.limit == self.maximum:
+            self.limit = float(maximum)
+        self.maximum = maximum
+        self.limit = min(self.limit, float(maximum))
+        self._ceiling = min(self._ceiling, maximum)
+
+    def release_permit(self) -> None:
+        """Go on without the governor, from where it was."""
+        if self.permit is not None:
+            self._ceiling = max(min(self.permit, self.maximum), 1)
+            self.limit = min(self.limit, float(self._ceiling))
+        self.permit = None
 
     def seconds_blocked(self, now: float) -> float:
         """Return the seconds for which no POST may be sent."""
@@ -174,6 +192,7 @@ class ConcurrencyLimiter:
     :param group_limits: smaller limits by group of models. A group that is not in the mapping has
         only the limit of the account.
     :param jitter: returns a random number in [0, 1), which spreads the retries of several clients.
+    :ivar is_paused: whether nothing may be submitted.
     :ivar peak_active: largest number of slots that were taken at once.
     """
 
@@ -185,11 +204,13 @@ class ConcurrencyLimiter:
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self._account = _SlotLimit(max_active)
+        self._group_limits = dict(group_limits)
         self._groups = {
             group: _SlotLimit(min(limit, max_active)) for group, limit in group_limits.items()
         }
         self._jitter = jitter
         self._blocked_until = 0.0
+        self.is_paused = False
         self.peak_active = 0
 
     @property
@@ -207,14 +228,53 @@ class ConcurrencyLimiter:
         """Generations of the account that may be active now."""
         return self._account.limit
 
+    @property
+    def maximum(self) -> int:
+        """Largest number of active generations."""
+        return self._account.maximum
+
+    @property
+    def active_by_group(self) -> dict[str, int]:
+        """Slots that are taken, for each group that has a limit of its own."""
+        return {group: limit.active for group, limit in self._groups.items()}
+
+    def resize(self, max_active: int) -> None:
+        """Change the largest number of active generations. Those that are active go on.
+
+        :param max_active: generations that may be active at once.
+        """
+        self._account.resize(max_active)
+        for group, limit in self._groups.items():
+            limit.resize(min(self._group_limits[group], max_active))
+
+    def set_permit(self, total: int, groups: Mapping[str, int]) -> None:
+        """Keep to the slots that the governor of the account permits, besides all other limits.
+
+        :param total: slots of the account.
+        :param groups: slots by group of models. A group that is not in the mapping has none.
+        """
+        self._account.permit = total
+        for group, limit in self._groups.items():
+            limit.permit = groups.get(group, 0)
+
+    def release_permit(self) -> None:
+        """Go on without the governor: start with what it permitted, and search for the limit."""
+        for limit in (self._account, *self._groups.values()):
+            limit.release_permit()
+
     def can_submit(self, group: str, now: float) -> bool:
         """Return whether one more POST may be sent now.
 
         :param group: group of models that the request belongs to.
         :param now: current time in seconds.
         """
-        return now >= self._blocked_until and all(
-            limit.has_room() and not limit.seconds_blocked(now) for limit in self._limits_of(group)
+        return (
+            not self.is_paused
+            and now >= self._blocked_until
+            and all(
+                limit.has_room() and not limit.seconds_blocked(now)
+                for limit in self._limits_of(group)
+            )
         )
 
     def seconds_until_submit(self, now: float) -> float | None:

@@ -50,6 +50,7 @@ def _checks(args: argparse.Namespace) -> Iterator[Check]:
         "connection": service.check_connection,
         "balance": service.check_balance,
         "region": service.check_region,
+        "budgets": service.check_budgets,
         "proxy": service.check_proxy,
         "clock": service.check_clock,
         "trusted hosts": service.check_trusted_hosts,

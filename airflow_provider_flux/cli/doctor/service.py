@@ -7,6 +7,7 @@ import time
 from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit
 
+from airflow_provider_flux.account.budgets.account_budgets import list_budgets
 from airflow_provider_flux.bfl.account import credits_request
 from airflow_provider_flux.bfl.request import estimate_cost
 from airflow_provider_flux.bfl.settings import REGIONS, FluxSettings
@@ -58,6 +59,23 @@ class ServiceChecks:
                 "Add credits to the BFL account, or use another key.",
             )
         return Finding("ok", f"BFL accepts the key. The balance is {describe_credits(balance)}.")
+
+    def check_budgets(self) -> Finding:
+        """Check that no budget of the account is used up, if it has any."""
+        rows = list_budgets(self._settings)
+        if not rows:
+            return Finding("ok", "The connection has no budgets.")
+        used_up = [row for row in rows if row["left"] <= 0]
+        if used_up:
+            first = used_up[0]
+            return Finding(
+                "warning",
+                f"The budget of {first['budget']} is used up until {first['resets']}. Most was "
+                f"spent by: {first['spenders']}.",
+                "Wait until then, or raise 'budgets' of the connection.",
+            )
+        shown = [f"{row['left']:g} of {row['budget']} left" for row in rows]
+        return Finding("ok", "; ".join(shown))
 
     def check_region(self) -> Finding:
         """Check that the host of the API is one of BFL, and that its name resolves."""

@@ -257,3 +257,43 @@ def _record_answer(
         limiter.record_refused(group, now, retry_after)
     else:
         limiter.record_dropped(group)
+
+
+class TestChanges:
+    """Limits that change while a client works."""
+
+    def test_a_permit_of_the_governor_bounds_the_account_and_its_groups(self) -> None:
+        limiter = make_limiter()
+        limiter.set_permit(3, {"video": 1})
+        accept(limiter, 1, "video")
+        assert not limiter.can_submit("video", 0.0)
+        assert not limiter.can_submit("kontext-max", 0.0)
+        accept(limiter, 2)
+        assert not limiter.can_submit("image", 0.0)
+        limiter.set_permit(4, {})
+        assert limiter.can_submit("image", 0.0)
+
+    def test_without_its_governor_a_client_begins_with_what_it_had(self) -> None:
+        limiter = make_limiter()
+        limiter.set_permit(8, {"video": 2, "kontext-max": 1})
+        accept(limiter, 8)
+        limiter.release_permit()
+        assert limiter.limit == 8
+        limiter.release_slot("image")
+        accept(limiter, 1)
+
+    def test_a_pause_holds_all_submits_back(self) -> None:
+        limiter = make_limiter()
+        limiter.is_paused = True
+        assert not any(limiter.can_submit(group, 0.0) for group in GROUPS)
+
+    def test_a_smaller_maximum_holds_for_groups_too_and_a_larger_one_is_used_at_once(self) -> None:
+        limiter = make_limiter()
+        limiter.resize(4)
+        accept(limiter, 4, "video")
+        assert not limiter.can_submit("image", 0.0)
+        limiter.resize(30)
+        accept(limiter, 1, "video")
+        assert not limiter.can_submit("video", 0.0)
+        accept(limiter, 25)
+        assert not limiter.can_submit("image", 0.0)

@@ -1,28 +1,14 @@
-"""Renew the pictures of gallery and review: ``python -m scripts.gallery_screenshots``.
-
-It lands images of the emulator, starts an API server and takes each picture in light and dark with
-Debian's chromium, into ``docs/images``. Name some pictures to take only those. Look at each one
-before you commit it.
-"""
+"""The pages that are shown, and the state in which each is."""
 
 from __future__ import annotations
 
-import io
-import os
-import sys
-import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tests.support.gallery_site import GallerySite
 
-FOLDER = Path(__file__).resolve().parents[1] / "docs" / "images"
-ROWS = 120
-#: Bytes of one picture in the repository, at most.
-MAX_BYTES = 150_000
 _DESKTOP, _PHONE = (1280, 800), (360, 740)
 
 
@@ -34,7 +20,8 @@ class Shot:
     :param url: returns the URL of the page.
     :param prepare: brings the page into its state.
     :param size: width and height of the window in pixels.
-    :param is_tab: whether the page is shown within Airflow's UI.
+    :param is_tab: whether the page is a plugin's within Airflow's UI.
+    :param is_airflow: whether the page is Airflow's own.
     :param has_images: whether to wait until the images in the window are shown.
     :param is_review: whether it is a review, whose current candidate must be shown.
     """
@@ -44,6 +31,7 @@ class Shot:
     prepare: Callable[[Any], None] = lambda _page: None
     size: tuple[int, int] = _DESKTOP
     is_tab: bool = False
+    is_airflow: bool = False
     has_images: bool = True
     is_review: bool = False
 
@@ -173,78 +161,38 @@ def shots() -> list[Shot]:
     ]
 
 
-def main(names: Sequence[str]) -> int:
-    """Take the pictures.
-
-    :param names: names of those to take; all if it is empty.
-    :return: the exit code.
-    """
-    with tempfile.TemporaryDirectory(prefix="flux-screenshots-") as home:
-        # Before the first import of Airflow, which reads its home then.
-        os.environ["AIRFLOW_HOME"] = home
-        os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
-        from tests.support.gallery_site import gallery_site
-        from tests.support.review_site import review_site
-
-        reviews = Path(home) / "reviews"
-        reviews.mkdir()
-        with gallery_site(Path(home), ROWS) as site, review_site(reviews, is_drawn=True):
-            take_all(site, names)
-    return 0
+def open_connection_form(page: Any) -> None:
+    """Fill in the form of a new connection, with the fields of this provider."""
+    page.get_by_role("button", name="Add Connection").click()
+    page.locator("input[name=connection_id]").fill("flux_default")
+    page.get_by_role("combobox").last.click()
+    page.keyboard.type("FLUX")
+    page.keyboard.press("Enter")
+    page.locator("input[name=password]").fill("bfl_of_the_documentation")
+    page.get_by_role("button", name="Extra Fields", exact=True).click()
+    page.locator("input[name=element_max_active]").click(trial=True)  # it has stopped moving
+    page.get_by_role("heading", name="Add Connection").scroll_into_view_if_needed()
 
 
-def take_all(site: GallerySite, names: Sequence[str]) -> None:
-    """Take the pictures of a server.
-
-    :param site: the server, with its images.
-    :param names: names of the pictures to take; all if it is empty.
-    """
-    from tests.support.browser import chromium
-
-    with chromium() as browser:
-        for shot in [*shots(), *review_shots()]:
-            for scheme in ("light", "dark"):
-                if names and shot.name not in names:
-                    continue
-                path = FOLDER / f"{shot.name}-{scheme}.webp"
-                path.write_bytes(_compact(_take(browser, site, shot, scheme)))
-                sys.stdout.write(f"{path.name}: {path.stat().st_size:,} bytes\n")
-                sys.stdout.flush()
+def show_links(page: Any) -> None:
+    """Wait until the task shows its links."""
+    page.get_by_text("Extra Links").wait_for()
+    page.wait_for_function(  # until the grid has the states of all tasks
+        "() => document.querySelectorAll('a[href*=\"/tasks/\"] svg').length >= 4"
+    )
 
 
-def _take(browser: Any, site: GallerySite, shot: Shot, scheme: str) -> bytes:
-    from tests.support.browser import CANDIDATES_ARE_SHOWN, IMAGES_ARE_LOADED, Visit
+def airflow_shots() -> list[Shot]:
+    """Return the pictures of Airflow's own pages."""
+    from tests.support.gallery_site import SHOP_DAG
 
-    window = Visit(browser, site, scheme=scheme, size=shot.size, of_airflow=shot.is_tab)
-    try:
-        window.page.add_init_script(f"localStorage.setItem('theme', '{scheme}')")
-        window.page.goto(shot.url(site))
-        shown = window.page
-        if shot.is_tab:
-            shown = window.page.wait_for_selector("iframe").content_frame()
-        shown.wait_for_selector("main")
-        if shot.is_review:
-            shown.wait_for_function(CANDIDATES_ARE_SHOWN)
-        if shot.has_images:
-            shown.wait_for_function(IMAGES_ARE_LOADED)
-        shot.prepare(window.page)
-        return bytes(window.page.screenshot())
-    finally:
-        window.close()
+    def task(site: GallerySite) -> str:
+        return site.url(f"/dags/{SHOP_DAG}/runs/{site.run_ids[SHOP_DAG]}/tasks/hero/details")
 
+    def shot(name: str, url: Callable[[GallerySite], str], prepare: Callable[[Any], None]) -> Shot:
+        return Shot(name, url, prepare, has_images=False, is_airflow=True)
 
-def _compact(png: bytes) -> bytes:
-    """Return a picture as WebP that is small enough for the repository."""
-    from PIL import Image
-
-    with Image.open(io.BytesIO(png)) as image:
-        for quality in (75, 60, 45, 30):
-            file = io.BytesIO()
-            image.convert("RGB").save(file, "WEBP", quality=quality, method=6)
-            if file.tell() <= MAX_BYTES:
-                break
-    return file.getvalue()
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    return [
+        shot("connection-form", lambda site: site.url("/connections"), open_connection_form),
+        shot("task-page", task, show_links),
+    ]

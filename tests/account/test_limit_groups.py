@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from airflow_provider_flux.batch.limit_groups import limits_by_group
+from airflow_provider_flux.account.limit_groups import limits_by_group
 
 
 def test_model_limits_replace_those_of_the_catalog_and_all_videos_share_one() -> None:
