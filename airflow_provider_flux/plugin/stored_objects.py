@@ -14,15 +14,18 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from airflow.providers.common.compat.sdk import ObjectStoragePath
-
 from airflow_provider_flux.bfl.catalog.model import MIB
 from airflow_provider_flux.bfl.errors import FluxConfigurationError, FluxError
 from airflow_provider_flux.landing.xmp import has_request_id
 from airflow_provider_flux.media.video import is_mp4
 from airflow_provider_flux.object_store import fsspec_adapter
 from airflow_provider_flux.object_store.errors import is_withheld
-from airflow_provider_flux.object_store.filesystem import open_path, reopen_path, run_sync
+from airflow_provider_flux.object_store.filesystem import (
+    StorePath,
+    open_path,
+    reopen_path,
+    run_sync,
+)
 from airflow_provider_flux.object_store.objects import read_hint, read_start
 
 #: Bytes of the largest object that is read whole, so that its SHA-256 is checked. A larger one is
@@ -227,13 +230,13 @@ async def _is_regular(uri: str) -> bool:
     return bool(info.get("type") == "file")
 
 
-def _check_regular(path: ObjectStoragePath) -> None:
+def _check_regular(path: StorePath) -> None:
     """Refuse a local file that is a folder, or a pipe: a read of it would never end."""
     if path.protocol in _LOCAL_PROTOCOLS and _info_of(path).get("type") != "file":
         raise _is_gone()
 
 
-def _info_of(path: ObjectStoragePath) -> dict[str, Any]:
+def _info_of(path: StorePath) -> dict[str, Any]:
     async def ask() -> Any:
         path.fs.invalidate_cache()
         return await fsspec_adapter.call(path.fs, "info", path.path)
@@ -241,7 +244,7 @@ def _info_of(path: ObjectStoragePath) -> dict[str, Any]:
     return dict(_ask(ask))
 
 
-def _open(uri: str) -> ObjectStoragePath:
+def _open(uri: str) -> StorePath:
     """Open the store of an object. Only the first time reads its connection."""
     try:
         return reopen_path(uri)

@@ -137,6 +137,55 @@ async def test_an_entry_whose_put_failed_is_written_with_the_next_one(
     ]
 
 
+async def test_an_entry_that_can_wait_shares_the_put_of_the_next_one(
+    folder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    contents: list[bytes] = []
+    put = journals.put
+
+    async def count(uri: str, data: bytes, options: WriteOptions) -> None:
+        contents.append(data)
+        await put(uri, data, options)
+
+    monkeypatch.setattr(journals, "put", count)
+    journal, intent = journal_in(folder), new_intent("0")
+    await journal.append(intent)
+    journal.append_later(phase_entry(intent["claim"], "0", "failed", error=NOTHING_SENT))
+    await journal.append(new_intent("1"))
+    assert len(contents) == 2
+    assert await asyncio.to_thread(durable_entries, folder) == ["0 intent", "0 failed", "1 intent"]
+
+
+async def test_an_entry_that_can_wait_is_written_without_a_next_one(
+    folder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journals, "_LATER_SECONDS", 0.0)
+    loop, has_later = asyncio.get_running_loop(), asyncio.Event()
+    put = journals.put
+
+    async def observe(uri: str, data: bytes, options: WriteOptions) -> None:
+        await put(uri, data, options)
+        if b"Nothing was sent" in data:
+            loop.call_soon_threadsafe(has_later.set)
+
+    monkeypatch.setattr(journals, "put", observe)
+    journal, intent = journal_in(folder), new_intent("0")
+    await journal.append(intent)
+    journal.append_later(phase_entry(intent["claim"], "0", "failed", error=NOTHING_SENT))
+    await asyncio.wait_for(has_later.wait(), 60)
+    assert await asyncio.to_thread(durable_entries, folder) == ["0 intent", "0 failed"]
+    await journal.close()
+
+
+async def test_closing_the_journal_writes_an_entry_that_waits(folder: str) -> None:
+    journal = journal_in(folder)
+    intent = new_intent("0")
+    await journal.append(intent)
+    journal.append_later(phase_entry(intent["claim"], "0", "failed", error=NOTHING_SENT))
+    await journal.close()
+    assert await asyncio.to_thread(durable_entries, folder) == ["0 intent", "0 failed"]
+
+
 async def test_an_entry_that_arrives_during_the_owner_check_is_written(
     folder: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -132,7 +132,7 @@ class PollSchedule:
         if self._ready_at_first_poll >= 2 * _READY_PER_DOUBLING:
             self._bounded_since_guesses = 0
         doublings = min(self._ready_at_first_poll // _READY_PER_DOUBLING, _MAX_DOUBLINGS)
-        too_late = self._first_spacing * 2.0 ** (0.5 + doublings)
+        too_late: float = self._first_spacing * 2.0 ** (0.5 + doublings)
         return max(ready_at / 2, ready_at - too_late)
 
     def _spacing_at(self, age: float) -> float:
