@@ -393,41 +393,6 @@ RECONCILE: Options = {
     },
     **_CONNECTION,
 }
-COSTS: Options = {
-    "path": {
-        "nargs": "*",
-        "metavar": "PATH",
-        "help": "Folders at the beginning of output_path or ledger_path. By default, Airflow's "
-        "database names the folders in which tasks keep their records",
-    },
-    "--by": {
-        "choices": ("dag", "task", "model", "day", "outcome"),
-        "default": "dag",
-        "help": "Group the costs; by dag by default",
-    },
-    "--from": {
-        "dest": "start",
-        "metavar": "DATE",
-        "help": "First moment that counts, for example 2026-12-01; that of the first submit by "
-        "default",
-    },
-    "--to": {
-        "dest": "end",
-        "metavar": "DATE",
-        "help": "Moment before which submits count, for example 2027-01-01 for all of December; "
-        "now by default",
-    },
-    "--timezone": {
-        "default": "UTC",
-        "metavar": "ZONE",
-        "help": "Time zone of dates and days, for example Europe/Berlin; UTC by default",
-    },
-    "--dag-id": {"help": "Count only what tasks of this DAG submitted"},
-    "--flux-conn-id": {
-        "metavar": "CONN_ID",
-        "help": "Count only what was submitted by this connection to BFL; all by default",
-    },
-}
 PLAN: Options = {
     "dag_id": {"metavar": "DAG", "help": "Id of the DAG"},
     "task_id": {"metavar": "TASK", "help": "Id of the task, a FluxGenerateBatchOperator"},
