@@ -10,13 +10,11 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
-from airflow.providers.common.compat.sdk import ObjectStoragePath
-
 from airflow_provider_flux.bfl.errors import FluxConfigurationError, FluxStorageError
 from airflow_provider_flux.bfl.redaction import hide_userinfo
 from airflow_provider_flux.object_store.backends import WriteOptions
 from airflow_provider_flux.object_store.errors import describe_error, is_conflict, is_transient
-from airflow_provider_flux.object_store.filesystem import reopen_path
+from airflow_provider_flux.object_store.filesystem import StorePath, reopen_path
 from airflow_provider_flux.object_store.local_versions import LockBusyError, lock_beside
 from airflow_provider_flux.object_store.objects import retry_transient
 from airflow_provider_flux.object_store.versioned_writes import (
@@ -156,7 +154,7 @@ async def _read(uri: str, limit: int) -> StoredVersion | None:
     return stored
 
 
-def _find_store(path: ObjectStoragePath) -> ConditionalStore:
+def _find_store(path: StorePath) -> ConditionalStore:
     for store in CONDITIONAL_STORES:
         if path.protocol in store.schemes:
             return store
