@@ -46,7 +46,7 @@ class FluxHook(BaseHook):
 
     :param flux_conn_id: connection of type ``flux``: password = API key, host = base URL (default
         ``https://api.bfl.ai``), extras ``region``, ``connect_timeout``, ``read_timeout``,
-        ``proxy``, ``max_active``, ``pause``, ``account_path``, ``webhook_secret``,
+        ``proxy``, ``max_active``, ``pause``, ``account_path``, ``budgets``, ``webhook_secret``,
         ``webhook_hosts``, ``trusted_hosts``, ``private_input_hosts``.
     :param webhook_hosts: hosts of webhooks that the source of the DAG names. The secret of the
         connection goes to them and to ``webhook_hosts`` of the connection only.

@@ -104,6 +104,7 @@ def run_page_task(page_tasks: dict[str, Any], bucket: Path) -> Callable[..., Any
         ("flux_outpaint.margins", (1536, 768)),
         ("flux_erase.erase", (1024, 768)),
         ("flux_try_on.try_on", None),
+        ("flux_cap_hero.hero", None),
     ],
 )
 def test_a_dag_of_the_how_to_pages_lands_its_image(
