@@ -22,6 +22,7 @@ from airflow_provider_flux.batch.row_store import RowStore
 from airflow_provider_flux.bfl.errors import FluxBatchError, FluxServiceError
 from airflow_provider_flux.bfl.pricing import Estimate
 from airflow_provider_flux.emulator import EmulatorConfig, EmulatorServer
+from airflow_provider_flux.object_store.blocking import pause
 from tests.support.batch_interruptions import (
     meanwhile,
     release_when,
@@ -112,7 +113,7 @@ class TestStop:
         put = journal.put
 
         async def slow(*arguments: Any) -> None:
-            await asyncio.sleep(0.25)
+            await pause(0.25)
             await put(*arguments)
 
         monkeypatch.setattr(run_loop, "_END_SECONDS", 0.1)
