@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import sqlite3
 import tempfile
@@ -565,7 +564,7 @@ class TestDefects:
             start(self)
 
         async def slow(*arguments: Any) -> None:
-            await asyncio.sleep(0.3)
+            await pause(0.3)
             await put(*arguments)
 
         task = batch(tmp_path, prompts(40), max_active=4)
