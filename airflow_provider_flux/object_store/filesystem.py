@@ -53,6 +53,7 @@ class LocalPath:
 
     :param path: the absolute path.
     :param fs: filesystem of fsspec.
+    :param protocol: scheme of the URI, ``file``.
     """
 
     path: str

@@ -138,7 +138,7 @@ class PollSchedule:
     def _spacing_at(self, age: float) -> float:
         if not self._times:
             return max(_INITIAL_INTERVAL_SHARE * self._poll_interval, _INITIAL_SPACING_SHARE * age)
-        # An age that is nearly due is passed over: its poll has just been made, a little early.
+        # An age that is nearly due is skipped: its poll has just been made, a little early.
         position = bisect_right(self._times, age + self._min_wait / 2)
         if position < len(self._times):
             return self._times[position] - age

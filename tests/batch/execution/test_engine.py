@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import sqlite3
 import tempfile
@@ -22,6 +21,7 @@ from airflow_provider_flux.batch.row_store import RowStore
 from airflow_provider_flux.bfl.errors import FluxBatchError, FluxServiceError
 from airflow_provider_flux.bfl.pricing import Estimate
 from airflow_provider_flux.emulator import EmulatorConfig, EmulatorServer
+from airflow_provider_flux.object_store.blocking import pause
 from tests.support.batch_interruptions import (
     meanwhile,
     release_when,
@@ -112,7 +112,7 @@ class TestStop:
         put = journal.put
 
         async def slow(*arguments: Any) -> None:
-            await asyncio.sleep(0.25)
+            await pause(0.25)
             await put(*arguments)
 
         monkeypatch.setattr(run_loop, "_END_SECONDS", 0.1)
@@ -564,7 +564,7 @@ class TestDefects:
             start(self)
 
         async def slow(*arguments: Any) -> None:
-            await asyncio.sleep(0.3)
+            await pause(0.3)
             await put(*arguments)
 
         task = batch(tmp_path, prompts(40), max_active=4)
