@@ -252,11 +252,12 @@ class TrackedSubmission:
                     priority=priority,
                 )
                 self.generation = new_generation(request, submission, uncertain)
+                self.has_submitted = True
+                self._stored = recorder.stored
+                # First of all: the rest talks to other stores, and may be interrupted there.
+                self.ensure_recorded()
+                budget.settle(self.generation)
                 events.record_accepted(submission, self.generation)
-            self.has_submitted = True
-            self._stored = recorder.stored
-            self.ensure_recorded()
-            budget.settle(self.generation)
         self._log.info(
             "Submitted request %s to %s (%s). Its polling URL is %s",
             submission.request_id,
