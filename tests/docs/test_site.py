@@ -146,13 +146,14 @@ def test_every_error_has_a_section_in_the_guide_and_in_the_reference() -> None:
 
 
 def test_the_site_is_searched_and_draws_diagrams_from_disk_without_a_network() -> None:
-    from tests.support.browser import chromium
+    from tests.support.browser import STEP_MILLISECONDS, chromium
 
     diagrams = [path for path in pages() if '<pre class="mermaid">' in path.read_text()]
     assert len(diagrams) > 1
     requests: list[str] = []
     with chromium() as browser:
         page = browser.new_context(offline=True).new_page()
+        page.set_default_timeout(STEP_MILLISECONDS)
         page.on("request", lambda request: requests.append(request.url))
         page.goto((built() / "index.html").as_uri())
         page.get_by_label("Search", exact=True).first.fill("FluxBudgetError")
