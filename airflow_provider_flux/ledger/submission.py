@@ -243,20 +243,20 @@ class TrackedSubmission:
         events = SubmitEvents(request.model)
         until = time.monotonic() + max_wait
         slot = slot_of_account(hook, request.model, priority, max_wait, self._log)
-        with budget.closing(recorder):
-            with events.observe(), slot:
-                submission = hook.submit(
-                    request,
-                    max_wait=max(until - time.monotonic(), 0.0),
-                    observer=recorder,
-                    priority=priority,
-                )
-                self.generation = new_generation(request, submission, uncertain)
-                events.record_accepted(submission, self.generation)
+        with budget.closing(recorder), events.observe(), slot:
+            submission = hook.submit(
+                request,
+                max_wait=max(until - time.monotonic(), 0.0),
+                observer=recorder,
+                priority=priority,
+            )
+            self.generation = new_generation(request, submission, uncertain)
             self.has_submitted = True
             self._stored = recorder.stored
+            # First of all: the rest talks to other stores, and may be interrupted there.
             self.ensure_recorded()
             budget.settle(self.generation)
+            events.record_accepted(submission, self.generation)
         self._log.info(
             "Submitted request %s to %s (%s). Its polling URL is %s",
             submission.request_id,

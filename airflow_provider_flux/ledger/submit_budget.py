@@ -20,7 +20,7 @@ from airflow_provider_flux.account.budgets.account_budgets import (
 from airflow_provider_flux.account.budgets.holder import BlockHolder, Reservation
 from airflow_provider_flux.account.budgets.periods import spender_of
 from airflow_provider_flux.account.prices import counted_credits, expected_price, price_of
-from airflow_provider_flux.bfl.errors import FluxError, FluxLedgerError
+from airflow_provider_flux.bfl.errors import FluxLedgerError
 from airflow_provider_flux.bfl.request import GenerationRequest
 from airflow_provider_flux.bfl.responses import read_amount
 from airflow_provider_flux.configured_models import known_models
@@ -241,10 +241,10 @@ def _settle(work: Any, subject: str) -> None:
 
     try:
         run_sync(settle())
-    except (FluxError, TimeoutError) as error:
+    except Exception as error:
         log.warning(
             "%s could not be written to the budgets of the account (%s). They count as spent until "
             "a later try of the task settles them",
             subject,
-            error or "timeout",
+            str(error) or type(error).__name__,
         )

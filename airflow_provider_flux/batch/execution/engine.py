@@ -7,7 +7,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 
 from airflow_provider_flux.account.governor.keeper import QuotaKeeper
@@ -240,17 +240,22 @@ class EngineLoop:
                     await self._queue.close()
                 await self._wait()
         finally:
+            await self._close()
+
+    async def _close(self) -> None:
+        """Close all parts. An error of one keeps no other from it; it is raised at the end."""
+        active = self._share.active
+        async with AsyncExitStack() as closing:  # the last one comes first
+            closing.callback(self._context.store.commit)
+            closing.push_async_callback(self._inspector.close)
+            closing.push_async_callback(self._context.claims.close)
+            closing.push_async_callback(self._context.budgets.close)
+            closing.push_async_callback(self._share.close, active)
+            closing.push_async_callback(self._queue.close)
+            closing.push_async_callback(self._cancel_tasks)
             if self._preparation:
                 self._preparation.cancel()
                 await asyncio.gather(self._preparation, return_exceptions=True)
-            active = self._share.active
-            await self._cancel_tasks()
-            await self._queue.close()
-            await self._share.close(active)
-            await self._context.budgets.close()
-            await self._context.claims.close()
-            await self._inspector.close()
-            self._context.store.commit()
 
     async def _prepare(self, before_submits: Callable[[], Awaitable[FluxError | None]]) -> None:
         try:

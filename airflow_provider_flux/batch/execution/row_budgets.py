@@ -144,11 +144,11 @@ class RowBudgets:
         try:
             async with asyncio.timeout(_CLOSE_SECONDS):
                 await self._close(self._account)
-        except (FluxError, TimeoutError) as error:
+        except Exception as error:  # all images have landed, or can be resumed
             log.warning(
                 "The reserved credits of this try could not be returned (%s). A later try of the "
                 "task settles them; without one they count as spent",
-                error or "timeout",
+                str(error) or type(error).__name__,
             )
 
     async def _close(self, account: AccountBudgets) -> None:

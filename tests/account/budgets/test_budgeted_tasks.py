@@ -184,6 +184,23 @@ class TestBatches:
         summary = task.retry()
         assert credits_of(read_state()) == (summary["credits"], 0)
 
+    def test_a_defect_in_the_last_write_fails_neither_a_batch_nor_a_task_that_has_paid(
+        self,
+        account: Callable[..., EmulatorServer],
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        account({"credits": 1000, "per": "day"})
+
+        async def fail(self: AccountBudgets, order: object) -> None:
+            raise ValueError("a bug")
+
+        monkeypatch.setattr(AccountBudgets, "close", fail)
+        assert batch(tmp_path, prompts(2)).retry()["landed"] == 2
+        run_task(image_task(f"{tmp_path}/out/{{request_id}}.{{ext}}"))
+        assert caplog.text.count("(a bug)") == 2
+
     def test_a_retry_settles_the_block_of_a_batch_that_was_killed(
         self,
         account: Callable[..., EmulatorServer],

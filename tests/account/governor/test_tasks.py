@@ -13,6 +13,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 from airflow_provider_flux.account.governor.open_quota import QUOTA_FILE, open_quota
 from airflow_provider_flux.account.governor.quota import Quota, QuotaClient
 from airflow_provider_flux.account.governor.shares import Slots
+from airflow_provider_flux.account.governor.single import SlotOfTask
 from airflow_provider_flux.account.shared_state import SharedState
 from airflow_provider_flux.bfl.errors import FluxRateLimitedError
 from airflow_provider_flux.emulator import EmulatorServer
@@ -20,6 +21,7 @@ from airflow_provider_flux.hooks.flux import FluxHook
 from tests.support.batch_interruptions import meanwhile, wait_until
 from tests.support.batch_tries import batch, emulated, prompts, quick
 from tests.support.image_task import image_task, task_context
+from tests.support.task_tries import Died, Task
 
 __all__ = ["emulated", "quick"]
 
@@ -180,3 +182,26 @@ class TestAccountPath:
             task.execute(task_context(task))
         assert server.stats()["submits"] == 0
         assert list(state.read_sync().clients) == ["f" * 32]
+
+    def test_a_task_that_is_killed_while_it_gives_its_slot_back_has_recorded_its_submit(
+        self,
+        emulated: Emulated,
+        account: Path,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        server = emulated(extra={"account_path": str(account)})
+        other = QuotaClient(demand=Slots(total=1), held=Slots(total=1), lasts=600)
+        open_state().update_sync(lambda quota: quota.with_client("f" * 32, other))
+        task = Task({"task_id": "hero", "prompt": "a fox", "output_path": f"{tmp_path}/a.{{ext}}"})
+
+        def die(self: SlotOfTask, active: Slots, seconds: float) -> None:
+            raise Died
+
+        with monkeypatch.context() as patched:
+            patched.setattr(SlotOfTask, "leave", die)
+            with pytest.raises(Died):
+                task.retry()
+        assert server.stats()["submits"] == 1
+        assert task.retry()["uncertain_submits"] == 0
+        assert server.stats()["submits"] == 1
