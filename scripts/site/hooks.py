@@ -39,6 +39,7 @@ with its index <a href="llms.txt">llms.txt</a>.
 _ASSETS = Path(__file__).parent / "assets"
 
 _pages: dict[str, SitePage] = {}
+_titles: dict[str, str] = {}
 _order: list[tuple[str, str]] = []
 
 
@@ -61,6 +62,8 @@ def on_files(files: Any, config: Any) -> Any:
         files.append(File.generated(config, path, content=text))
     _add_assets(files, config)
     config.nav = arrange([*authored, *generated])
+    _titles.clear()
+    _titles.update({path: title_of(text) for path, text in {**authored, **generated}.items()})
     _pages.clear()
     _order[:] = pages_of(config.nav)
     return files
@@ -83,7 +86,7 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
     :param config: the configuration of mkdocs.
     :param files: all files.
     """
-    text = prepare_page(markdown, page.file.src_uri)
+    text = prepare_page(markdown, page.file.src_uri, _titles)
     return f"{text}{_OTHER_FORMS}" if page.file.src_uri == "index.md" else text
 
 

@@ -55,8 +55,18 @@ class TestPages:
             '<picture>\n  <source media="(prefers-color-scheme: dark)" srcset="a-dark.webp">\n'
             '  <img alt="A task" src="a-light.webp">\n</picture>\n'
         )
-        shown = prepare_page(picture, "gallery.md")
+        shown = prepare_page(picture, "gallery.md", {})
         assert "![A task](a-light.webp#only-light)![A task](a-dark.webp#only-dark)" in shown
+
+    def test_a_link_that_shows_the_name_of_a_file_shows_the_title_of_its_page(self) -> None:
+        text = "[errors.md](../errors.md#a), [a word](../errors.md), [gone.md](gone.md)"
+        shown = prepare_page(
+            f"{text}\n```\n[errors.md](x)\n```", "how-to/a.md", {"errors.md": "Errors"}
+        )
+        assert shown == (
+            "[Errors](../errors.md#a), [a word](../errors.md), [gone.md](gone.md)\n"
+            "```\n[errors.md](x)\n```"
+        )
 
 
 class TestOnePage:
