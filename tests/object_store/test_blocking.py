@@ -9,8 +9,15 @@ import pytest
 
 from airflow_provider_flux.object_store import objects
 from airflow_provider_flux.object_store.backends import WriteOptions
-from airflow_provider_flux.object_store.blocking import call_blocking, gather, pause, run_here
+from airflow_provider_flux.object_store.blocking import (
+    call_blocking,
+    gather,
+    has_loop,
+    pause,
+    run_here,
+)
 from airflow_provider_flux.object_store.filesystem import open_path, run_near
+from airflow_provider_flux.object_store.fsspec_adapter import store_loop
 from airflow_provider_flux.object_store.objects import put, read
 
 OPTIONS = WriteOptions("text/plain")
@@ -43,7 +50,7 @@ def test_work_that_needs_a_loop_fails_instead_of_hanging() -> None:
         finally:
             loop.close()
 
-    with pytest.raises(RuntimeError, match="waits for an event loop"):
+    with pytest.raises(RuntimeError, match="attached to a different loop"):
         run_here(never())
 
 
@@ -52,8 +59,8 @@ async def test_work_on_the_local_disk_does_not_use_the_loop_of_the_stores(tmp_pa
     await asyncio.to_thread(open_path, uri)
 
     async def write_and_read() -> bytes | None:
-        with pytest.raises(RuntimeError):
-            asyncio.get_running_loop()
+        assert not has_loop()
+        assert asyncio.get_running_loop() is not store_loop()
         await put(uri, b"whole", OPTIONS)
         return await read(uri)
 
@@ -80,13 +87,55 @@ async def test_a_cancelled_caller_ends_the_pauses_of_its_work(tmp_path: Path) ->
     assert await asyncio.to_thread(has_ended.wait, 60)
 
 
+async def test_work_that_waits_in_another_way_gets_a_loop_of_its_own() -> None:
+    async def work() -> list[str]:
+        await asyncio.sleep(0.001)
+        await asyncio.sleep(0)
+        threads = await asyncio.gather(*(asyncio.to_thread(name_here) for _ in range(2)))
+        with pytest.raises(ValueError, match="a bug"):
+            await asyncio.to_thread(fail)
+        return [*threads, await name_of_thread()]
+
+    def name_here() -> str:
+        return threading.current_thread().name
+
+    def fail() -> None:
+        raise ValueError("a bug")
+
+    def run() -> tuple[list[str], str]:
+        return run_here(work()), threading.current_thread().name
+
+    (first, second, last), thread = await asyncio.to_thread(run)
+    assert last == thread
+    assert {first, second} <= {"asyncio_0", "asyncio_1"}
+
+
+async def test_a_cancelled_caller_ends_work_that_waits_in_another_way(tmp_path: Path) -> None:
+    loop, is_waiting = asyncio.get_running_loop(), asyncio.Event()
+    has_ended = threading.Event()
+
+    async def work() -> None:
+        loop.call_soon_threadsafe(is_waiting.set)
+        try:
+            await asyncio.sleep(3600)
+        finally:
+            has_ended.set()
+
+    task = asyncio.create_task(run_near(f"file://{tmp_path}/a.txt", work()))
+    await is_waiting.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert await asyncio.to_thread(has_ended.wait, 60)
+
+
 async def test_a_disk_that_fails_for_a_moment_is_tried_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     uri = f"file://{tmp_path}/a.txt"
     await asyncio.to_thread(open_path, uri)
     monkeypatch.setattr(objects, "_FIRST_PAUSE_SECONDS", 0.0)
-    fsync, failures = os.fsync, [OSError("a moment")]
+    fsync, failures = os.fsync, [OSError("a moment")] * 3
 
     def fail_once(descriptor: int) -> None:
         if failures:
