@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -169,7 +170,8 @@ def charge_of(record: Record) -> Charge:
     submitted_at = opened_at
     accepted = None
     if generation is not None:
-        submitted_at = parse_submit_time(generation["submitted_at"])
+        with suppress(KeyError, TypeError, ValueError):  # else the intent is the best that is known
+            submitted_at = parse_submit_time(generation["submitted_at"])
         accepted = generation_cost(generation)
     error = None if record.error is None else str(record.error.get("type"))
     cost = cost_of_submit(record.phase, error, accepted, read_amount(record.estimated_cost))
