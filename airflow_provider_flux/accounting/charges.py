@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
 
-from airflow_provider_flux.batch.costs import credits_of, is_reported
+from airflow_provider_flux.accounting.record_place import is_at_place_of, is_store
+from airflow_provider_flux.accounting.submit_cost import (
+    Outcome,
+    cost_of_submit,
+    digest,
+    generation_cost,
+    parse_submit_time,
+)
 from airflow_provider_flux.bfl.errors import FluxLedgerError
 from airflow_provider_flux.bfl.responses import read_amount
-from airflow_provider_flux.generation import parse_time
 from airflow_provider_flux.landing.provenance import TaskIdentity
-from airflow_provider_flux.ledger.record import Record
-from airflow_provider_flux.ledger.record_files import is_record_of
+from airflow_provider_flux.ledger.record import PHASE_ORDER, Record
 from airflow_provider_flux.recovery import metadata_db
 from airflow_provider_flux.recovery.find import (
     FoundRecord,
@@ -22,26 +27,6 @@ from airflow_provider_flux.recovery.find import (
     read_folder,
 )
 
-#: What became of a submit.
-#:
-#: - ``landed``: its image landed, or its task returned it.
-#: - ``submitted``: BFL bills it, and its image has not landed yet.
-#: - ``uncertain``: its answer is not known, so it was possibly billed.
-#: - ``moderated``, ``failed``: BFL ended it without an image, and without a charge.
-#: - ``rejected``: a check rejected its image, which BFL bills.
-#: - ``lost``: BFL bills it, and its image is gone.
-ChargeOutcome = Literal[
-    "landed", "submitted", "uncertain", "moderated", "failed", "rejected", "lost"
-]
-
-#: Outcomes that BFL does not bill. It takes the credits at the submit, and gives them back.
-NOT_CHARGED: frozenset[ChargeOutcome] = frozenset({"moderated", "failed"})
-_OUTCOMES: dict[str, ChargeOutcome] = {
-    "FluxModeratedError": "moderated",
-    "FluxGenerationError": "failed",
-    "FluxRejectedError": "rejected",
-    "FluxCheckError": "rejected",
-}
 #: Folders between the folder of a ledger and the name of a record, or of a journal.
 _LEVELS = 3
 
@@ -80,7 +65,7 @@ class Charge:
     submitted_at: datetime
     credits: float
     is_reported: bool
-    outcome: ChargeOutcome
+    outcome: Outcome
     is_uncertain: bool
     request_id: str | None
     claim: str | None
@@ -112,21 +97,26 @@ def read_charges(
 
 
 def read_charged_records(
-    folders: Iterable[str], on_problem: Callable[[Unreadable], object] = lambda problem: None
+    folders: Iterable[str],
+    on_problem: Callable[[Unreadable], object] = lambda problem: None,
+    is_wanted: Callable[[Charge], bool] = lambda charge: True,
 ) -> Iterator[tuple[FoundRecord, Charge]]:
-    """Yield each record of a submit that BFL did not refuse, with its charge.
+    """Yield each submit that BFL did not refuse once, with its charge.
+
+    Of several records of one task that name one submit or one request, the one of the latest phase
+    counts, for example of the copy of a ledger. :mod:`~airflow_provider_flux.accounting.costs`
+    counts alike.
 
     :param folders: as :func:`read_charges` takes them.
     :param on_problem: as :func:`read_charges` takes it.
+    :param is_wanted: whether a charge counts. Others are not kept in memory. All count by default.
     """
-    seen: set[tuple[str, str]] = set()
+    by_claim = _LatestCopies()
     for item in _read_all(list(folders)):
         if isinstance(item, Unreadable):
             on_problem(item)
             continue
-        if item.record.is_refused or _is_seen(item, seen):
-            continue
-        if item.uri is not None and not is_in_own_folder(item.uri, item.record.owner):
+        if item.uri is not None and not _is_in_own_folder(item.uri, item.record.owner):
             on_problem(_describe_misplaced(item.uri))
             continue
         try:
@@ -134,23 +124,57 @@ def read_charged_records(
         except ValueError:
             on_problem(_describe_bad_time(item))
             continue
-        yield item, charge
+        if is_wanted(charge):
+            by_claim.add(_owner_of(charge), item.record.claim, item, charge)
+    by_request = _LatestCopies()
+    for item, charge in by_claim.values():
+        by_request.add(_owner_of(charge), charge.request_id or item.record.claim, item, charge)
+    yield from (pair for pair in by_request.values() if pair[1].outcome != "refused")
+
+
+class _LatestCopies:
+    """The record that knows most of each submit, of all its copies."""
+
+    def __init__(self) -> None:
+        self._latest: dict[tuple[tuple[object, ...], bytes], tuple[FoundRecord, Charge]] = {}
+
+    def add(self, owner: tuple[object, ...], name: str, found: FoundRecord, charge: Charge) -> None:
+        """Add a record. The first one of several that know the same counts."""
+        key = (owner, digest(name))
+        known = self._latest.get(key)
+        if known is None or _knowledge_of(found, charge) > _knowledge_of(*known):
+            self._latest[key] = (found, charge)
+
+    def values(self) -> Iterable[tuple[FoundRecord, Charge]]:
+        """Return one record for each submit."""
+        return self._latest.values()
+
+
+def _knowledge_of(found: FoundRecord, charge: Charge) -> tuple[int, float]:
+    credits_ = 0.0 if charge.is_uncertain else charge.credits
+    return PHASE_ORDER[found.record.phase], credits_
+
+
+def _owner_of(charge: Charge) -> tuple[object, ...]:
+    return charge.dag_id, charge.run_id, charge.task_id, charge.map_index
 
 
 def charge_of(record: Record) -> Charge:
     """Return the charge of a record.
 
-    :param record: a record of a submit that BFL did not refuse.
+    :param record: the record.
     :raises ValueError: if a time in it is none.
     """
     generation = record.generation
-    opened_at, updated_at = parse_time(record.opened_at), parse_time(record.updated_at)
-    outcome = _outcome_of(record)
-    submitted_at = opened_at if generation is None else parse_time(generation["submitted_at"])
-    held = read_amount(record.estimated_cost)
+    opened_at, updated_at = map(parse_submit_time, (record.opened_at, record.updated_at))
+    submitted_at = opened_at
+    accepted = None
     if generation is not None:
-        is_unknown = generation.get("cost") is None and generation.get("estimated_cost") is None
-        held = None if is_unknown else credits_of(generation)
+        with suppress(KeyError, TypeError, ValueError):  # else the intent is the best that is known
+            submitted_at = parse_submit_time(generation["submitted_at"])
+        accepted = generation_cost(generation)
+    error = None if record.error is None else str(record.error.get("type"))
+    cost = cost_of_submit(record.phase, error, accepted, read_amount(record.estimated_cost))
     owner = record.owner
     return Charge(
         dag_id=owner.dag_id,
@@ -160,59 +184,31 @@ def charge_of(record: Record) -> Charge:
         key=record.target.key if record.target else "",
         model=record.model,
         submitted_at=submitted_at,
-        credits=0.0 if outcome in NOT_CHARGED else (held or 0.0),
-        is_reported=is_reported(generation),
-        outcome=outcome,
-        is_uncertain=outcome == "uncertain",
+        credits=cost.credits + cost.possible,
+        is_reported=bool(accepted and accepted.is_reported),
+        outcome=cost.outcome,
+        is_uncertain=cost.outcome == "uncertain",
         request_id=None if generation is None else str(generation["request_id"]) or None,
         claim=record.claim,
         opened_at=min(opened_at, submitted_at),
         updated_at=max(updated_at, submitted_at),
-        held=held,
+        held=cost.held,
     )
 
 
-def is_in_own_folder(uri: str, owner: TaskIdentity) -> bool:
-    """Whether a record stands in the folder of the task instance that it names.
-
-    Whoever may write to the bucket may write a record in the name of any task, but only where that
-    bucket is.
-
-    :param uri: URI of the record, or of its journal.
-    :param owner: the task instance that the record names.
-    """
+def _is_in_own_folder(uri: str, owner: TaskIdentity) -> bool:
+    """Whether a record, or a journal, stands in the folder of the task that it names."""
     parts = uri.rstrip("/").rsplit("/", _LEVELS)
-    return len(parts) > _LEVELS and is_record_of(uri, parts[0], owner)
+    return len(parts) > _LEVELS and is_at_place_of(uri, parts[0], owner)
 
 
 def _read_all(folders: list[str]) -> Iterator[FoundRecord | Unreadable]:
     must_exist = bool(folders)
     if not folders:
         yield from read_database(None, None)
-        folders = sorted(metadata_db.ledger_folders_of(None))
+        folders = sorted(filter(is_store, metadata_db.ledger_folders_of(None)))
     for folder in folders:
         yield from read_folder(folder, must_exist=must_exist)
-
-
-def _is_seen(found: FoundRecord, seen: set[tuple[str, str]]) -> bool:
-    """Whether a record was found before, below another folder."""
-    name = (found.uri or found.stored.location, found.record.claim)
-    if name in seen:
-        return True
-    seen.add(name)
-    return False
-
-
-def _outcome_of(record: Record) -> ChargeOutcome:
-    match record.phase:
-        case "intent":  # with an error, if the balance proves that BFL charged it
-            return "lost" if record.error else "uncertain"
-        case "submitted":
-            return "submitted"
-        case "persisted" | "returned":
-            return "landed"
-        case "failed":
-            return _OUTCOMES.get(str((record.error or {}).get("type")), "lost")
 
 
 def _describe_misplaced(uri: str) -> Unreadable:

@@ -11,10 +11,7 @@ from airflow_provider_flux.generation import Generation
 from airflow_provider_flux.landing.plan import LandingPlan
 from airflow_provider_flux.landing.target import Target
 from airflow_provider_flux.ledger.journal_entries import IntentFacts, JournalEntry, SegmentHeader
-from airflow_provider_flux.ledger.record import Phase, Record, drop_media_outside
-
-#: A later phase of a submit replaces an earlier one, in whatever order the entries were written.
-_ORDER: dict[Phase, int] = {"intent": 0, "submitted": 1, "failed": 2, "persisted": 3, "returned": 4}
+from airflow_provider_flux.ledger.record import PHASE_ORDER, Phase, Record, drop_media_outside
 
 
 @dataclass
@@ -50,7 +47,7 @@ class JournaledSubmit:
         :param entry: an entry of this submit, of any phase.
         """
         self.signature = entry.signature or self.signature
-        is_later = _ORDER[entry.phase] >= _ORDER[self.phase]
+        is_later = PHASE_ORDER[entry.phase] >= PHASE_ORDER[self.phase]
         if entry.generation is not None and (is_later or self.generation is None):
             self.generation = entry.generation
         if is_later:

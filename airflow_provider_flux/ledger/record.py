@@ -40,6 +40,15 @@ log = logging.getLogger(__name__)
 #: - ``failed``: nothing can land. BFL refused it, ended it without an image, or forgot it.
 Phase = Literal["intent", "submitted", "persisted", "returned", "failed"]
 
+#: A later phase of a submit replaces an earlier one, in whatever order they were written.
+PHASE_ORDER: Mapping[Phase, int] = {
+    "intent": 0,
+    "submitted": 1,
+    "failed": 2,
+    "persisted": 3,
+    "returned": 4,
+}
+
 _VERSION = 1
 _MAX_REASON_CHARS = 200
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")

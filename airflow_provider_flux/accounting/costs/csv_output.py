@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from io import StringIO
@@ -10,6 +11,8 @@ from typing import Any
 
 from airflow_provider_flux.bfl.redaction import escape_control
 
+#: The begin of a cell for a spreadsheet that separates cells by another character than a comma.
+_FURTHER_CELL = re.compile(r"([;,|]\s*)(?=\S)")
 #: Characters with which a spreadsheet begins a formula. Some take their full-width forms, too.
 _FORMULA = frozenset("=+-@")
 
@@ -34,5 +37,8 @@ def _as_cell(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     text = " ".join(escape_control(value).splitlines())
-    first = unicodedata.normalize("NFKC", text.lstrip())[:1]
-    return f"'{text}" if first in _FORMULA else text
+    return "".join(f"'{part}" if _is_formula(part) else part for part in _FURTHER_CELL.split(text))
+
+
+def _is_formula(text: str) -> bool:
+    return unicodedata.normalize("NFKC", text.lstrip())[:1] in _FORMULA

@@ -19,20 +19,22 @@ from zlib import crc32
 
 from airflow_provider_flux import __version__
 from airflow_provider_flux.accounting.costs.ledger_parts import (
-    PHASE_ORDER,
-    GenerationCost,
     IntentCost,
     ObjectParts,
     SubmitPart,
     merge_parts,
 )
-from airflow_provider_flux.accounting.costs.submit_cost import OUTCOMES, cost_of_submit
-from airflow_provider_flux.ledger.record import Phase
+from airflow_provider_flux.accounting.submit_cost import (
+    OUTCOMES,
+    GenerationCost,
+    cost_of_submit,
+)
+from airflow_provider_flux.ledger.record import PHASE_ORDER, Phase
 from airflow_provider_flux.object_store.listing import ListedObject
 
 #: Version of the tables, and of the package, which may read what an earlier one could not. A file
 #: of another version is built anew.
-SCHEMA_VERSION = crc32(f"1:{__version__}".encode()) & 0x7FFFFFFF
+SCHEMA_VERSION = crc32(f"2:{__version__}".encode()) & 0x7FFFFFFF
 _TABLES = """
 CREATE TABLE objects(
   id INTEGER PRIMARY KEY, uri TEXT NOT NULL UNIQUE, version TEXT NOT NULL, problem TEXT);
@@ -309,11 +311,14 @@ class CostIndex:
         return SubmitPart(claim, at, name, self._text_of(conn), intent, generation, error)
 
     def _as_cost(self, place: int, part: SubmitPart) -> tuple[object, ...]:
-        cost = cost_of_submit(part)
+        intent, generation = part.intent, part.generation
+        estimate = intent.estimate if intent else None
+        cost = cost_of_submit(part.phase, part.error, generation, estimate)
         return (
-            *(place, cost.claim, cost.request, cost.opened_at),
-            self._text_id(cost.model),
-            self._text_id(cost.flux_conn_id),
+            *(place, part.claim, generation.request if generation else part.claim),
+            intent.opened_at if intent else part.at,  # a missing segment holds the intent
+            self._text_id(generation.model if generation else intent.model if intent else ""),
+            self._text_id(part.flux_conn_id),
             PHASE_ORDER[part.phase],
             OUTCOMES.index(cost.outcome),
             *(cost.credits, cost.possible, cost.is_estimated, cost.is_unpriced),

@@ -42,11 +42,11 @@ def open_index(folder: Path | None = None) -> CostIndex:
             raise FluxConfigurationError(
                 f"The index of costs {path} is locked by another process. Run the command again."
             ) from None
-    for end in _COMPANIONS:
-        path.with_name(f"{path.name}{end}").unlink(missing_ok=True)
     try:
+        for end in _COMPANIONS:
+            path.with_name(f"{path.name}{end}").unlink(missing_ok=True)
         return CostIndex(path)
-    except sqlite3.Error as error:
+    except (OSError, sqlite3.Error) as error:
         raise FluxConfigurationError(
             f"The index of costs {path} cannot be written ({error}). Set [flux] cache_folder to a "
             "local folder with free space."

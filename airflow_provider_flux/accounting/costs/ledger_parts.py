@@ -6,22 +6,24 @@ the object, so a part counts only for the task at whose place the object is.
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 
-from airflow_provider_flux.batch.costs import credits_of, is_reported
-from airflow_provider_flux.bfl.errors import FluxError, FluxLedgerError
+from airflow_provider_flux.accounting.record_place import MAX_ID_CHARACTERS, is_at_place_of
+from airflow_provider_flux.accounting.submit_cost import (
+    GenerationCost,
+    digest,
+    generation_cost,
+    parse_submit_time,
+)
+from airflow_provider_flux.bfl.errors import FluxLedgerError
 from airflow_provider_flux.bfl.responses import read_amount
-from airflow_provider_flux.bfl.status import Status
 from airflow_provider_flux.landing.provenance import TaskIdentity
-from airflow_provider_flux.ledger.record import Phase, describe_invalid
-from airflow_provider_flux.ledger.record_files import is_record_of
+from airflow_provider_flux.ledger.record import PHASE_ORDER, Phase, describe_invalid
 
 #: The name of a record or of a segment, below the folder of its ledger.
 _OBJECT_NAME = re.compile(
@@ -29,43 +31,8 @@ _OBJECT_NAME = re.compile(
     r"(?:\.[0-9]+\.json|\.rows/[0-9a-f]{32}\.[0-9]{6}\.jsonl)\Z",
     re.DOTALL,
 )
-#: A later phase of a submit replaces an earlier one, as in the journal of a batch.
-PHASE_ORDER: dict[Phase, int] = {
-    "intent": 0,
-    "submitted": 1,
-    "failed": 2,
-    "persisted": 3,
-    "returned": 4,
-}
-#: Characters of an id or a name. Airflow's own ids have 250 at most.
-_MAX_TEXT = 250
-_DIGEST_BYTES = 16
-#: Years that a submit can have. Any other, which a stranger wrote, has no place in a calendar.
-_YEARS = range(2000, 3000)
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
-Text = Annotated[str, StringConstraints(max_length=_MAX_TEXT)]
-Result = Literal["landed", "ready", "submitted"]
-
-
-@dataclass(frozen=True, slots=True)
-class GenerationCost:
-    """The cost of an accepted request, by one object of a ledger.
-
-    :param request: digest of BFL's id of the request.
-    :param model: name of the model.
-    :param credits: credits that it costs, as far as they are known.
-    :param is_reported: whether BFL reported them.
-    :param is_priced: whether anybody knows a price.
-    :param result: whether its image has landed, is ready and was returned, or is awaited.
-    """
-
-    request: bytes
-    model: str
-    credits: float
-    is_reported: bool
-    is_priced: bool
-    result: Result
+Text = Annotated[str, StringConstraints(max_length=MAX_ID_CHARACTERS)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +164,7 @@ def parse_object(uri: str, ledger: str, data: bytes) -> ObjectParts:
         place it is.
     """
     found = _parse(uri, data, is_segment=uri.endswith(".jsonl"))
-    if not _is_at_place_of(uri, ledger, found.owner):
+    if not is_at_place_of(uri, ledger, found.owner):
         raise FluxLedgerError(
             f"{uri} names a task at whose place it is not, so its costs count for nobody. Inspect "
             "it: it was moved, or somebody else wrote it."
@@ -287,51 +254,14 @@ def merge_parts(first: SubmitPart, second: SubmitPart) -> SubmitPart:
     )
 
 
-def digest(text: str) -> bytes:
-    """Return a short digest of an id, whose length a stranger may have chosen.
-
-    :param text: the id.
-    """
-    data = text.encode(errors="surrogatepass")
-    return hashlib.blake2b(data, digest_size=_DIGEST_BYTES).digest()
-
-
 def _rank(part: SubmitPart) -> tuple[int, float]:
     return PHASE_ORDER[part.phase], part.at
 
 
 def _cost_of(generation: _Generation | None) -> GenerationCost | None:
-    if generation is None:
-        return None
-    amounts = {
-        "cost": generation.cost,
-        "cost_source": generation.cost_source,
-        "estimated_cost": generation.estimated_cost,
-    }
-    costs = (generation.cost, generation.estimated_cost)
-    has_media = bool(generation.image or generation.video)
-    is_ready = generation.status == Status.READY
-    return GenerationCost(
-        digest(generation.request_id),
-        generation.model,
-        credits_of(amounts),
-        is_reported(amounts),
-        any(read_amount(cost) is not None for cost in costs),
-        "landed" if has_media else "ready" if is_ready else "submitted",
-    )
+    return None if generation is None else generation_cost(dict(generation))
 
 
 def _seconds(text: str) -> float:
-    """Return a time in ISO 8601 as seconds since 1970. A time without a zone is in UTC."""
-    time = datetime.fromisoformat(text)
-    if time.year not in _YEARS:
-        raise ValueError(f"the year {time.year} is none of a submit")
-    known = time if time.tzinfo else time.replace(tzinfo=UTC)
-    return (known - _EPOCH).total_seconds()
-
-
-def _is_at_place_of(uri: str, ledger: str, owner: TaskIdentity) -> bool:
-    try:
-        return is_record_of(uri, ledger, owner)
-    except FluxError:  # the name of the folder is too long for any ledger
-        return False
+    """Return a time in ISO 8601 as seconds since 1970."""
+    return parse_submit_time(text).timestamp()

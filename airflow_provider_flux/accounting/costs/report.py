@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any, Literal, get_args
 
 from airflow_provider_flux.accounting.costs.period import Period
-from airflow_provider_flux.accounting.costs.submit_cost import OUTCOMES, WITH_IMAGE
+from airflow_provider_flux.accounting.submit_cost import OUTCOMES, WITH_IMAGE
 from airflow_provider_flux.bfl.pricing import USD_PER_CREDIT
 
 Grouping = Literal["dag", "task", "model", "day", "outcome"]

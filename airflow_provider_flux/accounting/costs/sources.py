@@ -11,6 +11,7 @@ from airflow_provider_flux.accounting.costs.index import CostIndex, ReadObject
 from airflow_provider_flux.accounting.costs.ledger_parts import parse_stored_record
 from airflow_provider_flux.accounting.costs.refresh import OnStep, Progress, refresh_folders
 from airflow_provider_flux.accounting.costs.report import Scope
+from airflow_provider_flux.accounting.record_place import is_store
 from airflow_provider_flux.bfl.errors import FluxError, FluxRequestError, FluxStorageError
 from airflow_provider_flux.landing.provenance import TaskIdentity
 from airflow_provider_flux.ledger.record_files import stem_of
@@ -22,8 +23,6 @@ from airflow_provider_flux.recovery.metadata_db import StoredValue
 #: Stands for the folder of a ledger for the records in Airflow's database.
 DATABASE_LEDGER = "airflow-database:"
 _VALUES_AT_ONCE = 500
-#: Schemes of the stores of ledgers. An XCom may name any other, such as http, which is not opened.
-_SCHEMES = frozenset({"", "file", "local", "s3", "s3a", "s3n", "gs", "gcs", "abfs", "abfss"})
 
 
 def check_folders(folders: Sequence[str]) -> None:
@@ -64,8 +63,7 @@ def scope_of_database() -> Scope:
     """
     ledgers: dict[str, set[str] | None] = {DATABASE_LEDGER: None}
     for dag_id, folder in metadata_db.ledger_folders_by_dag():
-        scheme = folder.partition("://")[0] if "://" in folder else ""
-        if scheme not in _SCHEMES:
+        if not is_store(folder):
             continue
         dags = ledgers.setdefault(folder.rstrip("/"), set())
         if dags is not None:

@@ -153,12 +153,14 @@ def reconcile_account(
         return AccountReport(Reconciliation((), 0.0), len(readings))
     first, last = readings[0], readings[-1]
     problems: list[Unreadable] = []
-    records = [
-        (found, charge)
-        for found, charge in read_charged_records(folders, problems.append)
-        if charge.updated_at >= first.asked_at - _LONGEST_GENERATION
-        and charge.opened_at <= last.answered_at + _LONGEST_GENERATION
-    ]
+    begin, end = first.asked_at - _LONGEST_GENERATION, last.answered_at + _LONGEST_GENERATION
+    records = list(
+        read_charged_records(
+            folders,
+            problems.append,
+            lambda charge: charge.updated_at >= begin and charge.opened_at <= end,
+        )
+    )
     charges = [charge for _, charge in records]
     reconciliation = reconcile_balance(readings, charges, tolerances)
     verdicts = judge_lost(readings, charges, reconciliation, tolerances)

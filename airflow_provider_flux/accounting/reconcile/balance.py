@@ -14,7 +14,8 @@ from datetime import datetime, timedelta
 from itertools import accumulate, pairwise
 
 from airflow_provider_flux.account.readings import Reading
-from airflow_provider_flux.accounting.charges import NOT_CHARGED, Charge
+from airflow_provider_flux.accounting.charges import Charge
+from airflow_provider_flux.accounting.submit_cost import NOT_CHARGED
 
 #: Amounts are counted in millionths of a credit, so that no sum has an error of binary fractions.
 MILLION = 1_000_000

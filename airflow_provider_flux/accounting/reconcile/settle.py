@@ -12,7 +12,7 @@ from datetime import timedelta
 from typing import Literal
 
 from airflow_provider_flux.account.readings import Reading
-from airflow_provider_flux.accounting.charges import NOT_CHARGED, Charge
+from airflow_provider_flux.accounting.charges import Charge
 from airflow_provider_flux.accounting.reconcile.balance import (
     DEFAULT_TOLERANCES,
     MILLION,
@@ -21,6 +21,7 @@ from airflow_provider_flux.accounting.reconcile.balance import (
     Tolerances,
     to_millionths,
 )
+from airflow_provider_flux.accounting.submit_cost import NOT_CHARGED
 
 #: What is known of a submit whose answer was lost.
 #:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from airflow_provider_flux.accounting.costs.index_file import cache_folder
+from airflow_provider_flux.accounting.costs.index_file import cache_folder, open_index
 from airflow_provider_flux.bfl.errors import FluxConfigurationError
 
 
@@ -44,3 +44,10 @@ def test_a_folder_that_others_may_write_to_or_a_link_is_refused(
     monkeypatch.setenv("AIRFLOW__FLUX__CACHE_FOLDER", str(folder))
     with pytest.raises(FluxConfigurationError, match=r"\[flux\] cache_folder"):
         cache_folder()
+
+
+def test_an_index_that_cannot_be_replaced_is_named(tmp_path: Path) -> None:
+    tmp_path.chmod(0o700)
+    (tmp_path / "costs.sqlite").mkdir()
+    with pytest.raises(FluxConfigurationError, match=r"cannot be written"):
+        open_index(tmp_path)

@@ -10,12 +10,13 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from airflow_provider_flux.account.readings import Reading
-from airflow_provider_flux.accounting.charges import NOT_CHARGED, Charge
+from airflow_provider_flux.accounting.charges import Charge
 from airflow_provider_flux.accounting.reconcile.balance import (
     Reconciliation,
     Tolerances,
     reconcile_balance,
 )
+from airflow_provider_flux.accounting.submit_cost import NOT_CHARGED
 
 NOON = datetime(2026, 11, 30, 12, tzinfo=UTC)
 CHARGE = Charge(
