@@ -41,9 +41,7 @@ class TestPeriods:
         assert caught.value.message.startswith(named)
 
 
-@pytest.mark.parametrize(
-    "name", ["=1+1", "+1", "-1", "@x", "\uff1d1", "\uff0b1", " =1", "\t=1", "\r=1"]
-)
+@pytest.mark.parametrize("name", ["=1+1", "+1", "-1", "@x", "\uff1d1", "\uff0b1", " =1", "\t=1"])
 def test_a_spreadsheet_takes_no_name_in_the_csv_for_a_formula(name: str) -> None:
     text = as_csv(["dag", "credits"], [{"dag": name, "credits": -1.5}])
     _, row = csv.reader(io.StringIO(text))
