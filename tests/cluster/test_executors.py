@@ -93,7 +93,13 @@ IMAGES = {
 }
 #: DAGs of the examples that Airflow runs itself, that wait for a person, or that have a test of
 #: their own, as that of a product table.
-NOT_RUN = {"flux_campaign_page", "flux_hero_deferred", "flux_product_table", "flux_review"}
+NOT_RUN = {
+    "flux_campaign_page",
+    "flux_hero_deferred",
+    "flux_product_table",
+    "flux_reconcile",
+    "flux_review",
+}
 KILLED = ["image_bucket", "batch_bucket", "image_disk", "batch_disk"]
 KILLED += ["image_disk_resubmit", "batch_disk_resubmit"]
 PODS = ["image_bucket_pod", "batch_bucket_pod", "image_disk_pod"]
