@@ -26,8 +26,8 @@ FIRST_CLUSTERS = (
     "test_webhooks.py",
 )
 #: Folders whose tests follow those of the first and of the second clusters, which end sooner.
-AFTER_FIRST_CLUSTERS = ("triggers", "typing")
-AFTER_SECOND_CLUSTERS = ("recovery", "testing")
+AFTER_FIRST_CLUSTERS = ("account", "accounting", "triggers", "typing")
+AFTER_SECOND_CLUSTERS = ("browser", "recovery", "testing")
 #: Folders of tests that take about half of the time of the others without a cluster.
 FIRST_FOLDERS = (
     "batch",

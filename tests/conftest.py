@@ -124,6 +124,7 @@ def connect(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 def emulator(emulator_process: EmulatorServer, connect: Callable[..., None]) -> EmulatorServer:
     """A fresh emulator, and a connection ``flux_default`` that points to it."""
     emulator_process.reset()
+    emulator_process.set_faults()
     connect(emulator_process.url)
     return emulator_process
 

@@ -66,10 +66,19 @@ class RowStore:
         self.previous = PreviousRows(self._db, builder.plan.target.folder)
         self._uncommitted = 0
         self._committed_at = time.monotonic()
+        self._groups_commits = False
 
     def close(self) -> None:
         """Close the file."""
         self._db.close()
+
+    def group_commits(self) -> None:
+        """Commit changes of rows together, when :meth:`commit_if_due` is called.
+
+        A commit for each change would cost more than the changes. The caller commits the last ones
+        by :meth:`commit`.
+        """
+        self._groups_commits = True
 
     def commit(self) -> None:
         """Let readers see everything that was stored."""
@@ -78,10 +87,7 @@ class RowStore:
         self._committed_at = time.monotonic()
 
     def commit_if_due(self) -> None:
-        """Let readers see what was stored, if they have not for a while.
-
-        A commit for each change of a row would cost more than the changes.
-        """
+        """Let readers see what was stored, if they have not for a while."""
         if time.monotonic() - self._committed_at >= _COMMIT_SECONDS:
             self.commit()
 
@@ -347,7 +353,10 @@ class RowStore:
                 row.index,
             ),
         )
-        self.commit_if_due()
+        if self._groups_commits:
+            self.commit_if_due()
+        else:
+            self.commit()
 
     def _commit_sometimes(self) -> None:
         self._uncommitted += 1

@@ -78,7 +78,9 @@ class TestBatches:
     ) -> None:
         emulated(extra={"account_path": f"{tmp_path}/account"})
         if cause == "the store":
-            (tmp_path / "account").write_text("no folder")
+            folder = account_folder(FluxHook().settings)
+            assert folder is not None
+            Path(folder.uri("readings")).write_text("no folder")
         else:
             monkeypatch.setattr(
                 readings, "read_balance", lambda *_, **__: json.loads("an answer that is no JSON")

@@ -225,6 +225,7 @@ class EngineLoop:
         if before_submits:
             self._preparation = asyncio.create_task(self._prepare(before_submits))
         self._share.start()
+        self._context.store.group_commits()
         try:
             while True:
                 self._wake.clear()
