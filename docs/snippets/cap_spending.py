@@ -26,8 +26,9 @@ with DAG("flux_cap_hero", schedule=None):
     FluxGenerateOperator(
         task_id="hero",
         prompt="A door in a forest",
-        output_path="s3://my_s3@media/out/flux_cap_hero/{{ run_id }}.{ext}",
+        output_path="s3://my_s3@media/out/flux_cap_hero/{request_id}.{ext}",
         retries=1,
+        retry_delay=timedelta(minutes=1),
         retry_policy=FluxRetryPolicy(budget_delay=timedelta(days=1)),
     )
 # [END cap_spending]

@@ -16,6 +16,8 @@ EXAMPLES = [
     path for path in FILES if path.parent.name == "example_dags" and path.name not in WITHOUT_IMAGES
 ]
 
+SHORT_DELAYS = {"timedelta(seconds=5)", "timedelta(seconds=30)", "timedelta(minutes=1)"}
+
 
 def flux_calls(path: Path) -> Iterator[ast.Call]:
     """Yield the calls that make a task of this provider, or map one."""
@@ -39,7 +41,7 @@ def test_an_example_with_retries_does_not_wait_for_half_the_life_of_a_link(path:
         if "retries" in arguments:
             delay = arguments["retry_delay"]
             assert isinstance(delay, ast.Call)
-            assert ast.unparse(delay) in {"timedelta(seconds=30)", "timedelta(minutes=1)"}
+            assert ast.unparse(delay) in SHORT_DELAYS
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
