@@ -27,7 +27,7 @@ SHARED = {
         "airflow.providers.slack": "apache-airflow-providers-slack",
         "airflow.providers.smtp": "apache-airflow-providers-smtp",
     },
-    "azure": {"azure.storage.blob": "azure-storage-blob"},
+    "azure": {"azure.core": "azure-core", "azure.storage.blob": "azure-storage-blob"},
     "opentelemetry": {"opentelemetry": "opentelemetry-api"},
     "openlineage": {"openlineage.client": "openlineage-python"},
 }

@@ -1,4 +1,4 @@
-"""What became of a submit, and what it costs, by its ledger. Pure: no store, no clock.
+"""The outcome and the cost of a submit, by its ledger. Pure: no store, no clock.
 
 ``airflow flux costs`` and ``airflow flux reconcile`` both decide by this module, so they agree.
 """

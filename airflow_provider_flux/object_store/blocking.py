@@ -74,7 +74,7 @@ async def gather(*work: Coroutine[Any, Any, _T]) -> list[_T]:
 
 
 class _LoopOnDemand:
-    """What stands for the event loop of a thread without one, and begins one if it is asked for."""
+    """Stand-in for the event loop of a thread without one, which begins one if it is asked for."""
 
     def __init__(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None

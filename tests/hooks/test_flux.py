@@ -60,6 +60,7 @@ def test_the_environment_replaces_a_missing_default_connection(
     emulator_process: EmulatorServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     emulator_process.reset()
+    monkeypatch.delenv("AIRFLOW_CONN_FLUX_DEFAULT", raising=False)
     monkeypatch.setenv("BFL_API_KEY", KEY)
     monkeypatch.setenv("BFL_API_BASE", emulator_process.url)
     assert FluxHook().get_conn().get_credits() == 1000
@@ -69,7 +70,10 @@ def test_the_environment_replaces_a_missing_default_connection(
         _ = FluxHook("flux_other").settings
 
 
-def test_the_error_of_a_missing_connection_names_the_remedies() -> None:
+def test_the_error_of_a_missing_connection_names_the_remedies(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("AIRFLOW_CONN_FLUX_DEFAULT", raising=False)
     with pytest.raises(
         errors.FluxConfigurationError, match=r"'flux_default' does not exist.*BFL_API_KEY"
     ):
