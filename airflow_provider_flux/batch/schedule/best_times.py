@@ -16,7 +16,7 @@ from itertools import pairwise
 #: Ages of the last poll that said pending, and of the one that found the generation ended.
 Span = tuple[float, float]
 #: Ages at which a poll may be made.
-_MAX_POINTS = 120
+_MAX_POINTS = 240
 #: Halvings of the logarithm of the price.
 _STEPS = 14
 

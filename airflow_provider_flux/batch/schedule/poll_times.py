@@ -27,7 +27,7 @@ _MIN_WAIT_DIVISOR = 25
 #: grows by this share of the seconds it is late, from a share of the poll interval up to a share
 #: of its age.
 _LATE_GROWTH = 0.5
-_LATE_INTERVAL_SHARE = 0.5
+_LATE_INTERVAL_SHARE = 1.0
 _MAX_LATE_SHARE = 0.1
 #: Before enough generations were seen: the first poll as a share of the typical latency, then the
 #: spacing as a share of the age, and at least as a share of the poll interval.
@@ -36,7 +36,7 @@ _INITIAL_SPACING_SHARE = 0.06
 _INITIAL_INTERVAL_SHARE = 0.6
 
 #: Latencies that are kept, that a schedule needs, and that come in between two schedules.
-_WINDOW = 400
+_WINDOW = 4000
 _MIN_LATENCIES = 12
 _LATENCIES_PER_SCHEDULE = 4
 #: The more latencies are known, the less a few more change: then these are a share of them.
@@ -52,7 +52,7 @@ _MIN_BEFORE_CHANGE = 40
 _READY_PER_DOUBLING = 3
 _MAX_DOUBLINGS = 10
 #: How much older than all others, as a share of their range, the next generation may become.
-_TAIL_SHARE = 0.5
+_TAIL_SHARE = 0.1
 #: Shortest time between the polls before and after the end of a generation.
 _MIN_SPAN_SECONDS = 1e-3
 
@@ -150,7 +150,7 @@ class PollSchedule:
         mean = fmean((start + end) / 2 for start, end in self._spans)
         budget = min(_POLL_BUDGET_SHARE * (mean / self._poll_interval + 0.5), _MAX_POLLS)
         # The fewer are known, the more often another one ends where none was expected.
-        budget *= 1 - 1.5 / len(self._spans)
+        budget *= 1 - 3.5 / len(self._spans)
         spans = [*self._spans, self._guess_tail()]
         self._times = find_best_times(spans, max(budget, 1.0), self._min_wait)
         gaps = [after - before for before, after in pairwise(self._times)]
