@@ -32,6 +32,8 @@ _MEMBERS_WITH_TEXTS = (
     *("details", "result", "error", "message", "detail"),
     "Moderation Reasons",
 )
+#: Members of an answer that a generation in progress does not have.
+_MEMBERS_AT_THE_END = (*_MEMBERS_WITH_TEXTS, "sample", "samples")
 _URL = re.compile(r"(?i)\s*https?://")
 _MAX_ERROR_CHARACTERS = 300
 _MAX_REASON_CHARACTERS = 100
@@ -125,17 +127,23 @@ class GenerationResult:
         :param secrets: texts that ``error`` and ``moderation_reasons`` must not quote.
         """
         text = str(read_status(body))
+        common = cls(
+            request_id=read_id(body),
+            status=Status.of(text),
+            status_text=_redact_short(text, *secrets)[:_MAX_STATUS_CHARACTERS],
+            progress=read_number(body.get("progress")),
+        )
+        if body.get("cost") is None and not any(map(body.get, _MEMBERS_AT_THE_END)):
+            return common  # as nearly all answers: the generation is in progress
         result = body.get("result")
         if isinstance(result, list) and result:
             result = result[0]
         fields: Mapping[str, Any] = result if isinstance(result, Mapping) else {}
         sample = result if isinstance(result, str) and _URL.match(result) else None
         parts = [body.get("details"), fields.get("details"), result, body.get("error"), body]
-        has_texts = any(map(body.get, _MEMBERS_WITH_TEXTS))  # those of a pending one have none
-        return cls(
-            request_id=read_id(body),
-            status=Status.of(text),
-            status_text=_redact_short(text, *secrets)[:_MAX_STATUS_CHARACTERS],
+        has_texts = any(map(body.get, _MEMBERS_WITH_TEXTS))
+        return replace(
+            common,
             sample=_first_url(
                 *(fields.get("sample"), fields.get("samples"), sample),
                 *(body.get("sample"), body.get("samples")),
@@ -144,7 +152,6 @@ class GenerationResult:
             seed=_read_seed(fields.get("seed")),
             cost=read_amount(body.get("cost")),
             cost_problem=describe_bad_amount(body.get("cost")),
-            progress=read_number(body.get("progress")),
             error=_error_text(parts, secrets) if has_texts else None,
             moderation_reasons=_reasons(parts, secrets) if has_texts else (),
         )

@@ -7,7 +7,7 @@ a few pooled connections instead of opening a thousand TLS sessions.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Self
 from urllib.parse import urlsplit
@@ -25,10 +25,11 @@ from airflow_provider_flux.bfl.priority import Priority
 from airflow_provider_flux.bfl.request import GenerationRequest
 from airflow_provider_flux.bfl.responses import GenerationResult, Submission
 from airflow_provider_flux.bfl.settings import FluxSettings
-from airflow_provider_flux.client.answer_limits import CHUNK_BYTES, AnswerBody
+from airflow_provider_flux.client.answer_limits import AnswerBody
 from airflow_provider_flux.client.base import BaseFluxClient, Call, Download, T, lost_submit
 from airflow_provider_flux.client.shared_session import (
     AnswerLimit,
+    SharedSession,
     acquire_session,
     release_session,
 )
@@ -52,7 +53,7 @@ class FluxAsyncClient(BaseFluxClient):
     :param log: logger for retries and progress; ``None`` (default) logs nothing.
     """
 
-    _session: aiohttp.ClientSession
+    _shared: SharedSession
 
     def __init__(self, settings: FluxSettings, *, log: Any = None) -> None:
         super().__init__(settings, log=log)
@@ -60,7 +61,7 @@ class FluxAsyncClient(BaseFluxClient):
 
     async def __aenter__(self) -> Self:
         """Return the client, with the session of its account."""
-        self._session = await acquire_session(self.settings)
+        self._shared = await acquire_session(self.settings)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -265,19 +266,20 @@ class FluxAsyncClient(BaseFluxClient):
         limit = AnswerLimit(min(self.settings.read_timeout, request.timeout or float("inf")))
         try:
             async with (
+                self._shared.turns,
                 limit,
-                self._session.request(
+                self._shared.session.request(
                     request.method,
                     request.url,
                     headers=_headers(request),
                     data=_stream(request.body, limit),
                     proxy=self._proxy_for(request.url),
                     allow_redirects=False,
-                    trace_request_ctx=limit,
                 ) as response,
             ):
                 body = AnswerBody(response.headers.get("Content-Encoding"))
-                async for chunk in response.content.iter_chunked(CHUNK_BYTES):
+                while not response.content.at_eof():
+                    chunk = await response.content.readany()
                     limit.add(len(chunk))
                     if not body.add(chunk):
                         break
@@ -296,10 +298,11 @@ class FluxAsyncClient(BaseFluxClient):
             url = download.next_url()
             limit = AnswerLimit(self.settings.read_timeout)
             with download.typed_errors():
-                async with limit, self._open(url, limit) as response:
+                async with self._shared.turns, limit, self._open(url, limit) as response:
                     if download.is_redirected(response.status, response.headers):
                         continue
-                    async for chunk in response.content.iter_chunked(delivery.CHUNK_BYTES):
+                    while not response.content.at_eof():
+                        chunk = await response.content.readany()
                         limit.add(len(chunk))
                         download.add(chunk)
                     return download.content()
@@ -307,12 +310,9 @@ class FluxAsyncClient(BaseFluxClient):
     def _open(
         self, url: str, limit: AnswerLimit
     ) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
-        return self._session.get(
-            url,
-            headers=delivery.HEADERS,
-            proxy=self._proxy_for(url),
-            allow_redirects=False,
-            trace_request_ctx=limit,
+        limit.start()
+        return self._shared.session.get(
+            url, headers=delivery.HEADERS, proxy=self._proxy_for(url), allow_redirects=False
         )
 
     def _proxy_for(self, url: str) -> str | None:
@@ -329,21 +329,27 @@ class FluxAsyncClient(BaseFluxClient):
         return self._proxies[origin]
 
 
-def _headers(request: HttpRequest) -> dict[str, str]:
-    length = (
-        {"content-length": str(len(request.body))} if isinstance(request.body, JsonBody) else {}
-    )
-    return {**request.headers, **length}
+def _headers(request: HttpRequest) -> Mapping[str, str]:
+    if request.body is None:
+        return request.headers
+    return {**request.headers, "content-length": str(len(request.body))}
 
 
-def _stream(body: bytes | JsonBody | None, limit: AnswerLimit) -> Any:
+def _stream(body: bytes | JsonBody | None, limit: AnswerLimit) -> AsyncIterator[bytes] | None:
     """Return the body as aiohttp takes it. The time of the answer begins when it is sent."""
-    return _read_pieces(body, limit) if isinstance(body, JsonBody) else body
+    if body is None:
+        limit.start()
+        return None
+    return _read_pieces(body, limit) if isinstance(body, JsonBody) else _send_whole(body, limit)
+
+
+async def _send_whole(body: bytes, limit: AnswerLimit) -> AsyncIterator[bytes]:
+    yield body
+    limit.start()
 
 
 async def _read_pieces(body: JsonBody, limit: AnswerLimit) -> AsyncIterator[bytes]:
     """Read and encode the files of a body in a thread, piece by piece."""
-    limit.hold()
     pieces = iter(body)
     while piece := await asyncio.to_thread(next, pieces, b""):
         yield piece

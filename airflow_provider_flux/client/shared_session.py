@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import ssl
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -20,14 +20,14 @@ from airflow_provider_flux.bfl.settings import FluxSettings
 from airflow_provider_flux.client.answer_limits import MAX_ANSWER_SECONDS, AnswerTime
 
 #: Pooled connections of one session. Polls are short, so a few connections serve many triggers.
-_MAX_CONNECTIONS = 32
+MAX_CONNECTIONS = 32
 
 
 class AnswerLimit:
     """A limit for the time of one answer, as an asynchronous context manager.
 
-    It begins when the headers of the request are sent, or its body if that is streamed. The wait
-    for a pooled connection does not count.
+    It begins with :meth:`start`: for a request that only reads, before it is sent; for one with a
+    body, when that is sent, because an answer that is cut short has to count as billed.
 
     :param timeout: see :class:`AnswerTime`.
     """
@@ -37,7 +37,6 @@ class AnswerLimit:
         self._limit = asyncio.timeout(None)
         self._watch: _AnswerWatch | None = None
         self._time: AnswerTime | None = None
-        self._is_held = False
 
     async def __aenter__(self) -> None:
         """Enter the context. Nothing is limited yet."""
@@ -50,16 +49,6 @@ class AnswerLimit:
         """
         self._end()
         await self._limit.__aexit__(*error)
-
-    def hold(self) -> None:
-        """Wait with the begin for the end of a streamed body."""
-        self._is_held = True
-        self._end()
-
-    def on_headers_sent(self) -> None:
-        """Begin, if the body is not streamed."""
-        if not self._is_held:
-            self.start()
 
     def start(self) -> None:
         """Begin."""
@@ -139,13 +128,18 @@ def _watch_of_loop() -> _AnswerWatch:
     return watch
 
 
-async def _on_headers_sent(_session: object, context: Any, _headers: object) -> None:
-    context.trace_request_ctx.on_headers_sent()
-
-
 @dataclass
-class _SharedSession:
+class SharedSession:
+    """The session of an account on one event loop.
+
+    :param session: the session. It opens a connection for each request at once.
+    :param turns: turns of the requests, as many as there may be connections. The wait for a turn is
+        no part of the time of an answer.
+    :param users: clients that use it now.
+    """
+
     session: aiohttp.ClientSession
+    turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MAX_CONNECTIONS))
     users: int = 0
 
 
@@ -154,12 +148,12 @@ _MIN_CHECK_SECONDS = 0.01
 #: The watch of each loop.
 _WATCHES: WeakKeyDictionary[asyncio.AbstractEventLoop, _AnswerWatch] = WeakKeyDictionary()
 #: Weak, so that the entries of a loop go with it if it was closed before its clients.
-_SESSIONS: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[FluxSettings, _SharedSession]] = (
+_SESSIONS: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[FluxSettings, SharedSession]] = (
     WeakKeyDictionary()
 )
 
 
-async def acquire_session(settings: FluxSettings) -> aiohttp.ClientSession:
+async def acquire_session(settings: FluxSettings) -> SharedSession:
     """Return the session that all clients of these settings share on the running loop.
 
     :param settings: key, hosts and timeouts of the account.
@@ -168,10 +162,10 @@ async def acquire_session(settings: FluxSettings) -> aiohttp.ClientSession:
     if settings not in sessions:
         tls = await asyncio.to_thread(_tls_context)
         if settings not in sessions:  # another client may have opened it meanwhile
-            sessions[settings] = _SharedSession(_open_session(settings, tls))
+            sessions[settings] = SharedSession(_open_session(settings, tls))
     shared = sessions[settings]
     shared.users += 1
-    return shared.session
+    return shared
 
 
 async def release_session(settings: FluxSettings) -> None:
@@ -188,10 +182,8 @@ async def release_session(settings: FluxSettings) -> None:
 
 
 def _open_session(settings: FluxSettings, tls: ssl.SSLContext) -> aiohttp.ClientSession:
-    trace = aiohttp.TraceConfig()
-    trace.on_request_headers_sent.append(_on_headers_sent)
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=_MAX_CONNECTIONS, ssl=tls),
+        connector=aiohttp.TCPConnector(limit=0, ssl=tls),  # the turns are the limit
         timeout=aiohttp.ClientTimeout(
             total=max(MAX_ANSWER_SECONDS, settings.read_timeout),
             sock_connect=settings.connect_timeout,
@@ -199,7 +191,6 @@ def _open_session(settings: FluxSettings, tls: ssl.SSLContext) -> aiohttp.Client
         ),
         cookie_jar=aiohttp.DummyCookieJar(),
         auto_decompress=False,  # it would decode any number of bytes
-        trace_configs=[trace],
     )
 
 

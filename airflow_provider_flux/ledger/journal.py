@@ -113,7 +113,7 @@ class Journal:
             self._later = None
         if self._writing:
             await self._writing
-        self._segment.header = self._segment.header.model_copy(update={"is_closed": True})
+        self._segment.mark_closed()
         try:
             await self._put(self._take_queue())
         except FluxError:

@@ -42,7 +42,9 @@ class SegmentBuffer:
     """
 
     def __init__(self, header: SegmentHeader) -> None:
-        self.header = header
+        self._session = header.session
+        #: The header as JSON values, since each put has it again.
+        self._header = header.model_dump(mode="json")
         self._number = 0
         self._lines: list[bytes] = []
 
@@ -62,10 +64,13 @@ class SegmentBuffer:
     def _render(
         self, number: int, lines: Sequence[bytes], has_next: bool = False
     ) -> tuple[str, bytes]:
-        changes = {"entries": len(lines), "has_next": has_next}
-        header = self.header.model_copy(update=changes).model_dump(mode="json")
-        name = f"{self.header.session}.{number:06d}.jsonl"
+        header = {**self._header, "entries": len(lines), "has_next": has_next}
+        name = f"{self._session}.{number:06d}.jsonl"
         return name, b"".join([encode_line(header), *lines])
+
+    def mark_closed(self) -> None:
+        """Say in the next segment that its writer has ended."""
+        self._header["is_closed"] = True
 
     def mark_written(self, lines: Iterable[bytes]) -> None:
         """Keep lines that are stored, and begin the next segment if this one is full.

@@ -148,14 +148,14 @@ async def test_users_of_one_account_share_a_session_until_the_last_leaves() -> N
     users = [asyncio.create_task(user(one, arrived, leave)) for _ in range(20)]
     while len(arrived) < 20:  # noqa: ASYNC110
         await asyncio.sleep(0.01)
-    assert len({id(client._session) for client in arrived}) == 1
+    assert len({id(client._shared.session) for client in arrived}) == 1
     async with FluxAsyncClient(other) as client:
-        assert client._session is not arrived[0]._session
+        assert client._shared.session is not arrived[0]._shared.session
         assert len(sessions) == 2
     leave.set()
     await asyncio.gather(*users)
     assert sessions == {}
-    assert arrived[0]._session.closed
+    assert arrived[0]._shared.session.closed
 
 
 async def test_a_cancelled_client_releases_the_session() -> None:

@@ -84,7 +84,8 @@ class Lander:
         self._metrics = context.counters.metrics
         self._poll_interval = poll_interval
         self._timeout = timeout
-        self._schedules: dict[str, PollSchedule] = {}
+        #: Poll schedule and timeout of each model.
+        self._waits: dict[str, tuple[PollSchedule, float]] = {}
         self._not_landed = 0
         self._retries = 0
         self.landing = 0
@@ -132,7 +133,7 @@ class Lander:
         """
         context, generation = self._context, row.generation
         submitted_at = submitted_epoch(generation)
-        schedule = self._schedule_of(generation["model"])
+        schedule, _ = self._wait_of(generation["model"])
         poller = self._build_poller(row)
         began = time.time()
         try:
@@ -286,19 +287,21 @@ class Lander:
                 error,
             )
 
-    def _schedule_of(self, model: str) -> PollSchedule:
-        if model not in self._schedules:
-            self._schedules[model] = PollSchedule(expected_latency(model), self._poll_interval)
-        return self._schedules[model]
+    def _wait_of(self, model: str) -> tuple[PollSchedule, float]:
+        """Return the schedule of a model, and the seconds after which the try gives up."""
+        if model not in self._waits:
+            schedule = PollSchedule(expected_latency(model), self._poll_interval)
+            self._waits[model] = schedule, self._timeout or default_timeout(model)
+        return self._waits[model]
 
     def _build_poller(self, row: SubmittedRow) -> Poller:
         generation = row.generation
-        timeout, now = self._timeout or default_timeout(generation["model"]), time.time()
+        (schedule, timeout), now = self._wait_of(generation["model"]), time.time()
         return poller_for(
             generation,
             deadline=max(wait_start(generation, now) + timeout, now),
             poll_interval=self._poll_interval,
-            pace=self._schedule_of(generation["model"]).seconds_until_poll,
+            pace=schedule.seconds_until_poll,
             hide_texts=row.plan.target.options.hide_prompt,
         )
 
