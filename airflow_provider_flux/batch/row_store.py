@@ -97,6 +97,10 @@ class RowStore:
         :param row: the next row in the order of the input, valid or not.
         """
         request, fallback = row.request, row.fallback
+        estimate = estimate_cost(request).credits if request else None
+        is_unpriced = (request is not None and _is_unpriced(request, estimate)) or (
+            fallback is not None and _is_unpriced(fallback, estimate_cost(fallback).credits)
+        )
         self._db.execute(
             "INSERT INTO rows "
             "(n, key, limit_group, model, parameters, fallback, estimate, outcome, reason, "
@@ -108,10 +112,10 @@ class RowStore:
                 row.model,
                 json.dumps(request.parameters if request else {}),
                 json.dumps([fallback.model, fallback.parameters]) if fallback else None,
-                estimate_cost(request).credits if request else None,
+                estimate,
                 None if request else "invalid",
                 row.problem or "",
-                any(other and _is_unpriced(other) for other in (request, fallback)),
+                is_unpriced,
                 json.dumps(row.data) if row.data else None,
                 row.path,
             ),
@@ -144,12 +148,13 @@ class RowStore:
             ),
         )
         if plan.is_fallback and row.fallback:
+            estimate = estimate_cost(row.fallback).credits
             self._db.execute(
                 "UPDATE rows SET limit_group = ?, estimate = ?, is_unpriced = ? WHERE n = ?",
                 (
                     group_of(row.fallback.model, row.fallback.catalog_model),
-                    estimate_cost(row.fallback).credits,
-                    _is_unpriced(row.fallback),
+                    estimate,
+                    _is_unpriced(row.fallback, estimate),
                     row.index,
                 ),
             )
@@ -424,7 +429,8 @@ class RowStore:
         return None if text is None else self.builder.restore(*json.loads(text))
 
 
-def _is_unpriced(request: GenerationRequest) -> bool:
+def _is_unpriced(request: GenerationRequest, estimate: float | None) -> bool:
     """Return whether the price is not known, and reading the inputs cannot make it known."""
-    has_inputs = any(request.parameters.get(name) for name in request.media_fields)
-    return not has_inputs and estimate_cost(request).credits is None
+    if estimate is not None:
+        return False
+    return not any(request.parameters.get(name) for name in request.media_fields)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from os import PathLike
+from types import NoneType
 from typing import Any, BinaryIO
 
 from airflow_provider_flux.bfl.catalog.model import MIB, MediaField, Model
@@ -17,6 +18,9 @@ _UPSCALED_SECONDS = 20
 #: Seconds by which a video may exceed its limit, because its last piece of sound often outlasts its
 #: pictures.
 _SECONDS_TOLERANCE = 0.5
+
+
+_PLAIN_TYPES = frozenset({str, int, float, bool, NoneType})
 
 
 @dataclass(frozen=True)
@@ -80,6 +84,8 @@ def is_path(value: Any) -> bool:
 
     :param value: a value of a parameter.
     """
+    if type(value) in _PLAIN_TYPES:  # as nearly all values
+        return False
     return isinstance(value, PathLike) or hasattr(type(value), "conn_id")
 
 

@@ -30,8 +30,14 @@ def find_unstorable(parameters: Mapping[str, Any]) -> list[str]:
     return [
         f"{name}{fault}"
         for name, value in parameters.items()
-        if not isinstance(value, str) and (fault := next(_faults(value, _MAX_LEVELS), ""))
+        if not isinstance(value, (str, bool)) and (fault := _find_fault(value))
     ]
+
+
+def _find_fault(value: Any) -> str:
+    if isinstance(value, (int, float)):
+        return _describe_fault(value)
+    return next(_faults(value, _MAX_LEVELS), "")
 
 
 def _faults(value: Any, levels: int) -> Iterator[str]:

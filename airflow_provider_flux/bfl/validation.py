@@ -47,9 +47,8 @@ def find_problems(
     problems = [
         _unknown(model, name, known, parameters) for name in parameters if name not in known
     ]
-    checked = {
-        name: _text(value) for name, value in parameters.items() if name in schema.model_fields
-    }
+    fields = schema.model_fields  # pydantic looks it up each time
+    checked = {name: _text(value) for name, value in parameters.items() if name in fields}
     missing_prompt = []
     if not is_mode_open and "prompt" in known:
         missing_prompt = _missing_prompt(model, schema, parameters, unresolved)

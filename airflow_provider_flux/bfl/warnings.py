@@ -86,6 +86,8 @@ def _webhook_warnings(parameters: Mapping[str, Any]) -> list[str]:
 
 def _gap_warnings(model: Model, parameters: Mapping[str, Any]) -> list[str]:
     """Warn of a gap in the reference images, because a prompt counts them ("image 2")."""
+    if not any(map(parameters.get, model.media_fields)):  # as most requests
+        return []
     numbered = [
         name
         for name in model.media_fields

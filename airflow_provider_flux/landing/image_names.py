@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from airflow_provider_flux.bfl.errors import FluxRequestError
@@ -19,6 +19,7 @@ from airflow_provider_flux.landing.target import Target
 _SEED_DIGITS = 20
 _HASH_DIGITS = 64
 _SCHEME_ALIASES = {"s3a": "s3", "s3n": "s3", "gcs": "gs", "abfss": "abfs", "adl": "abfs"}
+_SLASHES = re.compile("/+")
 _LOCAL_SCHEMES = frozenset({"", "file", "local"})
 
 
@@ -38,6 +39,8 @@ def planned_names(
     *,
     model: str | None,
     is_video: bool,
+    index: int | None = None,
+    key: str | None = None,
     fingerprint: str | None = None,
     seed: int | None = None,
     ext: str | None = None,
@@ -49,12 +52,17 @@ def planned_names(
     :param target: where the image lands.
     :param model: name of the model.
     :param is_video: whether the model generates videos, which may have a draft cache.
+    :param index: index of the image; by default that of the target.
+    :param key: key of the image; by default that of the target.
     :param fingerprint: fingerprint of the request; ``None`` if it is not known.
     :param seed: seed of the request; ``None`` if BFL draws it.
     :param ext: value of ``{ext}``; the longest by default.
     """
-    digits = str(target.index)
+    index = target.index if index is None else index
+    digits = str(index)
     uri = target.fill(
+        index=index,
+        key=target.key if key is None else key,
         model=model or "unknown",
         fingerprint=fingerprint or digits.zfill(_HASH_DIGITS),
         ext=ext or ("mp4" if is_video else "jpeg"),
@@ -84,11 +92,12 @@ def _names_of_renditions(target: Target, uri: str, ext: str) -> list[WrittenName
     ]
 
 
-def find_name_problem(names: Iterable[WrittenName], reserved: Collection[str] = ()) -> str | None:
+def find_name_problem(names: Iterable[WrittenName], reserved: tuple[str, ...] = ()) -> str | None:
     """Return why names cannot be written.
 
     :param names: names of one image, from :func:`planned_names`.
-    :param reserved: normalized URIs of the other files of the task, see :func:`normalize_uri`.
+    :param reserved: normalized URIs of the other files of the task, see :func:`normalize_uri`, each
+        with a slash at its end.
     :return: the rest of a sentence about ``output_path``; ``None`` if they can be written.
     """
     for kind, uri in names:
@@ -97,20 +106,15 @@ def find_name_problem(names: Iterable[WrittenName], reserved: Collection[str] = 
             return f"{problem}, for the {kind}. Shorten it{other}"
         if is_reserved(uri.partition("://")[2] or uri):
             return f"gives the {kind} the name {uri!r}, but _flux is the folder of the ledger"
-        normalized = normalize_uri(uri)
-        taken = next(
-            (
-                other
-                for other in reserved
-                if other == normalized
-                or other.startswith(f"{normalized}/")
-                or normalized.startswith(f"{other}/")
-            ),
-            None,
-        )
-        if taken:
+        if reserved and _is_taken(normalize_uri(uri), reserved):
             return f"gives the {kind} the name {uri!r}, which the manifest or the ledger needs"
     return None
+
+
+def _is_taken(normalized: str, reserved: tuple[str, ...]) -> bool:
+    """Whether a name is one of some others, or a folder of them, or below one of them."""
+    folder = f"{normalized}/"
+    return folder.startswith(reserved) or any(other.startswith(folder) for other in reserved)
 
 
 def check_names(target: Target, model: Any) -> None:
@@ -135,7 +139,8 @@ def normalize_uri(uri: str) -> str:
     if not separator:
         scheme, rest = "", uri
     if scheme in _LOCAL_SCHEMES:
-        return f"file://{re.sub('/+', '/', rest).rstrip('/')}"
+        rest = _SLASHES.sub("/", rest) if "//" in rest else rest
+        return f"file://{rest.rstrip('/')}"
     location, _, key = rest.partition("/")
     bucket = location.rpartition("@")[2]
     return f"{_SCHEME_ALIASES.get(scheme, scheme)}://{bucket}/{key.rstrip('/')}"

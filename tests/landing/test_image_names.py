@@ -93,6 +93,6 @@ def test_a_name_that_cannot_be_written_is_a_problem_before_the_submit(
 ) -> None:
     """Faults 14 and 15: a name that the ledger needs, or no room for the sidecar, was billed."""
     planned = planned_names(target(path, "_FLUX"), model="m", is_video=False)
-    found = find_name_problem(planned, [normalize_uri(uri) for uri in reserved])
+    found = find_name_problem(planned, tuple(f"{normalize_uri(uri)}/" for uri in reserved))
     assert (found is None) == (problem is None)
     assert (problem or "") in (found or "")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from decimal import Decimal
+from types import MappingProxyType
 from typing import Any
 
 from airflow_provider_flux.batch.input.cell_text import read_cells
@@ -88,7 +89,14 @@ class RowChecker:
         row = self._new_row(index, key, raw, Combination(0, count, {}, ""))
         return row.with_problem(raw.values.problem)
 
-    def _new_row(self, index: int, key: str, raw: RawRow, combination: Combination) -> Row:
+    def _new_row(
+        self,
+        index: int,
+        key: str,
+        raw: RawRow,
+        combination: Combination,
+        data: Mapping[str, Any] = MappingProxyType({}),
+    ) -> Row:
         return Row(
             index,
             key,
@@ -97,6 +105,7 @@ class RowChecker:
             fallback=None,
             problem=None,
             line=raw.line,
+            data=data,
             combination=combination,
         )
 
@@ -118,11 +127,12 @@ class RowChecker:
         base_key = parameters.pop("key", index)
         key = self._read_key(base_key, combination.suffix, location, problems)
         row_index = index * combination.count + combination.number
-        row = self._new_row(row_index, key, raw, combination)
+        data: Mapping[str, Any] = {}
         try:
-            row = replace(row, data=self.columns.select_data(values, combination))
+            data = self.columns.select_data(values, combination)
         except FluxRequestError as error:
             problems.append(error.message)
+        row = self._new_row(row_index, key, raw, combination, data)
         try:
             row = self._fill_templates(row, values, parameters, problems)
             plain = {name: _to_parameter(name, value) for name, value in parameters.items()}
@@ -266,11 +276,10 @@ def _check_row(
     except FluxRequestError as error:
         problems.append(error.message)
 
-    if isinstance(model, str):
-        row = replace(row, model=model)
+    model = model if isinstance(model, str) else row.model
     if problems:
-        return row.with_problem("; ".join(problems))
-    return replace(row, request=request, fallback=fallback)
+        return replace(row, model=model).with_problem("; ".join(problems))
+    return replace(row, model=model, request=request, fallback=fallback)
 
 
 def _strip(value: Any) -> Any:

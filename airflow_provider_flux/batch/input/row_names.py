@@ -36,7 +36,7 @@ class RowNames:
 
     def __init__(self, target: Target, reserved: Collection[str] = ()) -> None:
         self._target = target
-        self._reserved = [normalize_uri(uri) for uri in reserved]
+        self._reserved = tuple(f"{normalize_uri(uri)}/" for uri in reserved)
         self._register = NameRegister(target.path)
 
     def check(self, row: Row) -> Row:
@@ -81,14 +81,18 @@ class RowNames:
     def _names_of(
         self, row: Row, request: GenerationRequest, ext: str | None = None
     ) -> list[WrittenName]:
-        own = {} if row.path is None else {"path": row.path}
-        target = self._target.model_copy(update={"index": row.index, "key": row.key, **own})
+        target = self._target
+        if row.path is not None:
+            target = target.model_copy(update={"path": row.path})
         model = request.catalog_model
+        is_named = "{fingerprint" in target.path  # otherwise it is not needed yet
         return planned_names(
             target,
+            index=row.index,
+            key=row.key,
             model=request.model,
             is_video=model is None or model.output == "video",
-            fingerprint=request.fingerprint,
+            fingerprint=request.fingerprint if is_named else None,
             seed=seed_of(request.parameters),
             ext=ext,
         )
