@@ -4,8 +4,8 @@
 with 1 if the schedule of the product is more than 10 % later than the best schedule with as many
 polls. There is no socket and no clock: latencies are drawn from a seed, and each generation is
 polled by :class:`~airflow_provider_flux.batch.schedule.poll_times.PollSchedule`, which learns from
-those that ended before it, as in a batch with 24 slots. A row is the mean of several batches, because
-each of them draws other latencies to learn from. The columns are:
+those that ended before it, as in a batch with 24 slots. A row is the mean of several batches,
+because each of them draws other latencies to learn from. The columns are:
 
 - ``polls``: polls of a generation, those of ours, and ``documented`` those of BFL's loop.
 - ``late ms``: mean time from the end of a generation to the poll that finds it.

@@ -266,7 +266,7 @@ class FluxAsyncClient(BaseFluxClient):
         limit = AnswerLimit(min(self.settings.read_timeout, request.timeout or float("inf")))
         try:
             async with (
-                self._shared.turns,
+                self._shared.calls,
                 limit,
                 self._shared.session.request(
                     request.method,
@@ -298,7 +298,7 @@ class FluxAsyncClient(BaseFluxClient):
             url = download.next_url()
             limit = AnswerLimit(self.settings.read_timeout)
             with download.typed_errors():
-                async with self._shared.turns, limit, self._open(url, limit) as response:
+                async with self._shared.downloads, limit, self._open(url, limit) as response:
                     if download.is_redirected(response.status, response.headers):
                         continue
                     while not response.content.at_eof():

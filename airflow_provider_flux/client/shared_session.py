@@ -19,8 +19,11 @@ import certifi
 from airflow_provider_flux.bfl.settings import FluxSettings
 from airflow_provider_flux.client.answer_limits import MAX_ANSWER_SECONDS, AnswerTime
 
-#: Pooled connections of one session. Polls are short, so a few connections serve many triggers.
-MAX_CONNECTIONS = 32
+#: Requests to the API at once. Polls are short, so a few connections serve many triggers: if an
+#: answer takes 0.1 s, 240 active generations need about 50 of them, for 500 polls a second.
+MAX_CALLS = 100
+#: Downloads at once, each with its result in memory.
+MAX_DOWNLOADS = 32
 
 
 class AnswerLimit:
@@ -133,13 +136,15 @@ class SharedSession:
     """The session of an account on one event loop.
 
     :param session: the session. It opens a connection for each request at once.
-    :param turns: turns of the requests, as many as there may be connections. The wait for a turn is
-        no part of the time of an answer.
+    :param calls: turns of the requests to the API. The wait for a turn is no part of the time of an
+        answer.
+    :param downloads: turns of the downloads, likewise.
     :param users: clients that use it now.
     """
 
     session: aiohttp.ClientSession
-    turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MAX_CONNECTIONS))
+    calls: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MAX_CALLS))
+    downloads: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MAX_DOWNLOADS))
     users: int = 0
 
 
@@ -183,7 +188,7 @@ async def release_session(settings: FluxSettings) -> None:
 
 def _open_session(settings: FluxSettings, tls: ssl.SSLContext) -> aiohttp.ClientSession:
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0, ssl=tls),  # the turns are the limit
+        connector=aiohttp.TCPConnector(limit=0, ssl=tls),  # the turns limit them
         timeout=aiohttp.ClientTimeout(
             total=max(MAX_ANSWER_SECONDS, settings.read_timeout),
             sock_connect=settings.connect_timeout,

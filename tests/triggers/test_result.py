@@ -213,7 +213,7 @@ async def _fire_all(
                 connections = sum(len(pool) for pool in shared.session.connector._conns.values())
                 assert (
                     connections + len(shared.session.connector._acquired)
-                    <= shared_session.MAX_CONNECTIONS
+                    <= shared_session.MAX_CALLS + shared_session.MAX_DOWNLOADS
                 )
         events = everyone.result()
     finally:
