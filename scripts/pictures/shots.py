@@ -67,6 +67,13 @@ def open_keys(page: Any) -> None:
     page.keyboard.press("?")
 
 
+def read_costs(page: Any) -> None:
+    """Wait until the server has read the ledgers."""
+    while page.get_by_text("Show what was read meanwhile").count():
+        page.reload()
+    page.locator(".bars .part").first.wait_for()
+
+
 def choose(page: Any) -> None:
     """Choose the second candidate."""
     page.keyboard.press("2")
@@ -157,6 +164,13 @@ def shots() -> list[Shot]:
         ),
         Shot("gallery-tab-run", lambda site: site.tab(SHOP_DAG, is_run=True), is_tab=True),
         Shot("gallery-tab-dag", lambda site: site.tab(BATCH_DAG), is_tab=True),
+        Shot(
+            "costs-page",
+            lambda site: site.url("/flux/costs?by=task"),
+            read_costs,
+            size=(1280, 560),
+            has_images=False,
+        ),
         Shot("gallery-dags", lambda site: site.url("/plugin/flux"), is_tab=True, has_images=False),
     ]
 
