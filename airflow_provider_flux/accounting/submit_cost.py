@@ -21,7 +21,7 @@ from airflow_provider_flux.ledger.record import Phase
 #:
 #: - ``landed``: its image landed.
 #: - ``ready``: its task returned the image, and landed none.
-#: - ``submitted``: BFL bills it, and its image has not landed yet.
+#: - ``submitted``: BFL bills it, and its image is still to land.
 #: - ``uncertain``: its answer is not known, so it was possibly billed.
 #: - ``moderated``, ``failed``: BFL ended it without an image, and without a charge.
 #: - ``rejected``: a check rejected its image, which BFL bills.

@@ -87,7 +87,7 @@ class RowStore:
         self._committed_at = time.monotonic()
 
     def commit_if_due(self) -> None:
-        """Let readers see what was stored, if they have not for a while."""
+        """Let readers see the stored rows, if the last commit is not a recent one."""
         if time.monotonic() - self._committed_at >= _COMMIT_SECONDS:
             self.commit()
 

@@ -74,7 +74,7 @@ async def write_renditions(
             return await _write(target_uri, data, options, generation, plan, exclusive)
         except Exception as error:  # the image has landed, and BFL billed it
             log.warning(
-                "The image %s has landed, but its rendition %r has not: %s", uri, name, error
+                "The image %s landed, but its rendition %r is missing: %s", uri, name, error
             )
             return None
 

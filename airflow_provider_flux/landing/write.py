@@ -190,7 +190,7 @@ async def _put_draft_cache(uri: str, result: VerifiedResult, plan: LandingPlan) 
         await put(cache_uri, result.draft_cache, write_options)
     except FluxStorageError as error:
         log.warning(
-            "The video has landed, but its draft cache has not: draft_enhance cannot use this "
+            "The video landed, but its draft cache is missing: draft_enhance cannot use this "
             "video. %s",
             error,
         )
@@ -233,6 +233,6 @@ async def _put_sidecar(sidecar: Sidecar, plan: LandingPlan, stored: bytes | None
     try:
         await put(uri, sidecars.encode_sidecar(sidecar), write_options)
     except FluxStorageError as error:
-        log.warning("The image has landed, but its sidecar has not. %s", error)
+        log.warning("The image landed, but its sidecar is missing. %s", error)
         return None
     return uri

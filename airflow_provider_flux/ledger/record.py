@@ -303,5 +303,5 @@ def describe_invalid(error: ValidationError) -> str:
     first = error.errors(include_url=False, include_context=False, include_input=False)[0]
     field = ".".join(map(str, first["loc"])) or "JSON"
     if field == "schema_version":
-        return f"it has not version {_VERSION}: a later version of this package wrote it"
+        return f"its version is not {_VERSION}: a later version of this package wrote it"
     return f"{field}: {redact(first['msg'])[:_MAX_REASON_CHARS]}"

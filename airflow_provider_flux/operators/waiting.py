@@ -196,8 +196,8 @@ class FluxWaitingOperator(FluxLandingOperator):
         """Raise the error of a trigger, unless only the clock of the triggerer says it is late.
 
         :param error: the error of the event.
-        :raises FluxError: the same, unless it is a timeout whose deadline this worker, by the clock
-            that set it, has not reached.
+        :raises FluxError: the same, unless it is a timeout whose deadline is still to come by the
+            clock of this worker, which set it.
         """
         now = time.time()
         left = self._wait_policy.deadline_of(self._tracked.accepted, now) - now

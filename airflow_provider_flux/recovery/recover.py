@@ -30,7 +30,7 @@ from airflow_provider_flux.recovery.record_trust import Landing, plan_landing
 #: The outcome of one record.
 #:
 #: - ``recovered``: the image landed now.
-#: - ``landed``: the image had landed before, and its task has not returned it.
+#: - ``landed``: the image had landed already, and no try of its task returned it.
 #: - ``recoverable``: a run without ``--dry-run`` tries to land the image.
 #: - ``task active``: the task runs or is deferred, and lands the image by itself.
 #: - ``not ready``: BFL still generates the image.

@@ -381,7 +381,7 @@ class TestFailure:
             if record.levelno == logging.WARNING and "its rendition" in record.getMessage()
         ]
         assert len(warnings) == 1
-        assert "'bad' has not" in warnings[0]
+        assert "'bad' is missing" in warnings[0]
         assert submits(emulator) == 1
 
     def test_a_rendition_never_replaces_the_image_of_another_task_of_the_run(

@@ -77,7 +77,7 @@ def test_a_segment_is_parsed_as_it_was_written() -> None:
         ),
         (
             encode_segment().replace(b'"schema_version":1', b'"schema_version":2'),
-            "it has not version 1: a later version",
+            "its version is not 1: a later version",
         ),
         (
             encode_segment(new_intent()).replace(b"\n", b"\n\x00", 1),
