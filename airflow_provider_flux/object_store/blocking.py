@@ -93,6 +93,6 @@ def run_here(work: Coroutine[Any, Any, _T], is_cancelled: threading.Event | None
         _THREAD.is_cancelled = None
     work.close()
     raise RuntimeError(
-        f"{work.__qualname__}() waits for an event loop, and this thread has none. On the local "
-        f"disk it must wait by the functions of {__name__} alone."
+        f"{work!r} waits for an event loop, and this thread has none. On the local disk it must "
+        f"wait by the functions of {__name__} alone."
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fsspec.implementations.local import LocalFileSystem
+from fsspec.implementations.local import LocalFileSystem  # type: ignore[import-untyped]
 
 from airflow_provider_flux.object_store import filesystem, objects
 from airflow_provider_flux.object_store.backends import WriteOptions
@@ -106,12 +106,12 @@ async def test_a_cancelled_caller_ends_the_pauses_of_its_work(tmp_path: Path) ->
     assert await asyncio.to_thread(has_ended.wait, 60)
 
 
-class AttachedFileSystem(LocalFileSystem):
+class AttachedFileSystem(LocalFileSystem):  # type: ignore[misc]  # fsspec has no types
     """Filesystem with a coroutine, which a deployment attaches in place of the one of fsspec."""
 
     async def _cat_file(self, path: str, **options: Any) -> bytes:
         await asyncio.sleep(0)
-        return self.cat_file(path, **options)
+        return bytes(self.cat_file(path, **options))
 
 
 async def test_a_filesystem_that_replaces_the_local_one_gets_the_loop_of_the_stores(
