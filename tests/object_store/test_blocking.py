@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fsspec.implementations.local import LocalFileSystem  # type: ignore[import-untyped]
+from fsspec.implementations.local import LocalFileSystem
 
 from airflow_provider_flux.object_store import filesystem, objects
 from airflow_provider_flux.object_store.backends import WriteOptions
@@ -106,7 +106,7 @@ async def test_a_cancelled_caller_ends_the_pauses_of_its_work(tmp_path: Path) ->
     assert await asyncio.to_thread(has_ended.wait, 60)
 
 
-class AttachedFileSystem(LocalFileSystem):  # type: ignore[misc]  # fsspec has no types
+class AttachedFileSystem(LocalFileSystem):
     """Filesystem with a coroutine, which a deployment attaches in place of the one of fsspec."""
 
     async def _cat_file(self, path: str, **options: Any) -> bytes:
