@@ -66,7 +66,7 @@ class LocalPath:
 
 
 StorePath = ObjectStoragePath | LocalPath
-#: The filesystem of ``file:///``, once :func:`open_path` has opened it.
+#: The filesystem of ``file:///``, once :func:`_local_fs` has read it.
 _LOCAL_FS: list[Any] = []
 
 
@@ -104,9 +104,7 @@ def reopen_path(uri: str) -> StorePath:
         connection now.
     """
     if uri.startswith(_LOCAL_URI) and not uri.endswith("/") and (_LOCAL_URI_STORE in _OPENED):
-        if not _LOCAL_FS:
-            _LOCAL_FS.append(ObjectStoragePath(uri).fs)
-        return LocalPath(uri[len(_LOCAL_URI) - 1 :], _LOCAL_FS[0])
+        return LocalPath(uri[len(_LOCAL_URI) - 1 :], _local_fs())
     if _store_of(uri) not in _OPENED:
         raise FluxConfigurationError(
             f"The store of {hide_userinfo(uri)} was not opened. Call open_path() first."
@@ -185,13 +183,17 @@ async def run_near(uri: str, work: Coroutine[Any, Any, _T]) -> _T:
     A thread needs one hop there and one back, however many steps the coroutine has. Nothing ends a
     step on the disk, but a cancellation of the caller ends the pauses between attempts.
 
+    A filesystem that somebody has attached to ``file://`` instead of the one of fsspec may have
+    coroutines, so it gets the event loop of the stores.
+
     :param uri: URI of an object in the one store that the coroutine uses.
     :param work: the coroutine. For a local disk, it waits by
         :mod:`~airflow_provider_flux.object_store.blocking` alone.
     :return: its result.
     :raises FluxStorageError: as :func:`run_async` does.
+    :raises RuntimeError: if the work on a local disk waits in another way.
     """
-    if not is_local(uri):
+    if not (is_local(uri) and fsspec_adapter.is_plain_local(_local_fs())):
         return await run_async(work)
     is_cancelled = threading.Event()
     try:
@@ -209,6 +211,12 @@ def is_local(uri: str) -> bool:
     :param uri: URI, or absolute path.
     """
     return uri.startswith((_LOCAL_URI, "/"))
+
+
+def _local_fs() -> Any:
+    if not _LOCAL_FS:
+        _LOCAL_FS.append(ObjectStoragePath(_LOCAL_URI).fs)
+    return _LOCAL_FS[0]
 
 
 def _start(work: Coroutine[Any, Any, _T]) -> Future[_T]:

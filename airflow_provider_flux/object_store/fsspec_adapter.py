@@ -158,6 +158,18 @@ def renew_s3_client(fs: Any) -> None:
     fs._s3 = None
 
 
+def is_plain_local(fs: Any) -> bool:
+    """Whether a filesystem is fsspec's own one of the local disk, which has no coroutines.
+
+    :param fs: any filesystem.
+    """
+    from fsspec.implementations.local import (  # type: ignore[import-untyped]  # as above
+        LocalFileSystem,
+    )
+
+    return type(fs) is LocalFileSystem
+
+
 def is_s3(fs: Any) -> bool:
     """Whether a filesystem is an ``S3FileSystem``.
 

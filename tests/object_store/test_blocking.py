@@ -3,11 +3,14 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
+from collections.abc import Callable, Coroutine
 from pathlib import Path
+from typing import Any
 
 import pytest
+from fsspec.implementations.local import LocalFileSystem
 
-from airflow_provider_flux.object_store import objects
+from airflow_provider_flux.object_store import filesystem, objects
 from airflow_provider_flux.object_store.backends import WriteOptions
 from airflow_provider_flux.object_store.blocking import (
     call_blocking,
@@ -42,16 +45,33 @@ def test_coroutines_without_a_loop_run_one_after_the_other() -> None:
     assert run_here(work()) == [threading.current_thread().name] * 2
 
 
-def test_work_that_needs_a_loop_fails_instead_of_hanging() -> None:
-    async def never() -> None:
-        loop = asyncio.new_event_loop()
-        try:
-            await loop.create_future()
-        finally:
-            loop.close()
+async def sleep() -> None:
+    await asyncio.sleep(1)
 
-    with pytest.raises(RuntimeError, match="attached to a different loop"):
-        run_here(never())
+
+async def give_way() -> None:
+    await asyncio.sleep(0)
+
+
+async def limit_time() -> None:
+    async with asyncio.timeout(3600):
+        await pause(0)
+
+
+async def wait_for_future() -> None:
+    loop = asyncio.new_event_loop()
+    try:
+        await loop.create_future()
+    finally:
+        loop.close()
+
+
+@pytest.mark.parametrize("work", [sleep, give_way, limit_time, wait_for_future])
+def test_work_that_needs_a_loop_fails_instead_of_hanging(
+    work: Callable[[], Coroutine[Any, Any, None]],
+) -> None:
+    with pytest.raises(RuntimeError, match=r"no running event loop|waits for an event loop"):
+        run_here(work())
 
 
 async def test_work_on_the_local_disk_does_not_use_the_loop_of_the_stores(tmp_path: Path) -> None:
@@ -60,7 +80,6 @@ async def test_work_on_the_local_disk_does_not_use_the_loop_of_the_stores(tmp_pa
 
     async def write_and_read() -> bytes | None:
         assert not has_loop()
-        assert asyncio.get_running_loop() is not store_loop()
         await put(uri, b"whole", OPTIONS)
         return await read(uri)
 
@@ -87,46 +106,27 @@ async def test_a_cancelled_caller_ends_the_pauses_of_its_work(tmp_path: Path) ->
     assert await asyncio.to_thread(has_ended.wait, 60)
 
 
-async def test_work_that_waits_in_another_way_gets_a_loop_of_its_own() -> None:
-    async def work() -> list[str]:
-        await asyncio.sleep(0.001)
+class AttachedFileSystem(LocalFileSystem):
+    """Filesystem with a coroutine, which a deployment attaches in place of the one of fsspec."""
+
+    async def _cat_file(self, path: str, **options: Any) -> bytes:
         await asyncio.sleep(0)
-        threads = await asyncio.gather(*(asyncio.to_thread(name_here) for _ in range(2)))
-        with pytest.raises(ValueError, match="a bug"):
-            await asyncio.to_thread(fail)
-        return [*threads, await name_of_thread()]
-
-    def name_here() -> str:
-        return threading.current_thread().name
-
-    def fail() -> None:
-        raise ValueError("a bug")
-
-    def run() -> tuple[list[str], str]:
-        return run_here(work()), threading.current_thread().name
-
-    (first, second, last), thread = await asyncio.to_thread(run)
-    assert last == thread
-    assert {first, second} <= {"asyncio_0", "asyncio_1"}
+        return bytes(self.cat_file(path, **options))
 
 
-async def test_a_cancelled_caller_ends_work_that_waits_in_another_way(tmp_path: Path) -> None:
-    loop, is_waiting = asyncio.get_running_loop(), asyncio.Event()
-    has_ended = threading.Event()
+async def test_a_filesystem_that_replaces_the_local_one_gets_the_loop_of_the_stores(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uri = f"file://{tmp_path}/a.txt"
+    await asyncio.to_thread(open_path, uri)
+    await run_near(uri, put(uri, b"whole", OPTIONS))
+    monkeypatch.setattr(filesystem, "_LOCAL_FS", [AttachedFileSystem()])
 
-    async def work() -> None:
-        loop.call_soon_threadsafe(is_waiting.set)
-        try:
-            await asyncio.sleep(3600)
-        finally:
-            has_ended.set()
+    async def read_on_loop() -> bytes | None:
+        assert asyncio.get_running_loop() is store_loop()
+        return await read(uri)
 
-    task = asyncio.create_task(run_near(f"file://{tmp_path}/a.txt", work()))
-    await is_waiting.wait()
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    assert await asyncio.to_thread(has_ended.wait, 60)
+    assert await run_near(uri, read_on_loop()) == b"whole"
 
 
 async def test_a_disk_that_fails_for_a_moment_is_tried_again(
