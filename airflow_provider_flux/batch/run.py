@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_flux.account.readings import record_balance
-from airflow_provider_flux.batch.account_budget import (
-    open_batch_budgets,
-    settle_earlier_tries,
+from airflow_provider_flux.batch.account_budget import open_batch_budgets, settle_earlier_tries
+from airflow_provider_flux.batch.account_quota import (
+    AccountQuota,
+    LiveQuota,
+    open_account_quota,
 )
-from airflow_provider_flux.batch.account_quota import AccountQuota, open_account_quota
 from airflow_provider_flux.batch.execution.engine import Engine
 from airflow_provider_flux.batch.execution.row_budgets import BatchBudgets
 from airflow_provider_flux.batch.input.requests import restore_request
@@ -133,15 +134,7 @@ class BatchRun:
                     engine.stop(float("inf"), refusal)
                 elif self._ledger_host:
                     self._ledger_host.remember()
-                reporter = ProgressReporter(
-                    engine,
-                    reader,
-                    output.manifest,
-                    settings.manifest_interval,
-                    self._context.get("task_state_store"),
-                    self._monitor,
-                    quota.follow(engine),
-                )
+                reporter = self._new_reporter(engine, reader, output, quota.follow(engine))
                 self._run_engine(store, engine, reporter)
                 if reporter.has_manifest and not self._is_stopped:
                     output.write_sheet(reader)
@@ -284,6 +277,19 @@ class BatchRun:
         if self._is_stopped:
             self.stop()
         return engine
+
+    def _new_reporter(
+        self, engine: Engine, reader: RowReader, output: BatchOutput, quota: LiveQuota
+    ) -> ProgressReporter:
+        return ProgressReporter(
+            engine,
+            reader,
+            output.manifest,
+            self._settings.manifest_interval,
+            self._context.get("task_state_store"),
+            self._monitor,
+            quota,
+        )
 
     def _run_engine(self, store: RowStore, engine: Engine, reporter: ProgressReporter) -> None:
         """Run the engine, and write the manifest however it ends."""
