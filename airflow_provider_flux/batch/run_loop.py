@@ -13,9 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from airflow_provider_flux.account.live_settings import LiveReader, LiveSettings
+from airflow_provider_flux.batch.account_quota import LiveQuota
 from airflow_provider_flux.batch.execution.engine import Engine
-from airflow_provider_flux.batch.execution.quota_share import QuotaChange
 from airflow_provider_flux.batch.report.manifest import InputColumns, write_manifest
 from airflow_provider_flux.batch.report.monitor import BatchMonitor
 from airflow_provider_flux.batch.report.progress import Progress, format_report
@@ -66,42 +65,6 @@ class ManifestTarget:
             with_prompts=self.with_prompts,
             input_columns=self.input_columns,
         )
-
-
-class LiveQuota:
-    """Limits of a running batch, as the connection and the Variable have them now.
-
-    A task reads both through its supervisor, so this is used on the main thread.
-
-    :param engine: the engine that works on the batch.
-    :param reader: reader of the limits.
-    :param max_active: ``max_active`` of the operator; ``None`` if it has none.
-    """
-
-    def __init__(self, engine: Engine, reader: LiveReader, max_active: int | None) -> None:
-        self._engine = engine
-        self._reader = reader
-        self._max_active = max_active
-        self._last: QuotaChange | None = None
-
-    def update(self, now: float) -> None:
-        """Look at the limits if a look is due, and pass changes on.
-
-        :param now: time of the monotonic clock.
-        """
-        self.apply(self._reader.read(now))
-
-    def apply(self, live: LiveSettings | None) -> None:
-        """Pass limits on if they have changed.
-
-        :param live: the limits; ``None`` if they are not known.
-        """
-        if live is None:
-            return
-        change = QuotaChange(live.limit(self._max_active), live.limit(), live.paused_by)
-        if change != self._last:
-            self._last = change
-            self._engine.change_quota(change)
 
 
 class ProgressReporter:

@@ -28,6 +28,7 @@ from airflow_provider_flux.batch.settings import BatchSettings
 from airflow_provider_flux.bfl.errors import FluxError
 from airflow_provider_flux.bfl.inputs import is_path
 from airflow_provider_flux.gallery.manifest_cards import index_uri
+from airflow_provider_flux.landing.plan import LandingPlan
 from airflow_provider_flux.landing.target import Target
 from airflow_provider_flux.ledger.journal import Journal
 from airflow_provider_flux.object_store.filesystem import check_writable, open_path
@@ -140,6 +141,31 @@ class BatchOutput:
                 title=self.title,
                 with_prompts=self.manifest.with_prompts,
             )
+
+
+def open_output(settings: BatchSettings, plan: LandingPlan, folder: Path) -> BatchOutput:
+    """Open the stores of the manifest and of the journal, and return the files of a batch.
+
+    :param settings: settings of the batch.
+    :param plan: landing plan of the batch.
+    :param folder: local folder for temporary files.
+    :raises FluxRequestError: if the name of a file has no known ending, or is that of another.
+    :raises FluxConfigurationError: if a store cannot be used.
+    """
+    target = plan.target
+    content_type = open_stores(settings)
+    # A prompt of the input may not be that of an image which an earlier try submitted.
+    is_known = settings.policies.on_change == "new"
+    manifest = ManifestTarget(
+        settings.manifest,
+        target.companion_write_options(content_type),
+        folder,
+        with_prompts=is_known and not target.options.hides_prompt,
+        input_columns=settings.mapping.columns_to_keep,
+    )
+    title = plan.task.task_id or "Images"
+    failed = new_failed_rows(settings, target, folder)
+    return BatchOutput(manifest, target.folder, title, settings.has_sheet, failed)
 
 
 def run_and_report(

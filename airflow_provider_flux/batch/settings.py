@@ -8,6 +8,7 @@ from typing import Any
 
 from airflow_provider_flux.account.live_settings import LIVE_SECONDS
 from airflow_provider_flux.batch.execution.inspect import CheckOptions
+from airflow_provider_flux.batch.execution.options import EngineOptions
 from airflow_provider_flux.batch.input.mapping import InputMapping
 from airflow_provider_flux.batch.row_policy import RowPolicies
 from airflow_provider_flux.batch.survey import OnBudget, Prune
@@ -63,3 +64,15 @@ class BatchSettings:
     manifest_interval: float = 60.0
     poll_interval: float = 0.5
     grace: float = 4.0
+
+    @property
+    def engine_options(self) -> EngineOptions:
+        """The settings that concern rows in work."""
+        return EngineOptions(
+            self.policies.on_uncertain,
+            self.timeout,
+            self.poll_interval,
+            self.checks,
+            self.policies.max_rerolls,
+            self.on_budget,
+        )

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowTaskTimeout
 
-from airflow_provider_flux.batch.execution.engine import EngineLoop
+from airflow_provider_flux.batch.execution.engine_loop import EngineLoop
 from airflow_provider_flux.batch.row_states import PendingRow, SubmittedRow
 from airflow_provider_flux.batch.row_store import RowStore
 from airflow_provider_flux.bfl.errors import FluxBatchError, FluxServiceError
