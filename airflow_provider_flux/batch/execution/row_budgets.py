@@ -127,23 +127,27 @@ class RowBudgets:
 
     def _wait_or_refuse(self, row: PendingRow, price: float) -> None:
         """Begin the write that a row needs, unless it awaits another answer or is refused."""
+        refused = self._find_refused(row, price)
         if self._failure is not None:
             self.refusal = self._failure
-        elif self._is_refused(row, price):
+        elif refused is not None:
             # The end of the batch would hold back the rows on their way, which fit. A row with
             # rejected images ends alone.
-            if row.rejected.count or not self._holder.in_flight:
-                self.refusal = self._refused and self._refused.error
+            if row.rejected.count or not self._taken:
+                self.refusal = refused.error
         elif not self._holder.must_wait_for_probe(row.model):
             self._next = _NextRow(row.index, row.model, price)
             self._start()
 
-    def _is_refused(self, row: PendingRow, price: float) -> bool:
-        """Whether a row was refused, or is to be tried again and as dear as one that was."""
+    def _find_refused(self, row: PendingRow, price: float) -> _RefusedRow | None:
+        """Return the refusal that holds for a row: its own, or for a reroll that of a cheaper row.
+
+        Only rerolls are refused by that of another row. So a batch ends by a fresh answer alone.
+        """
         refused = self._refused
         if refused is None or self._holder.price(row.model, price) < refused.credits - EPSILON:
-            return False
-        return bool(row.rejected.count) or row.index == refused.index
+            return None
+        return refused if row.rejected.count or row.index == refused.index else None
 
     def settle(self, row: PendingRow, generation: Generation) -> None:
         """Count what BFL bills for an accepted row.
@@ -274,7 +278,7 @@ class RowBudgets:
                 return
             if only_if_used:  # no row waits for it
                 return
-            is_waiting = refusal.can_wait or self._holder.in_flight > 0
+            is_waiting = refusal.can_wait or bool(self._taken)
             if refusal.error and not (is_waiting and now - began < _MAX_WAIT_SECONDS):
                 self._refuse(row, refusal.error)
                 return

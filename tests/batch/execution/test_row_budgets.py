@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from airflow.providers.common.compat.sdk import AirflowException
@@ -28,6 +28,7 @@ from airflow_provider_flux.bfl.settings import FluxSettings, read_settings
 from airflow_provider_flux.emulator import EmulatorServer
 from airflow_provider_flux.generation import Generation
 from airflow_provider_flux.hooks.flux import FluxHook
+from airflow_provider_flux.object_store.conditional import replace_version
 from airflow_provider_flux.object_store.filesystem import run_async
 from tests.support.batch_interruptions import meanwhile, stop_after
 from tests.support.batch_rows import CHEAP_MODEL, MODEL, build_request, row_builder
@@ -50,8 +51,8 @@ def pending_row(index: int, model: str = MODEL, rejected: int = 0) -> PendingRow
 
 def accepted(row: PendingRow) -> Generation:
     """Return the generation of an accepted row, as far as a budget reads it."""
-    known: Any = {"model": row.model, "cost": row.estimate, "estimated_cost": row.estimate}
-    return known
+    known = {"model": row.model, "cost": row.estimate, "estimated_cost": row.estimate}
+    return cast("Generation", known)
 
 
 def open_account(folder: Path, limit: float) -> AccountBudgets:
@@ -169,6 +170,22 @@ class TestRefusals:
             assert not await taking
             assert isinstance(rows.budgets.refusal, FluxBudgetError)
 
+    async def test_a_row_is_refused_once_all_others_were_answered_whatever_order_they_ended_in(
+        self, tmp_path: Path
+    ) -> None:
+        limit = KLEIN_PRICE + CHEAP_PRICE + PRICE
+        async with rows_of(open_account(tmp_path, limit)) as rows:
+            taken = [pending_row(0, KLEIN), pending_row(1, CHEAP_MODEL), pending_row(2)]
+            prices = dict.fromkeys((KLEIN, CHEAP_MODEL, MODEL), 1.0)
+            known = Order(holder="other", spender="x", prices=prices)
+            await open_account(tmp_path, limit).renew(known)
+            for row in taken:
+                assert await rows.take(row)
+            for row in (taken[1], taken[2], taken[0]):  # the sum of the floats is not 0 then
+                rows.budgets.settle(row, accepted(row))
+            async with asyncio.timeout(10):
+                assert not await rows.take(pending_row(3))
+
     async def test_a_row_that_was_not_tried_gets_what_other_tasks_return_after_a_refused_reroll(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -227,13 +244,13 @@ class TestClose:
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         account = open_account(tmp_path, 1000)
-        write, sent, writes = shared_state.replace_version, threading.Event(), []
+        sent, writes = threading.Event(), []
 
         async def write_late(*args: Any) -> None:
             """Write although the caller may be gone, as a store does with a request it has."""
             sent.set()
             await asyncio.sleep(0.2)
-            await write(*args)
+            await replace_version(*args)
 
         async def send(*args: Any) -> None:
             writes.append(asyncio.ensure_future(write_late(*args)))
