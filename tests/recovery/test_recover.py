@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,20 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 
+from airflow_provider_flux.account.budgets.account_budgets import AccountBudgets, open_budgets
+from airflow_provider_flux.account.budgets.parts import Order
+from airflow_provider_flux.account.budgets.periods import Spender
+from airflow_provider_flux.account.budgets.state import BLOCK_SECONDS
 from airflow_provider_flux.cli.commands import main
 from airflow_provider_flux.emulator import EmulatorConfig, EmulatorServer
+from airflow_provider_flux.hooks.flux import FluxHook
+from airflow_provider_flux.object_store.filesystem import run_sync
+from tests.support.batch_interruptions import meanwhile, stop_after, wait_until
+from tests.support.batch_tries import batch, emulated, prompts, quick
 from tests.support.object_stores import Store
 from tests.support.task_tries import Died, Task, phases
+
+__all__ = ["emulated", "quick"]
 
 pytestmark = [
     pytest.mark.usefixtures("hurry", "database"),
@@ -351,3 +362,37 @@ def test_a_recovered_image_of_an_earlier_submit_leaves_the_list(
     (row,) = recover(capsys, "--prefix", str(tmp_path))
     assert row["outcome"] == "recovered"
     assert recover(capsys, "--prefix", str(tmp_path)) == []
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_retry_settles_the_budget_of_a_batch_that_died_although_recover_landed_its_images(
+    emulated: Callable[..., EmulatorServer],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    budgets = [{"credits": 1000, "per": "month"}]
+    server = emulated(extra={"account_path": f"{tmp_path}/account", "budgets": budgets})
+    (tmp_path / "account").mkdir()
+    batch_task = batch(tmp_path, prompts(4, "slow=1"), grace=0.0)
+
+    async def die(self: AccountBudgets, order: object) -> None:
+        raise Died
+
+    with monkeypatch.context() as patched, meanwhile(stop_after(server, batch_task, 4)):
+        patched.setattr(AccountBudgets, "close", die)
+        with pytest.raises(Died):
+            batch_task.retry()
+    prefix = ("--prefix", str(tmp_path / "out"))
+    wait_until(lambda: {row["outcome"] for row in recover(capsys, *prefix)} == {"landed"})
+    account = open_budgets(FluxHook().settings, Spender("shop", "hero"), "the connection")
+    assert account is not None
+    of_another_task = Order(holder="another", spender="shop.other")
+    later = time.time() + BLOCK_SECONDS + 10
+    run_sync(account.state.update(lambda state: state.close(of_another_task, later)))
+    [key] = account.state.read_sync().counters
+    assert account.state.read_sync().spent(key) > 16
+    batch_task.retry()
+    state = account.state.read_sync()
+    assert state.spent(key) == 16 == server.stats()["credits_spent"]
+    assert (state.reserved(key), state.lapsed) == (0, {})

@@ -178,11 +178,13 @@ class BlockHolder:
             self._probing = 0
 
     def must_wait_for_probe(self, model: str) -> bool:
-        """Whether the first cost of a model is awaited by this holder.
+        """Whether a model has to wait for a first cost that this holder awaits.
+
+        A block awaits one first cost at a time, so that of another model holds it back, too.
 
         :param model: name of the model.
         """
-        return model not in self._factors and self._probe == model and self._probing > 0
+        return model not in self._factors and self._probing > 0
 
     def is_renewal_due(self, now: float, price: float = 0.0) -> bool:
         """Return whether to write, before a submit has to wait for it.

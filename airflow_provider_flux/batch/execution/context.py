@@ -36,7 +36,8 @@ log = logging.getLogger(__name__)
 BATCH_ERRORS = (FluxAuthenticationError, FluxInsufficientCreditsError, FluxConfigurationError)
 #: End of the reason of a row that is not tried again, because its cost does not fit any more.
 NO_ROOM_FOR_REROLL = (
-    "It was not tried again: max_cost, or the balance, has too little left beside the other rows."
+    "It was not tried again: max_cost, a budget of the account or the balance has too little left "
+    "beside the other rows."
 )
 #: Rows of one outcome that are logged one by one. The manifest has all of them.
 _MAX_LOGGED_ROWS = 20
