@@ -230,8 +230,7 @@ class TestWaits:
             first, other = pending_row(0), pending_row(1, CHEAP_MODEL)
             assert await rows.take(first)
             taking = asyncio.create_task(rows.take(other))
-            for _ in range(50):  # enough for a loop that is woken by each of its own writes
-                await asyncio.sleep(0.01)
+            await asyncio.wait([taking], timeout=0.5)  # time for hundreds of reads
             assert not taking.done()
             assert counts["read_version"] <= 2
             rows.budgets.settle(first, accepted(first))
