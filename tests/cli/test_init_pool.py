@@ -187,13 +187,15 @@ def test_the_tasks_of_the_page_use_the_pools_that_the_page_creates(
     capsys: pytest.CaptureFixture[str], pools: Any
 ) -> None:
     text = PAGE.read_text()
-    (commands,) = (
+    (session,) = (
         code
-        for code in re.findall(r"```bash\n(.*?)```", text, flags=re.DOTALL)
+        for code in re.findall(r"```console\n(.*?)```", text, flags=re.DOTALL)
         if "--slots" in code
     )
-    for line in commands.splitlines():
-        main(shlex.split(line.removeprefix("airflow flux ")))
+    for command, output in re.findall(r"\$ airflow flux (.*)\n(.*)\n", session):
+        capsys.readouterr()
+        main(shlex.split(command))
+        assert capsys.readouterr().out.strip() == output
     dag = shown_dag("share_the_quota")
     limits = {pool.pool: pool.slots for pool in pools().values()}
     assert {task.pool: limits[task.pool] for task in dag.tasks} == {"flux": 19, "flux_videos": 5}

@@ -18,8 +18,12 @@ from airflow_provider_flux.batch.schedule.best_times import Span, find_best_time
 
 #: Polls for each generation, as a share of those of the documented loop (sleep, then poll), and the
 #: maximum.
-_POLL_BUDGET_SHARE = 0.975
+_POLL_BUDGET_SHARE = 0.965
 _MAX_POLLS = 16.0
+#: Polls above or below the budget are made up for by about this many generations, each by at most a
+#: share of its budget.
+_GENERATIONS_TO_REPAY = 100
+_MAX_REPAID_SHARE = 0.1
 #: Longest wait in seconds. The shortest one is the poll interval, divided by this number.
 _MAX_WAIT_SECONDS = 30.0
 _MIN_WAIT_DIVISOR = 25
@@ -27,7 +31,7 @@ _MIN_WAIT_DIVISOR = 25
 #: grows by this share of the seconds it is late, from a share of the poll interval up to a share
 #: of its age.
 _LATE_GROWTH = 0.5
-_LATE_INTERVAL_SHARE = 1.0
+_LATE_INTERVAL_SHARE = 0.5
 _MAX_LATE_SHARE = 0.1
 #: Before enough generations were seen: the first poll as a share of the typical latency, then the
 #: spacing as a share of the age, and at least as a share of the poll interval.
@@ -77,6 +81,8 @@ class PollSchedule:
         self._since_schedule = 0
         self._ready_at_first_poll = 0
         self._bounded_since_guesses = _MIN_LATENCIES
+        #: Polls above the budget so far.
+        self._debt = 0.0
 
     def observe(self, pending_at: float, ready_at: float) -> None:
         """Learn from the latency of one generation, which lies between two of its polls.
@@ -95,6 +101,7 @@ class PollSchedule:
                 return
             earliest = self._guess_earliest(ready_at)
 
+        self._count_polls((earliest + ready_at) / 2, ready_at)
         self._spans.append((earliest, max(ready_at, earliest + _MIN_SPAN_SECONDS)))
         self._since_schedule += 1
         if (
@@ -147,16 +154,30 @@ class PollSchedule:
 
     def _set_times(self) -> None:
         """Set the ages that make the expected number of polls equal to the budget."""
-        mean = fmean((start + end) / 2 for start, end in self._spans)
-        budget = min(_POLL_BUDGET_SHARE * (mean / self._poll_interval + 0.5), _MAX_POLLS)
+        budget = self._budget(fmean((start + end) / 2 for start, end in self._spans))
+        budget -= self._debt / _GENERATIONS_TO_REPAY
         # The fewer are known, the more often another one ends where none was expected.
-        budget *= 1 - 3.5 / len(self._spans)
+        budget *= 1 - 2.0 / len(self._spans)
         spans = [*self._spans, self._guess_tail()]
         self._times = find_best_times(spans, max(budget, 1.0), self._min_wait)
         gaps = [after - before for before, after in pairwise(self._times)]
         self._last_spacing = max(
             gaps[-1] if gaps else 0.0, _LATE_INTERVAL_SHARE * self._poll_interval
         )
+
+    def _budget(self, latency: float) -> float:
+        """Return the polls that a generation may take."""
+        return min(_POLL_BUDGET_SHARE * (latency / self._poll_interval + 0.5), _MAX_POLLS)
+
+    def _count_polls(self, latency: float, ready_at: float) -> None:
+        """Compare the polls of a generation, by the present schedule, with the budget."""
+        age, polls = 0.0, 0
+        while age < ready_at - self._min_wait / 2 and polls < 2 * _MAX_POLLS:
+            age += self.seconds_until_poll(age)
+            polls += 1
+        budget = self._budget(latency)
+        most = _MAX_REPAID_SHARE * budget * _GENERATIONS_TO_REPAY
+        self._debt = min(max(self._debt + polls - budget, -most), most)
 
     def _guess_tail(self) -> Span:
         """Return a span for the next generation, which may be older than all that were seen."""
