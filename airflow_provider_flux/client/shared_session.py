@@ -40,6 +40,7 @@ class AnswerLimit:
         self._limit = asyncio.timeout(None)
         self._watch: _AnswerWatch | None = None
         self._time: AnswerTime | None = None
+        self._is_over = False
 
     async def __aenter__(self) -> None:
         """Enter the context. Nothing is limited yet."""
@@ -50,11 +51,14 @@ class AnswerLimit:
 
         :raises TimeoutError: if the time was over.
         """
+        self._is_over = True
         self._end()
         await self._limit.__aexit__(*error)
 
     def start(self) -> None:
-        """Begin."""
+        """Begin, unless the answer came before the whole body was sent."""
+        if self._is_over:
+            return
         self._time = AnswerTime(self._timeout)
         self._watch = _watch_of_loop()
         self._watch.add(self, self._timeout)

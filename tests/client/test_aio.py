@@ -172,3 +172,11 @@ async def test_a_cancelled_client_releases_the_session() -> None:
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     assert sessions == {}
+
+
+async def test_an_answer_before_the_whole_body_was_sent_leaves_no_limit_behind() -> None:
+    limit = shared_session.AnswerLimit(0.01)
+    async with limit:
+        pass
+    limit.start()  # by the task that sends the body
+    assert shared_session._watch_of_loop()._limits == set()

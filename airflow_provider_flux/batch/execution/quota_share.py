@@ -106,11 +106,13 @@ class QuotaShare:
         """Return the slots that the batch uses and could use."""
         active = self.active
         limiter, counters = self._context.limiter, self._context.counters
-        if self._stop.is_made or limiter.is_paused or self._context.breaker.is_open:
+        if self._stop.is_made or limiter.is_paused:
             return Usage(active, active)
+        # The open breaker lets one submit through after a while, which needs a slot as well.
+        most = max(active.total, 1) if self._context.breaker.is_open else limiter.maximum
         waiting = self._queue.waiting_rows(limiter.maximum)
         left = max(counters.rows - counters.done, 0)
-        total = min(active.total + sum(waiting.values()), limiter.maximum, left)
+        total = min(active.total + sum(waiting.values()), most, left)
         groups = {
             group: min(count + waiting.get(group, 0), total)
             for group, count in active.groups.items()

@@ -15,6 +15,7 @@ from airflow_provider_flux.account.governor.quota import Quota, QuotaClient
 from airflow_provider_flux.account.governor.shares import Slots
 from airflow_provider_flux.account.governor.single import SlotOfTask
 from airflow_provider_flux.account.shared_state import SharedState
+from airflow_provider_flux.batch.schedule import circuit_breaker
 from airflow_provider_flux.bfl.errors import FluxRateLimitedError
 from airflow_provider_flux.emulator import EmulatorServer
 from airflow_provider_flux.hooks.flux import FluxHook
@@ -117,6 +118,30 @@ class TestMaxActive:
 
 
 class TestAccountPath:
+    def test_a_batch_whose_submits_had_no_answer_gets_a_slot_to_try_again(
+        self,
+        emulated: Emulated,
+        tmp_path: Path,
+        account: Path,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setattr(circuit_breaker, "_BACKOFF_SECONDS", 0.25)  # 2 s after six
+        server = emulated(extra={"account_path": f"file://{account}"})
+        task = batch(tmp_path, [*prompts(6, "submit-500"), *prompts(4, start=6)], max_failed=None)
+
+        def stop_if_stuck() -> None:
+            try:
+                wait_until(lambda: server.stats()["submits"] == 4, 60)
+            except BaseException:
+                assert task.operator
+                task.operator.on_kill()
+                raise
+
+        with meanwhile(stop_if_stuck):
+            summary = task.retry()
+        assert summary["landed"] == 4
+        assert summary["uncertain"] == 6
+
     def test_a_batch_enters_the_quota_and_leaves_it_when_it_ends(
         self, emulated: Emulated, account: Path, tmp_path: Path
     ) -> None:
