@@ -221,7 +221,9 @@ def estimate_cost(request: GenerationRequest) -> Estimate:
     """
     if request.catalog_model is None:
         return Estimate(None, f"{request.model} is not in the price list of this version")
-    inputs = inputs_of(request.catalog_model, request.parameters)
+    inputs = {}
+    if any(map(request.parameters.get, request.catalog_model.media_fields)):
+        inputs = inputs_of(request.catalog_model, request.parameters)
     sizes = {
         name: [value if isinstance(value, MediaFile) else None for value in group]
         for name, group in inputs.items()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from airflow_provider_flux.bfl.catalog.model import Model
@@ -22,6 +23,7 @@ _FOREIGN = frozenset(
 _FORMAT = "output_format"
 
 
+@lru_cache(maxsize=256)  # all rows of a batch have one path
 def format_of_name(name: str) -> str | None:
     """Return the format that the suffix of a name promises; ``None`` if it promises none.
 

@@ -44,7 +44,9 @@ def is_null_text(text: str) -> bool:
     :param text: text of a cell.
     """
     text = text.strip()
-    return text in NULL_TEXTS or bool(_SPREADSHEET_ERROR.fullmatch(text))
+    if text in NULL_TEXTS:
+        return True
+    return text.startswith(("#", "Err:")) and bool(_SPREADSHEET_ERROR.fullmatch(text))
 
 
 @dataclass(frozen=True)

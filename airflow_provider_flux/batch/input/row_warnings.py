@@ -26,6 +26,8 @@ class RowWarnings:
         :param row: a row of the input. One that is not valid has none.
         """
         requests = [request for request in (row.request, row.fallback) if request is not None]
+        if not any(request.warnings for request in requests):
+            return  # as for nearly all rows
         texts = {f"{request.model}: {text}" for request in requests for text in request.warnings}
         for text in sorted(texts):
             if text not in self._counts and len(self._counts) == _MAX_TEXTS:
