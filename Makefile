@@ -10,6 +10,8 @@ MATRIX := .venv-matrix
 OLDEST := $(MATRIX)/airflow-3.0/bin/python
 AZURITE := azurite@3.35.0
 AXE := axe-core@4.11.0
+BENCHMARKS := imports triggers inputs sql table_out stores renditions checks gallery_server ledger claims costs \
+	observability poll_frontier rows
 # mkdocs has an environment of its own. The site has the programs that its theme would fetch from elsewhere.
 DOCS := .venv-docs
 MERMAID := mermaid@11.17.2
@@ -52,26 +54,11 @@ snippets: $(VENV)/dev ## Bring the model page, and the snippets in README and do
 pictures: $(VENV)/dev ## Take the pictures of docs/images anew, from a real Airflow; NAMES="task-page demo" for some
 	$(BIN)/python -m scripts.pictures $(NAMES)
 
-bench: $(VENV)/dev ## Print the figures of benchmarks/
-	$(BIN)/python -m benchmarks.imports
-	$(BIN)/python -m benchmarks.triggers
-	$(BIN)/python -m benchmarks.inputs
-	$(BIN)/python -m benchmarks.sql
-	$(BIN)/python -m benchmarks.table_out
-	$(BIN)/python -m benchmarks.stores
-	$(BIN)/python -m benchmarks.renditions
-	$(BIN)/python -m benchmarks.checks
-	$(BIN)/python -m benchmarks.gallery_server
-	$(BIN)/python -m benchmarks.ledger
-	$(BIN)/python -m benchmarks.claims
-	$(BIN)/python -m benchmarks.costs
-	$(BIN)/python -m benchmarks.observability
-	$(BIN)/python -m benchmarks.poll_frontier
-	$(BIN)/python -m benchmarks.rows
-	$(BIN)/python -m benchmarks.landed_cpu --rounds 3
-	$(BIN)/python -m benchmarks.landed_cpu --active 240 --active 1000 --one-core
-	$(BIN)/python -m benchmarks.batch
-	$(BIN)/python -m benchmarks.governor
+bench: $(VENV)/dev ## Print the figures of benchmarks/, all of them, and fail at the end if one is not as expected
+	@failed=; for run in $(BENCHMARKS) "landed_cpu --rounds 3" \
+		"landed_cpu --active 240 --active 1000 --one-core" batch governor; do \
+		echo "python -m benchmarks.$$run"; $(BIN)/python -m benchmarks.$$run || failed="$$failed $${run%% *}"; done; \
+		[ -z "$$failed" ] || { echo "Not as expected:$$failed"; exit 1; }
 
 matrix: $(VENV)/dev ## Run the core of the tests on each Airflow and Python; NAMES="airflow-3.1 lowest" for some
 	$(BIN)/python scripts/run_matrix.py $(NAMES)

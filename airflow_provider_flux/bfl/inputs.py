@@ -18,8 +18,7 @@ _UPSCALED_SECONDS = 20
 #: Seconds by which a video may exceed its limit, because its last piece of sound often outlasts its
 #: pictures.
 _SECONDS_TOLERANCE = 0.5
-
-
+#: Types of values that are no path, as of nearly all values.
 _PLAIN_TYPES = frozenset({str, int, float, bool, NoneType})
 
 
@@ -84,7 +83,7 @@ def is_path(value: Any) -> bool:
 
     :param value: a value of a parameter.
     """
-    if type(value) in _PLAIN_TYPES:  # as nearly all values
+    if type(value) in _PLAIN_TYPES:
         return False
     return isinstance(value, PathLike) or hasattr(type(value), "conn_id")
 

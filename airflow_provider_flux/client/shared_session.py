@@ -30,7 +30,8 @@ class AnswerLimit:
     """A limit for the time of one answer, as an asynchronous context manager.
 
     It begins with :meth:`start`: for a request that only reads, before it is sent; for one with a
-    body, when that is sent, because an answer that is cut short has to count as billed.
+    body, after that was sent. A submit that is cut short counts as billed, so it must not be cut
+    short while it waits for its connection.
 
     :param timeout: see :class:`AnswerTime`.
     """

@@ -68,7 +68,7 @@ async def gather(*work: Coroutine[Any, Any, _T]) -> list[_T]:
     try:
         return [await item for item in work]
     finally:
-        for item in work:  # after a failure, the rest has not begun
+        for item in work:  # after a failure, those behind it never began
             item.close()
 
 

@@ -55,7 +55,7 @@ class AdmissionControl:
         self._inspector = inspector
         self._stop = stop
         self._trims = on_budget == "trim"
-        #: Models whose first submit BFL has not answered yet.
+        #: Models whose first submit awaits its answer.
         self._first_submits: set[str] = set()
 
     def admit_next(self) -> PendingRow | None:

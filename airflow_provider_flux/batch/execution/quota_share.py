@@ -108,8 +108,9 @@ class QuotaShare:
         limiter, counters = self._context.limiter, self._context.counters
         if self._stop.is_made or limiter.is_paused:
             return Usage(active, active)
-        # The open breaker lets one submit through after a while, which needs a slot as well.
-        most = max(active.total, 1) if self._context.breaker.is_open else limiter.maximum
+        most = limiter.maximum
+        if self._context.breaker.is_open:  # one submit at a time tries the service, beside the rest
+            most = min(active.total + 1, most)
         waiting = self._queue.waiting_rows(limiter.maximum)
         left = max(counters.rows - counters.done, 0)
         total = min(active.total + sum(waiting.values()), most, left)

@@ -118,8 +118,10 @@ class TestMaxActive:
 
 
 class TestAccountPath:
+    @pytest.mark.parametrize("slow", [[], ["a fox [[fault:slow=10]]"]], ids=["alone", "beside"])
     def test_a_batch_whose_submits_had_no_answer_gets_a_slot_to_try_again(
         self,
+        slow: list[str],
         emulated: Emulated,
         tmp_path: Path,
         account: Path,
@@ -127,11 +129,12 @@ class TestAccountPath:
     ) -> None:
         monkeypatch.setattr(circuit_breaker, "_BACKOFF_SECONDS", 0.25)  # 2 s after six
         server = emulated(extra={"account_path": f"file://{account}"})
-        task = batch(tmp_path, [*prompts(6, "submit-500"), *prompts(4, start=6)], max_failed=None)
+        rows = [*slow, *prompts(6, "submit-500"), *prompts(4, start=6)]
+        task = batch(tmp_path, rows, max_failed=None)
 
         def stop_if_stuck() -> None:
             try:
-                wait_until(lambda: server.stats()["submits"] == 4, 60)
+                wait_until(lambda: server.stats()["submits"] == len(slow) + 4, 60)
             except BaseException:
                 assert task.operator
                 task.operator.on_kill()
@@ -139,8 +142,11 @@ class TestAccountPath:
 
         with meanwhile(stop_if_stuck):
             summary = task.retry()
-        assert summary["landed"] == 4
+        assert summary["landed"] == len(slow) + 4
         assert summary["uncertain"] == 6
+        first, *others = sorted(server.timeline()["tasks"], key=lambda made: made["submitted_at"])
+        if slow:
+            assert max(made["submitted_at"] for made in others) < first["ends_at"]
 
     def test_a_batch_enters_the_quota_and_leaves_it_when_it_ends(
         self, emulated: Emulated, account: Path, tmp_path: Path
