@@ -100,9 +100,9 @@ class CostUpdates:
     def _refresh(self) -> None:
         scope = scope_of_database()
         self._state = replace(self._state, scope=scope)
-        with _only_process(cache_folder() / _LOCK_NAME) as is_only:
-            if not is_only:
-                return
+        with _only_process(cache_folder() / _LOCK_NAME) as has_waited:
+            if has_waited:
+                return  # the other process has just read them
             index = open_index()
             try:
                 refresh_scope(index, scope, self._set_progress)
@@ -115,12 +115,12 @@ class CostUpdates:
 
 @contextmanager
 def _only_process(path: Path) -> Iterator[bool]:
-    """Yield whether no other process of this machine refreshes the index."""
+    """Wait until no other process of this machine refreshes the index; yield whether one did."""
     with path.open("wb") as file:
-        if not _try_lock(file):
-            yield False
-            return
-        yield True  # the lock ends with the file
+        has_waited = not _try_lock(file)
+        if has_waited:
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield has_waited  # the lock ends with the file
 
 
 def _try_lock(file: IO[bytes]) -> bool:

@@ -14,7 +14,7 @@ from tests.support.airflow_names import AIRFLOW
 pytestmark = pytest.mark.skipif(AIRFLOW < (3, 1), reason="the gallery needs Airflow 3.1")
 
 
-async def test_only_one_process_reads_ledgers_and_pages_of_others_do_not_wait_for_it(
+async def test_one_process_reads_ledgers_and_pages_of_others_say_so_until_it_has_ended(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from airflow_provider_flux.plugin.cost_updates import CostUpdates
@@ -25,9 +25,12 @@ async def test_only_one_process_reads_ledgers_and_pages_of_others_do_not_wait_fo
     updates = CostUpdates(fresh_seconds=0)
     with (tmp_path / "costs.lock").open("wb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        held = await updates.update(max_wait=120)
-    assert held.scope is not None
-    assert (held.is_running, held.progress, held.error) == (False, None, None)
+        held = await updates.update(max_wait=0)
+        while held.scope is None:  # not before it comes to the lock
+            held = await updates.update(max_wait=0.05)
+        assert (held.is_running, held.progress, held.error) == (True, None, None)
+    waited = await updates.update(max_wait=120)
+    assert (waited.is_running, waited.progress, waited.error) == (False, None, None)
     free = await updates.update(max_wait=120)
     assert free.progress is not None
     impatient = await updates.update(max_wait=0)

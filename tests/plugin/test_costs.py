@@ -20,6 +20,7 @@ def read_page(server: PluginServer, user: str, **query: str) -> str:
         answer = client.get("/flux/costs", params=query)
         assert answer.status_code == 200, answer.text
         if "Show what was read meanwhile" not in answer.text:
+            assert "could not be read:" not in answer.text, answer.text
             return answer.text
     raise AssertionError("The ledgers are never read.")
 
@@ -40,7 +41,8 @@ class TestCosts:
         pages = {
             user: rows_of(read_page(server, user, by="dag")) for user in ("viewer", "stranger")
         }
-        assert set(pages["viewer"]) == {"album", "album_planted", "album_unread", "All"}
+        shown = {"album", "album_planted", "album_unread", "All"}
+        assert set(pages["viewer"]) == shown, f"{pages}\n{server.log_text()}"
         assert set(pages["stranger"]) == {"foreign", "All"}
         assert rows_of(read_page(server, "blind", by="dag")) == {}
         own = rows_of(read_page(server, "stranger", by="task", dag="album"))
