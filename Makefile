@@ -56,7 +56,7 @@ pictures: $(VENV)/dev ## Take the pictures of docs/images anew, from a real Airf
 
 bench: $(VENV)/dev ## Print the figures of benchmarks/, all of them, and fail at the end if one is not as expected
 	@failed=; for run in $(BENCHMARKS) "landed_cpu --rounds 3" \
-		"landed_cpu --active 240 --active 1000 --one-core" batch governor; do \
+		"landed_cpu --active 240 --active 1000 --one-core --images 4800" batch governor; do \
 		echo "python -m benchmarks.$$run"; $(BIN)/python -m benchmarks.$$run || failed="$$failed $${run%% *}"; done; \
 		[ -z "$$failed" ] || { echo "Not as expected:$$failed"; exit 1; }
 

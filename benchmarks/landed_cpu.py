@@ -3,8 +3,9 @@
 ``python -m benchmarks.landed_cpu [--tree FOLDER]... [--rounds N] [--active N]...`` prints the CPU
 milliseconds of an image of 450 kB that takes 4 s ± 25 %, on a local disk and with its journal. All
 trees take turns in each round, since a shared machine is not equally fast at all times. By default
-the only tree is this one. ``--profile FOLDER`` writes a profile of each run, as ``FLUX_PROFILE`` of
-:mod:`benchmarks.run_batch` does; its CPU is higher.
+the only tree is this one. With ``--images N``, a run is so long that its start weighs little: all
+generations of the first wave end at about the same time. ``--profile FOLDER`` writes a profile of
+each run, as ``FLUX_PROFILE`` of :mod:`benchmarks.run_batch` does; its CPU is higher.
 
 The emulator is a process of its own, whose CPU is not counted. The columns of the table are:
 
@@ -12,6 +13,7 @@ The emulator is a process of its own, whose CPU is not counted. The columns of t
 - ``of first``: the same as a share of the first tree, each round by itself, then the median.
 - ``quota``: time in which generations were active, from the first submit to the last, as a share of
   the limit.
+- ``images/s``: images submitted in each second of that time.
 - ``polls``: polls of an image. ``documented`` are those of the documented loop.
 
 The last row is the floor: download, hash, check of the header, and durable write of the same bytes
@@ -50,7 +52,7 @@ _MIN_IMAGES_PER_SLOT = 3
 _SMALLEST_IMAGE = 400_000
 _HEADER = (
     f"{'active':>6}  {'tree':34}{'images':>7}{'CPU ms each':>13}{'of first':>10}{'quota':>7}"
-    f"{'polls':>7}{'documented':>12}{'429':>5}{'peak MiB':>10}"
+    f"{'images/s':>10}{'polls':>7}{'documented':>12}{'429':>5}{'peak MiB':>10}"
 )
 
 
@@ -60,6 +62,7 @@ class Sample:
 
     :param cpu: CPU milliseconds of an image.
     :param quota: used share of the quota.
+    :param rate: images submitted in a second.
     :param polls: polls of an image.
     :param documented: polls of an image that the documented loop would have made.
     :param refused: submits that were refused with 429.
@@ -68,6 +71,7 @@ class Sample:
 
     cpu: float
     quota: float
+    rate: float
     polls: float
     documented: float
     refused: int
@@ -111,9 +115,11 @@ def run_tree(
     emulator.reset()
     tasks = [entry for entry in timeline["tasks"] if entry["prompt"].startswith(f"{NAME} ")]
     spans = read_spans(tasks)
+    phase = submitting_phase(spans)
     return Sample(
         cpu=1000 * report["cpu"] / images,
-        quota=quota_use(spans, submitting_phase(spans), active),
+        quota=quota_use(spans, phase, active),
+        rate=images / (phase.end - phase.start),
         polls=sum(entry["polls"] for entry in tasks) / images,
         documented=sum(math.ceil((span.end - span.start) / POLL_SECONDS) for span in spans)
         / images,
@@ -151,15 +157,19 @@ def run_server(active: int) -> Iterator[Emulator]:
         yield emulator
 
 
-def compare(trees: Sequence[Path], active: int, rounds: int, profiles: Path | None) -> None:
+def compare(
+    trees: Sequence[Path], active: int, rounds: int, images: int | None, profiles: Path | None
+) -> None:
     """Run all trees in turns, and print a row for each of them.
 
     :param trees: folders of the source trees.
     :param active: limit of the account.
     :param rounds: runs of each tree.
+    :param images: images of a run; ``None`` for 10 for each active generation, within limits.
     :param profiles: folder of the profiles; ``None`` for none.
     """
-    images = max(min(_IMAGES_PER_SLOT * active, _MAX_IMAGES), _MIN_IMAGES_PER_SLOT * active)
+    usual = max(min(_IMAGES_PER_SLOT * active, _MAX_IMAGES), _MIN_IMAGES_PER_SLOT * active)
+    images = images or usual
     samples: dict[Path, list[Sample]] = {tree: [] for tree in trees}
     floors: list[float] = []
     with run_server(active) as emulator:
@@ -188,7 +198,7 @@ def _print_row(
     share = median(sample.cpu / other.cpu for sample, other in zip(samples, first, strict=True))
     print(
         f"{active:6}  {name[-34:]:34}{images:7}{middle('cpu'):13.2f}{share:10.2f}"
-        f"{middle('quota'):7.3f}{middle('polls'):7.1f}{middle('documented'):12.1f}"
+        f"{middle('quota'):7.3f}{middle('rate'):10.1f}{middle('polls'):7.1f}{middle('documented'):12.1f}"
         f"{middle('refused'):5.0f}{middle('peak'):10.0f}",
         flush=True,
     )
@@ -204,6 +214,7 @@ def main() -> None:
     parser.add_argument(
         "--active", type=int, action="append", help="limit of the account (default: 24 and 240)"
     )
+    parser.add_argument("--images", type=int, help="images of a run (default: 10 for each active)")
     parser.add_argument(
         "--one-core", action="store_true", help="let each batch use one core (the emulator may not)"
     )
@@ -216,7 +227,7 @@ def main() -> None:
     trees = [tree.resolve() for tree in options.tree or [ROOT]]
     print(_HEADER, flush=True)
     for active in options.active or (24, 240):
-        compare(trees, active, options.rounds, options.profile)
+        compare(trees, active, options.rounds, options.images, options.profile)
 
 
 if __name__ == "__main__":
