@@ -62,7 +62,7 @@ def view_of_dags(dag_ids: Sequence[str]) -> str:
         links=[Crumb("Costs", costs_path())],
     )
     links = [Crumb(dag_id, _tab_of([dag_id])) for dag_id in dag_ids]
-    return render_links(view, "These DAGs have landed images:", links)
+    return render_links(view, "These DAGs ran tasks that land images:", links)
 
 
 def message_page(title: str, text: str) -> str:

@@ -29,14 +29,14 @@ def generate_all(folder: str) -> None:
             file.write(image)
 
 
-with DAG("flux_before", schedule=None, params={"folder": "/tmp/flux"}):  # noqa: S108
+with DAG("flux_before", schedule=None, params={"folder": "/tmp/flux"}):
     generate_all("{{ params.folder }}")
 # [END before]
 
 # [START move_from_python_operator]
-from datetime import timedelta  # noqa: E402
+from datetime import timedelta
 
-from airflow_provider_flux.operators.batch import FluxGenerateBatchOperator  # noqa: E402
+from airflow_provider_flux.operators.batch import FluxGenerateBatchOperator
 
 with DAG("flux_after", schedule=None):
     FluxGenerateBatchOperator(

@@ -28,7 +28,7 @@ def describe_spenders(state: BudgetState, key: str) -> str:
     :param state: the shared object.
     :param key: the counter.
     """
-    spenders = state.spenders_of(key)[:_MAX_NAMED]
+    spenders = [item for item in state.spenders_of(key) if item[1] > 0][:_MAX_NAMED]
     return ", ".join(f"{name} {credits_:g}" for name, credits_ in spenders) or "nobody yet"
 
 

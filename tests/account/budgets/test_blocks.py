@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from airflow_provider_flux.account.budgets.messages import budget_error
+from airflow_provider_flux.account.budgets.messages import budget_error, describe_spenders
 from airflow_provider_flux.account.budgets.parts import OTHERS, Counter, Order
 from airflow_provider_flux.account.budgets.periods import Cap
 from airflow_provider_flux.account.budgets.state import BLOCK_SECONDS, MAX_BYTES, BudgetState
@@ -129,6 +129,15 @@ class TestLimits:
         error = budget_error(state, cap(0, 500), "x", 40.0, "connection 'flux_default'")
         assert "ads.30 30" in error.message
         assert error.resets_at == 1e4
+
+    def test_a_task_that_spent_nothing_is_not_named_among_the_spenders(self) -> None:
+        state = BudgetState()
+        for number in (0, 4):
+            one = order(str(number))
+            state, _ = state.renew(one, [cap(0)], 0.0)
+            state = state.close(order(str(number), settled=number, had_block=True), 0.0)
+        assert describe_spenders(state, "day0") == "ads.4 4"
+        assert describe_spenders(state, "day1") == "nobody yet"
 
 
 def _block(one: Order) -> object:
