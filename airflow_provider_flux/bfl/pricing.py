@@ -45,7 +45,9 @@ class Estimate:
             reason = f" ({self.note})" if self.note else ""
             return f"cost unknown before the result{reason}"
         assumption = f": {self.note}" if self.note else ""
-        return f"{self.credits:g} credits (${self.usd:.4g}), estimated{assumption}"
+        usd = round(self.credits * USD_PER_CREDIT, 4)
+        shown = f"{usd:.2f}" if usd == round(usd, 2) else f"{usd:.4f}".rstrip("0")
+        return f"{self.credits:g} credits (${shown}), estimated{assumption}"
 
 
 class InputSize(Protocol):

@@ -11,7 +11,7 @@ from airflow_provider_flux.operators.batch import FluxGenerateBatchOperator
 with DAG("flux_products", schedule="@daily"):
     FluxGenerateBatchOperator(
         task_id="products",
-        requests="s3://my_s3@media/in/products.csv",  # sku, name, colour, category, stock
+        requests="s3://my_s3@media/in/products.csv",  # sku, name, colour, category, ...
         columns={"key": "sku"},
         prompt="Photo of {name}, {colour}, {style}",
         matrix={"style": ["on white", "in a garden"]},

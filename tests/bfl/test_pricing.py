@@ -262,7 +262,7 @@ def test_an_unknown_model_has_no_estimate() -> None:
 def test_the_text_of_an_estimate_says_that_it_is_one() -> None:
     assert str(Estimate(4)) == "4 credits ($0.04), estimated"
     assert str(Estimate(4.75, "of sorts")) == "4.75 credits ($0.0475), estimated: of sorts"
-    assert str(Estimate(1500)) == "1500 credits ($15), estimated"
+    assert str(Estimate(1500)) == "1500 credits ($15.00), estimated"
     assert str(Estimate(None)) == "cost unknown before the result"
     assert Estimate(85).usd == 0.85
 

@@ -84,6 +84,17 @@ class TestTiles:
         assert "Moderated" in tile.inner_text()
         assert "BFL's moderation refused the result" in tile.inner_text()
 
+    def test_a_long_model_name_leaves_the_size_of_the_image_visible(
+        self, visit: Start, site: GallerySite
+    ) -> None:
+        page = visit().open(site.batch_page)
+        needed, width = page.locator(".tile .caption").first.evaluate(
+            "(caption) => {"
+            " caption.querySelector('.model').textContent = 'flux-tools/outpainting-v1'.repeat(3);"
+            " return [caption.scrollWidth, caption.clientWidth]; }"
+        )
+        assert needed <= width
+
     def test_hostile_keys_and_prompts_are_text(self, visit: Start, site: GallerySite) -> None:
         page = visit().open(site.batch_page)
         tile = page.locator(f'[data-position="{HOSTILE_INDEX}"]')
@@ -277,6 +288,16 @@ class TestKeyboard:
         page.locator("dialog.keys[open]").wait_for()
         page.keyboard.press("Escape")
         page.wait_for_selector("dialog.keys", state="hidden")
+
+    def test_the_arrows_move_after_the_button_of_the_keys(
+        self, visit: Start, site: GallerySite
+    ) -> None:
+        page = visit().open(site.batch_page)
+        page.get_by_role("button", name="Keys", exact=True).click()
+        page.keyboard.press("Escape")
+        page.wait_for_selector("dialog.keys", state="hidden")
+        page.keyboard.press("ArrowRight")
+        focus_tile(page, 1)
 
     def test_the_focused_tile_has_a_visible_outline(self, visit: Start, site: GallerySite) -> None:
         page = visit().open(site.batch_page)

@@ -463,7 +463,7 @@
       const isText = event.target.matches("input:not([type=checkbox]), textarea");
       if (isText || event.ctrlKey || event.metaKey || event.altKey || compare.open) return;
       if (event.key === "?") { openKeys(); return; }
-      const isFree = event.target === document.body || event.target.closest?.(".picked");
+      const isFree = event.target === document.body || event.target.closest?.(".picked, .help");
       const focused = event.target.closest?.(".tile:not(.blank)") || (isFree ? list.find(current) : null);
       const step = viewer.open
         ? { ArrowLeft: -1, ArrowUp: -1, ArrowRight: 1, ArrowDown: 1 }[event.key]
