@@ -40,6 +40,11 @@ def run(args: argparse.Namespace) -> None:
         )
         totals = found.cards.totals
         tell(
-            f"{args.sheet}: {totals.cards} rows, {totals.images} images, "
-            f"{summary.thumbs} thumbnails"
+            f"{args.sheet}: {_count(totals.cards, 'row')}, {_count(totals.images, 'image')}, "
+            f"{_count(summary.thumbs, 'thumbnail')}"
         )
+
+
+def _count(number: int, noun: str) -> str:
+    """Return a number with its noun, for example ``1 row`` or ``2 rows``."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -151,11 +151,12 @@ def show_uri(uri: str | None) -> str | None:
 
 
 def show_outcome(outcome: str) -> str:
-    """Return an outcome as a label, for example ``Landed``.
+    """Return an outcome as a label, for example ``Landed`` or ``Awaiting input``.
 
     :param outcome: outcome of a card.
     """
-    return outcome[:1].upper() + outcome[1:] if outcome else "Unknown"
+    label = outcome.replace("_", " ")
+    return label[:1].upper() + label[1:] if label else "Unknown"
 
 
 def outcome_kind(outcome: str) -> str:

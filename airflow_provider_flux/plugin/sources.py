@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from threading import Lock
@@ -116,9 +116,7 @@ def cards_of_page(
     """
     found = find_records(dag_id, run_id, task_id, map_index)
     paths = {record.origin: TaskPaths(record) for record in found.tasks}
-    own: Mapping[CardOrigin, list[Card] | None] = {
-        record.origin: _own_cards(record) for record in found.tasks
-    }
+    own = _count_costs_once(found.tasks, {item.origin: _own_cards(item) for item in found.tasks})
     batches = [record for record in found.tasks if own[record.origin] is None]
     TaskPaths.load(paths[record.origin] for record in batches[:max_batches])
     opened = {
@@ -139,6 +137,33 @@ def cards_of_page(
         own, unread = _add_prompts(own, paths)
         notices += [*_notices_of_search(opened), *unread]
     return PageCards(ChainedCards(_chain(own, opened, notices)), notices, paths)
+
+
+def _count_costs_once(
+    records: Sequence[TaskRecord], own: Mapping[CardOrigin, list[Card] | None]
+) -> Mapping[CardOrigin, list[Card] | None]:
+    """Return the cards of tasks, without the cost of an image that another card has too.
+
+    The card of the task that submitted the request keeps the cost.
+    """
+    transfers = {record.origin for record in records if record.is_transfer}
+    if not transfers:
+        return own
+    submitted = {
+        card.request_id
+        for origin, cards in own.items()
+        if origin not in transfers
+        for card in cards or ()
+        if card.cost is not None
+    }
+    return {
+        origin: [
+            replace(card, cost=None) if card.request_id in submitted else card for card in cards
+        ]
+        if cards is not None and origin in transfers
+        else cards
+        for origin, cards in own.items()
+    }
 
 
 def _add_prompts(
@@ -213,7 +238,17 @@ def card_of_task(origin: CardOrigin, index: int) -> tuple[Card, TaskPaths] | Non
 
 
 def _own_cards(record: TaskRecord) -> list[Card] | None:
-    """Return the cards that a task instance itself returned; ``None`` for a batch."""
+    """Return the cards that a task instance itself returned; ``None`` for a batch.
+
+    A review returns copies of images that another task has paid, so its cards have no cost.
+    """
+    cards = _returned_cards(record)
+    if cards is None or not record.is_review:
+        return cards
+    return [replace(card, cost=None) for card in cards]
+
+
+def _returned_cards(record: TaskRecord) -> list[Card] | None:
     returned = record.returned
     if _manifest_of(record) is not None:
         return None

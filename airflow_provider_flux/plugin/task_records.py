@@ -66,6 +66,16 @@ class TaskRecord:
         """Whether its operator is a batch, by the name."""
         return "Batch" in (self.operator or "") or "batch" in (self.operator or "")
 
+    @property
+    def is_review(self) -> bool:
+        """Whether its operator is a review, by the name."""
+        return "Review" in (self.operator or "") or "review" in (self.operator or "")
+
+    @property
+    def is_transfer(self) -> bool:
+        """Whether its operator lands what another task submitted, by the name."""
+        return "ToObjectStorage" in (self.operator or "")
+
 
 @dataclass(frozen=True)
 class TaskRecords:

@@ -81,3 +81,12 @@ def test_a_wrong_option_ends_with_its_code(options: list[str], code: int, tmp_pa
         gallery(*options, "-o", tmp_path / "sheet.html")
     assert caught.value.code == code
     assert not (tmp_path / "sheet.html").exists()
+
+
+def test_one_image_is_counted_in_the_singular(
+    emulator: EmulatorServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    task = batch(tmp_path, prompts(1))
+    task.retry()
+    gallery(task.folder, "-o", tmp_path / "sheet.html")
+    assert "1 row, 1 image, 1 thumbnail" in capsys.readouterr().err

@@ -7,7 +7,11 @@ from airflow.models.taskinstance import TaskInstance
 from airflow.utils.session import create_session
 from sqlalchemy import update
 
+from airflow_provider_flux.gallery.card import CardOrigin
+from airflow_provider_flux.gallery.filters import CardFilter
+from airflow_provider_flux.plugin import sources
 from airflow_provider_flux.plugin.sources import cards_of_page
+from airflow_provider_flux.plugin.task_records import TaskRecord, TaskRecords
 from tests.plugin.conftest import Landed
 
 
@@ -26,3 +30,51 @@ def test_a_task_that_lands_nothing_has_no_tile_that_says_why(landed: Landed, ope
     run_id = landed.run_ids["foreign"]
     assert cards_of_page("foreign", run_id, "note").cards.totals.cards == 0
     assert cards_of_page("foreign", run_id).cards.totals.cards == 1
+
+
+def test_a_copy_that_a_review_returned_costs_nothing_beside_its_original(landed: Landed) -> None:
+    run_id = landed.run_ids["album"]
+    paid = cards_of_page("album", run_id, "hero").cards.totals
+    assert (paid.images, paid.credits) == (1, landed.returned["album", "hero"]["cost"])
+    hero = update(TaskInstance).filter_by(dag_id="album", task_id="hero")
+    with create_session() as session:
+        session.execute(hero.values(operator="FluxReviewOperator"))
+    try:
+        copied = cards_of_page("album", run_id, "hero").cards.totals
+        assert (copied.images, copied.credits) == (1, 0)
+    finally:
+        with create_session() as session:
+            session.execute(hero.values(operator="FluxGenerateOperator"))
+
+
+@pytest.mark.parametrize("shown", [["hero", "copy"], ["copy", "hero"]])
+def test_a_transferred_image_costs_nothing_beside_its_original(
+    shown: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    records = {
+        task_id: TaskRecord(
+            origin=CardOrigin("album", "run", task_id),
+            state="success",
+            returned={
+                "request_id": "one",
+                "cost": 4.0,
+                "image": {"uri": f"file:///images/{task_id}.jpeg"},
+            },
+            summary=None,
+            dag_version_id=None,
+            operator=operator,
+        )
+        for task_id, operator in (
+            ("hero", "FluxGenerateOperator"),
+            ("copy", "FluxToObjectStorageOperator"),
+        )
+    }
+
+    def costs_of(task_ids: list[str]) -> dict[str, float | None]:
+        found = TaskRecords([records[task_id] for task_id in task_ids])
+        monkeypatch.setattr(sources, "find_records", lambda *_: found)
+        page = cards_of_page("album").cards.page(CardFilter())
+        return {card.origin.task_id: card.cost for card in page.cards}
+
+    assert costs_of(shown) == {"hero": 4.0, "copy": None}
+    assert costs_of(["copy"]) == {"copy": 4.0}
