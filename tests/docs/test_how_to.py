@@ -387,9 +387,9 @@ ESTIMATES = [
         {**SQUARE, "input_image": file()},
     ),
     ("multi-reference.md", "from text alone | 3 |", "flux-2-pro", SQUARE),
-    ("multi-reference.md", "larger model: 7 credits", "flux-2-max", SQUARE),
-    ("multi-reference.md", "`guidance`: 5 credits", "flux-2-flex", SQUARE),
-    ("multi-reference.md", "four images, 1.5 credits", "flux-2-klein-9b", SQUARE),
+    ("multi-reference.md", "(../models.md#flux-2-max) | 8 | 7 |", "flux-2-max", SQUARE),
+    ("multi-reference.md", "(../models.md#flux-2-flex) | 8 | 5 |", "flux-2-flex", SQUARE),
+    ("multi-reference.md", "(../models.md#flux-2-klein-9b) | 4 | 1.5 |", "flux-2-klein-9b", SQUARE),
     ("inpaint.md", "5 credits (0.05 USD)", "flux-pro-1.0-fill", {"image": file()}),
     (
         "inpaint.md",
