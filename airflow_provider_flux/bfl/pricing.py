@@ -18,6 +18,20 @@ MEGAPIXEL = 1024 * 1024
 _SHORTEST_VIDEO_SECONDS = 5
 #: FLUX.2 reduces larger images to this size.
 _MAX_IMAGE_MEGAPIXELS = 4
+#: No true cost has so many digits. Records of strangers may.
+_HUGE_USD = 1e15
+
+
+def format_usd(credits_: float) -> str:
+    """Return credits in US dollars, for example ``$0.04``, or ``$0.055`` for parts of a cent.
+
+    :param credits_: credits (1 credit = 0.01 USD).
+    """
+    usd = round(credits_ * USD_PER_CREDIT, 4)
+    if abs(usd) >= _HUGE_USD:
+        return f"${usd:.3g}"
+    has_parts = usd < 1 and usd != round(usd, 2)
+    return f"${usd:.4f}".rstrip("0") if has_parts else f"${usd:,.2f}"
 
 
 @dataclass(frozen=True)
@@ -45,9 +59,7 @@ class Estimate:
             reason = f" ({self.note})" if self.note else ""
             return f"cost unknown before the result{reason}"
         assumption = f": {self.note}" if self.note else ""
-        usd = round(self.credits * USD_PER_CREDIT, 4)
-        shown = f"{usd:.2f}" if usd == round(usd, 2) else f"{usd:.4f}".rstrip("0")
-        return f"{self.credits:g} credits (${shown}), estimated{assumption}"
+        return f"{self.credits:g} credits ({format_usd(self.credits)}), estimated{assumption}"
 
 
 class InputSize(Protocol):

@@ -11,6 +11,7 @@ from airflow_provider_flux.cli.exit_codes import exit_on_error
 from airflow_provider_flux.cli.task_ids import absolute_path
 from airflow_provider_flux.gallery.contact_sheet import default_title
 from airflow_provider_flux.gallery.find_cards import find_cards
+from airflow_provider_flux.gallery.page_filters import show_count
 from airflow_provider_flux.gallery.sheet_file import SheetTarget, put_sheet
 
 _MIB = 1024 * 1024
@@ -40,11 +41,6 @@ def run(args: argparse.Namespace) -> None:
         )
         totals = found.cards.totals
         tell(
-            f"{args.sheet}: {_count(totals.cards, 'row')}, {_count(totals.images, 'image')}, "
-            f"{_count(summary.thumbs, 'thumbnail')}"
+            f"{args.sheet}: {show_count(totals.cards, 'row')}, "
+            f"{show_count(totals.images, 'image')}, {show_count(summary.thumbs, 'thumbnail')}"
         )
-
-
-def _count(number: int, noun: str) -> str:
-    """Return a number with its noun, for example ``1 row`` or ``2 rows``."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

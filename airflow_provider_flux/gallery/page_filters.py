@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from airflow_provider_flux.bfl.pricing import USD_PER_CREDIT
+from airflow_provider_flux.bfl.pricing import format_usd
 from airflow_provider_flux.bfl.redaction import escape_control, hide_userinfo
 from airflow_provider_flux.gallery.card import Card, CardOrigin
 
@@ -72,16 +72,13 @@ def show_number(number: float) -> str:
     return text.rstrip("0").rstrip(".")
 
 
-def show_usd(credits_: float) -> str:
-    """Return credits in US dollars, for example ``$0.04``, or ``$0.055`` for parts of a cent.
+def show_count(number: int, noun: str) -> str:
+    """Return a number with its noun, for example ``1 row`` or ``2,000 rows``.
 
-    :param credits_: credits (1 credit = 0.01 USD).
+    :param number: the number.
+    :param noun: the noun in the singular, whose plural ends in *s*.
     """
-    usd = round(credits_ * USD_PER_CREDIT, 4)
-    if abs(usd) >= _HUGE:
-        return f"${usd:.3g}"
-    has_parts = usd < 1 and usd != round(usd, 2)
-    return f"${usd:.4f}".rstrip("0") if has_parts else f"${usd:,.2f}"
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def show_cost(credits_: float | None) -> str | None:
@@ -91,7 +88,7 @@ def show_cost(credits_: float | None) -> str | None:
     """
     if credits_ is None:
         return None
-    return f"{show_number(credits_)} credits ({show_usd(credits_)})"
+    return f"{show_number(credits_)} credits ({format_usd(credits_)})"
 
 
 def show_size(card: Card) -> str | None:
@@ -196,7 +193,7 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "safe_image": safe_image,
     "show_bytes": show_bytes,
     "show_number": show_number,
-    "show_usd": show_usd,
+    "show_usd": format_usd,
     "show_cost": show_cost,
     "show_size": show_size,
     "show_file": show_file,

@@ -16,7 +16,6 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO
 
 from airflow_provider_flux.accounting.costs.index_file import cache_folder, open_index
 from airflow_provider_flux.accounting.costs.refresh import Progress
@@ -38,8 +37,8 @@ class UpdateState:
     """The state of the index.
 
     :param scope: the ledgers that Airflow's database names; ``None`` if it was not asked yet.
-    :param progress: the refresh that runs, or the last one; ``None`` before the first.
-    :param is_running: whether ledgers are being read, here or by another process.
+    :param progress: the refresh that runs, or the last one; ``None`` until it has listed a ledger.
+    :param is_running: whether this process reads ledgers, or waits for another one that does.
     :param error: why the last refresh failed; ``None`` if it did not.
     """
 
@@ -77,7 +76,7 @@ class CostUpdates:
             is_fresh = time.monotonic() - self._ended_at < self._fresh_seconds
             if self._state.is_running or is_fresh:
                 return self._ended
-            self._state = replace(self._state, is_running=True, error=None)
+            self._state = replace(self._state, progress=None, is_running=True, error=None)
             ended = self._ended = Future()
         # A daemon, so that the server stops at once. The index keeps what was read.
         threading.Thread(target=self._run, args=[ended], name="flux-costs", daemon=True).start()
@@ -100,9 +99,7 @@ class CostUpdates:
     def _refresh(self) -> None:
         scope = scope_of_database()
         self._state = replace(self._state, scope=scope)
-        with _only_process(cache_folder() / _LOCK_NAME) as has_waited:
-            if has_waited:
-                return  # the other process has just read them
+        with _only_process(cache_folder() / _LOCK_NAME):
             index = open_index()
             try:
                 refresh_scope(index, scope, self._set_progress)
@@ -114,18 +111,8 @@ class CostUpdates:
 
 
 @contextmanager
-def _only_process(path: Path) -> Iterator[bool]:
-    """Wait until no other process of this machine refreshes the index; yield whether one did."""
+def _only_process(path: Path) -> Iterator[None]:
+    """Wait until no other process of this machine refreshes the index."""
     with path.open("wb") as file:
-        has_waited = not _try_lock(file)
-        if has_waited:
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield has_waited  # the lock ends with the file
-
-
-def _try_lock(file: IO[bytes]) -> bool:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield  # the lock ends with the file

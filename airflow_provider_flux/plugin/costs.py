@@ -22,6 +22,7 @@ from airflow_provider_flux.accounting.costs.report import (
 )
 from airflow_provider_flux.accounting.costs.sources import describe_problems
 from airflow_provider_flux.bfl.errors import FluxConfigurationError, FluxRequestError
+from airflow_provider_flux.gallery.page_filters import show_count
 from airflow_provider_flux.plugin.access import logged_in_user, may_read_dag, readable_dag_ids
 from airflow_provider_flux.plugin.cost_updates import CostUpdates, UpdateState
 from airflow_provider_flux.plugin.costs_view import CostsPage, render_costs
@@ -148,16 +149,12 @@ def _notices_of(state: UpdateState, problems: int) -> list[str]:
         notices.append(f"The ledgers could not be read: {state.error}")
     if progress and progress.unlisted:
         notices.append(
-            f"{_count(len(progress.unlisted), 'folder')} of ledgers could not be listed. Costs may "
-            "be missing or old. The command airflow flux costs names each."
+            f"{show_count(len(progress.unlisted), 'folder')} of ledgers could not be listed. Costs "
+            "may be missing or old. The command airflow flux costs names each."
         )
     if problems:
         notices.append(
-            f"{_count(problems, 'object')} of ledgers cannot be read, or stands in a wrong place, "
-            "and does not count. The command airflow flux costs names each."
+            f"{show_count(problems, 'object')} of ledgers cannot be read, or stands in a wrong "
+            "place, and does not count. The command airflow flux costs names each."
         )
     return notices
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"

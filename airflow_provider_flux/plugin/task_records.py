@@ -68,8 +68,11 @@ class TaskRecord:
 
     @property
     def is_review(self) -> bool:
-        """Whether its operator is a review, by the name."""
-        return "Review" in (self.operator or "") or "review" in (self.operator or "")
+        """Whether its operator is the review of this package.
+
+        Other operators with such a name may have paid what they returned.
+        """
+        return self.operator == "FluxReviewOperator"
 
     @property
     def is_transfer(self) -> bool:

@@ -32,16 +32,21 @@ def test_a_task_that_lands_nothing_has_no_tile_that_says_why(landed: Landed, ope
     assert cards_of_page("foreign", run_id).cards.totals.cards == 1
 
 
-def test_a_copy_that_a_review_returned_costs_nothing_beside_its_original(landed: Landed) -> None:
-    run_id = landed.run_ids["album"]
+@pytest.mark.parametrize(
+    ("operator", "is_paid"), [("FluxReviewOperator", False), ("ReviewShotsOperator", True)]
+)
+def test_a_copy_that_a_review_returned_costs_nothing_beside_its_original(
+    landed: Landed, operator: str, is_paid: bool
+) -> None:
+    run_id, cost = landed.run_ids["album"], landed.returned["album", "hero"]["cost"]
     paid = cards_of_page("album", run_id, "hero").cards.totals
-    assert (paid.images, paid.credits) == (1, landed.returned["album", "hero"]["cost"])
+    assert (paid.images, paid.credits) == (1, cost)
     hero = update(TaskInstance).filter_by(dag_id="album", task_id="hero")
     with create_session() as session:
-        session.execute(hero.values(operator="FluxReviewOperator"))
+        session.execute(hero.values(operator=operator))
     try:
-        copied = cards_of_page("album", run_id, "hero").cards.totals
-        assert (copied.images, copied.credits) == (1, 0)
+        shown = cards_of_page("album", run_id, "hero").cards.totals
+        assert (shown.images, shown.credits) == (1, cost if is_paid else 0)
     finally:
         with create_session() as session:
             session.execute(hero.values(operator="FluxGenerateOperator"))
