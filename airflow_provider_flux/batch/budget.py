@@ -15,7 +15,7 @@ from airflow_provider_flux.bfl.errors import (
     FluxError,
     FluxInsufficientCreditsError,
 )
-from airflow_provider_flux.bfl.pricing import USD_PER_CREDIT
+from airflow_provider_flux.bfl.pricing import describe_credits
 from airflow_provider_flux.hooks.flux import FluxHook
 
 log = logging.getLogger(__name__)
@@ -142,8 +142,7 @@ def _log_expected(counters: Counters, reader: RowReader) -> tuple[float, str]:
     """Log the expected cost, and return it with the beginning of a message."""
     expected, unknown = reader.expected_cost()
     more = f", and {unknown} rows whose price is not known before" if unknown else ""
-    usd = expected * USD_PER_CREDIT
-    message = f"The rows to submit are expected to cost {expected:g} credits (${usd:.2f}){more}"
+    message = f"The rows to submit are expected to cost {describe_credits(expected)}{more}"
     log.info("%s. Earlier tries spent %s", message, counters.describe_spent())
     _log_models(reader)
     return expected, message

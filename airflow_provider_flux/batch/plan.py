@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from airflow_provider_flux.batch.survey import SurveyCounts
-from airflow_provider_flux.bfl.pricing import USD_PER_CREDIT
+from airflow_provider_flux.bfl.pricing import USD_PER_CREDIT, describe_credits
 
 #: Credits below which an amount is one of floating point.
 _LEAST = 1e-9
@@ -111,14 +111,14 @@ class BatchPlan:
     def _lines(self) -> Iterator[str]:
         yield self.counts.describe()
         for model in self.models:
-            yield f"{model.model}: {_count(model.rows)}, {_price(model.credits)}"
+            yield f"{model.model}: {_count(model.rows)}, {describe_credits(model.credits)}"
         if self.unpriced:
             yield f"{_count(self.unpriced)} whose price is known only after the result"
         if self.trimmed:
             yield f"{_count(self.trimmed)} beyond the budget stay pending"
         if self.spent:
-            yield f"earlier tries of this run spent {_price(self.spent)}"
-        yield f"a run pays {_price(self.credits)}" if self.pays else "a run pays nothing"
+            yield f"earlier tries of this run spent {describe_credits(self.spent)}"
+        yield f"a run pays {describe_credits(self.credits)}" if self.pays else "a run pays nothing"
         for budget in self.budgets:
             yield (
                 f"budget of {budget.budget}: {budget.spent:g} spent, {budget.reserved:g} reserved, "
@@ -139,7 +139,3 @@ def _model_as_dict(model: ModelPlan) -> Mapping[str, Any]:
 
 def _count(rows: int) -> str:
     return f"{rows} {'row' if rows == 1 else 'rows'}"
-
-
-def _price(credits_: float) -> str:
-    return f"{credits_:g} credits (${credits_ * USD_PER_CREDIT:.2f})"

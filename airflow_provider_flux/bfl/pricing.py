@@ -34,6 +34,14 @@ def format_usd(credits_: float) -> str:
     return f"${usd:.4f}".rstrip("0") if has_parts else f"${usd:,.2f}"
 
 
+def describe_credits(credits_: float) -> str:
+    """Return an amount in credits and US dollars, for example ``4 credits ($0.04)``.
+
+    :param credits_: credits (1 credit = 0.01 USD).
+    """
+    return f"{credits_:g} credits ({format_usd(credits_)})"
+
+
 @dataclass(frozen=True)
 class Estimate:
     """An expected cost, from the price list of this version.
@@ -59,7 +67,7 @@ class Estimate:
             reason = f" ({self.note})" if self.note else ""
             return f"cost unknown before the result{reason}"
         assumption = f": {self.note}" if self.note else ""
-        return f"{self.credits:g} credits ({format_usd(self.credits)}), estimated{assumption}"
+        return f"{describe_credits(self.credits)}, estimated{assumption}"
 
 
 class InputSize(Protocol):

@@ -11,7 +11,8 @@ from typing import Any
 
 from airflow_provider_flux.batch.report.monitor import ExpectedSubmits
 from airflow_provider_flux.bfl.errors import FluxError
-from airflow_provider_flux.cli.confirm import confirm, describe_credits
+from airflow_provider_flux.bfl.pricing import describe_credits
+from airflow_provider_flux.cli.confirm import confirm
 from airflow_provider_flux.cli.connections import use_database_connections
 from airflow_provider_flux.cli.console import logs_on_stderr, print_rows, tell
 from airflow_provider_flux.cli.exit_codes import INTERRUPTED, exit_on_error

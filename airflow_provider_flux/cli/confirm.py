@@ -5,15 +5,6 @@ from __future__ import annotations
 import sys
 
 from airflow_provider_flux.bfl.errors import FluxBudgetError
-from airflow_provider_flux.bfl.pricing import USD_PER_CREDIT
-
-
-def describe_credits(credits_: float) -> str:
-    """Return an amount in credits and US dollars.
-
-    :param credits_: credits (1 credit = 0.01 USD).
-    """
-    return f"{credits_:g} credits (${credits_ * USD_PER_CREDIT:.2f})"
 
 
 def confirm(question: str, *, is_confirmed: bool) -> FluxBudgetError | None:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from airflow_provider_flux.bfl.pricing import USD_PER_CREDIT
+from airflow_provider_flux.bfl.pricing import describe_credits
 from airflow_provider_flux.bfl.redaction import redact_line
 from airflow_provider_flux.generation import Rendition, renditions_of
 
@@ -166,8 +166,7 @@ def _landed(generation: Mapping[str, Any]) -> Mapping[str, Any] | None:
 
 
 def _describe_credits(value: Any) -> str:
-    number = _number(value)
-    return f"{number:g} credits (${number * USD_PER_CREDIT:.2f})"
+    return describe_credits(_number(value))
 
 
 def _number(value: Any) -> float:

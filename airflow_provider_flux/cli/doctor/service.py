@@ -9,10 +9,10 @@ from urllib.parse import urlsplit
 
 from airflow_provider_flux.account.budgets.account_budgets import list_budgets
 from airflow_provider_flux.bfl.account import credits_request
+from airflow_provider_flux.bfl.pricing import describe_credits
 from airflow_provider_flux.bfl.request import estimate_cost
 from airflow_provider_flux.bfl.settings import REGIONS, FluxSettings
 from airflow_provider_flux.bfl.urls import matches_any
-from airflow_provider_flux.cli.confirm import describe_credits
 from airflow_provider_flux.cli.doctor.check import Finding
 from airflow_provider_flux.cli.doctor.spend import cheapest_request
 from airflow_provider_flux.hooks.flux import FluxHook
