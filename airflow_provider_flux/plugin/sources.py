@@ -154,7 +154,7 @@ def _count_costs_once(
         for origin, cards in own.items()
         if origin not in transfers
         for card in cards or ()
-        if card.cost is not None
+        if card.request_id and card.cost is not None
     }
     return {
         origin: [

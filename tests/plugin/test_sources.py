@@ -53,15 +53,19 @@ def test_a_copy_that_a_review_returned_costs_nothing_beside_its_original(
 
 
 @pytest.mark.parametrize("shown", [["hero", "copy"], ["copy", "hero"]])
+@pytest.mark.parametrize(("request_id", "cost_of_copy"), [("one", None), (None, 4.0)])
 def test_a_transferred_image_costs_nothing_beside_its_original(
-    shown: list[str], monkeypatch: pytest.MonkeyPatch
+    shown: list[str],
+    request_id: str | None,
+    cost_of_copy: float | None,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     records = {
         task_id: TaskRecord(
             origin=CardOrigin("album", "run", task_id),
             state="success",
             returned={
-                "request_id": "one",
+                "request_id": request_id,
                 "cost": 4.0,
                 "image": {"uri": f"file:///images/{task_id}.jpeg"},
             },
@@ -81,5 +85,5 @@ def test_a_transferred_image_costs_nothing_beside_its_original(
         page = cards_of_page("album").cards.page(CardFilter())
         return {card.origin.task_id: card.cost for card in page.cards}
 
-    assert costs_of(shown) == {"hero": 4.0, "copy": None}
+    assert costs_of(shown) == {"hero": 4.0, "copy": cost_of_copy}
     assert costs_of(["copy"]) == {"copy": 4.0}
